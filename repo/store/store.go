@@ -1,0 +1,45 @@
+// Package store keeps immutable named files: on a folder of a NAS, or in memory.
+//
+// It promises that a Put which returned nil survives a power cut, that nobody ever sees half a file under its name,
+// and that a Get never hands out more than it was asked for. It promises nothing about what the files say: whoever
+// owns the NAS can change them, and every reader above this floor proves what it reads.
+package store
+
+import (
+	"context"
+	"errors"
+	"iter"
+)
+
+// A Store is a place for files that are written once, read in pieces and deleted whole. Names are relative, joined by
+// "/", of the characters a–z, 0–9, "." and "-"; each part begins with a letter or a digit. All methods are safe for
+// concurrent use.
+type Store interface {
+	// Put writes data under name: atomically, durably, over whatever was there. It returns an error that wraps
+	// ErrFull when there is no room; after any error the name holds what it held before.
+	Put(ctx context.Context, name string, data []byte) error
+
+	// Get returns n bytes of the named file from byte off on, fewer only where the file ends, and never allocates
+	// more than that. The error wraps fs.ErrNotExist when there is no such file.
+	Get(ctx context.Context, name string, off, n int64) ([]byte, error)
+
+	// List yields everything below dir ("" for all), in no order, folders themselves left out; nothing where dir does
+	// not exist. Files that a Put is still writing are not listed.
+	List(ctx context.Context, dir string) iter.Seq2[Info, error]
+
+	// Delete removes the named file. The error wraps fs.ErrNotExist when there is none.
+	Delete(ctx context.Context, name string) error
+}
+
+// Info is what a listing tells of one file.
+type Info struct {
+	Name string // below the store's root, as Get takes it
+	Size int64  // bytes
+	Odd  bool   // no regular file (a link, a device), or a name no Put can have made: never read it, only report it
+}
+
+// ErrFull says that the store has no room for another byte.
+var ErrFull = errors.New("no space left in the repository's store")
+
+// ErrBadName says that a name breaks the rules of Store.
+var ErrBadName = errors.New("bad file name")

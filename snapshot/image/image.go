@@ -1,0 +1,39 @@
+// Package image reads disks: raw image files, block devices, standard input.
+//
+// A Disk is the narrow waist that everything above the repository works on. A snapshot is a Disk too, so restoring,
+// comparing and exporting take one type.
+package image
+
+import (
+	"errors"
+	"io"
+	"iter"
+)
+
+// A Disk has a size and random-access bytes. ReadAt is safe for concurrent use.
+type Disk interface {
+	io.ReaderAt
+	Size() int64 // bytes
+	// Extents yields the whole disk in order without gaps: what may hold data, and what is known to be zero without
+	// reading it. It may be called again, also while other goroutines read.
+	Extents() iter.Seq2[Extent, error]
+}
+
+// An Extent is a run of a disk.
+type Extent struct {
+	Off, Len int64 // bytes
+	Zero     bool  // reads as zeros, so nobody needs to read it
+}
+
+// A Steady disk can tell, after it was read, whether it was the same all the while.
+type Steady interface {
+	// Changed returns an error that wraps ErrResized or ErrModified, nil when neither was seen.
+	Changed() error
+}
+
+var (
+	// ErrResized says that a disk became longer or shorter while it was read.
+	ErrResized = errors.New("its size changed while it was read")
+	// ErrModified says that somebody wrote to a disk while it was read; what was read is a mixture.
+	ErrModified = errors.New("it was written to while it was read")
+)
