@@ -1,0 +1,88 @@
+// Package chunk names runs of a disk by what they hold, and decides where one run ends and the next begins.
+//
+// Its promise: the same bytes at any place of any disk become the same chunks under the same names, for any number of
+// workers and any size of read; and without the repository's keys neither the names nor the cuts can be foretold.
+package chunk
+
+import (
+	"encoding/hex"
+	"fmt"
+
+	"github.com/zeebo/blake3"
+)
+
+// IDSize is the length of an ID in bytes.
+const IDSize = 32
+
+// An ID is the keyed BLAKE3-256 of a chunk's plaintext. The zero ID names nothing: in a map it stands for zeros.
+type ID [IDSize]byte
+
+// String is the ID as 64 lower-case hex digits.
+func (id ID) String() string { return hex.EncodeToString(id[:]) }
+
+// IsZero reports whether the ID names nothing.
+func (id ID) IsZero() bool { return id == ID{} }
+
+// MarshalText is String, for JSON.
+func (id ID) MarshalText() ([]byte, error) { return []byte(id.String()), nil }
+
+// UnmarshalText is ParseID, for JSON.
+func (id *ID) UnmarshalText(text []byte) (err error) {
+	*id, err = ParseID(string(text))
+	return err
+}
+
+// ParseID reads an ID from 64 lower-case hex digits.
+func ParseID(s string) (ID, error) {
+	var id ID
+	if len(s) != 2*IDSize {
+		return ID{}, fmt.Errorf("id %.80q: want %d hex digits", s, 2*IDSize)
+	}
+	if _, err := hex.Decode(id[:], []byte(s)); err != nil {
+		return ID{}, fmt.Errorf("id %q: %w", s, err)
+	}
+	if id.String() != s { // hex.Decode takes capitals too; one name has one spelling
+		return ID{}, fmt.Errorf("id %q: want lower-case hex digits", s)
+	}
+	return id, nil
+}
+
+// A Kind says what a chunk is part of. Each kind has a key of its own, so that one can never be taken for the other.
+type Kind uint8
+
+const (
+	Data Kind = 1 // a run of a disk
+	Map  Kind = 2 // a page or a node of a disk's map
+)
+
+func (k Kind) String() string {
+	switch k {
+	case Data:
+		return "data"
+	case Map:
+		return "map"
+	}
+	return fmt.Sprintf("kind %d", uint8(k))
+}
+
+// A Namer computes IDs under one key. It is not safe for concurrent use; each worker has its own.
+type Namer struct {
+	hash *blake3.Hasher
+	sum  [IDSize]byte
+}
+
+// NewNamer returns a Namer for a 32-byte key.
+func NewNamer(key [32]byte) *Namer {
+	h, err := blake3.NewKeyed(key[:])
+	if err != nil {
+		panic(err) // only for keys of another length
+	}
+	return &Namer{hash: h}
+}
+
+// ID names the data.
+func (n *Namer) ID(data []byte) ID {
+	n.hash.Reset()
+	n.hash.Write(data)
+	return ID(n.hash.Sum(n.sum[:0]))
+}

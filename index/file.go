@@ -1,0 +1,93 @@
+package index
+
+import (
+	"encoding/binary"
+	"fmt"
+
+	"platter/pack"
+)
+
+// MaxFile bounds an index file, in bytes; writers stay far below.
+const MaxFile = 256 << 20
+
+// A File is what one index file says: packs with their tables, and which older index files it stands in for.
+//
+//	+------------+-------+- - - - - - - - -+- - - - - - - - - - - - - - - - - - - - - - -+
+//	| superseded | packs | id 32 bytes …   | id 32 bytes, size u32, table (see pack) …   |
+//	| u32        | u32   | superseded file | one a pack                                  |
+//	+------------+-------+- - - - - - - - -+- - - - - - - - - - - - - - - - - - - - - - -+
+type File struct {
+	Supersedes []pack.ID // index files
+	Packs      []PackTable
+}
+
+// A PackTable is a pack with its table.
+type PackTable struct {
+	Pack
+	Table *pack.Table
+}
+
+const (
+	fileHead  = 8
+	idSize    = len(pack.ID{})
+	packEntry = idSize + 4
+)
+
+// EncodedSize is how many bytes AppendTo adds.
+func (f *File) EncodedSize() int {
+	n := fileHead + idSize*len(f.Supersedes)
+	for _, p := range f.Packs {
+		n += packEntry + p.Table.EncodedSize()
+	}
+	return n
+}
+
+// AppendTo appends the file's bytes to dst.
+func (f *File) AppendTo(dst []byte) []byte {
+	le := binary.LittleEndian
+	dst = le.AppendUint32(dst, uint32(len(f.Supersedes)))
+	dst = le.AppendUint32(dst, uint32(len(f.Packs)))
+	for _, id := range f.Supersedes {
+		dst = append(dst, id[:]...)
+	}
+	for _, p := range f.Packs {
+		dst = append(dst, p.ID[:]...)
+		dst = le.AppendUint32(dst, uint32(p.Size))
+		dst = p.Table.AppendTo(dst)
+	}
+	return dst
+}
+
+// Decode reads an index file's bytes. The error wraps pack.ErrDamaged.
+func Decode(p []byte) (*File, error) {
+	le := binary.LittleEndian
+	if len(p) < fileHead {
+		return nil, fmt.Errorf("%w: index of %d bytes", pack.ErrDamaged, len(p))
+	}
+	superseded, packs := uint64(le.Uint32(p)), uint64(le.Uint32(p[4:]))
+	p = p[fileHead:]
+	if need := superseded*uint64(idSize) + packs*uint64(packEntry); need > uint64(len(p)) {
+		return nil, fmt.Errorf("%w: index of %d packs in %d bytes", pack.ErrDamaged, packs, len(p))
+	}
+	f := &File{Supersedes: make([]pack.ID, superseded), Packs: make([]PackTable, packs)}
+	for i := range f.Supersedes {
+		f.Supersedes[i] = pack.ID(p[:idSize])
+		p = p[idSize:]
+	}
+	for i := range f.Packs {
+		if len(p) < packEntry {
+			return nil, fmt.Errorf("%w: index ends in pack %d of %d", pack.ErrDamaged, i, packs)
+		}
+		id, size := pack.ID(p[:idSize]), int64(le.Uint32(p[idSize:]))
+		table, rest, err := pack.DecodeTable(p[packEntry:])
+		if err != nil {
+			return nil, fmt.Errorf("pack %v: %w", id, err)
+		}
+		f.Packs[i] = PackTable{Pack{id, size}, table}
+		p = rest
+	}
+	if len(p) > 0 {
+		return nil, fmt.Errorf("%w: index with %d bytes behind its last pack", pack.ErrDamaged, len(p))
+	}
+	return f, nil
+}

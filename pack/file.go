@@ -1,0 +1,125 @@
+package pack
+
+import (
+	"encoding/binary"
+	"fmt"
+)
+
+// A pack file, from its first byte to its last:
+//
+//	+--------+-------+-------+- - -+--------------+--------------+----------+
+//	| header | frame | frame |  …  | sealed table | table length | tailMark |
+//	| 12     |       |       |     |              | u32          | 8        |
+//	+--------+-------+-------+- - -+--------------+--------------+----------+
+//
+// Frames and the table are each a nonce (24 bytes), ciphertext, and a tag (16 bytes). Zeros follow the table inside
+// its seal, so many that the file's length is a multiple of align.
+const (
+	tailSize = 12
+	tailMark = "platterT"
+	align    = 4096
+)
+
+// A Builder lays out one pack file. It is not safe for concurrent use.
+type Builder struct {
+	file  []byte
+	table Table
+}
+
+// NewBuilder begins a pack in buf's memory.
+func NewBuilder(buf []byte) *Builder {
+	return &Builder{file: append(buf[:0], Header(PackFile)...)}
+}
+
+// Add appends a frame that an Encoder made of o.
+func (b *Builder) Add(o *Open, sealed []byte) {
+	b.file = append(b.file, sealed...)
+	b.table.Frames = append(b.table.Frames, Frame{o.Kind, uint32(len(sealed)), uint32(len(o.Raw)), uint32(len(o.Chunks))})
+	b.table.Chunks = append(b.table.Chunks, o.Chunks...)
+}
+
+// Size is how many bytes the frames take so far.
+func (b *Builder) Size() int64 { return int64(len(b.file)) }
+
+// Empty reports whether there is no frame yet.
+func (b *Builder) Empty() bool { return len(b.table.Frames) == 0 }
+
+// Finish seals the table and returns the file, its name and its table. The Builder must not be used again.
+func (b *Builder) Finish(keys Keys) ([]byte, ID, *Table) {
+	start := len(b.file)
+	b.file = append(b.file, make([]byte, NonceSize)...)
+	b.file = b.table.AppendTo(b.file)
+	if n := (len(b.file) + TagSize + tailSize) % align; n > 0 {
+		b.file = append(b.file, make([]byte, align-n)...)
+	}
+	// The sealer appends the tag to the piece it is given, which is the end of the same memory.
+	b.file = append(b.file[:start], keys.Table.SealInPlace(b.file[start:])...)
+	b.file = binary.LittleEndian.AppendUint32(b.file, uint32(len(b.file)-start))
+	b.file = append(b.file, tailMark...)
+	return b.file, Sum(b.file), &b.table
+}
+
+// ReadTable finds and opens the table of a pack of size bytes; read returns n of its bytes from off on. The error
+// wraps ErrDamaged when the pack is no pack or not whole, else it is one of read.
+func ReadTable(size int64, keys Keys, read func(off, n int64) ([]byte, error)) (*Table, error) {
+	if size < HeaderSize+tailSize+sealing || size > MaxSize {
+		return nil, fmt.Errorf("%w: pack of %d bytes", ErrDamaged, size)
+	}
+	// One read nearly always brings the header's neighbours too, but packs are read over slow links: the tail alone
+	// is small, and most tables fit beside it.
+	const guess = 64 << 10
+	at := max(0, size-guess)
+	tail, err := readFull(read, at, size-at)
+	if err != nil {
+		return nil, err
+	}
+	end := tail[len(tail)-tailSize:]
+	length := int64(binary.LittleEndian.Uint32(end))
+	start := size - tailSize - length
+	if string(end[4:]) != tailMark || length <= sealing || length > MaxTable || start < HeaderSize {
+		return nil, fmt.Errorf("%w: pack without a table at its end", ErrDamaged)
+	}
+	var sealed []byte
+	if start >= at {
+		sealed = tail[start-at : start-at+length]
+	} else if sealed, err = readFull(read, start, length); err != nil {
+		return nil, err
+	}
+	header, err := readFull(read, 0, HeaderSize)
+	if err != nil {
+		return nil, err
+	}
+	if _, err := ParseHeader(header, PackFile); err != nil {
+		return nil, err
+	}
+	return openTable(sealed, start, keys)
+}
+
+// openTable opens a sealed table that starts at byte start of its pack.
+func openTable(sealed []byte, start int64, keys Keys) (*Table, error) {
+	plain, err := keys.Table.Open(sealed)
+	if err != nil {
+		return nil, fmt.Errorf("open table: %w: %w", ErrDamaged, err)
+	}
+	table, padding, err := DecodeTable(plain)
+	if err != nil {
+		return nil, err
+	}
+	for _, b := range padding {
+		if b != 0 {
+			return nil, fmt.Errorf("%w: table with more behind it", ErrDamaged)
+		}
+	}
+	if table.end() != start {
+		return nil, fmt.Errorf("%w: frames end at %d, the table starts at %d", ErrDamaged, table.end(), start)
+	}
+	return table, nil
+}
+
+func readFull(read func(off, n int64) ([]byte, error), off, n int64) ([]byte, error) {
+	p, err := read(off, n)
+	if err == nil && int64(len(p)) != n {
+		err = fmt.Errorf("%w: pack ends at %d", ErrDamaged, off+int64(len(p)))
+	}
+	return p, err
+}

@@ -1,0 +1,103 @@
+// Package pack puts chunks into frames and frames into pack files, and takes them out again.
+//
+// Its promise: a frame opens to exactly the bytes that were put in, or not at all; and whoever holds a pack without the
+// keys learns its length, to the next 4 KiB, and roughly how many chunks are in it, nothing else.
+package pack
+
+import (
+	"encoding/binary"
+	"errors"
+	"fmt"
+
+	"github.com/zeebo/blake3"
+
+	"platter/chunk"
+)
+
+// An ID is the plain BLAKE3-256 of a whole file, which is the file's name: anybody can tell whether it is what it was.
+type ID chunk.ID
+
+// Sum names a file by its bytes.
+func Sum(file []byte) ID { return blake3.Sum256(file) }
+
+// ParseID reads an ID from 64 lower-case hex digits.
+func ParseID(s string) (ID, error) {
+	id, err := chunk.ParseID(s)
+	return ID(id), err
+}
+
+// String is the ID as 64 lower-case hex digits.
+func (id ID) String() string { return chunk.ID(id).String() }
+
+// IsZero reports whether the ID names nothing.
+func (id ID) IsZero() bool { return id == ID{} }
+
+// MarshalText is String, for JSON.
+func (id ID) MarshalText() ([]byte, error) { return []byte(id.String()), nil }
+
+// UnmarshalText is ParseID, for JSON.
+func (id *ID) UnmarshalText(text []byte) (err error) {
+	*id, err = ParseID(string(text))
+	return err
+}
+
+// A FileKind says what a file of a repository is. Every file begins with its header:
+//
+//	 0        8        10     11         12
+//	+--------+--------+------+----------+
+//	| magic  | version| kind | features |
+//	+--------+--------+------+----------+
+//
+// The magic is "platter" and a zero byte, the version little-endian. A reader refuses a version it does not know,
+// and any feature bit that it does not know.
+type FileKind uint8
+
+const (
+	ConfigFile   FileKind = 1
+	SlotFile     FileKind = 2
+	PackFile     FileKind = 3
+	IndexFile    FileKind = 4
+	SnapshotFile FileKind = 5
+)
+
+// HeaderSize is the length of a file's header in bytes.
+const HeaderSize = 12
+
+// Version is the format this code writes.
+const Version = 1
+
+const magic = "platter\x00"
+
+var (
+	// ErrDamaged says that bytes are not what was written: a fault of a disk, a cable or a human.
+	ErrDamaged = errors.New("damaged")
+	// ErrNewer says that a file was written by a platter that knows more than this one.
+	ErrNewer = errors.New("written by a newer platter; get a newer one to read it")
+)
+
+// Header returns the header of a file of the given kind.
+func Header(kind FileKind) []byte {
+	h := make([]byte, 0, HeaderSize)
+	h = append(h, magic...)
+	h = binary.LittleEndian.AppendUint16(h, Version)
+	return append(h, byte(kind), 0)
+}
+
+// ParseHeader checks a file's header and returns what follows it. The error wraps ErrDamaged or ErrNewer.
+func ParseHeader(file []byte, kind FileKind) ([]byte, error) {
+	if len(file) < HeaderSize || string(file[:8]) != magic {
+		return nil, fmt.Errorf("%w: it does not begin as a file of platter", ErrDamaged)
+	}
+	if v := binary.LittleEndian.Uint16(file[8:]); v > Version {
+		return nil, fmt.Errorf("%w (format %d; this one reads up to %d)", ErrNewer, v, Version)
+	} else if v == 0 {
+		return nil, fmt.Errorf("%w: format 0", ErrDamaged)
+	}
+	if FileKind(file[10]) != kind {
+		return nil, fmt.Errorf("%w: it is a file of kind %d where kind %d belongs", ErrDamaged, file[10], kind)
+	}
+	if file[11] != 0 {
+		return nil, fmt.Errorf("%w (feature bits %08b)", ErrNewer, file[11])
+	}
+	return file[HeaderSize:], nil
+}

@@ -1,0 +1,119 @@
+package repo
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"strings"
+
+	"platter/pack"
+	"platter/repo/store"
+)
+
+// Where files lie in a store. All but the config are named by the plain BLAKE3-256 of their bytes, in lower-case hex.
+//
+//	config
+//	keys/0123…          password slots
+//	packs/01/0123…      in folders by their first two digits: a repository has many
+//	index/0123…
+//	snapshots/0123…
+const (
+	configName   = "config"
+	keysDir      = "keys"
+	packsDir     = "packs"
+	indexDir     = "index"
+	snapshotsDir = "snapshots"
+)
+
+// Bounds of whole files, in bytes, checked before they are read into memory.
+const (
+	maxConfig   = 64 << 10
+	maxSlot     = 128 << 10
+	maxSnapshot = 16 << 20
+)
+
+func packName(id pack.ID) string {
+	s := id.String()
+	return packsDir + "/" + s[:2] + "/" + s
+}
+
+func fileName(dir string, id pack.ID) string { return dir + "/" + id.String() }
+
+// idFromName returns the id in a file's name, and false when the file has no business being where it is.
+func idFromName(dir string, f store.Info) (pack.ID, bool) {
+	if f.Odd {
+		return pack.ID{}, false
+	}
+	id, err := pack.ParseID(f.Name[strings.LastIndexByte(f.Name, '/')+1:])
+	if err != nil {
+		return pack.ID{}, false
+	}
+	want := fileName(dir, id)
+	if dir == packsDir {
+		want = packName(id)
+	}
+	return id, f.Name == want
+}
+
+// A listed file is one of the repository's own.
+type listed struct {
+	id   pack.ID
+	size int64
+}
+
+// list returns the repository's files in dir; what does not belong there is left out.
+func list(ctx context.Context, s store.Store, dir string) ([]listed, error) {
+	var files []listed
+	for f, err := range s.List(ctx, dir) {
+		if err != nil {
+			return nil, fmt.Errorf("list %s: %w", dir, err)
+		}
+		if id, ok := idFromName(dir, f); ok {
+			files = append(files, listed{id, f.Size})
+		}
+	}
+	return files, nil
+}
+
+// readWhole returns a file of at most limit bytes.
+func readWhole(ctx context.Context, s store.Store, name string, limit int64) ([]byte, error) {
+	data, err := s.Get(ctx, name, 0, limit+1)
+	if err != nil {
+		return nil, err
+	}
+	if int64(len(data)) > limit {
+		return nil, fmt.Errorf("%s: %w: longer than the %d bytes such a file may have", name, pack.ErrDamaged, limit)
+	}
+	return data, nil
+}
+
+// readNamed returns what follows the header of a file that is named by its bytes.
+func readNamed(ctx context.Context, s store.Store, dir string, id pack.ID, kind pack.FileKind, limit int64) ([]byte, error) {
+	name := fileName(dir, id)
+	data, err := readWhole(ctx, s, name, limit)
+	if err != nil {
+		return nil, err
+	}
+	if pack.Sum(data) != id {
+		return nil, fmt.Errorf("%s: %w: its bytes do not match its name", name, pack.ErrDamaged)
+	}
+	body, err := pack.ParseHeader(data, kind)
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", name, err)
+	}
+	return body, nil
+}
+
+// putNamed stores header and body under the name that follows from them.
+func putNamed(ctx context.Context, s store.Store, dir string, kind pack.FileKind, body []byte) (pack.ID, int64, error) {
+	file := append(pack.Header(kind), body...)
+	id := pack.Sum(file)
+	if err := s.Put(ctx, fileName(dir, id), file); err != nil {
+		return pack.ID{}, 0, err
+	}
+	return id, int64(len(file)), nil
+}
+
+// gone reports whether an error says that a file is not there.
+func gone(err error) bool { return errors.Is(err, fs.ErrNotExist) }

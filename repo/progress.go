@@ -1,0 +1,23 @@
+package repo
+
+import "sync/atomic"
+
+// Progress counts what long work has done, in bytes, for somebody to poll. A nil Progress counts nothing.
+type Progress struct {
+	Total atomic.Int64 // 0 while it is not known
+	Done  atomic.Int64
+}
+
+// Add counts n bytes as done.
+func (p *Progress) Add(n int64) {
+	if p != nil {
+		p.Done.Add(n)
+	}
+}
+
+// Expect adds n bytes to what there is to do.
+func (p *Progress) Expect(n int64) {
+	if p != nil {
+		p.Total.Add(n)
+	}
+}

@@ -1,0 +1,223 @@
+// Package repo is a repository: files in a store that hold chunks, and the keys to them.
+//
+// Its promise: what Write reported as stored is found by every later Open, survives a power cut, and loads as exactly
+// the bytes that were saved, or as an error that names the file at fault. It knows chunks and files, never disks.
+package repo
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"runtime"
+	"slices"
+	"sync"
+	"time"
+
+	lru "github.com/hashicorp/golang-lru/v2"
+
+	"platter/chunk"
+	"platter/index"
+	"platter/pack"
+	"platter/repo/crypt"
+	"platter/repo/store"
+)
+
+var (
+	// ErrNoRepository says that there is no repository where one was looked for.
+	ErrNoRepository = errors.New("there is no repository there")
+	// ErrExists says that there is one already.
+	ErrExists = errors.New("there is a repository there already")
+)
+
+// Settings are chosen when a repository is made and hold for its life.
+type Settings struct {
+	Chunks    chunk.Params `json:"chunks"`
+	FrameSize int64        `json:"frame_size"` // bytes of chunks after which a frame is closed
+	PackSize  int64        `json:"pack_size"`  // bytes of frames after which a pack is closed
+}
+
+// DefaultSettings suit disks of any size on a NAS; docs/design.md has the measurements.
+var DefaultSettings = Settings{Chunks: chunk.ParamsFor(64 << 10), FrameSize: 1 << 20, PackSize: 32 << 20}
+
+// Bounds of Settings, in bytes.
+const (
+	MinPackSize  = 1 << 20
+	MaxPackSize  = 512 << 20
+	minFrameSize = 16 << 10
+	maxFrameSize = 8 << 20
+)
+
+// Validate returns an error that says which bound does not hold.
+func (s Settings) Validate() error {
+	if s.FrameSize < minFrameSize || s.FrameSize > maxFrameSize {
+		return fmt.Errorf("frame size %d: want %d to %d", s.FrameSize, minFrameSize, maxFrameSize)
+	}
+	if s.PackSize < MinPackSize || s.PackSize > MaxPackSize {
+		return fmt.Errorf("pack size %d: want %d to %d", s.PackSize, MinPackSize, MaxPackSize)
+	}
+	return s.Chunks.Validate()
+}
+
+// Config is what the config file says. Its file is the header, the repository's id, and this as sealed JSON.
+type Config struct {
+	Settings
+	Created  time.Time `json:"created"`
+	Features []string  `json:"features,omitempty"` // a reader refuses one it does not know
+}
+
+// A Repo is an open repository. It is safe for concurrent use.
+type Repo struct {
+	store   store.Store
+	id      crypt.RepoID
+	config  Config
+	master  crypt.MasterKey
+	slot    pack.ID // that the password opened
+	keys    pack.Keys
+	index   *index.Index
+	decoder *pack.Decoder
+	workers int
+	namers  map[chunk.Kind]*sync.Pool // of *chunk.Namer
+	maps    *lru.Cache[frameKey, []byte]
+}
+
+// Init makes a repository in an empty store. The config is written last: without one there is no repository.
+func Init(ctx context.Context, s store.Store, password []byte, cost crypt.Cost, label string, settings Settings) (*Repo, error) {
+	if err := errors.Join(cost.Validate(), settings.Validate()); err != nil {
+		return nil, err
+	}
+	if _, err := s.Get(ctx, configName, 0, 1); err == nil {
+		return nil, ErrExists
+	} else if !gone(err) {
+		return nil, fmt.Errorf("look for a repository: %w", err)
+	}
+	r := &Repo{store: s, id: crypt.NewRepoID(), master: crypt.NewMasterKey(),
+		config: Config{Settings: settings, Created: time.Now().UTC().Truncate(time.Second)}}
+	slot, err := r.putSlot(ctx, crypt.NewKDF(cost), password, label)
+	if err != nil {
+		return nil, err
+	}
+	r.slot = slot
+	plain, err := json.Marshal(r.config)
+	if err != nil {
+		return nil, fmt.Errorf("encode config: %w", err)
+	}
+	body := append(r.id[:], crypt.NewBox(r.master, crypt.Config, r.id).Seal(plain)...)
+	if err := s.Put(ctx, configName, append(pack.Header(pack.ConfigFile), body...)); err != nil {
+		return nil, err
+	}
+	// Of two that made one here at the same time, the later config stands. The other must not believe it has a repository.
+	if id, _, err := readConfig(ctx, s); err != nil || id != r.id {
+		return nil, errors.Join(ErrExists, err)
+	}
+	return r, r.prepare()
+}
+
+// Open unlocks the repository with a password and reads none of its contents yet. The error wraps ErrNoRepository,
+// crypt.ErrWrongPassword, pack.ErrDamaged or pack.ErrNewer where one of them is the case.
+func Open(ctx context.Context, s store.Store, password []byte) (*Repo, error) {
+	id, sealed, err := readConfig(ctx, s)
+	if err != nil {
+		return nil, err
+	}
+	r := &Repo{store: s, id: id}
+	if r.master, r.slot, err = unlock(ctx, s, id, password); err != nil {
+		return nil, err
+	}
+	if r.config, err = openConfig(crypt.NewBox(r.master, crypt.Config, id), sealed); err != nil {
+		return nil, fmt.Errorf("%s: %w", configName, err)
+	}
+	return r, r.prepare()
+}
+
+func readConfig(ctx context.Context, s store.Store) (id crypt.RepoID, sealed []byte, err error) {
+	file, err := readWhole(ctx, s, configName, maxConfig)
+	if gone(err) {
+		return id, nil, ErrNoRepository
+	} else if err != nil {
+		return id, nil, fmt.Errorf("read config: %w", err)
+	}
+	body, err := pack.ParseHeader(file, pack.ConfigFile)
+	if err == nil && len(body) <= len(id) {
+		err = fmt.Errorf("%w: it ends too soon", pack.ErrDamaged)
+	}
+	if err != nil {
+		return id, nil, fmt.Errorf("%s: %w", configName, err)
+	}
+	return crypt.RepoID(body[:len(id)]), body[len(id):], nil
+}
+
+func openConfig(box *crypt.Box, sealed []byte) (c Config, err error) {
+	plain, err := box.Open(sealed)
+	if err != nil {
+		return c, fmt.Errorf("%w: %w", pack.ErrDamaged, err)
+	}
+	if err := json.Unmarshal(plain, &c); err != nil {
+		return c, fmt.Errorf("%w: %w", pack.ErrDamaged, err)
+	}
+	if len(c.Features) > 0 {
+		return c, fmt.Errorf("%w (feature %q)", pack.ErrNewer, c.Features[0])
+	}
+	if err := c.Validate(); err != nil {
+		return c, fmt.Errorf("%w: %w", pack.ErrDamaged, err)
+	}
+	return c, nil
+}
+
+// mapFrames is how many decoded frames of map chunks are kept: neighbouring pages lie in one frame.
+const mapFrames = 16
+
+// prepare makes what needs the master key.
+func (r *Repo) prepare() (err error) {
+	box := func(p crypt.Purpose) *crypt.Box { return crypt.NewBox(r.master, p, r.id) }
+	r.keys = pack.Keys{Data: box(crypt.DataFrames), Map: box(crypt.MapFrames), Table: box(crypt.Tables)}
+	r.index = new(index.Index)
+	r.workers = min(runtime.GOMAXPROCS(0), maxWorkers)
+	r.namers = map[chunk.Kind]*sync.Pool{
+		chunk.Data: namerPool(r.master.Key(crypt.DataIDs)),
+		chunk.Map:  namerPool(r.master.Key(crypt.MapIDs)),
+	}
+	if r.decoder, err = pack.NewDecoder(r.keys, r.workers); err != nil {
+		return err
+	}
+	r.maps, err = lru.New[frameKey, []byte](mapFrames)
+	return err
+}
+
+// maxWorkers keeps the memory of many cores in bounds: each worker has buffers of some MiB.
+const maxWorkers = 12
+
+// SetWorkers says on how many cores to work at most; nothing that is stored depends on it.
+func (r *Repo) SetWorkers(n int) { r.workers = max(1, min(n, maxWorkers)) }
+
+// Workers is on how many cores to work.
+func (r *Repo) Workers() int { return r.workers }
+
+// Config returns what the config file says.
+func (r *Repo) Config() Config {
+	c := r.config
+	c.Features = slices.Clone(c.Features)
+	return c
+}
+
+// ID returns the repository's id in hex.
+func (r *Repo) ID() string { return fmt.Sprintf("%x", r.id[:]) }
+
+// Cutter returns a chunk cutter with the repository's secret polynomial.
+func (r *Repo) Cutter() (*chunk.Cutter, error) {
+	poly, err := chunk.DerivePoly(r.master.Stream(crypt.Cuts))
+	if err != nil {
+		return nil, err
+	}
+	return chunk.NewCutter(poly, r.config.Chunks)
+}
+
+// Namer returns a Namer for chunks of a kind.
+func (r *Repo) Namer(kind chunk.Kind) *chunk.Namer { return r.namers[kind].Get().(*chunk.Namer) }
+
+// Index returns the index that LoadIndex read.
+func (r *Repo) Index() *index.Index { return r.index }
+
+func namerPool(key [32]byte) *sync.Pool {
+	return &sync.Pool{New: func() any { return chunk.NewNamer(key) }}
+}

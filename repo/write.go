@@ -1,0 +1,254 @@
+package repo
+
+import (
+	"context"
+	"fmt"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"golang.org/x/sync/errgroup"
+
+	"platter/chunk"
+	"platter/index"
+	"platter/pack"
+)
+
+// A Writer takes chunks and turns the new ones into packs.
+//
+//	lanes ──frames──▶ encoders ──sealed frames──▶ builder ──packs──▶ uploader ──▶ store, index
+//
+// Each worker fills frames of its own, so that neighbours on the disk stay neighbours in a frame; encoders compress and
+// seal them on all cores; one uploader makes packs durable while the next is being laid out.
+type Writer struct {
+	repo  *Repo
+	lanes chan *pack.Open    // full frames
+	spare sync.Pool          // of *pack.Open
+	bufs  chan []byte        // memory of packs: one being laid out, one on its way
+	packs chan *pack.Builder // full packs
+	stats Stats
+
+	mapsMu sync.Mutex
+	maps   *Lane
+
+	mu      sync.Mutex
+	builder *pack.Builder // nil when no frame waits
+}
+
+// Stats count what a Write stored.
+type Stats struct {
+	Chunks atomic.Int64 // that were new, data and map
+	Raw    atomic.Int64 // their bytes
+	Stored atomic.Int64 // bytes that the store got for them: packs and index
+}
+
+// Bounds of a Writer.
+const (
+	packsInMemory = 2
+	packsPerIndex = 64 // an interrupted backup loses less than so many packs from the index, and none from the store
+	salvageTime   = 5 * time.Second
+)
+
+// Write runs fn, which may save chunks through the Writer from any number of goroutines, and returns when all of them
+// are durable and in the index. On an error, or when ctx is done, packs that were already stored are put in the index
+// all the same, for the next run to find.
+func (r *Repo) Write(ctx context.Context, fn func(context.Context, *Writer) error) (*Stats, error) {
+	w := &Writer{repo: r,
+		lanes: make(chan *pack.Open), packs: make(chan *pack.Builder), bufs: make(chan []byte, packsInMemory)}
+	for range packsInMemory {
+		w.bufs <- nil
+	}
+	w.maps = w.lane(chunk.Map)
+
+	var stored []index.PackTable // by the uploader, not yet in an index file
+	g, gctx := errgroup.WithContext(ctx)
+	g.Go(func() error {
+		defer close(w.lanes)
+		if err := fn(gctx, w); err != nil {
+			return err
+		}
+		return w.maps.Close(gctx)
+	})
+	var encoders sync.WaitGroup
+	for range r.workers {
+		encoders.Add(1)
+		g.Go(func() error {
+			defer encoders.Done()
+			return w.encode(gctx)
+		})
+	}
+	g.Go(func() error {
+		defer close(w.packs)
+		encoders.Wait()
+		return w.handOverLast(gctx)
+	})
+	g.Go(func() (err error) {
+		stored, err = w.upload(gctx)
+		return err
+	})
+	err := g.Wait()
+	if err == nil {
+		return &w.stats, w.saveIndex(ctx, stored)
+	}
+	salvage, cancel := context.WithTimeout(context.WithoutCancel(ctx), salvageTime)
+	defer cancel()
+	if e := w.saveIndex(salvage, stored); e != nil && ctx.Err() == nil {
+		err = fmt.Errorf("%w (and the packs stored so far are in no index: %w; 'repair index' takes them in)", err, e)
+	}
+	return &w.stats, err
+}
+
+// A Lane saves the chunks of one worker. It is not safe for concurrent use.
+type Lane struct {
+	w     *Writer
+	kind  chunk.Kind
+	namer *chunk.Namer
+	open  *pack.Open
+}
+
+// Lane returns a lane for data. It must be closed, unless the Write fails anyway.
+func (w *Writer) Lane() *Lane { return w.lane(chunk.Data) }
+
+func (w *Writer) lane(kind chunk.Kind) *Lane {
+	return &Lane{w: w, kind: kind, namer: w.repo.Namer(kind), open: w.emptyFrame(kind)}
+}
+
+func (w *Writer) emptyFrame(kind chunk.Kind) *pack.Open {
+	if o, ok := w.spare.Get().(*pack.Open); ok {
+		o.Reset()
+		o.Kind = kind
+		return o
+	}
+	return &pack.Open{Kind: kind, Raw: make([]byte, 0, w.repo.config.FrameSize+w.repo.config.Chunks.Max/4)}
+}
+
+// Save names a chunk and stores it if nobody has. It returns the name, and whether the chunk was new.
+func (l *Lane) Save(ctx context.Context, data []byte) (chunk.ID, bool, error) {
+	id := l.namer.ID(data)
+	if !l.w.repo.index.Claim(id) {
+		return id, false, nil
+	}
+	l.w.stats.Chunks.Add(1)
+	l.w.stats.Raw.Add(int64(len(data)))
+	l.open.Add(id, data)
+	if int64(len(l.open.Raw)) < l.w.repo.config.FrameSize {
+		return id, true, nil
+	}
+	return id, true, l.flush(ctx)
+}
+
+func (l *Lane) flush(ctx context.Context) error {
+	select {
+	case l.w.lanes <- l.open:
+		l.open = l.w.emptyFrame(l.kind)
+		return nil
+	case <-ctx.Done():
+		return context.Cause(ctx)
+	}
+}
+
+// Close hands on what is left.
+func (l *Lane) Close(ctx context.Context) error {
+	if len(l.open.Chunks) == 0 {
+		return nil
+	}
+	return l.flush(ctx)
+}
+
+// SaveMap stores a page or a node of a map. It is safe for concurrent use.
+func (w *Writer) SaveMap(ctx context.Context, data []byte) (chunk.ID, error) {
+	w.mapsMu.Lock()
+	defer w.mapsMu.Unlock()
+	id, _, err := w.maps.Save(ctx, data)
+	return id, err
+}
+
+// encode compresses and seals frames until there are no more.
+func (w *Writer) encode(ctx context.Context) error {
+	enc, err := pack.NewEncoder(w.repo.keys)
+	if err != nil {
+		return err
+	}
+	for o := range w.lanes {
+		sealed := enc.Encode(o)
+		full, err := w.add(ctx, o, sealed)
+		if err == nil && full != nil {
+			err = w.handOver(ctx, full)
+		}
+		if err != nil {
+			return err
+		}
+		w.spare.Put(o)
+	}
+	return nil
+}
+
+// add appends a frame to the pack being laid out, and returns that pack once it is full.
+func (w *Writer) add(ctx context.Context, o *pack.Open, sealed []byte) (full *pack.Builder, err error) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if w.builder == nil {
+		select {
+		case buf := <-w.bufs:
+			w.builder = pack.NewBuilder(buf)
+		case <-ctx.Done():
+			return nil, context.Cause(ctx)
+		}
+	}
+	w.builder.Add(o, sealed)
+	if w.builder.Size() < w.repo.config.PackSize {
+		return nil, nil
+	}
+	full, w.builder = w.builder, nil
+	return full, nil
+}
+
+func (w *Writer) handOver(ctx context.Context, b *pack.Builder) error {
+	select {
+	case w.packs <- b:
+		return nil
+	case <-ctx.Done():
+		return context.Cause(ctx)
+	}
+}
+
+// handOverLast hands on the pack that was being laid out when frames ended.
+func (w *Writer) handOverLast(ctx context.Context) error {
+	if w.builder == nil || ctx.Err() != nil {
+		return nil // on an error, what did not fill a pack is not worth the wait
+	}
+	return w.handOver(ctx, w.builder)
+}
+
+// upload makes packs durable, and every so often an index of them. It returns the packs that are in no index file yet.
+func (w *Writer) upload(ctx context.Context) (stored []index.PackTable, err error) {
+	for b := range w.packs {
+		file, id, table := b.Finish(w.repo.keys)
+		if err := w.repo.store.Put(ctx, packName(id), file); err != nil {
+			return stored, err
+		}
+		p := index.Pack{ID: id, Size: int64(len(file))}
+		w.repo.index.AddPack(p, table)
+		w.stats.Stored.Add(p.Size)
+		stored = append(stored, index.PackTable{Pack: p, Table: table})
+		w.bufs <- file[:0] // never blocks: it came from there
+		if len(stored) >= packsPerIndex {
+			if err := w.saveIndex(ctx, stored); err != nil {
+				return stored, err
+			}
+			stored = nil
+		}
+	}
+	return stored, nil
+}
+
+func (w *Writer) saveIndex(ctx context.Context, stored []index.PackTable) error {
+	if len(stored) == 0 {
+		return nil
+	}
+	_, size, err := w.repo.putIndex(ctx, &index.File{Packs: stored})
+	if err == nil {
+		w.stats.Stored.Add(size)
+	}
+	return err
+}
