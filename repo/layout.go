@@ -40,6 +40,12 @@ func packName(id pack.ID) string {
 
 func fileName(dir string, id pack.ID) string { return dir + "/" + id.String() }
 
+// dirOf returns the first folder of a name.
+func dirOf(name string) string {
+	dir, _, _ := strings.Cut(name, "/")
+	return dir
+}
+
 // idFromName returns the id in a file's name, and false when the file has no business being where it is.
 func idFromName(dir string, f store.Info) (pack.ID, bool) {
 	if f.Odd {

@@ -221,3 +221,6 @@ func (r *Repo) Index() *index.Index { return r.index }
 func namerPool(key [32]byte) *sync.Pool {
 	return &sync.Pool{New: func() any { return chunk.NewNamer(key) }}
 }
+
+// Return gives a Namer back for others to use.
+func (r *Repo) Return(kind chunk.Kind, n *chunk.Namer) { r.namers[kind].Put(n) }

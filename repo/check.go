@@ -1,0 +1,194 @@
+package repo
+
+import (
+	"context"
+	"fmt"
+	"iter"
+	"slices"
+	"sync"
+
+	"platter/chunk"
+	"platter/index"
+	"platter/pack"
+	"platter/repo/store"
+)
+
+// CheckOptions say how deep Check looks.
+type CheckOptions struct {
+	ReadPacks bool    // every pack's bytes against its name
+	ReadData  bool    // every frame opened, every chunk's id computed again
+	Sample    float64 // of the packs are read, chosen by chance; 0 and 1 mean all
+}
+
+// A Report is what Check found. Damage is sorted.
+type Report struct {
+	Damage []string // a sentence each, that begins with the file's name
+	Notes  []string // odd, but nothing is lost by it
+	Hints  []string // what to do about it
+
+	Slots, Indexes, Packs, Snapshots int   // files looked at
+	PackBytes                        int64 // of all packs
+	ReadBytes                        int64 // of packs that were read whole
+
+	badPacks  map[pack.ID]error
+	badFrames map[frameKey]error
+	badChunks map[chunk.ID]error
+	index     *index.Index
+}
+
+// Bad returns why a chunk cannot be had although the index lists it, or nil. It is for use after Check.
+func (r *Report) Bad(id chunk.ID) error {
+	if err := r.badChunks[id]; err != nil {
+		return err
+	}
+	loc, ok := r.index.Lookup(id)
+	if !ok {
+		return nil
+	}
+	if err := r.badFrames[frameKey{loc.Pack, loc.Offset}]; err != nil {
+		return err
+	}
+	return r.badPacks[loc.Pack]
+}
+
+// checker is a Check under way.
+type checker struct {
+	*Repo
+	opts     CheckOptions
+	progress *Progress
+
+	mu     sync.Mutex
+	report *Report
+}
+
+// damage notes one fault; err's text begins with the file's name.
+func (c *checker) damage(err error) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.report.Damage = append(c.report.Damage, err.Error())
+}
+
+func (c *checker) hint(s string) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if !slices.Contains(c.report.Hints, s) {
+		c.report.Hints = append(c.report.Hints, s)
+	}
+}
+
+const (
+	hintIndex = "run 'platter repair index': it makes new index files from the packs"
+	hintCopy  = "a damaged file can be put back from any copy of the repository; 'b3sum' of the right one is its name"
+)
+
+// Check looks at every file of the repository but the snapshots' maps, which are not its business. It replaces what
+// LoadIndex loaded by what can be read. It fails only where it cannot go on; damage goes into the report.
+func (r *Repo) Check(ctx context.Context, o CheckOptions, p *Progress) (*Report, error) {
+	c := &checker{Repo: r, opts: o, progress: p, report: &Report{
+		badPacks: map[pack.ID]error{}, badFrames: map[frameKey]error{}, badChunks: map[chunk.ID]error{}}}
+	if err := c.slots(ctx); err != nil {
+		return nil, err
+	}
+	there, err := c.files(ctx)
+	if err != nil {
+		return nil, err
+	}
+	r.index = new(index.Index)
+	c.report.index = r.index
+	tables, err := c.indexes(ctx)
+	if err != nil {
+		return nil, err
+	}
+	if err := c.packs(ctx, there, tables); err != nil {
+		return nil, err
+	}
+	slices.Sort(c.report.Damage)
+	slices.Sort(c.report.Notes)
+	return c.report, nil
+}
+
+func (c *checker) slots(ctx context.Context) error {
+	slots, bad, err := c.Slots(ctx)
+	if err != nil {
+		return err
+	}
+	c.report.Slots = len(slots) + len(bad)
+	for _, err := range bad {
+		c.damage(err)
+		c.hint("a damaged key opens nothing; remove it with 'key remove' and add that password again")
+	}
+	return nil
+}
+
+// leftovers is a store that can name the temporary files that crashes left behind.
+type leftovers interface {
+	Leftovers(ctx context.Context) iter.Seq2[store.Info, error]
+}
+
+// files counts the store's files, names those that do not belong, and returns the packs' sizes.
+func (c *checker) files(ctx context.Context) (map[pack.ID]int64, error) {
+	packs := map[pack.ID]int64{}
+	for f, err := range c.store.List(ctx, "") {
+		if err != nil {
+			return nil, fmt.Errorf("list files: %w", err)
+		}
+		dir := dirOf(f.Name)
+		id, ok := idFromName(dir, f)
+		switch {
+		case f.Name == configName && !f.Odd:
+		case ok && dir == packsDir:
+			packs[id] = f.Size
+			c.report.Packs++
+			c.report.PackBytes += f.Size
+		case ok && (dir == keysDir || dir == indexDir):
+		case ok && dir == snapshotsDir:
+			c.report.Snapshots++
+		default:
+			c.report.Notes = append(c.report.Notes, fmt.Sprintf("%q is no file of the repository; it is not read", f.Name))
+		}
+	}
+	if s, ok := c.store.(leftovers); ok {
+		for f, err := range s.Leftovers(ctx) {
+			if err != nil {
+				return nil, fmt.Errorf("list files: %w", err)
+			}
+			c.report.Notes = append(c.report.Notes, fmt.Sprintf("%q was left behind by a write that did not end; when no backup is running it may be deleted", f.Name))
+		}
+	}
+	return packs, nil
+}
+
+// indexes reads every index file into the index, and returns the tables of the packs they list.
+func (c *checker) indexes(ctx context.Context) (map[pack.ID]index.PackTable, error) {
+	files, err := list(ctx, c.store, indexDir)
+	if err != nil {
+		return nil, err
+	}
+	c.report.Indexes = len(files)
+	read, superseded := map[pack.ID]*index.File{}, map[pack.ID]bool{}
+	for _, f := range files {
+		decoded, err := c.readIndex(ctx, f.id)
+		if ctx.Err() != nil {
+			return nil, ctx.Err()
+		}
+		if err != nil {
+			c.damage(err)
+			c.hint(hintIndex)
+			continue
+		}
+		read[f.id] = decoded
+		for _, old := range decoded.Supersedes {
+			superseded[old] = true
+		}
+	}
+	tables := map[pack.ID]index.PackTable{}
+	for id, f := range read {
+		for _, p := range f.Packs {
+			if !superseded[id] {
+				c.index.AddPack(p.Pack, p.Table)
+				tables[p.ID] = p
+			}
+		}
+	}
+	return tables, nil
+}

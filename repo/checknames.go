@@ -1,0 +1,94 @@
+package repo
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"sync"
+
+	"github.com/zeebo/blake3"
+	"golang.org/x/sync/errgroup"
+
+	"platter/pack"
+	"platter/repo/store"
+)
+
+// CheckNames compares the bytes of every file that is named by them with its name. It needs no key, so it can run
+// where no key should be, on the NAS itself. Damage goes into the report; what it costs takes a key to tell.
+func CheckNames(ctx context.Context, s store.Store, workers int, p *Progress) (*Report, error) {
+	if _, _, err := readConfig(ctx, s); err != nil {
+		return nil, err
+	}
+	report := new(Report)
+	var mu sync.Mutex
+	g, gctx := errgroup.WithContext(ctx)
+	g.SetLimit(max(1, workers))
+	for _, dir := range []string{keysDir, packsDir, indexDir, snapshotsDir} {
+		files, err := list(ctx, s, dir)
+		if err != nil {
+			return nil, err
+		}
+		report.count(dir, files)
+		for _, f := range files {
+			p.Expect(f.size)
+			g.Go(func() error {
+				name := fileName(dir, f.id)
+				if dir == packsDir {
+					name = packName(f.id)
+				}
+				err := checkName(gctx, s, name, f, p)
+				mu.Lock()
+				defer mu.Unlock()
+				if report.ReadBytes += f.size; err != nil {
+					report.Damage = append(report.Damage, err.Error())
+				}
+				return gctx.Err()
+			})
+		}
+	}
+	if err := g.Wait(); err != nil {
+		return nil, err
+	}
+	slices.Sort(report.Damage)
+	if len(report.Damage) > 0 {
+		report.Hints = []string{hintCopy, "run 'platter check --read-data' with a password to learn which versions and which byte ranges that costs"}
+	}
+	return report, nil
+}
+
+func (r *Report) count(dir string, files []listed) {
+	switch dir {
+	case keysDir:
+		r.Slots = len(files)
+	case indexDir:
+		r.Indexes = len(files)
+	case snapshotsDir:
+		r.Snapshots = len(files)
+	case packsDir:
+		r.Packs = len(files)
+		for _, f := range files {
+			r.PackBytes += f.size
+		}
+	}
+}
+
+// checkName reads a file in pieces; the error names it.
+func checkName(ctx context.Context, s store.Store, name string, f listed, p *Progress) error {
+	const step = 4 << 20
+	sum := blake3.New()
+	for off := int64(0); ; off += step {
+		part, err := s.Get(ctx, name, off, step)
+		if err != nil {
+			return err
+		}
+		sum.Write(part)
+		p.Add(int64(len(part)))
+		if len(part) < step {
+			break
+		}
+	}
+	if pack.ID(sum.Sum(nil)) != f.id {
+		return fmt.Errorf("%s: %w: its bytes do not match its name", name, pack.ErrDamaged)
+	}
+	return nil
+}

@@ -1,0 +1,170 @@
+package repo
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"slices"
+
+	"github.com/zeebo/blake3"
+	"golang.org/x/sync/errgroup"
+
+	"platter/chunk"
+	"platter/index"
+	"platter/pack"
+)
+
+// packs compares every pack with the index, and reads those that are to be read.
+func (c *checker) packs(ctx context.Context, there map[pack.ID]int64, tables map[pack.ID]index.PackTable) error {
+	unindexed := 0
+	for id := range there {
+		if _, ok := tables[id]; !ok {
+			unindexed++
+		}
+	}
+	if unindexed > 0 {
+		c.report.Notes = append(c.report.Notes, fmt.Sprintf("%d packs are in no index file, as an interrupted backup leaves them; 'repair index' takes them in", unindexed))
+	}
+	g, ctx := errgroup.WithContext(ctx)
+	g.SetLimit(c.workers)
+	for _, p := range tables {
+		size, ok := there[p.ID]
+		if !ok {
+			c.badPack(p.ID, errors.New("it is missing"))
+			continue
+		}
+		deep := c.opts.ReadPacks || c.opts.ReadData
+		if deep && c.opts.Sample > 0 && rand.Float64() >= c.opts.Sample {
+			deep = false
+		}
+		if deep {
+			c.progress.Expect(size)
+		}
+		g.Go(func() error {
+			c.pack(ctx, p, size, deep)
+			return ctx.Err()
+		})
+	}
+	return g.Wait()
+}
+
+// badPack notes that nothing in a pack can be relied on.
+func (c *checker) badPack(id pack.ID, why error) {
+	err := fmt.Errorf("%s: %w", packName(id), why)
+	c.damage(err)
+	c.hint(hintCopy)
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.report.badPacks[id] = err
+}
+
+// pack checks one pack.
+func (c *checker) pack(ctx context.Context, p index.PackTable, size int64, deep bool) {
+	if size != p.Size {
+		c.badPack(p.ID, fmt.Errorf("%w: %d bytes where the index says %d", pack.ErrDamaged, size, p.Size))
+		return
+	}
+	table, err := c.readTable(ctx, p.ID, size)
+	switch {
+	case ctx.Err() != nil:
+		return
+	case err != nil:
+		// The index knows what the table said, so its chunks can still be had.
+		c.damage(fmt.Errorf("%s: its own table cannot be read, the index stands in for it: %w", packName(p.ID), err))
+		c.hint(hintCopy)
+	case !slices.Equal(table.Frames, p.Table.Frames) || !slices.Equal(table.Chunks, p.Table.Chunks):
+		c.badPack(p.ID, fmt.Errorf("%w: it and the index say different things of what is in it", pack.ErrDamaged))
+		return
+	}
+	if deep {
+		c.read(ctx, p, size)
+	}
+}
+
+func (r *Repo) readTable(ctx context.Context, id pack.ID, size int64) (*pack.Table, error) {
+	return pack.ReadTable(size, r.keys, func(off, n int64) ([]byte, error) { return r.store.Get(ctx, packName(id), off, n) })
+}
+
+// read reads a pack from its first byte to its last, a few frames at a time.
+func (c *checker) read(ctx context.Context, p index.PackTable, size int64) {
+	sum := blake3.New()
+	head, err := c.readPart(ctx, p.ID, 0, pack.HeaderSize)
+	if err != nil {
+		c.badPack(p.ID, err)
+		return
+	}
+	sum.Write(head)
+	off, refs := int64(pack.HeaderSize), p.Table.Chunks
+	namers := map[chunk.Kind]*chunk.Namer{chunk.Data: c.Namer(chunk.Data), chunk.Map: c.Namer(chunk.Map)}
+	defer c.Return(chunk.Data, namers[chunk.Data])
+	defer c.Return(chunk.Map, namers[chunk.Map])
+	var raw []byte
+	for _, f := range p.Table.Frames {
+		sealed, err := c.readPart(ctx, p.ID, off, int64(f.Sealed))
+		if ctx.Err() != nil {
+			return
+		}
+		if err != nil {
+			c.badPack(p.ID, err)
+			return
+		}
+		sum.Write(sealed)
+		if c.opts.ReadData {
+			raw = c.frame(p.ID, off, raw, sealed, f, refs[:f.Chunks], namers[f.Kind])
+		}
+		off, refs = off+int64(f.Sealed), refs[f.Chunks:]
+		c.progress.Add(int64(len(sealed)))
+	}
+	tail, err := c.readPart(ctx, p.ID, off, size-off)
+	if err != nil {
+		c.badPack(p.ID, err)
+		return
+	}
+	sum.Write(tail)
+	c.progress.Add(int64(len(head) + len(tail)))
+	c.mu.Lock()
+	c.report.ReadBytes += size
+	c.mu.Unlock()
+	if pack.ID(sum.Sum(nil)) != p.ID {
+		c.damage(fmt.Errorf("%s: %w: its bytes do not match its name", packName(p.ID), pack.ErrDamaged))
+		c.hint(hintCopy)
+		if !c.opts.ReadData {
+			c.hint("run 'platter check --read-data' to learn which versions and which byte ranges that costs")
+		}
+	}
+}
+
+func (c *checker) readPart(ctx context.Context, id pack.ID, off, n int64) ([]byte, error) {
+	part, err := c.store.Get(ctx, packName(id), off, n)
+	if err == nil && int64(len(part)) != n {
+		err = fmt.Errorf("%w: it ends at %d", pack.ErrDamaged, off+int64(len(part)))
+	}
+	return part, err
+}
+
+// frame opens a frame, in raw's memory, and proves its chunks.
+func (c *checker) frame(id pack.ID, off int64, raw, sealed []byte, f pack.Frame, refs []pack.Ref, namer *chunk.Namer) []byte {
+	opened, err := c.decoder.Decode(raw, sealed, f)
+	if err != nil {
+		err = fmt.Errorf("%s: frame at %d: %w", packName(id), off, err)
+		c.damage(err)
+		c.hint(hintCopy)
+		c.mu.Lock()
+		defer c.mu.Unlock()
+		c.report.badFrames[frameKey{id, off}] = err
+		return raw
+	}
+	rest := opened
+	for _, ref := range refs {
+		if namer.ID(rest[:ref.Len]) != ref.ID {
+			err := fmt.Errorf("%s: frame at %d: %w: it does not hold chunk %v", packName(id), off, pack.ErrDamaged, ref.ID)
+			c.damage(err)
+			c.mu.Lock()
+			c.report.badChunks[ref.ID] = err
+			c.mu.Unlock()
+		}
+		rest = rest[ref.Len:]
+	}
+	return opened
+}

@@ -1,0 +1,137 @@
+package store
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"path/filepath"
+)
+
+// fileSystem is every call by which Local changes a disk, so that a test can put a disk in its place that fails at a
+// chosen call, or that forgets what was not synced. Names are the store's, "." is its root.
+type fileSystem interface {
+	mkdir(dir string) error // fs.ErrExist when it is there; "." makes the missing folders above the root as well
+	create(name string) (file, error)
+	rename(from, to string) error
+	remove(name string) error
+	syncFolder(dir string) error
+}
+
+// file is what Local writes to. *os.File goes on by itself after EINTR and after a write that took a part.
+type file interface {
+	io.WriteCloser
+	Sync() error
+}
+
+// osFiles is the real file system. It goes through os.Root, because whoever owns the NAS can turn a folder into a link:
+// a Put or a Delete that followed it would change files of this machine. The root is opened anew for every call, so that
+// a NAS that was mounted again is found again.
+type osFiles struct{ root string }
+
+var _ fileSystem = osFiles{}
+
+func (o osFiles) within(do func(root *os.Root) error) error {
+	root, err := os.OpenRoot(o.root)
+	if err != nil {
+		return err
+	}
+	defer root.Close()
+	return do(root)
+}
+
+func (o osFiles) mkdir(dir string) error {
+	if dir == "." {
+		return makeRoot(o.root, func(dir string) error { return os.Mkdir(dir, 0o700) }, syncPath)
+	}
+	return o.within(func(root *os.Root) error { return root.Mkdir(dir, 0o700) })
+}
+
+func (o osFiles) create(name string) (file, error) {
+	var f *os.File
+	err := o.within(func(root *os.Root) (err error) {
+		f, err = root.OpenFile(name, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
+		return err
+	})
+	if err != nil {
+		return nil, err // not f: a nil *os.File in a file is not nil
+	}
+	return f, nil
+}
+
+func (o osFiles) rename(from, to string) error {
+	return o.within(func(root *os.Root) error { return root.Rename(from, to) })
+}
+
+// remove looks first, because Root.Remove would take an empty folder as well.
+func (o osFiles) remove(name string) error {
+	return o.within(func(root *os.Root) error {
+		info, err := root.Lstat(name)
+		if err != nil {
+			return err
+		}
+		if info.IsDir() {
+			return errors.New("it is a folder")
+		}
+		return root.Remove(name)
+	})
+}
+
+func (o osFiles) syncFolder(dir string) error {
+	return o.within(func(root *os.Root) error {
+		f, err := root.Open(dir)
+		if err != nil {
+			return err
+		}
+		defer f.Close()
+		return syncOpenFolder(f)
+	})
+}
+
+// open opens a regular file for reading and tells its size.
+func (o osFiles) open(name string) (*os.File, int64, error) {
+	var f *os.File
+	err := o.within(func(root *os.Root) (err error) {
+		f, err = openNoFollow(root, name)
+		return err
+	})
+	if err != nil {
+		return nil, 0, err
+	}
+	info, err := f.Stat()
+	if err == nil && !info.Mode().IsRegular() {
+		err = fmt.Errorf("not a regular file: %s", info.Mode())
+	}
+	if err != nil {
+		f.Close()
+		return nil, 0, err
+	}
+	return f, info.Size(), nil
+}
+
+// makeRoot makes the folder root and the missing ones above it, and syncs each folder that has a new entry. It says
+// fs.ErrExist, and syncs nothing, where root is there: the folder above is not ours, perhaps not even readable.
+func makeRoot(root string, mkdir, sync func(dir string) error) error {
+	above := filepath.Dir(filepath.Clean(root)) // Dir("a/b/") is "a/b"
+	err := mkdir(root)
+	if errors.Is(err, fs.ErrNotExist) && above != root {
+		if err := makeRoot(above, mkdir, sync); err != nil && !errors.Is(err, fs.ErrExist) {
+			return err
+		}
+		err = mkdir(root)
+	}
+	if err != nil {
+		return err
+	}
+	return sync(above)
+}
+
+func syncPath(dir string) error {
+	f, err := os.Open(dir)
+	if err != nil {
+		return err
+	}
+	defer f.Close()
+	return syncOpenFolder(f)
+}

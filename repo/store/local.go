@@ -1,0 +1,205 @@
+package store
+
+import (
+	"context"
+	"crypto/rand"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"path"
+	"sync"
+)
+
+const (
+	pieceSize  = 4 << 20 // bytes between two looks at ctx
+	tempPrefix = ".tmp-" // no name may begin with a dot, so a temporary file never stands in a name's way
+)
+
+// Local keeps a store in a folder of this machine or of a mounted NAS.
+//
+// A Put that returned nil survives a power cut of a disk that honours fsync: the data is written to a temporary file
+// beside its name, synced, renamed over the name, and then the folder is synced, as is every folder above it that had to
+// be made. A Put that failed before the rename has left the old file and, unless even removing it failed, no temporary
+// one. A Put that failed after the rename (the folder would not sync) has left the whole new file, which a power cut may
+// take back. A process that was killed leaves its temporary file: Leftovers names those.
+//
+// Local never follows a symbolic link below its root out of it, and reads no file that is one.
+type Local struct {
+	files osFiles    // reads
+	fs    fileSystem // writes; the same files, except in tests
+
+	// made holds the folders that are there and whose entry in the folder above is synced.
+	made sync.Map // string to struct{}
+}
+
+var _ Store = (*Local)(nil)
+
+// NewLocal returns the store in the folder root. It does not look whether there is one: the first Put makes it.
+func NewLocal(root string) *Local {
+	files := osFiles{root}
+	return &Local{files: files, fs: files}
+}
+
+func (l *Local) Put(ctx context.Context, name string, data []byte) error {
+	err := checkName(name)
+	if err != nil {
+		return fmt.Errorf("put %q: %w", name, err)
+	}
+	err = l.put(ctx, name, data)
+	if isFull(err) {
+		return fmt.Errorf("put %s: %w: %w", name, ErrFull, err)
+	}
+	if err != nil {
+		return fmt.Errorf("put %s: %w", name, err)
+	}
+	return nil
+}
+
+func (l *Local) put(ctx context.Context, name string, data []byte) error {
+	if err := ctx.Err(); err != nil {
+		return err
+	}
+	temp, err := l.writeTemp(ctx, path.Dir(name), data)
+	if err == nil {
+		err = l.fs.rename(temp, name)
+	}
+	if err == nil {
+		return l.fs.syncFolder(path.Dir(name))
+	}
+	if temp == "" {
+		return err
+	}
+	if left := l.fs.remove(temp); left != nil && !errors.Is(left, fs.ErrNotExist) {
+		return fmt.Errorf("%w (and %s is left over: %v)", err, temp, left)
+	}
+	return err
+}
+
+// writeTemp makes a file in folder that holds data durably, under a name that the next crash may leave behind. It
+// returns that name, even beside an error, once the file has been made.
+func (l *Local) writeTemp(ctx context.Context, folder string, data []byte) (string, error) {
+	var random [16]byte
+	rand.Read(random[:]) // never fails: it ends the process first
+	temp := path.Join(folder, tempPrefix+hex.EncodeToString(random[:]))
+
+	if err := l.makeFolder(folder); err != nil {
+		return "", err
+	}
+	f, err := l.fs.create(temp)
+	if errors.Is(err, fs.ErrNotExist) { // somebody removed a folder that we had made
+		l.made.Clear()
+		if err := l.makeFolder(folder); err != nil {
+			return "", err
+		}
+		f, err = l.fs.create(temp)
+	}
+	if err != nil {
+		return "", err
+	}
+	err = fill(ctx, f, data)
+	if closed := f.Close(); err == nil {
+		err = closed // NFS may tell only here that there was no room
+	}
+	return temp, err
+}
+
+// fill writes and syncs. A sync that failed must not be tried again: the kernel has dropped the pages it could not write
+// and the second answer would be a false "all is well".
+func fill(ctx context.Context, f file, data []byte) error {
+	for len(data) > 0 {
+		piece := data[:min(len(data), pieceSize)]
+		if _, err := f.Write(piece); err != nil {
+			return err
+		}
+		data = data[len(piece):]
+		if err := ctx.Err(); err != nil {
+			return err
+		}
+	}
+	return f.Sync()
+}
+
+// makeFolder makes a folder and those above it, each durable in the one above. A folder that was already there is
+// synced too, once: another process may have made it a moment ago and not have come to that yet.
+func (l *Local) makeFolder(dir string) error {
+	if _, ok := l.made.Load(dir); ok {
+		return nil
+	}
+	above := path.Dir(dir)
+	if dir != "." {
+		if err := l.makeFolder(above); err != nil {
+			return err
+		}
+	}
+	if err := l.fs.mkdir(dir); err != nil && !errors.Is(err, fs.ErrExist) {
+		return err
+	}
+	if dir != "." { // mkdir of the root syncs what it made
+		if err := l.fs.syncFolder(above); err != nil {
+			return err
+		}
+	}
+	l.made.Store(dir, struct{}{})
+	return nil
+}
+
+func (l *Local) Get(ctx context.Context, name string, off, n int64) ([]byte, error) {
+	if err := checkName(name); err != nil {
+		return nil, fmt.Errorf("get %q: %w", name, err)
+	}
+	data, err := l.read(ctx, name, off, n)
+	if err != nil {
+		return nil, fmt.Errorf("get %s: %w", name, err)
+	}
+	return data, nil
+}
+
+func (l *Local) read(ctx context.Context, name string, off, n int64) ([]byte, error) {
+	if err := ctx.Err(); err != nil {
+		return nil, err
+	}
+	f, size, err := l.files.open(name)
+	if err != nil {
+		return nil, err
+	}
+	defer f.Close()
+	length, err := span(size, off, n)
+	if err != nil {
+		return nil, err
+	}
+	data := make([]byte, length)
+	for done := 0; done < length; {
+		piece := data[done:min(length, done+pieceSize)]
+		got, err := f.ReadAt(piece, off+int64(done))
+		done += got
+		if errors.Is(err, io.EOF) {
+			return data[:done], nil // it was cut short since we asked for its size
+		}
+		if err != nil {
+			return nil, err
+		}
+		if err := ctx.Err(); err != nil {
+			return nil, err
+		}
+	}
+	return data, nil
+}
+
+func (l *Local) Delete(ctx context.Context, name string) error {
+	if err := checkName(name); err != nil {
+		return fmt.Errorf("delete %q: %w", name, err)
+	}
+	err := ctx.Err()
+	if err == nil {
+		err = l.fs.remove(name)
+	}
+	if err == nil {
+		err = l.fs.syncFolder(path.Dir(name))
+	}
+	if err != nil {
+		return fmt.Errorf("delete %s: %w", name, err)
+	}
+	return nil
+}

@@ -1,0 +1,164 @@
+package store
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"iter"
+	"os"
+	"strings"
+)
+
+const listBatch = 512 // names read from a folder at a time: a folder of a million packs must not fill the memory
+
+// List yields everything below dir. A folder whose name breaks the rules is one Odd entry and is not entered: it may be
+// a NAS's own (.snapshot, @eaDir, lost+found), unreadable or as large as the store itself. An error ends the listing. The
+// name of an Odd entry is whatever bytes the NAS says: quote it before a terminal sees it.
+func (l *Local) List(ctx context.Context, dir string) iter.Seq2[Info, error] {
+	return func(yield func(Info, error) bool) {
+		if err := checkDir(dir); err != nil {
+			yield(Info{}, fmt.Errorf("list %q: %w", dir, err))
+			return
+		}
+		l.walk(&walk{ctx: ctx, yield: yield}, dir)
+	}
+}
+
+// Leftovers yields the temporary files below the root: of a Put that is at work now, or of one that was killed. Nothing
+// in the store tells the two apart; only their age or a lease can.
+func (l *Local) Leftovers(ctx context.Context) iter.Seq2[Info, error] {
+	return func(yield func(Info, error) bool) {
+		l.walk(&walk{ctx: ctx, yield: yield, temps: true}, "")
+	}
+}
+
+// walk is one listing under way. Its methods return false when it is over.
+type walk struct {
+	ctx   context.Context
+	yield func(Info, error) bool
+	temps bool // temporary files instead of all the others
+}
+
+func (l *Local) walk(w *walk, dir string) {
+	if err := w.ctx.Err(); err != nil {
+		w.fail(dir, err)
+		return
+	}
+	root, err := os.OpenRoot(l.files.root)
+	if err == nil && dir != "" {
+		root, err = descend(root, strings.Split(dir, "/"))
+	}
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
+	case err != nil:
+		w.fail(dir, err)
+	default:
+		defer root.Close()
+		w.folder(root, dir)
+	}
+}
+
+func (w *walk) fail(name string, err error) bool {
+	w.yield(Info{}, fmt.Errorf("list %q: %w", name, err))
+	return false
+}
+
+func (w *walk) folder(root *os.Root, dir string) bool {
+	f, err := root.Open(".")
+	if err != nil {
+		return w.fail(dir, err)
+	}
+	defer f.Close()
+	for {
+		parts, err := f.Readdirnames(listBatch)
+		for _, part := range parts {
+			if err := w.ctx.Err(); err != nil {
+				return w.fail(dir, err)
+			}
+			if !w.entry(root, dir, part) {
+				return false
+			}
+		}
+		if errors.Is(err, io.EOF) {
+			return true
+		}
+		if err != nil {
+			return w.fail(dir, err)
+		}
+	}
+}
+
+func (w *walk) entry(root *os.Root, dir, part string) bool {
+	name := part
+	if dir != "" {
+		name = dir + "/" + part
+	}
+	temp := strings.HasPrefix(part, tempPrefix)
+	if !temp && checkPart(part) != nil {
+		return w.file(Info{Name: name, Odd: true}, false)
+	}
+	info, err := root.Lstat(part)
+	switch {
+	case errors.Is(err, fs.ErrNotExist): // deleted since its name was read
+		return true
+	case err != nil:
+		return w.fail(name, err)
+	case info.Mode().IsRegular():
+		return w.file(Info{Name: name, Size: info.Size()}, temp)
+	case temp || !info.IsDir():
+		return w.file(Info{Name: name, Odd: true}, false)
+	}
+	below, err := openFolder(root, part)
+	if errors.Is(err, fs.ErrNotExist) {
+		return true
+	}
+	if err != nil {
+		return w.fail(name, err)
+	}
+	defer below.Close()
+	return w.folder(below, name)
+}
+
+func (w *walk) file(info Info, temp bool) bool {
+	return temp != w.temps || w.yield(info, nil)
+}
+
+// descend opens the folder that parts lead to, and closes root and those between.
+func descend(root *os.Root, parts []string) (*os.Root, error) {
+	for _, part := range parts {
+		below, err := openFolder(root, part)
+		root.Close()
+		if err != nil {
+			return nil, err
+		}
+		root = below
+	}
+	return root, nil
+}
+
+// openFolder opens a folder of root, never a link to one: links can make a tree endless, and what is listed twice looks
+// like two files. Root.OpenRoot follows links that stay below the root, so the same folder must be there before and after.
+func openFolder(root *os.Root, part string) (*os.Root, error) {
+	named, err := root.Lstat(part)
+	if err != nil {
+		return nil, err
+	}
+	if !named.IsDir() {
+		return nil, fmt.Errorf("%s is not a folder but %s", part, named.Mode())
+	}
+	below, err := root.OpenRoot(part)
+	if err != nil {
+		return nil, err
+	}
+	opened, err := below.Stat(".")
+	if err == nil && !os.SameFile(named, opened) {
+		err = fmt.Errorf("%s: another folder took its place", part)
+	}
+	if err != nil {
+		below.Close()
+		return nil, err
+	}
+	return below, nil
+}

@@ -1,0 +1,128 @@
+//go:build unix
+
+package store
+
+import (
+	"errors"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+
+	"golang.org/x/sys/unix"
+)
+
+func TestFull(t *testing.T) {
+	testFull(t, unix.ENOSPC, unix.EDQUOT)
+}
+
+func must(t *testing.T, err error) {
+	t.Helper()
+	if err != nil {
+		t.Fatal(err)
+	}
+}
+
+func wantNames(t *testing.T, l *Local, dir string, want ...string) {
+	t.Helper()
+	var got []string
+	for info, err := range l.List(t.Context(), dir) {
+		if err != nil {
+			t.Fatal(err)
+		}
+		name := info.Name
+		if info.Odd {
+			name += " is odd"
+		}
+		got = append(got, name)
+	}
+	slices.Sort(got)
+	if !slices.Equal(got, want) {
+		t.Errorf("List(%q) = %q, want %q", dir, got, want)
+	}
+}
+
+func TestModes(t *testing.T) {
+	root := filepath.Join(t.TempDir(), "a", "b")
+	must(t, NewLocal(root).Put(t.Context(), "packs/ab", nil))
+	for name, want := range map[string]fs.FileMode{
+		"../": fs.ModeDir | 0o700, ".": fs.ModeDir | 0o700, "packs": fs.ModeDir | 0o700, "packs/ab": 0o600,
+	} {
+		info, err := os.Stat(filepath.Join(root, name))
+		must(t, err)
+		if info.Mode() != want {
+			t.Errorf("%s is %v, want %v", name, info.Mode(), want)
+		}
+	}
+}
+
+// TestLinks plays an owner of the NAS who puts links in the store's way, to files and folders in it and out of it.
+func TestLinks(t *testing.T) {
+	outside, root := t.TempDir(), t.TempDir()
+	must(t, os.WriteFile(filepath.Join(outside, "secret"), []byte("secret"), 0o600))
+	l := NewLocal(root)
+	must(t, l.Put(t.Context(), "packs/real", []byte("real")))
+	for link, to := range map[string]string{
+		"packs/in": "real", "packs/out": filepath.Join(outside, "secret"), "packs/broken": "none", "packs/loop": "../packs",
+		"packs/.tmp-link": "real", "elsewhere": outside, "twin": "packs",
+	} {
+		must(t, os.Symlink(to, filepath.Join(root, link)))
+	}
+	wantNames(t, l, "", "elsewhere is odd", "packs/.tmp-link is odd", "packs/broken is odd", "packs/in is odd",
+		"packs/loop is odd", "packs/out is odd", "packs/real", "twin is odd")
+	for info, err := range l.Leftovers(t.Context()) {
+		t.Errorf("Leftovers yields %+v, %v", info, err)
+	}
+	for _, dir := range []string{"elsewhere", "twin", "packs/loop"} {
+		for info, err := range l.List(t.Context(), dir) {
+			if err == nil || errors.Is(err, fs.ErrNotExist) {
+				t.Errorf("List(%s) yields %+v, %v; want an error: it must not look empty", dir, info, err)
+			}
+		}
+	}
+	for _, name := range []string{"packs/in", "packs/out", "packs/loop", "elsewhere/secret"} {
+		if got, err := l.Get(t.Context(), name, 0, 9); err == nil || errors.Is(err, fs.ErrNotExist) {
+			t.Errorf("Get(%s) = %q, %v", name, got, err)
+		}
+	}
+	for _, name := range []string{"elsewhere/new", "elsewhere/deep/new", "elsewhere/secret"} {
+		if err := l.Put(t.Context(), name, []byte("x")); err == nil {
+			t.Errorf("Put(%s) wrote out of the store", name)
+		}
+	}
+	if err := l.Delete(t.Context(), "elsewhere/secret"); err == nil {
+		t.Error("Delete removed a file out of the store")
+	}
+	must(t, l.Put(t.Context(), "packs/out", []byte("mine now"))) // over the link, not through it
+	must(t, l.Delete(t.Context(), "packs/in"))
+	wantNames(t, l, "packs", "packs/.tmp-link is odd", "packs/broken is odd", "packs/loop is odd", "packs/out", "packs/real")
+	entries, err := os.ReadDir(outside)
+	must(t, err)
+	secret, err := os.ReadFile(filepath.Join(outside, "secret"))
+	must(t, err)
+	if len(entries) != 1 || string(secret) != "secret" {
+		t.Errorf("outside the store there is now %v, and the secret is %q", entries, secret)
+	}
+}
+
+// TestPipe: opening a pipe without O_NONBLOCK would wait for a writer for ever.
+func TestPipe(t *testing.T) {
+	root := t.TempDir()
+	must(t, unix.Mkfifo(filepath.Join(root, "pipe"), 0o600))
+	l := NewLocal(root)
+	wantNames(t, l, "", "pipe is odd")
+	if got, err := l.Get(t.Context(), "pipe", 0, 1); err == nil || !strings.Contains(err.Error(), "not a regular file") {
+		t.Errorf("Get of a pipe = %q, %v", got, err)
+	}
+}
+
+func TestRootIsALink(t *testing.T) {
+	real := t.TempDir()
+	link := filepath.Join(t.TempDir(), "link")
+	must(t, os.Symlink(real, link))
+	must(t, NewLocal(link).Put(t.Context(), "packs/ab", []byte("x")))
+	wantNames(t, NewLocal(real), "", "packs/ab")
+	wantNames(t, NewLocal(link), "", "packs/ab")
+}

@@ -1,0 +1,107 @@
+package storetest
+
+import (
+	"context"
+	"iter"
+	"sync/atomic"
+
+	"platter/repo/store"
+)
+
+// Faulty is a store whose calls can be made to fail. An op is "put", "get", "list" or "delete", a name what it was given.
+// Fail and Lose may be called from many goroutines at once; set them before use.
+//
+// To fail operation i, for every i, until none fails:
+//
+//	for i := int64(0); ; i++ {
+//		s := &storetest.Faulty{Store: new(store.Mem), Fail: storetest.Nth(i, err)}
+//		… use s …
+//		if s.Ops() <= i { break }
+//	}
+type Faulty struct {
+	store.Store
+	Fail func(op, name string) error // its error is the call's, and nothing was done; nil: none fails
+	Lose func(op, name string) error // its error is the call's, though the store did it: the answer was lost
+
+	ops atomic.Int64
+}
+
+var _ store.Store = (*Faulty)(nil)
+
+// Nth is a Fail or Lose that gives err for the call after the first n, and for no other.
+func Nth(n int64, err error) func(op, name string) error {
+	var calls atomic.Int64
+	return func(string, string) error {
+		if calls.Add(1) == n+1 {
+			return err
+		}
+		return nil
+	}
+}
+
+// After is a Fail that gives err for every call after the first n: a crash, or a NAS that went away.
+func After(n int64, err error) func(op, name string) error {
+	var calls atomic.Int64
+	return func(string, string) error {
+		if calls.Add(1) > n {
+			return err
+		}
+		return nil
+	}
+}
+
+// Ops is how many calls there have been, those that failed among them.
+func (f *Faulty) Ops() int64 { return f.ops.Load() }
+
+func (f *Faulty) Put(ctx context.Context, name string, data []byte) error {
+	return f.around("put", name, func() error { return f.Store.Put(ctx, name, data) })
+}
+
+func (f *Faulty) Get(ctx context.Context, name string, off, n int64) (data []byte, err error) {
+	err = f.around("get", name, func() (err error) {
+		data, err = f.Store.Get(ctx, name, off, n)
+		return err
+	})
+	if err != nil {
+		return nil, err
+	}
+	return data, nil
+}
+
+// List counts as one call, when it is ranged over. A lost listing ends in its error after everything was yielded.
+func (f *Faulty) List(ctx context.Context, dir string) iter.Seq2[store.Info, error] {
+	return func(yield func(store.Info, error) bool) {
+		ended := false
+		err := f.around("list", dir, func() error {
+			for info, err := range f.Store.List(ctx, dir) {
+				if ended = !yield(info, err) || err != nil; ended {
+					break
+				}
+			}
+			return nil
+		})
+		if err != nil && !ended {
+			yield(store.Info{}, err)
+		}
+	}
+}
+
+func (f *Faulty) Delete(ctx context.Context, name string) error {
+	return f.around("delete", name, func() error { return f.Store.Delete(ctx, name) })
+}
+
+func (f *Faulty) around(op, name string, do func() error) error {
+	f.ops.Add(1)
+	if f.Fail != nil {
+		if err := f.Fail(op, name); err != nil {
+			return err
+		}
+	}
+	if err := do(); err != nil {
+		return err
+	}
+	if f.Lose != nil {
+		return f.Lose(op, name)
+	}
+	return nil
+}

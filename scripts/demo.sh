@@ -1,0 +1,54 @@
+#!/usr/bin/env bash
+# make demo: three versions of a disk go into a repository, and two come out again, byte for byte. Needs Go, git and
+# make, no root. Every command is printed as it runs and can be typed again in this folder.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+
+bold='' plain=''
+if [ -t 1 ]; then bold=$'\e[1m' plain=$'\e[0m'; fi
+
+title() { printf '\n%s# %s%s\n' "$bold" "$1" "$plain"; }
+run() {
+	printf '%s$ %s%s\n' "$bold" "$1" "$plain"
+	eval "$1"
+}
+
+# A repository or password from the caller's own setup has no place in here.
+unset "${!PLATTER_@}"
+
+title 'Build platter, and start afresh'
+run 'CGO_ENABLED=0 go build -trimpath -o ./platter ./cmd/platter'
+run 'rm -rf platter-demo && mkdir platter-demo'
+run 'export PLATTER_REPOSITORY=platter-demo/repository PLATTER_PASSWORD=demo'
+run './platter init'
+
+title 'Monday: a disk with a partition table, FAT32 and ext4'
+run 'go run ./scripts/mkdisk -size 256M platter-demo/laptop.img'
+run 'cp platter-demo/laptop.img platter-demo/monday.img'
+run './platter backup platter-demo/laptop.img --name laptop'
+
+title 'Tuesday: pictures come in, a log grows, a database changes some pages, a document is copied'
+run 'go run ./scripts/mkdisk -version 2 platter-demo/laptop.img'
+run './platter backup platter-demo/laptop.img --name laptop'
+
+title 'Wednesday: a new kernel and a new tool take the place of old ones'
+run 'go run ./scripts/mkdisk -version 3 platter-demo/laptop.img'
+run './platter backup platter-demo/laptop.img --name laptop'
+
+title 'What is in the repository'
+run './platter snapshots'
+run './platter stats'
+run './platter diff laptop~2 laptop'
+
+title 'Restore Monday and Wednesday, and compare every byte'
+run './platter restore laptop~2 platter-demo/restored-monday.img --verify'
+run 'cmp platter-demo/monday.img platter-demo/restored-monday.img'
+run './platter restore laptop platter-demo/restored-wednesday.img'
+run 'cmp platter-demo/laptop.img platter-demo/restored-wednesday.img'
+
+title 'Read the whole repository and verify it'
+run './platter check --read-data'
+
+kib() { du -sk "$1" | cut -f1; }
+printf '\n%sThree versions of a disk with %d MiB of data take %d MiB; both restores equal their originals. (%d s)%s\n' \
+	"$bold" $(($(kib platter-demo/laptop.img) / 1024)) $(($(kib "$PLATTER_REPOSITORY") / 1024)) "$SECONDS" "$plain"

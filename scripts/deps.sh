@@ -1,0 +1,41 @@
+#!/usr/bin/env bash
+# Installs the tools that the tests compare platter with, where that is possible. Tests skip what they do not find;
+# with CI set a missing tool is an error.
+set -euo pipefail
+PATH="$PATH:/usr/sbin:/sbin" # where Debian keeps sgdisk and fsck, but not every user looks
+
+tools=( # command:package
+	b3sum:b3sum
+	fsck.ext4:e2fsprogs
+	fsck.vfat:dosfstools
+	qemu-img:qemu-utils
+	sgdisk:gdisk
+	shellcheck:shellcheck
+)
+
+# missing prints the commands, or with "packages" their packages, that are not there.
+missing() {
+	local tool
+	for tool in "${tools[@]}"; do
+		command -v "${tool%:*}" >/dev/null && continue
+		if [ "${1-}" = packages ]; then echo "${tool#*:}"; else echo "${tool%:*}"; fi
+	done
+}
+
+packages=$(missing packages)
+if [ -n "$packages" ] && [ "$(id -u)" = 0 ] && command -v apt-get >/dev/null; then
+	export DEBIAN_FRONTEND=noninteractive
+	apt-get update -qq || echo "apt-get update failed; going on with the package lists that are here"
+	# One at a time, so that a package which this release lacks does not keep the others away.
+	for package in $packages; do
+		echo "installing $package"
+		apt-get install -qq -y --no-install-recommends "$package" >/dev/null || echo "could not install $package"
+	done
+fi
+
+absent=$(missing)
+if [ -n "$absent" ]; then
+	echo "not found: ${absent//$'\n'/ }"
+	if [ -n "${CI-}" ]; then exit 1; fi
+	echo "the tests that need them are skipped"
+fi

@@ -1,0 +1,54 @@
+#!/usr/bin/env bash
+# make test: every test, once more under the race detector, and a static binary for every platform.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+PATH="$PATH:/usr/sbin:/sbin"
+
+out=$(mktemp -d)
+trap 'rm -rf "$out"' EXIT
+
+step() { # step TITLE COMMAND...
+	local start=$SECONDS
+	printf '\n=== %s\n' "$1"
+	shift
+	"$@"
+	printf -- '--- ok after %d s\n' $((SECONDS - start))
+}
+
+# The race detector slows the tests down about tenfold, so it gets the short ones.
+race() {
+	if ! command -v "$(go env CC)" >/dev/null; then
+		echo "no C compiler, which the race detector needs"
+		[ -z "${CI-}" ] || exit 1
+		return 0
+	fi
+	CGO_ENABLED=1 go test -count=1 -race -short ./...
+}
+
+# These binaries are thrown away, so they need no version from git.
+builds() {
+	local target
+	for target in "$(go env GOHOSTOS)/$(go env GOHOSTARCH)" linux/arm64 linux/arm windows/amd64 darwin/arm64; do
+		echo "$target"
+		CGO_ENABLED=0 GOOS=${target%/*} GOARCH=${target#*/} go build -trimpath -buildvcs=false \
+			-o "$out/${target/\//-}" ./cmd/platter
+	done
+}
+
+static() {
+	local binary
+	binary="$out/$(go env GOHOSTOS)-$(go env GOHOSTARCH)"
+	go version -m "$binary" | grep CGO_ENABLED=0
+	if command -v ldd >/dev/null && ldd "$binary" >/dev/null 2>&1; then
+		echo "$binary is linked dynamically:"
+		ldd "$binary"
+		exit 1
+	fi
+}
+
+step "tools to compare with" ./scripts/deps.sh
+step "tests" go test -count=1 ./...
+step "short tests under the race detector" race
+step "builds for other platforms" builds
+step "the binary is static" static
+printf '\nall passed in %d s\n' "$SECONDS"

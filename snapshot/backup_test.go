@@ -1,0 +1,303 @@
+package snapshot
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"math/rand/v2"
+	"os"
+	"path/filepath"
+	"testing"
+
+	"platter/chunk"
+	"platter/repo"
+	"platter/repo/crypt"
+	"platter/repo/store"
+	"platter/snapshot/image"
+)
+
+func testRepo(t testing.TB, s store.Store) *repo.Repo {
+	t.Helper()
+	settings := repo.DefaultSettings
+	settings.PackSize = 4 << 20
+	r, err := repo.Init(context.Background(), s, []byte("pw"), crypt.Cost{Time: 1, Memory: 64, Lanes: 1}, "", settings)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return r
+}
+
+func reopen(t testing.TB, s store.Store) *repo.Repo {
+	t.Helper()
+	r, err := repo.Open(context.Background(), s, []byte("pw"))
+	if err == nil {
+		err = r.LoadIndex(context.Background())
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	return r
+}
+
+func keep(t testing.TB, r *repo.Repo, disk image.Disk) *Snapshot {
+	t.Helper()
+	s := &Snapshot{Name: "disk", Host: "host"}
+	if err := Backup(context.Background(), r, disk, s, nil); err != nil {
+		t.Fatal(err)
+	}
+	return s
+}
+
+// randomDisk mixes noise, text and zeros, at odd places.
+func randomDisk(r *rand.Rand, size int) []byte {
+	disk := make([]byte, size)
+	noise := rand.NewChaCha8([32]byte{byte(r.Uint32())})
+	for off := 0; off < size; {
+		n := min(1+r.IntN(3<<20), size-off)
+		switch r.IntN(4) {
+		case 0:
+			noise.Read(disk[off : off+n])
+		case 1:
+			for i := range n {
+				disk[off+i] = "all work and no play\n"[i%21]
+			}
+		}
+		off += n
+	}
+	return disk
+}
+
+// restored returns the snapshot's disk, by way of a file.
+func restored(t *testing.T, r *repo.Repo, s *Snapshot) []byte {
+	t.Helper()
+	target := filepath.Join(t.TempDir(), "out")
+	if _, err := Restore(context.Background(), r, s, target, RestoreOptions{Verify: true}, nil); err != nil {
+		t.Fatal(err)
+	}
+	data, err := os.ReadFile(target)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return data
+}
+
+func TestBackupRestoresEverySize(t *testing.T) {
+	sizes := []int{0, 1, 511, 512, 4095, 4096, 4097, 65536, 1<<20 + 3, 5<<20 - 1, RegionSize, RegionSize + 1}
+	for _, size := range sizes {
+		for _, zeros := range []bool{false, true} {
+			t.Run(fmt.Sprintf("%d/%v", size, zeros), func(t *testing.T) {
+				s := new(store.Mem)
+				disk := make([]byte, size)
+				if !zeros {
+					disk = randomDisk(rand.New(rand.NewPCG(uint64(size), 1)), size)
+				}
+				snap := keep(t, testRepo(t, s), image.Mem{Data: disk, Holes: true})
+				if snap.Size != int64(size) || zeros && (!snap.Root.IsZero() || snap.Stats.Stored != 0) {
+					t.Fatalf("%+v", snap)
+				}
+				r := reopen(t, s)
+				if !bytes.Equal(restored(t, r, snap), disk) {
+					t.Fatal("the restored file differs")
+				}
+				var out bytes.Buffer
+				if err := WriteStream(context.Background(), r, snap, &out, nil); err != nil || !bytes.Equal(out.Bytes(), disk) {
+					t.Fatalf("the stream differs (%v)", err)
+				}
+			})
+		}
+	}
+}
+
+// TestBackupIsTheSame holds that a map depends on the disk's bytes alone: not on holes, workers or the way they came.
+func TestBackupIsTheSame(t *testing.T) {
+	disk := randomDisk(rand.New(rand.NewPCG(3, 3)), 2*RegionSize+12345)
+	s := new(store.Mem)
+	r := testRepo(t, s)
+	want := keep(t, r, image.Mem{Data: disk})
+	for workers := 1; workers <= 5; workers++ {
+		r := reopen(t, s)
+		r.SetWorkers(workers)
+		again := keep(t, r, image.Mem{Data: disk, Holes: workers%2 == 0})
+		if again.Root != want.Root || again.Stats.New != 0 {
+			t.Fatalf("%d workers: root %v, want %v; %d new bytes", workers, again.Root, want.Root, again.Stats.New)
+		}
+	}
+	r = reopen(t, s)
+	streamed := &Snapshot{Name: "disk"}
+	if err := BackupStream(context.Background(), r, bytes.NewReader(disk), streamed, nil); err != nil {
+		t.Fatal(err)
+	}
+	if streamed.Root != want.Root || streamed.Size != want.Size || streamed.Stats.New != 0 {
+		t.Fatalf("as a stream: %+v", streamed)
+	}
+}
+
+// TestEditsShareAndDiff edits a disk at random and holds that versions share what is the same, that each comes back,
+// and that diff names every byte that changed and little else.
+func TestEditsShareAndDiff(t *testing.T) {
+	for seed := range uint64(4) {
+		rnd := rand.New(rand.NewPCG(seed, 9))
+		s := new(store.Mem)
+		r := testRepo(t, s)
+		disk := randomDisk(rnd, RegionSize+rnd.IntN(RegionSize))
+		before := keep(t, r, image.Mem{Data: disk, Holes: true})
+		for range 4 {
+			edited := edit(rnd, disk)
+			r = reopen(t, s)
+			after := keep(t, r, image.Mem{Data: edited, Holes: true})
+			diff, err := Diff(context.Background(), r, before, after)
+			if err != nil {
+				t.Fatal(err)
+			}
+			checkDiff(t, disk, edited, diff)
+			if !bytes.Equal(restored(t, r, after), edited) || !bytes.Equal(restored(t, r, before), disk) {
+				t.Fatalf("seed %d: a version differs", seed)
+			}
+			disk, before = edited, after
+		}
+	}
+}
+
+// edit returns a changed copy: some bytes overwritten, perhaps longer or shorter.
+func edit(rnd *rand.Rand, disk []byte) []byte {
+	out := bytes.Clone(disk)
+	for range 1 + rnd.IntN(5) {
+		off := rnd.IntN(len(out))
+		n := min(1+rnd.IntN(200<<10), len(out)-off)
+		switch rnd.IntN(3) {
+		case 0:
+			clear(out[off : off+n])
+		case 1:
+			copy(out[off:off+n], out[rnd.IntN(len(out)-n+1):])
+		default:
+			for i := range n {
+				out[off+i] ^= byte(rnd.Uint32())
+			}
+		}
+	}
+	switch rnd.IntN(4) {
+	case 0:
+		out = out[:len(out)-rnd.IntN(len(out)/2)]
+	case 1:
+		out = append(out, randomDisk(rnd, rnd.IntN(RegionSize))...)
+	}
+	return out
+}
+
+// checkDiff demands that every changed byte lies in a range, and that each range begins and ends near one.
+func checkDiff(t *testing.T, a, b []byte, diff []Range) {
+	t.Helper()
+	common, at := int64(min(len(a), len(b))), int64(0)
+	for i, d := range append(diff, Range{Off: int64(max(len(a), len(b)))}) {
+		if d.Off < at || i > 0 && d.Off == at && d.Len > 0 {
+			t.Fatalf("range %d at %d follows one that ends at %d", i, d.Off, at)
+		}
+		if gap := min(d.Off, common); at < gap && !bytes.Equal(a[at:gap], b[at:gap]) {
+			t.Fatalf("a change between %d and %d is in no range", at, gap)
+		}
+		if end := min(d.Off+d.Len, common); d.Off < end && bytes.Equal(a[d.Off:end], b[d.Off:end]) && end-d.Off > 4<<20 {
+			t.Fatalf("range %+v holds no change", d)
+		}
+		at = d.Off + d.Len
+	}
+	if at < int64(max(len(a), len(b))) {
+		t.Fatalf("ranges end at %d of %d", at, max(len(a), len(b)))
+	}
+}
+
+func TestSecondBackupAddsLittle(t *testing.T) {
+	const tib = 1 << 40
+	s := new(store.Mem)
+	r := testRepo(t, s)
+	disk := image.Sparse{Bytes: tib, Fills: []image.Fill{{Off: 1 << 20, Len: 20 << 20, Seed: 1}, {Off: tib - 9<<20, Len: 8 << 20, Seed: 2}}}
+	first := keep(t, r, disk)
+	if again := keep(t, reopen(t, s), disk); again.Root != first.Root || again.Stats.Stored != 0 {
+		t.Fatalf("the same disk again: %+v", again.Stats)
+	}
+	disk.Fills = append(disk.Fills[:1:1], image.Fill{Off: tib / 2, Len: 4096, Seed: 3}, disk.Fills[1])
+	changed := keep(t, reopen(t, s), disk)
+	if changed.Stats.Stored > 32<<10 {
+		t.Fatalf("4 KiB in 1 TiB added %d bytes", changed.Stats.Stored)
+	}
+	// The same data elsewhere, on a disk of another size.
+	moved := image.Sparse{Bytes: 77 << 30, Fills: []image.Fill{{Off: 5<<30 + 4096, Len: 20 << 20, Seed: 1}}}
+	if other := keep(t, reopen(t, s), moved); other.Stats.New > 2<<20 {
+		t.Fatalf("moved data added %d bytes", other.Stats.New)
+	}
+}
+
+func TestHugeDisk(t *testing.T) {
+	const size = 8<<40 + 777
+	s := new(store.Mem)
+	r := testRepo(t, s)
+	disk := image.Sparse{Bytes: size, Fills: []image.Fill{{Off: 3 << 40, Len: 3 << 20, Seed: 1}, {Off: size - 5000, Len: 5000, Seed: 2}}}
+	snap := keep(t, r, disk)
+	got, err := snap.Open(context.Background(), r)
+	if err != nil {
+		t.Fatal(err)
+	}
+	buf, want := make([]byte, 5<<20), make([]byte, 5<<20)
+	for _, off := range []int64{0, 3<<40 - 1<<20, 3<<40 + 12345, size - 4096, size - 5<<20} {
+		n, err := got.ReadAt(buf, off)
+		m, wantErr := disk.ReadAt(want, off)
+		if n != m || (err == io.EOF) != (wantErr == io.EOF) || !bytes.Equal(buf[:n], want[:m]) {
+			t.Fatalf("at %d: %d bytes (%v), want %d (%v)", off, n, err, m, wantErr)
+		}
+	}
+	end := int64(0)
+	for e, err := range got.Extents() {
+		if err != nil || e.Off != end || e.Len <= 0 {
+			t.Fatalf("extent %+v after %d: %v", e, end, err)
+		}
+		end += e.Len
+	}
+	if end != size {
+		t.Fatalf("extents end at %d of %d", end, int64(size))
+	}
+}
+
+type resizing struct{ image.Mem }
+
+func (resizing) Changed() error { return image.ErrResized }
+
+type modified struct{ image.Mem }
+
+func (modified) Changed() error { return image.ErrModified }
+
+type shrunk struct{ image.Mem }
+
+func (s shrunk) Size() int64 { return int64(len(s.Data)) + 1<<20 }
+
+func (s shrunk) Extents() func(func(image.Extent, error) bool) {
+	return func(yield func(image.Extent, error) bool) { yield(image.Extent{Len: s.Size()}, nil) }
+}
+
+func TestChangingSources(t *testing.T) {
+	disk := image.Mem{Data: randomDisk(rand.New(rand.NewPCG(1, 1)), 3<<20)}
+	s := new(store.Mem)
+	r := testRepo(t, s)
+	for _, d := range []image.Disk{resizing{disk}} {
+		if err := Backup(context.Background(), r, d, &Snapshot{Name: "x"}, nil); !errors.Is(err, image.ErrResized) {
+			t.Fatalf("%T: %v", d, err)
+		}
+	}
+	if snaps, bad, err := Load(context.Background(), r); len(snaps)+len(bad) > 0 || err != nil {
+		t.Fatalf("a failed backup left %d snapshots (%v)", len(snaps), err)
+	}
+	if snap := keep(t, reopen(t, s), modified{disk}); !snap.Modified {
+		t.Fatal("a source that was written to is not marked")
+	}
+}
+
+func TestPageRoundTrip(t *testing.T) {
+	pieces := []piece{{zeroPiece, 65536, chunk.ID{}}, {dataPiece, 4096, chunk.ID{1}}, {badPiece, 512, chunk.ID{}}, {dataPiece, 7, chunk.ID{2}}}
+	got, err := parsePage(appendPage(nil, pieces), 65536+4096+512+7)
+	if err != nil || fmt.Sprint(got) != fmt.Sprint(pieces) {
+		t.Fatalf("%v, %v", got, err)
+	}
+	if _, err := parsePage(appendPage(nil, pieces), 65536); err == nil {
+		t.Fatal("a page of another length passes")
+	}
+}

@@ -1,0 +1,160 @@
+package snapshot
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"iter"
+
+	lru "github.com/hashicorp/golang-lru/v2"
+
+	"platter/chunk"
+	"platter/repo"
+	"platter/snapshot/image"
+)
+
+// A Disk is a snapshot read as the disk it was. It is safe for concurrent use.
+type Disk struct {
+	ctx   context.Context // io.ReaderAt has no room for one
+	m     *Map
+	pages *lru.Cache[int64, []piece]
+}
+
+var _ image.Disk = (*Disk)(nil)
+
+// pagesKept is how many regions' pages a Disk remembers.
+const pagesKept = 32
+
+// Open returns the snapshot's disk. Reads end with ctx.
+func (s *Snapshot) Open(ctx context.Context, r *repo.Repo) (*Disk, error) {
+	pages, err := lru.New[int64, []piece](pagesKept)
+	if err != nil {
+		return nil, fmt.Errorf("open snapshot: %w", err)
+	}
+	return &Disk{ctx, s.Map(r), pages}, nil
+}
+
+// Size returns the size in bytes.
+func (d *Disk) Size() int64 { return d.m.size }
+
+// ReadAt reads at a byte offset; past the end it returns io.EOF. Every byte is proved by its chunk's id.
+func (d *Disk) ReadAt(p []byte, off int64) (n int, err error) {
+	if off < 0 {
+		return 0, errors.New("read snapshot: negative offset")
+	}
+	for n < len(p) && off < d.m.size {
+		region := off / RegionSize
+		end := region*RegionSize + regionLen(d.m.size, region)
+		q := p[n:min(int64(len(p)), int64(n)+end-off)]
+		if err := d.readRegion(q, region, off); err != nil {
+			return n, err
+		}
+		n, off = n+len(q), off+int64(len(q))
+	}
+	if n < len(p) {
+		return n, io.EOF
+	}
+	return n, nil
+}
+
+// readRegion fills p from byte off of the disk on, all of it in one region.
+func (d *Disk) readRegion(p []byte, region, off int64) error {
+	pieces, err := d.page(region)
+	if err != nil {
+		return err
+	}
+	clear(p)
+	var ids []chunk.ID
+	var places []place
+	at, end := region*RegionSize, off+int64(len(p))
+	for _, q := range pieces {
+		if next := at + int64(q.len); q.kind == dataPiece && next > off && at < end {
+			ids, places = append(ids, q.id), append(places, place{at, q.len})
+		}
+		at += int64(q.len)
+	}
+	return d.m.repo.Load(d.ctx, chunk.Data, ids, func(i int, data []byte) error {
+		if len(data) != int(places[i].len) {
+			return wrongLength(ids[i], len(data), places[i].len)
+		}
+		if from := places[i].off - off; from < 0 {
+			copy(p, data[-from:])
+		} else {
+			copy(p[from:], data)
+		}
+		return nil
+	})
+}
+
+func (d *Disk) page(region int64) ([]piece, error) {
+	if pieces, ok := d.pages.Get(region); ok {
+		return pieces, nil
+	}
+	id, err := d.m.pageID(d.ctx, region)
+	if err != nil {
+		return nil, err
+	}
+	pieces, err := d.m.page(d.ctx, region, id)
+	if err == nil {
+		d.pages.Add(region, pieces)
+	}
+	return pieces, err
+}
+
+// pageID finds the page of one region.
+func (m *Map) pageID(ctx context.Context, region int64) (chunk.ID, error) {
+	id := m.root
+	for level := height(m.size); level > 0 && !id.IsZero(); level-- {
+		n, err := m.node(ctx, level, id)
+		if err != nil {
+			return chunk.ID{}, err
+		}
+		at := region
+		for range level - 1 {
+			at /= fanOut
+		}
+		id = n[at%fanOut]
+	}
+	return id, nil
+}
+
+// Extents yields the disk in order.
+func (d *Disk) Extents() iter.Seq2[image.Extent, error] {
+	return func(yield func(image.Extent, error) bool) {
+		pending := image.Extent{Zero: true}
+		// emit joins neighbours of one kind.
+		emit := func(n int64, zero bool) bool {
+			if n == 0 || zero == pending.Zero {
+				pending.Len += n
+				return true
+			}
+			full := pending
+			pending = image.Extent{Off: full.Off + full.Len, Len: n, Zero: zero}
+			return full.Len == 0 || yield(full, nil)
+		}
+		at := int64(0)
+		for reg, err := range d.m.regions(d.ctx) {
+			var pieces []piece
+			if err == nil {
+				pieces, err = d.m.page(d.ctx, reg.index, reg.page)
+			}
+			if err != nil {
+				yield(image.Extent{}, err)
+				return
+			}
+			if !emit(reg.index*RegionSize-at, true) {
+				return
+			}
+			for _, q := range pieces {
+				if !emit(int64(q.len), q.kind != dataPiece) {
+					return
+				}
+			}
+			at = reg.index*RegionSize + regionLen(d.m.size, reg.index)
+		}
+		if emit(d.m.size-at, true) && pending.Len > 0 {
+			yield(pending, nil)
+		}
+	}
+}

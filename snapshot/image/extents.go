@@ -1,0 +1,43 @@
+package image
+
+import (
+	"bytes"
+	"iter"
+)
+
+// blockLen is the grain in which zeros are looked for: file systems keep holes in blocks of this size.
+const blockLen = 4096 // bytes
+
+// joined drops empty extents and merges neighbours of the same kind, so that whoever finds runs need not keep track.
+func joined(runs iter.Seq2[Extent, error]) iter.Seq2[Extent, error] {
+	return func(yield func(Extent, error) bool) {
+		var last Extent
+		for run, err := range runs {
+			switch {
+			case err != nil:
+				if last.Len == 0 || yield(last, nil) {
+					yield(Extent{}, err)
+				}
+				return
+			case run.Len == 0:
+			case last.Len == 0:
+				last = run
+			case last.Zero == run.Zero:
+				last.Len += run.Len
+			default:
+				if !yield(last, nil) {
+					return
+				}
+				last = run
+			}
+		}
+		if last.Len > 0 {
+			yield(last, nil)
+		}
+	}
+}
+
+// isZero compares a slice with itself one byte on: equal throughout and zero in front is zero throughout.
+func isZero(p []byte) bool {
+	return len(p) == 0 || p[0] == 0 && bytes.Equal(p[:len(p)-1], p[1:])
+}

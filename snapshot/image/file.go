@@ -1,0 +1,210 @@
+package image
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"iter"
+	"os"
+	"runtime"
+	"strings"
+	"time"
+)
+
+// What File.Kind says.
+const (
+	KindRaw    = "raw"    // a file whose bytes are the disk's
+	KindDevice = "device" // a block device
+)
+
+// A File is a disk that the operating system shows as a file: a raw image or, on Linux, a block device.
+type File struct {
+	Path string // as it was given to Open, symbolic links and all
+	Kind string // KindRaw or KindDevice
+
+	file     *os.File
+	size     int64     // bytes, when it was opened
+	modified time.Time // when it was opened; zero for a device, whose node only knows when its owner changed
+	nextData dataFinder
+}
+
+var (
+	_ Disk      = (*File)(nil)
+	_ Steady    = (*File)(nil)
+	_ io.Closer = (*File)(nil)
+)
+
+// A dataFinder returns the first run of data at or after off, clamped to size: [start, end), start == size when there is
+// none. Where the system cannot say, everything is data.
+type dataFinder func(f *os.File, off, size int64) (start, end int64, err error)
+
+// Open opens an image file or a block device for reading; symbolic links are followed. The error wraps those of io/fs;
+// for anything that is no disk it says what to give instead.
+func Open(path string) (*File, error) {
+	// Looked at before it is opened: opening a pipe waits for its writer, opening a tape rewinds it. O_NONBLOCK is not
+	// the cure: with it a file fails to open while Samba holds an oplock on it, and an optical drive opens without a size.
+	info, err := os.Stat(path)
+	if isWindowsDevice(path) { // os.Stat answers "the parameter is incorrect"
+		err = errNoDevices(path)
+	} else if err == nil {
+		err = refusal(path, info.Mode())
+	}
+	if err != nil {
+		return nil, fmt.Errorf("open disk: %w", err)
+	}
+	f, err := os.Open(path)
+	if err != nil {
+		return nil, fmt.Errorf("open disk: %w", err)
+	}
+	d := &File{Path: path, file: f, nextData: nextData}
+	if err := d.identify(); err != nil {
+		return nil, errors.Join(fmt.Errorf("open disk: %w", err), f.Close())
+	}
+	return d, nil
+}
+
+// identify fills in kind, size and time from the open file: its name may lead elsewhere since Open looked.
+func (d *File) identify() error {
+	info, err := d.file.Stat()
+	if err != nil {
+		return err
+	}
+	if err := refusal(d.Path, info.Mode()); err != nil {
+		return err
+	}
+	d.Kind = KindRaw
+	if !info.Mode().IsRegular() {
+		d.Kind = KindDevice
+	}
+	d.size, d.modified, err = d.measure()
+	return err
+}
+
+// refusal says why something is no disk and what to do about it; nil for a disk.
+func refusal(path string, mode fs.FileMode) error {
+	switch {
+	case mode.IsRegular():
+		return nil
+	case mode.IsDir():
+		return fmt.Errorf("%s is a folder: platter keeps whole disks; give a disk image or a block device", path)
+	case mode&fs.ModeNamedPipe != 0:
+		return fmt.Errorf("%s is a pipe: use - and redirect it, as in - < %s", path, path)
+	case mode&fs.ModeSocket != 0:
+		return fmt.Errorf("%s is a socket: use - and pipe what it sends into platter", path)
+	case mode&fs.ModeDevice != 0 && runtime.GOOS != "linux":
+		return errNoDevices(path)
+	case mode&fs.ModeCharDevice != 0:
+		return fmt.Errorf("%s is a character device: give a disk image or a block device", path)
+	case mode&fs.ModeDevice != 0:
+		return nil
+	}
+	return fmt.Errorf("%s is neither a file nor a block device (%s): give a disk image or a block device", path, mode)
+}
+
+func isWindowsDevice(path string) bool {
+	return runtime.GOOS == "windows" && strings.HasPrefix(path, `\\.\`)
+}
+
+func errNoDevices(path string) error {
+	return fmt.Errorf("%s is a device, and platter reads devices only on Linux so far: copy it into an image file, "+
+		"or use - and pipe it into platter: %w", path, errors.ErrUnsupported)
+}
+
+// measure returns what the disk's size in bytes and its time are now.
+func (d *File) measure() (int64, time.Time, error) {
+	if d.Kind == KindDevice {
+		// The file's offset is nobody's: every read carries its own.
+		size, err := d.file.Seek(0, io.SeekEnd)
+		return size, time.Time{}, err
+	}
+	info, err := d.file.Stat()
+	if err != nil {
+		return 0, time.Time{}, err
+	}
+	return info.Size(), info.ModTime(), nil
+}
+
+// Size returns the size in bytes that the disk had when it was opened.
+func (d *File) Size() int64 { return d.size }
+
+// ReadAt reads at a byte offset. The disk ends where it ended when it was opened; where it has become shorter since, the
+// error wraps ErrResized and io.ErrUnexpectedEOF.
+func (d *File) ReadAt(p []byte, off int64) (int, error) {
+	if off >= d.size {
+		return 0, io.EOF
+	}
+	whole := off < 0 || int64(len(p)) <= d.size-off // the system refuses a negative offset
+	if !whole {
+		p = p[:d.size-off]
+	}
+	n, err := d.file.ReadAt(p, off)
+	switch {
+	case err == io.EOF && n < len(p):
+		return n, fmt.Errorf("read %s at byte %d: %w: %w", d.Path, off+int64(n), ErrResized, io.ErrUnexpectedEOF)
+	case err != nil && err != io.EOF:
+		return n, err // names the path already
+	case !whole:
+		return n, io.EOF
+	}
+	return n, nil
+}
+
+// Changed compares size and modification time with those at Open. Of a device only the size is known. A write within
+// the clock tick (up to 10 ms) of the one before Open may go unseen, and so may one through a memory map until its
+// pages are flushed.
+func (d *File) Changed() error {
+	size, modified, err := d.measure()
+	switch {
+	case err != nil:
+		return fmt.Errorf("look at disk again: %w", err)
+	case size != d.size:
+		return fmt.Errorf("%s: %w: %d bytes when it was opened, %d bytes now", d.Path, ErrResized, d.size, size)
+	case !modified.Equal(d.modified):
+		return fmt.Errorf("%s: %w: at %s", d.Path, ErrModified, modified.Format(time.RFC3339Nano))
+	}
+	return nil
+}
+
+// Close closes the file; reads after it fail with fs.ErrClosed.
+func (d *File) Close() error { return d.file.Close() }
+
+// Extents yields what the file system says about a file's holes, all of it as data where it says nothing, and a device
+// as one extent. The extents end where the disk ended when it was opened.
+func (d *File) Extents() iter.Seq2[Extent, error] {
+	return joined(func(yield func(Extent, error) bool) {
+		if d.Kind == KindDevice {
+			yield(Extent{Len: d.size}, nil)
+			return
+		}
+		for off := int64(0); off < d.size; {
+			start, end, err := d.nextData(d.file, off, d.size)
+			if err != nil {
+				yield(Extent{}, fmt.Errorf("look for holes in %s: %w", d.Path, err))
+				return
+			}
+			if start > off && !d.looksEmpty(off, start) {
+				start, end = off, d.size
+			}
+			if !yield(Extent{Off: off, Len: start - off, Zero: true}, nil) ||
+				!yield(Extent{Off: start, Len: end - start}, nil) {
+				return
+			}
+			off = end
+		}
+	})
+}
+
+// looksEmpty reads the first and the last block of a hole. File systems have been wrong about holes, and a backup that
+// believed them is lost without a word: virtiofs in Docker called whole files empty (docker/sbx-releases#526), ZFS what
+// had just been written (openzfs/zfs#15526). Such lies begin or end at data, so two blocks find most of them.
+func (d *File) looksEmpty(off, end int64) bool {
+	var block [blockLen]byte
+	for _, at := range [...]int64{off, max(off, end-blockLen)} {
+		n, err := d.file.ReadAt(block[:min(blockLen, end-at)], at)
+		if err != nil && err != io.EOF || !isZero(block[:n]) {
+			return false
+		}
+	}
+	return true
+}

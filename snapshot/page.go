@@ -1,0 +1,122 @@
+package snapshot
+
+import (
+	"encoding/binary"
+	"fmt"
+
+	"platter/chunk"
+	"platter/pack"
+)
+
+// RegionSize is how much of a disk one page describes, in bytes. Regions are counted from byte 0 and are cut, stored,
+// compared and restored each on its own; the last one is as short as the disk makes it.
+const RegionSize = 64 << 20
+
+// fanOut is how many pages or nodes hang under one node.
+const fanOut = 256
+
+// A piece is a run of a region.
+type piece struct {
+	kind pieceKind
+	len  uint32   // bytes
+	id   chunk.ID // for data
+}
+
+type pieceKind uint8
+
+const (
+	dataPiece pieceKind = 0
+	zeroPiece pieceKind = 1
+	badPiece  pieceKind = 2 // could not be read from the source; restored as zeros
+)
+
+// A page is the pieces of a region, in order and without gaps, two zero pieces never side by side:
+//
+//	+----------+--------+- - - - - - - - - - - - - +- - - - - - - - - - - - - +
+//	| level 0  | pieces | kind << 30 | length, u32 | id 32 bytes              |
+//	| u8       | u32    | … one a piece            | … one a data piece       |
+//	+----------+--------+- - - - - - - - - - - - - +- - - - - - - - - - - - - +
+//
+// A region of zeros has no page: the zero id stands for it.
+func appendPage(dst []byte, pieces []piece) []byte {
+	dst = append(dst, 0)
+	dst = binary.LittleEndian.AppendUint32(dst, uint32(len(pieces)))
+	for _, p := range pieces {
+		dst = binary.LittleEndian.AppendUint32(dst, uint32(p.kind)<<30|p.len)
+	}
+	for _, p := range pieces {
+		if p.kind == dataPiece {
+			dst = append(dst, p.id[:]...)
+		}
+	}
+	return dst
+}
+
+// parsePage reads the page of a region of length bytes. The error wraps pack.ErrDamaged.
+func parsePage(p []byte, length int64) ([]piece, error) {
+	const head = 5
+	if len(p) < head || p[0] != 0 {
+		return nil, fmt.Errorf("%w: no page", pack.ErrDamaged)
+	}
+	n := uint64(binary.LittleEndian.Uint32(p[1:]))
+	if head+4*n > uint64(len(p)) {
+		return nil, fmt.Errorf("%w: page of %d pieces in %d bytes", pack.ErrDamaged, n, len(p))
+	}
+	lens, ids := p[head:head+4*n], p[head+4*n:]
+	pieces, total := make([]piece, n), int64(0)
+	for i := range pieces {
+		v := binary.LittleEndian.Uint32(lens[4*i:])
+		q := piece{kind: pieceKind(v >> 30), len: v & (1<<30 - 1)}
+		if q.kind > badPiece || q.len == 0 {
+			return nil, fmt.Errorf("%w: page with a piece of kind %d and %d bytes", pack.ErrDamaged, q.kind, q.len)
+		}
+		if q.kind == dataPiece {
+			if len(ids) < chunk.IDSize {
+				return nil, fmt.Errorf("%w: page ends in its ids", pack.ErrDamaged)
+			}
+			q.id, ids = chunk.ID(ids), ids[chunk.IDSize:]
+		}
+		pieces[i] = q
+		total += int64(q.len)
+	}
+	if total != length || len(ids) > 0 {
+		return nil, fmt.Errorf("%w: page of %d bytes for a region of %d, and %d bytes behind it", pack.ErrDamaged, total, length, len(ids))
+	}
+	return pieces, nil
+}
+
+// A node is the ids of its children, pages for level 1, else nodes of the level below; those of zeros at the end are
+// left out, so that a disk of mostly zeros has small nodes.
+//
+//	+-------+- - - - - - - - - - - - - - - - +
+//	| level | id 32 bytes, … up to fanOut    |
+//	| u8    |                                |
+//	+-------+- - - - - - - - - - - - - - - - +
+type node [fanOut]chunk.ID
+
+func (n *node) appendTo(dst []byte, level int) []byte {
+	dst = append(dst, byte(level))
+	last := fanOut
+	for last > 0 && n[last-1].IsZero() {
+		last--
+	}
+	for _, id := range n[:last] {
+		dst = append(dst, id[:]...)
+	}
+	return dst
+}
+
+// parseNode reads a node of a level. The error wraps pack.ErrDamaged.
+func parseNode(p []byte, level int) (*node, error) {
+	if len(p) <= 1 || int(p[0]) != level || level == 0 || (len(p)-1)%chunk.IDSize != 0 || len(p)-1 > fanOut*chunk.IDSize {
+		return nil, fmt.Errorf("%w: no node of level %d", pack.ErrDamaged, level)
+	}
+	n := new(node)
+	for i := 0; i < (len(p)-1)/chunk.IDSize; i++ {
+		n[i] = chunk.ID(p[1+i*chunk.IDSize:])
+	}
+	if n[(len(p)-1)/chunk.IDSize-1].IsZero() {
+		return nil, fmt.Errorf("%w: node of level %d with zeros at its end", pack.ErrDamaged, level)
+	}
+	return n, nil
+}

@@ -1,0 +1,111 @@
+package snapshot
+
+import (
+	"errors"
+	"fmt"
+	"slices"
+	"strconv"
+	"strings"
+	"unicode"
+)
+
+var (
+	// ErrNotFound says that no snapshot matches.
+	ErrNotFound = errors.New("no such snapshot; 'snapshots' lists them")
+	// ErrAmbiguous says that several do.
+	ErrAmbiguous = errors.New("several snapshots match")
+)
+
+// Latest names the newest snapshot of all.
+const Latest = "latest"
+
+// minPrefix is how many digits of an id name a snapshot.
+const minPrefix = 4
+
+// Find returns the snapshot that spec names, among snapshots that are sorted oldest first: "latest", a name for its
+// newest version, either with ~N for the Nth version before that, or at least four digits of an id. The error wraps
+// ErrNotFound or ErrAmbiguous.
+func Find(snapshots []*Snapshot, spec string) (*Snapshot, error) {
+	base, back, err := splitBack(spec)
+	if err != nil {
+		return nil, err
+	}
+	var named, byID []*Snapshot
+	for _, s := range snapshots {
+		if s.Name == base || base == Latest {
+			named = append(named, s)
+		}
+		if len(spec) >= minPrefix && strings.HasPrefix(s.ID.String(), strings.ToLower(spec)) {
+			byID = append(byID, s)
+		}
+	}
+	switch {
+	case len(named) > 0 && len(byID) > 0:
+		return nil, fmt.Errorf("%w: %q is a name and begins an id; write %s~0, or more of the id", ErrAmbiguous, spec, spec)
+	case len(byID) > 1:
+		return nil, fmt.Errorf("%w: %d ids begin with %q; write more of it", ErrAmbiguous, len(byID), spec)
+	case len(byID) == 1:
+		return byID[0], nil
+	case len(named) == 0:
+		return nil, fmt.Errorf("%w: %q", ErrNotFound, spec)
+	case back >= len(named):
+		return nil, fmt.Errorf("%w: %q has %d versions, so it goes back to %s~%d", ErrNotFound, base, len(named), base, len(named)-1)
+	}
+	return named[len(named)-1-back], nil
+}
+
+// splitBack splits "name~2" into its parts.
+func splitBack(spec string) (base string, back int, err error) {
+	base, digits, ok := strings.Cut(spec, "~")
+	if !ok {
+		return base, 0, nil
+	}
+	n, err := strconv.ParseUint(digits, 10, 31)
+	if err != nil {
+		return "", 0, fmt.Errorf("%w: %q: a number belongs behind ~", ErrNotFound, spec)
+	}
+	return base, int(n), nil
+}
+
+// CheckName returns an error for a name that could not be told from something else a snapshot is called by.
+func CheckName(name string) error {
+	switch {
+	case name == "" || name == Latest || strings.TrimSpace(name) != name:
+		return fmt.Errorf("name %q: it is empty, reserved, or has spaces at an end", name)
+	case len(name) > 255:
+		return fmt.Errorf("name %.40q…: longer than 255 bytes", name)
+	case strings.ContainsAny(name, "~:") || strings.ContainsFunc(name, func(c rune) bool { return !unicode.IsPrint(c) }):
+		return fmt.Errorf("name %q: no ~, no : and nothing that cannot be printed", name)
+	}
+	return nil
+}
+
+// CleanName makes a name of what a source is called.
+func CleanName(s string) string {
+	s = strings.TrimSpace(strings.Map(func(c rune) rune {
+		if c == '~' || c == ':' || !unicode.IsPrint(c) {
+			return '-'
+		}
+		return c
+	}, s))
+	if CheckName(s) != nil {
+		return "disk"
+	}
+	return s
+}
+
+// A Filter chooses snapshots; empty fields let all pass.
+type Filter struct {
+	Name, Host string
+	Tags       []string // all of them
+}
+
+// Match reports whether the snapshot passes.
+func (f Filter) Match(s *Snapshot) bool {
+	for _, tag := range f.Tags {
+		if !slices.Contains(s.Tags, tag) {
+			return false
+		}
+	}
+	return (f.Name == "" || s.Name == f.Name) && (f.Host == "" || s.Host == f.Host)
+}

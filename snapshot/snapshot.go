@@ -1,0 +1,129 @@
+// Package snapshot keeps disks in a repository as maps of chunks, and gives them back.
+//
+// Its promise: a snapshot that Backup returned is complete and durable; read through its map, restored, or served, it
+// is the disk byte for byte; and an error never leaves half a snapshot, or a half-written target under its final name.
+package snapshot
+
+import (
+	"cmp"
+	"context"
+	"encoding/json"
+	"fmt"
+	"slices"
+	"sync"
+	"time"
+
+	"golang.org/x/sync/errgroup"
+
+	"platter/chunk"
+	"platter/pack"
+	"platter/repo"
+)
+
+// version of the snapshot's JSON that this code writes.
+const version = 1
+
+// A Snapshot is one version of one disk. Its JSON is what its file in the repository holds; see docs/format.md.
+type Snapshot struct {
+	ID       pack.ID   `json:"-"` // the name of its file
+	Version  int       `json:"version"`
+	Time     time.Time `json:"time"`
+	Name     string    `json:"name"`
+	Host     string    `json:"host"`
+	Tags     []string  `json:"tags,omitempty"`
+	Note     string    `json:"note,omitempty"`
+	Source   Source    `json:"source"`
+	Size     int64     `json:"size"`               // bytes
+	Root     chunk.ID  `json:"root"`               // of its map; zero for a disk of zeros
+	Parent   *pack.ID  `json:"parent,omitempty"`   // the version before it
+	Modified bool      `json:"modified,omitempty"` // the source was written to while it was read
+	Stats    Stats     `json:"stats"`
+	Platter  string    `json:"platter"` // version of the program
+}
+
+// Source is where a disk was read from.
+type Source struct {
+	Kind string `json:"kind"` // raw, device, stream
+	Path string `json:"path"`
+}
+
+// Stats are what a backup measured, in bytes.
+type Stats struct {
+	Data   int64 `json:"data"`   // of the disk that are no zero runs
+	Read   int64 `json:"read"`   // from the source
+	New    int64 `json:"new"`    // of chunks that the repository did not have
+	Stored int64 `json:"stored"` // that its files grew by
+	Millis int64 `json:"millis"` // the time it took
+}
+
+// decode reads a snapshot's JSON. The error wraps pack.ErrDamaged or pack.ErrNewer.
+func decode(id pack.ID, data []byte) (*Snapshot, error) {
+	s := &Snapshot{ID: id}
+	if err := json.Unmarshal(data, s); err != nil {
+		return nil, fmt.Errorf("%w: %w", pack.ErrDamaged, err)
+	}
+	switch {
+	case s.Version > version:
+		return nil, fmt.Errorf("%w (snapshot version %d)", pack.ErrNewer, s.Version)
+	case s.Version < 1 || s.Size < 0:
+		return nil, fmt.Errorf("%w: version %d, %d bytes", pack.ErrDamaged, s.Version, s.Size)
+	}
+	return s, nil
+}
+
+// save stores the snapshot: the commit point of a backup.
+func (s *Snapshot) save(ctx context.Context, r *repo.Repo) error {
+	s.Version = version
+	data, err := json.Marshal(s)
+	if err != nil {
+		return fmt.Errorf("encode snapshot: %w", err)
+	}
+	s.ID, err = r.PutSnapshot(ctx, data)
+	return err
+}
+
+// Map returns the map of the snapshot's disk.
+func (s *Snapshot) Map(r *repo.Repo) *Map { return &Map{repo: r, size: s.Size, root: s.Root} }
+
+// Load reads all snapshots, oldest first. Those that cannot be read are in bad, each an error that names its file.
+func Load(ctx context.Context, r *repo.Repo) (snapshots []*Snapshot, bad []error, err error) {
+	ids, err := r.ListSnapshots(ctx)
+	if err != nil {
+		return nil, nil, err
+	}
+	var mu sync.Mutex
+	g, gctx := errgroup.WithContext(ctx)
+	g.SetLimit(4 * r.Workers()) // small files: what takes time is waiting for the store
+	for _, id := range ids {
+		g.Go(func() error {
+			s, err := load(gctx, r, id)
+			mu.Lock()
+			defer mu.Unlock()
+			if err != nil {
+				bad = append(bad, err)
+			} else {
+				snapshots = append(snapshots, s)
+			}
+			return gctx.Err()
+		})
+	}
+	if err := g.Wait(); err != nil {
+		return nil, nil, err
+	}
+	slices.SortFunc(snapshots, func(a, b *Snapshot) int {
+		return cmp.Or(a.Time.Compare(b.Time), slices.Compare(a.ID[:], b.ID[:]))
+	})
+	return snapshots, bad, nil
+}
+
+func load(ctx context.Context, r *repo.Repo, id pack.ID) (*Snapshot, error) {
+	data, err := r.GetSnapshot(ctx, id)
+	if err != nil {
+		return nil, err
+	}
+	s, err := decode(id, data)
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", repo.SnapshotName(id), err)
+	}
+	return s, nil
+}

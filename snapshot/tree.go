@@ -1,0 +1,166 @@
+package snapshot
+
+import (
+	"context"
+	"fmt"
+	"iter"
+	"sync"
+
+	"platter/chunk"
+	"platter/pack"
+	"platter/repo"
+)
+
+// A Map is a tree over the regions of a disk. How high it is follows from the size: a disk of one region has its page
+// as root, one of up to 256 regions a node over pages, and so on. The zero id stands for a tree of zeros.
+type Map struct {
+	repo *repo.Repo
+	size int64
+	root chunk.ID
+}
+
+// regions is how many regions a disk of size bytes has.
+func regions(size int64) int64 { return (size-1)/RegionSize + 1 } // size-1 cannot overflow; of no bytes, 0 or 1 is alike
+
+// regionLen is how long a region of a disk of size bytes is.
+func regionLen(size, region int64) int64 { return min(RegionSize, size-region*RegionSize) }
+
+// height is how many levels of nodes are over the pages of a disk of size bytes.
+func height(size int64) int {
+	h := 0
+	for n := regions(size); n > 1; n = (n-1)/fanOut + 1 {
+		h++
+	}
+	return h
+}
+
+// A treeBuilder collects pages in any order and builds the nodes over them. It keeps 8 KiB for each 16 GiB of disk that
+// hold data.
+type treeBuilder struct {
+	mu     sync.Mutex
+	leaves map[int64]*node // of level 1, by their place
+}
+
+// set says which page a region has. It is safe for concurrent use.
+func (t *treeBuilder) set(region int64, page chunk.ID) {
+	if page.IsZero() {
+		return
+	}
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if t.leaves == nil {
+		t.leaves = make(map[int64]*node)
+	}
+	put(t.leaves, region, page)
+}
+
+func put(level map[int64]*node, at int64, id chunk.ID) {
+	n := level[at/fanOut]
+	if n == nil {
+		n = new(node)
+		level[at/fanOut] = n
+	}
+	n[at%fanOut] = id
+}
+
+// finish saves the nodes of a disk of size bytes and returns its root.
+func (t *treeBuilder) finish(ctx context.Context, size int64, save func(context.Context, []byte) (chunk.ID, error)) (chunk.ID, error) {
+	nodes, top := t.leaves, height(size)
+	if top == 0 || len(nodes) == 0 {
+		if n := nodes[0]; n != nil {
+			return n[0], nil
+		}
+		return chunk.ID{}, nil
+	}
+	for level := 1; ; level++ {
+		above := map[int64]*node{}
+		for at, n := range nodes {
+			id, err := save(ctx, n.appendTo(nil, level))
+			if err != nil {
+				return chunk.ID{}, err
+			}
+			if level == top {
+				return id, nil
+			}
+			put(above, at, id)
+		}
+		nodes = above
+	}
+}
+
+// A region of a map that has a page.
+type mapRegion struct {
+	index int64
+	page  chunk.ID
+}
+
+// regions yields every region that is not all zeros, in order.
+func (m *Map) regions(ctx context.Context) iter.Seq2[mapRegion, error] {
+	return func(yield func(mapRegion, error) bool) {
+		m.walk(ctx, height(m.size), 0, m.root, yield)
+	}
+}
+
+// walk yields the regions below one node or page, and reports whether to go on.
+func (m *Map) walk(ctx context.Context, level int, at int64, id chunk.ID, yield func(mapRegion, error) bool) bool {
+	if id.IsZero() {
+		return true
+	}
+	if level == 0 {
+		return yield(mapRegion{at, id}, nil)
+	}
+	n, err := m.node(ctx, level, id)
+	if err != nil {
+		return yield(mapRegion{}, err)
+	}
+	for i, child := range n {
+		if !m.walk(ctx, level-1, at*fanOut+int64(i), child, yield) {
+			return false
+		}
+	}
+	return true
+}
+
+// span is where the disk a node or page describes begins and ends, in bytes.
+func (m *Map) span(level int, at int64) (from, to int64) {
+	width := int64(RegionSize)
+	for range level {
+		width *= fanOut
+		if width <= 0 || width > m.size { // beyond the end anyway, and before it overflows
+			return 0, m.size
+		}
+	}
+	return at * width, min(at*width+width, m.size)
+}
+
+func (m *Map) node(ctx context.Context, level int, id chunk.ID) (n *node, err error) {
+	err = m.loadMap(ctx, id, func(data []byte) error {
+		n, err = parseNode(data, level)
+		return err
+	})
+	return n, err
+}
+
+// page returns the pieces of a region; those of a region of zeros are made up.
+func (m *Map) page(ctx context.Context, region int64, id chunk.ID) (pieces []piece, err error) {
+	length := regionLen(m.size, region)
+	if length <= 0 {
+		return nil, fmt.Errorf("%w: map of a disk of %d bytes has a region %d", pack.ErrDamaged, m.size, region)
+	}
+	if id.IsZero() {
+		return []piece{{kind: zeroPiece, len: uint32(length)}}, nil
+	}
+	err = m.loadMap(ctx, id, func(data []byte) error {
+		pieces, err = parsePage(data, length)
+		return err
+	})
+	return pieces, err
+}
+
+func (m *Map) loadMap(ctx context.Context, id chunk.ID, fn func([]byte) error) error {
+	err := m.repo.Load(ctx, chunk.Map, []chunk.ID{id}, func(_ int, data []byte) error { return fn(data) })
+	if err != nil {
+		return fmt.Errorf("read map: %w", err)
+	}
+	return nil
+}

@@ -1,0 +1,100 @@
+package snapshot
+
+import (
+	"context"
+	"math"
+
+	"platter/chunk"
+	"platter/index"
+	"platter/repo"
+)
+
+// Usage is what snapshots take of a repository, in bytes.
+type Usage struct {
+	Size   int64            // of all disks
+	Data   int64            // of all disks that are no zero runs
+	Unique int64            // of the chunks that they are made of, each counted once
+	Only   map[string]int64 // by snapshot id: chunks, data and map, that no other snapshot uses
+}
+
+// Measure walks the maps of all snapshots. A page that several of them share is read twice at most.
+func Measure(ctx context.Context, r *repo.Repo, snapshots []*Snapshot, p *repo.Progress) (*Usage, error) {
+	u := &usage{owners: r.Index().Values(), total: &Usage{Only: map[string]int64{}}, only: make([]int64, len(snapshots))}
+	for i, s := range snapshots {
+		u.total.Size += s.Size
+		u.total.Data += s.Stats.Data
+		p.Expect(1)
+		u.current = uint32(i + 1)
+		m := s.Map(r)
+		if err := u.walk(ctx, m, height(m.size), 0, s.Root); err != nil {
+			return nil, err
+		}
+		p.Add(1)
+	}
+	for i, s := range snapshots {
+		u.total.Only[s.ID.String()] = u.only[i]
+	}
+	return u.total, nil
+}
+
+type usage struct {
+	owners  *index.Values // by chunk: the snapshot that uses it, counted from 1, or shared
+	current uint32
+	only    []int64
+	total   *Usage
+}
+
+// shared is the owner of what several snapshots use.
+const shared = math.MaxUint32
+
+// own counts a chunk for the current snapshot, and reports whether what hangs below it must be counted again: always
+// but when several snapshots were known to share it, for then they share all below too.
+func (u *usage) own(id chunk.ID, unique *int64) bool {
+	owner, size := u.owners.At(id)
+	if owner == nil {
+		return true // in no index: whoever reads it will say so
+	}
+	switch *owner {
+	case 0:
+		*owner = u.current
+		u.only[u.current-1] += int64(size)
+		*unique += int64(size)
+	case u.current:
+		return false
+	case shared:
+		return false
+	default:
+		u.only[*owner-1] -= int64(size)
+		*owner = shared
+	}
+	return true
+}
+
+func (u *usage) walk(ctx context.Context, m *Map, level int, at int64, id chunk.ID) error {
+	var mapBytes int64 // counted for the snapshot, not as data
+	if id.IsZero() || !u.own(id, &mapBytes) {
+		return ctx.Err()
+	}
+	if level > 0 {
+		n, err := m.node(ctx, level, id)
+		if err != nil {
+			return err
+		}
+		for i, child := range n {
+			if err := u.walk(ctx, m, level-1, at*fanOut+int64(i), child); err != nil {
+				return err
+			}
+		}
+		return nil
+	}
+	pieces, err := m.page(ctx, at, id)
+	if err != nil {
+		return err
+	}
+	for _, q := range pieces {
+		if q.kind == dataPiece {
+			u.own(q.id, &u.total.Unique)
+		}
+	}
+	return nil
+}
