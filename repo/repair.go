@@ -13,12 +13,12 @@ import (
 
 // Repaired is what RepairIndex did.
 type Repaired struct {
-	Packs  int      // in the new index
-	Kept   int      // of them whose own table could not be read, so that an old index file stood in for it
-	Lost   []string // packs that no table could be had for, a sentence each
-	Bad    []string // old index files that could not be read, a sentence each
-	Index  int      // new index files
-	Remove int      // old index files that were removed
+	Packs   int      `json:"packs"`          // in the new index
+	Kept    int      `json:"kept"`           // of them whose own table could not be read: an old index file stood in for it
+	Lost    []string `json:"lost,omitempty"` // packs that no table could be had for, a sentence each
+	Bad     []string `json:"bad,omitempty"`  // old index files that could not be read, a sentence each
+	Index   int      `json:"index_files"`    // new ones
+	Removed int      `json:"removed"`        // old ones
 }
 
 // RepairIndex makes a new index from the tables in the packs themselves, and removes the old one once the new is durable.
@@ -38,7 +38,9 @@ func (r *Repo) RepairIndex(ctx context.Context, p *Progress) (*Repaired, error) 
 	if err != nil {
 		return nil, err
 	}
-	p.Expect(int64(len(packs)))
+	for _, f := range packs {
+		p.Expect(f.size) // packs are not read whole, but equal shares of them are
+	}
 	tables, err := r.tables(ctx, packs, known, done, p)
 	if err != nil {
 		return nil, err
@@ -64,7 +66,7 @@ func (r *Repo) RepairIndex(ctx context.Context, p *Progress) (*Repaired, error) 
 		if err := r.store.Delete(ctx, fileName(indexDir, f.id)); err != nil && !gone(err) {
 			return nil, fmt.Errorf("remove old index: %w", err)
 		}
-		done.Remove++
+		done.Removed++
 	}
 	return done, r.LoadIndex(ctx)
 }
@@ -99,7 +101,7 @@ func (r *Repo) tables(ctx context.Context, packs []listed, known map[pack.ID]*pa
 			table, err := r.readTable(gctx, f.id, f.size)
 			mu.Lock()
 			defer mu.Unlock()
-			p.Add(1)
+			p.Add(f.size)
 			if err != nil && known[f.id] != nil {
 				table, err = known[f.id], nil
 				done.Kept++

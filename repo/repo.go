@@ -81,15 +81,26 @@ type Repo struct {
 	maps    *lru.Cache[frameKey, []byte]
 }
 
+// Find returns nil where a store holds a repository, and ErrNoRepository where it does not. It needs no password.
+func Find(ctx context.Context, s store.Store) error {
+	_, err := s.Get(ctx, configName, 0, 1)
+	if gone(err) {
+		return ErrNoRepository
+	} else if err != nil {
+		return fmt.Errorf("look for a repository: %w", err)
+	}
+	return nil
+}
+
 // Init makes a repository in an empty store. The config is written last: without one there is no repository.
 func Init(ctx context.Context, s store.Store, password []byte, cost crypt.Cost, label string, settings Settings) (*Repo, error) {
 	if err := errors.Join(cost.Validate(), settings.Validate()); err != nil {
 		return nil, err
 	}
-	if _, err := s.Get(ctx, configName, 0, 1); err == nil {
+	if err := Find(ctx, s); err == nil {
 		return nil, ErrExists
-	} else if !gone(err) {
-		return nil, fmt.Errorf("look for a repository: %w", err)
+	} else if !errors.Is(err, ErrNoRepository) {
+		return nil, err
 	}
 	r := &Repo{store: s, id: crypt.NewRepoID(), master: crypt.NewMasterKey(),
 		config: Config{Settings: settings, Created: time.Now().UTC().Truncate(time.Second)}}

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"runtime/debug"
 	"time"
 
 	"platter/pack"
@@ -101,6 +102,7 @@ func stretch(ctx context.Context, kdf crypt.KDF, password []byte) (stretched [32
 	go func() { done <- kdf.Stretch(password) }()
 	select {
 	case stretched = <-done:
+		debug.FreeOSMemory() // the KDF's tens of megabytes are the most this program ever holds at once
 		return stretched, nil
 	case <-ctx.Done():
 		return stretched, ctx.Err()

@@ -190,6 +190,10 @@ func (w *Writer) add(ctx context.Context, o *pack.Open, sealed []byte) (full *pa
 	if w.builder == nil {
 		select {
 		case buf := <-w.bufs:
+			if buf == nil {
+				// At once and large enough for the frame that fills it and the table: growing would need it twice.
+				buf = make([]byte, 0, w.repo.config.PackSize+2<<20)
+			}
 			w.builder = pack.NewBuilder(buf)
 		case <-ctx.Done():
 			return nil, context.Cause(ctx)

@@ -18,9 +18,8 @@ type Loss struct {
 // CheckMaps walks the maps of all snapshots and returns what is lost to those that are not whole: pages that cannot be
 // read, chunks that no index lists or that are of the wrong length, and chunks that bad says are damaged. Subtrees that
 // snapshots share are walked once.
-func CheckMaps(ctx context.Context, r *repo.Repo, snapshots []*Snapshot, bad func(chunk.ID) error, p *repo.Progress) ([]Loss, error) {
+func CheckMaps(ctx context.Context, r *repo.Repo, snapshots []*Snapshot, bad func(chunk.ID) error) ([]Loss, error) {
 	c := &mapCheck{repo: r, bad: bad, known: map[subtree][]lostRange{}}
-	p.Expect(int64(len(snapshots)))
 	var losses []Loss
 	for _, s := range snapshots {
 		m := s.Map(r)
@@ -31,7 +30,6 @@ func CheckMaps(ctx context.Context, r *repo.Repo, snapshots []*Snapshot, bad fun
 		if len(lost) > 0 {
 			losses = append(losses, makeLoss(s, lost))
 		}
-		p.Add(1)
 	}
 	return losses, nil
 }

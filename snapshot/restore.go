@@ -1,6 +1,7 @@
 package snapshot
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -135,9 +136,10 @@ func (m *Map) writeTo(ctx context.Context, w io.WriterAt, done *Restored, p *rep
 func (m *Map) eachRegion(ctx context.Context, fn func(context.Context, mapRegion, []piece) error) error {
 	g, gctx := errgroup.WithContext(ctx)
 	g.SetLimit(m.repo.Workers())
+	var walk error
 	for reg, err := range m.regions(gctx) {
-		if err != nil || gctx.Err() != nil {
-			return errors.Join(g.Wait(), err) // what stopped the workers comes first
+		if walk = cmp.Or(err, gctx.Err()); walk != nil {
+			break
 		}
 		g.Go(func() error {
 			pieces, err := m.page(gctx, reg.index, reg.page)
@@ -147,7 +149,8 @@ func (m *Map) eachRegion(ctx context.Context, fn func(context.Context, mapRegion
 			return fn(gctx, reg, pieces)
 		})
 	}
-	return errors.Join(g.Wait(), ctx.Err())
+	// Where a worker failed, the walk was only told to stop: the worker's error is the one to tell.
+	return cmp.Or(g.Wait(), ctx.Err(), walk)
 }
 
 // A place is where a chunk belongs on a disk.

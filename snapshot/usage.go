@@ -11,28 +11,23 @@ import (
 
 // Usage is what snapshots take of a repository, in bytes.
 type Usage struct {
-	Size   int64            // of all disks
-	Data   int64            // of all disks that are no zero runs
-	Unique int64            // of the chunks that they are made of, each counted once
-	Only   map[string]int64 // by snapshot id: chunks, data and map, that no other snapshot uses
+	Size   int64   // of all disks
+	Data   int64   // of all disks that are no zero runs
+	Unique int64   // of the chunks that they are made of, each counted once
+	Only   []int64 // by snapshot: of chunks, data and map, that no other snapshot uses
 }
 
 // Measure walks the maps of all snapshots. A page that several of them share is read twice at most.
-func Measure(ctx context.Context, r *repo.Repo, snapshots []*Snapshot, p *repo.Progress) (*Usage, error) {
-	u := &usage{owners: r.Index().Values(), total: &Usage{Only: map[string]int64{}}, only: make([]int64, len(snapshots))}
+func Measure(ctx context.Context, r *repo.Repo, snapshots []*Snapshot) (*Usage, error) {
+	u := &usage{owners: r.Index().Values(), total: &Usage{Only: make([]int64, len(snapshots))}}
 	for i, s := range snapshots {
 		u.total.Size += s.Size
 		u.total.Data += s.Stats.Data
-		p.Expect(1)
 		u.current = uint32(i + 1)
 		m := s.Map(r)
 		if err := u.walk(ctx, m, height(m.size), 0, s.Root); err != nil {
 			return nil, err
 		}
-		p.Add(1)
-	}
-	for i, s := range snapshots {
-		u.total.Only[s.ID.String()] = u.only[i]
 	}
 	return u.total, nil
 }
@@ -40,7 +35,6 @@ func Measure(ctx context.Context, r *repo.Repo, snapshots []*Snapshot, p *repo.P
 type usage struct {
 	owners  *index.Values // by chunk: the snapshot that uses it, counted from 1, or shared
 	current uint32
-	only    []int64
 	total   *Usage
 }
 
@@ -57,14 +51,14 @@ func (u *usage) own(id chunk.ID, unique *int64) bool {
 	switch *owner {
 	case 0:
 		*owner = u.current
-		u.only[u.current-1] += int64(size)
+		u.total.Only[u.current-1] += int64(size)
 		*unique += int64(size)
 	case u.current:
 		return false
 	case shared:
 		return false
 	default:
-		u.only[*owner-1] -= int64(size)
+		u.total.Only[*owner-1] -= int64(size)
 		*owner = shared
 	}
 	return true

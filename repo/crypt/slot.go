@@ -16,9 +16,9 @@ var ErrWrongPassword = errors.New("wrong password")
 
 // A Cost says how dear it is to try one password (Argon2id, RFC 9106).
 type Cost struct {
-	Time   uint32 // passes
-	Memory uint32 // KiB
-	Lanes  uint8
+	Time   uint32 `json:"passes"`
+	Memory uint32 `json:"memory_kib"`
+	Lanes  uint8  `json:"lanes"`
 }
 
 // DefaultCost is the second choice of RFC 9106, section 4: 64 MiB, which a rescue system has.

@@ -2,6 +2,7 @@ package store_test
 
 import (
 	"errors"
+	"fmt"
 	"io/fs"
 	"iter"
 	"os"
@@ -139,6 +140,33 @@ func TestLocalFolderVanishes(t *testing.T) {
 		}
 		if err := os.RemoveAll(filepath.Join(root, gone)); err != nil {
 			t.Fatal(err)
+		}
+	}
+}
+
+// TestLocalListedGoes deletes, at the first file that a listing yields, all the others: their names are read by then.
+func TestLocalListedGoes(t *testing.T) {
+	root := t.TempDir()
+	for i := range 20 {
+		write(t, root, fmt.Sprintf("file%d", i))
+		write(t, root, fmt.Sprintf("folder%d", i), "file")
+	}
+	seen := 0
+	for info, err := range store.NewLocal(root).List(t.Context(), "") {
+		if err != nil {
+			t.Fatalf("List of what has gone since: %v", err)
+		}
+		if seen++; seen > 1 {
+			t.Fatalf("%s is listed, but has gone", info.Name)
+		}
+		entries, err := os.ReadDir(root)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, entry := range entries {
+			if err := os.RemoveAll(filepath.Join(root, entry.Name())); err != nil {
+				t.Fatal(err)
+			}
 		}
 	}
 }

@@ -95,6 +95,9 @@ func TestLinks(t *testing.T) {
 	if err := l.Delete(t.Context(), "elsewhere/secret"); err == nil {
 		t.Error("Delete removed a file out of the store")
 	}
+	if _, err := l.fs.create("packs/.tmp-link"); !errors.Is(err, fs.ErrExist) {
+		t.Errorf("making a temporary file where there is a link says %v", err)
+	}
 	must(t, l.Put(t.Context(), "packs/out", []byte("mine now"))) // over the link, not through it
 	must(t, l.Delete(t.Context(), "packs/in"))
 	wantNames(t, l, "packs", "packs/.tmp-link is odd", "packs/broken is odd", "packs/loop is odd", "packs/out", "packs/real")

@@ -16,15 +16,17 @@ import (
 // concurrent use.
 type Store interface {
 	// Put writes data under name: atomically, durably, over whatever was there. It returns an error that wraps
-	// ErrFull when there is no room; after any error the name holds what it held before.
+	// ErrFull when there is no room. After an error the name holds what it held before, or all of data where only the
+	// proof that it is durable failed; to be sure, Put it again.
 	Put(ctx context.Context, name string, data []byte) error
 
 	// Get returns n bytes of the named file from byte off on, fewer only where the file ends, and never allocates
 	// more than that. The error wraps fs.ErrNotExist when there is no such file.
 	Get(ctx context.Context, name string, off, n int64) ([]byte, error)
 
-	// List yields everything below dir ("" for all), in no order, folders themselves left out; nothing where dir does
-	// not exist. Files that a Put is still writing are not listed.
+	// List yields everything below dir, a good name or "" for all, in no order, folders themselves left out; nothing
+	// where dir does not exist. A folder no Put can have made is yielded once, as odd, and not entered. Files that a Put
+	// is still writing are not listed. An error ends the listing: what came before it is not all there is.
 	List(ctx context.Context, dir string) iter.Seq2[Info, error]
 
 	// Delete removes the named file. The error wraps fs.ErrNotExist when there is none.

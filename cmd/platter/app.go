@@ -1,0 +1,79 @@
+package main
+
+import (
+	"context"
+
+	"github.com/urfave/cli/v2"
+)
+
+// Categories of commands in the help text, which cli sorts by name.
+const (
+	aboutDisks      = "Disks"
+	aboutRepository = "Repository"
+	aboutPlatter    = "This program"
+)
+
+// newApp puts the program together: a command is one line here.
+func newApp(env *env) *cli.App {
+	version := false
+	app := &cli.App{
+		Name:        "platter",
+		Usage:       "backups of whole disks",
+		Description: description,
+		HideVersion: true, // cli would make -v mean it
+		Commands: []*cli.Command{
+			backupCommand(env),
+			snapshotsCommand(env),
+			showCommand(env),
+			restoreCommand(env),
+			diffCommand(env),
+			initCommand(env),
+			checkCommand(env),
+			statsCommand(env),
+			keyCommand(env),
+			repairCommand(env),
+			versionCommand(env),
+			completionCommand(env),
+			manCommand(env),
+			helpCommand(),
+		},
+		Flags: append(repoFlags(new(common)), // so that they may stand before the command; arrange moves them on
+			&cli.BoolFlag{Name: "version", Usage: "print the version", Destination: &version, DisableDefaultText: true}),
+		Action: func(c *cli.Context) error {
+			if version {
+				return runVersion(c.Context, env, versionOptions{}, nil)
+			}
+			return runGroup(c)
+		},
+		Reader:                    env.stdin,
+		Writer:                    env.stdout,
+		ErrWriter:                 env.stderr,
+		EnableBashCompletion:      true,
+		HideHelpCommand:           true,
+		DisableSliceFlagSeparator: true,
+		OnUsageError:              onUsageError,
+		ExitErrHandler:            func(*cli.Context, error) {}, // cli would exit by itself
+	}
+	prepare(app.Commands)
+	return app
+}
+
+// prepare gives commands what all have in common.
+func prepare(commands []*cli.Command) {
+	for _, c := range commands {
+		c.OnUsageError = onUsageError
+		c.HideHelpCommand = true // or 'platter show help' would not show the snapshot called help
+		c.CustomHelpTemplate = commandHelp
+		if c.Action == nil {
+			c.Action = runGroup
+		}
+		prepare(c.Subcommands)
+	}
+}
+
+// action makes cli run a command that was parsed into opts.
+func action[O any](env *env, opts *O, run func(context.Context, *env, O, []string) error) cli.ActionFunc {
+	return func(c *cli.Context) error {
+		return named(c, run(c.Context, env, *opts, c.Args().Slice()))
+	}
+}

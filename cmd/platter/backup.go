@@ -1,0 +1,198 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"path/filepath"
+	"strings"
+	"time"
+
+	"github.com/urfave/cli/v2"
+
+	"platter/repo"
+	"platter/snapshot"
+	"platter/snapshot/image"
+)
+
+type backupOptions struct {
+	common
+	name, host, note, time, parent string
+	tags                           cli.StringSlice
+}
+
+func backupCommand(env *env) *cli.Command {
+	var opts backupOptions
+	return &cli.Command{
+		Name:      "backup",
+		Usage:     "keep a disk as it is now",
+		ArgsUsage: "SOURCE",
+		Category:  aboutDisks,
+		Description: "SOURCE is a raw disk image, a block device, or - for standard input. Holes of an image are not read. " +
+			"Only what the repository does not have yet is stored. The source should not change meanwhile: back up a snapshot of a disk in use.",
+		Flags: append([]cli.Flag{
+			&cli.StringFlag{Name: "name", Usage: "what to call the disk (default: HOST/SOURCE's own name)", Destination: &opts.name},
+			&cli.StringFlag{Name: "host", Usage: "the machine it belongs to (default: this one)", Destination: &opts.host},
+			&cli.StringSliceFlag{Name: "tag", Usage: "a `TAG` to find it by; may be repeated", Destination: &opts.tags},
+			&cli.StringFlag{Name: "note", Usage: "a `TEXT` for people", Destination: &opts.note},
+			&cli.StringFlag{Name: "time", Usage: "the `TIME` the disk is from (default: now)", Destination: &opts.time},
+			&cli.StringFlag{Name: "parent", Usage: "the `SNAPSHOT` it is the next version of (default: the newest of that name and host)", Destination: &opts.parent},
+			&cli.BoolFlag{Name: "dry-run", Aliases: []string{"n"}, Usage: "do all but store", Destination: &opts.dryRun, DisableDefaultText: true},
+		}, repoFlags(&opts.common)...),
+		Action: action(env, &opts, runBackup),
+	}
+}
+
+func runBackup(ctx context.Context, env *env, opts backupOptions, args []string) error {
+	if err := wantArgs(args, "SOURCE"); err != nil {
+		return err
+	}
+	s, err := describe(env, opts, args[0])
+	if err != nil {
+		return err
+	}
+	src, err := openSource(ctx, env, args[0], s) // before the password is asked for
+	if err != nil {
+		return err
+	}
+	defer src.close()
+	r, err := openIndexed(ctx, env, opts.common)
+	if err != nil {
+		return err
+	}
+	if err := setParent(ctx, env, r, opts, s); err != nil {
+		return err
+	}
+	var p repo.Progress
+	stop := env.progress(opts.common, s.Name, &p)
+	err = src.backup(ctx, r, s, &p)
+	stop()
+	if err != nil {
+		return err
+	}
+	if s.Modified {
+		env.warn(opts.common, "%s was written to while it was read, so what was kept is a mixture; back up a snapshot of a disk in use", args[0])
+	}
+	if s.Size == 0 {
+		env.warn(opts.common, "%s has no bytes at all", args[0])
+	}
+	return printBackup(env, opts, s)
+}
+
+// describe fills in what the command line and the machine tell of the disk.
+func describe(env *env, opts backupOptions, source string) (*snapshot.Snapshot, error) {
+	s := &snapshot.Snapshot{Name: opts.name, Host: opts.host, Tags: opts.tags.Value(), Note: opts.note,
+		Time: env.now().Round(0), Platter: buildVersion().Version}
+	var err error
+	if opts.time != "" {
+		if s.Time, err = parseTime(opts.time); err != nil {
+			return nil, err
+		}
+	}
+	if s.Host == "" {
+		if s.Host, err = env.hostname(); err != nil {
+			return nil, fmt.Errorf("find this machine's name (--host gives one): %w", err)
+		}
+	}
+	if s.Name == "" {
+		base := filepath.Base(source)
+		if source == stdio {
+			base = "stdin"
+		}
+		s.Name = snapshot.CleanName(s.Host + "/" + base)
+	}
+	if err := snapshot.CheckName(s.Name); err != nil {
+		return nil, usagef("--name: %v", err)
+	}
+	for _, tag := range s.Tags {
+		if tag == "" || strings.ContainsAny(tag, ",\n") {
+			return nil, usagef("--tag %q: want a word without commas", tag)
+		}
+	}
+	return s, nil
+}
+
+// stdio stands for standard input as a source and for standard output as a target.
+const stdio = "-"
+
+// A source is a disk to be read.
+type source struct {
+	backup func(context.Context, *repo.Repo, *snapshot.Snapshot, *repo.Progress) error
+	close  func() error
+}
+
+func openSource(ctx context.Context, env *env, path string, s *snapshot.Snapshot) (*source, error) {
+	s.Source.Path = path
+	if path == stdio {
+		s.Source.Kind = "stream"
+		stream, err := image.OpenStream(ctx, env.stdin)
+		if err != nil {
+			return nil, err
+		}
+		return &source{func(ctx context.Context, r *repo.Repo, s *snapshot.Snapshot, p *repo.Progress) error {
+			return snapshot.BackupStream(ctx, r, stream, s, p)
+		}, stream.Close}, nil
+	}
+	if abs, err := filepath.Abs(path); err == nil {
+		s.Source.Path = abs
+	}
+	disk, err := image.Open(path)
+	if errors.Is(err, fs.ErrPermission) {
+		return nil, fmt.Errorf("%w; reading disks takes root, or the group that owns them", err)
+	}
+	if err != nil {
+		return nil, err
+	}
+	s.Source.Kind = disk.Kind
+	return &source{func(ctx context.Context, r *repo.Repo, s *snapshot.Snapshot, p *repo.Progress) error {
+		return snapshot.Backup(ctx, r, disk, s, p)
+	}, disk.Close}, nil
+}
+
+// setParent finds the version before this one.
+func setParent(ctx context.Context, env *env, r *repo.Repo, opts backupOptions, s *snapshot.Snapshot) error {
+	all, err := loadSnapshots(ctx, env, r, opts.common)
+	if err != nil {
+		return err
+	}
+	var parent *snapshot.Snapshot
+	if opts.parent != "" {
+		if parent, err = snapshot.Find(all, opts.parent); err != nil {
+			return fmt.Errorf("--parent: %w", err)
+		}
+	}
+	for _, old := range all {
+		if opts.parent == "" && old.Name == s.Name && old.Host == s.Host {
+			parent = old
+		}
+	}
+	if parent != nil {
+		s.Parent = &parent.ID
+	}
+	return nil
+}
+
+func printBackup(env *env, opts backupOptions, s *snapshot.Snapshot) error {
+	if opts.json {
+		return env.printJSON(struct {
+			snapshotJSON
+			DryRun bool `json:"dry_run,omitempty"`
+		}{asJSON(s), opts.dryRun})
+	}
+	took := time.Duration(s.Stats.Millis) * time.Millisecond
+	rate := ""
+	if took > 0 {
+		rate = fmt.Sprintf(", %s/s", size(s.Stats.Read*1000/s.Stats.Millis))
+	}
+	fmt.Fprintf(env.stdout, "disk      %s, of which %s are data\n", size(s.Size), size(s.Stats.Data))
+	fmt.Fprintf(env.stdout, "read      %s in %s%s\n", size(s.Stats.Read), duration(took), rate)
+	fmt.Fprintf(env.stdout, "new       %s\n", size(s.Stats.New))
+	fmt.Fprintf(env.stdout, "stored    %s\n", size(s.Stats.Stored))
+	if opts.dryRun {
+		fmt.Fprintln(env.stdout, "nothing was stored: this was a dry run")
+		return nil
+	}
+	fmt.Fprintf(env.stdout, "snapshot  %s of %s\n", shortID(s.ID), s.Name)
+	return nil
+}

@@ -1,0 +1,74 @@
+package main
+
+import (
+	"context"
+	"fmt"
+
+	"github.com/urfave/cli/v2"
+
+	"platter/snapshot"
+)
+
+type diffOptions struct{ common }
+
+func diffCommand(env *env) *cli.Command {
+	var opts diffOptions
+	return &cli.Command{
+		Name:      "diff",
+		Usage:     "tell where two versions differ",
+		ArgsUsage: "SNAPSHOT SNAPSHOT",
+		Category:  aboutDisks,
+		Description: "Compares the maps of two disks; no data are read. Ranges are those of chunks, so they may be somewhat too long, " +
+			"never too short.\n\n" + aboutSnapshotArgument,
+		Flags:  repoFlags(&opts.common),
+		Action: action(env, &opts, runDiff),
+	}
+}
+
+func runDiff(ctx context.Context, env *env, opts diffOptions, args []string) error {
+	if err := wantArgs(args, "SNAPSHOT", "SNAPSHOT"); err != nil {
+		return err
+	}
+	r, err := openIndexed(ctx, env, opts.common)
+	if err != nil {
+		return err
+	}
+	found, err := findSnapshots(ctx, env, r, opts.common, args...)
+	if err != nil {
+		return err
+	}
+	a, b := found[0], found[1]
+	ranges, err := snapshot.Diff(ctx, r, a, b)
+	if err != nil {
+		return err
+	}
+	total := int64(0)
+	for _, d := range ranges {
+		total += d.Len
+	}
+	if opts.json {
+		if ranges == nil {
+			ranges = []snapshot.Range{} // an empty list, not null
+		}
+		return env.printJSON(struct {
+			A       string           `json:"a"`
+			B       string           `json:"b"`
+			SizeA   int64            `json:"size_a"`
+			SizeB   int64            `json:"size_b"`
+			Differs int64            `json:"differs"`
+			Ranges  []snapshot.Range `json:"ranges"`
+		}{a.ID.String(), b.ID.String(), a.Size, b.Size, total, ranges})
+	}
+	if len(ranges) > 0 {
+		table := newTable(">From", ">To", ">Size")
+		for _, d := range ranges {
+			table.row(fmt.Sprint(d.Off), fmt.Sprint(d.Off+d.Len), size(d.Len))
+		}
+		table.print(env)
+	}
+	fmt.Fprintf(env.stdout, "%s and %s differ in %s, in %d ranges\n", shortID(a.ID), shortID(b.ID), size(total), len(ranges))
+	if a.Size != b.Size {
+		fmt.Fprintf(env.stdout, "the first is %s long, the second %s\n", size(a.Size), size(b.Size))
+	}
+	return nil
+}

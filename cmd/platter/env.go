@@ -1,0 +1,32 @@
+package main
+
+import (
+	"context"
+	"os"
+	"time"
+
+	"golang.org/x/term"
+)
+
+// An env is the outside world as commands see it. Nothing in it changes while a command runs.
+type env struct {
+	stdin    *os.File
+	stdout   *output
+	stderr   *screen
+	getenv   func(string) string
+	now      func() time.Time
+	hostname func() (string, error)
+	ask      func(ctx context.Context, prompt string) ([]byte, error) // errNoTerminal where there is nobody to ask
+}
+
+func newEnv() *env {
+	return &env{
+		stdin:    os.Stdin,
+		stdout:   &output{w: os.Stdout},
+		stderr:   &screen{w: os.Stderr, isTerminal: term.IsTerminal(int(os.Stderr.Fd()))},
+		getenv:   os.Getenv,
+		now:      time.Now,
+		hostname: os.Hostname,
+		ask:      askTerminal,
+	}
+}

@@ -1,0 +1,59 @@
+package main
+
+import (
+	"fmt"
+
+	"github.com/urfave/cli/v2"
+)
+
+// common are the flags that every command on a repository has.
+type common struct {
+	repo                 string
+	password             passwordSource
+	json, quiet, verbose bool
+	dryRun               bool // of the commands that have such a flag
+}
+
+// commonFlags is the heading of the common flags in help texts.
+const commonFlags = "On every command:"
+
+// repoFlags are the flags of a command that works on a repository.
+func repoFlags(c *common) []cli.Flag {
+	flags := []cli.Flag{&cli.StringFlag{
+		Name: "repo", Aliases: []string{"r"}, Usage: "the repository's `FOLDER`", TakesFile: true,
+		EnvVars: []string{"PLATTER_REPOSITORY"}, Category: commonFlags, Destination: &c.repo,
+	}}
+	flags = append(flags, passwordFlags(&c.password, "password", "the repository's password", commonFlags)...)
+	return append(flags, outputFlags(c)...)
+}
+
+// outputFlags are those of repoFlags that a command without a repository has, too.
+func outputFlags(c *common) []cli.Flag {
+	boolean := func(name, short, usage string, to *bool) cli.Flag {
+		f := &cli.BoolFlag{Name: name, Usage: usage, Category: commonFlags, Destination: to, DisableDefaultText: true}
+		if short != "" {
+			f.Aliases = []string{short}
+		}
+		return f
+	}
+	return []cli.Flag{
+		boolean("json", "", "print JSON, also of an error", &c.json),
+		boolean("quiet", "q", "print only what was asked for, and errors", &c.quiet),
+		boolean("verbose", "v", "print more", &c.verbose),
+	}
+}
+
+// passwordFlags are the flags --NAME-file and --NAME-command, with their environment variables.
+func passwordFlags(s *passwordSource, name, what, category string) []cli.Flag {
+	*s = passwordSource{name: name}
+	return []cli.Flag{
+		&cli.StringFlag{
+			Name: name + "-file", Usage: fmt.Sprintf("read %s from `FILE`", what), TakesFile: true,
+			EnvVars: []string{s.variable() + "_FILE"}, Category: category, Destination: &s.file,
+		},
+		&cli.StringFlag{
+			Name: name + "-command", Usage: fmt.Sprintf("take %s from the first line that `COMMAND` prints", what),
+			EnvVars: []string{s.variable() + "_COMMAND"}, Category: category, Destination: &s.command,
+		},
+	}
+}

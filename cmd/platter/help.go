@@ -1,0 +1,68 @@
+package main
+
+import (
+	"fmt"
+
+	"github.com/urfave/cli/v2"
+)
+
+const description = `platter keeps every version of a disk in one encrypted, deduplicated repository: a folder, which may lie
+on a NAS. Name it once, then use it:
+
+    export PLATTER_REPOSITORY=/mnt/nas/disks
+    platter init
+    platter backup /dev/sda --name laptop
+    platter snapshots
+    platter restore laptop~1 laptop.img
+
+The password comes from the variable PLATTER_PASSWORD, a file or a command, or is asked for on the terminal.
+Flags may stand before or behind a command and its arguments.
+
+Exit codes: 0 done, 1 failed, 2 wrong usage, 3 done but not completely, 10 no repository there,
+12 wrong password, 130 interrupted.`
+
+// commandHelp is the help text of a command; the templates in it are cli's.
+const commandHelp = `NAME:
+   {{template "helpNameTemplate" .}}
+
+USAGE:
+   {{.HelpName}}{{if .VisibleCommands}} COMMAND{{end}} [FLAGS]{{with .ArgsUsage}} {{.}}{{end}}{{if .Description}}
+
+DESCRIPTION:
+   {{template "descriptionTemplate" .}}{{end}}{{if .VisibleCommands}}
+
+COMMANDS:{{template "visibleCommandTemplate" .}}{{end}}
+
+FLAGS:{{if .VisibleFlagCategories}}{{template "visibleFlagCategoryTemplate" .}}{{else}}{{template "visibleFlagTemplate" .}}
+{{end}}`
+
+// helpCommand is cli's, but one that knows subcommands and calls an unknown command a usage error.
+func helpCommand() *cli.Command {
+	return &cli.Command{
+		Name:      "help",
+		Aliases:   []string{"h"},
+		Usage:     "describe a command",
+		ArgsUsage: "[COMMAND...]",
+		Category:  aboutPlatter,
+		BashComplete: func(c *cli.Context) {
+			for _, command := range c.App.VisibleCommands() {
+				fmt.Fprintln(c.App.Writer, command.Name)
+			}
+		},
+		Action: func(c *cli.Context) error {
+			args := append([]string{c.App.Name}, c.Args().Slice()...)
+			return c.App.RunContext(c.Context, append(args, "--help"))
+		},
+	}
+}
+
+// runGroup is what a command with subcommands does by itself: help.
+func runGroup(c *cli.Context) error {
+	if name := c.Args().First(); name != "" && name != "help" && name != "h" {
+		return unknownCommand(c, name)
+	}
+	if c.Command.HelpName == c.App.Name {
+		return cli.ShowAppHelp(c)
+	}
+	return cli.ShowSubcommandHelp(c)
+}

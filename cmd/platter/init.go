@@ -1,0 +1,81 @@
+package main
+
+import (
+	"context"
+	"fmt"
+
+	"github.com/urfave/cli/v2"
+
+	"platter/chunk"
+	"platter/repo"
+	"platter/repo/crypt"
+)
+
+type initOptions struct {
+	common
+	cost      costOptions
+	label     string
+	chunkSize byteSize
+	packSize  byteSize
+}
+
+func initCommand(env *env) *cli.Command {
+	opts := initOptions{chunkSize: byteSize(repo.DefaultSettings.Chunks.Avg), packSize: byteSize(repo.DefaultSettings.PackSize)}
+	return &cli.Command{
+		Name:      "init",
+		Usage:     "make a repository",
+		ArgsUsage: "[REPO]",
+		Category:  aboutRepository,
+		Description: "Makes a repository in a folder, which may be new. The password cannot be recovered: without it, all " +
+			"that is kept there is lost. Chunk and pack size hold for the repository's life; the defaults suit disks of any size.",
+		Flags: append(append([]cli.Flag{
+			&cli.GenericFlag{Name: "chunk-size", Usage: "average `SIZE` of chunks, a power of two: smaller ones share more and need more memory", Value: &opts.chunkSize},
+			&cli.GenericFlag{Name: "pack-size", Usage: "`SIZE` of the files that chunks are packed into", Value: &opts.packSize},
+			&cli.StringFlag{Name: "label", Usage: "what to call the password in 'key list'", Destination: &opts.label},
+		}, costFlags(&opts.cost)...), repoFlags(&opts.common)...),
+		Action: action(env, &opts, runInit),
+	}
+}
+
+func runInit(ctx context.Context, env *env, opts initOptions, args []string) error {
+	if len(args) > 0 {
+		if err := wantArgs(args, "REPO"); err != nil {
+			return err
+		}
+		opts.repo = args[0]
+	}
+	s, err := openStore(opts.common)
+	if err != nil {
+		return err
+	}
+	settings, cost := repo.DefaultSettings, opts.cost.cost()
+	settings.Chunks, settings.PackSize = chunk.ParamsFor(int64(opts.chunkSize)), int64(opts.packSize)
+	if err := settings.Validate(); err != nil {
+		return usagef("%v", err)
+	}
+	if err := cost.Validate(); err != nil {
+		return usagef("%v", err)
+	}
+	if err := repo.Find(ctx, s); err == nil {
+		return fmt.Errorf("init %s: %w", opts.repo, repo.ErrExists)
+	}
+	password, err := env.newPassword(ctx, opts.password)
+	if err != nil {
+		return err
+	}
+	r, err := repo.Init(ctx, s, password, cost, opts.label, settings)
+	if err != nil {
+		return fmt.Errorf("init %s: %w", opts.repo, err)
+	}
+	if opts.json {
+		return env.printJSON(struct {
+			Repository string        `json:"repository"`
+			ID         string        `json:"id"`
+			Settings   repo.Settings `json:"settings"`
+			Cost       crypt.Cost    `json:"password_cost"`
+		}{opts.repo, r.ID(), settings, cost})
+	}
+	fmt.Fprintf(env.stdout, "made repository %s in %s\n", r.ID()[:8], opts.repo)
+	env.info(opts.common, "Keep the password safe: without it, nothing that is kept there can be read again.")
+	return nil
+}

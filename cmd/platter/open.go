@@ -1,0 +1,65 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+
+	"platter/repo"
+	"platter/repo/store"
+)
+
+// openStore returns the store that --repo names. Whether anything is there is for others to find out.
+func openStore(c common) (store.Store, error) {
+	switch scheme, _, isURL := strings.Cut(c.repo, "://"); {
+	case c.repo == "":
+		return nil, usagef("no repository given: use --repo (-r) or set PLATTER_REPOSITORY")
+	case isURL:
+		return nil, usagef("--repo: no way to reach a repository by %q; give a folder", scheme)
+	}
+	if c.dryRun {
+		return store.DryRun{Store: store.NewLocal(c.repo)}, nil
+	}
+	return store.NewLocal(c.repo), nil
+}
+
+// openRepo unlocks the repository. Its index is not read yet: see openIndexed.
+func openRepo(ctx context.Context, env *env, c common) (*repo.Repo, error) {
+	s, err := openStore(c)
+	if err != nil {
+		return nil, err
+	}
+	// Nobody should have to type a password to learn that the NAS is not mounted.
+	if err := repo.Find(ctx, s); err != nil {
+		return nil, openError(c, err)
+	}
+	password, err := env.password(ctx, c.password)
+	if err != nil {
+		return nil, err
+	}
+	r, err := repo.Open(ctx, s, password)
+	if err != nil {
+		return nil, openError(c, err)
+	}
+	return r, nil
+}
+
+// openIndexed unlocks the repository and reads its index, for commands that load or save chunks.
+func openIndexed(ctx context.Context, env *env, c common) (*repo.Repo, error) {
+	r, err := openRepo(ctx, env, c)
+	if err != nil {
+		return nil, err
+	}
+	if err := r.LoadIndex(ctx); err != nil {
+		return nil, openError(c, err)
+	}
+	return r, nil
+}
+
+func openError(c common, err error) error {
+	if errors.Is(err, repo.ErrNoRepository) {
+		return fmt.Errorf("open %s: %w; is it mounted? 'platter init' makes a new one", c.repo, err)
+	}
+	return fmt.Errorf("open %s: %w", c.repo, err)
+}

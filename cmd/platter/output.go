@@ -1,0 +1,149 @@
+package main
+
+import (
+	"encoding/json"
+	"fmt"
+	"io"
+	"strings"
+	"time"
+	"unicode"
+
+	"github.com/dustin/go-humanize"
+	"github.com/jedib0t/go-pretty/v6/table"
+	"github.com/jedib0t/go-pretty/v6/text"
+)
+
+// output is standard output. It keeps the first error, so that commands need not look at every Fprintf: main does.
+type output struct {
+	w   io.Writer
+	err error
+}
+
+func (o *output) Write(p []byte) (int, error) {
+	if o.err != nil {
+		return 0, o.err
+	}
+	n, err := o.w.Write(p)
+	if err != nil {
+		o.err = fmt.Errorf("write to standard output: %w", err)
+	}
+	return n, o.err
+}
+
+// printJSON prints v as the one document that --json promises.
+func (e *env) printJSON(v any) error {
+	enc := json.NewEncoder(e.stdout)
+	enc.SetIndent("", "  ")
+	enc.SetEscapeHTML(false)
+	if err := enc.Encode(v); err != nil {
+		return fmt.Errorf("print JSON: %w", err)
+	}
+	return nil
+}
+
+// info tells people what goes on, on standard error; -q and --json hush it. What a command was asked for goes to
+// e.stdout instead.
+func (e *env) info(c common, format string, args ...any) {
+	if !c.quiet && !c.json {
+		fmt.Fprintf(e.stderr, "%s\n", printable(fmt.Sprintf(format, args...)))
+	}
+}
+
+// detail tells those who gave -v more.
+func (e *env) detail(c common, format string, args ...any) {
+	if c.verbose {
+		e.info(c, format, args...)
+	}
+}
+
+// warn tells of something that is wrong but does not end the command; nothing hushes it. With --json it is an object
+// of its own on standard error.
+func (e *env) warn(c common, format string, args ...any) {
+	text := fmt.Sprintf(format, args...)
+	if c.json {
+		line, _ := json.Marshal(map[string]string{"warning": text}) // strings always encode
+		fmt.Fprintf(e.stderr, "%s\n", line)
+		return
+	}
+	fmt.Fprintf(e.stderr, "platter: warning: %s\n", printable(text))
+}
+
+// printable replaces what could move a terminal's cursor or hide in a line. Line breaks and tabs stay.
+func printable(s string) string {
+	return strings.Map(func(c rune) rune {
+		if c == '\n' || c == '\t' || unicode.IsPrint(c) {
+			return c
+		}
+		return '?'
+	}, s)
+}
+
+// size words a number of bytes: 1.2 GiB.
+func size(bytes int64) string {
+	if bytes < 0 {
+		return "-" + humanize.IBytes(uint64(-bytes))
+	}
+	return humanize.IBytes(uint64(bytes))
+}
+
+// duration words how long something took, to about three digits: 420ms, 3.2s, 1h2m3s.
+func duration(d time.Duration) string {
+	switch {
+	case d < time.Second:
+		d = d.Round(time.Millisecond)
+	case d < time.Minute:
+		d = d.Round(100 * time.Millisecond)
+	default:
+		d = d.Round(time.Second)
+	}
+	return d.String()
+}
+
+// localTime words a time in the time zone of whoever reads it.
+func localTime(t time.Time) string { return t.Local().Format(time.DateTime) }
+
+// shortID is the beginning of an id, for people.
+func shortID(id fmt.Stringer) string { return id.String()[:8] }
+
+// A textTable has columns of text, two spaces apart.
+type textTable struct{ table.Writer }
+
+// newTable takes the columns' names; one that begins with ">" is aligned to the right, as numbers are.
+func newTable(columns ...string) textTable {
+	t := textTable{table.NewWriter()}
+	style := table.StyleDefault
+	style.Options = table.OptionsNoBordersAndSeparators
+	style.Box.PaddingLeft, style.Box.PaddingRight = "", "  "
+	style.Format.Header = text.FormatDefault
+	t.SetStyle(style)
+	t.SuppressTrailingSpaces()
+	var header table.Row
+	var configs []table.ColumnConfig
+	for i, name := range columns {
+		name, right := strings.CutPrefix(name, ">")
+		header = append(header, name)
+		if right {
+			configs = append(configs, table.ColumnConfig{Number: i + 1, Align: text.AlignRight, AlignHeader: text.AlignRight})
+		}
+	}
+	t.SetColumnConfigs(configs)
+	t.AppendHeader(header)
+	return t
+}
+
+// row appends a row. Cells keep to their line.
+func (t textTable) row(cells ...string) {
+	row := make(table.Row, len(cells))
+	for i, cell := range cells {
+		row[i] = strings.Map(func(c rune) rune {
+			if c == '\n' || c == '\t' {
+				return ' '
+			}
+			return c
+		}, printable(cell))
+	}
+	t.AppendRow(row)
+}
+
+// print prints the table.
+func (t textTable) print(e *env) { fmt.Fprintln(e.stdout, t.Render()) }

@@ -1,0 +1,149 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"os/exec"
+	"strings"
+	"time"
+
+	"golang.org/x/term"
+)
+
+// A passwordSource says where a password comes from when nobody is asked for it.
+type passwordSource struct {
+	name    string // "password" or "new-password", of which the flags and variables are made
+	file    string
+	command string
+}
+
+// variable is the environment variable that may hold the password.
+func (s passwordSource) variable() string {
+	return "PLATTER_" + strings.ToUpper(strings.ReplaceAll(s.name, "-", "_"))
+}
+
+// maxPassword bounds what is read where a password should be, in bytes.
+const maxPassword = 64 << 10
+
+// password returns the password that opens a repository, from the first of: the environment, the file, the command,
+// the terminal. It is never empty.
+func (e *env) password(ctx context.Context, from passwordSource) ([]byte, error) {
+	p, err := e.givenPassword(ctx, from)
+	if err != nil || p != nil {
+		return p, err
+	}
+	return e.askFor(ctx, from, "Password: ")
+}
+
+// newPassword returns a password for somebody to open the repository with from now on; typed in, it is asked for twice.
+func (e *env) newPassword(ctx context.Context, from passwordSource) ([]byte, error) {
+	p, err := e.givenPassword(ctx, from)
+	if err != nil || p != nil {
+		return p, err
+	}
+	first, err := e.askFor(ctx, from, "New password: ")
+	if err != nil {
+		return nil, err
+	}
+	second, err := e.askFor(ctx, from, "New password, again: ")
+	if err != nil {
+		return nil, err
+	}
+	if !bytes.Equal(first, second) {
+		return nil, errors.New("the two passwords differ; nothing was done")
+	}
+	return first, nil
+}
+
+// givenPassword returns nil when a password is to be asked for.
+func (e *env) givenPassword(ctx context.Context, from passwordSource) (p []byte, err error) {
+	where := from.variable()
+	switch {
+	case e.getenv(where) != "":
+		return []byte(e.getenv(where)), nil
+	case from.file != "":
+		where = from.file
+		p, err = readPassword(from.file)
+	case from.command != "":
+		where = fmt.Sprintf("the command %q", from.command)
+		p, err = e.runPassword(ctx, from.command)
+	default:
+		return nil, nil
+	}
+	if err == nil && len(p) == 0 {
+		err = fmt.Errorf("%s gave an empty password", where)
+	}
+	if err != nil {
+		return nil, fmt.Errorf("get %s: %w", strings.ReplaceAll(from.name, "-", " "), err)
+	}
+	return p, nil
+}
+
+func readPassword(path string) ([]byte, error) {
+	f, err := os.Open(path)
+	if err != nil {
+		return nil, err
+	}
+	defer f.Close()
+	p, err := io.ReadAll(io.LimitReader(f, maxPassword+1))
+	if err != nil {
+		return nil, err
+	}
+	if len(p) > maxPassword {
+		return nil, fmt.Errorf("%s is longer than %d bytes", path, maxPassword)
+	}
+	return trimLineEnd(p), nil
+}
+
+// runPassword returns the first line that a command prints.
+func (e *env) runPassword(ctx context.Context, command string) ([]byte, error) {
+	var out bounded
+	cmd := shell(ctx, command)
+	cmd.Stdout, cmd.Stderr = &out, e.stderr
+	cmd.WaitDelay = time.Second / 2 // for those it left behind with its output open
+	if term.IsTerminal(int(e.stdin.Fd())) {
+		cmd.Stdin = e.stdin // it may ask there; but a disk that is piped into platter is not for it
+	}
+	err := cmd.Run()
+	if ctx.Err() != nil {
+		return nil, context.Cause(ctx)
+	}
+	if _, ok := errors.AsType[*exec.ExitError](err); ok {
+		return nil, fmt.Errorf("the command %q failed: %w", command, err)
+	} else if err != nil {
+		return nil, err
+	}
+	line, _, _ := bytes.Cut(out.buf, []byte("\n"))
+	return trimLineEnd(line), nil
+}
+
+// bounded is a buffer that refuses to grow beyond maxPassword.
+type bounded struct{ buf []byte }
+
+func (b *bounded) Write(p []byte) (int, error) {
+	if len(b.buf)+len(p) > maxPassword {
+		return 0, fmt.Errorf("the command printed more than %d bytes", maxPassword)
+	}
+	b.buf = append(b.buf, p...)
+	return len(p), nil
+}
+
+func trimLineEnd(p []byte) []byte {
+	return bytes.TrimSuffix(bytes.TrimSuffix(p, []byte("\n")), []byte("\r"))
+}
+
+func (e *env) askFor(ctx context.Context, from passwordSource, prompt string) ([]byte, error) {
+	p, err := e.ask(ctx, prompt)
+	if errors.Is(err, errNoTerminal) {
+		return nil, usagef("no %s given, and no terminal to ask for it: set %s or use --%s-file or --%s-command",
+			strings.ReplaceAll(from.name, "-", " "), from.variable(), from.name, from.name)
+	}
+	if err == nil && len(p) == 0 {
+		err = errors.New("an empty password protects nothing")
+	}
+	return p, err
+}

@@ -1,0 +1,67 @@
+package main
+
+import (
+	"context"
+	"fmt"
+
+	"github.com/urfave/cli/v2"
+
+	"platter/repo"
+)
+
+func repairCommand(env *env) *cli.Command {
+	return &cli.Command{
+		Name:        "repair",
+		Usage:       "mend what can be made anew",
+		Category:    aboutRepository,
+		Subcommands: []*cli.Command{repairIndexCommand(env)},
+	}
+}
+
+type repairIndexOptions struct{ common }
+
+func repairIndexCommand(env *env) *cli.Command {
+	var opts repairIndexOptions
+	return &cli.Command{
+		Name:  "index",
+		Usage: "make the index anew from the packs",
+		Description: "Reads the table of every pack, writes new index files, and removes the old ones once the new are safe. " +
+			"For index files that were lost or damaged, and for packs of interrupted backups that no index lists.",
+		Flags:  repoFlags(&opts.common),
+		Action: action(env, &opts, runRepairIndex),
+	}
+}
+
+func runRepairIndex(ctx context.Context, env *env, opts repairIndexOptions, args []string) error {
+	if err := wantArgs(args); err != nil {
+		return err
+	}
+	r, err := openRepo(ctx, env, opts.common)
+	if err != nil {
+		return err
+	}
+	var p repo.Progress
+	stop := env.progress(opts.common, "repair index", &p)
+	done, err := r.RepairIndex(ctx, &p)
+	stop()
+	if err != nil {
+		return err
+	}
+	if opts.json {
+		if err := env.printJSON(done); err != nil {
+			return err
+		}
+	} else {
+		for _, line := range done.Bad {
+			fmt.Fprintf(env.stdout, "unreadable before: %s\n", line)
+		}
+		for _, line := range done.Lost {
+			fmt.Fprintf(env.stdout, "lost: %s\n", line)
+		}
+		fmt.Fprintf(env.stdout, "%s in %s; removed %s\n", count(done.Packs, "pack"), count(done.Index, "new index file"), count(done.Removed, "old one"))
+	}
+	if len(done.Lost) > 0 {
+		return fmt.Errorf("%w: %s could not be read; 'check' tells what that costs", errIncomplete, count(len(done.Lost), "pack"))
+	}
+	return nil
+}

@@ -1,0 +1,15 @@
+package main
+
+import (
+	"context"
+	"os/exec"
+	"syscall"
+)
+
+// shell returns a command line, ready to run. cmd takes the line as it is typed: the quotes and backslashes that os/exec
+// puts around arguments mean something else to it.
+func shell(ctx context.Context, line string) *exec.Cmd {
+	cmd := exec.CommandContext(ctx, "cmd")
+	cmd.SysProcAttr = &syscall.SysProcAttr{CmdLine: "cmd /C " + line}
+	return cmd
+}

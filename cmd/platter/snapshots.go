@@ -1,0 +1,110 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"strings"
+
+	"github.com/urfave/cli/v2"
+
+	"platter/repo"
+	"platter/snapshot"
+)
+
+type snapshotsOptions struct {
+	common
+	name, host string
+	tags       cli.StringSlice
+}
+
+func snapshotsCommand(env *env) *cli.Command {
+	var opts snapshotsOptions
+	return &cli.Command{
+		Name:     "snapshots",
+		Aliases:  []string{"list", "ls"},
+		Usage:    "list what is kept",
+		Category: aboutDisks,
+		Flags: append([]cli.Flag{
+			&cli.StringFlag{Name: "name", Usage: "only disks called `NAME`", Destination: &opts.name},
+			&cli.StringFlag{Name: "host", Usage: "only disks of `HOST`", Destination: &opts.host},
+			&cli.StringSliceFlag{Name: "tag", Usage: "only versions with this `TAG`; may be repeated", Destination: &opts.tags},
+		}, repoFlags(&opts.common)...),
+		Action: action(env, &opts, runSnapshots),
+	}
+}
+
+func runSnapshots(ctx context.Context, env *env, opts snapshotsOptions, args []string) error {
+	if err := wantArgs(args); err != nil {
+		return err
+	}
+	r, err := openRepo(ctx, env, opts.common)
+	if err != nil {
+		return err
+	}
+	all, bad, err := snapshot.Load(ctx, r)
+	if err != nil {
+		return err
+	}
+	filter := snapshot.Filter{Name: opts.name, Host: opts.host, Tags: opts.tags.Value()}
+	list := []snapshotJSON{}
+	table := newTable("ID", "Time", "Name", "Host", ">Disk", ">Data", ">Stored", "Tags")
+	for _, s := range all {
+		if filter.Match(s) {
+			list = append(list, asJSON(s))
+			table.row(shortID(s.ID), localTime(s.Time), s.Name, s.Host, size(s.Size), size(s.Stats.Data), size(s.Stats.Stored), strings.Join(s.Tags, ","))
+		}
+	}
+	switch {
+	case opts.json:
+		err = env.printJSON(list)
+	case len(list) > 0:
+		table.print(env)
+	default:
+		env.info(opts.common, "no snapshots")
+	}
+	if err == nil && len(bad) > 0 {
+		err = unreadable(bad)
+	}
+	return err
+}
+
+// unreadable says that snapshot files are damaged: what was listed is not all.
+func unreadable(bad []error) error {
+	lines := make([]string, len(bad))
+	for i, err := range bad {
+		lines[i] = err.Error()
+	}
+	return fmt.Errorf("%w: %d snapshots cannot be read; put their files back from a copy:\n%s", errIncomplete, len(bad), strings.Join(lines, "\n"))
+}
+
+// loadSnapshots returns the snapshots that can be read, oldest first, and warns of the others.
+func loadSnapshots(ctx context.Context, env *env, r *repo.Repo, c common) ([]*snapshot.Snapshot, error) {
+	all, bad, err := snapshot.Load(ctx, r)
+	for _, err := range bad {
+		env.warn(c, "a snapshot cannot be read: %v", err)
+	}
+	return all, err
+}
+
+// findSnapshots returns the snapshots that arguments name.
+func findSnapshots(ctx context.Context, env *env, r *repo.Repo, c common, specs ...string) ([]*snapshot.Snapshot, error) {
+	all, err := loadSnapshots(ctx, env, r, c)
+	if err != nil {
+		return nil, err
+	}
+	found := make([]*snapshot.Snapshot, len(specs))
+	for i, spec := range specs {
+		if found[i], err = snapshot.Find(all, spec); err != nil {
+			return nil, err
+		}
+	}
+	return found, nil
+}
+
+// snapshotJSON is a snapshot as --json prints it: its file, and the file's name.
+type snapshotJSON struct {
+	ID string `json:"id"`
+	*snapshot.Snapshot
+}
+
+func asJSON(s *snapshot.Snapshot) snapshotJSON { return snapshotJSON{s.ID.String(), s} }

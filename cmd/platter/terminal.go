@@ -1,0 +1,89 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"runtime"
+
+	"golang.org/x/term"
+)
+
+// errNoTerminal says that nobody can be asked.
+var errNoTerminal = errors.New("no terminal")
+
+// askTerminal prints a prompt on the terminal and returns the line that is typed there, which the terminal does not
+// show. Neither standard input nor output need be the terminal: a disk may come or go there.
+func askTerminal(ctx context.Context, prompt string) ([]byte, error) {
+	// A process may have a controlling terminal and yet nobody who looks at it: one that a script started, say.
+	if !term.IsTerminal(int(os.Stdin.Fd())) && !term.IsTerminal(int(os.Stderr.Fd())) {
+		return nil, errNoTerminal
+	}
+	in, out, err := openTerminal()
+	if err != nil {
+		return nil, errNoTerminal
+	}
+	defer in.Close()
+	if out != in {
+		defer out.Close()
+	}
+	return readHidden(ctx, in, out, prompt)
+}
+
+// openTerminal opens the terminal itself, wherever standard input and output lead.
+func openTerminal() (in, out *os.File, err error) {
+	if runtime.GOOS != "windows" {
+		in, err = os.OpenFile("/dev/tty", os.O_RDWR, 0)
+		return in, in, err
+	}
+	if in, err = os.OpenFile("CONIN$", os.O_RDWR, 0); err != nil {
+		return nil, nil, err
+	}
+	if out, err = os.OpenFile("CONOUT$", os.O_RDWR, 0); err != nil {
+		return nil, nil, errors.Join(err, in.Close())
+	}
+	return in, out, nil
+}
+
+// readHidden reads a line with the echo off, and leaves the terminal as it was even when ctx ends first.
+func readHidden(ctx context.Context, in, out *os.File, prompt string) ([]byte, error) {
+	fd := int(in.Fd())
+	before, err := term.GetState(fd)
+	if err != nil {
+		return nil, fmt.Errorf("ask for password: %w", err)
+	}
+	if ctx.Err() != nil {
+		return nil, context.Cause(ctx)
+	}
+	fmt.Fprint(out, prompt)
+	defer fmt.Fprintln(out) // the line break that was typed is not shown either
+
+	type answer struct {
+		line []byte
+		err  error
+	}
+	answers := make(chan answer, 1)
+	// No system lets a read from a terminal be ended from outside in the same way, so after a signal this goroutine is
+	// left waiting; the process ends next.
+	go func() {
+		line, err := term.ReadPassword(fd)
+		answers <- answer{line, err}
+	}()
+	select {
+	case a := <-answers:
+		if errors.Is(a.err, io.EOF) {
+			a.err = errors.New("no password was typed")
+		}
+		if a.err != nil {
+			return nil, fmt.Errorf("ask for password: %w", a.err)
+		}
+		return a.line, nil
+	case <-ctx.Done():
+		if err := term.Restore(fd, before); err != nil {
+			return nil, fmt.Errorf("show what is typed again: %w", err)
+		}
+		return nil, context.Cause(ctx)
+	}
+}

@@ -1,0 +1,97 @@
+package main
+
+import (
+	"fmt"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/dustin/go-humanize"
+	"github.com/urfave/cli/v2"
+
+	"platter/repo/crypt"
+)
+
+// A byteSize is a flag's value such as 64K, 64KiB or 65536.
+type byteSize int64
+
+func (b *byteSize) String() string { return strings.ReplaceAll(humanize.IBytes(uint64(*b)), " ", "") }
+
+// Set reads a size. K, M, G and T alone mean powers of 1024, as disks' users expect; KB and so on are powers of 1000.
+func (b *byteSize) Set(s string) error {
+	text := s
+	if n := len(s); n > 0 && strings.ContainsRune("kKmMgGtT", rune(s[n-1])) {
+		text += "iB"
+	}
+	v, err := humanize.ParseBytes(text)
+	if err != nil || v > 1<<62 {
+		return fmt.Errorf("%q is no size, such as 64K or 32M", s)
+	}
+	*b = byteSize(v)
+	return nil
+}
+
+// A percentage is a flag's value such as 5% or 0.05, between nothing and all.
+type percentage float64
+
+func (p *percentage) String() string { return strconv.FormatFloat(100*float64(*p), 'g', -1, 64) + "%" }
+
+// Set reads a share.
+func (p *percentage) Set(s string) error {
+	digits, percent := strings.CutSuffix(s, "%")
+	v, err := strconv.ParseFloat(digits, 64)
+	if percent {
+		v /= 100
+	}
+	if err != nil || !(v > 0 && v <= 1) {
+		return fmt.Errorf("%q is no share, such as 5%%", s)
+	}
+	*p = percentage(v)
+	return nil
+}
+
+// timeLayouts are the ways to write a time in a flag; without a zone it is local.
+var timeLayouts = []string{time.RFC3339, time.DateTime, "2006-01-02 15:04", "2006-01-02T15:04:05", "2006-01-02T15:04", time.DateOnly}
+
+// parseTime reads a time as --time takes it.
+func parseTime(s string) (time.Time, error) {
+	for _, layout := range timeLayouts {
+		if t, err := time.ParseInLocation(layout, s, time.Local); err == nil {
+			return t, nil
+		}
+	}
+	return time.Time{}, usagef("--time %q: want a time such as %q", s, time.DateTime)
+}
+
+// costOptions say how dear a password should be to try.
+type costOptions struct {
+	memory byteSize
+	passes uint
+	lanes  uint
+}
+
+func costFlags(o *costOptions) []cli.Flag {
+	d := crypt.DefaultCost
+	*o = costOptions{byteSize(d.Memory) << 10, uint(d.Time), uint(d.Lanes)}
+	const category = "What trying a password costs (Argon2id):"
+	return []cli.Flag{
+		&cli.GenericFlag{Name: "kdf-memory", Usage: "`SIZE` of memory; opening the repository takes it too", Value: &o.memory, Category: category},
+		&cli.UintFlag{Name: "kdf-passes", Usage: "`N` passes over that memory", Value: o.passes, Destination: &o.passes, Category: category},
+		&cli.UintFlag{Name: "kdf-lanes", Usage: "`N` lanes that can be computed at once", Value: o.lanes, Destination: &o.lanes, Category: category},
+	}
+}
+
+// cost returns what the flags say; what is out of all bounds is made so that Validate refuses it.
+func (o costOptions) cost() crypt.Cost {
+	c := crypt.Cost{}
+	if kib := o.memory >> 10; kib < 1<<32 {
+		c.Memory = uint32(kib)
+	}
+	if o.passes < 1<<32 {
+		c.Time = uint32(o.passes)
+	}
+	if o.lanes < 1<<8 {
+		c.Lanes = uint8(o.lanes)
+	}
+	return c
+}

@@ -1,0 +1,78 @@
+package index
+
+import (
+	"encoding/binary"
+	"math/rand/v2"
+
+	"platter/chunk"
+	"platter/pack"
+)
+
+// closeID draws one of few ids that have long prefixes in common, so that they crowd into few shards and few slots.
+func closeID(r *rand.Rand, spread int) (id chunk.ID) {
+	id[0] = byte(r.IntN(2))
+	binary.LittleEndian.PutUint64(id[1:], uint64(r.IntN(3))) // where in its shard a search begins
+	binary.LittleEndian.PutUint32(id[28:], uint32(r.IntN(spread)))
+	return id
+}
+
+// packOf makes up a table that holds the ids, in frames of a few chunks each.
+func packOf(r *rand.Rand, ids []chunk.ID) (Pack, *pack.Table) {
+	t := new(pack.Table)
+	for len(ids) > 0 {
+		n := min(1+r.IntN(4), len(ids))
+		f := pack.Frame{Kind: chunk.Data + chunk.Kind(r.IntN(2)), Chunks: uint32(n)}
+		for _, id := range ids[:n] {
+			ref := pack.Ref{ID: id, Len: 1 + uint32(r.IntN(9000))}
+			t.Chunks = append(t.Chunks, ref)
+			f.Raw += ref.Len
+		}
+		f.Sealed = 42 + uint32(r.IntN(int(f.Raw)))
+		if f.Sealed > f.Raw {
+			f.Sealed = f.Raw + 41
+		}
+		t.Frames = append(t.Frames, f)
+		ids = ids[n:]
+	}
+	return Pack{randomPackID(r), int64(4096 + r.IntN(1<<20))}, t
+}
+
+func randomPackID(r *rand.Rand) (id pack.ID) {
+	for i := range id {
+		id[i] = byte(r.Uint32())
+	}
+	return id
+}
+
+// locations says where each chunk of a pack lies, worked out the plain way.
+func locations(p Pack, t *pack.Table) (ids []chunk.ID, at []Location) {
+	next, offset := 0, int64(pack.HeaderSize)
+	for _, f := range t.Frames {
+		start := uint32(0)
+		for range f.Chunks {
+			ref := t.Chunks[next]
+			ids = append(ids, ref.ID)
+			at = append(at, Location{Pack: p.ID, Offset: offset, Frame: f, Start: start, Len: ref.Len})
+			start += ref.Len
+			next++
+		}
+		offset += int64(f.Sealed)
+	}
+	return ids, at
+}
+
+func randomFile(r *rand.Rand, packs int) *File {
+	f := &File{Supersedes: []pack.ID{}, Packs: []PackTable{}}
+	for range r.IntN(4) {
+		f.Supersedes = append(f.Supersedes, randomPackID(r))
+	}
+	for range packs {
+		ids := make([]chunk.ID, 1+r.IntN(20))
+		for i := range ids {
+			ids[i] = chunk.ID(randomPackID(r))
+		}
+		p, t := packOf(r, ids)
+		f.Packs = append(f.Packs, PackTable{p, t})
+	}
+	return f
+}

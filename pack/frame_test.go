@@ -1,0 +1,157 @@
+package pack
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"runtime"
+	"slices"
+	"testing"
+
+	"github.com/klauspost/compress/zstd"
+
+	"platter/chunk"
+)
+
+func TestFrameRoundTrip(t *testing.T) {
+	e, d := newEncoder(t, realKeys), newDecoder(t, realKeys)
+	var dst []byte
+	for _, n := range []int{1, 2, 63, 4096, 65537, 1 << 20, 3<<20 + 7} {
+		for _, kind := range []chunk.Kind{chunk.Data, chunk.Map} {
+			for name, content := range map[string][]byte{"noise": noise(5, n), "text": text(n), "zeros": make([]byte, n)} {
+				o := openFrame(kind, content[:(n+1)/2])
+				if n > 1 {
+					o.Add(chunk.ID{9}, content[(n+1)/2:])
+				}
+				sealed := e.Encode(o)
+				if len(sealed) > n+overhead {
+					t.Errorf("%d bytes of %s take %d", n, name, len(sealed))
+				}
+				if name != "noise" && n >= 4096 && len(sealed) > n/8 {
+					t.Errorf("%d bytes of %s are not compressed: %d", n, name, len(sealed))
+				}
+				if bytes.Contains(sealed, content) && n > 60 {
+					t.Errorf("%d bytes of %s can be read in the sealed frame", n, name)
+				}
+				var err error
+				dst, err = d.Decode(dst, slices.Clone(sealed), o.frame(sealed))
+				if err != nil || !bytes.Equal(dst, content) {
+					t.Fatalf("%d bytes of %s, %v: %v, or other bytes", n, name, kind, err)
+				}
+			}
+		}
+	}
+}
+
+func TestFrameOfNothing(t *testing.T) {
+	o := openFrame(chunk.Data)
+	sealed := newEncoder(t, realKeys).Encode(o)
+	got, err := newDecoder(t, realKeys).Decode(nil, slices.Clone(sealed), o.frame(sealed))
+	if err == nil && len(got) > 0 {
+		t.Fatalf("a frame of nothing opens to %d bytes", len(got))
+	}
+}
+
+// TestFrameDamage flips each bit of a small frame, some of a large one, and cuts both short: none may open.
+func TestFrameDamage(t *testing.T) {
+	e, d := newEncoder(t, realKeys), newDecoder(t, realKeys)
+	for _, o := range []*Open{openFrame(chunk.Data, text(300)), openFrame(chunk.Map, noise(6, 40)), openFrame(chunk.Data, noise(7, 30000))} {
+		sealed := slices.Clone(e.Encode(o))
+		f := o.frame(sealed)
+		step := 1
+		if len(sealed) > 1000 {
+			step = 997 // a prime: every bit of a byte has its turn
+		}
+		for bit := 0; bit < 8*len(sealed); bit += step {
+			bad := slices.Clone(sealed)
+			bad[bit/8] ^= 1 << (bit % 8)
+			_, err := d.Decode(nil, bad, f)
+			wantDamaged(t, fmt.Sprintf("bit %d of %d bytes", bit, len(sealed)), err)
+		}
+		for _, n := range []int{0, 1, NonceSize, sealing, overhead, len(sealed) / 2, len(sealed) - 1} {
+			_, err := d.Decode(nil, slices.Clone(sealed[:n]), f)
+			wantDamaged(t, fmt.Sprintf("cut to %d of %d bytes", n, len(sealed)), err)
+			short := f
+			short.Sealed = uint32(n)
+			_, err = d.Decode(nil, slices.Clone(sealed[:n]), short)
+			wantDamaged(t, fmt.Sprintf("cut to %d of %d bytes, as the table says", n, len(sealed)), err)
+		}
+		longer := f
+		longer.Sealed++
+		_, err := d.Decode(nil, append(slices.Clone(sealed), 0), longer)
+		wantDamaged(t, "a byte behind the tag", err)
+	}
+}
+
+func TestFrameOfOtherKind(t *testing.T) {
+	e, d := newEncoder(t, realKeys), newDecoder(t, realKeys)
+	for _, kinds := range [][2]chunk.Kind{{chunk.Data, chunk.Map}, {chunk.Map, chunk.Data}} {
+		o := openFrame(kinds[0], text(500))
+		sealed := e.Encode(o)
+		f := o.frame(sealed)
+		f.Kind = kinds[1]
+		_, err := d.Decode(nil, slices.Clone(sealed), f)
+		wantDamaged(t, fmt.Sprintf("%v opened as %v", kinds[0], kinds[1]), err)
+	}
+}
+
+// TestFrameClaims changes what the table says of a frame that is whole.
+func TestFrameClaims(t *testing.T) {
+	d := newDecoder(t, nullKeys)
+	for _, content := range [][]byte{text(5000), noise(8, 5000)} {
+		o := openFrame(chunk.Data, content)
+		sealed := slices.Clone(newEncoder(t, nullKeys).Encode(o))
+		for _, raw := range []uint32{1, 4999, 5001, MaxRaw, MaxRaw + 1, 1<<32 - 1} {
+			f := o.frame(sealed)
+			f.Raw = raw
+			_, err := d.Decode(nil, slices.Clone(sealed), f)
+			wantDamaged(t, fmt.Sprintf("5000 bytes claimed to be %d", raw), err)
+		}
+	}
+	unknown := append(append(make([]byte, NonceSize), 2, 'x'), make([]byte, TagSize)...)
+	_, err := d.Decode(nil, unknown, Frame{chunk.Data, uint32(len(unknown)), 1, 1})
+	if !errors.Is(err, ErrNewer) || errors.Is(err, ErrDamaged) {
+		t.Errorf("unknown encoding: %v, want ErrNewer", err)
+	}
+}
+
+// bomb is a frame that unpacks to n zeros. With streamed, its zstd header does not say how many.
+func bomb(t *testing.T, n int, streamed bool) []byte {
+	t.Helper()
+	var payload bytes.Buffer
+	z, err := zstd.NewWriter(&payload, zstd.WithWindowSize(window))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if streamed {
+		_, err = z.Write(make([]byte, n))
+		err = errors.Join(err, z.Close())
+	} else {
+		payload.Write(z.EncodeAll(make([]byte, n), nil))
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	return nullSealer{}.SealInPlace(append(append(make([]byte, NonceSize), compressed), payload.Bytes()...))
+}
+
+func TestFrameBomb(t *testing.T) {
+	d := newDecoder(t, nullKeys)
+	const size, claim, slack = 64 << 20, 64 << 10, 1 << 20
+	for _, streamed := range []bool{false, true} {
+		sealed := bomb(t, size, streamed)
+		f := Frame{chunk.Data, uint32(len(sealed)), claim, 1}
+		decode := func() { // the first call may set the decompressor up
+			_, err := d.Decode(nil, slices.Clone(sealed), f)
+			wantDamaged(t, fmt.Sprintf("bomb, streamed: %v", streamed), err)
+		}
+		decode()
+		var before, after runtime.MemStats
+		runtime.ReadMemStats(&before)
+		decode()
+		runtime.ReadMemStats(&after)
+		if got := after.TotalAlloc - before.TotalAlloc; got > claim+slack {
+			t.Errorf("a frame of %d bytes that claims %d costs %d bytes of memory (streamed: %v)", size, claim, got, streamed)
+		}
+	}
+}

@@ -1,0 +1,143 @@
+package pack
+
+import (
+	"crypto/cipher"
+	"crypto/rand"
+	"errors"
+	"fmt"
+	"io"
+	mathrand "math/rand/v2"
+	"slices"
+	"testing"
+
+	"golang.org/x/crypto/chacha20poly1305"
+
+	"platter/chunk"
+)
+
+// aeadSealer seals for real, as repo/crypt does.
+type aeadSealer struct{ cipher.AEAD }
+
+func newSealer(key byte) aeadSealer {
+	aead, err := chacha20poly1305.NewX(append(make([]byte, 31), key))
+	if err != nil {
+		panic(err)
+	}
+	return aeadSealer{aead}
+}
+
+func (s aeadSealer) SealInPlace(buf []byte) []byte {
+	rand.Read(buf[:NonceSize])
+	return append(buf[:NonceSize], s.Seal(nil, buf[:NonceSize], buf[NonceSize:], nil)...)
+}
+
+func (s aeadSealer) Open(sealed []byte) ([]byte, error) {
+	if len(sealed) < sealing {
+		return nil, errors.New("too short")
+	}
+	return s.AEAD.Open(sealed[NonceSize:NonceSize], sealed[:NonceSize], sealed[NonceSize:], nil)
+}
+
+// nullSealer lets everything through, so that a fuzzer gets behind the seal.
+type nullSealer struct{}
+
+func (nullSealer) SealInPlace(buf []byte) []byte {
+	clear(buf[:NonceSize])
+	return append(buf, make([]byte, TagSize)...)
+}
+
+func (nullSealer) Open(sealed []byte) ([]byte, error) {
+	if len(sealed) < sealing {
+		return nil, errors.New("too short")
+	}
+	return sealed[NonceSize : len(sealed)-TagSize], nil
+}
+
+var (
+	realKeys = Keys{Data: newSealer(1), Map: newSealer(2), Table: newSealer(3)}
+	nullKeys = Keys{Data: nullSealer{}, Map: nullSealer{}, Table: nullSealer{}}
+)
+
+func noise(seed byte, n int) []byte {
+	p := make([]byte, n)
+	mathrand.NewChaCha8([32]byte{seed}).Read(p) // never fails
+	return p
+}
+
+func text(n int) []byte {
+	p := make([]byte, n)
+	for i := range p {
+		p[i] = "all work and no play\n"[i%21]
+	}
+	return p
+}
+
+// openFrame holds the chunks under made-up ids.
+func openFrame(kind chunk.Kind, chunks ...[]byte) *Open {
+	o := &Open{Kind: kind}
+	for i, c := range chunks {
+		o.Add(chunk.ID{byte(kind), byte(i), byte(len(c))}, c)
+	}
+	return o
+}
+
+func (o *Open) frame(sealed []byte) Frame {
+	return Frame{o.Kind, uint32(len(sealed)), uint32(len(o.Raw)), uint32(len(o.Chunks))}
+}
+
+func newEncoder(t testing.TB, keys Keys) *Encoder {
+	e, err := NewEncoder(keys)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return e
+}
+
+func newDecoder(t testing.TB, keys Keys) *Decoder {
+	d, err := NewDecoder(keys, 1)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return d
+}
+
+// testFrames are frames of every sort that a backup makes.
+func testFrames() []*Open {
+	return []*Open{
+		openFrame(chunk.Data, noise(1, 5000), noise(2, 4096)),
+		openFrame(chunk.Data, text(70000), text(1), text(4096)),
+		openFrame(chunk.Map, noise(3, 37)),
+		openFrame(chunk.Data, []byte{0}),
+		openFrame(chunk.Map, text(9000), noise(4, 33)),
+	}
+}
+
+// buildPack returns a pack of the frames.
+func buildPack(t testing.TB, keys Keys, frames []*Open) ([]byte, ID, *Table) {
+	e, b := newEncoder(t, keys), NewBuilder(nil)
+	for _, o := range frames {
+		b.Add(o, e.Encode(o))
+	}
+	return b.Finish(keys)
+}
+
+// readerOf reads from memory as a store does: fewer bytes only where the file ends.
+func readerOf(file []byte) func(off, n int64) ([]byte, error) {
+	return func(off, n int64) ([]byte, error) {
+		if off < 0 || n < 0 {
+			return nil, fmt.Errorf("read of %d bytes at %d", n, off)
+		}
+		from := min(off, int64(len(file)))
+		return slices.Clone(file[from:min(from+n, int64(len(file)))]), nil
+	}
+}
+
+var errRead = fmt.Errorf("read: %w", io.ErrUnexpectedEOF)
+
+// wantDamaged fails unless err says ErrDamaged and not ErrNewer.
+func wantDamaged(t *testing.T, what string, err error) {
+	t.Helper()
+	if !errors.Is(err, ErrDamaged) || errors.Is(err, ErrNewer) {
+		t.Errorf("%s: %v, want ErrDamaged", what, err)
+	}
+}
