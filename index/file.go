@@ -4,11 +4,15 @@ import (
 	"encoding/binary"
 	"fmt"
 
+	"platter/chunk"
 	"platter/pack"
 )
 
 // MaxFile bounds an index file, in bytes; writers stay far below.
-const MaxFile = 256 << 20
+const MaxFile = 64 << 20
+
+// align is what an index file is filled up to a multiple of, in bytes, so that its length does not count chunks.
+const align = 4096
 
 // A File is what one index file says: packs with their tables, and which older index files it stands in for.
 //
@@ -16,6 +20,8 @@ const MaxFile = 256 << 20
 //	| superseded | packs | id 32 bytes …   | id 32 bytes, size u32, table (see pack) …   |
 //	| u32        | u32   | superseded file | one a pack                                  |
 //	+------------+-------+- - - - - - - - -+- - - - - - - - - - - - - - - - - - - - - - -+
+//
+// Zeros follow, up to a multiple of align.
 type File struct {
 	Supersedes []pack.ID // index files
 	Packs      []PackTable
@@ -33,17 +39,14 @@ const (
 	packEntry = idSize + 4
 )
 
-// EncodedSize is how many bytes AppendTo adds.
-func (f *File) EncodedSize() int {
+// Encode returns the file's bytes, with spare bytes of memory before and after for a seal.
+func (f *File) Encode(before, after int) []byte {
 	n := fileHead + idSize*len(f.Supersedes)
 	for _, p := range f.Packs {
 		n += packEntry + p.Table.EncodedSize()
 	}
-	return n
-}
-
-// AppendTo appends the file's bytes to dst.
-func (f *File) AppendTo(dst []byte) []byte {
+	padded := (n + align - 1) / align * align
+	dst := make([]byte, before, before+padded+after)
 	le := binary.LittleEndian
 	dst = le.AppendUint32(dst, uint32(len(f.Supersedes)))
 	dst = le.AppendUint32(dst, uint32(len(f.Packs)))
@@ -55,7 +58,7 @@ func (f *File) AppendTo(dst []byte) []byte {
 		dst = le.AppendUint32(dst, uint32(p.Size))
 		dst = p.Table.AppendTo(dst)
 	}
-	return dst
+	return dst[:before+padded]
 }
 
 // Decode reads an index file's bytes. The error wraps pack.ErrDamaged.
@@ -83,10 +86,10 @@ func Decode(p []byte) (*File, error) {
 		if err != nil {
 			return nil, fmt.Errorf("pack %v: %w", id, err)
 		}
-		f.Packs[i] = PackTable{Pack{id, size}, table}
+		f.Packs[i] = PackTable{Pack{ID: id, Size: size}, table}
 		p = rest
 	}
-	if len(p) > 0 {
+	if !chunk.IsZero(p) || len(p) >= align {
 		return nil, fmt.Errorf("%w: index with %d bytes behind its last pack", pack.ErrDamaged, len(p))
 	}
 	return f, nil

@@ -34,7 +34,7 @@ func packOf(r *rand.Rand, ids []chunk.ID) (Pack, *pack.Table) {
 		t.Frames = append(t.Frames, f)
 		ids = ids[n:]
 	}
-	return Pack{randomPackID(r), int64(4096 + r.IntN(1<<20))}, t
+	return Pack{ID: randomPackID(r), Size: int64(4096 + r.IntN(1<<20))}, t
 }
 
 func randomPackID(r *rand.Rand) (id pack.ID) {
@@ -72,7 +72,7 @@ func randomFile(r *rand.Rand, packs int) *File {
 			ids[i] = chunk.ID(randomPackID(r))
 		}
 		p, t := packOf(r, ids)
-		f.Packs = append(f.Packs, PackTable{p, t})
+		f.Packs = append(f.Packs, PackTable{Pack: p, Table: t})
 	}
 	return f
 }

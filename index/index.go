@@ -8,6 +8,7 @@ import (
 	"encoding/binary"
 	"math"
 	"sync"
+	"sync/atomic"
 
 	"platter/chunk"
 	"platter/pack"
@@ -26,6 +27,7 @@ type Location struct {
 type Pack struct {
 	ID   pack.ID
 	Size int64 // bytes of the file
+	Gone bool  // the file is not there, or not as it was: what is in it is not relied on
 }
 
 // shardCount splits the index by the first byte of an id: ids are uniform, so shards fill evenly, workers seldom meet
@@ -35,6 +37,8 @@ const shardCount = 256
 // An Index maps ids to locations. It is safe for concurrent use. The zero Index is empty and ready.
 type Index struct {
 	shards [shardCount]shard
+
+	anyGone atomic.Bool // spares workers the lock below while every pack is there
 
 	mu     sync.RWMutex
 	packs  []Pack
@@ -103,16 +107,32 @@ func slotOf(id chunk.ID) uint64 { return binary.LittleEndian.Uint64(id[1:]) }
 
 func (x *Index) shard(id chunk.ID) *shard { return &x.shards[id[0]] }
 
-// Claim reports whether the caller is the one to store the chunk: nobody has, and nobody else was told to.
+// Claim reports whether the caller is the one to store the chunk: nobody has, in a pack that is still there, and nobody
+// else was told to.
 func (x *Index) Claim(id chunk.ID) bool {
 	s := x.shard(id)
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.find(id) >= 0 {
+	at := s.find(id)
+	switch {
+	case at < 0:
+		s.insert(entry{id: id, frame: claimed})
+	case x.gone(s.entries[at].frame):
+		s.entries[at].frame = claimed
+	default:
 		return false
 	}
-	s.insert(entry{id: id, frame: claimed})
 	return true
+}
+
+// gone reports whether a frame's pack is gone.
+func (x *Index) gone(frame uint32) bool {
+	if !x.anyGone.Load() || frame == claimed {
+		return false
+	}
+	x.mu.RLock()
+	defer x.mu.RUnlock()
+	return x.packs[x.frames[frame].pack].Gone
 }
 
 // Lookup returns where a chunk lies, and false for one that is unknown or only claimed.
@@ -133,7 +153,8 @@ func (x *Index) Lookup(id chunk.ID) (Location, bool) {
 	return Location{x.packs[f.pack].ID, int64(f.offset), f.Frame, found.start, found.len}, true
 }
 
-// AddPack takes in a pack's table. A pack that is known is passed over; a chunk that is known stays where it is.
+// AddPack takes in a pack's table. A pack that is known is passed over; a chunk that is known stays where it is, unless
+// that pack is gone.
 func (x *Index) AddPack(p Pack, table *pack.Table) {
 	x.mu.Lock()
 	if x.known[p.ID] {
@@ -152,6 +173,9 @@ func (x *Index) AddPack(p Pack, table *pack.Table) {
 	}
 	x.packs = append(x.packs, p)
 	x.mu.Unlock()
+	if p.Gone {
+		x.anyGone.Store(true)
+	}
 
 	refs := table.Chunks
 	for i, f := range table.Frames {
@@ -170,7 +194,7 @@ func (x *Index) add(e entry) {
 	defer s.mu.Unlock()
 	if at := s.find(e.id); at < 0 {
 		s.insert(e)
-	} else if s.entries[at].frame == claimed {
+	} else if old := s.entries[at].frame; old == claimed || x.gone(old) {
 		s.entries[at] = e
 	}
 }

@@ -7,15 +7,16 @@ import (
 
 // A pack file, from its first byte to its last:
 //
-//	+--------+-------+-------+- - -+--------------+--------------+----------+
-//	| header | frame | frame |  …  | sealed table | table length | tailMark |
-//	| 12     |       |       |     |              | u32          | 8        |
-//	+--------+-------+-------+- - -+--------------+--------------+----------+
+//	+--------+-------+-------+- - -+--------------+---------------------+----------+
+//	| header | frame | frame |  …  | sealed table | sealed table length | tailMark |
+//	| 12     |       |       |     |              | 44                  | 8        |
+//	+--------+-------+-------+- - -+--------------+---------------------+----------+
 //
-// Frames and the table are each a nonce (24 bytes), ciphertext, and a tag (16 bytes). Zeros follow the table inside
-// its seal, so many that the file's length is a multiple of align.
+// Each seal is a nonce (24 bytes), ciphertext, and a tag (16 bytes). The table's length is that of its seal, a u32; it is
+// sealed because it would show where frames end. Zeros follow the table inside its seal, so many that the file's length
+// is a multiple of align.
 const (
-	tailSize = 12
+	tailSize = sealing + 4 + 8
 	tailMark = "platterT"
 	align    = 4096
 )
@@ -38,8 +39,14 @@ func (b *Builder) Add(o *Open, sealed []byte) {
 	b.table.Chunks = append(b.table.Chunks, o.Chunks...)
 }
 
-// Size is how many bytes the frames take so far.
-func (b *Builder) Size() int64 { return int64(len(b.file)) }
+// Size is how many bytes frames and table take so far.
+func (b *Builder) Size() int64 { return int64(len(b.file) + b.table.EncodedSize()) }
+
+// Full reports whether the pack has reached a size in bytes, or its table the most a table should have: of tiny chunks
+// that compress to nothing a pack could hold more than a reader would take.
+func (b *Builder) Full(size int64) bool {
+	return b.Size() >= size || b.table.EncodedSize() >= fullTable
+}
 
 // Empty reports whether there is no frame yet.
 func (b *Builder) Empty() bool { return len(b.table.Frames) == 0 }
@@ -54,7 +61,8 @@ func (b *Builder) Finish(keys Keys) ([]byte, ID, *Table) {
 	}
 	// The sealer appends the tag to the piece it is given, which is the end of the same memory.
 	b.file = append(b.file[:start], keys.Table.SealInPlace(b.file[start:])...)
-	b.file = binary.LittleEndian.AppendUint32(b.file, uint32(len(b.file)-start))
+	length := binary.LittleEndian.AppendUint32(make([]byte, NonceSize, sealing+4), uint32(len(b.file)-start))
+	b.file = append(b.file, keys.Tail.SealInPlace(length)...)
 	b.file = append(b.file, tailMark...)
 	return b.file, Sum(b.file), &b.table
 }
@@ -74,10 +82,14 @@ func ReadTable(size int64, keys Keys, read func(off, n int64) ([]byte, error)) (
 		return nil, err
 	}
 	end := tail[len(tail)-tailSize:]
-	length := int64(binary.LittleEndian.Uint32(end))
+	plain, err := keys.Tail.Open(end[:sealing+4])
+	if err != nil || string(end[sealing+4:]) != tailMark {
+		return nil, fmt.Errorf("%w: pack without a tail that can be read", ErrDamaged)
+	}
+	length := int64(binary.LittleEndian.Uint32(plain))
 	start := size - tailSize - length
-	if string(end[4:]) != tailMark || length <= sealing || length > MaxTable || start < HeaderSize {
-		return nil, fmt.Errorf("%w: pack without a table at its end", ErrDamaged)
+	if length <= sealing || length > MaxTable || start < HeaderSize {
+		return nil, fmt.Errorf("%w: pack of %d bytes with a table of %d", ErrDamaged, size, length)
 	}
 	var sealed []byte
 	if start >= at {

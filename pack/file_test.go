@@ -50,20 +50,45 @@ func TestPackLengths(t *testing.T) {
 	var buf []byte
 	for n := 3900; n < 4100; n++ {
 		b := NewBuilder(buf)
-		if !b.Empty() || b.Size() != HeaderSize {
+		if !b.Empty() || b.Size() != HeaderSize+tableHead {
 			t.Fatalf("a new pack has %d bytes", b.Size())
 		}
 		o := openFrame(chunk.Data, noise(9, n))
 		b.Add(o, e.Encode(o))
 		before := b.Size()
 		file, _, _ := b.Finish(realKeys)
-		if len(file)%align != 0 || b.Empty() || int64(len(file)) > before+tableHead+frameEntry+chunkEntry+sealing+tailSize+align {
+		if len(file)%align != 0 || b.Empty() || int64(len(file)) > before+sealing+tailSize+align {
 			t.Fatalf("frames up to %d make %d bytes", before, len(file))
 		}
 		if _, err := ReadTable(int64(len(file)), realKeys, readerOf(file)); err != nil {
 			t.Fatal(err)
 		}
 		buf = file // as Write does it, in the same memory
+	}
+}
+
+// TestFullPack holds that a pack is full when its size or its table is.
+func TestFullPack(t *testing.T) {
+	o := openFrame(chunk.Data, noise(1, 10000))
+	sealed := newEncoder(t, nullKeys).Encode(o)
+	b := NewBuilder(nil)
+	b.Add(o, sealed)
+	if b.Full(20000) || !b.Full(10000) {
+		t.Errorf("a pack of %d bytes is not full at 20000: %v, full at 10000: %v", b.Size(), !b.Full(20000), b.Full(10000))
+	}
+	tiny := &Open{Kind: chunk.Data}
+	for i := range 4096 {
+		tiny.Add(chunk.ID{byte(i), byte(i >> 8)}, []byte{0})
+	}
+	sealed = newEncoder(t, nullKeys).Encode(tiny)
+	for n := 0; !b.Full(1 << 30); n++ {
+		if b.Add(tiny, sealed); n > MaxTable/(4096*chunkEntry) {
+			t.Fatalf("a table of %d bytes is not full", b.table.EncodedSize())
+		}
+	}
+	file, _, table := b.Finish(nullKeys)
+	if got, err := ReadTable(int64(len(file)), nullKeys, readerOf(file)); err != nil || len(got.Chunks) != len(table.Chunks) {
+		t.Errorf("a full pack of tiny chunks: %v", err)
 	}
 }
 
@@ -89,9 +114,8 @@ func TestReadTableDamage(t *testing.T) {
 		return bad
 	}
 	length := func(n int) []byte {
-		bad := slices.Clone(file)
-		binary.LittleEndian.PutUint32(bad[len(bad)-tailSize:], uint32(n))
-		return bad
+		sealed := realKeys.Tail.SealInPlace(binary.LittleEndian.AppendUint32(make([]byte, NonceSize), uint32(n)))
+		return slices.Concat(file[:len(file)-tailSize], sealed, []byte(tailMark))
 	}
 	real := len(file) - tailSize - start
 	cases := map[string][]byte{
@@ -99,7 +123,7 @@ func TestReadTableDamage(t *testing.T) {
 		"a byte less": file[:len(file)-1], "a block less": file[:len(file)-align], "half": file[:len(file)/2],
 		"a byte more": append(slices.Clone(file), 0), "twice": append(slices.Clone(file), file...),
 		"no magic": flip(0), "table's nonce": flip(start), "table": flip(start + NonceSize + 3), "table's tag": flip(len(file) - tailSize - 1),
-		"length": flip(len(file) - tailSize), "mark": flip(len(file) - 1),
+		"length": flip(len(file) - 8 - TagSize - 1), "length's nonce": flip(len(file) - tailSize), "length's tag": flip(len(file) - 9), "mark": flip(len(file) - 1),
 		"no length": length(0), "length of a seal": length(sealing), "length to the header": length(len(file) - tailSize - HeaderSize),
 		"length beyond the start": length(len(file)), "huge length": length(1<<32 - 1), "a byte too long": length(real + 1), "a byte too short": length(real - 1),
 	}
@@ -120,19 +144,23 @@ func TestReadTableDamage(t *testing.T) {
 		_, err := ReadTable(int64(len(bad)), realKeys, readerOf(bad))
 		wantDamaged(t, fmt.Sprintf("kind %d", kind), err)
 	}
-	others := Keys{Data: realKeys.Table, Map: realKeys.Table, Table: realKeys.Data}
-	_, err := ReadTable(int64(len(file)), others, readerOf(file))
-	wantDamaged(t, "opened with the data key", err)
+	for name, others := range map[string]Keys{
+		"table opened with the data key": {realKeys.Data, realKeys.Map, realKeys.Data, realKeys.Tail},
+		"tail opened with the table key": {realKeys.Data, realKeys.Map, realKeys.Table, realKeys.Table},
+	} {
+		_, err := ReadTable(int64(len(file)), others, readerOf(file))
+		wantDamaged(t, name, err)
+	}
 }
 
 // TestReadTableBounds holds that no pack makes the reader ask for more than there is.
 func TestReadTableBounds(t *testing.T) {
-	file, _, _ := buildPack(t, realKeys, testFrames())
+	file, _, _ := buildPack(t, nullKeys, testFrames())
 	for at := len(file) - tailSize; at < len(file); at++ {
 		for bit := range 8 {
 			bad := slices.Clone(file)
 			bad[at] ^= 1 << bit
-			ReadTable(int64(len(bad)), realKeys, func(off, n int64) ([]byte, error) {
+			ReadTable(int64(len(bad)), nullKeys, func(off, n int64) ([]byte, error) {
 				if off < 0 || n < 0 || off+n > int64(len(bad)) {
 					t.Errorf("bit %d of byte %d: reads %d bytes at %d of %d", bit, at, n, off, len(bad))
 				}

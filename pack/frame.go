@@ -17,7 +17,7 @@ type Sealer interface {
 }
 
 // Keys are the sealers of a pack's parts.
-type Keys struct{ Data, Map, Table Sealer }
+type Keys struct{ Data, Map, Table, Tail Sealer }
 
 func (k Keys) frame(kind chunk.Kind) Sealer {
 	if kind == chunk.Map {

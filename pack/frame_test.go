@@ -155,3 +155,22 @@ func TestFrameBomb(t *testing.T) {
 		}
 	}
 }
+
+func FuzzDecode(f *testing.F) {
+	e, d := newEncoder(f, nullKeys), newDecoder(f, nullKeys)
+	for _, content := range [][]byte{text(200), noise(9, 30), make([]byte, 5000)} {
+		f.Add(slices.Clone(e.Encode(openFrame(chunk.Data, content)))[NonceSize:], uint32(len(content)))
+	}
+	f.Add([]byte{2}, uint32(1))
+	f.Fuzz(func(t *testing.T, plain []byte, raw uint32) {
+		raw = raw%(1<<20) + 1
+		sealed := nullSealer{}.SealInPlace(append(make([]byte, NonceSize), plain...))
+		got, err := d.Decode(nil, sealed, Frame{chunk.Data, uint32(len(sealed)), raw, 1})
+		if err == nil && len(got) != int(raw) {
+			t.Fatalf("a frame of %d bytes opens to %d", raw, len(got))
+		}
+		if err != nil && errors.Is(err, ErrDamaged) == errors.Is(err, ErrNewer) {
+			t.Fatalf("%v is neither damaged nor newer, or both", err)
+		}
+	})
+}

@@ -54,8 +54,8 @@ func (nullSealer) Open(sealed []byte) ([]byte, error) {
 }
 
 var (
-	realKeys = Keys{Data: newSealer(1), Map: newSealer(2), Table: newSealer(3)}
-	nullKeys = Keys{Data: nullSealer{}, Map: nullSealer{}, Table: nullSealer{}}
+	realKeys = Keys{Data: newSealer(1), Map: newSealer(2), Table: newSealer(3), Tail: newSealer(4)}
+	nullKeys = Keys{Data: nullSealer{}, Map: nullSealer{}, Table: nullSealer{}, Tail: nullSealer{}}
 )
 
 func noise(seed byte, n int) []byte {

@@ -11,8 +11,11 @@ import (
 const (
 	MaxSize  = 1 << 30  // bytes of a pack file
 	MaxRaw   = 16 << 20 // bytes of a frame's chunks
-	MaxTable = 64 << 20 // bytes of a sealed table
+	MaxTable = 32 << 20 // bytes of a sealed table
 )
+
+// fullTable is how large tables get, but for the last frame's chunks.
+const fullTable = 16 << 20 // bytes
 
 // A Table says what is in a pack. Nothing in it can contradict itself: frames lie one behind the other from the
 // header on, chunks one behind the other in their frames, so their places follow from the lengths.

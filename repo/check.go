@@ -81,21 +81,21 @@ const (
 	hintCopy  = "a damaged file can be put back from any copy of the repository; 'b3sum' of the right one is its name"
 )
 
-// Check looks at every file of the repository but the snapshots' maps, which are not its business. It replaces what
-// LoadIndex loaded by what can be read. It fails only where it cannot go on; damage goes into the report.
+// Check looks at every file of the repository but the snapshots, which are not its business: to be checked beside a
+// running backup, they must have been listed before. It replaces what LoadIndex loaded by what can be read. It fails only where it cannot go on; damage goes into the report.
 func (r *Repo) Check(ctx context.Context, o CheckOptions, p *Progress) (*Report, error) {
 	c := &checker{Repo: r, opts: o, progress: p, report: &Report{
 		badPacks: map[pack.ID]error{}, badFrames: map[frameKey]error{}, badChunks: map[chunk.ID]error{}}}
 	if err := c.slots(ctx); err != nil {
 		return nil, err
 	}
-	there, err := c.files(ctx)
-	if err != nil {
-		return nil, err
-	}
 	r.index = new(index.Index)
 	c.report.index = r.index
 	tables, err := c.indexes(ctx)
+	if err != nil {
+		return nil, err
+	}
+	there, err := c.files(ctx) // after the index, so that every pack it lists must be there
 	if err != nil {
 		return nil, err
 	}

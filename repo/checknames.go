@@ -16,7 +16,7 @@ import (
 // CheckNames compares the bytes of every file that is named by them with its name. It needs no key, so it can run
 // where no key should be, on the NAS itself. Damage goes into the report; what it costs takes a key to tell.
 func CheckNames(ctx context.Context, s store.Store, workers int, p *Progress) (*Report, error) {
-	if _, _, err := readConfig(ctx, s); err != nil {
+	if _, err := readConfig(ctx, s); err != nil {
 		return nil, err
 	}
 	report := new(Report)

@@ -1,9 +1,11 @@
 package repo
 
 import (
+	"bufio"
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"math/rand/v2"
 	"slices"
 
@@ -86,22 +88,49 @@ func (r *Repo) readTable(ctx context.Context, id pack.ID, size int64) (*pack.Tab
 	return pack.ReadTable(size, r.keys, func(off, n int64) ([]byte, error) { return r.store.Get(ctx, packName(id), off, n) })
 }
 
-// read reads a pack from its first byte to its last, a few frames at a time.
+// A packReader reads a pack from its first byte to its last.
+type packReader struct {
+	ctx  context.Context // io.Reader has no room for one
+	repo *Repo
+	id   pack.ID
+	off  int64
+}
+
+func (r *packReader) Read(p []byte) (int, error) {
+	data, err := r.repo.store.Get(r.ctx, packName(r.id), r.off, int64(len(p)))
+	n := copy(p, data)
+	if r.off += int64(n); err == nil && n == 0 {
+		err = io.EOF
+	}
+	return n, err
+}
+
+// readBlock is how much of a pack is read at once, in bytes: where frames begin is not shown to whoever watches.
+const readBlock = 4 << 20
+
+// read reads a pack from its first byte to its last.
 func (c *checker) read(ctx context.Context, p index.PackTable, size int64) {
 	sum := blake3.New()
-	head, err := c.readPart(ctx, p.ID, 0, pack.HeaderSize)
-	if err != nil {
+	in := io.TeeReader(bufio.NewReaderSize(&packReader{ctx: ctx, repo: c.Repo, id: p.ID}, readBlock), sum)
+	var part, raw []byte // used again for each frame
+	next := func(n int64) ([]byte, error) {
+		part = slices.Grow(part[:0], int(n))[:n]
+		_, err := io.ReadFull(in, part)
+		if err == io.EOF || err == io.ErrUnexpectedEOF {
+			err = fmt.Errorf("%w: it ends too soon", pack.ErrDamaged)
+		}
+		return part, err
+	}
+	if _, err := next(pack.HeaderSize); err != nil {
 		c.badPack(p.ID, err)
 		return
 	}
-	sum.Write(head)
 	off, refs := int64(pack.HeaderSize), p.Table.Chunks
 	namers := map[chunk.Kind]*chunk.Namer{chunk.Data: c.Namer(chunk.Data), chunk.Map: c.Namer(chunk.Map)}
 	defer c.Return(chunk.Data, namers[chunk.Data])
 	defer c.Return(chunk.Map, namers[chunk.Map])
-	var raw []byte
 	for _, f := range p.Table.Frames {
-		sealed, err := c.readPart(ctx, p.ID, off, int64(f.Sealed))
+		sealed, err := next(int64(f.Sealed))
 		if ctx.Err() != nil {
 			return
 		}
@@ -109,20 +138,17 @@ func (c *checker) read(ctx context.Context, p index.PackTable, size int64) {
 			c.badPack(p.ID, err)
 			return
 		}
-		sum.Write(sealed)
 		if c.opts.ReadData {
 			raw = c.frame(p.ID, off, raw, sealed, f, refs[:f.Chunks], namers[f.Kind])
 		}
 		off, refs = off+int64(f.Sealed), refs[f.Chunks:]
 		c.progress.Add(int64(len(sealed)))
 	}
-	tail, err := c.readPart(ctx, p.ID, off, size-off)
-	if err != nil {
+	if _, err := next(size - off); err != nil {
 		c.badPack(p.ID, err)
 		return
 	}
-	sum.Write(tail)
-	c.progress.Add(int64(len(head) + len(tail)))
+	c.progress.Add(size - off + pack.HeaderSize)
 	c.mu.Lock()
 	c.report.ReadBytes += size
 	c.mu.Unlock()
@@ -133,14 +159,6 @@ func (c *checker) read(ctx context.Context, p index.PackTable, size int64) {
 			c.hint("run 'platter check --read-data' to learn which versions and which byte ranges that costs")
 		}
 	}
-}
-
-func (c *checker) readPart(ctx context.Context, id pack.ID, off, n int64) ([]byte, error) {
-	part, err := c.store.Get(ctx, packName(id), off, n)
-	if err == nil && int64(len(part)) != n {
-		err = fmt.Errorf("%w: it ends at %d", pack.ErrDamaged, off+int64(len(part)))
-	}
-	return part, err
 }
 
 // frame opens a frame, in raw's memory, and proves its chunks.

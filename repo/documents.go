@@ -24,6 +24,9 @@ func pad(json []byte) []byte {
 
 // PutSnapshot stores a snapshot's JSON and returns its name. When it returns, the snapshot is there to stay.
 func (r *Repo) PutSnapshot(ctx context.Context, json []byte) (pack.ID, error) {
+	if err := r.writable(); err != nil {
+		return pack.ID{}, err
+	}
 	if len(json) > maxSnapshot-padding-1024 {
 		return pack.ID{}, fmt.Errorf("put snapshot: %d bytes are too many", len(json))
 	}

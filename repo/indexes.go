@@ -3,6 +3,7 @@ package repo
 import (
 	"context"
 	"fmt"
+	"slices"
 	"sync"
 
 	"golang.org/x/sync/errgroup"
@@ -12,7 +13,9 @@ import (
 	"platter/repo/crypt"
 )
 
-// LoadIndex reads every index file. It must come before anything that looks chunks up.
+// LoadIndex reads every index file, and lists the packs: what lies in a pack that is not there any more is stored again
+// when it comes by. It must come before anything that looks chunks up, and after snapshots were listed: chunks of a
+// snapshot are in the index before the snapshot is there.
 func (r *Repo) LoadIndex(ctx context.Context) error {
 	const tries = 3
 	for try := 1; ; try++ {
@@ -29,6 +32,15 @@ func (r *Repo) LoadIndex(ctx context.Context) error {
 }
 
 func (r *Repo) readIndexes(ctx context.Context) (*index.Index, error) {
+	// Packs first: one that comes after this listing is taken for gone, and at worst stored again.
+	packs, err := list(ctx, r.store, packsDir)
+	if err != nil {
+		return nil, err
+	}
+	sizes := make(map[pack.ID]int64, len(packs))
+	for _, p := range packs {
+		sizes[p.id] = p.size
+	}
 	files, err := list(ctx, r.store, indexDir)
 	if err != nil {
 		return nil, err
@@ -46,15 +58,38 @@ func (r *Repo) readIndexes(ctx context.Context) (*index.Index, error) {
 			mu.Unlock()
 			if !skip {
 				for _, p := range f.Packs {
+					size, ok := sizes[p.ID]
+					p.Gone = !ok || size != p.Size
 					x.AddPack(p.Pack, p.Table)
 				}
 			}
 			return nil
 		})
 		if err != nil || !anyOf(files, superseded, before) {
+			r.orphans = slices.DeleteFunc(packs, func(p listed) bool { return x.HasPack(p.id) })
 			return x, err
 		}
 	}
+}
+
+// Adopt takes in packs that LoadIndex found in no index file: what a backup had stored before it was killed. It returns how
+// many. Packs that cannot be read stay where they are, for Check to count.
+func (r *Repo) Adopt(ctx context.Context) (int, error) {
+	if err := r.writable(); err != nil || len(r.orphans) == 0 {
+		return 0, err
+	}
+	tables, err := r.tables(ctx, r.orphans, nil, new(Repaired), nil)
+	if err != nil {
+		return 0, err
+	}
+	if _, err := r.putIndexes(ctx, tables, nil); err != nil {
+		return 0, err
+	}
+	for _, t := range tables {
+		r.index.AddPack(t.Pack, t.Table)
+	}
+	r.orphans = nil
+	return len(tables), nil
 }
 
 // anyOf reports whether files that stand for nothing any more may have been read: more were superseded than were known
@@ -99,8 +134,29 @@ func (r *Repo) readIndex(ctx context.Context, id pack.ID) (*index.File, error) {
 	return f, nil
 }
 
+// putIndexes stores tables in as many index files as they need. The last one supersedes older files: until all are there,
+// those count.
+func (r *Repo) putIndexes(ctx context.Context, tables []index.PackTable, supersedes []pack.ID) (files []pack.ID, err error) {
+	for len(tables) > 0 || len(files) == 0 && len(supersedes) > 0 {
+		n := 0
+		for n < len(tables) && !fullIndex(tables[:n]) {
+			n++
+		}
+		f := &index.File{Packs: tables[:n]}
+		if tables = tables[n:]; len(tables) == 0 {
+			f.Supersedes = supersedes
+		}
+		id, _, err := r.putIndex(ctx, f)
+		if err != nil {
+			return nil, err
+		}
+		files = append(files, id)
+	}
+	return files, nil
+}
+
 // putIndex stores an index file and returns how many bytes it takes.
 func (r *Repo) putIndex(ctx context.Context, f *index.File) (pack.ID, int64, error) {
-	plain := f.AppendTo(make([]byte, 0, f.EncodedSize()))
-	return putNamed(ctx, r.store, indexDir, pack.IndexFile, crypt.NewBox(r.master, crypt.Indexes, r.id).Seal(plain))
+	sealed := crypt.NewBox(r.master, crypt.Indexes, r.id).SealInPlace(f.Encode(pack.NonceSize, pack.TagSize))
+	return putNamed(ctx, r.store, indexDir, pack.IndexFile, sealed)
 }

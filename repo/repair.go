@@ -25,6 +25,9 @@ type Repaired struct {
 // It needs no index to be loaded, and loads the new one. It must not run beside a backup that it would not see the packs
 // of; those would be taken in by the next repair.
 func (r *Repo) RepairIndex(ctx context.Context, p *Progress) (*Repaired, error) {
+	if err := r.writable(); err != nil {
+		return nil, err
+	}
 	done := new(Repaired)
 	old, err := list(ctx, r.store, indexDir)
 	if err != nil {
@@ -45,21 +48,13 @@ func (r *Repo) RepairIndex(ctx context.Context, p *Progress) (*Repaired, error) 
 	if err != nil {
 		return nil, err
 	}
-	var fresh []pack.ID
 	supersedes := make([]pack.ID, len(old))
 	for i, f := range old {
 		supersedes[i] = f.id
 	}
-	for first := 0; first < len(tables) || first == 0 && len(old) > 0; first += packsPerIndex {
-		f := &index.File{Packs: tables[first:min(first+packsPerIndex, len(tables))]}
-		if first+packsPerIndex >= len(tables) {
-			f.Supersedes = supersedes // in the last one: until all are there, the old ones count
-		}
-		id, _, err := r.putIndex(ctx, f)
-		if err != nil {
-			return nil, err
-		}
-		fresh = append(fresh, id)
+	fresh, err := r.putIndexes(ctx, tables, supersedes)
+	if err != nil {
+		return nil, err
 	}
 	done.Packs, done.Index = len(tables), len(fresh)
 	for _, f := range old {

@@ -5,6 +5,7 @@
 package repo
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
@@ -59,11 +60,14 @@ func (s Settings) Validate() error {
 	return s.Chunks.Validate()
 }
 
-// Config is what the config file says. Its file is the header, the repository's id, and this as sealed JSON.
+// Config is what the config file says: the header, and this as sealed JSON. Every password slot has a copy.
 type Config struct {
 	Settings
-	Created  time.Time `json:"created"`
-	Features []string  `json:"features,omitempty"` // a reader refuses one it does not know
+	Created time.Time `json:"created"`
+	// Features are what somebody must know of to read the repository, and WriteFeatures what somebody must know of to
+	// change it. This code knows of none.
+	Features      []string `json:"features,omitempty"`
+	WriteFeatures []string `json:"write_features,omitempty"`
 }
 
 // A Repo is an open repository. It is safe for concurrent use.
@@ -75,6 +79,7 @@ type Repo struct {
 	slot    pack.ID // that the password opened
 	keys    pack.Keys
 	index   *index.Index
+	orphans []listed // packs that LoadIndex found in no index file
 	decoder *pack.Decoder
 	workers int
 	namers  map[chunk.Kind]*sync.Pool // of *chunk.Namer
@@ -102,6 +107,15 @@ func Init(ctx context.Context, s store.Store, password []byte, cost crypt.Cost, 
 	} else if !errors.Is(err, ErrNoRepository) {
 		return nil, err
 	}
+	// A folder with keys and no config is a repository that lost its config, and no place for another.
+	for f, err := range s.List(ctx, "") {
+		if err != nil {
+			return nil, fmt.Errorf("look for a repository: %w", err)
+		}
+		if dir := dirOf(f.Name); dir == keysDir || dir == packsDir || dir == indexDir || dir == snapshotsDir {
+			return nil, fmt.Errorf("%w, but its file %q is missing: put it back from a copy, or empty the folder to begin anew", ErrExists, configName)
+		}
+	}
 	r := &Repo{store: s, id: crypt.NewRepoID(), master: crypt.NewMasterKey(),
 		config: Config{Settings: settings, Created: time.Now().UTC().Truncate(time.Second)}}
 	slot, err := r.putSlot(ctx, crypt.NewKDF(cost), password, label)
@@ -113,12 +127,12 @@ func Init(ctx context.Context, s store.Store, password []byte, cost crypt.Cost, 
 	if err != nil {
 		return nil, fmt.Errorf("encode config: %w", err)
 	}
-	body := append(r.id[:], crypt.NewBox(r.master, crypt.Config, r.id).Seal(plain)...)
-	if err := s.Put(ctx, configName, append(pack.Header(pack.ConfigFile), body...)); err != nil {
+	sealed := crypt.NewBox(r.master, crypt.Config, r.id).Seal(pad(plain))
+	if err := s.Put(ctx, configName, append(pack.Header(pack.ConfigFile), sealed...)); err != nil {
 		return nil, err
 	}
 	// Of two that made one here at the same time, the later config stands. The other must not believe it has a repository.
-	if id, _, err := readConfig(ctx, s); err != nil || id != r.id {
+	if there, err := readConfig(ctx, s); err != nil || !bytes.Equal(there, sealed) {
 		return nil, errors.Join(ErrExists, err)
 	}
 	return r, r.prepare()
@@ -127,39 +141,34 @@ func Init(ctx context.Context, s store.Store, password []byte, cost crypt.Cost, 
 // Open unlocks the repository with a password and reads none of its contents yet. The error wraps ErrNoRepository,
 // crypt.ErrWrongPassword, pack.ErrDamaged or pack.ErrNewer where one of them is the case.
 func Open(ctx context.Context, s store.Store, password []byte) (*Repo, error) {
-	id, sealed, err := readConfig(ctx, s)
+	sealed, err := readConfig(ctx, s)
 	if err != nil {
 		return nil, err
 	}
-	r := &Repo{store: s, id: id}
-	if r.master, r.slot, err = unlock(ctx, s, id, password); err != nil {
+	r := &Repo{store: s}
+	if err := r.unlock(ctx, password, sealed); err != nil {
 		return nil, err
-	}
-	if r.config, err = openConfig(crypt.NewBox(r.master, crypt.Config, id), sealed); err != nil {
-		return nil, fmt.Errorf("%s: %w", configName, err)
 	}
 	return r, r.prepare()
 }
 
-func readConfig(ctx context.Context, s store.Store) (id crypt.RepoID, sealed []byte, err error) {
+// readConfig returns the sealed config.
+func readConfig(ctx context.Context, s store.Store) ([]byte, error) {
 	file, err := readWhole(ctx, s, configName, maxConfig)
 	if gone(err) {
-		return id, nil, ErrNoRepository
+		return nil, ErrNoRepository
 	} else if err != nil {
-		return id, nil, fmt.Errorf("read config: %w", err)
+		return nil, fmt.Errorf("read config: %w", err)
 	}
-	body, err := pack.ParseHeader(file, pack.ConfigFile)
-	if err == nil && len(body) <= len(id) {
-		err = fmt.Errorf("%w: it ends too soon", pack.ErrDamaged)
-	}
+	sealed, err := pack.ParseHeader(file, pack.ConfigFile)
 	if err != nil {
-		return id, nil, fmt.Errorf("%s: %w", configName, err)
+		return nil, fmt.Errorf("%s: %w", configName, err)
 	}
-	return crypt.RepoID(body[:len(id)]), body[len(id):], nil
+	return sealed, nil
 }
 
 func openConfig(box *crypt.Box, sealed []byte) (c Config, err error) {
-	plain, err := box.Open(sealed)
+	plain, err := box.Open(bytes.Clone(sealed))
 	if err != nil {
 		return c, fmt.Errorf("%w: %w", pack.ErrDamaged, err)
 	}
@@ -181,7 +190,7 @@ const mapFrames = 16
 // prepare makes what needs the master key.
 func (r *Repo) prepare() (err error) {
 	box := func(p crypt.Purpose) *crypt.Box { return crypt.NewBox(r.master, p, r.id) }
-	r.keys = pack.Keys{Data: box(crypt.DataFrames), Map: box(crypt.MapFrames), Table: box(crypt.Tables)}
+	r.keys = pack.Keys{Data: box(crypt.DataFrames), Map: box(crypt.MapFrames), Table: box(crypt.Tables), Tail: box(crypt.Tails)}
 	r.index = new(index.Index)
 	r.workers = min(runtime.GOMAXPROCS(0), maxWorkers)
 	r.namers = map[chunk.Kind]*sync.Pool{
@@ -207,8 +216,16 @@ func (r *Repo) Workers() int { return r.workers }
 // Config returns what the config file says.
 func (r *Repo) Config() Config {
 	c := r.config
-	c.Features = slices.Clone(c.Features)
+	c.Features, c.WriteFeatures = slices.Clone(c.Features), slices.Clone(c.WriteFeatures)
 	return c
+}
+
+// writable returns an error that wraps pack.ErrNewer when changing the repository takes knowing what this code does not.
+func (r *Repo) writable() error {
+	if len(r.config.WriteFeatures) > 0 {
+		return fmt.Errorf("it can be read, but not written to: %w (feature %q)", pack.ErrNewer, r.config.WriteFeatures[0])
+	}
+	return nil
 }
 
 // ID returns the repository's id in hex.

@@ -1,12 +1,15 @@
 package repo
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
+	"maps"
 	"os"
 	"runtime/debug"
+	"slices"
 	"time"
 
 	"platter/pack"
@@ -19,6 +22,7 @@ type SlotInfo struct {
 	Label   string    `json:"label,omitempty"`
 	Host    string    `json:"host,omitempty"`
 	Created time.Time `json:"created"`
+	Config  Config    `json:"config"` // a copy, for when the file is lost
 }
 
 // A Slot is a password slot as listed.
@@ -63,37 +67,63 @@ func readSlot(ctx context.Context, s store.Store, id pack.ID) (*crypt.Slot, erro
 		return nil, err
 	}
 	slot, err := crypt.ParseSlot(body)
+	if errors.Is(err, crypt.ErrUnknownKDF) {
+		return nil, fmt.Errorf("%s: %w (%w)", fileName(keysDir, id), pack.ErrNewer, err)
+	}
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w: %w", fileName(keysDir, id), pack.ErrDamaged, err)
 	}
 	return slot, nil
 }
 
-// unlock tries a password on every slot. Slots that share a KDF cost one stretch together.
-func unlock(ctx context.Context, s store.Store, repo crypt.RepoID, password []byte) (m crypt.MasterKey, id pack.ID, err error) {
-	slots, bad, err := readSlots(ctx, s)
+// maxKDFs bounds how many ways of stretching are tried: each has a price that whoever owns the NAS may have set.
+const maxKDFs = 16
+
+// unlock tries a password on every slot, cheap ones first, until one has the key of the sealed config. Slots that share a
+// KDF cost one stretch together.
+func (r *Repo) unlock(ctx context.Context, password, sealed []byte) error {
+	slots, bad, err := readSlots(ctx, r.store)
 	if err != nil {
-		return m, id, err
+		return err
 	}
+	var opened error // what is wrong although the password is right
 	stretched := map[crypt.KDF][32]byte{}
-	for id, slot := range slots {
+	for _, id := range byPrice(slots) {
+		slot := slots[id]
 		if _, ok := stretched[slot.KDF]; !ok {
+			if len(stretched) == maxKDFs {
+				bad = append(bad, fmt.Errorf("there are more than %d different costs or salts of keys; the dearest were not tried", maxKDFs))
+				break
+			}
 			if stretched[slot.KDF], err = stretch(ctx, slot.KDF, password); err != nil {
-				return m, id, err
+				return err
 			}
 		}
-		m, err := slot.Unlock(repo, stretched[slot.KDF])
-		if err == nil {
-			return m, id, nil
-		}
-		if !errors.Is(err, crypt.ErrWrongPassword) {
-			bad = append(bad, fmt.Errorf("%s: %w: %w", fileName(keysDir, id), pack.ErrDamaged, err))
+		m, err := slot.Unlock(stretched[slot.KDF])
+		switch {
+		case err == nil:
+			r.master, r.slot, r.id = m, id, slot.Repo
+			if r.config, err = openConfig(crypt.NewBox(m, crypt.Config, slot.Repo), sealed); err == nil {
+				return nil
+			}
+			opened = fmt.Errorf("%s: %w", configName, err)
+		case errors.Is(err, crypt.ErrTampered):
+			opened = fmt.Errorf("%s: %w: %w", fileName(keysDir, id), pack.ErrDamaged, err)
 		}
 	}
+	why := cmp.Or(opened, crypt.ErrWrongPassword)
 	if len(slots) == 0 {
-		return m, id, errors.Join(append([]error{fmt.Errorf("%w: the folder %s holds no key that can be read; put one back from a copy", pack.ErrDamaged, keysDir)}, bad...)...)
+		why = fmt.Errorf("%w: the folder %s holds no key that can be read; put one back from a copy", pack.ErrDamaged, keysDir)
 	}
-	return m, id, errors.Join(append([]error{crypt.ErrWrongPassword}, bad...)...)
+	return errors.Join(append([]error{why}, bad...)...)
+}
+
+// byPrice sorts slots by what a try costs.
+func byPrice(slots map[pack.ID]*crypt.Slot) []pack.ID {
+	price := func(id pack.ID) uint64 { return uint64(slots[id].Time) * uint64(slots[id].Memory) }
+	return slices.SortedFunc(maps.Keys(slots), func(a, b pack.ID) int {
+		return cmp.Or(cmp.Compare(price(a), price(b)), slices.Compare(a[:], b[:]))
+	})
 }
 
 // stretch gives up waiting when ctx is done; the computation itself cannot be stopped and ends by itself.
@@ -115,7 +145,7 @@ func (r *Repo) putSlot(ctx context.Context, kdf crypt.KDF, password []byte, labe
 		return pack.ID{}, errors.New("an empty password protects nothing")
 	}
 	host, _ := os.Hostname() // only for people to read
-	info, err := json.Marshal(SlotInfo{Label: label, Host: host, Created: time.Now().UTC().Truncate(time.Second)})
+	info, err := json.Marshal(SlotInfo{Label: label, Host: host, Created: time.Now().UTC().Truncate(time.Second), Config: r.config})
 	if err != nil {
 		return pack.ID{}, fmt.Errorf("encode key info: %w", err)
 	}
@@ -128,10 +158,10 @@ func (r *Repo) putSlot(ctx context.Context, kdf crypt.KDF, password []byte, labe
 	return id, err
 }
 
-// AddSlot adds a password. With the cost of a slot that is there it shares that slot's KDF, so that opening with a
-// wrong password takes no longer than before.
+// AddSlot adds a password. With the cost of the slot in use it shares that slot's KDF, so that opening with a wrong
+// password takes no longer than before. No other slot's would do: only this one has proved who made it.
 func (r *Repo) AddSlot(ctx context.Context, password []byte, cost crypt.Cost, label string) (pack.ID, error) {
-	if err := cost.Validate(); err != nil {
+	if err := errors.Join(cost.Validate(), r.writable()); err != nil {
 		return pack.ID{}, err
 	}
 	slots, _, err := readSlots(ctx, r.store)
@@ -139,10 +169,8 @@ func (r *Repo) AddSlot(ctx context.Context, password []byte, cost crypt.Cost, la
 		return pack.ID{}, err
 	}
 	kdf := crypt.NewKDF(cost)
-	for _, slot := range slots {
-		if slot.Cost == cost {
-			kdf = slot.KDF
-		}
+	if current := slots[r.slot]; current != nil && current.Cost == cost {
+		kdf = current.KDF
 	}
 	return r.putSlot(ctx, kdf, password, label)
 }
@@ -156,7 +184,7 @@ func (r *Repo) Slots(ctx context.Context) ([]Slot, []error, error) {
 	var out []Slot
 	for id, slot := range slots {
 		s := Slot{ID: id, Current: id == r.slot, Cost: slot.Cost}
-		plain, err := slot.ReadInfo(r.master, r.id)
+		plain, err := slot.ReadInfo(r.master)
 		if err == nil {
 			err = json.Unmarshal(plain, &s.Info)
 		}
@@ -172,6 +200,9 @@ func (r *Repo) Slots(ctx context.Context) ([]Slot, []error, error) {
 // RemoveSlot removes the slot whose id begins with prefix. It refuses the slot that the password in use opened, and
 // the last one.
 func (r *Repo) RemoveSlot(ctx context.Context, prefix string) (pack.ID, error) {
+	if err := r.writable(); err != nil {
+		return pack.ID{}, err
+	}
 	files, err := list(ctx, r.store, keysDir)
 	if err != nil {
 		return pack.ID{}, err

@@ -45,7 +45,8 @@ type Stats struct {
 // Bounds of a Writer.
 const (
 	packsInMemory = 2
-	packsPerIndex = 64 // an interrupted backup loses less than so many packs from the index, and none from the store
+	packsPerIndex = 64      // an interrupted backup loses less than so many packs from the index, and none from the store
+	indexBytes    = 8 << 20 // of tables, after which an index file is closed too
 	salvageTime   = 5 * time.Second
 )
 
@@ -53,6 +54,9 @@ const (
 // are durable and in the index. On an error, or when ctx is done, packs that were already stored are put in the index
 // all the same, for the next run to find.
 func (r *Repo) Write(ctx context.Context, fn func(context.Context, *Writer) error) (*Stats, error) {
+	if err := r.writable(); err != nil {
+		return nil, err
+	}
 	w := &Writer{repo: r,
 		lanes: make(chan *pack.Open), packs: make(chan *pack.Builder), bufs: make(chan []byte, packsInMemory)}
 	for range packsInMemory {
@@ -200,7 +204,7 @@ func (w *Writer) add(ctx context.Context, o *pack.Open, sealed []byte) (full *pa
 		}
 	}
 	w.builder.Add(o, sealed)
-	if w.builder.Size() < w.repo.config.PackSize {
+	if !w.builder.Full(w.repo.config.PackSize) {
 		return nil, nil
 	}
 	full, w.builder = w.builder, nil
@@ -236,7 +240,7 @@ func (w *Writer) upload(ctx context.Context) (stored []index.PackTable, err erro
 		w.stats.Stored.Add(p.Size)
 		stored = append(stored, index.PackTable{Pack: p, Table: table})
 		w.bufs <- file[:0] // never blocks: it came from there
-		if len(stored) >= packsPerIndex {
+		if fullIndex(stored) {
 			if err := w.saveIndex(ctx, stored); err != nil {
 				return stored, err
 			}
@@ -244,6 +248,15 @@ func (w *Writer) upload(ctx context.Context) (stored []index.PackTable, err erro
 		}
 	}
 	return stored, nil
+}
+
+// fullIndex reports whether so many tables are enough for one index file.
+func fullIndex(tables []index.PackTable) bool {
+	bytes := 0
+	for _, t := range tables {
+		bytes += t.Table.EncodedSize()
+	}
+	return len(tables) >= packsPerIndex || bytes >= indexBytes
 }
 
 func (w *Writer) saveIndex(ctx context.Context, stored []index.PackTable) error {

@@ -11,7 +11,6 @@ import (
 	"path/filepath"
 	"testing"
 
-	"platter/chunk"
 	"platter/repo"
 	"platter/repo/crypt"
 	"platter/repo/store"
@@ -288,16 +287,5 @@ func TestChangingSources(t *testing.T) {
 	}
 	if snap := keep(t, reopen(t, s), modified{disk}); !snap.Modified {
 		t.Fatal("a source that was written to is not marked")
-	}
-}
-
-func TestPageRoundTrip(t *testing.T) {
-	pieces := []piece{{zeroPiece, 65536, chunk.ID{}}, {dataPiece, 4096, chunk.ID{1}}, {badPiece, 512, chunk.ID{}}, {dataPiece, 7, chunk.ID{2}}}
-	got, err := parsePage(appendPage(nil, pieces), 65536+4096+512+7)
-	if err != nil || fmt.Sprint(got) != fmt.Sprint(pieces) {
-		t.Fatalf("%v, %v", got, err)
-	}
-	if _, err := parsePage(appendPage(nil, pieces), 65536); err == nil {
-		t.Fatal("a page of another length passes")
 	}
 }

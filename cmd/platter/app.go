@@ -38,7 +38,8 @@ func newApp(env *env) *cli.App {
 			helpCommand(),
 		},
 		Flags: append(repoFlags(new(common)), // so that they may stand before the command; arrange moves them on
-			&cli.BoolFlag{Name: "version", Usage: "print the version", Destination: &version, DisableDefaultText: true}),
+			&cli.BoolFlag{Name: "version", Usage: "print the version", Destination: &version, DisableDefaultText: true},
+			cli.HelpFlag), // cli leaves it out because of helpCommand
 		Action: func(c *cli.Context) error {
 			if version {
 				return runVersion(c.Context, env, versionOptions{}, nil)
@@ -49,6 +50,7 @@ func newApp(env *env) *cli.App {
 		Writer:                    env.stdout,
 		ErrWriter:                 env.stderr,
 		EnableBashCompletion:      true,
+		BashComplete:              complete,
 		HideHelpCommand:           true,
 		DisableSliceFlagSeparator: true,
 		OnUsageError:              onUsageError,
@@ -64,6 +66,8 @@ func prepare(commands []*cli.Command) {
 		c.OnUsageError = onUsageError
 		c.HideHelpCommand = true // or 'platter show help' would not show the snapshot called help
 		c.CustomHelpTemplate = commandHelp
+		c.BashComplete = complete
+		c.Description = wrapped(c.Description)
 		if c.Action == nil {
 			c.Action = runGroup
 		}

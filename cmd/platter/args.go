@@ -83,7 +83,7 @@ func (a *arranger) scan(tokens []string) {
 		case len(here.subcommands) == 0:
 			a.args = append(a.args, token)
 		default:
-			c := find(here.subcommands, token)
+			c := findCommand(here.subcommands, token)
 			if c == nil { // what follows means nothing without the command
 				a.args = tokens[i:]
 				return
@@ -93,7 +93,7 @@ func (a *arranger) scan(tokens []string) {
 	}
 }
 
-func find(commands []*cli.Command, name string) *cli.Command {
+func findCommand(commands []*cli.Command, name string) *cli.Command {
 	for _, c := range commands {
 		if c.HasName(name) {
 			return c

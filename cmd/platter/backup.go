@@ -57,12 +57,17 @@ func runBackup(ctx context.Context, env *env, opts backupOptions, args []string)
 		return err
 	}
 	defer src.close()
-	r, err := openIndexed(ctx, env, opts.common)
+	r, all, err := openSnapshots(ctx, env, opts.common)
 	if err != nil {
 		return err
 	}
-	if err := setParent(ctx, env, r, opts, s); err != nil {
+	if err := setParent(all, opts, s); err != nil {
 		return err
+	}
+	if n, err := r.Adopt(ctx); err != nil {
+		return err
+	} else if n > 0 {
+		env.info(opts.common, "took in %s that an interrupted backup had stored", count(n, "pack"))
 	}
 	var p repo.Progress
 	stop := env.progress(opts.common, s.Name, &p)
@@ -151,11 +156,7 @@ func openSource(ctx context.Context, env *env, path string, s *snapshot.Snapshot
 }
 
 // setParent finds the version before this one.
-func setParent(ctx context.Context, env *env, r *repo.Repo, opts backupOptions, s *snapshot.Snapshot) error {
-	all, err := loadSnapshots(ctx, env, r, opts.common)
-	if err != nil {
-		return err
-	}
+func setParent(all []*snapshot.Snapshot, opts backupOptions, s *snapshot.Snapshot) (err error) {
 	var parent *snapshot.Snapshot
 	if opts.parent != "" {
 		if parent, err = snapshot.Find(all, opts.parent); err != nil {
@@ -179,6 +180,12 @@ func printBackup(env *env, opts backupOptions, s *snapshot.Snapshot) error {
 			snapshotJSON
 			DryRun bool `json:"dry_run,omitempty"`
 		}{asJSON(s), opts.dryRun})
+	}
+	if opts.quiet {
+		if !opts.dryRun {
+			fmt.Fprintln(env.stdout, s.ID) // for scripts
+		}
+		return nil
 	}
 	took := time.Duration(s.Stats.Millis) * time.Millisecond
 	rate := ""

@@ -78,12 +78,12 @@ func runCheck(ctx context.Context, env *env, opts checkOptions, args []string) e
 
 // checkAll looks at files, then at what the maps make of them.
 func checkAll(ctx context.Context, r *repo.Repo, opts checkOptions, result *checkJSON, p *repo.Progress) (err error) {
-	o := repo.CheckOptions{ReadPacks: opts.readPacks, ReadData: opts.readData, Sample: float64(opts.sample)}
-	if result.Report, err = r.Check(ctx, o, p); err != nil {
+	all, bad, err := snapshot.Load(ctx, r) // before the index, which then lists all they are made of
+	if err != nil {
 		return err
 	}
-	all, bad, err := snapshot.Load(ctx, r)
-	if err != nil {
+	o := repo.CheckOptions{ReadPacks: opts.readPacks, ReadData: opts.readData, Sample: float64(opts.sample)}
+	if result.Report, err = r.Check(ctx, o, p); err != nil {
 		return err
 	}
 	for _, err := range bad {

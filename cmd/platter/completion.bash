@@ -4,10 +4,10 @@
 _platter() {
 	local cur=${COMP_WORDS[COMP_CWORD]} words=("${COMP_WORDS[@]:1:COMP_CWORD-1}") word
 	COMPREPLY=()
-	# platter suggests flags only when it sees the beginning of one.
-	if [[ $cur == -* ]]; then words+=("$cur"); fi
+	# The beginning of a command would be taken for an argument, that of a flag asks for flags.
+	if [[ $cur == -* ]]; then words+=("$cur"); else words+=(""); fi
 	# The words are handed on as they are: whatever eval, or compgen -W, would make of them must not happen here.
-	while IFS= read -r word; do
+	while IFS=$'\t' read -r word _; do
 		if [[ $word == "$cur"* ]]; then COMPREPLY+=("$word"); fi
 	done < <("${COMP_WORDS[0]}" "${words[@]}" --generate-bash-completion 2>/dev/null)
 }

@@ -3,6 +3,9 @@ package main
 import (
 	_ "embed"
 	"fmt"
+	"os"
+	"slices"
+	"strings"
 
 	"github.com/urfave/cli/v2"
 )
@@ -52,6 +55,39 @@ func completionCommand(env *env) *cli.Command {
 			script("fish", fishScript),
 		},
 	}
+}
+
+// complete prints what may stand where the cursor is: a flag or a command, a tab, and what it is for. It prints nothing
+// where a file name is to be completed. The last argument but one is the word at the cursor if that begins with a dash,
+// and empty otherwise.
+func complete(c *cli.Context) {
+	args := os.Args[1 : len(os.Args)-1]
+	if len(args) == 0 {
+		args = []string{""}
+	}
+	before, word := args[:len(args)-1], args[len(args)-1]
+	if slices.Contains(before, "--") || len(before) > 0 && wantsValue(c.Command.Flags, before[len(before)-1]) {
+		return
+	}
+	if !strings.HasPrefix(word, "-") {
+		for _, command := range c.Command.VisibleCommands() {
+			fmt.Fprintf(c.App.Writer, "%s\t%s\n", command.Name, command.Usage)
+		}
+		return
+	}
+	for _, f := range c.Command.VisibleFlags() {
+		usage := ""
+		if doc, ok := f.(cli.DocGenerationFlag); ok {
+			usage = strings.ReplaceAll(doc.GetUsage(), "`", "")
+		}
+		fmt.Fprintf(c.App.Writer, "%s\t%s\n", dashed(f.Names()[0]), usage)
+	}
+}
+
+// wantsValue reports whether a word is a flag whose value comes next.
+func wantsValue(flags []cli.Flag, word string) bool {
+	name, dash := strings.CutPrefix(word, "-")
+	return dash && definitions(flags)[strings.TrimPrefix(name, "-")].takesValue
 }
 
 // fishScript is cli's, except that file names do not stand among the commands.

@@ -4,11 +4,12 @@
 _platter() {
   local -a before suggestions
   before=("${(@)words[2,CURRENT-1]}")
-  # platter suggests flags only when it sees the beginning of one.
-  if [[ ${words[CURRENT]} == -* ]]; then before+=("${words[CURRENT]}"); fi
-  # A variable named 0 is how the library behind it tells that it may describe what it suggests.
-  suggestions=("${(@f)$(env 0=zsh "${words[1]}" "${before[@]}" --generate-bash-completion 2>/dev/null)}")
+  # The beginning of a command would be taken for an argument, that of a flag asks for flags.
+  if [[ ${words[CURRENT]} == -* ]]; then before+=("${words[CURRENT]}"); else before+=(""); fi
+  suggestions=("${(@f)$("${words[1]}" "${before[@]}" --generate-bash-completion 2>/dev/null)}")
   if [[ -n ${suggestions[1]} ]]; then
+    # _describe wants a colon between a word and what it is for.
+    suggestions=("${(@)suggestions/$'\t'/:}")
     _describe platter suggestions
   else
     _files

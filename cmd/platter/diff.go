@@ -29,15 +29,18 @@ func runDiff(ctx context.Context, env *env, opts diffOptions, args []string) err
 	if err := wantArgs(args, "SNAPSHOT", "SNAPSHOT"); err != nil {
 		return err
 	}
-	r, err := openIndexed(ctx, env, opts.common)
+	r, all, err := openSnapshots(ctx, env, opts.common)
 	if err != nil {
 		return err
 	}
-	found, err := findSnapshots(ctx, env, r, opts.common, args...)
+	a, err := snapshot.Find(all, args[0])
 	if err != nil {
 		return err
 	}
-	a, b := found[0], found[1]
+	b, err := snapshot.Find(all, args[1])
+	if err != nil {
+		return err
+	}
 	ranges, err := snapshot.Diff(ctx, r, a, b)
 	if err != nil {
 		return err

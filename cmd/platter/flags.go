@@ -52,7 +52,7 @@ func passwordFlags(s *passwordSource, name, what, category string) []cli.Flag {
 			EnvVars: []string{s.variable() + "_FILE"}, Category: category, Destination: &s.file,
 		},
 		&cli.StringFlag{
-			Name: name + "-command", Usage: fmt.Sprintf("take %s from the first line that `COMMAND` prints", what),
+			Name: name + "-command", Usage: fmt.Sprintf("take %s from the first line of `COMMAND`", what),
 			EnvVars: []string{s.variable() + "_COMMAND"}, Category: category, Destination: &s.command,
 		},
 	}

@@ -1,13 +1,14 @@
 package main
 
 import (
-	"fmt"
+	"strings"
 
+	"github.com/jedib0t/go-pretty/v6/text"
 	"github.com/urfave/cli/v2"
 )
 
-const description = `platter keeps every version of a disk in one encrypted, deduplicated repository: a folder, which may lie
-on a NAS. Name it once, then use it:
+const description = `platter keeps every version of a disk in one encrypted, deduplicated repository: a folder, which
+may lie on a NAS. Name it once, then use it:
 
     export PLATTER_REPOSITORY=/mnt/nas/disks
     platter init
@@ -15,8 +16,8 @@ on a NAS. Name it once, then use it:
     platter snapshots
     platter restore laptop~1 laptop.img
 
-The password comes from the variable PLATTER_PASSWORD, a file or a command, or is asked for on the terminal.
-Flags may stand before or behind a command and its arguments.
+The password comes from the variable PLATTER_PASSWORD, a file or a command, or is asked for on the
+terminal. Flags may stand before or behind a command and its arguments.
 
 Exit codes: 0 done, 1 failed, 2 wrong usage, 3 done but not completely, 10 no repository there,
 12 wrong password, 130 interrupted.`
@@ -44,11 +45,6 @@ func helpCommand() *cli.Command {
 		Usage:     "describe a command",
 		ArgsUsage: "[COMMAND...]",
 		Category:  aboutPlatter,
-		BashComplete: func(c *cli.Context) {
-			for _, command := range c.App.VisibleCommands() {
-				fmt.Fprintln(c.App.Writer, command.Name)
-			}
-		},
 		Action: func(c *cli.Context) error {
 			args := append([]string{c.App.Name}, c.Args().Slice()...)
 			return c.App.RunContext(c.Context, append(args, "--help"))
@@ -65,4 +61,21 @@ func runGroup(c *cli.Context) error {
 		return cli.ShowAppHelp(c)
 	}
 	return cli.ShowSubcommandHelp(c)
+}
+
+// textWidth is how wide help texts are, in columns; cli indents them by three.
+const textWidth = 96
+
+// wrapped breaks the lines of a description, except those that are indented: they are examples.
+func wrapped(description string) string {
+	var out []string
+	for line := range strings.SplitSeq(description, "\n") {
+		if !strings.HasPrefix(line, " ") {
+			line = text.WrapSoft(line, textWidth)
+		}
+		for short := range strings.SplitSeq(line, "\n") {
+			out = append(out, strings.TrimRight(short, " ")) // WrapSoft fills up with spaces
+		}
+	}
+	return strings.Join(out, "\n")
 }

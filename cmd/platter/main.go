@@ -10,6 +10,7 @@ import (
 )
 
 func main() {
+	limitMemory()
 	env := newEnv()
 	app := newApp(env)
 	err := untilSignal(func(ctx context.Context) error {

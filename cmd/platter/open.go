@@ -8,6 +8,7 @@ import (
 
 	"platter/repo"
 	"platter/repo/store"
+	"platter/snapshot"
 )
 
 // openStore returns the store that --repo names. Whether anything is there is for others to find out.
@@ -24,7 +25,7 @@ func openStore(c common) (store.Store, error) {
 	return store.NewLocal(c.repo), nil
 }
 
-// openRepo unlocks the repository. Its index is not read yet: see openIndexed.
+// openRepo unlocks the repository. Its index is not read yet: see openSnapshots.
 func openRepo(ctx context.Context, env *env, c common) (*repo.Repo, error) {
 	s, err := openStore(c)
 	if err != nil {
@@ -45,16 +46,22 @@ func openRepo(ctx context.Context, env *env, c common) (*repo.Repo, error) {
 	return r, nil
 }
 
-// openIndexed unlocks the repository and reads its index, for commands that load or save chunks.
-func openIndexed(ctx context.Context, env *env, c common) (*repo.Repo, error) {
+// openSnapshots unlocks the repository for commands that read disks: all its snapshots that can be read, oldest first,
+// and then the index, which lists what they are made of because it was read after them.
+func openSnapshots(ctx context.Context, env *env, c common) (*repo.Repo, []*snapshot.Snapshot, error) {
 	r, err := openRepo(ctx, env, c)
 	if err != nil {
-		return nil, err
+		return nil, nil, err
+	}
+	all, err := loadSnapshots(ctx, env, r, c)
+	if err != nil {
+		return nil, nil, err
 	}
 	if err := r.LoadIndex(ctx); err != nil {
-		return nil, openError(c, err)
+		return nil, nil, openError(c, err)
 	}
-	return r, nil
+	limitMemory() // anew: an index is as large as its repository
+	return r, all, nil
 }
 
 func openError(c common, err error) error {

@@ -35,7 +35,7 @@ func TestOpenRepo(t *testing.T) {
 		t.Run(tt.name, func(t *testing.T) {
 			e, _, _ := testEnv(t)
 			e.getenv = func(name string) string { return map[string]string{"PLATTER_PASSWORD": tt.password}[name] }
-			r, err := openIndexed(ctx, e, common{repo: tt.repo, password: passwordSource{name: "password"}})
+			r, err := openRepo(ctx, e, common{repo: tt.repo, password: passwordSource{name: "password"}})
 			if !errors.Is(err, tt.want) || (r == nil) != (tt.want != nil) {
 				t.Fatalf("got %v, %v", r, err)
 			}

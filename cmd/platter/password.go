@@ -112,6 +112,9 @@ func (e *env) runPassword(ctx context.Context, command string) ([]byte, error) {
 	if ctx.Err() != nil {
 		return nil, context.Cause(ctx)
 	}
+	if out.full { // the command may have died of that, so this comes first
+		return nil, fmt.Errorf("the command %q printed more than %d bytes", command, maxPassword)
+	}
 	if _, ok := errors.AsType[*exec.ExitError](err); ok {
 		return nil, fmt.Errorf("the command %q failed: %w", command, err)
 	} else if err != nil {
@@ -122,11 +125,14 @@ func (e *env) runPassword(ctx context.Context, command string) ([]byte, error) {
 }
 
 // bounded is a buffer that refuses to grow beyond maxPassword.
-type bounded struct{ buf []byte }
+type bounded struct {
+	buf  []byte
+	full bool
+}
 
 func (b *bounded) Write(p []byte) (int, error) {
-	if len(b.buf)+len(p) > maxPassword {
-		return 0, fmt.Errorf("the command printed more than %d bytes", maxPassword)
+	if b.full = len(b.buf)+len(p) > maxPassword; b.full {
+		return 0, io.ErrShortWrite
 	}
 	b.buf = append(b.buf, p...)
 	return len(p), nil

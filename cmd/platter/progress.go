@@ -5,6 +5,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/jedib0t/go-pretty/v6/text"
 	"github.com/schollz/progressbar/v3"
 
 	"platter/repo"
@@ -36,8 +37,10 @@ func (s *screen) clear() error {
 	return s.bar.Clear()
 }
 
-// frame is the time between two pictures of the bar.
-const frame = 100 * time.Millisecond
+const (
+	frame      = 100 * time.Millisecond // between two pictures of the bar
+	titleWidth = 32                     // columns: a bar that wraps cannot be cleared away
+)
 
 // progress shows on the terminal how far p has come, until stop is called; with -q or --json, or where there is no
 // terminal, it does nothing. stop waits until the bar is gone.
@@ -54,7 +57,7 @@ func (s *screen) follow(title string, p *repo.Progress, tick <-chan time.Time, s
 	var wg sync.WaitGroup
 	done := make(chan struct{})
 	wg.Go(func() {
-		b := meter{screen: s, title: title}
+		b := meter{screen: s, title: text.Snip(printable(title), titleWidth, "…")}
 		for {
 			select {
 			case <-tick:
@@ -83,17 +86,21 @@ type meter struct {
 func (m *meter) draw(done, total int64) {
 	m.screen.mu.Lock()
 	defer m.screen.mu.Unlock()
-	if total <= 0 || done <= 0 { // without a rate there is no time left to tell
+	if total <= 0 {
 		total = -1
 	}
 	s := m.screen
 	if s.bar == nil || (m.total == -1) != (total == -1) {
 		_ = s.clear() // a terminal that is gone says so to whoever writes to it next
 		s.bar = newBar(s.w, m.title, total)
-	} else if total != m.total {
-		s.bar.ChangeMax64(total)
+		m.total = total
+		_ = s.bar.RenderBlank() // starts its clock, without which the first rate would be anything
+		return
 	}
-	m.total = total
+	if total != m.total {
+		s.bar.ChangeMax64(total)
+		m.total = total
+	}
 	if total > 0 {
 		done = min(done, total-1) // the library takes a full bar for the last, but the total may grow yet
 	}

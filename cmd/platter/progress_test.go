@@ -16,11 +16,13 @@ func TestProgress(t *testing.T) {
 	tick := make(chan time.Time)
 	stopped := 0
 	stop := s.follow("Reading", &p, tick, func() { stopped++ })
-	// draw returns what one more look at p drew. The second tick is only taken once the first was drawn.
+	// draw returns what is drawn of p now: at the first tick a new bar, where it takes one, and at the second p. The third
+	// is only taken once the second was drawn.
 	draw := func() string {
 		before := len(out.String())
-		tick <- time.Time{}
-		tick <- time.Time{}
+		for range 3 {
+			tick <- time.Time{}
+		}
 		return out.String()[before:]
 	}
 	steps := []struct {

@@ -47,15 +47,14 @@ func runRestore(ctx context.Context, env *env, opts restoreOptions, args []strin
 			return usagef("--verify and --json do not go with TARGET -")
 		}
 	}
-	r, err := openIndexed(ctx, env, opts.common)
+	r, all, err := openSnapshots(ctx, env, opts.common)
 	if err != nil {
 		return err
 	}
-	found, err := findSnapshots(ctx, env, r, opts.common, args[0])
+	s, err := snapshot.Find(all, args[0])
 	if err != nil {
 		return err
 	}
-	s := found[0]
 	var p repo.Progress
 	stop := env.progress(opts.common, s.Name, &p)
 	defer stop()
@@ -78,6 +77,9 @@ func runRestore(ctx context.Context, env *env, opts restoreOptions, args []strin
 			Verified bool   `json:"verified"`
 			Millis   int64  `json:"millis"`
 		}{s.ID.String(), target, s.Size, done.Written.Load(), opts.verify, took.Milliseconds()})
+	}
+	if opts.quiet {
+		return nil
 	}
 	proof := ""
 	if opts.verify {

@@ -37,11 +37,14 @@ func runShow(ctx context.Context, env *env, opts showOptions, args []string) err
 	if err != nil {
 		return err
 	}
-	found, err := findSnapshots(ctx, env, r, opts.common, args[0])
+	all, err := loadSnapshots(ctx, env, r, opts.common)
 	if err != nil {
 		return err
 	}
-	s := found[0]
+	s, err := snapshot.Find(all, args[0])
+	if err != nil {
+		return err
+	}
 	if opts.json {
 		return env.printJSON(asJSON(s))
 	}

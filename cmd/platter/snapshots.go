@@ -86,21 +86,6 @@ func loadSnapshots(ctx context.Context, env *env, r *repo.Repo, c common) ([]*sn
 	return all, err
 }
 
-// findSnapshots returns the snapshots that arguments name.
-func findSnapshots(ctx context.Context, env *env, r *repo.Repo, c common, specs ...string) ([]*snapshot.Snapshot, error) {
-	all, err := loadSnapshots(ctx, env, r, c)
-	if err != nil {
-		return nil, err
-	}
-	found := make([]*snapshot.Snapshot, len(specs))
-	for i, spec := range specs {
-		if found[i], err = snapshot.Find(all, spec); err != nil {
-			return nil, err
-		}
-	}
-	return found, nil
-}
-
 // snapshotJSON is a snapshot as --json prints it: its file, and the file's name.
 type snapshotJSON struct {
 	ID string `json:"id"`

@@ -47,11 +47,7 @@ func runStats(ctx context.Context, env *env, opts statsOptions, args []string) e
 	if err := wantArgs(args); err != nil {
 		return err
 	}
-	r, err := openIndexed(ctx, env, opts.common)
-	if err != nil {
-		return err
-	}
-	all, err := loadSnapshots(ctx, env, r, opts.common)
+	r, all, err := openSnapshots(ctx, env, opts.common)
 	if err != nil {
 		return err
 	}

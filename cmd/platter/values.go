@@ -87,7 +87,7 @@ func (o costOptions) cost() crypt.Cost {
 	if kib := o.memory >> 10; kib < 1<<32 {
 		c.Memory = uint32(kib)
 	}
-	if o.passes < 1<<32 {
+	if uint64(o.passes) < 1<<32 {
 		c.Time = uint32(o.passes)
 	}
 	if o.lanes < 1<<8 {

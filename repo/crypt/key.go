@@ -45,6 +45,7 @@ const (
 	Config     Purpose = 9
 	SlotInfo   Purpose = 10
 	slotKey    Purpose = 11 // sealed under a password's key, not under one of the master key's
+	Tails      Purpose = 12
 )
 
 // contexts are BLAKE3 derive_key contexts: part of the format, never to be changed or used for anything else.
@@ -60,6 +61,7 @@ var contexts = map[Purpose]string{
 	Config:     "platter 2026-11-21 config v1",
 	SlotInfo:   "platter 2026-11-21 slot info v1",
 	slotKey:    "platter 2026-11-21 password slot v1",
+	Tails:      "platter 2026-11-21 pack tails v1",
 }
 
 // Key returns the key for a purpose.

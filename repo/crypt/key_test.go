@@ -9,7 +9,7 @@ import (
 )
 
 // purposes are all there are.
-var purposes = []Purpose{DataIDs, MapIDs, Cuts, DataFrames, MapFrames, Tables, Indexes, Snapshots, Config, SlotInfo, slotKey}
+var purposes = []Purpose{DataIDs, MapIDs, Cuts, DataFrames, MapFrames, Tables, Indexes, Snapshots, Config, SlotInfo, slotKey, Tails}
 
 func testKey() (m MasterKey) {
 	for i := range m {
@@ -32,6 +32,7 @@ func TestKeysStayTheSame(t *testing.T) {
 		Config:     "2fadbe124a197d5df1b9c54571f8575ea707608639a3c5171507489285c5736a",
 		SlotInfo:   "9885d249223cbb9506a82e18979d3270b02be0c1a22a33f2c962132caa9ccef9",
 		slotKey:    "ee36b3ca185560ca3a25fe5774a100de8dde928bef88bda6aa6f545d79eb0046",
+		Tails:      "f0c4f5d2b53a4a0633dee1f3fe68597e49a65ba81ae70d810ce2524a6fc34472",
 	}
 	if len(contexts) != len(purposes) || len(want) != len(purposes) {
 		t.Fatalf("%d contexts, %d purposes, %d known keys", len(contexts), len(purposes), len(want))

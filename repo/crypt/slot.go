@@ -9,10 +9,17 @@ import (
 
 	"github.com/zeebo/blake3"
 	"golang.org/x/crypto/argon2"
+	"golang.org/x/text/unicode/norm"
 )
 
-// ErrWrongPassword says that a password opens none of the slots it was tried on.
-var ErrWrongPassword = errors.New("wrong password")
+var (
+	// ErrWrongPassword says that a password opens none of the slots it was tried on.
+	ErrWrongPassword = errors.New("wrong password")
+	// ErrTampered says that a password is a slot's, and that the slot is not as it was made.
+	ErrTampered = errors.New("the password is right, but the key under it was tampered with")
+	// ErrUnknownKDF says that a slot wants passwords stretched in a way this code does not know.
+	ErrUnknownKDF = errors.New("unknown key derivation")
+)
 
 // A Cost says how dear it is to try one password (Argon2id, RFC 9106).
 type Cost struct {
@@ -58,23 +65,25 @@ func NewKDF(c Cost) KDF {
 	return k
 }
 
-// Stretch spends the KDF's cost on a password.
+// Stretch spends the KDF's cost on a password. The password is brought into Unicode's form NFC first: an umlaut is typed as
+// one character on some systems and as two on others.
 func (k KDF) Stretch(password []byte) (stretched [32]byte) {
-	copy(stretched[:], argon2.IDKey(password, k.Salt[:], k.Time, k.Memory, k.Lanes, 32))
+	copy(stretched[:], argon2.IDKey(norm.NFC.Bytes(password), k.Salt[:], k.Time, k.Memory, k.Lanes, 32))
 	return stretched
 }
 
 // A Slot locks the master key up under one password.
 //
-//	+-----+-------+--------+-------+------+-----+--------+----------------+--------------+
-//	| kdf | time  | memory | lanes | salt | mix | commit | sealed master  | sealed info  |
-//	| u8  | u32   | u32    | u8    | 32   | 32  | 32     | key 72         | to the end   |
-//	+-----+-------+--------+-------+------+-----+--------+----------------+--------------+
+//	+---------+-----+-------+--------+-------+------+-----+--------+---------------+-------------+
+//	| repo id | kdf | time  | memory | lanes | salt | mix | commit | sealed master | sealed info |
+//	| 16      | u8  | u32   | u32    | u8    | 32   | 32  | 32     | key 72        | to the end  |
+//	+---------+-----+-------+--------+-------+------+-----+--------+---------------+-------------+
 //
-// kdf is 1 for Argon2id. The slot's key and commit are BLAKE3 derive_key of the stretched password and mix. commit
+// The repository's id is here and nowhere else, so it is lost only with the last slot. kdf is 1 for Argon2id. The slot's key and commit are BLAKE3 derive_key of the stretched password and mix. commit
 // ties the slot to one password: XChaCha20-Poly1305 alone would let a slot be made that two passwords open. All before
 // the sealed master key is its associated data.
 type Slot struct {
+	Repo RepoID
 	KDF
 	Mix    [32]byte
 	Commit [32]byte
@@ -83,7 +92,7 @@ type Slot struct {
 }
 
 const (
-	slotHead   = 1 + 4 + 4 + 1 + 3*32
+	slotHead   = 16 + 1 + 4 + 4 + 1 + 3*32
 	sealedKey  = overhead + 32
 	maxInfo    = 64 << 10
 	argon2id   = 1
@@ -92,35 +101,35 @@ const (
 
 // NewSlot locks the master key up under a stretched password, with info that any holder of the master key can read.
 func NewSlot(m MasterKey, repo RepoID, kdf KDF, stretched [32]byte, info []byte) *Slot {
-	s := &Slot{KDF: kdf}
+	s := &Slot{Repo: repo, KDF: kdf}
 	rand.Read(s.Mix[:])
 	key, commit := s.derive(stretched)
 	s.Commit = commit
 	s.Key = newBox(key, slotKey, repo, s.head()).Seal(m[:])
-	s.Info = s.infoBox(m, repo).Seal(info)
+	s.Info = s.infoBox(m).Seal(info)
 	return s
 }
 
 // Unlock returns the master key. The error is ErrWrongPassword, or says that the slot was tampered with.
-func (s *Slot) Unlock(repo RepoID, stretched [32]byte) (m MasterKey, err error) {
+func (s *Slot) Unlock(stretched [32]byte) (m MasterKey, err error) {
 	key, commit := s.derive(stretched)
 	if subtle.ConstantTimeCompare(commit[:], s.Commit[:]) != 1 {
 		return m, ErrWrongPassword
 	}
-	plain, err := newBox(key, slotKey, repo, s.head()).Open(append([]byte(nil), s.Key...))
+	plain, err := newBox(key, slotKey, s.Repo, s.head()).Open(append([]byte(nil), s.Key...))
 	if err != nil || len(plain) != len(m) {
-		return m, errors.New("the password is right, but the key under it was tampered with or belongs to another repository")
+		return m, ErrTampered
 	}
 	return MasterKey(plain), nil
 }
 
 // ReadInfo opens what people say of the slot.
-func (s *Slot) ReadInfo(m MasterKey, repo RepoID) ([]byte, error) {
-	return s.infoBox(m, repo).Open(append([]byte(nil), s.Info...))
+func (s *Slot) ReadInfo(m MasterKey) ([]byte, error) {
+	return s.infoBox(m).Open(append([]byte(nil), s.Info...))
 }
 
-func (s *Slot) infoBox(m MasterKey, repo RepoID) *Box {
-	return newBox(m.Key(SlotInfo), SlotInfo, repo, s.Commit[:])
+func (s *Slot) infoBox(m MasterKey) *Box {
+	return newBox(m.Key(SlotInfo), SlotInfo, s.Repo, s.Commit[:])
 }
 
 func (s *Slot) derive(stretched [32]byte) (key, commit [32]byte) {
@@ -130,7 +139,8 @@ func (s *Slot) derive(stretched [32]byte) (key, commit [32]byte) {
 }
 
 func (s *Slot) head() []byte {
-	h := append(make([]byte, 0, slotHead), argon2id)
+	h := append(make([]byte, 0, slotHead), s.Repo[:]...)
+	h = append(h, argon2id)
 	h = binary.LittleEndian.AppendUint32(h, s.Time)
 	h = binary.LittleEndian.AppendUint32(h, s.Memory)
 	h = append(append(append(h, s.Lanes), s.Salt[:]...), s.Mix[:]...)
@@ -145,10 +155,11 @@ func ParseSlot(p []byte) (*Slot, error) {
 	if len(p) < slotLength+overhead || len(p) > slotLength+overhead+maxInfo {
 		return nil, fmt.Errorf("slot of %d bytes", len(p))
 	}
-	if p[0] != argon2id {
-		return nil, fmt.Errorf("slot with unknown key derivation %d", p[0])
+	repo := RepoID(p)
+	if p = p[len(repo):]; p[0] != argon2id {
+		return nil, fmt.Errorf("%w %d", ErrUnknownKDF, p[0])
 	}
-	s := &Slot{KDF: KDF{Cost: Cost{
+	s := &Slot{Repo: repo, KDF: KDF{Cost: Cost{
 		Time: binary.LittleEndian.Uint32(p[1:]), Memory: binary.LittleEndian.Uint32(p[5:]), Lanes: p[9]}}}
 	if err := s.Validate(); err != nil {
 		return nil, err

@@ -1,0 +1,268 @@
+package repo
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"slices"
+	"strings"
+	"testing"
+
+	"platter/pack"
+	"platter/repo/crypt"
+	"platter/repo/store"
+)
+
+// findings are what a damaged repository says of itself.
+type findings struct {
+	open   []error // of Open, with either password
+	load   []error // of LoadIndex and Load
+	snaps  []error // of GetSnapshot
+	report *Report // of Check; nil when it did not open
+	names  *Report // of CheckNames; nil when it fails
+}
+
+// look does all that a reader does. It fails the test on wrong bytes; errors are the caller's to judge.
+func (x *sample) look(t *testing.T, s store.Store) (f findings) {
+	t.Helper()
+	ctx := context.Background()
+	f.names, _ = CheckNames(ctx, s, 2, nil) // it fails where Open does
+	var r *Repo
+	for _, password := range []string{"pw", "second"} {
+		got, err := Open(ctx, s, []byte(password))
+		if err != nil {
+			f.open = append(f.open, err)
+		} else {
+			r = got
+		}
+	}
+	if r == nil {
+		return f
+	}
+	if err := r.LoadIndex(ctx); err != nil {
+		f.load = append(f.load, err)
+	}
+	for try := range 2 {
+		for _, c := range x.chunks {
+			if err := loadOne(r, c); errors.Is(err, errWrongBytes) {
+				t.Errorf("chunk %v: %v", c.id, err)
+			} else if err != nil {
+				f.load = append(f.load, err)
+			}
+		}
+		if try > 0 {
+			break
+		}
+		for id, want := range x.snapshots {
+			got, err := r.GetSnapshot(ctx, id)
+			if err != nil {
+				f.snaps = append(f.snaps, err)
+			} else if strings.TrimRight(string(got), " ") != string(want) {
+				t.Errorf("snapshot %v is %q", id, got)
+			}
+		}
+		var err error
+		if f.report, err = r.Check(ctx, CheckOptions{ReadPacks: true, ReadData: true}, nil); err != nil {
+			t.Errorf("check: %v", err)
+			return f
+		}
+	}
+	return f
+}
+
+func mentions(errs []error, name string) bool {
+	return slices.ContainsFunc(errs, func(err error) bool { return strings.Contains(err.Error(), name) })
+}
+
+func lists(r *Report, name string) bool {
+	return r != nil && slices.ContainsFunc(r.Damage, func(s string) bool { return strings.Contains(s, name) })
+}
+
+// found reports whether the file was named by whoever should: Open for what it reads, Check for the rest, and by
+// GetSnapshot for snapshots, which Check leaves to its caller.
+func (f findings) found(name string) bool {
+	switch dirOf(name) {
+	case configName:
+		return len(f.open) == 2 && mentions(f.open[:1], name) && mentions(f.open[1:], name)
+	case keysDir:
+		return lists(f.report, name)
+	case snapshotsDir:
+		return mentions(f.snaps, name)
+	}
+	return lists(f.report, name)
+}
+
+func TestUndamaged(t *testing.T) {
+	x := newSample(t)
+	f := x.look(t, memOf(t, x.files))
+	if len(f.open)+len(f.load)+len(f.snaps) > 0 || len(f.report.Damage)+len(f.names.Damage) > 0 {
+		t.Fatalf("%+v", f)
+	}
+	if len(f.report.Notes)+len(f.report.Hints) > 0 {
+		t.Errorf("notes %q, hints %q", f.report.Notes, f.report.Hints)
+	}
+	for _, r := range []*Report{f.report, f.names} {
+		if r.Slots != 2 || r.Indexes != 2 || r.Packs != len(x.in(packsDir)) || r.Snapshots != 2 {
+			t.Errorf("%d slots, %d index files, %d packs, %d snapshots", r.Slots, r.Indexes, r.Packs, r.Snapshots)
+		}
+	}
+	if f.report.ReadBytes != f.report.PackBytes || f.report.PackBytes == 0 {
+		t.Errorf("%d of %d bytes were read", f.report.ReadBytes, f.report.PackBytes)
+	}
+}
+
+// changes are what can happen to a file's bytes.
+func changes(data []byte) map[string][]byte {
+	out := map[string][]byte{
+		"emptied": {}, "a byte less": data[:len(data)-1], "half": data[:len(data)/2], "only a header": data[:pack.HeaderSize],
+		"a byte more": append(slices.Clone(data), 0), "a block more": append(slices.Clone(data), make([]byte, 4096)...),
+	}
+	at := []int{0, 7, 8, 9, 10, 11, 12, 27, 28, 60, len(data) / 4, len(data) / 2, len(data) - 20, len(data) - 12, len(data) - 9, len(data) - 1}
+	for _, i := range at {
+		bad := slices.Clone(data)
+		bad[i] ^= 1 << (i % 8)
+		out[fmt.Sprintf("bit flipped in byte %d", i)] = bad
+	}
+	return out
+}
+
+// TestDamagedBytes changes each kind of file in every way. Nothing may panic or load as other bytes, and the file must
+// be named.
+func TestDamagedBytes(t *testing.T) {
+	x := newSample(t)
+	for _, dir := range []string{configName, keysDir, packsDir, indexDir, snapshotsDir} {
+		name := x.in(dir)[0]
+		for change, bad := range changes(x.files[name]) {
+			if testing.Short() && dir == packsDir && change != "half" {
+				continue
+			}
+			y := x.clone()
+			y.files[name] = bad
+			f := y.look(t, memOf(t, y.files))
+			if !f.found(name) {
+				t.Errorf("%s, %s: nobody names it: %+v", name, change, f)
+			}
+			if dir != configName && !lists(f.names, name) {
+				t.Errorf("%s, %s: CheckNames does not name it: %+v", name, change, f.names)
+			}
+			if dir == keysDir && (len(f.open) != 1 || !mentions(f.open, name)) {
+				t.Errorf("%s, %s: of two passwords one must open: %v", name, change, f.open)
+			}
+			if dir == indexDir && !mentions(f.load[:1], name) {
+				t.Errorf("%s, %s: LoadIndex says %v", name, change, f.load)
+			}
+			if dir == snapshotsDir && len(f.snaps) != 1 {
+				t.Errorf("%s, %s: %v", name, change, f.snaps)
+			}
+		}
+	}
+}
+
+// TestSwapped puts the bytes of two files of a kind in each other's place.
+func TestSwapped(t *testing.T) {
+	x := newSample(t)
+	for _, dir := range []string{keysDir, packsDir, indexDir, snapshotsDir} {
+		y := x.clone()
+		a, b := y.in(dir)[0], y.in(dir)[1]
+		y.files[a], y.files[b] = y.files[b], y.files[a]
+		f := y.look(t, memOf(t, y.files))
+		for _, name := range []string{a, b} {
+			if dir != keysDir && !f.found(name) || !lists(f.names, name) {
+				t.Errorf("%s swapped: nobody names it: %+v", name, f)
+			}
+			if dir == keysDir && (len(f.open) != 2 || !mentions(f.open[:1], name) || !mentions(f.open[1:], name)) {
+				t.Errorf("%s swapped: Open says %v", name, f.open)
+			}
+		}
+	}
+	other := newSample(t)
+	y := x.clone()
+	y.files[configName] = other.files[configName]
+	if f := y.look(t, memOf(t, y.files)); !f.found(configName) || errors.Is(errors.Join(f.open...), crypt.ErrWrongPassword) {
+		t.Errorf("with another repository's config: %v", f.open)
+	}
+	for _, dir := range []string{keysDir, packsDir, indexDir, snapshotsDir} { // whole files of another repository beside our own
+		y := x.clone()
+		name := other.in(dir)[0]
+		y.files[name] = other.files[name]
+		f := y.look(t, memOf(t, y.files))
+		switch {
+		case dir == keysDir && len(f.open) > 0, dir == packsDir && len(f.load) > 0, dir == snapshotsDir && len(f.snaps) > 0:
+			t.Errorf("a file of another repository in %s does harm: %+v", dir, f)
+		case dir == indexDir && (!mentions(f.load, name) || !lists(f.report, name)):
+			t.Errorf("another repository's index is not named: %+v", f)
+		}
+	}
+}
+
+func TestMissing(t *testing.T) {
+	x := newSample(t)
+	for _, dir := range []string{configName, keysDir, packsDir, indexDir, snapshotsDir} {
+		y := x.clone()
+		name := y.in(dir)[0]
+		delete(y.files, name)
+		f := y.look(t, memOf(t, y.files))
+		ok := false
+		switch dir {
+		case configName:
+			ok = len(f.open) == 2 && errors.Is(f.open[0], ErrNoRepository)
+		case keysDir:
+			ok = len(f.open) == 1 && len(f.report.Damage) == 0
+		case packsDir:
+			ok = f.found(name) && mentions(f.load, name) && errors.Is(f.load[0], fs.ErrNotExist)
+		case indexDir: // nobody knows its name any more; its packs and chunks are missed
+			var missing *MissingError
+			ok = len(f.load) > 0 && errors.As(f.load[0], &missing) && len(f.report.Notes) == 1 && len(f.report.Damage) == 0
+		case snapshotsDir:
+			ok = f.found(name) && errors.Is(f.snaps[0], fs.ErrNotExist) && len(f.report.Damage) == 0
+		}
+		if !ok {
+			t.Errorf("%s missing: %+v", name, f)
+		}
+	}
+}
+
+// TestRenamed gives each kind of file another name that looks like one of its kind.
+func TestRenamed(t *testing.T) {
+	x := newSample(t)
+	ctx := context.Background()
+	for _, dir := range []string{keysDir, packsDir, indexDir, snapshotsDir} {
+		y := x.clone()
+		name, id := y.in(dir)[0], pack.ID{0xab, 0xcd}
+		to := fileName(dir, id)
+		if dir == packsDir {
+			to = packName(id)
+		}
+		y.files[to] = y.files[name]
+		delete(y.files, name)
+		s := memOf(t, y.files)
+		f := y.look(t, s)
+		if !lists(f.names, to) {
+			t.Errorf("%s renamed: CheckNames does not name it: %+v", name, f.names)
+		}
+		ok := false
+		switch dir {
+		case keysDir:
+			ok = len(f.open) == 1 && mentions(f.open, to) && lists(f.report, to)
+		case packsDir:
+			ok = f.found(name) && mentions(f.load, name)
+		case indexDir:
+			ok = f.found(to) && mentions(f.load, to)
+		case snapshotsDir:
+			_, err := reopen(t, s).GetSnapshot(ctx, id)
+			ok = f.found(name) && errors.Is(err, pack.ErrDamaged) && strings.Contains(err.Error(), to)
+		}
+		if !ok {
+			t.Errorf("%s renamed to %s: %+v", name, to, f)
+		}
+	}
+	y := x.clone()
+	for _, odd := range []string{"other", "keys/readme.txt", "packs/00/short", "index/" + strings.Repeat("0", 63), "packs/00/" + strings.Repeat("1", 64)} {
+		y.files[odd] = []byte("odd")
+	}
+	f := y.look(t, memOf(t, y.files))
+	if len(f.open)+len(f.load)+len(f.snaps)+len(f.report.Damage) > 0 || len(f.report.Notes) != 5 {
+		t.Errorf("files that do not belong: %+v", f)
+	}
+}

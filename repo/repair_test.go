@@ -1,0 +1,185 @@
+package repo
+
+import (
+	"context"
+	"errors"
+	"strings"
+	"testing"
+
+	"platter/index"
+	"platter/pack"
+	"platter/repo/store"
+	"platter/repo/store/storetest"
+)
+
+// repairable are states of a repository that RepairIndex makes whole.
+func repairable(x *sample) map[string]*sample {
+	out := map[string]*sample{}
+	with := func(name string, change func(files map[string][]byte)) {
+		y := x.clone()
+		change(y.files)
+		out[name] = y
+	}
+	with("whole", func(map[string][]byte) {})
+	with("no index", func(files map[string][]byte) {
+		for _, name := range x.in(indexDir) {
+			delete(files, name)
+		}
+	})
+	with("one index file missing", func(files map[string][]byte) { delete(files, x.in(indexDir)[0]) })
+	with("one index file damaged", func(files map[string][]byte) { files[x.in(indexDir)[0]] = []byte("damaged") })
+	with("all index files damaged", func(files map[string][]byte) {
+		for _, name := range x.in(indexDir) {
+			files[name] = files[name][:len(files[name])-1]
+		}
+	})
+	return out
+}
+
+func TestRepairIndex(t *testing.T) {
+	x := newSample(t)
+	bad := map[string]int{"one index file damaged": 1, "all index files damaged": 2}
+	for name, y := range repairable(x) {
+		mem := memOf(t, y.files)
+		r, err := Open(context.Background(), mem, []byte("pw"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		old := len(y.in(indexDir))
+		done, err := r.RepairIndex(context.Background(), nil)
+		if err != nil {
+			t.Fatalf("%s: %v", name, err)
+		}
+		if done.Packs != len(x.in(packsDir)) || done.Kept != 0 || len(done.Lost) > 0 || len(done.Bad) != bad[name] || done.Index != 1 || done.Removed != old {
+			t.Errorf("%s: %+v", name, done)
+		}
+		wantLoads(t, r, x.chunks)
+		x.wantWhole(t, mem)
+		again, err := r.RepairIndex(context.Background(), nil)
+		if err != nil || again.Removed != 1 || again.Packs != done.Packs {
+			t.Errorf("%s: the second repair: %+v, %v", name, again, err)
+		}
+		x.wantWhole(t, mem)
+	}
+}
+
+func TestRepairOfNothing(t *testing.T) {
+	mem := new(store.Mem)
+	r := testRepo(t, mem)
+	done, err := r.RepairIndex(context.Background(), nil)
+	if err != nil || done.Packs+done.Index+done.Removed+len(done.Lost)+len(done.Bad) > 0 {
+		t.Errorf("%+v, %v", done, err)
+	}
+}
+
+// TestRepairKeepsTables repairs beside a pack whose own table cannot be read: the old index stands in for it, and where
+// there is none the pack is named as lost.
+func TestRepairKeepsTables(t *testing.T) {
+	x := newSample(t)
+	name := x.in(packsDir)[0]
+	for _, indexed := range []bool{true, false} {
+		y := x.clone()
+		bad := append([]byte(nil), y.files[name]...)
+		bad[len(bad)-1] ^= 1
+		y.files[name] = bad
+		if !indexed {
+			for _, name := range y.in(indexDir) {
+				delete(y.files, name)
+			}
+		}
+		r, err := Open(context.Background(), memOf(t, y.files), []byte("pw"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		done, err := r.RepairIndex(context.Background(), nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if indexed {
+			wantLoads(t, r, x.chunks)
+			if done.Kept != 1 || len(done.Lost) > 0 || done.Packs != len(x.in(packsDir)) {
+				t.Errorf("%+v", done)
+			}
+		} else if len(done.Lost) != 1 || !strings.HasPrefix(done.Lost[0], name+":") || done.Packs != len(x.in(packsDir))-1 {
+			t.Errorf("%+v", done)
+		}
+	}
+}
+
+// TestRepairEveryOpFails fails each call of a repair in turn, and all from it on. Whatever comes of it, no pack is
+// touched, what loads is right, and the next repair makes the repository whole.
+func TestRepairEveryOpFails(t *testing.T) {
+	ctx := context.Background()
+	x := newSample(t)
+	for name, y := range repairable(x) {
+		for _, mode := range []string{"fails", "answer lost", "all fail from there on"} {
+			if testing.Short() && mode == "answer lost" {
+				continue
+			}
+			for i := int64(0); ; i++ {
+				mem := memOf(t, y.files)
+				r, err := Open(ctx, mem, []byte("pw"))
+				if err != nil {
+					t.Fatal(err)
+				}
+				s := &storetest.Faulty{Store: mem}
+				switch mode {
+				case "fails":
+					s.Fail = storetest.Nth(i, errBroken)
+				case "answer lost":
+					s.Lose = storetest.Nth(i, errBroken)
+				default:
+					s.Fail = storetest.After(i, errBroken)
+				}
+				r.store = s
+				done, err := r.RepairIndex(ctx, nil)
+				if err != nil && !errors.Is(err, errBroken) {
+					t.Errorf("%s, call %d %s: %v", name, i, mode, err)
+				}
+				if err == nil && len(done.Lost) == 0 {
+					x.wantWhole(t, mem)
+				}
+				again, err := Open(ctx, mem, []byte("pw"))
+				if err != nil {
+					t.Fatalf("%s, call %d %s: %v", name, i, mode, err)
+				}
+				if _, err := again.RepairIndex(ctx, nil); err != nil {
+					t.Fatalf("%s, call %d %s: the next repair: %v", name, i, mode, err)
+				}
+				x.wantWhole(t, mem)
+				if s.Ops() <= i {
+					break
+				}
+			}
+		}
+	}
+}
+
+// TestSupersededIndex holds that an index file which another stands in for counts no more, though it is still there.
+func TestSupersededIndex(t *testing.T) {
+	ctx := context.Background()
+	x := newSample(t)
+	mem := memOf(t, x.files)
+	r := reopen(t, mem)
+	wrong := pack.ID{1, 2, 3} // a pack that is not there
+	old, _, err := r.putIndex(ctx, &index.File{Packs: []index.PackTable{{Pack: index.Pack{ID: wrong, Size: 4096}, Table: new(pack.Table)}}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	report, err := reopen(t, mem).Check(ctx, CheckOptions{}, nil)
+	if err != nil || !lists(report, packName(wrong)) || !reopen(t, mem).Index().HasPack(wrong) {
+		t.Fatalf("an index file that lists a missing pack: %v, %q", err, report.Damage)
+	}
+	if _, _, err := r.putIndex(ctx, &index.File{Supersedes: []pack.ID{old}}); err != nil {
+		t.Fatal(err)
+	}
+	if reopen(t, mem).Index().HasPack(wrong) {
+		t.Error("a superseded index file counts")
+	}
+	x.wantWhole(t, mem)
+	done, err := reopen(t, mem).RepairIndex(ctx, nil)
+	if err != nil || done.Removed != 4 || done.Index != 1 {
+		t.Errorf("%+v, %v", done, err)
+	}
+	x.wantWhole(t, mem)
+}

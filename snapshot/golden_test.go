@@ -1,0 +1,144 @@
+package snapshot
+
+import (
+	"bytes"
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"encoding/json"
+	"flag"
+	"os"
+	"path/filepath"
+	"testing"
+
+	"platter/repo"
+	"platter/repo/crypt"
+	"platter/repo/store"
+	"platter/snapshot/image"
+)
+
+// makeGolden makes the golden repository of the format that is written now, where there is none. One that is there is
+// never made again: it stands for all repositories that people have.
+var makeGolden = flag.Bool("make-golden", false, "make testdata/golden-vN")
+
+const goldenFolder = "testdata/golden-v1"
+
+// goldenDisks are what the golden repository was made of.
+func goldenDisks() []image.Disk {
+	text := bytes.Repeat([]byte("platter keeps every version of a disk. "), 4000)
+	first := make([]byte, 700_001)
+	copy(first[4096:], text)
+	copy(first[300_000:], text[:99_999])
+	second := bytes.Clone(first)
+	copy(second[200_000:], "and gives any version back byte for byte")
+	return []image.Disk{
+		image.Mem{Data: first, Holes: true},
+		image.Mem{Data: second, Holes: true},
+		image.Sparse{Bytes: 3<<40 + 5, Fills: []image.Fill{
+			{Off: 70 << 20, Len: 100_000, Seed: 1}, {Off: 3<<40 - 10, Len: 15, Seed: 2}}},
+		image.Mem{},
+		image.Mem{Data: make([]byte, 100_000)},
+	}
+}
+
+// A goldenSnapshot is what testdata says of one.
+type goldenSnapshot struct {
+	ID     string `json:"id"`
+	Size   int64  `json:"size"`
+	SHA256 string `json:"sha256"` // of each data extent, in order
+}
+
+func TestGoldenRepositoryOpensForever(t *testing.T) {
+	if *makeGolden {
+		writeGolden(t)
+	}
+	var want []goldenSnapshot
+	data, err := os.ReadFile(goldenFolder + ".json")
+	if err == nil {
+		err = json.Unmarshal(data, &want)
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx := context.Background()
+	for _, password := range []string{"golden", "zwei Wörter"} {
+		r, err := repo.Open(ctx, store.NewLocal(goldenFolder), []byte(password))
+		if err != nil {
+			t.Fatal(err)
+		}
+		snapshots, bad, err := Load(ctx, r)
+		if err != nil || len(bad) > 0 || len(snapshots) != len(want) {
+			t.Fatalf("%d snapshots, %v, %v", len(snapshots), bad, err)
+		}
+		report, err := r.Check(ctx, repo.CheckOptions{ReadPacks: true, ReadData: true}, nil)
+		if err != nil || len(report.Damage)+len(report.Notes) > 0 {
+			t.Fatalf("check: %+v, %v", report, err)
+		}
+		for _, w := range want {
+			s, err := Find(snapshots, w.ID)
+			if err != nil {
+				t.Fatal(err)
+			}
+			disk, err := s.Open(ctx, r)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if got := hashData(t, disk); got != w.SHA256 || s.Size != w.Size {
+				t.Errorf("%s: %d bytes, hash %s; want %+v", s.Name, s.Size, got, w)
+			}
+		}
+	}
+}
+
+// hashData hashes places and bytes of a disk's data, so that huge holes take no time. Zeros at the ends of an extent
+// are left out: where data end and a hole begins is no part of what a disk is.
+func hashData(t *testing.T, disk image.Disk) string {
+	t.Helper()
+	sum := sha256.New()
+	for e, err := range disk.Extents() {
+		if err != nil {
+			t.Fatal(err)
+		}
+		for off := e.Off / 4096 * 4096; !e.Zero && off < e.Off+e.Len; off += 4096 {
+			block := make([]byte, min(4096, disk.Size()-off))
+			if _, err := disk.ReadAt(block, off); err != nil {
+				t.Fatal(err)
+			}
+			if place := []byte{byte(off >> 40), byte(off >> 32), byte(off >> 24), byte(off >> 16), byte(off >> 8)}; !bytes.Equal(block, make([]byte, len(block))) {
+				sum.Write(place)
+				sum.Write(block)
+			}
+		}
+	}
+	return hex.EncodeToString(sum.Sum(nil))
+}
+
+func writeGolden(t *testing.T) {
+	t.Helper()
+	ctx := context.Background()
+	settings := repo.DefaultSettings
+	settings.PackSize = repo.MinPackSize
+	cost := crypt.Cost{Time: 1, Memory: 256, Lanes: 2}
+	r, err := repo.Init(ctx, store.NewLocal(goldenFolder), []byte("golden"), cost, "first", settings)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := r.AddSlot(ctx, []byte("zwei Wo\u0308rter"), cost, "second"); err != nil {
+		t.Fatal(err)
+	}
+	var list []goldenSnapshot
+	for i, disk := range goldenDisks() {
+		s := &Snapshot{Name: filepath.Join("golden", string(rune('a'+i))), Host: "host", Tags: []string{"x"}, Note: "never rewritten"}
+		if err := Backup(ctx, r, disk, s, nil); err != nil {
+			t.Fatal(err)
+		}
+		list = append(list, goldenSnapshot{s.ID.String(), s.Size, hashData(t, disk)})
+	}
+	data, err := json.MarshalIndent(list, "", "  ")
+	if err == nil {
+		err = os.WriteFile(goldenFolder+".json", append(data, '\n'), 0o644)
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+}

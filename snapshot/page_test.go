@@ -1,0 +1,234 @@
+package snapshot
+
+import (
+	"bytes"
+	"encoding/binary"
+	"encoding/json"
+	"errors"
+	"math/rand/v2"
+	"reflect"
+	"slices"
+	"strings"
+	"testing"
+
+	"platter/chunk"
+	"platter/pack"
+)
+
+func wantDamaged(t *testing.T, what string, err error) {
+	t.Helper()
+	if !errors.Is(err, pack.ErrDamaged) || errors.Is(err, pack.ErrNewer) {
+		t.Errorf("%s: %v, want ErrDamaged", what, err)
+	}
+}
+
+// randomPieces are the pieces of a region, and how long it is.
+func randomPieces(r *rand.Rand, n int) (pieces []piece, length int64) {
+	for range n {
+		p := piece{kind: pieceKind(r.IntN(3)), len: 1 + uint32(r.IntN(1<<20))}
+		if r.IntN(10) == 0 {
+			p.len = 1<<30 - 1
+		}
+		if p.kind == dataPiece {
+			binary.LittleEndian.PutUint64(p.id[:], r.Uint64())
+		}
+		pieces, length = append(pieces, p), length+int64(p.len)
+	}
+	return pieces, length
+}
+
+func TestPageIsCanonical(t *testing.T) {
+	for seed := range uint64(50) {
+		r := rand.New(rand.NewPCG(seed, 1))
+		want, length := randomPieces(r, 1+r.IntN(100))
+		p := appendPage([]byte("x"), want)[1:]
+		got, err := parsePage(p, length)
+		if err != nil || !slices.Equal(got, want) {
+			t.Fatalf("seed %d: %v, or other pieces", seed, err)
+		}
+		for _, other := range []int64{0, 1, -1, length - 1, length + 1, RegionSize, 1 << 62} {
+			if _, err := parsePage(p, other); other != length {
+				wantDamaged(t, "a region of another length", err)
+			}
+		}
+		for n := range p {
+			_, err := parsePage(p[:n], length)
+			wantDamaged(t, "cut short", err)
+		}
+		_, err = parsePage(append(slices.Clone(p), 0), length)
+		wantDamaged(t, "a byte behind", err)
+		_, err = parseNode(p, 1)
+		wantDamaged(t, "a page taken for a node", err)
+	}
+}
+
+func TestPageDamage(t *testing.T) {
+	entry := func(kind pieceKind, n uint32) []byte {
+		return binary.LittleEndian.AppendUint32([]byte{0, 1, 0, 0, 0}, uint32(kind)<<30|n)
+	}
+	for name, p := range map[string][]byte{
+		"nothing": nil, "a level": {0}, "another level": append([]byte{1}, entry(zeroPiece, 5)[1:]...),
+		"many pieces": {0, 255, 255, 255, 255}, "kind 3": entry(3, 5), "piece of nothing": entry(zeroPiece, 0), "data without an id": entry(dataPiece, 5),
+		"zeros with an id": append(entry(zeroPiece, 5), make([]byte, chunk.IDSize)...), "no pieces": {0, 0, 0, 0, 0},
+	} {
+		_, err := parsePage(p, 5)
+		wantDamaged(t, name, err)
+	}
+	if _, err := parsePage(entry(badPiece, 5), 5); err != nil {
+		t.Error(err)
+	}
+}
+
+func TestNodeRoundTrip(t *testing.T) {
+	for seed := range uint64(50) {
+		r := rand.New(rand.NewPCG(seed, 2))
+		want := new(node)
+		for range 1 + r.IntN(10) {
+			want[r.IntN(1+int(seed)*5)][r.IntN(32)] = 1 + byte(r.IntN(255))
+		}
+		level := 1 + r.IntN(5)
+		p := want.appendTo([]byte("x"), level)[1:]
+		got, err := parseNode(p, level)
+		if err != nil || *got != *want {
+			t.Fatalf("seed %d: %v, or another node", seed, err)
+		}
+		for _, other := range []int{0, level - 1, level + 1, level + 256, -1} {
+			_, err := parseNode(p, other)
+			wantDamaged(t, "a node of another level", err)
+		}
+		for n := range p {
+			if (n-1)%chunk.IDSize != 0 || n <= 1 {
+				_, err := parseNode(p[:n], level)
+				wantDamaged(t, "cut short", err)
+			}
+		}
+		_, err = parseNode(append(slices.Clone(p), make([]byte, chunk.IDSize)...), level)
+		wantDamaged(t, "zeros at its end", err)
+		_, err = parseNode(append(slices.Clone(p), bytes.Repeat([]byte{1}, fanOut*chunk.IDSize)...), level)
+		wantDamaged(t, "too many children", err)
+	}
+	_, err := parseNode([]byte{1}, 1)
+	wantDamaged(t, "no children", err)
+}
+
+func snapshotJSON(t testing.TB) []byte {
+	s := &Snapshot{Version: 1, Name: "disk", Host: "host", Tags: []string{"a"}, Size: 1 << 40, Root: chunk.ID{1}, Parent: &pack.ID{2}, Source: Source{"raw", "/dev/sda"}}
+	data, err := json.Marshal(s)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return data
+}
+
+func TestDecodeSnapshot(t *testing.T) {
+	good := string(snapshotJSON(t))
+	for _, test := range []struct {
+		name, json string
+		want       error
+	}{
+		{"good", good, nil},
+		{"padded", good + strings.Repeat(" ", 500), nil},
+		{"with more fields", strings.Replace(good, "{", `{"later":[1,2],`, 1), nil},
+		{"newer", strings.Replace(good, `"version":1`, `"version":2`, 1), pack.ErrNewer},
+		{"version 0", strings.Replace(good, `"version":1`, `"version":0`, 1), pack.ErrDamaged},
+		{"negative version", strings.Replace(good, `"version":1`, `"version":-1`, 1), pack.ErrDamaged},
+		{"negative size", strings.Replace(good, `"size":`, `"size":-`, 1), pack.ErrDamaged},
+		{"huge size", strings.Replace(good, `"size":`, `"size":99999999999`, 1), pack.ErrDamaged},
+		{"short root", strings.Replace(good, `"root":"01`, `"root":"`, 1), pack.ErrDamaged},
+		{"root in capitals", strings.Replace(good, `"root":"01`, `"root":"AB`, 1), pack.ErrDamaged},
+		{"cut short", good[:len(good)-1], pack.ErrDamaged},
+		{"two", good + good, pack.ErrDamaged},
+		{"nothing", "", pack.ErrDamaged}, {"null", "null", pack.ErrDamaged}, {"a list", "[]", pack.ErrDamaged}, {"empty", "{}", pack.ErrDamaged},
+	} {
+		if test.json == good && test.name != "good" {
+			t.Fatalf("%s: the test changes nothing", test.name)
+		}
+		s, err := decode(pack.ID{9}, []byte(test.json))
+		if !errors.Is(err, test.want) || (err == nil) != (s != nil) || s != nil && (s.ID != pack.ID{9} || s.Size != 1<<40 || s.Name != "disk") {
+			t.Errorf("%s: %+v, %v; want %v", test.name, s, err, test.want)
+		}
+	}
+}
+
+func FuzzPage(f *testing.F) {
+	for n := range 6 {
+		pieces, length := randomPieces(rand.New(rand.NewPCG(uint64(n), 3)), n)
+		f.Add(appendPage(nil, pieces), length)
+		f.Add(append(appendPage(nil, pieces), 0), length)
+	}
+	f.Add([]byte{0, 255, 255, 255, 255}, int64(RegionSize))
+	f.Fuzz(func(t *testing.T, p []byte, length int64) {
+		pieces, err := parsePage(p, length)
+		if err != nil {
+			wantDamaged(t, "a bad page", err)
+			return
+		}
+		var total int64
+		for _, q := range pieces {
+			total += int64(q.len)
+		}
+		if again := appendPage(nil, pieces); !bytes.Equal(again, p) || total != length {
+			t.Fatalf("%x of %d bytes parses, has %d bytes, and is written as %x", p, length, total, again)
+		}
+	})
+}
+
+func FuzzNode(f *testing.F) {
+	full, one := new(node), new(node)
+	for i := range full {
+		full[i][0] = 1
+	}
+	one[3][31] = 7
+	f.Add(one.appendTo(nil, 1), 1)
+	f.Add(one.appendTo(nil, 2), 2)
+	f.Add(full.appendTo(nil, 5), 5)
+	f.Add(append(one.appendTo(nil, 1), make([]byte, 32)...), 1)
+	f.Add([]byte{0}, 0)
+	f.Fuzz(func(t *testing.T, p []byte, level int) {
+		n, err := parseNode(p, level)
+		if err != nil {
+			wantDamaged(t, "a bad node", err)
+			return
+		}
+		if again := n.appendTo(nil, level); !bytes.Equal(again, p) {
+			t.Fatalf("%x parses and is written as %x", p, again)
+		}
+	})
+}
+
+func FuzzSnapshotJSON(f *testing.F) {
+	f.Add(snapshotJSON(f))
+	f.Add(append(snapshotJSON(f), "   "...))
+	f.Add([]byte(`{"version":2}`))
+	f.Add([]byte(`{"version":1,"size":0,"root":"` + strings.Repeat("0", 64) + `","time":"2026-11-21T12:00:00+01:00","tags":[null],"parent":null}`))
+	f.Fuzz(func(t *testing.T, data []byte) {
+		s, err := decode(pack.ID{9}, data)
+		if err != nil {
+			if errors.Is(err, pack.ErrDamaged) == errors.Is(err, pack.ErrNewer) {
+				t.Fatalf("%v is neither damaged nor newer, or both", err)
+			}
+			return
+		}
+		if s.Size < 0 || s.Version != version || (s.ID != pack.ID{9}) {
+			t.Fatalf("%+v", s)
+		}
+		again, err := json.Marshal(s)
+		if err != nil {
+			t.Fatal(err)
+		}
+		same, err := decode(pack.ID{9}, again)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if !same.Time.Equal(s.Time) {
+			t.Fatalf("%v becomes %v", s.Time, same.Time)
+		}
+		same.Time = s.Time
+		if len(s.Tags) == 0 {
+			s.Tags, same.Tags = nil, nil
+		}
+		if !reflect.DeepEqual(same, s) {
+			t.Fatalf("%+v becomes %+v", s, same)
+		}
+	})
+}
