@@ -107,7 +107,7 @@ func NewDecoder(keys Keys, workers int) (*Decoder, error) {
 // Decode opens a frame and returns its chunks, one behind the other, in dst's memory where it is large enough. It
 // overwrites sealed. It never allocates more than the frame's Raw. The error wraps ErrDamaged.
 func (d *Decoder) Decode(dst, sealed []byte, f Frame) ([]byte, error) {
-	if f.Raw > MaxRaw || len(sealed) != int(f.Sealed) || len(sealed) <= overhead {
+	if f.Raw == 0 || f.Raw > MaxRaw || len(sealed) != int(f.Sealed) || len(sealed) <= overhead {
 		return nil, fmt.Errorf("%w: frame of %d bytes for %d", ErrDamaged, len(sealed), f.Raw)
 	}
 	plain, err := d.keys.frame(f.Kind).Open(sealed)

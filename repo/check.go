@@ -99,6 +99,11 @@ func (r *Repo) Check(ctx context.Context, o CheckOptions, p *Progress) (*Report,
 	if err != nil {
 		return nil, err
 	}
+	for _, p := range tables {
+		size, ok := there[p.ID]
+		p.Gone = !ok || size != p.Size
+		c.index.AddPack(p.Pack, p.Table)
+	}
 	if err := c.packs(ctx, there, tables); err != nil {
 		return nil, err
 	}
@@ -158,7 +163,7 @@ func (c *checker) files(ctx context.Context) (map[pack.ID]int64, error) {
 	return packs, nil
 }
 
-// indexes reads every index file into the index, and returns the tables of the packs they list.
+// indexes reads every index file, and returns the tables of the packs they list.
 func (c *checker) indexes(ctx context.Context) (map[pack.ID]index.PackTable, error) {
 	files, err := list(ctx, c.store, indexDir)
 	if err != nil {
@@ -185,7 +190,6 @@ func (c *checker) indexes(ctx context.Context) (map[pack.ID]index.PackTable, err
 	for id, f := range read {
 		for _, p := range f.Packs {
 			if !superseded[id] {
-				c.index.AddPack(p.Pack, p.Table)
 				tables[p.ID] = p
 			}
 		}

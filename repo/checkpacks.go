@@ -19,36 +19,57 @@ import (
 
 // packs compares every pack with the index, and reads those that are to be read.
 func (c *checker) packs(ctx context.Context, there map[pack.ID]int64, tables map[pack.ID]index.PackTable) error {
-	unindexed := 0
-	for id := range there {
-		if _, ok := tables[id]; !ok {
-			unindexed++
-		}
-	}
-	if unindexed > 0 {
-		c.report.Notes = append(c.report.Notes, fmt.Sprintf("%d packs are in no index file, as an interrupted backup leaves them; 'repair index' takes them in", unindexed))
-	}
 	g, ctx := errgroup.WithContext(ctx)
 	g.SetLimit(c.workers)
+	orphans := 0
+	for id, size := range there {
+		if _, ok := tables[id]; ok {
+			continue
+		}
+		orphans++
+		deep := c.deep(size)
+		g.Go(func() error {
+			c.orphan(ctx, index.Pack{ID: id, Size: size}, deep)
+			return ctx.Err()
+		})
+	}
+	if orphans > 0 {
+		c.report.Notes = append(c.report.Notes, fmt.Sprintf("packs in no index file, as an interrupted backup leaves them: %d; the next backup or 'repair index' takes them in", orphans))
+	}
 	for _, p := range tables {
 		size, ok := there[p.ID]
 		if !ok {
 			c.badPack(p.ID, errors.New("it is missing"))
 			continue
 		}
-		deep := c.opts.ReadPacks || c.opts.ReadData
-		if deep && c.opts.Sample > 0 && rand.Float64() >= c.opts.Sample {
-			deep = false
-		}
-		if deep {
-			c.progress.Expect(size)
-		}
+		deep := c.deep(size)
 		g.Go(func() error {
 			c.pack(ctx, p, size, deep)
 			return ctx.Err()
 		})
 	}
 	return g.Wait()
+}
+
+// deep reports whether to read a pack of size bytes whole.
+func (c *checker) deep(size int64) bool {
+	if !c.opts.ReadPacks && !c.opts.ReadData || c.opts.Sample > 0 && rand.Float64() >= c.opts.Sample {
+		return false
+	}
+	c.progress.Expect(size)
+	return true
+}
+
+// orphan checks a pack that no index file lists by what it says of itself.
+func (c *checker) orphan(ctx context.Context, p index.Pack, deep bool) {
+	table, err := c.readTable(ctx, p.ID, p.Size)
+	switch {
+	case ctx.Err() != nil:
+	case err != nil:
+		c.badPack(p.ID, fmt.Errorf("it is in no index, and its own table cannot be read: %w", err))
+	case deep:
+		c.read(ctx, index.PackTable{Pack: p, Table: table}, p.Size)
+	}
 }
 
 // badPack notes that nothing in a pack can be relied on.

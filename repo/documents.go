@@ -9,8 +9,6 @@ import (
 	"platter/repo/crypt"
 )
 
-const idBytes = len(pack.ID{})
-
 // padding is what sealed JSON is filled up to a multiple of, so that its length tells little of what it says.
 const padding = 512
 

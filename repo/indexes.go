@@ -2,6 +2,7 @@ package repo
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"slices"
 	"sync"
@@ -21,11 +22,16 @@ func (r *Repo) LoadIndex(ctx context.Context) error {
 	for try := 1; ; try++ {
 		x, err := r.readIndexes(ctx)
 		if err == nil {
-			r.index = x
+			r.writing.Lock()
+			defer r.writing.Unlock()
+			r.index, r.stale = x, false
 			return nil
 		}
 		// Between listing and reading, somebody may have put one index file in the place of several.
 		if !gone(err) || try == tries {
+			if errors.Is(err, pack.ErrDamaged) {
+				return fmt.Errorf("load index: %w; 'repair index' makes it anew from the packs", err)
+			}
 			return fmt.Errorf("load index: %w", err)
 		}
 	}
@@ -78,8 +84,9 @@ func (r *Repo) Adopt(ctx context.Context) (int, error) {
 	if err := r.writable(); err != nil || len(r.orphans) == 0 {
 		return 0, err
 	}
-	tables, err := r.tables(ctx, r.orphans, nil, new(Repaired), nil)
-	if err != nil {
+	unreadable := func(listed, error) (*index.PackTable, error) { return nil, nil }
+	tables, err := r.tables(ctx, r.orphans, unreadable, nil)
+	if err != nil || len(tables) == 0 {
 		return 0, err
 	}
 	if _, err := r.putIndexes(ctx, tables, nil); err != nil {

@@ -2,6 +2,7 @@ package repo
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"sync"
 
@@ -44,9 +45,28 @@ func (r *Repo) RepairIndex(ctx context.Context, p *Progress) (*Repaired, error) 
 	for _, f := range packs {
 		p.Expect(f.size) // packs are not read whole, but equal shares of them are
 	}
-	tables, err := r.tables(ctx, packs, known, done, p)
+	var mu sync.Mutex
+	tables, err := r.tables(ctx, packs, func(f listed, why error) (*index.PackTable, error) {
+		if !unmendable(why) {
+			return nil, fmt.Errorf("%s: %w", packName(f.id), why)
+		}
+		mu.Lock()
+		defer mu.Unlock()
+		if old, ok := known[f.id]; ok {
+			done.Kept++
+			return &old, nil
+		}
+		done.Lost = append(done.Lost, fmt.Sprintf("%s: %v", packName(f.id), why))
+		return nil, nil
+	}, p)
 	if err != nil {
 		return nil, err
+	}
+	for _, f := range packs {
+		delete(known, f.id)
+	}
+	for id := range known {
+		done.Lost = append(done.Lost, packName(id)+": it is missing")
 	}
 	supersedes := make([]pack.ID, len(old))
 	for i, f := range old {
@@ -66,47 +86,53 @@ func (r *Repo) RepairIndex(ctx context.Context, p *Progress) (*Repaired, error) 
 	return done, r.LoadIndex(ctx)
 }
 
+// unmendable reports whether a read failed for good. All else, such as a NAS that does not answer, may be over the next
+// time, and is no reason to leave anything out of an index.
+func unmendable(err error) bool {
+	return errors.Is(err, pack.ErrDamaged) || errors.Is(err, pack.ErrNewer) || gone(err)
+}
+
 // oldTables reads what can be read of the old index.
-func (r *Repo) oldTables(ctx context.Context, old []listed, done *Repaired) (map[pack.ID]*pack.Table, error) {
-	known := map[pack.ID]*pack.Table{}
+func (r *Repo) oldTables(ctx context.Context, old []listed, done *Repaired) (map[pack.ID]index.PackTable, error) {
+	known := map[pack.ID]index.PackTable{}
 	for _, f := range old {
 		decoded, err := r.readIndex(ctx, f.id)
-		if ctx.Err() != nil {
-			return nil, ctx.Err()
+		if err != nil && !unmendable(err) {
+			return nil, err
 		}
 		if err != nil {
 			done.Bad = append(done.Bad, err.Error())
 			continue
 		}
 		for _, p := range decoded.Packs {
-			known[p.ID] = p.Table
+			known[p.ID] = p
 		}
 	}
 	return known, nil
 }
 
-// tables reads the table of every pack, on all cores.
-func (r *Repo) tables(ctx context.Context, packs []listed, known map[pack.ID]*pack.Table, done *Repaired, p *Progress) ([]index.PackTable, error) {
+// tables reads the tables of packs, on all cores. bad says what to make of one that cannot be read: a table from
+// elsewhere, nil to leave it out, or an error to end.
+func (r *Repo) tables(ctx context.Context, packs []listed, bad func(listed, error) (*index.PackTable, error), p *Progress) ([]index.PackTable, error) {
 	var mu sync.Mutex
 	var out []index.PackTable
 	g, gctx := errgroup.WithContext(ctx)
 	g.SetLimit(4 * r.workers) // small reads: what takes time is waiting for the store
 	for _, f := range packs {
 		g.Go(func() error {
-			table, err := r.readTable(gctx, f.id, f.size)
+			t := &index.PackTable{Pack: index.Pack{ID: f.id, Size: f.size}}
+			var err error
+			if t.Table, err = r.readTable(gctx, f.id, f.size); gctx.Err() != nil {
+				return gctx.Err()
+			} else if err != nil {
+				t, err = bad(f, err)
+			}
 			mu.Lock()
 			defer mu.Unlock()
-			p.Add(f.size)
-			if err != nil && known[f.id] != nil {
-				table, err = known[f.id], nil
-				done.Kept++
+			if p.Add(f.size); err == nil && t != nil {
+				out = append(out, *t)
 			}
-			if err != nil {
-				done.Lost = append(done.Lost, fmt.Sprintf("%s: %v", packName(f.id), err))
-			} else {
-				out = append(out, index.PackTable{Pack: index.Pack{ID: f.id, Size: f.size}, Table: table})
-			}
-			return gctx.Err()
+			return err
 		})
 	}
 	return out, g.Wait()

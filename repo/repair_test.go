@@ -139,6 +139,9 @@ func TestRepairEveryOpFails(t *testing.T) {
 				if err == nil && len(done.Lost) == 0 {
 					x.wantWhole(t, mem)
 				}
+				if name == "whole" { // it must be so all the time
+					x.wantWhole(t, mem)
+				}
 				again, err := Open(ctx, mem, []byte("pw"))
 				if err != nil {
 					t.Fatalf("%s, call %d %s: %v", name, i, mode, err)

@@ -80,6 +80,8 @@ type Repo struct {
 	keys    pack.Keys
 	index   *index.Index
 	orphans []listed // packs that LoadIndex found in no index file
+	writing sync.Mutex
+	stale   bool // an index after a Write that failed: it has claims that nobody will keep; under writing
 	decoder *pack.Decoder
 	workers int
 	namers  map[chunk.Kind]*sync.Pool // of *chunk.Namer
@@ -172,11 +174,15 @@ func openConfig(box *crypt.Box, sealed []byte) (c Config, err error) {
 	if err != nil {
 		return c, fmt.Errorf("%w: %w", pack.ErrDamaged, err)
 	}
-	if err := json.Unmarshal(plain, &c); err != nil {
+	var needs struct{ Features []string }
+	if err := json.Unmarshal(plain, &needs); err != nil {
 		return c, fmt.Errorf("%w: %w", pack.ErrDamaged, err)
 	}
-	if len(c.Features) > 0 {
-		return c, fmt.Errorf("%w (feature %q)", pack.ErrNewer, c.Features[0])
+	if len(needs.Features) > 0 { // with which all else may look different
+		return c, fmt.Errorf("%w (feature %q)", pack.ErrNewer, needs.Features[0])
+	}
+	if err := json.Unmarshal(plain, &c); err != nil {
+		return c, fmt.Errorf("%w: %w", pack.ErrDamaged, err)
 	}
 	if err := c.Validate(); err != nil {
 		return c, fmt.Errorf("%w: %w", pack.ErrDamaged, err)

@@ -10,6 +10,7 @@ import (
 	"os"
 	"runtime/debug"
 	"slices"
+	"strings"
 	"time"
 
 	"platter/pack"
@@ -87,13 +88,14 @@ func (r *Repo) unlock(ctx context.Context, password, sealed []byte) error {
 		return err
 	}
 	var opened error // what is wrong although the password is right
+	unread := slices.IndexFunc(bad, func(err error) bool { return !unmendable(err) })
 	stretched := map[crypt.KDF][32]byte{}
 	for _, id := range byPrice(slots) {
 		slot := slots[id]
 		if _, ok := stretched[slot.KDF]; !ok {
 			if len(stretched) == maxKDFs {
-				bad = append(bad, fmt.Errorf("there are more than %d different costs or salts of keys; the dearest were not tried", maxKDFs))
-				break
+				bad = append(bad, fmt.Errorf("%s: there are more than %d different costs or salts of keys; it was not tried", fileName(keysDir, id), maxKDFs))
+				continue
 			}
 			if stretched[slot.KDF], err = stretch(ctx, slot.KDF, password); err != nil {
 				return err
@@ -114,6 +116,9 @@ func (r *Repo) unlock(ctx context.Context, password, sealed []byte) error {
 	why := cmp.Or(opened, crypt.ErrWrongPassword)
 	if len(slots) == 0 {
 		why = fmt.Errorf("%w: the folder %s holds no key that can be read; put one back from a copy", pack.ErrDamaged, keysDir)
+	}
+	if opened == nil && unread >= 0 { // the right key may be the one that could not be read now
+		return fmt.Errorf("read keys: %w", bad[unread])
 	}
 	return errors.Join(append([]error{why}, bad...)...)
 }
@@ -169,8 +174,14 @@ func (r *Repo) AddSlot(ctx context.Context, password []byte, cost crypt.Cost, la
 		return pack.ID{}, err
 	}
 	kdf := crypt.NewKDF(cost)
+	kdfs := map[crypt.KDF]bool{kdf: true}
+	for _, slot := range slots {
+		kdfs[slot.KDF] = true
+	}
 	if current := slots[r.slot]; current != nil && current.Cost == cost {
 		kdf = current.KDF
+	} else if len(kdfs) > maxKDFs {
+		return pack.ID{}, fmt.Errorf("there are %d keys of different costs or salts; remove one, or use the cost of the key in use", len(kdfs)-1)
 	}
 	return r.putSlot(ctx, kdf, password, label)
 }
@@ -207,19 +218,25 @@ func (r *Repo) RemoveSlot(ctx context.Context, prefix string) (pack.ID, error) {
 	if err != nil {
 		return pack.ID{}, err
 	}
-	var found []pack.ID
+	slots, _, err := readSlots(ctx, r.store)
+	if err != nil {
+		return pack.ID{}, err
+	}
+	var found []pack.ID // damaged ones too
 	for _, f := range files {
-		if len(prefix) > 0 && len(prefix) <= 2*idBytes && f.id.String()[:len(prefix)] == prefix {
+		if len(prefix) > 0 && strings.HasPrefix(f.id.String(), prefix) {
 			found = append(found, f.id)
 		}
 	}
 	switch {
 	case len(found) != 1:
 		return pack.ID{}, ErrNoSlot
-	case len(files) == 1:
+	case slots[found[0]] != nil && len(slots) == 1:
 		return pack.ID{}, ErrLastSlot
 	case found[0] == r.slot:
 		return pack.ID{}, ErrSlotInUse
+	case slots[r.slot] == nil:
+		return pack.ID{}, errors.New("the key in use is not there any more, so nothing else is removed; open the repository anew")
 	}
 	return found[0], r.store.Delete(ctx, fileName(keysDir, found[0]))
 }

@@ -2,6 +2,7 @@ package repo
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"sync"
 	"sync/atomic"
@@ -51,11 +52,18 @@ const (
 )
 
 // Write runs fn, which may save chunks through the Writer from any number of goroutines, and returns when all of them
-// are durable and in the index. On an error, or when ctx is done, packs that were already stored are put in the index
-// all the same, for the next run to find.
+// are durable and in the index. One Write at a time can use a Repo. On an error, or when ctx is done, packs that were already stored are put in the index
+// all the same, for the next run to find; this Repo's index is of no more use then, and LoadIndex must come first.
 func (r *Repo) Write(ctx context.Context, fn func(context.Context, *Writer) error) (*Stats, error) {
 	if err := r.writable(); err != nil {
 		return nil, err
+	}
+	if !r.writing.TryLock() {
+		return nil, errors.New("another write is under way through the same Repo, and its chunks are not durable yet")
+	}
+	defer r.writing.Unlock()
+	if r.stale {
+		return nil, errors.New("a write failed before this one: load the index anew")
 	}
 	w := &Writer{repo: r,
 		lanes: make(chan *pack.Open), packs: make(chan *pack.Builder), bufs: make(chan []byte, packsInMemory)}
@@ -92,8 +100,11 @@ func (r *Repo) Write(ctx context.Context, fn func(context.Context, *Writer) erro
 	})
 	err := g.Wait()
 	if err == nil {
-		return &w.stats, w.saveIndex(ctx, stored)
+		err = w.saveIndex(ctx, stored)
+		r.stale = err != nil
+		return &w.stats, err
 	}
+	r.stale = true
 	salvage, cancel := context.WithTimeout(context.WithoutCancel(ctx), salvageTime)
 	defer cancel()
 	if e := w.saveIndex(salvage, stored); e != nil && ctx.Err() == nil {

@@ -3,8 +3,10 @@ package snapshot
 import (
 	"context"
 	"errors"
+	"fmt"
 
 	"platter/chunk"
+	"platter/pack"
 	"platter/repo"
 )
 
@@ -72,6 +74,9 @@ func (c *mapCheck) walk(ctx context.Context, m *Map, level int, at int64, id chu
 	if ctx.Err() != nil || id.IsZero() {
 		return nil, ctx.Err()
 	}
+	if !m.has(level, at) {
+		return []lostRange{{Range{m.size, 0}, errBeyond}}, nil
+	}
 	from, to := m.span(level, at)
 	key := subtree{id, from, to}
 	if lost, ok := c.known[key]; ok {
@@ -79,8 +84,6 @@ func (c *mapCheck) walk(ctx context.Context, m *Map, level int, at int64, id chu
 	}
 	whole := func(reason error) []lostRange { return []lostRange{{Range{from, to - from}, reason}} }
 	switch {
-	case to <= from:
-		lost = []lostRange{{Range{m.size, 0}, errBeyond}}
 	case level == 0:
 		pieces, err := m.page(ctx, at, id)
 		if err != nil {
@@ -134,6 +137,6 @@ func (c *mapCheck) chunk(q piece) error {
 }
 
 var (
-	errBeyond     = errors.New("its map goes beyond the end of the disk")
+	errBeyond     = fmt.Errorf("%w: its map goes beyond the end of the disk", pack.ErrDamaged)
 	errNotIndexed = errors.New("chunks are in no index; when index files were lost, 'repair index' brings them back from the packs")
 )

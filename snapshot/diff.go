@@ -48,7 +48,7 @@ type differ struct {
 
 // trees compares what lies below two nodes of a level, or two pages.
 func (d *differ) trees(level int, at int64, a, b chunk.ID) error {
-	if from, _ := d.a.span(level, at); a == b && d.sameShape(level) || from >= d.common {
+	if a == b && d.sameShape(level) || !d.a.has(level, at) || !d.b.has(level, at) {
 		return nil
 	}
 	if level == 0 {

@@ -7,6 +7,7 @@ import (
 	"strconv"
 	"strings"
 	"unicode"
+	"unicode/utf8"
 )
 
 var (
@@ -74,6 +75,8 @@ func CheckName(name string) error {
 		return fmt.Errorf("name %q: it is empty, reserved, or has spaces at an end", name)
 	case len(name) > 255:
 		return fmt.Errorf("name %.40q…: longer than 255 bytes", name)
+	case !utf8.ValidString(name):
+		return fmt.Errorf("name %q: no UTF-8", name)
 	case strings.ContainsAny(name, "~:") || strings.ContainsFunc(name, func(c rune) bool { return !unicode.IsPrint(c) }):
 		return fmt.Errorf("name %q: no ~, no : and nothing that cannot be printed", name)
 	}

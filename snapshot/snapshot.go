@@ -8,7 +8,6 @@ import (
 	"cmp"
 	"context"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"slices"
 	"sync"
@@ -59,16 +58,23 @@ type Stats struct {
 
 // decode reads a snapshot's JSON. The error wraps pack.ErrDamaged or pack.ErrNewer.
 func decode(id pack.ID, data []byte) (*Snapshot, error) {
+	var said struct {
+		Version    int
+		Size, Root *json.RawMessage // without them it would be a disk of nothing, or of zeros
+	}
+	if err := json.Unmarshal(data, &said); err != nil {
+		return nil, fmt.Errorf("%w: %w", pack.ErrDamaged, err)
+	}
+	if said.Version > version { // whose other fields may be anything
+		return nil, fmt.Errorf("%w (snapshot version %d)", pack.ErrNewer, said.Version)
+	}
 	s := &Snapshot{ID: id}
-	var said struct{ Size, Root *json.RawMessage } // without them it would be a disk of nothing, or of zeros
-	if err := errors.Join(json.Unmarshal(data, s), json.Unmarshal(data, &said)); err != nil {
+	if err := json.Unmarshal(data, s); err != nil {
 		return nil, fmt.Errorf("%w: %w", pack.ErrDamaged, err)
 	}
 	switch {
-	case s.Version == 1 && (said.Size == nil || said.Root == nil):
+	case said.Size == nil || said.Root == nil:
 		return nil, fmt.Errorf("%w: it does not say how large the disk is, or what its map is", pack.ErrDamaged)
-	case s.Version > version:
-		return nil, fmt.Errorf("%w (snapshot version %d)", pack.ErrNewer, s.Version)
 	case s.Version < 1 || s.Size < 0:
 		return nil, fmt.Errorf("%w: version %d, %d bytes", pack.ErrDamaged, s.Version, s.Size)
 	}

@@ -114,6 +114,9 @@ func (m *Map) walk(ctx context.Context, level int, at int64, id chunk.ID, yield 
 		return yield(mapRegion{}, err)
 	}
 	for i, child := range n {
+		if !child.IsZero() && !m.has(level-1, at*fanOut+int64(i)) {
+			return yield(mapRegion{}, errBeyond)
+		}
 		if !m.walk(ctx, level-1, at*fanOut+int64(i), child, yield) {
 			return false
 		}
@@ -121,16 +124,19 @@ func (m *Map) walk(ctx context.Context, level int, at int64, id chunk.ID, yield 
 	return true
 }
 
-// span is where the disk a node or page describes begins and ends, in bytes.
+// has reports whether a disk has a node or page at this place of a level.
+func (m *Map) has(level int, at int64) bool {
+	return at == 0 || at <= (regions(m.size)-1)>>(8*level)
+}
+
+// span is where the disk that a node or page describes begins and ends, in bytes.
 func (m *Map) span(level int, at int64) (from, to int64) {
-	width := int64(RegionSize)
-	for range level {
-		width *= fanOut
-		if width <= 0 || width > m.size { // beyond the end anyway, and before it overflows
-			return 0, m.size
-		}
+	if 8*level > 36 { // wider than any disk
+		return 0, m.size
 	}
-	return at * width, min(at*width+width, m.size)
+	width := int64(RegionSize) << (8 * level)
+	from = at * width
+	return from, from + min(width, m.size-from)
 }
 
 func (m *Map) node(ctx context.Context, level int, id chunk.ID) (n *node, err error) {

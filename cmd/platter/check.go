@@ -159,7 +159,7 @@ func printCheckText(env *env, opts checkOptions, c *checkJSON) {
 		say("damage: %s", line)
 	}
 	for _, l := range c.Lost {
-		say("lost: %s of %s, %s: %s in %d ranges", l.Snapshot[:8], l.Name, l.Time, size(l.Bytes), len(l.Ranges))
+		say("lost: %s of %s, %s: %s in %s", l.Snapshot[:8], l.Name, l.Time, size(l.Bytes), count(len(l.Ranges), "range"))
 		for _, q := range l.Ranges {
 			say("  bytes %d to %d", q.Off, q.Off+q.Len)
 		}
@@ -178,6 +178,14 @@ func printCheckText(env *env, opts checkOptions, c *checkJSON) {
 	if len(c.Damage)+len(c.Lost) == 0 {
 		say("no damage found")
 	}
+}
+
+// isAre words what is so of a number of things.
+func isAre(n int, what string) string {
+	if n == 1 {
+		return count(n, what) + " is"
+	}
+	return count(n, what) + " are"
 }
 
 // count words a number of things.

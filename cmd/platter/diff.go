@@ -69,9 +69,9 @@ func runDiff(ctx context.Context, env *env, opts diffOptions, args []string) err
 		}
 		table.print(env)
 	}
-	fmt.Fprintf(env.stdout, "%s and %s differ in %s, in %d ranges\n", shortID(a.ID), shortID(b.ID), size(total), len(ranges))
+	fmt.Fprintf(env.stdout, "%s and %s differ in %s, in %s\n", shortID(a.ID), shortID(b.ID), size(total), count(len(ranges), "range"))
 	if a.Size != b.Size {
-		fmt.Fprintf(env.stdout, "the first is %s long, the second %s\n", size(a.Size), size(b.Size))
+		fmt.Fprintf(env.stdout, "the first is %s (%d bytes) long, the second %s (%d bytes)\n", size(a.Size), a.Size, size(b.Size), b.Size)
 	}
 	return nil
 }

@@ -60,6 +60,15 @@ func openSnapshots(ctx context.Context, env *env, c common) (*repo.Repo, []*snap
 	if err := r.LoadIndex(ctx); err != nil {
 		return nil, nil, openError(c, err)
 	}
+	gone := 0
+	for _, p := range r.Index().Packs() {
+		if p.Gone {
+			gone++
+		}
+	}
+	if gone > 0 {
+		env.warn(c, "%s missing or of another length; run 'platter check' to learn what that costs", isAre(gone, "pack"))
+	}
 	limitMemory() // anew: an index is as large as its repository
 	return r, all, nil
 }

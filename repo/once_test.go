@@ -1,0 +1,226 @@
+package repo
+
+import (
+	"context"
+	"errors"
+	"strings"
+	"testing"
+
+	"platter/chunk"
+	"platter/pack"
+	"platter/repo/crypt"
+	"platter/repo/store"
+	"platter/repo/store/storetest"
+)
+
+// TestWriteAfterFailure holds that claims of a Write that failed never pass for stored chunks.
+func TestWriteAfterFailure(t *testing.T) {
+	ctx := context.Background()
+	fresh := noiseChunks(9, 50, 60000)
+	for i := int64(0); ; i++ {
+		mem := new(store.Mem)
+		testRepo(t, mem)
+		r := reopen(t, mem)
+		s := &storetest.Faulty{Store: mem, Fail: storetest.Nth(i, errBroken)}
+		r.store = s
+		if _, _, err := save(ctx, r, fresh); err == nil {
+			if i == 0 {
+				t.Fatal("no operation failed")
+			}
+			break
+		}
+		r.store = mem
+		if _, _, err := save(ctx, r, fresh); err == nil {
+			t.Fatalf("op %d: a write goes on with an index that lies", i)
+		}
+		if err := r.LoadIndex(ctx); err != nil {
+			t.Fatal(err)
+		}
+		chunks, _, err := save(ctx, r, fresh)
+		if err != nil {
+			t.Fatalf("op %d: retry: %v", i, err)
+		}
+		wantLoads(t, reopen(t, mem), chunks)
+	}
+}
+
+// TestOneWriteAtATime holds that no Write counts on chunks that another has only promised.
+func TestOneWriteAtATime(t *testing.T) {
+	ctx := context.Background()
+	mem := new(store.Mem)
+	testRepo(t, mem)
+	r := reopen(t, mem)
+	_, err := r.Write(ctx, func(ctx context.Context, w *Writer) error {
+		if _, err := r.Write(ctx, func(context.Context, *Writer) error { return nil }); err == nil {
+			t.Error("two writes at once through one Repo")
+		}
+		lane := w.Lane()
+		if _, _, err := lane.Save(ctx, []byte("x")); err != nil {
+			return err
+		}
+		return lane.Close(ctx)
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+}
+
+// TestRepairOfTruncatedPack holds that a pack whose rest is gone is not trusted after a repair, and is whole again once
+// it is put back.
+func TestRepairOfTruncatedPack(t *testing.T) {
+	ctx := context.Background()
+	x := newSample(t)
+	name := x.in(packsDir)[0]
+	y := x.clone()
+	y.files[name] = y.files[name][:len(y.files[name])/2]
+	mem := memOf(t, y.files)
+	r, err := Open(ctx, mem, []byte("pw"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := r.RepairIndex(ctx, nil); err != nil {
+		t.Fatal(err)
+	}
+	var data [][]byte
+	for _, c := range x.chunks {
+		data = append(data, c.data)
+	}
+	again, _, err := save(ctx, reopen(t, mem), data)
+	if err != nil {
+		t.Fatal(err)
+	}
+	wantLoads(t, reopen(t, mem), again)
+	if err := mem.Put(ctx, name, x.files[name]); err != nil {
+		t.Fatal(err)
+	}
+	report, err := reopen(t, mem).Check(ctx, CheckOptions{ReadData: true}, nil)
+	if err != nil || len(report.Damage) > 0 {
+		t.Fatalf("with the pack put back: %v, %q", err, report.Damage)
+	}
+}
+
+// TestRepairSurvivesReadErrors holds that a read that fails once costs nothing for good: tables are damaged here, so
+// that the index is the only one that knows.
+func TestRepairSurvivesReadErrors(t *testing.T) {
+	ctx := context.Background()
+	x := newSample(t)
+	y := x.clone()
+	for _, name := range x.in(packsDir) {
+		bad := append([]byte(nil), y.files[name]...)
+		bad[len(bad)-1] ^= 1
+		y.files[name] = bad
+	}
+	for i := int64(0); ; i++ {
+		mem := memOf(t, y.files)
+		r, err := Open(ctx, mem, []byte("pw"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		s := &storetest.Faulty{Store: mem, Fail: storetest.Nth(i, errBroken)}
+		r.store = s
+		_, repaired := r.RepairIndex(ctx, nil)
+		if s.Ops() <= i {
+			break
+		}
+		if repaired == nil {
+			t.Fatalf("op %d failed and repair says nothing", i)
+		}
+		r.store = mem
+		if _, err := r.RepairIndex(ctx, nil); err != nil {
+			t.Fatalf("op %d: repair again: %v", i, err)
+		}
+		wantLoads(t, r, x.chunks)
+	}
+}
+
+// TestCheckReadsUnindexedPacks holds that damage does not hide in packs whose index file is lost.
+func TestCheckReadsUnindexedPacks(t *testing.T) {
+	y := newSample(t).clone()
+	for _, n := range y.in(indexDir) {
+		delete(y.files, n)
+	}
+	name := y.in(packsDir)[0]
+	bad := append([]byte(nil), y.files[name]...)
+	bad[len(bad)/2] ^= 1
+	y.files[name] = bad
+	report, err := reopen(t, memOf(t, y.files)).Check(context.Background(), CheckOptions{ReadPacks: true, ReadData: true}, nil)
+	if err != nil || !lists(report, name) {
+		t.Fatalf("%v, %q", err, report.Damage)
+	}
+}
+
+// TestAdopt holds that packs of a killed backup are taken in, used, and in the index from then on.
+func TestAdopt(t *testing.T) {
+	ctx := context.Background()
+	x := newSample(t)
+	y := x.clone()
+	for _, n := range y.in(indexDir) {
+		delete(y.files, n)
+	}
+	bad := y.in(packsDir)[0]
+	y.files[bad] = y.files[bad][:100] // is left alone
+	mem := memOf(t, y.files)
+	r := reopen(t, mem)
+	if n, err := r.Adopt(ctx); err != nil || n != len(y.in(packsDir))-1 {
+		t.Fatalf("adopted %d packs of %d: %v", n, len(y.in(packsDir)), err)
+	}
+	for _, r := range []*Repo{r, reopen(t, mem)} {
+		found := 0
+		for _, c := range x.chunks {
+			if loadOne(r, c) == nil {
+				found++
+			}
+		}
+		if found == 0 || found == len(x.chunks) {
+			t.Fatalf("%d of %d chunks load", found, len(x.chunks))
+		}
+	}
+	if n, err := reopen(t, mem).Adopt(ctx); err != nil || n != 0 {
+		t.Fatalf("adopted %d packs a second time: %v", n, err)
+	}
+}
+
+// TestUnreadableKeys holds that a store that fails is not taken for a wrong password or for damage.
+func TestUnreadableKeys(t *testing.T) {
+	mem := new(store.Mem)
+	testRepo(t, mem)
+	s := &storetest.Faulty{Store: mem, Fail: func(op, name string) error {
+		if op == "get" && strings.HasPrefix(name, keysDir) {
+			return errBroken
+		}
+		return nil
+	}}
+	_, err := Open(context.Background(), s, []byte("pw"))
+	if !errors.Is(err, errBroken) || errors.Is(err, crypt.ErrWrongPassword) || errors.Is(err, pack.ErrDamaged) {
+		t.Fatal(err)
+	}
+}
+
+// TestHealing holds that what lies in a pack that is gone is stored again, for the old snapshots too.
+func TestHealing(t *testing.T) {
+	ctx := context.Background()
+	x := newSample(t)
+	mem := memOf(t, x.files)
+	if err := mem.Delete(ctx, x.in(packsDir)[0]); err != nil {
+		t.Fatal(err)
+	}
+	_, err := reopen(t, mem).Write(ctx, func(ctx context.Context, w *Writer) error {
+		lane := w.Lane()
+		for _, c := range x.chunks {
+			var err error
+			if c.kind == chunk.Map {
+				_, err = w.SaveMap(ctx, c.data)
+			} else {
+				_, _, err = lane.Save(ctx, c.data)
+			}
+			if err != nil {
+				return err
+			}
+		}
+		return lane.Close(ctx)
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	wantLoads(t, reopen(t, mem), x.chunks)
+}
