@@ -94,19 +94,51 @@ func (c *Cutter) Reset() { c.started, c.inZero, c.clear = false, false, 0 }
 // Next returns the length of the piece at the start of buf, and whether it is zeros. buf holds what is left of the
 // region if final, else at least Need bytes of it and a multiple of Block. A long zero run may come as several pieces.
 func (c *Cutter) Next(buf []byte, final bool) (n int, zero bool) {
-	if c.clear == 0 {
-		n := zeroBlocks(buf)
-		allZero := !c.started && final && n == len(buf)
-		if n >= MinZeroRun || n > 0 && c.inZero || allZero {
-			c.started, c.inZero = true, true
-			return n, true
-		}
+	if n := c.zeros(buf, final); n > 0 {
+		c.started, c.inZero = true, true
+		return n, true
 	}
-	view := buf[:min(len(buf), c.Need())]
-	limit := c.untilZeroRun(view, final && len(view) == len(buf))
-	n = c.cut(view[:min(limit, int(c.params.Max))])
-	c.started, c.inZero, c.clear = true, false, limit-n
+	c.look(buf, final)
+	n = c.cut(buf[:min(c.clear, int(c.params.Max))])
+	c.Take(n)
 	return n, false
+}
+
+// Expect reports whether Next would cut a chunk of n bytes, on the word that these very bytes were cut so before, by the
+// same rules, at the start of a chunk. ended says that zeros or the region's end came behind them then, so that they may
+// have ended for that and not for what they hold. It costs next to nothing; whether the bytes are the same is for the
+// caller to prove before it calls Take.
+func (c *Cutter) Expect(buf []byte, final bool, n int, ended bool) bool {
+	if n > len(buf) || c.zeros(buf, final) > 0 {
+		return false
+	}
+	c.look(buf, final)
+	if ended {
+		return n == c.clear && (n < len(buf) || final)
+	}
+	return n <= c.clear
+}
+
+// Take goes on behind a chunk of n bytes.
+func (c *Cutter) Take(n int) { c.started, c.inZero, c.clear = true, false, c.clear-n }
+
+// zeros returns the length of the zero piece at the start of buf, 0 when a chunk starts there.
+func (c *Cutter) zeros(buf []byte, final bool) int {
+	if c.clear > 0 {
+		return 0
+	}
+	n := zeroBlocks(buf)
+	allZero := !c.started && final && n == len(buf)
+	if n >= MinZeroRun || c.inZero || allZero {
+		return n
+	}
+	return 0
+}
+
+// look moves clear on to where the next zero run begins, or as far as the longest chunk can care.
+func (c *Cutter) look(buf []byte, final bool) {
+	view := buf[:min(len(buf), c.Need())]
+	c.clear = c.untilZeroRun(view, final && len(view) == len(buf))
 }
 
 // cut returns where content ends the chunk that starts at p and cannot reach beyond p.

@@ -123,7 +123,7 @@ func TestWriteCallersError(t *testing.T) {
 	_, err := r.Write(context.Background(), func(ctx context.Context, w *Writer) error {
 		lane := w.Lane()
 		for _, c := range noiseChunks(4, 10, 60000) {
-			if _, _, err := lane.Save(ctx, c); err != nil {
+			if err := lane.Save(ctx, lane.Name(c), c); err != nil {
 				return err
 			}
 		}
@@ -203,7 +203,7 @@ func TestWriteFromManyLanes(t *testing.T) {
 			g.Go(func() {
 				lane := w.Lane()
 				for _, c := range chunks {
-					if _, _, err := lane.Save(ctx, c); err != nil {
+					if err := lane.Save(ctx, lane.Name(c), c); err != nil {
 						errs[i] = err
 						return
 					}

@@ -44,7 +44,8 @@ func save(ctx context.Context, r *Repo, chunks [][]byte) (out []saved, stats *St
 				kind = chunk.Map
 				id, err = w.SaveMap(ctx, c)
 			} else {
-				id, _, err = lane.Save(ctx, c)
+				id = lane.Name(c)
+				err = lane.Save(ctx, id, c)
 			}
 			if err != nil {
 				return err

@@ -55,7 +55,7 @@ func TestOneWriteAtATime(t *testing.T) {
 			t.Error("two writes at once through one Repo")
 		}
 		lane := w.Lane()
-		if _, _, err := lane.Save(ctx, []byte("x")); err != nil {
+		if err := lane.Save(ctx, lane.Name([]byte("x")), []byte("x")); err != nil {
 			return err
 		}
 		return lane.Close(ctx)
@@ -211,7 +211,7 @@ func TestHealing(t *testing.T) {
 			if c.kind == chunk.Map {
 				_, err = w.SaveMap(ctx, c.data)
 			} else {
-				_, _, err = lane.Save(ctx, c.data)
+				err = lane.Save(ctx, c.id, c.data)
 			}
 			if err != nil {
 				return err

@@ -55,7 +55,8 @@ func TestSaveAndLoad(t *testing.T) {
 	stats, err := r.Write(ctx, func(ctx context.Context, w *Writer) error {
 		lane := w.Lane()
 		for _, c := range chunks {
-			id, _, err := lane.Save(ctx, c)
+			id := lane.Name(c)
+			err := lane.Save(ctx, id, c)
 			if err != nil {
 				return err
 			}

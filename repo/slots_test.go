@@ -88,9 +88,16 @@ func TestManyCosts(t *testing.T) {
 	mem := new(store.Mem)
 	r := testRepo(t, mem)
 	for i := range maxKDFs + 3 {
-		if _, err := r.AddSlot(ctx, fmt.Appendf(nil, "pw%d", i), crypt.Cost{Time: 2, Memory: 64 + uint32(i), Lanes: 1}, ""); err != nil {
+		kdf := crypt.NewKDF(crypt.Cost{Time: 2, Memory: 64 + uint32(i), Lanes: 1})
+		if _, err := r.putSlot(ctx, kdf, fmt.Appendf(nil, "pw%d", i), ""); err != nil {
 			t.Fatal(err)
 		}
+	}
+	if _, err := r.AddSlot(ctx, []byte("more"), crypt.Cost{Time: 3, Memory: 64, Lanes: 1}, ""); err == nil {
+		t.Error("a password is added that might not be tried")
+	}
+	if _, err := r.AddSlot(ctx, []byte("more"), cheap, ""); err != nil || !opens(t, mem, "more") {
+		t.Errorf("a password of the cost in use: %v", err)
 	}
 	last := fmt.Sprintf("pw%d", maxKDFs-2)
 	if !opens(t, mem, "pw") || !opens(t, mem, "pw0") || !opens(t, mem, last) {

@@ -137,19 +137,21 @@ func (w *Writer) emptyFrame(kind chunk.Kind) *pack.Open {
 	return &pack.Open{Kind: kind, Raw: make([]byte, 0, w.repo.config.FrameSize+w.repo.config.Chunks.Max/4)}
 }
 
-// Save names a chunk and stores it if nobody has. It returns the name, and whether the chunk was new.
-func (l *Lane) Save(ctx context.Context, data []byte) (chunk.ID, bool, error) {
-	id := l.namer.ID(data)
+// Name returns the id of a chunk.
+func (l *Lane) Name(data []byte) chunk.ID { return l.namer.ID(data) }
+
+// Save stores a chunk that Name named id, if nobody has.
+func (l *Lane) Save(ctx context.Context, id chunk.ID, data []byte) error {
 	if !l.w.repo.index.Claim(id) {
-		return id, false, nil
+		return nil
 	}
 	l.w.stats.Chunks.Add(1)
 	l.w.stats.Raw.Add(int64(len(data)))
 	l.open.Add(id, data)
 	if int64(len(l.open.Raw)) < l.w.repo.config.FrameSize {
-		return id, true, nil
+		return nil
 	}
-	return id, true, l.flush(ctx)
+	return l.flush(ctx)
 }
 
 func (l *Lane) flush(ctx context.Context) error {
@@ -174,8 +176,8 @@ func (l *Lane) Close(ctx context.Context) error {
 func (w *Writer) SaveMap(ctx context.Context, data []byte) (chunk.ID, error) {
 	w.mapsMu.Lock()
 	defer w.mapsMu.Unlock()
-	id, _, err := w.maps.Save(ctx, data)
-	return id, err
+	id := w.maps.Name(data)
+	return id, w.maps.Save(ctx, id, data)
 }
 
 // encode compresses and seals frames until there are no more.

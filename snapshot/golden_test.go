@@ -129,7 +129,7 @@ func writeGolden(t *testing.T) {
 	var list []goldenSnapshot
 	for i, disk := range goldenDisks() {
 		s := &Snapshot{Name: filepath.Join("golden", string(rune('a'+i))), Host: "host", Tags: []string{"x"}, Note: "never rewritten"}
-		if err := Backup(ctx, r, disk, s, nil); err != nil {
+		if err := Backup(ctx, r, disk, nil, s, nil); err != nil {
 			t.Fatal(err)
 		}
 		list = append(list, goldenSnapshot{s.ID.String(), s.Size, hashData(t, disk)})

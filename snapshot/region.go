@@ -5,17 +5,21 @@ import (
 	"fmt"
 	"io"
 
+	"platter/chunk"
 	"platter/snapshot/image"
 )
 
 // A regionJob is a region that may hold data, and where in it.
 type regionJob struct {
 	region int64
+	before chunk.ID       // its page in the version before, zero for none
 	data   []image.Extent // in order, none of them zero
 }
 
 // feed sends the regions of a disk that may hold data, in order. Regions of holes cost nothing.
-func feed(ctx context.Context, disk image.Disk, jobs chan<- regionJob) error {
+func (b *run) feed(ctx context.Context, disk image.Disk, jobs chan<- regionJob) error {
+	old := newGuide(ctx, b.parent)
+	defer old.stop()
 	job := regionJob{region: -1}
 	send := func() error {
 		if job.region < 0 {
@@ -39,7 +43,7 @@ func feed(ctx context.Context, disk image.Disk, jobs chan<- regionJob) error {
 				if err := send(); err != nil {
 					return err
 				}
-				job = regionJob{region: region}
+				job = regionJob{region: region, before: old.page(region)}
 			}
 			job.data = append(job.data, image.Extent{Off: e.Off, Len: n})
 			e.Off, e.Len = e.Off+n, e.Len-n

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io/fs"
 	"path/filepath"
+	"slices"
 	"strings"
 	"time"
 
@@ -61,7 +62,8 @@ func runBackup(ctx context.Context, env *env, opts backupOptions, args []string)
 	if err != nil {
 		return err
 	}
-	if err := setParent(all, opts, s); err != nil {
+	parent, err := findParent(all, opts, s)
+	if err != nil {
 		return err
 	}
 	if n, err := r.Adopt(ctx); err != nil {
@@ -71,7 +73,7 @@ func runBackup(ctx context.Context, env *env, opts backupOptions, args []string)
 	}
 	var p repo.Progress
 	stop := env.progress(opts.common, s.Name, &p)
-	err = src.backup(ctx, r, s, &p)
+	err = src.backup(ctx, r, parent, s, &p)
 	stop()
 	if err != nil {
 		return err
@@ -123,7 +125,7 @@ const stdio = "-"
 
 // A source is a disk to be read.
 type source struct {
-	backup func(context.Context, *repo.Repo, *snapshot.Snapshot, *repo.Progress) error
+	backup func(ctx context.Context, r *repo.Repo, parent, s *snapshot.Snapshot, p *repo.Progress) error
 	close  func() error
 }
 
@@ -135,8 +137,8 @@ func openSource(ctx context.Context, env *env, path string, s *snapshot.Snapshot
 		if err != nil {
 			return nil, err
 		}
-		return &source{func(ctx context.Context, r *repo.Repo, s *snapshot.Snapshot, p *repo.Progress) error {
-			return snapshot.BackupStream(ctx, r, stream, s, p)
+		return &source{func(ctx context.Context, r *repo.Repo, parent, s *snapshot.Snapshot, p *repo.Progress) error {
+			return snapshot.BackupStream(ctx, r, stream, parent, s, p)
 		}, stream.Close}, nil
 	}
 	if abs, err := filepath.Abs(path); err == nil {
@@ -150,28 +152,26 @@ func openSource(ctx context.Context, env *env, path string, s *snapshot.Snapshot
 		return nil, err
 	}
 	s.Source.Kind = disk.Kind
-	return &source{func(ctx context.Context, r *repo.Repo, s *snapshot.Snapshot, p *repo.Progress) error {
-		return snapshot.Backup(ctx, r, disk, s, p)
+	return &source{func(ctx context.Context, r *repo.Repo, parent, s *snapshot.Snapshot, p *repo.Progress) error {
+		return snapshot.Backup(ctx, r, disk, parent, s, p)
 	}, disk.Close}, nil
 }
 
-// setParent finds the version before this one.
-func setParent(all []*snapshot.Snapshot, opts backupOptions, s *snapshot.Snapshot) (err error) {
-	var parent *snapshot.Snapshot
+// findParent returns the version before this one, nil when there is none.
+func findParent(all []*snapshot.Snapshot, opts backupOptions, s *snapshot.Snapshot) (*snapshot.Snapshot, error) {
 	if opts.parent != "" {
-		if parent, err = snapshot.Find(all, opts.parent); err != nil {
-			return fmt.Errorf("--parent: %w", err)
+		parent, err := snapshot.Find(all, opts.parent)
+		if err != nil {
+			return nil, fmt.Errorf("--parent: %w", err)
+		}
+		return parent, nil
+	}
+	for _, old := range slices.Backward(all) {
+		if old.Name == s.Name && old.Host == s.Host {
+			return old, nil
 		}
 	}
-	for _, old := range all {
-		if opts.parent == "" && old.Name == s.Name && old.Host == s.Host {
-			parent = old
-		}
-	}
-	if parent != nil {
-		s.Parent = &parent.ID
-	}
-	return nil
+	return nil, nil
 }
 
 func printBackup(env *env, opts backupOptions, s *snapshot.Snapshot) error {

@@ -1,0 +1,106 @@
+package snapshot
+
+import (
+	"bytes"
+	"context"
+	"math/rand/v2"
+	"testing"
+
+	"platter/repo/store"
+	"platter/snapshot/image"
+)
+
+// TestGuideChangesNothing holds that a map is the same whatever version it was guided by: one before it, one of quite
+// another disk, or none. Edits are those that could mislead: blocks that become zero or cease to be, zero runs that move
+// or grow by a block, inserted blocks, other ends.
+func TestGuideChangesNothing(t *testing.T) {
+	seeds, versions := uint64(6), 6
+	if testing.Short() {
+		seeds, versions = 2, 3
+	}
+	for seed := range seeds {
+		rnd := rand.New(rand.NewPCG(seed, 77))
+		s := new(store.Mem)
+		r := testRepo(t, s)
+		disk := randomDisk(rnd, 12<<20+rnd.IntN(6<<20))
+		if seed%3 == 0 {
+			disk = append(make([]byte, RegionSize-6<<20), disk...)
+		}
+		all := []*Snapshot{keep(t, r, image.Mem{Data: disk})}
+		for range versions {
+			disk = sly(rnd, disk)
+			r = reopen(t, s)
+			plain := keep(t, r, image.Mem{Data: disk})
+			for _, parent := range append(all, plain) {
+				guided, streamed := &Snapshot{}, &Snapshot{}
+				err := Backup(context.Background(), r, image.Mem{Data: disk, Holes: true}, parent, guided, nil)
+				if err != nil {
+					t.Fatal(err)
+				}
+				err = BackupStream(context.Background(), r, bytes.NewReader(disk), parent, streamed, nil)
+				if err != nil {
+					t.Fatal(err)
+				}
+				if guided.Root != plain.Root || streamed.Root != plain.Root {
+					t.Fatalf("seed %d: guided by %d bytes of another version, %d bytes get another map", seed, parent.Size, len(disk))
+				}
+			}
+			all = append(all, plain)
+		}
+	}
+}
+
+// sly returns a copy with edits at the places where the rules for pieces change.
+func sly(rnd *rand.Rand, disk []byte) []byte {
+	const block = 4096
+	out := bytes.Clone(disk)
+	at := func(n int) int { return rnd.IntN(max(1, len(out)-n)) &^ (block - 1) }
+	for range 1 + rnd.IntN(6) {
+		switch rnd.IntN(8) {
+		case 0: // one block of zeros more or less
+			off := at(block)
+			clear(out[off:min(off+block, len(out))])
+		case 1:
+			out[rnd.IntN(len(out))] ^= 0x80
+		case 2: // a run of zeros about as long as counts
+			n := 16*block + (rnd.IntN(5)-2)*block
+			off := at(n)
+			clear(out[off:min(off+n, len(out))])
+		case 3: // a zero run grows to the left or right of where it was
+			off := at(40 * block)
+			if i := bytes.Index(out[off:], make([]byte, block)); i >= 0 {
+				from := max(0, off+i-rnd.IntN(3)*block)
+				clear(out[from:min(from+3*block, len(out))])
+			}
+		case 4: // something in the middle of zeros
+			off := at(40 * block)
+			if i := bytes.Index(out[off:], make([]byte, 20*block)); i >= 0 {
+				out[off+i+rnd.IntN(20*block)] = 1
+			}
+		case 5: // blocks come in, blocks go
+			off := at(block)
+			n := rnd.IntN(20) * block
+			out = append(append(bytes.Clone(out[:off]), randomDisk(rnd, n)...), out[off:]...)
+		case 6:
+			off := at(30 * block)
+			out = append(bytes.Clone(out[:off]), out[min(off+rnd.IntN(30)*block, len(out)):]...)
+		case 7: // another end
+			out = out[:len(out)-rnd.IntN(min(len(out)-1, 70000))]
+		}
+	}
+	return out
+}
+
+// TestGuideIsOnlyAHint holds that a version before whose map is lost does not stop a backup.
+func TestGuideIsOnlyAHint(t *testing.T) {
+	s := new(store.Mem)
+	r := testRepo(t, s)
+	disk := image.Mem{Data: randomDisk(rand.New(rand.NewPCG(5, 5)), 3<<20)}
+	snap := keep(t, r, disk)
+	lost := *snap
+	lost.Root[0] ^= 1
+	again := &Snapshot{}
+	if err := Backup(context.Background(), reopen(t, s), disk, &lost, again, nil); err != nil || again.Root != snap.Root {
+		t.Fatalf("%v, %v", again.Root, err)
+	}
+}
