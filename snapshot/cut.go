@@ -17,10 +17,8 @@ type regionWorker struct {
 	pieces []piece
 	page   []byte
 
-	old     trail
-	at      int64    // where in the region the next piece starts
-	named   chunk.ID // of the last chunk that was named in vain
-	namedTo int64    // where that one ends, 0 for none
+	old trail
+	at  int64 // where in the region the next piece starts
 }
 
 // readAhead is how much of a region a worker holds beyond what the cutter needs, in bytes.
@@ -58,7 +56,7 @@ func (w *regionWorker) region(ctx context.Context, region int64, before chunk.ID
 // cut reads src to its end and leaves its pieces in w.pieces.
 func (w *regionWorker) cut(ctx context.Context, src io.Reader) error {
 	w.cutter.Reset()
-	w.pieces, w.at, w.namedTo = w.pieces[:0], 0, 0
+	w.pieces, w.at = w.pieces[:0], 0
 	held, final := w.buf[:0], false // what was read and not yet cut
 	for {
 		if !final && len(held) < w.cutter.Need() {
@@ -86,33 +84,24 @@ func (w *regionWorker) cut(ctx context.Context, src io.Reader) error {
 
 // piece adds the piece at the start of held, and returns its length.
 func (w *regionWorker) piece(ctx context.Context, held []byte, final bool) (int, error) {
-	if n, id := w.asBefore(held, final); n > 0 {
-		return n, w.addChunk(ctx, id, held[:n])
+	var id chunk.ID
+	named := 0 // so many bytes at the start of held have the name id
+	if c, ended, ok := w.old.chunkAt(w.at); ok && w.cutter.Expect(held, final, int(c.len), ended) {
+		named = int(c.len)
+		if id = w.lane.Name(held[:named]); id == c.id {
+			w.cutter.Take(named)
+			return named, w.addChunk(ctx, id, held[:named])
+		}
 	}
 	n, zero := w.cutter.Next(held, final)
 	if zero {
 		w.addZeros(n)
 		return n, nil
 	}
-	if w.at+int64(n) == w.namedTo {
-		return n, w.addChunk(ctx, w.named, held[:n])
+	if n != named { // a chunk that changed often ends where it ended
+		id = w.lane.Name(held[:n])
 	}
-	return n, w.addChunk(ctx, w.lane.Name(held[:n]), held[:n])
-}
-
-// asBefore returns the chunk at the start of held if it is the one that was there in the version before, else 0.
-func (w *regionWorker) asBefore(held []byte, final bool) (int, chunk.ID) {
-	c, ended, ok := w.old.chunkAt(w.at)
-	if !ok || !w.cutter.Expect(held, final, int(c.len), ended) {
-		return 0, chunk.ID{}
-	}
-	n := int(c.len)
-	if id := w.lane.Name(held[:n]); id != c.id {
-		w.named, w.namedTo = id, w.at+int64(n) // it changed, but may well end where it ended
-		return 0, chunk.ID{}
-	}
-	w.cutter.Take(n)
-	return n, c.id
+	return n, w.addChunk(ctx, id, held[:n])
 }
 
 func (w *regionWorker) addZeros(n int) {
