@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"iter"
 	"math/rand/v2"
 	"os"
 	"path/filepath"
@@ -273,7 +274,7 @@ type shrunk struct{ image.Mem }
 
 func (s shrunk) Size() int64 { return int64(len(s.Data)) + 1<<20 }
 
-func (s shrunk) Extents() func(func(image.Extent, error) bool) {
+func (s shrunk) Extents() iter.Seq2[image.Extent, error] {
 	return func(yield func(image.Extent, error) bool) { yield(image.Extent{Len: s.Size()}, nil) }
 }
 
@@ -281,8 +282,8 @@ func TestChangingSources(t *testing.T) {
 	disk := image.Mem{Data: randomDisk(rand.New(rand.NewPCG(1, 1)), 3<<20)}
 	s := new(store.Mem)
 	r := testRepo(t, s)
-	for _, d := range []image.Disk{resizing{disk}} {
-		if err := Backup(context.Background(), r, d, nil, &Snapshot{Name: "x"}, nil); !errors.Is(err, image.ErrResized) {
+	for _, d := range []image.Disk{resizing{disk}, shrunk{disk}} {
+		if err := Backup(context.Background(), reopen(t, s), d, nil, &Snapshot{Name: "x"}, nil); !errors.Is(err, image.ErrResized) {
 			t.Fatalf("%T: %v", d, err)
 		}
 	}

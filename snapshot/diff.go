@@ -51,6 +51,9 @@ func (d *differ) trees(level int, at int64, a, b chunk.ID) error {
 	if a == b && d.sameShape(level) || !d.a.has(level, at) || !d.b.has(level, at) {
 		return nil
 	}
+	if from, _ := d.a.span(level, at); from >= d.common {
+		return nil
+	}
 	if level == 0 {
 		return d.pages(at, a, b)
 	}

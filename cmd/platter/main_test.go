@@ -4,17 +4,24 @@ import (
 	"context"
 	"fmt"
 	"os"
+	"os/exec"
+	"strings"
 	"testing"
 	"time"
 
 	"github.com/rogpeppe/go-internal/testscript"
 )
 
+// raceOptions keep programs with the race detector in them from sleeping for a second before they end.
+const raceOptions = "atexit_sleep_ms=0"
+
 func TestMain(m *testing.M) {
+	os.Setenv("GORACE", strings.TrimSpace(os.Getenv("GORACE")+" "+raceOptions))
 	testscript.Main(m, map[string]func(){
 		"platter": main,
 		"askpass": askpass,
 		"hang":    hang,
+		"measure": measure,
 	})
 }
 
@@ -44,13 +51,30 @@ func hang() {
 	}), false))
 }
 
+// measure runs a program, "measure FILE PROGRAM ARGS...", and writes into FILE how many bytes of memory it took at most. It
+// stands between because Linux counts for a new process what the one that started it took, and tests may take a lot.
+func measure() {
+	cmd := exec.Command(os.Args[2], os.Args[3:]...)
+	cmd.Stdin, cmd.Stdout, cmd.Stderr = os.Stdin, os.Stdout, os.Stderr
+	if err := cmd.Run(); err != nil {
+		fmt.Fprintln(os.Stderr, err)
+	}
+	if err := os.WriteFile(os.Args[1], fmt.Append(nil, peakMemory(cmd.ProcessState)), 0o600); err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		os.Exit(1)
+	}
+	os.Exit(cmd.ProcessState.ExitCode())
+}
+
 func TestScripts(t *testing.T) {
 	testscript.Run(t, testscript.Params{
 		Dir:                "testdata/script",
 		Cmds:               scriptCommands(),
+		Condition:          scriptCondition,
 		RequireUniqueNames: true,
 		Setup: func(e *testscript.Env) error {
 			e.Setenv("TZ", "UTC")
+			e.Setenv("GORACE", os.Getenv("GORACE"))
 			return nil
 		},
 	})

@@ -1,9 +1,10 @@
 package main
 
 import (
-	"bytes"
+	"crypto/sha256"
 	"encoding/hex"
 	"errors"
+	"fmt"
 	"io/fs"
 	"os"
 	"os/exec"
@@ -25,10 +26,16 @@ import (
 //	same A B                        the files must be equal, byte for byte
 //	differ A B                      they must not
 //	blocks FILE MAX                 a file must take no more than MAX bytes on the disk (unix)
-//	firstfile DIR VAR               set VAR to the path of the first file below DIR, sorted by path
+//	paste FILE OFFSET SOURCE        write all of SOURCE over what is there
+//	firstfile DIR VAR               set VAR to the path of the first file below DIR, sorted by path, and VAR_NAME to its name
+//	lastfile DIR VAR                the same for the last file
+//	count DIR N                     there must be N files below DIR
+//	tree DIR FILE                   write the path, size and checksum of every file below DIR into FILE
 //	snapid VAR                      set VAR to the first id, 8 to 64 hex digits, that the last program printed
+//	json FILE PATH WANT             look at a value in FILE, which must be one JSON document; see scriptJSON
 //
-// Sizes and offsets may end in K, M or G. A negative offset counts from the end of the file.
+// Sizes and offsets may end in K, M or G. A negative offset counts from the end of the file. FILE of json may be stdout or
+// stderr.
 func scriptCommands() map[string]func(*testscript.TestScript, bool, []string) {
 	commands := map[string]func(*testscript.TestScript, bool, []string){}
 	add := func(name string, least, most int, run func(ts *testscript.TestScript, args []string)) {
@@ -47,12 +54,16 @@ func scriptCommands() map[string]func(*testscript.TestScript, bool, []string) {
 		ts.Check(os.Truncate(ts.MkAbs(args[0]), parseSize(ts, args[1])))
 	})
 	add("same", 2, 2, func(ts *testscript.TestScript, args []string) {
-		if at := firstDifference(ts, args); at >= 0 {
-			ts.Fatalf("%s and %s differ from byte %d on", args[0], args[1], at)
+		if err := sameFiles(ts.MkAbs(args[0]), ts.MkAbs(args[1])); err != nil {
+			ts.Fatalf("%s and %s: %v", args[0], args[1], err)
 		}
 	})
 	add("differ", 2, 2, func(ts *testscript.TestScript, args []string) {
-		if firstDifference(ts, args) < 0 {
+		_, err := os.Stat(ts.MkAbs(args[0]))
+		ts.Check(err)
+		_, err = os.Stat(ts.MkAbs(args[1]))
+		ts.Check(err)
+		if sameFiles(ts.MkAbs(args[0]), ts.MkAbs(args[1])) == nil {
 			ts.Fatalf("%s and %s are equal", args[0], args[1])
 		}
 	})
@@ -61,7 +72,28 @@ func scriptCommands() map[string]func(*testscript.TestScript, bool, []string) {
 			ts.Fatalf("%s takes %d bytes on the disk, more than %d", args[0], used, most)
 		}
 	})
-	add("firstfile", 2, 2, scriptFirstFile)
+	add("paste", 3, 3, func(ts *testscript.TestScript, args []string) {
+		source, err := os.ReadFile(ts.MkAbs(args[2]))
+		ts.Check(err)
+		change(ts, args[0], args[1], func(f *os.File, off int64) error {
+			_, err := f.WriteAt(source, off)
+			return err
+		})
+	})
+	add("firstfile", 2, 2, func(ts *testscript.TestScript, args []string) {
+		setFile(ts, args[1], filesBelow(ts, args[0], 1)[0])
+	})
+	add("lastfile", 2, 2, func(ts *testscript.TestScript, args []string) {
+		files := filesBelow(ts, args[0], 1)
+		setFile(ts, args[1], files[len(files)-1])
+	})
+	add("count", 2, 2, func(ts *testscript.TestScript, args []string) {
+		if n := len(filesBelow(ts, args[0], 0)); strconv.Itoa(n) != args[1] {
+			ts.Fatalf("%d files below %s, not %s", n, args[0], args[1])
+		}
+	})
+	add("tree", 2, 2, scriptTree)
+	add("json", 3, 3, scriptJSON)
 	add("snapid", 1, 1, func(ts *testscript.TestScript, args []string) {
 		id := regexp.MustCompile(`\b[0-9a-f]{8,64}\b`).FindString(ts.ReadFile("stdout"))
 		if id == "" {
@@ -137,36 +169,35 @@ func change(ts *testscript.TestScript, name, offset string, do func(*os.File, in
 	ts.Check(errors.Join(err, f.Close()))
 }
 
-// firstDifference returns where two files differ first, or -1 when they are equal.
-func firstDifference(ts *testscript.TestScript, args []string) int64 {
-	a, err := os.ReadFile(ts.MkAbs(args[0]))
-	ts.Check(err)
-	b, err := os.ReadFile(ts.MkAbs(args[1]))
-	ts.Check(err)
-	if bytes.Equal(a, b) {
-		return -1
-	}
-	n := min(len(a), len(b))
-	for i := range n {
-		if a[i] != b[i] {
-			return int64(i)
-		}
-	}
-	return int64(n)
-}
-
-func scriptFirstFile(ts *testscript.TestScript, args []string) {
-	first := ""
-	ts.Check(filepath.WalkDir(ts.MkAbs(args[0]), func(path string, d fs.DirEntry, err error) error {
+// filesBelow returns the paths of all files below dir, sorted.
+func filesBelow(ts *testscript.TestScript, dir string, least int) (files []string) {
+	ts.Check(filepath.WalkDir(ts.MkAbs(dir), func(path string, d fs.DirEntry, err error) error {
 		if err == nil && d.Type().IsRegular() {
-			first, err = path, fs.SkipAll
+			files = append(files, path)
 		}
 		return err
 	}))
-	if first == "" {
-		ts.Fatalf("no file below %s", args[0])
+	if len(files) < least {
+		ts.Fatalf("%d files below %s", len(files), dir)
 	}
-	ts.Setenv(args[1], first)
+	return files
+}
+
+func setFile(ts *testscript.TestScript, variable, path string) {
+	ts.Setenv(variable, path)
+	ts.Setenv(variable+"_NAME", filepath.Base(path))
+}
+
+func scriptTree(ts *testscript.TestScript, args []string) {
+	var out strings.Builder
+	for _, path := range filesBelow(ts, args[0], 0) {
+		data, err := os.ReadFile(path)
+		ts.Check(err)
+		name, err := filepath.Rel(ts.MkAbs(args[0]), path)
+		ts.Check(err)
+		fmt.Fprintf(&out, "%s %d %x\n", filepath.ToSlash(name), len(data), sha256.Sum256(data))
+	}
+	ts.Check(os.WriteFile(ts.MkAbs(args[1]), []byte(out.String()), 0o600))
 }
 
 func parseSize(ts *testscript.TestScript, s string) int64 {
@@ -177,4 +208,17 @@ func parseSize(ts *testscript.TestScript, s string) int64 {
 		ts.Fatalf("size %q: want a number, and K, M or G if need be", s)
 	}
 	return n << shift
+}
+
+// scriptCondition answers what scripts ask beside testscript's own conditions: [device:PATH] whether a block device is
+// there, [root] whether nothing is forbidden.
+func scriptCondition(cond string) (bool, error) {
+	if path, ok := strings.CutPrefix(cond, "device:"); ok {
+		info, err := os.Stat(path)
+		return err == nil && info.Mode().Type() == fs.ModeDevice, nil
+	}
+	if cond == "root" {
+		return os.Getuid() == 0, nil
+	}
+	return false, fmt.Errorf("unknown condition %q", cond)
 }

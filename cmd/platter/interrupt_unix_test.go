@@ -1,0 +1,167 @@
+//go:build unix
+
+package main
+
+import (
+	"io"
+	"os"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+)
+
+// interrupt sends SIGINT, as Ctrl-C does, and holds the process to ending soon, with 130.
+func (p *process) interrupt() {
+	p.t.Helper()
+	start := time.Now()
+	if err := p.Process.Signal(syscall.SIGINT); err != nil {
+		p.t.Fatal(err)
+	}
+	p.ends(130, "platter: interrupted\n")
+	if took := time.Since(start); took > 5*time.Second { // 0.9 s at most, but test machines can be very busy
+		p.t.Errorf("it took %v to end", took)
+	}
+}
+
+// TestInterruptedBackup holds that Ctrl-C leaves no snapshot and no damage, and that what was stored by then is not stored
+// again.
+func TestInterruptedBackup(t *testing.T) {
+	size := shorter(64<<20, 24<<20)
+	for _, kind := range []string{"file", "stream"} {
+		t.Run(kind, func(t *testing.T) {
+			s := newSite(t)
+			source, stdin := "-", random(1)
+			if kind == "file" {
+				source, stdin = s.disk("disk", size, 1, "random"), nil
+			}
+			p := s.start(stdin, "backup", source, "--name", "disk")
+			s.waitForPacks(6)
+			p.interrupt()
+			if list := s.snapshots(); len(list) != 0 {
+				t.Fatalf("it left %v", list)
+			}
+			s.sound()
+
+			if kind == "stream" {
+				stdin = io.LimitReader(random(1), size)
+			}
+			again := s.start(stdin, "backup", source, "--name", "disk", "--json")
+			again.ends(0, "")
+			list := s.snapshots()
+			if len(list) != 1 || list[0].Size != size || list[0].Stats.Stored > size-5<<20 {
+				t.Errorf("of %d bytes, six packs of which were there, it kept %+v", size, list)
+			}
+			s.sound()
+		})
+	}
+}
+
+// TestInterruptedWaiting holds that a source which stays silent keeps nobody from Ctrl-C.
+func TestInterruptedWaiting(t *testing.T) {
+	for name, sends := range map[string]int64{"never sent a byte": 0, "fell silent": 8 << 20} {
+		t.Run(name, func(t *testing.T) {
+			s := newSite(t)
+			r, w, err := os.Pipe()
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer r.Close()
+			defer w.Close()
+			// The command for the password is run by what ends on signals.
+			p := s.command("backup", "-", "--password-command", "echo secret; : > "+s.path("asked"))
+			p.Env = append(p.Env, "PLATTER_PASSWORD=")
+			p.Stdin = r
+			if err := p.Start(); err != nil {
+				t.Fatal(err)
+			}
+			t.Cleanup(func() { _ = p.Process.Kill() })
+			if _, err := io.Copy(w, io.LimitReader(random(1), sends)); err != nil {
+				t.Fatal(err)
+			}
+			waitFor(t, "the password command", func() bool {
+				_, err := os.Stat(s.path("asked"))
+				return err == nil
+			})
+			if sends > 0 {
+				s.waitForPacks(1)
+			}
+			p.interrupt()
+			if list := s.snapshots(); len(list) != 0 {
+				t.Errorf("it left %v", list)
+			}
+			s.sound()
+		})
+	}
+}
+
+// TestInterruptedRestore holds that Ctrl-C leaves neither the target nor a part of it.
+func TestInterruptedRestore(t *testing.T) {
+	s := newSite(t)
+	s.must("backup", s.disk("disk", shorter(96<<20, 48<<20), 1, "random"), "--name", "disk")
+	to := filepath.Join(s.dir, "to")
+	if err := os.Mkdir(to, 0o700); err != nil {
+		t.Fatal(err)
+	}
+	entries := func() []os.DirEntry {
+		list, err := os.ReadDir(to)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return list
+	}
+	const tries = 10 // a restore may be done before this test gets to run again
+	for range tries {
+		p := s.start(nil, "restore", "disk", filepath.Join(to, "disk"), "--force")
+		waitFor(t, "the partial file", func() bool { return len(entries()) > 0 })
+		if err := p.Process.Signal(syscall.SIGINT); err != nil {
+			t.Fatal(err)
+		}
+		switch code := p.wait(); code {
+		case 0:
+			if err := os.Remove(filepath.Join(to, "disk")); err != nil {
+				t.Fatal(err)
+			}
+		case 130:
+			if left := entries(); len(left) != 0 {
+				t.Errorf("it left %v", left)
+			}
+			return
+		default:
+			t.Fatalf("it ended with %d: %s", code, p.stderr.String())
+		}
+	}
+	t.Errorf("%d restores were done before they could be interrupted", tries)
+}
+
+// TestKilledBackup holds that the next backup takes in what one that was killed had stored.
+func TestKilledBackup(t *testing.T) {
+	s := newSite(t)
+	size := shorter(48<<20, 16<<20)
+	disk := s.disk("disk", size, 1, "random")
+	killed := s.start(nil, "backup", disk, "--name", "disk")
+	s.waitForPacks(4)
+	if err := killed.Process.Kill(); err != nil {
+		t.Fatal(err)
+	}
+	killed.wait()
+	if list := s.snapshots(); len(list) != 0 {
+		t.Fatalf("it left %v", list)
+	}
+	left := s.packs()
+	if out := s.must("check"); !strings.Contains(out, "no damage found") {
+		t.Errorf("check says\n%s", out)
+	}
+
+	next := s.start(nil, "backup", disk, "--name", "disk")
+	next.ends(0, "took in "+count(left, "pack")+" that an interrupted backup had stored\n")
+	if list := s.snapshots(); len(list) != 1 || list[0].Stats.Stored > size-3<<20 {
+		t.Errorf("of %d bytes, %d packs of which were there, it kept %+v", size, left, list)
+	}
+	s.restores("disk", disk)
+	s.sound()
+	if out := s.must("check"); strings.Contains(out, "in no index") {
+		t.Errorf("check says\n%s", out)
+	}
+}
