@@ -71,13 +71,19 @@ func (c *checker) damage(err error) {
 func (c *checker) hint(s string) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if !slices.Contains(c.report.Hints, s) {
-		c.report.Hints = append(c.report.Hints, s)
+	c.report.Advise(s)
+}
+
+// Advise adds a hint, once.
+func (r *Report) Advise(hint string) {
+	if !slices.Contains(r.Hints, hint) {
+		r.Hints = append(r.Hints, hint)
 	}
 }
 
+// What Report.Hints may say.
 const (
-	hintIndex = "run 'platter repair index': it makes new index files from the packs"
+	HintIndex = "run 'platter repair index': it makes new index files from the packs"
 	hintCopy  = "a damaged file can be put back from any copy of the repository; 'b3sum' of the right one is its name"
 )
 
@@ -178,7 +184,7 @@ func (c *checker) indexes(ctx context.Context) (map[pack.ID]index.PackTable, err
 		}
 		if err != nil {
 			c.damage(err)
-			c.hint(hintIndex)
+			c.hint(HintIndex)
 			continue
 		}
 		read[f.id] = decoded

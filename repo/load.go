@@ -3,6 +3,7 @@ package repo
 import (
 	"cmp"
 	"context"
+	"errors"
 	"fmt"
 	"slices"
 
@@ -17,6 +18,12 @@ type MissingError struct{ ID chunk.ID }
 func (e *MissingError) Error() string {
 	return fmt.Sprintf("chunk %v is in no index; 'check' tells what that costs, 'repair index' finds what lost index files listed", e.ID)
 }
+
+// Unwrap returns ErrMissing.
+func (e *MissingError) Unwrap() error { return ErrMissing }
+
+// ErrMissing says of any chunk that no index file lists it.
+var ErrMissing = errors.New("a chunk is in no index")
 
 // A frameKey names a frame of the repository.
 type frameKey struct {

@@ -2,7 +2,6 @@ package snapshot
 
 import (
 	"context"
-	"errors"
 	"fmt"
 
 	"platter/chunk"
@@ -138,5 +137,5 @@ func (c *mapCheck) chunk(q piece) error {
 
 var (
 	errBeyond     = fmt.Errorf("%w: its map goes beyond the end of the disk", pack.ErrDamaged)
-	errNotIndexed = errors.New("chunks are in no index; when index files were lost, 'repair index' brings them back from the packs")
+	errNotIndexed = fmt.Errorf("%w: when index files were lost, 'repair index' brings it back from the packs", repo.ErrMissing)
 )

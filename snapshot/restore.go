@@ -75,6 +75,9 @@ func checkTarget(target string, replace bool) error {
 		if _, err := os.Lstat(target); err == nil {
 			return errors.New("it is a link to nothing; remove it, or give the name it points to")
 		}
+		if _, err := os.Stat(filepath.Dir(target)); err != nil {
+			return fmt.Errorf("make its folder first: %w", err)
+		}
 		return nil
 	case err != nil:
 		return err

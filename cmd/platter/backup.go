@@ -49,6 +49,9 @@ func runBackup(ctx context.Context, env *env, opts backupOptions, args []string)
 	if err := wantArgs(args, "SOURCE"); err != nil {
 		return err
 	}
+	if args[0] == "" {
+		return usagef("SOURCE is empty")
+	}
 	s, err := describe(env, opts, args[0])
 	if err != nil {
 		return err
@@ -69,7 +72,7 @@ func runBackup(ctx context.Context, env *env, opts backupOptions, args []string)
 	if n, err := r.Adopt(ctx); err != nil {
 		return err
 	} else if n > 0 {
-		env.info(opts.common, "took in %s that an interrupted backup had stored", count(n, "pack"))
+		env.info(opts.common, "took in %s that no index listed: what an interrupted backup had stored, or one under way", count(n, "pack"))
 	}
 	var p repo.Progress
 	stop := env.progress(opts.common, s.Name, &p)
@@ -176,10 +179,14 @@ func findParent(all []*snapshot.Snapshot, opts backupOptions, s *snapshot.Snapsh
 
 func printBackup(env *env, opts backupOptions, s *snapshot.Snapshot) error {
 	if opts.json {
-		return env.printJSON(struct {
+		out := struct {
 			snapshotJSON
 			DryRun bool `json:"dry_run,omitempty"`
-		}{asJSON(s), opts.dryRun})
+		}{asJSON(s), opts.dryRun}
+		if opts.dryRun {
+			out.ID = "" // of what was not stored
+		}
+		return env.printJSON(out)
 	}
 	if opts.quiet {
 		if !opts.dryRun {

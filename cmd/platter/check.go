@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"runtime"
 	"strings"
@@ -97,6 +98,9 @@ func checkAll(ctx context.Context, r *repo.Repo, opts checkOptions, result *chec
 		lost := lossJSON{Snapshot: l.Snapshot.ID.String(), Name: l.Snapshot.Name, Time: localTime(l.Snapshot.Time), Ranges: l.Ranges}
 		for _, reason := range l.Reasons {
 			lost.Reasons = append(lost.Reasons, reason.Error())
+			if errors.Is(reason, repo.ErrMissing) {
+				result.Report.Advise(repo.HintIndex)
+			}
 		}
 		for _, q := range l.Ranges {
 			lost.Bytes += q.Len
@@ -148,7 +152,7 @@ func printCheck(env *env, opts checkOptions, c *checkJSON) error {
 		printCheckText(env, opts, c)
 	}
 	if n := len(c.Damage) + len(c.Lost); n > 0 {
-		return fmt.Errorf("%w: %d files are damaged or missing, %d snapshots are not whole", errIncomplete, len(c.Damage), len(c.Lost))
+		return fmt.Errorf("%w: %s damaged or missing, %s not whole", errIncomplete, isAre(len(c.Damage), "file"), isAre(len(c.Lost), "snapshot"))
 	}
 	return nil
 }

@@ -88,7 +88,7 @@ func loadSnapshots(ctx context.Context, env *env, r *repo.Repo, c common) ([]*sn
 
 // snapshotJSON is a snapshot as --json prints it: its file, and the file's name.
 type snapshotJSON struct {
-	ID string `json:"id"`
+	ID string `json:"id,omitempty"`
 	*snapshot.Snapshot
 }
 
