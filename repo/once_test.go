@@ -65,6 +65,17 @@ func TestOneWriteAtATime(t *testing.T) {
 	}
 }
 
+// TestUnclosedLane holds that a Write does not report chunks as stored that still wait in a lane.
+func TestUnclosedLane(t *testing.T) {
+	_, err := testRepo(t, new(store.Mem)).Write(context.Background(), func(ctx context.Context, w *Writer) error {
+		lane := w.Lane()
+		return lane.Save(ctx, lane.Name([]byte("x")), []byte("x"))
+	})
+	if err == nil {
+		t.Fatal("a write succeeds with a chunk that was never stored")
+	}
+}
+
 // TestRepairOfTruncatedPack holds that a pack whose rest is gone is not trusted after a repair, and is whole again once
 // it is put back.
 func TestRepairOfTruncatedPack(t *testing.T) {

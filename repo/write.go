@@ -29,6 +29,7 @@ type Writer struct {
 	packs chan *pack.Builder // full packs
 	stats Stats
 
+	open   atomic.Int64 // lanes
 	mapsMu sync.Mutex
 	maps   *Lane
 
@@ -52,8 +53,10 @@ const (
 )
 
 // Write runs fn, which may save chunks through the Writer from any number of goroutines, and returns when all of them
-// are durable and in the index. One Write at a time can use a Repo. On an error, or when ctx is done, packs that were already stored are put in the index
-// all the same, for the next run to find; this Repo's index is of no more use then, and LoadIndex must come first.
+// are durable and in the index. One Write at a time can use a Repo.
+//
+// On an error, or when ctx is done, packs that were already stored are put in the index all the same, for the next run to
+// find; this Repo's index is of no more use then, and LoadIndex must come first.
 func (r *Repo) Write(ctx context.Context, fn func(context.Context, *Writer) error) (*Stats, error) {
 	if err := r.writable(); err != nil {
 		return nil, err
@@ -78,6 +81,9 @@ func (r *Repo) Write(ctx context.Context, fn func(context.Context, *Writer) erro
 		defer close(w.lanes)
 		if err := fn(gctx, w); err != nil {
 			return err
+		}
+		if n := w.open.Load(); n > 1 { // all but the one for maps; what is left in them would never be stored
+			return fmt.Errorf("%d lanes were not closed", n-1)
 		}
 		return w.maps.Close(gctx)
 	})
@@ -125,6 +131,7 @@ type Lane struct {
 func (w *Writer) Lane() *Lane { return w.lane(chunk.Data) }
 
 func (w *Writer) lane(kind chunk.Kind) *Lane {
+	w.open.Add(1)
 	return &Lane{w: w, kind: kind, namer: w.repo.Namer(kind), open: w.emptyFrame(kind)}
 }
 
@@ -164,8 +171,10 @@ func (l *Lane) flush(ctx context.Context) error {
 	}
 }
 
-// Close hands on what is left.
+// Close hands on what is left. The lane must not be used again.
 func (l *Lane) Close(ctx context.Context) error {
+	l.w.open.Add(-1)
+	l.w.repo.Return(l.kind, l.namer)
 	if len(l.open.Chunks) == 0 {
 		return nil
 	}
