@@ -16,7 +16,7 @@ import (
 func openPty(t *testing.T) (user, terminal *os.File) {
 	user, err := os.OpenFile("/dev/ptmx", os.O_RDWR, 0)
 	if err != nil {
-		t.Skip(err)
+		lacking(t, "no terminal to be had: %v", err)
 	}
 	t.Cleanup(func() { user.Close() })
 	if err := unix.IoctlSetPointerInt(int(user.Fd()), unix.TIOCSPTLCK, 0); err != nil {
@@ -28,7 +28,7 @@ func openPty(t *testing.T) (user, terminal *os.File) {
 	}
 	terminal, err = os.OpenFile(fmt.Sprintf("/dev/pts/%d", n), os.O_RDWR|unix.O_NOCTTY, 0)
 	if err != nil {
-		t.Skip(err)
+		lacking(t, "no terminal to be had: %v", err)
 	}
 	t.Cleanup(func() { terminal.Close() })
 	return user, terminal
