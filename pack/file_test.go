@@ -54,7 +54,7 @@ func TestPackLengths(t *testing.T) {
 			t.Fatalf("a new pack has %d bytes", b.Size())
 		}
 		o := openFrame(chunk.Data, noise(9, n))
-		b.Add(o, e.Encode(o))
+		b.Add(o, encode(t, e, o))
 		before := b.Size()
 		file, _, _ := b.Finish(realKeys)
 		if len(file)%align != 0 || b.Empty() || int64(len(file)) > before+sealing+tailSize+align {
@@ -70,7 +70,7 @@ func TestPackLengths(t *testing.T) {
 // TestFullPack holds that a pack is full when its size or its table is.
 func TestFullPack(t *testing.T) {
 	o := openFrame(chunk.Data, noise(1, 10000))
-	sealed := newEncoder(t, nullKeys).Encode(o)
+	sealed := encode(t, newEncoder(t, nullKeys), o)
 	b := NewBuilder(nil)
 	b.Add(o, sealed)
 	if b.Full(20000) || !b.Full(10000) {
@@ -80,7 +80,7 @@ func TestFullPack(t *testing.T) {
 	for i := range 4096 {
 		tiny.Add(chunk.ID{byte(i), byte(i >> 8)}, []byte{0})
 	}
-	sealed = newEncoder(t, nullKeys).Encode(tiny)
+	sealed = encode(t, newEncoder(t, nullKeys), tiny)
 	for n := 0; !b.Full(1 << 30); n++ {
 		if b.Add(tiny, sealed); n > MaxTable/(4096*chunkEntry) {
 			t.Fatalf("a table of %d bytes is not full", b.table.EncodedSize())

@@ -38,6 +38,7 @@ const (
 const (
 	stored     = 0
 	compressed = 1
+	targets    = 2 // compressed, with the targets of x86 calls in the place of their distances
 )
 
 // window lets the compressor look back over a whole frame of the usual size.
@@ -61,31 +62,62 @@ func (o *Open) Reset() { o.Raw, o.Chunks = o.Raw[:0], o.Chunks[:0] }
 
 // An Encoder compresses and seals frames. It is not safe for concurrent use.
 type Encoder struct {
-	zstd *zstd.Encoder
+	zstd map[Compression]*zstd.Encoder // as they are needed: each has tables of its own
 	keys Keys
 	buf  []byte // of the last frame
 }
 
 // NewEncoder returns an Encoder that seals with keys.
-func NewEncoder(keys Keys) (*Encoder, error) {
+func NewEncoder(keys Keys) *Encoder {
+	return &Encoder{zstd: map[Compression]*zstd.Encoder{}, keys: keys}
+}
+
+// Encode returns the frame as it lies in a pack. The bytes hold until the next call. It overwrites o.Raw.
+func (e *Encoder) Encode(o *Open, c Compression) ([]byte, error) {
+	e.buf = append(e.buf[:0], make([]byte, NonceSize)...)
+	if err := e.encode(o, c); err != nil {
+		return nil, err
+	}
+	e.buf = e.keys.frame(o.Kind).SealInPlace(e.buf)
+	return e.buf, nil
+}
+
+// encode appends the frame's plaintext.
+func (e *Encoder) encode(o *Open, c Compression) error {
+	if c == CompressOff {
+		e.buf = append(append(e.buf, stored), o.Raw...)
+		return nil
+	}
+	z, err := e.compressor(c)
+	if err != nil {
+		return err
+	}
+	encoding := byte(compressed)
+	if o.Kind == chunk.Data && toTargets(o.Raw) > 0 {
+		encoding = targets
+	}
+	e.buf = z.EncodeAll(o.Raw, append(e.buf, encoding))
+	if len(e.buf) >= NonceSize+1+len(o.Raw) {
+		if encoding == targets {
+			toDistances(o.Raw)
+		}
+		e.buf = append(append(e.buf[:NonceSize], stored), o.Raw...)
+	}
+	return nil
+}
+
+func (e *Encoder) compressor(c Compression) (*zstd.Encoder, error) {
+	if z := e.zstd[c]; z != nil {
+		return z, nil
+	}
 	z, err := zstd.NewWriter(nil,
-		zstd.WithEncoderLevel(zstd.SpeedDefault), zstd.WithEncoderConcurrency(1),
+		zstd.WithEncoderLevel(c.level()), zstd.WithEncoderConcurrency(1),
 		zstd.WithWindowSize(window), zstd.WithEncoderCRC(false)) // the seal is a better checksum
 	if err != nil {
 		return nil, fmt.Errorf("make compressor: %w", err)
 	}
-	return &Encoder{zstd: z, keys: keys}, nil
-}
-
-// Encode returns the frame as it lies in a pack. The bytes hold until the next call.
-func (e *Encoder) Encode(o *Open) []byte {
-	e.buf = append(e.buf[:0], make([]byte, NonceSize)...)
-	e.buf = e.zstd.EncodeAll(o.Raw, append(e.buf, compressed))
-	if len(e.buf) >= NonceSize+1+len(o.Raw) {
-		e.buf = append(append(e.buf[:NonceSize], stored), o.Raw...)
-	}
-	e.buf = e.keys.frame(o.Kind).SealInPlace(e.buf)
-	return e.buf
+	e.zstd[c] = z
+	return z, nil
 }
 
 // A Decoder opens frames. It is safe for concurrent use.
@@ -123,9 +155,12 @@ func (d *Decoder) Decode(dst, sealed []byte, f Frame) ([]byte, error) {
 		if len(payload) <= int(f.Raw) {
 			dst = append(dst, payload...)
 		}
-	case compressed:
+	case compressed, targets:
 		if dst, err = d.zstd.DecodeAll(payload, dst); err != nil {
 			return nil, fmt.Errorf("unpack frame: %w: %w", ErrDamaged, err)
+		}
+		if encoding == targets {
+			toDistances(dst)
 		}
 	default:
 		return nil, fmt.Errorf("%w (frame encoding %d)", ErrNewer, encoding)

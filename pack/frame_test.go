@@ -17,35 +17,74 @@ func TestFrameRoundTrip(t *testing.T) {
 	e, d := newEncoder(t, realKeys), newDecoder(t, realKeys)
 	var dst []byte
 	for _, n := range []int{1, 2, 63, 4096, 65537, 1 << 20, 3<<20 + 7} {
-		for _, kind := range []chunk.Kind{chunk.Data, chunk.Map} {
-			for name, content := range map[string][]byte{"noise": noise(5, n), "text": text(n), "zeros": make([]byte, n)} {
-				o := openFrame(kind, content[:(n+1)/2])
-				if n > 1 {
-					o.Add(chunk.ID{9}, content[(n+1)/2:])
-				}
-				sealed := e.Encode(o)
-				if len(sealed) > n+overhead {
-					t.Errorf("%d bytes of %s take %d", n, name, len(sealed))
-				}
-				if name != "noise" && n >= 4096 && len(sealed) > n/8 {
-					t.Errorf("%d bytes of %s are not compressed: %d", n, name, len(sealed))
-				}
-				if bytes.Contains(sealed, content) && n > 60 {
-					t.Errorf("%d bytes of %s can be read in the sealed frame", n, name)
-				}
-				var err error
-				dst, err = d.Decode(dst, slices.Clone(sealed), o.frame(sealed))
-				if err != nil || !bytes.Equal(dst, content) {
-					t.Fatalf("%d bytes of %s, %v: %v, or other bytes", n, name, kind, err)
+		contents := map[string][]byte{"noise": noise(5, n), "text": text(n), "zeros": make([]byte, n), "code": code(6, n)}
+		for name, content := range contents {
+			for c := range Compression(len(compressions)) {
+				for _, kind := range []chunk.Kind{chunk.Data, chunk.Map} {
+					o := openFrame(kind, content[:(n+1)/2])
+					if n > 1 {
+						o.Add(chunk.ID{9}, content[(n+1)/2:])
+					}
+					what := fmt.Sprintf("%d bytes of %s, %v, %v", n, name, kind, c)
+					sealed, err := e.Encode(o, c)
+					if err != nil {
+						t.Fatalf("%s: %v", what, err)
+					}
+					wantPacked(t, what, sealed, n, c != CompressOff && (name == "text" || name == "zeros"))
+					if bytes.Contains(sealed, content) && n > 60 {
+						t.Errorf("%s: it can be read in the sealed frame", what)
+					}
+					dst, err = d.Decode(dst, slices.Clone(sealed), o.frame(sealed))
+					if err != nil || !bytes.Equal(dst, content) {
+						t.Fatalf("%s: %v, or other bytes", what, err)
+					}
 				}
 			}
 		}
 	}
 }
 
+// wantPacked holds a frame of n bytes to its size.
+func wantPacked(t *testing.T, what string, sealed []byte, n int, compressible bool) {
+	t.Helper()
+	if len(sealed) > n+overhead {
+		t.Errorf("%s take %d", what, len(sealed))
+	}
+	if compressible && n >= 4096 && len(sealed) > n/8 {
+		t.Errorf("%s are not compressed: %d", what, len(sealed))
+	}
+}
+
+// TestFrameEncodings says which encoding is chosen when, and that harder compression is worth its name.
+func TestFrameEncodings(t *testing.T) {
+	e, last := newEncoder(t, nullKeys), 0
+	for c, want := range map[Compression][3]byte{ // of text, code, noise
+		CompressAuto: {compressed, targets, stored}, CompressOff: {stored, stored, stored}, CompressFastest: {compressed, targets, stored},
+		CompressDefault: {compressed, targets, stored}, CompressBetter: {compressed, targets, stored},
+	} {
+		for i, content := range [][]byte{text(50000), code(7, 50000), noise(8, 50000)} {
+			sealed, err := e.Encode(openFrame(chunk.Data, content), c)
+			if got := sealed[NonceSize]; err != nil || got != want[i] {
+				t.Errorf("%v: content %d has encoding %d, %v; want %d", c, i, got, err, want[i])
+			}
+		}
+	}
+	sealed, err := e.Encode(openFrame(chunk.Map, code(7, 50000)), CompressDefault)
+	if got := sealed[NonceSize]; err != nil || got != compressed {
+		t.Errorf("a frame of maps has encoding %d, %v", got, err)
+	}
+	for _, c := range []Compression{CompressBetter, CompressDefault, CompressFastest, CompressOff} {
+		sealed, err := e.Encode(openFrame(chunk.Data, code(9, 1<<20)), c)
+		if err != nil || len(sealed) < last {
+			t.Errorf("%v: %d bytes, %v; a harder one made %d", c, len(sealed), err, last)
+		}
+		last = len(sealed)
+	}
+}
+
 func TestFrameOfNothing(t *testing.T) {
 	o := openFrame(chunk.Data)
-	sealed := newEncoder(t, realKeys).Encode(o)
+	sealed := encode(t, newEncoder(t, realKeys), o)
 	got, err := newDecoder(t, realKeys).Decode(nil, slices.Clone(sealed), o.frame(sealed))
 	if err == nil && len(got) > 0 {
 		t.Fatalf("a frame of nothing opens to %d bytes", len(got))
@@ -56,7 +95,7 @@ func TestFrameOfNothing(t *testing.T) {
 func TestFrameDamage(t *testing.T) {
 	e, d := newEncoder(t, realKeys), newDecoder(t, realKeys)
 	for _, o := range []*Open{openFrame(chunk.Data, text(300)), openFrame(chunk.Map, noise(6, 40)), openFrame(chunk.Data, noise(7, 30000))} {
-		sealed := slices.Clone(e.Encode(o))
+		sealed := slices.Clone(encode(t, e, o))
 		f := o.frame(sealed)
 		step := 1
 		if len(sealed) > 1000 {
@@ -87,7 +126,7 @@ func TestFrameOfOtherKind(t *testing.T) {
 	e, d := newEncoder(t, realKeys), newDecoder(t, realKeys)
 	for _, kinds := range [][2]chunk.Kind{{chunk.Data, chunk.Map}, {chunk.Map, chunk.Data}} {
 		o := openFrame(kinds[0], text(500))
-		sealed := e.Encode(o)
+		sealed := encode(t, e, o)
 		f := o.frame(sealed)
 		f.Kind = kinds[1]
 		_, err := d.Decode(nil, slices.Clone(sealed), f)
@@ -100,7 +139,7 @@ func TestFrameClaims(t *testing.T) {
 	d := newDecoder(t, nullKeys)
 	for _, content := range [][]byte{text(5000), noise(8, 5000)} {
 		o := openFrame(chunk.Data, content)
-		sealed := slices.Clone(newEncoder(t, nullKeys).Encode(o))
+		sealed := slices.Clone(encode(t, newEncoder(t, nullKeys), o))
 		for _, raw := range []uint32{1, 4999, 5001, MaxRaw, MaxRaw + 1, 1<<32 - 1} {
 			f := o.frame(sealed)
 			f.Raw = raw
@@ -108,7 +147,7 @@ func TestFrameClaims(t *testing.T) {
 			wantDamaged(t, fmt.Sprintf("5000 bytes claimed to be %d", raw), err)
 		}
 	}
-	unknown := append(append(make([]byte, NonceSize), 2, 'x'), make([]byte, TagSize)...)
+	unknown := append(append(make([]byte, NonceSize), 3, 'x'), make([]byte, TagSize)...)
 	_, err := d.Decode(nil, unknown, Frame{chunk.Data, uint32(len(unknown)), 1, 1})
 	if !errors.Is(err, ErrNewer) || errors.Is(err, ErrDamaged) {
 		t.Errorf("unknown encoding: %v, want ErrNewer", err)
@@ -158,10 +197,10 @@ func TestFrameBomb(t *testing.T) {
 
 func FuzzDecode(f *testing.F) {
 	e, d := newEncoder(f, nullKeys), newDecoder(f, nullKeys)
-	for _, content := range [][]byte{text(200), noise(9, 30), make([]byte, 5000)} {
-		f.Add(slices.Clone(e.Encode(openFrame(chunk.Data, content)))[NonceSize:], uint32(len(content)))
+	for _, content := range [][]byte{text(200), noise(9, 30), make([]byte, 5000), code(3, 3000)} {
+		f.Add(slices.Clone(encode(f, e, openFrame(chunk.Data, content)))[NonceSize:], uint32(len(content)))
 	}
-	f.Add([]byte{2}, uint32(1))
+	f.Add([]byte{3}, uint32(1))
 	f.Fuzz(func(t *testing.T, plain []byte, raw uint32) {
 		raw = raw%(1<<20) + 1
 		sealed := nullSealer{}.SealInPlace(append(make([]byte, NonceSize), plain...))

@@ -60,6 +60,18 @@ const (
 	SnapshotFile FileKind = 5
 )
 
+// featureTargets says that a pack may have frames with the encoding targets, and that an index file may list such packs.
+// What is written now always has it: readers that do not know the encoding are to say so before they meet a frame.
+const featureTargets = 1 << 0
+
+// features are the bits that this code knows, and puts into new files.
+func (k FileKind) features() byte {
+	if k == PackFile || k == IndexFile {
+		return featureTargets
+	}
+	return 0
+}
+
 // HeaderSize is the length of a file's header in bytes.
 const HeaderSize = 12
 
@@ -80,7 +92,7 @@ func Header(kind FileKind) []byte {
 	h := make([]byte, 0, HeaderSize)
 	h = append(h, magic...)
 	h = binary.LittleEndian.AppendUint16(h, Version)
-	return append(h, byte(kind), 0)
+	return append(h, byte(kind), kind.features())
 }
 
 // ParseHeader checks a file's header and returns what follows it. The error wraps ErrDamaged or ErrNewer.
@@ -96,7 +108,7 @@ func ParseHeader(file []byte, kind FileKind) ([]byte, error) {
 	if FileKind(file[10]) != kind {
 		return nil, fmt.Errorf("%w: it is a file of kind %d where kind %d belongs", ErrDamaged, file[10], kind)
 	}
-	if file[11] != 0 {
+	if file[11]&^kind.features() != 0 {
 		return nil, fmt.Errorf("%w (feature bits %08b)", ErrNewer, file[11])
 	}
 	return file[HeaderSize:], nil

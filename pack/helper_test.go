@@ -3,6 +3,7 @@ package pack
 import (
 	"crypto/cipher"
 	"crypto/rand"
+	"encoding/binary"
 	"errors"
 	"fmt"
 	"io"
@@ -72,6 +73,21 @@ func text(n int) []byte {
 	return p
 }
 
+// code looks like a program: few instructions, and calls of few functions from everywhere.
+func code(seed uint64, n int) []byte {
+	r := mathrand.New(mathrand.NewPCG(seed, seed))
+	p := make([]byte, 0, n+16)
+	for len(p) < n {
+		if r.IntN(8) == 0 {
+			distance := int32(r.IntN(50)*1000) - int32(len(p)+x86Operand)
+			p = binary.LittleEndian.AppendUint32(append(p, 0xE8), uint32(distance))
+		} else {
+			p = append(p, 0x48, 0x8B, byte(r.IntN(16)))
+		}
+	}
+	return p[:n]
+}
+
 // openFrame holds the chunks under made-up ids.
 func openFrame(kind chunk.Kind, chunks ...[]byte) *Open {
 	o := &Open{Kind: kind}
@@ -86,11 +102,17 @@ func (o *Open) frame(sealed []byte) Frame {
 }
 
 func newEncoder(t testing.TB, keys Keys) *Encoder {
-	e, err := NewEncoder(keys)
+	return NewEncoder(keys)
+}
+
+// encode encodes a frame as most are.
+func encode(t testing.TB, e *Encoder, o *Open) []byte {
+	t.Helper()
+	sealed, err := e.Encode(o, CompressDefault)
 	if err != nil {
 		t.Fatal(err)
 	}
-	return e
+	return sealed
 }
 
 func newDecoder(t testing.TB, keys Keys) *Decoder {
@@ -116,7 +138,7 @@ func testFrames() []*Open {
 func buildPack(t testing.TB, keys Keys, frames []*Open) ([]byte, ID, *Table) {
 	e, b := newEncoder(t, keys), NewBuilder(nil)
 	for _, o := range frames {
-		b.Add(o, e.Encode(o))
+		b.Add(o, encode(t, e, o))
 	}
 	return b.Finish(keys)
 }

@@ -115,13 +115,30 @@ func TestParseHeader(t *testing.T) {
 	}{
 		{0, 'P', false}, {6, 'R', false}, {7, 1, false},
 		{8, 0, false}, {8, 2, true}, {8, 255, true}, {9, 1, true}, {10, 0, false}, {10, 6, false},
-		{11, 1, true}, {11, 128, true},
+		{11, 2, true}, {11, 3, true}, {11, 128, true},
 	} {
 		h := Header(PackFile)
 		h[test.at] = test.to
 		_, err := ParseHeader(h, PackFile)
 		if !errors.Is(err, ErrNewer) == test.newer || !errors.Is(err, ErrDamaged) != test.newer {
 			t.Errorf("byte %d set to %d: %v; newer: want %v", test.at, test.to, err, test.newer)
+		}
+	}
+}
+
+// A file from before a feature lacks its bit and stays good; on a kind of file that never had it the bit says newer.
+func TestHeaderFeatures(t *testing.T) {
+	for kind, known := range map[FileKind]byte{ConfigFile: 0, SlotFile: 0, PackFile: 1, IndexFile: 1, SnapshotFile: 0} {
+		h := Header(kind)
+		if h[11] != known {
+			t.Errorf("kind %d: new files have feature bits %b, want %b", kind, h[11], known)
+		}
+		for bits := range 256 {
+			h[11] = byte(bits)
+			_, err := ParseHeader(h, kind)
+			if newer := byte(bits)&^known != 0; errors.Is(err, ErrNewer) != newer || !newer && err != nil {
+				t.Errorf("kind %d, feature bits %b: %v", kind, bits, err)
+			}
 		}
 	}
 }
@@ -194,7 +211,7 @@ func FuzzDecodeTable(f *testing.F) {
 func smallPack(t testing.TB, frames ...*Open) []byte {
 	e, b := newEncoder(t, nullKeys), NewBuilder(nil)
 	for _, o := range frames {
-		b.Add(o, e.Encode(o))
+		b.Add(o, encode(t, e, o))
 	}
 	sealed := nullSealer{}.SealInPlace(b.table.AppendTo(make([]byte, NonceSize)))
 	length := binary.LittleEndian.AppendUint32(make([]byte, NonceSize), uint32(len(sealed)))

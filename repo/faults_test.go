@@ -88,7 +88,8 @@ func TestOpenEveryOpFails(t *testing.T) {
 func TestInterruptedWrite(t *testing.T) {
 	mem := new(store.Mem)
 	testRepo(t, mem)
-	chunks := noiseChunks(3, 150, 60000) // nine packs
+	const n, size = 320, 60000 // nine packs of one frame each
+	chunks := noiseChunks(3, n, size)
 	ctx, cancel := context.WithCancel(context.Background())
 	defer cancel()
 	var packs atomic.Int32
@@ -111,7 +112,7 @@ func TestInterruptedWrite(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if raw, all := stats.Raw.Load(), int64(150*60000); raw == 0 || raw > all/2 {
+	if raw, all := stats.Raw.Load(), int64(n*size); raw == 0 || raw > all/2 {
 		t.Errorf("the second Write stores %d of %d bytes again", raw, all)
 	}
 	wantLoads(t, reopen(t, mem), saved)

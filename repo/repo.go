@@ -39,7 +39,7 @@ type Settings struct {
 }
 
 // DefaultSettings suit disks of any size on a NAS; docs/design.md has the measurements.
-var DefaultSettings = Settings{Chunks: chunk.ParamsFor(64 << 10), FrameSize: 1 << 20, PackSize: 32 << 20}
+var DefaultSettings = Settings{Chunks: chunk.ParamsFor(64 << 10), FrameSize: 2 << 20, PackSize: 32 << 20}
 
 // Bounds of Settings, in bytes.
 const (
@@ -72,20 +72,21 @@ type Config struct {
 
 // A Repo is an open repository. It is safe for concurrent use.
 type Repo struct {
-	store   store.Store
-	id      crypt.RepoID
-	config  Config
-	master  crypt.MasterKey
-	slot    pack.ID // that the password opened
-	keys    pack.Keys
-	index   *index.Index
-	orphans []listed // packs that LoadIndex found in no index file
-	writing sync.Mutex
-	stale   bool // an index after a Write that failed: it has claims that nobody will keep; under writing
-	decoder *pack.Decoder
-	workers int
-	namers  map[chunk.Kind]*sync.Pool // of *chunk.Namer
-	maps    *lru.Cache[frameKey, []byte]
+	store       store.Store
+	id          crypt.RepoID
+	config      Config
+	master      crypt.MasterKey
+	slot        pack.ID // that the password opened
+	keys        pack.Keys
+	index       *index.Index
+	orphans     []listed // packs that LoadIndex found in no index file
+	writing     sync.Mutex
+	stale       bool // an index after a Write that failed: it has claims that nobody will keep; under writing
+	decoder     *pack.Decoder
+	workers     int
+	compression pack.Compression
+	namers      map[chunk.Kind]*sync.Pool // of *chunk.Namer
+	maps        *lru.Cache[frameKey, []byte]
 }
 
 // Find returns nil where a store holds a repository, and ErrNoRepository where it does not. It needs no password.
@@ -215,6 +216,9 @@ const maxWorkers = 12
 
 // SetWorkers says on how many cores to work at most; nothing that is stored depends on it.
 func (r *Repo) SetWorkers(n int) { r.workers = max(1, min(n, maxWorkers)) }
+
+// SetCompression says how hard to compress what is stored from now on. What is there already stays as it is.
+func (r *Repo) SetCompression(c pack.Compression) { r.compression = c }
 
 // Workers is on how many cores to work.
 func (r *Repo) Workers() int { return r.workers }

@@ -33,8 +33,12 @@ type Writer struct {
 	mapsMu sync.Mutex
 	maps   *Lane
 
+	pace *pace
+
 	mu      sync.Mutex
 	builder *pack.Builder // nil when no frame waits
+	began   time.Time     // when the builder was wished for
+	waited  time.Duration // until the store had taken the pack whose memory it has
 }
 
 // Stats count what a Write stored.
@@ -68,7 +72,7 @@ func (r *Repo) Write(ctx context.Context, fn func(context.Context, *Writer) erro
 	if r.stale {
 		return nil, errors.New("a write failed before this one: load the index anew")
 	}
-	w := &Writer{repo: r,
+	w := &Writer{repo: r, pace: newPace(r.compression),
 		lanes: make(chan *pack.Open), packs: make(chan *pack.Builder), bufs: make(chan []byte, packsInMemory)}
 	for range packsInMemory {
 		w.bufs <- nil
@@ -191,12 +195,12 @@ func (w *Writer) SaveMap(ctx context.Context, data []byte) (chunk.ID, error) {
 
 // encode compresses and seals frames until there are no more.
 func (w *Writer) encode(ctx context.Context) error {
-	enc, err := pack.NewEncoder(w.repo.keys)
-	if err != nil {
-		return err
-	}
+	enc := pack.NewEncoder(w.repo.keys)
 	for o := range w.lanes {
-		sealed := enc.Encode(o)
+		sealed, err := enc.Encode(o, w.pace.compression())
+		if err != nil {
+			return err
+		}
 		full, err := w.add(ctx, o, sealed)
 		if err == nil && full != nil {
 			err = w.handOver(ctx, full)
@@ -214,13 +218,14 @@ func (w *Writer) add(ctx context.Context, o *pack.Open, sealed []byte) (full *pa
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	if w.builder == nil {
+		w.began = time.Now()
 		select {
 		case buf := <-w.bufs:
 			if buf == nil {
 				// At once and large enough for the frame that fills it and the table: growing would need it twice.
 				buf = make([]byte, 0, w.repo.config.PackSize+2<<20)
 			}
-			w.builder = pack.NewBuilder(buf)
+			w.builder, w.waited = pack.NewBuilder(buf), time.Since(w.began)
 		case <-ctx.Done():
 			return nil, context.Cause(ctx)
 		}
@@ -229,6 +234,7 @@ func (w *Writer) add(ctx context.Context, o *pack.Open, sealed []byte) (full *pa
 	if !w.builder.Full(w.repo.config.PackSize) {
 		return nil, nil
 	}
+	w.pace.pack(time.Since(w.began), w.waited)
 	full, w.builder = w.builder, nil
 	return full, nil
 }

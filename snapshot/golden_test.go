@@ -4,9 +4,12 @@ import (
 	"bytes"
 	"context"
 	"crypto/sha256"
+	"encoding/binary"
 	"encoding/hex"
 	"encoding/json"
+	"errors"
 	"flag"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"testing"
@@ -17,13 +20,25 @@ import (
 	"platter/snapshot/image"
 )
 
-// makeGolden makes the golden repository of the format that is written now, where there is none. One that is there is
-// never made again: it stands for all repositories that people have.
-var makeGolden = flag.Bool("make-golden", false, "make testdata/golden-vN")
+// makeGolden makes the golden repositories that are not there yet, in the format that is written now. One that is there
+// is never made again: it stands for all repositories that people have.
+var makeGolden = flag.Bool("make-golden", false, "make the folders in testdata that are missing")
 
-const goldenFolder = "testdata/golden-v1"
+// golden are repositories of every way of writing there ever was, by their folders, and the disks they were made of.
+var golden = map[string]func() []image.Disk{
+	"testdata/golden-v1":         goldenDisks, // the first that landed
+	"testdata/golden-v1-targets": codeDisks,   // frames of encoding 2
+}
 
-// goldenDisks are what the golden repository was made of.
+// codeDisks hold what looks like programs.
+func codeDisks() []image.Disk {
+	code := make([]byte, 0, 600_000)
+	for i := 0; len(code) < cap(code)-8; i++ {
+		code = binary.LittleEndian.AppendUint32(append(code, 0x48, 0x8B, byte(i*i>>3), 0xE8+byte(i&1)), uint32(i%37*1000-len(code)))
+	}
+	return []image.Disk{image.Mem{Data: code, Holes: true}}
+}
+
 func goldenDisks() []image.Disk {
 	text := bytes.Repeat([]byte("platter keeps every version of a disk. "), 4000)
 	first := make([]byte, 700_001)
@@ -48,12 +63,21 @@ type goldenSnapshot struct {
 	SHA256 string `json:"sha256"` // of each data extent, in order
 }
 
-func TestGoldenRepositoryOpensForever(t *testing.T) {
-	if *makeGolden {
-		writeGolden(t)
+func TestGoldenRepositoriesOpenForever(t *testing.T) {
+	for folder, disks := range golden {
+		t.Run(filepath.Base(folder), func(t *testing.T) {
+			if _, err := os.Stat(folder); *makeGolden && errors.Is(err, fs.ErrNotExist) {
+				writeGolden(t, folder, disks())
+			}
+			wantGolden(t, folder)
+		})
 	}
+}
+
+func wantGolden(t *testing.T, folder string) {
+	t.Helper()
 	var want []goldenSnapshot
-	data, err := os.ReadFile(goldenFolder + ".json")
+	data, err := os.ReadFile(folder + ".json")
 	if err == nil {
 		err = json.Unmarshal(data, &want)
 	}
@@ -62,7 +86,7 @@ func TestGoldenRepositoryOpensForever(t *testing.T) {
 	}
 	ctx := context.Background()
 	for _, password := range []string{"golden", "zwei Wörter"} {
-		r, err := repo.Open(ctx, store.NewLocal(goldenFolder), []byte(password))
+		r, err := repo.Open(ctx, store.NewLocal(folder), []byte(password))
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -113,13 +137,13 @@ func hashData(t *testing.T, disk image.Disk) string {
 	return hex.EncodeToString(sum.Sum(nil))
 }
 
-func writeGolden(t *testing.T) {
+func writeGolden(t *testing.T, folder string, disks []image.Disk) {
 	t.Helper()
 	ctx := context.Background()
 	settings := repo.DefaultSettings
 	settings.PackSize = repo.MinPackSize
 	cost := crypt.Cost{Time: 1, Memory: 256, Lanes: 2}
-	r, err := repo.Init(ctx, store.NewLocal(goldenFolder), []byte("golden"), cost, "first", settings)
+	r, err := repo.Init(ctx, store.NewLocal(folder), []byte("golden"), cost, "first", settings)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -127,7 +151,7 @@ func writeGolden(t *testing.T) {
 		t.Fatal(err)
 	}
 	var list []goldenSnapshot
-	for i, disk := range goldenDisks() {
+	for i, disk := range disks {
 		s := &Snapshot{Name: filepath.Join("golden", string(rune('a'+i))), Host: "host", Tags: []string{"x"}, Note: "never rewritten"}
 		if err := Backup(ctx, r, disk, nil, s, nil); err != nil {
 			t.Fatal(err)
@@ -136,7 +160,7 @@ func writeGolden(t *testing.T) {
 	}
 	data, err := json.MarshalIndent(list, "", "  ")
 	if err == nil {
-		err = os.WriteFile(goldenFolder+".json", append(data, '\n'), 0o644)
+		err = os.WriteFile(folder+".json", append(data, '\n'), 0o644)
 	}
 	if err != nil {
 		t.Fatal(err)

@@ -12,6 +12,7 @@ import (
 
 	"github.com/urfave/cli/v2"
 
+	"platter/pack"
 	"platter/repo"
 	"platter/snapshot"
 	"platter/snapshot/image"
@@ -21,6 +22,7 @@ type backupOptions struct {
 	common
 	name, host, note, time, parent string
 	tags                           cli.StringSlice
+	compression                    compression
 }
 
 func backupCommand(env *env) *cli.Command {
@@ -39,6 +41,7 @@ func backupCommand(env *env) *cli.Command {
 			&cli.StringFlag{Name: "note", Usage: "a `TEXT` for people", Destination: &opts.note},
 			&cli.StringFlag{Name: "time", Usage: "the `TIME` the disk is from (default: now)", Destination: &opts.time},
 			&cli.StringFlag{Name: "parent", Usage: "the `SNAPSHOT` it is the next version of (default: the newest of that name and host)", Destination: &opts.parent},
+			&cli.GenericFlag{Name: "compression", Usage: "`HOW` hard to compress what is new: off, fastest, default, better, or auto, which is as hard as the store leaves time for", Value: &opts.compression, EnvVars: []string{"PLATTER_COMPRESSION"}},
 			&cli.BoolFlag{Name: "dry-run", Aliases: []string{"n"}, Usage: "do all but store", Destination: &opts.dryRun, DisableDefaultText: true},
 		}, repoFlags(&opts.common)...),
 		Action: action(env, &opts, runBackup),
@@ -74,6 +77,7 @@ func runBackup(ctx context.Context, env *env, opts backupOptions, args []string)
 	} else if n > 0 {
 		env.info(opts.common, "took in %s that no index listed: what an interrupted backup had stored, or one under way", count(n, "pack"))
 	}
+	r.SetCompression(pack.Compression(opts.compression))
 	var p repo.Progress
 	stop := env.progress(opts.common, s.Name, &p)
 	err = src.backup(ctx, r, parent, s, &p)

@@ -50,6 +50,7 @@ func runInit(ctx context.Context, env *env, opts initOptions, args []string) err
 	}
 	settings, cost := repo.DefaultSettings, opts.cost.cost()
 	settings.Chunks, settings.PackSize = chunk.ParamsFor(int64(opts.chunkSize)), int64(opts.packSize)
+	settings.FrameSize = min(settings.FrameSize, settings.PackSize)
 	if err := settings.Validate(); err != nil {
 		return usagef("%v", err)
 	}

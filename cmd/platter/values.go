@@ -9,6 +9,7 @@ import (
 	"github.com/dustin/go-humanize"
 	"github.com/urfave/cli/v2"
 
+	"platter/pack"
 	"platter/repo/crypt"
 )
 
@@ -29,6 +30,18 @@ func (b *byteSize) Set(s string) error {
 	}
 	*b = byteSize(v)
 	return nil
+}
+
+// A compression is a flag's value that says how hard to compress.
+type compression pack.Compression
+
+func (c *compression) String() string { return pack.Compression(*c).String() }
+
+// Set reads a compression's name.
+func (c *compression) Set(s string) error {
+	v, err := pack.ParseCompression(s)
+	*c = compression(v)
+	return err
 }
 
 // A percentage is a flag's value such as 5% or 0.05, between nothing and all.
