@@ -26,9 +26,9 @@ const (
 	MaxChunk = 8 << 20
 )
 
-// ParamsFor returns the usual bounds about an average chunk size in bytes: half of it, and eight times.
+// ParamsFor returns the usual bounds about an average chunk size in bytes: five eighths of it, and eight times.
 func ParamsFor(avg int64) Params {
-	return Params{Min: max(avg/2, Block), Avg: avg, Max: 8 * min(avg, MaxChunk/8)}
+	return Params{Min: max(avg*5/8/Block*Block, Block), Avg: avg, Max: 8 * min(avg, MaxChunk/8)}
 }
 
 // Validate returns an error that says which bound does not hold.
