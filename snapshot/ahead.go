@@ -21,7 +21,7 @@ type source interface {
 // An ahead reads a source ahead of the cutter. It is not safe for concurrent use.
 //
 // What has to be waited for is read by goroutines of its own while the cutter works. What the system has in memory is
-// read when it is needed and by the core that needs it: through that core's cache it costs a third less.
+// read when it is needed and by the core that needs it: going through that core's own cache takes the least time.
 type ahead struct {
 	src    source
 	ring   *ring

@@ -36,8 +36,8 @@ func Backup(ctx context.Context, r *repo.Repo, disk image.Disk, parent, s *Snaps
 	}, p)
 }
 
-// BackupStream keeps what src yields until its end as a disk. A src that is an io.Closer is closed when the backup fails,
-// so that a read which waits ends.
+// BackupStream keeps what src yields until its end as a disk. If the backup fails while src is waited for, and src is an
+// io.Closer, it is closed, so that the wait ends.
 func BackupStream(ctx context.Context, r *repo.Repo, src io.Reader, parent, s *Snapshot, p *repo.Progress) error {
 	return backup(ctx, r, parent, s, func(ctx context.Context, b *run) error { return b.stream(ctx, src) }, p)
 }
