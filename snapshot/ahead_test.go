@@ -67,7 +67,11 @@ func newPatchwork(rnd *rand.Rand, size int) *patchwork {
 // TestAheadReadsTheDisk holds that what comes out of an ahead is the disk, whatever its holes are, how much the cutter
 // needs to see, what is cached, and how much is taken at a time.
 func TestAheadReadsTheDisk(t *testing.T) {
-	for seed := range uint64(12) {
+	seeds := uint64(12)
+	if testing.Short() {
+		seeds = 3
+	}
+	for seed := range seeds {
 		rnd := rand.New(rand.NewPCG(seed, 5))
 		disk := newPatchwork(rnd, RegionSize/2+rnd.IntN(2*RegionSize))
 		share := rnd.Uint64N(5) // of what is cached, in quarters
@@ -127,12 +131,12 @@ func TestFirstFaultIsReported(t *testing.T) {
 			}
 			return nil
 		}
-		for round := range 6 {
+		for _, workers := range []int{1, 2, 5} {
 			r := reopen(t, s)
-			r.SetWorkers(1 + round)
+			r.SetWorkers(workers)
 			err := Backup(context.Background(), r, disk, nil, &Snapshot{Name: "x"}, nil)
 			if want := "read at " + strconv.FormatInt(at, 10) + ": "; !errors.Is(err, broken) || !strings.Contains(err.Error(), want) {
-				t.Fatalf("%d workers: %v, want %q", 1+round, err, want)
+				t.Fatalf("%d workers: %v, want %q", workers, err, want)
 			}
 		}
 	}
