@@ -8,8 +8,6 @@ import (
 	"sync/atomic"
 	"time"
 
-	"golang.org/x/sync/errgroup"
-
 	"platter/repo"
 	"platter/snapshot/image"
 )
@@ -18,6 +16,9 @@ import (
 // may be nil, is a version of the disk that makes it faster to cut this one. A disk that changed its size meanwhile is an
 // error that wraps image.ErrResized; one that was only written to is kept and marked.
 func Backup(ctx context.Context, r *repo.Repo, disk image.Disk, parent, s *Snapshot, p *repo.Progress) error {
+	if once, ok := disk.(image.Once); ok {
+		once.ReadOnce()
+	}
 	for e, err := range disk.Extents() {
 		if err != nil {
 			return fmt.Errorf("find the data of %s: %w", s.Source.Path, err)
@@ -35,7 +36,8 @@ func Backup(ctx context.Context, r *repo.Repo, disk image.Disk, parent, s *Snaps
 	}, p)
 }
 
-// BackupStream keeps what src yields until its end as a disk.
+// BackupStream keeps what src yields until its end as a disk. If the backup fails while src is waited for, and src is an
+// io.Closer, it is closed, so that the wait ends.
 func BackupStream(ctx context.Context, r *repo.Repo, src io.Reader, parent, s *Snapshot, p *repo.Progress) error {
 	return backup(ctx, r, parent, s, func(ctx context.Context, b *run) error { return b.stream(ctx, src) }, p)
 }
@@ -89,63 +91,4 @@ func (b *run) unchanged(disk image.Disk) error {
 		b.modified, err = true, nil
 	}
 	return err
-}
-
-// disk cuts all regions of a disk that may hold data, on all cores.
-func (b *run) disk(ctx context.Context, disk image.Disk) error {
-	jobs := make(chan regionJob)
-	g, ctx := errgroup.WithContext(ctx)
-	g.Go(func() error {
-		defer close(jobs)
-		return b.feed(ctx, disk, jobs)
-	})
-	for range b.repo.Workers() {
-		g.Go(func() error {
-			w, err := b.worker()
-			if err != nil {
-				return err
-			}
-			for job := range jobs {
-				if err := w.region(ctx, job.region, job.before, &regionReader{disk: disk, job: job, run: b}); err != nil {
-					return err
-				}
-			}
-			return w.lane.Close(ctx)
-		})
-	}
-	return g.Wait()
-}
-
-// stream cuts a stream, one region after the other; compressing still takes all cores.
-func (b *run) stream(ctx context.Context, src io.Reader) error {
-	w, err := b.worker()
-	if err != nil {
-		return err
-	}
-	old := newGuide(ctx, b.parent)
-	defer old.stop()
-	for region := int64(0); ; region++ {
-		start := b.size
-		in := io.LimitReader(src, RegionSize)
-		if err := w.region(ctx, region, old.page(region), &countingReader{in, b}); err != nil {
-			return err
-		}
-		if b.size-start < RegionSize {
-			return w.lane.Close(ctx)
-		}
-	}
-}
-
-// countingReader counts what a stream yielded.
-type countingReader struct {
-	io.Reader
-	run *run
-}
-
-func (c *countingReader) Read(p []byte) (int, error) {
-	n, err := c.Reader.Read(p)
-	c.run.size += int64(n)
-	c.run.read.Add(int64(n))
-	c.run.progress.Add(int64(n))
-	return n, err
 }

@@ -2,7 +2,6 @@ package snapshot
 
 import (
 	"context"
-	"io"
 
 	"platter/chunk"
 	"platter/repo"
@@ -13,7 +12,7 @@ type regionWorker struct {
 	run    *run
 	cutter *chunk.Cutter
 	lane   *repo.Lane
-	buf    []byte
+	ahead  *ahead
 	pieces []piece
 	page   []byte
 
@@ -21,27 +20,48 @@ type regionWorker struct {
 	at  int64 // where in the region the next piece starts
 }
 
-// readAhead is how much of a region a worker holds beyond what the cutter needs, in bytes.
-const readAhead = 1 << 20
+// work cuts what a source yields.
+func (b *run) work(ctx context.Context, src source) error {
+	w, err := b.worker(src)
+	if err != nil {
+		return err
+	}
+	return w.ahead.run(ctx, w.regions)
+}
 
-func (b *run) worker() (*regionWorker, error) {
+func (b *run) worker(src source) (*regionWorker, error) {
 	cutter, err := b.repo.Cutter()
 	if err != nil {
 		return nil, err
 	}
-	return &regionWorker{run: b, cutter: cutter, lane: b.writer.Lane(), buf: make([]byte, cutter.Need()+readAhead)}, nil
+	return &regionWorker{run: b, cutter: cutter, lane: b.writer.Lane(), ahead: newAhead(src, cutter.Need())}, nil
 }
 
-// region cuts one region, saves what is new, and hangs its page into the tree. before is the region's page in the version
-// before, zero for none.
-func (w *regionWorker) region(ctx context.Context, region int64, before chunk.ID, src io.Reader) error {
+// regions cuts all regions of the source.
+func (w *regionWorker) regions(ctx context.Context) error {
+	for {
+		job, ok, err := w.ahead.region(ctx)
+		if err != nil {
+			return err
+		}
+		if !ok {
+			return w.lane.Close(ctx)
+		}
+		if err := w.region(ctx, job); err != nil {
+			return err
+		}
+	}
+}
+
+// region cuts one region, saves what is new, and hangs its page into the tree.
+func (w *regionWorker) region(ctx context.Context, job regionJob) error {
 	w.old = trail{}
-	if !before.IsZero() {
-		if pieces, err := w.run.parent.page(ctx, region, before); err == nil {
+	if !job.before.IsZero() {
+		if pieces, err := w.run.parent.page(ctx, job.region, job.before); err == nil {
 			w.old.pieces = pieces
 		}
 	}
-	if err := w.cut(ctx, src); err != nil {
+	if err := w.cut(ctx); err != nil {
 		return err
 	}
 	if len(w.pieces) == 0 || len(w.pieces) == 1 && w.pieces[0].kind == zeroPiece {
@@ -49,35 +69,30 @@ func (w *regionWorker) region(ctx context.Context, region int64, before chunk.ID
 	}
 	w.page = appendPage(w.page[:0], w.pieces)
 	id, err := w.run.writer.SaveMap(ctx, w.page)
-	w.run.tree.set(region, id)
+	w.run.tree.set(job.region, id)
 	return err
 }
 
-// cut reads src to its end and leaves its pieces in w.pieces.
-func (w *regionWorker) cut(ctx context.Context, src io.Reader) error {
+// cut leaves the pieces of a region in w.pieces.
+func (w *regionWorker) cut(ctx context.Context) error {
 	w.cutter.Reset()
 	w.pieces, w.at = w.pieces[:0], 0
-	held, final := w.buf[:0], false // what was read and not yet cut
+	ring := w.ahead.ring
 	for {
-		if !final && len(held) < w.cutter.Need() {
-			if ctx.Err() != nil {
-				return context.Cause(ctx)
-			}
-			have := copy(w.buf, held)
-			n, err := io.ReadFull(src, w.buf[have:])
-			if final = err == io.EOF || err == io.ErrUnexpectedEOF; err != nil && !final {
+		for !w.ahead.final && len(ring.view()) < w.cutter.Need() {
+			if err := w.ahead.more(ctx); err != nil {
 				return err
 			}
-			held = w.buf[:have+n]
 		}
+		held := ring.view()
 		if len(held) == 0 {
 			return nil
 		}
-		n, err := w.piece(ctx, held, final)
+		n, err := w.piece(ctx, held, w.ahead.final)
 		if err != nil {
 			return err
 		}
-		held = held[n:]
+		ring.take(n)
 		w.at += int64(n)
 	}
 }

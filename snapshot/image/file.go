@@ -24,14 +24,18 @@ type File struct {
 	Kind string // KindRaw or KindDevice
 
 	file     *os.File
-	size     int64     // bytes, when it was opened
-	modified time.Time // when it was opened; zero for a device, whose node only knows when its owner changed
+	read     io.ReaderAt // file, or what ReadOnce put before it
+	direct   *os.File    // the same device open past the page cache; nil for none
+	size     int64       // bytes, when it was opened
+	modified time.Time   // when it was opened; zero for a device, whose node only knows when its owner changed
 	nextData dataFinder
 }
 
 var (
 	_ Disk      = (*File)(nil)
 	_ Steady    = (*File)(nil)
+	_ Once      = (*File)(nil)
+	_ Cached    = (*File)(nil)
 	_ io.Closer = (*File)(nil)
 )
 
@@ -57,7 +61,7 @@ func Open(path string) (*File, error) {
 	if err != nil {
 		return nil, fmt.Errorf("open disk: %w", err)
 	}
-	d := &File{Path: path, file: f, nextData: nextData}
+	d := &File{Path: path, file: f, read: f, nextData: nextData}
 	if err := d.identify(); err != nil {
 		return nil, errors.Join(fmt.Errorf("open disk: %w", err), f.Close())
 	}
@@ -138,7 +142,7 @@ func (d *File) ReadAt(p []byte, off int64) (int, error) {
 	if !whole {
 		p = p[:d.size-off]
 	}
-	n, err := d.file.ReadAt(p, off)
+	n, err := d.read.ReadAt(p, off)
 	switch {
 	case err == io.EOF && n < len(p):
 		return n, fmt.Errorf("read %s at byte %d: %w: %w", d.Path, off+int64(n), ErrResized, io.ErrUnexpectedEOF)
@@ -167,7 +171,13 @@ func (d *File) Changed() error {
 }
 
 // Close closes the file; reads after it fail with fs.ErrClosed.
-func (d *File) Close() error { return d.file.Close() }
+func (d *File) Close() error {
+	err := d.file.Close()
+	if d.direct != nil {
+		err = errors.Join(err, d.direct.Close())
+	}
+	return err
+}
 
 // Extents yields what the file system says about a file's holes, all of it as data where it says nothing, and a device
 // as one extent. The extents end where the disk ended when it was opened.
@@ -201,7 +211,7 @@ func (d *File) Extents() iter.Seq2[Extent, error] {
 func (d *File) looksEmpty(off, end int64) bool {
 	var block [blockLen]byte
 	for _, at := range [...]int64{off, max(off, end-blockLen)} {
-		n, err := d.file.ReadAt(block[:min(blockLen, end-at)], at)
+		n, err := d.read.ReadAt(block[:min(blockLen, end-at)], at)
 		if err != nil && err != io.EOF || !isZero(block[:n]) {
 			return false
 		}

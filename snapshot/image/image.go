@@ -31,6 +31,23 @@ type Steady interface {
 	Changed() error
 }
 
+// A Once disk can ready itself for a reader that takes it a single time, in pieces of about 1 MiB, several at once.
+type Once interface {
+	// ReadOnce comes before the first read. What is read stays the same; the disk may get it another way, need no
+	// read-ahead by the system, and leave the system's caches as they were found. Reads into memory and from offsets that
+	// are multiples of Alignment may be faster than others.
+	ReadOnce()
+}
+
+// A Cached disk knows what of it lies in memory.
+type Cached interface {
+	// Cached reports whether n bytes at off can be read without waiting for the medium. Where it cannot tell it says no.
+	Cached(off, n int64) bool
+}
+
+// Alignment is what memory, offsets and lengths are best multiples of, in bytes.
+const Alignment = 4096
+
 var (
 	// ErrResized says that a disk became longer or shorter while it was read.
 	ErrResized = errors.New("its size changed while it was read")

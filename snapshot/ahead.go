@@ -1,0 +1,134 @@
+package snapshot
+
+import (
+	"context"
+
+	"golang.org/x/sync/errgroup"
+)
+
+// A source says what slots are to hold, and reads it.
+type source interface {
+	// plan says what a slot shall hold, which follows what the slot before it holds; false when there is nothing more, or
+	// when that is not known without waiting and wait is false.
+	plan(ctx context.Context, s *slot, wait bool) (bool, error)
+	// cached reports whether filling a slot takes no waiting.
+	cached(s *slot) bool
+	// fill reads a slot, or says in it why not. readers of them may run at once.
+	fill(ctx context.Context, s *slot)
+	readers() int
+}
+
+// An ahead reads a source ahead of the cutter. It is not safe for concurrent use.
+//
+// What has to be waited for is read by goroutines of its own while the cutter works. What the system has in memory is
+// read when it is needed and by the core that needs it: going through that core's own cache takes the least time.
+type ahead struct {
+	src    source
+	ring   *ring
+	queue  []*slot    // planned, in the order of the disk
+	asked  int        // so many of them were handed to readers
+	wanted chan *slot // by readers; room for every slot
+
+	first *slot // of the region that region returned, until it is in view
+	final bool  // nothing of the region lies behind the view
+}
+
+func newAhead(src source, need int) *ahead {
+	r := newRing(need)
+	return &ahead{src: src, ring: r, queue: make([]*slot, 0, len(r.slots)), wanted: make(chan *slot, len(r.slots))}
+}
+
+// run calls fn, which may use a, while readers fill slots for it.
+func (a *ahead) run(ctx context.Context, fn func(context.Context) error) error {
+	g, ctx := errgroup.WithContext(ctx)
+	for range a.src.readers() {
+		g.Go(func() error {
+			for s := range a.wanted {
+				a.src.fill(ctx, s)
+				s.full <- struct{}{} // never blocks: whoever gives the slot out again took this before
+			}
+			return nil
+		})
+	}
+	g.Go(func() error {
+		defer close(a.wanted)
+		return fn(ctx)
+	})
+	return g.Wait()
+}
+
+// region goes on to the next region, when the one before was taken whole; false when there is none.
+func (a *ahead) region(ctx context.Context) (job regionJob, ok bool, err error) {
+	a.first, err = a.slot(ctx)
+	if err != nil || a.first == nil || a.first.end {
+		return job, false, err
+	}
+	a.final = false
+	return a.first.job, true, nil
+}
+
+// more adds the region's next slot to the view. The error is that of the read, if it failed.
+func (a *ahead) more(ctx context.Context) (err error) {
+	s := a.first
+	if a.first = nil; s == nil {
+		if s, err = a.slot(ctx); err != nil {
+			return err
+		}
+	}
+	if s.err != nil {
+		return s.err
+	}
+	a.ring.add(s)
+	a.final = s.last
+	return nil
+}
+
+// slot returns the next slot, filled; nil when there is nothing more.
+func (a *ahead) slot(ctx context.Context) (*slot, error) {
+	if ctx.Err() != nil {
+		return nil, context.Cause(ctx)
+	}
+	a.ring.release()
+	if err := a.lookAhead(ctx); err != nil || len(a.queue) == 0 {
+		return nil, err
+	}
+	s := a.queue[0]
+	a.queue = a.queue[:copy(a.queue, a.queue[1:])]
+	if a.asked == 0 {
+		a.src.fill(ctx, s)
+		return s, nil
+	}
+	a.asked--
+	select {
+	case <-s.full:
+		return s, nil
+	case <-ctx.Done():
+		return nil, context.Cause(ctx)
+	}
+}
+
+// lookAhead plans slots and hands them to readers, as many as are free, up to one that need not be waited for: that one is
+// planned and left.
+func (a *ahead) lookAhead(ctx context.Context) error {
+	if len(a.queue) == 0 {
+		a.ring.fold()
+	}
+	for a.asked == len(a.queue) {
+		s := a.ring.vacant()
+		if s == nil {
+			return nil
+		}
+		ok, err := a.src.plan(ctx, s, len(a.queue) == 0)
+		if !ok || err != nil {
+			a.ring.next, s.busy = a.ring.next-1, false
+			return err
+		}
+		a.queue = append(a.queue, s)
+		if a.src.cached(s) {
+			return nil
+		}
+		a.wanted <- s // never blocks
+		a.asked++
+	}
+	return nil
+}

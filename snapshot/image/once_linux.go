@@ -1,0 +1,54 @@
+package image
+
+import (
+	"os"
+
+	"golang.org/x/sys/unix"
+)
+
+// ReadOnce makes reads leave the page cache as they find it, and reads a device past it where it can.
+func (d *File) ReadOnce() {
+	plain := &lightReader{file: d.file, page: int64(os.Getpagesize())}
+	d.read = plain
+	// The reader keeps reads in flight itself. The system's read-ahead would fetch beyond them, and whether those pages
+	// were found in the cache could not be told any more. A file system that does not know the advice changes nothing.
+	_ = unix.Fadvise(int(d.file.Fd()), 0, 0, unix.FADV_RANDOM)
+	if d.Kind == KindDevice {
+		if f, block := openDirect(d.Path, d.file); f != nil {
+			d.direct = f
+			d.read = &directReader{plain: plain, direct: f, block: block}
+		}
+	}
+}
+
+// openDirect opens a device once more, past the page cache, and returns what reads must be multiples of in bytes; nil
+// where that is not to be had, or where path is another device by now.
+func openDirect(path string, device *os.File) (*os.File, int64) {
+	block, err := unix.IoctlGetInt(int(device.Fd()), unix.BLKSSZGET)
+	if err != nil || block <= 0 {
+		return nil, 0
+	}
+	f, err := os.OpenFile(path, os.O_RDONLY|unix.O_DIRECT, 0)
+	if err != nil {
+		return nil, 0
+	}
+	var is, was unix.Stat_t
+	if unix.Fstat(int(f.Fd()), &is) != nil || unix.Fstat(int(device.Fd()), &was) != nil ||
+		is.Mode&unix.S_IFMT != unix.S_IFBLK || is.Rdev != was.Rdev {
+		_ = f.Close()
+		return nil, 0
+	}
+	return f, max(int64(block), Alignment)
+}
+
+// Cached asks the page cache. Of what is read past it nothing counts as cached.
+func (d *File) Cached(off, n int64) bool { return d.direct == nil && allCached(d.file, off, n) }
+
+// allCached reports whether the kernel, from 6.5 on, says that all of a range is in the page cache.
+func allCached(f *os.File, off, n int64) bool {
+	page := int64(os.Getpagesize())
+	start, end := off/page*page, (off+n+page-1)/page*page
+	var stat unix.Cachestat_t
+	span := unix.CachestatRange{Off: uint64(start), Len: uint64(end - start)}
+	return unix.Cachestat(uint(f.Fd()), &span, &stat, 0) == nil && stat.Cache == uint64((end-start)/page)
+}
