@@ -37,7 +37,7 @@ for candidate in "$(type -P time || true)" "$(type -P gtime || true)"; do
 	if [ -n "$candidate" ] && "$candidate" --version 2>&1 | grep -q GNU; then gnutime=$candidate && break; fi
 done
 [ -n "$gnutime" ] || fail 'GNU time is missing (Debian: apt-get install time; macOS: brew install gnu-time)'
-for needed in go cmp jq awk; do type -P "$needed" >/dev/null || fail "$needed is missing"; done
+for needed in go git cmp jq awk nproc; do type -P "$needed" >/dev/null || fail "$needed is missing"; done
 
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
@@ -45,6 +45,7 @@ trap 'exit 130' INT TERM
 mkdir "$work/src" "$work/bin"
 disk=$work/src/disk.img
 tsv=$prefix.tsv
+cores=$(nproc)
 
 # No repository, password or cache of the caller's own has a place in here.
 # shellcheck disable=SC2086 # each is a list of names
@@ -78,13 +79,13 @@ init() {
 	restic) restic init -r "$r" ;;
 	borg) borg init -e repokey-blake2 "$r" ;;
 	kopia)
+		mkdir -p "$work/kopia"
 		kopia repository create filesystem --path "$r" --block-hash BLAKE3-256
 		kopia policy set --global --compression zstd-fastest
 		;;
 	desync) mkdir "$r" ;;
 	esac >"$work/log" 2>&1
 }
-connect() { [ "$1" != kopia ] || kopia repository connect filesystem --path "$r" >"$work/log" 2>&1; }
 
 command_for() { # command_for TOOL STEP: sets cmd; empty where the tool cannot
 	cmd=()
@@ -103,9 +104,9 @@ command_for() { # command_for TOOL STEP: sets cmd; empty where the tool cannot
 	kopia/backup) cmd=(kopia snapshot create --force-hash 100 "$work/src") ;;
 	kopia/restore) cmd=(kopia snapshot restore --write-sparse-files "$(kopia snapshot list --json | jq -r '.[-1].id')" "$to") ;;
 	kopia/check) cmd=(kopia snapshot verify --verify-files-percent 100) ;;
-	desync/backup) cmd=(desync make -s "$r" "$r/disk.caibx" "$disk") ;;
-	desync/restore) cmd=(desync extract -s "$r" "$r/disk.caibx" "$to/disk.img") ;;
-	desync/check) cmd=(desync verify -s "$r") ;;
+	desync/backup) cmd=(desync make -n "$cores" -s "$r" "$r/disk.caibx" "$disk") ;;
+	desync/restore) cmd=(desync extract -n "$cores" -s "$r" "$r/disk.caibx" "$to/disk.img") ;;
+	desync/check) cmd=(desync verify -n "$cores" -s "$r") ;;
 	esac
 }
 
@@ -113,7 +114,6 @@ bad=0
 step() { # step RUN TOOL STEP NAME: one row
 	local status=0 wall user system peak r=$work/repo-$2 to=$work/to cmd
 	rm -rf "$to" && mkdir "$to"
-	connect "$2"
 	command_for "$2" "$3"
 	[ "${#cmd[@]}" -gt 0 ] || return 0
 	cat "$disk" >/dev/null
@@ -175,7 +175,7 @@ for ((run = 1; run <= runs; run++)); do
 done
 
 {
-	echo "Medians over $runs run(s) of $(printf '%s, ' "${versions[@]}")of $(($(wc -c <"$disk") >> 20)) MiB, on $(nproc) cores; tools took turns at each step. Ratios are peer to platter."
+	echo "Medians over $runs run(s) of $(printf '%s, ' "${versions[@]}")of $(($(wc -c <"$disk") >> 20)) MiB, on $cores cores; tools took turns at each step. Ratios are peer to platter."
 	echo
 	for tool in "${found[@]}"; do echo "- $(version "$tool")"; done
 	awk -f scripts/peers.awk "$tsv"

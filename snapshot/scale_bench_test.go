@@ -45,14 +45,14 @@ func sparseFile(b *testing.B, size, total, run int64) string {
 
 // BenchmarkHoles backs up a file of 8 TiB that is nearly all holes, in turn with a file of nothing but its data. more-s is
 // how many seconds longer it takes, the shortest of each against the other. The fewer and longer the runs of data, the
-// fewer regions they touch.
+// fewer regions they touch; a region that holds any data is looked at from end to end.
 func BenchmarkHoles(b *testing.B) {
 	const disk = 8 << 40
 	total := int64(128 << 20)
 	if fullScale() {
 		total = 1 << 30
 	}
-	for _, run := range []int64{RegionSize, 16 << 20, 4 << 20} {
+	for _, run := range []int64{RegionSize, 16 << 20, 4 << 20, 1 << 20} {
 		b.Run(fmt.Sprintf("runs=%dMiB", run>>20), func(b *testing.B) {
 			s := &frozen{}
 			benchRepo(b, s)
