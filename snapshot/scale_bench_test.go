@@ -130,4 +130,6 @@ func BenchmarkMetadata(b *testing.B) {
 	b.ReportMetric(float64(c.frames)/(1<<20), "frames-MiB")
 	b.ReportMetric(float64(c.meta)/(1<<10), "meta-KiB")
 	b.ReportMetric(100*float64(c.meta)/float64(c.unique), "meta-%")
+	b.ReportMetric(float64(c.meta)/float64(c.chunks), "meta-B/chunk")
+	b.ReportMetric(float64(c.unique)/float64(c.chunks)/1024, "KiB/chunk")
 }
