@@ -1,10 +1,12 @@
-.PHONY: help build test lint demo clean
+.PHONY: help build test lint bench bench-peers demo clean
 
 help:
 	@echo 'make build   ./platter, one static file'
 	@echo 'make demo    back up three versions of a disk and restore two of them, in ./platter-demo'
 	@echo 'make test    every test, the race detector and the cross builds'
 	@echo 'make lint    vet, gofmt, staticcheck, shellcheck and the module files'
+	@echo 'make bench   every benchmark, and a table of them, in some three minutes'
+	@echo 'make bench-peers IMAGES=DIR   the versions of a disk in DIR with platter and each peer found, and the ratios'
 	@echo 'make clean   remove what the others made'
 
 build:
@@ -21,8 +23,14 @@ lint:
 	go mod verify
 	go mod tidy -diff
 
+bench:
+	./scripts/bench.sh
+
+bench-peers:
+	./scripts/peers.sh $(IMAGES)
+
 demo:
 	./scripts/demo.sh
 
 clean:
-	rm -rf platter platter-demo
+	rm -rf platter platter-demo peers.tsv peers.md
