@@ -104,6 +104,10 @@ func (c *Cutter) Next(buf []byte, final bool) (n int, zero bool) {
 	return n, false
 }
 
+// Skip goes on behind zero bytes, at least MinZeroRun of them and a multiple of Block, that come where a piece ended: Next
+// would call them zeros, and need not see them.
+func (c *Cutter) Skip() { c.started, c.inZero, c.clear = true, true, 0 }
+
 // Expect reports whether Next would cut a chunk of n bytes, on the word that these very bytes were cut so before, by the
 // same rules, at the start of a chunk. ended says that zeros or the region's end came behind them then, so that they may
 // have ended for that and not for what they hold. It costs next to nothing; whether the bytes are the same is for the

@@ -208,22 +208,3 @@ func TestNamerKeysDiffer(t *testing.T) {
 		t.Fatal("an id is a function of key and content, and of both")
 	}
 }
-
-func BenchmarkCut(b *testing.B) {
-	region := make([]byte, 64<<20)
-	rand.NewChaCha8([32]byte{2}).Read(region)
-	c := newCutter(b, ParamsFor(64<<10))
-	b.SetBytes(int64(len(region)))
-	b.ReportAllocs()
-	for b.Loop() {
-		cutAll(c, region, 2<<20)
-	}
-}
-
-func BenchmarkZeros(b *testing.B) {
-	region := make([]byte, 4<<20)
-	b.SetBytes(int64(len(region)))
-	for b.Loop() {
-		IsZero(region)
-	}
-}

@@ -83,14 +83,35 @@ func benchOpen(raw []byte) *Open {
 // BenchmarkEncode compresses and seals a frame. raw/sealed says how far it compressed.
 func BenchmarkEncode(b *testing.B) {
 	for _, content := range benchContents() {
+		for _, c := range []Compression{CompressFastest, CompressDefault, CompressBetter} {
+			b.Run(content.name+"/"+c.String(), func(b *testing.B) {
+				e, o, sealed := newEncoder(b, benchKeys), benchOpen(content.raw), []byte(nil)
+				b.SetBytes(int64(len(o.Raw)))
+				b.ReportAllocs()
+				for b.Loop() {
+					copy(o.Raw, content.raw) // encoding overwrites it; this is next to nothing
+					var err error
+					if sealed, err = e.Encode(o, c); err != nil {
+						b.Fatal(err)
+					}
+				}
+				b.ReportMetric(float64(len(o.Raw))/float64(len(sealed)), "raw/sealed")
+			})
+		}
+	}
+}
+
+// BenchmarkCalls replaces call distances by targets, and back.
+func BenchmarkCalls(b *testing.B) {
+	for _, content := range benchContents() {
 		b.Run(content.name, func(b *testing.B) {
-			e, o, sealed := newEncoder(b, benchKeys), benchOpen(content.raw), 0
-			b.SetBytes(int64(len(o.Raw)))
+			p := bytes.Clone(content.raw)
+			b.SetBytes(2 * int64(len(p)))
 			b.ReportAllocs()
 			for b.Loop() {
-				sealed = len(e.Encode(o))
+				convertCalls(p, +1)
+				convertCalls(p, -1)
 			}
-			b.ReportMetric(float64(len(o.Raw))/float64(sealed), "raw/sealed")
 		})
 	}
 }
@@ -100,7 +121,7 @@ func BenchmarkDecode(b *testing.B) {
 	for _, content := range benchContents() {
 		b.Run(content.name, func(b *testing.B) {
 			o, d := benchOpen(content.raw), newDecoder(b, benchKeys)
-			sealed := bytes.Clone(newEncoder(b, benchKeys).Encode(o))
+			sealed := bytes.Clone(encode(b, newEncoder(b, benchKeys), o))
 			scratch, dst, frame := bytes.Clone(sealed), make([]byte, len(o.Raw)), o.frame(sealed)
 			b.SetBytes(int64(len(o.Raw)))
 			b.ReportAllocs()
@@ -128,7 +149,7 @@ func benchPack(o *Open, sealed, buf []byte) *Builder {
 // BenchmarkFinish seals the table of a full pack and names the file. Laying out its frames is not timed.
 func BenchmarkFinish(b *testing.B) {
 	o := benchOpen(noise(5, benchFrame))
-	sealed := bytes.Clone(newEncoder(b, benchKeys).Encode(o))
+	sealed := bytes.Clone(encode(b, newEncoder(b, benchKeys), o))
 	buf := make([]byte, 0, 34<<20)
 	b.SetBytes(benchPack(o, sealed, buf).Size())
 	b.ReportAllocs()

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"math"
 	"reflect"
 	"slices"
 	"testing"
@@ -125,7 +126,7 @@ func TestReadTableDamage(t *testing.T) {
 		"no magic": flip(0), "table's nonce": flip(start), "table": flip(start + NonceSize + 3), "table's tag": flip(len(file) - tailSize - 1),
 		"length": flip(len(file) - 8 - TagSize - 1), "length's nonce": flip(len(file) - tailSize), "length's tag": flip(len(file) - 9), "mark": flip(len(file) - 1),
 		"no length": length(0), "length of a seal": length(sealing), "length to the header": length(len(file) - tailSize - HeaderSize),
-		"length beyond the start": length(len(file)), "huge length": length(1<<32 - 1), "a byte too long": length(real + 1), "a byte too short": length(real - 1),
+		"length beyond the start": length(len(file)), "huge length": length(math.MaxInt32), "a byte too long": length(real + 1), "a byte too short": length(real - 1),
 	}
 	for i := 1; i < 8; i++ {
 		cases[fmt.Sprintf("magic byte %d", i)] = flip(i)

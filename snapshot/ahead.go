@@ -78,9 +78,31 @@ func (a *ahead) more(ctx context.Context) (err error) {
 	if s.err != nil {
 		return s.err
 	}
+	if s.zero {
+		clear(s.buf[:s.n])
+	}
 	a.ring.add(s)
 	a.final = s.last
 	return nil
+}
+
+// skip passes over the region's next slot, when nothing is in view and all of the slot lies in a hole. It returns its length
+// in bytes, 0 when it is no such slot.
+func (a *ahead) skip(ctx context.Context) (n int, err error) {
+	if len(a.ring.view()) > 0 || a.final {
+		return 0, nil
+	}
+	if a.first == nil {
+		if a.first, err = a.slot(ctx); err != nil {
+			return 0, err
+		}
+	}
+	s := a.first
+	if !s.zero || s.n < slotLen {
+		return 0, nil
+	}
+	a.first, s.busy, a.final = nil, false, s.last
+	return s.n, nil
 }
 
 // slot returns the next slot, filled; nil when there is nothing more.

@@ -14,6 +14,7 @@ import (
 	"testing"
 	"testing/synctest"
 
+	"platter/chunk"
 	"platter/repo"
 	"platter/repo/store"
 	"platter/snapshot/image"
@@ -88,6 +89,37 @@ func TestAheadReadsTheDisk(t *testing.T) {
 		if err != nil || !bytes.Equal(got, disk.Data) {
 			t.Fatalf("seed %d, %d bytes, %d needed at once: %v, or another disk", seed, len(got), need, err)
 		}
+	}
+}
+
+// TestHolesAreZeros backs up disks whose holes are read and whose holes are not: the same snapshot. Holes of whole slots,
+// which no cutter sees, lie among short ones, data that ends or begins in zeros, and ends of regions.
+func TestHolesAreZeros(t *testing.T) {
+	s := new(store.Mem)
+	r := tinyChunks(t, s)
+	rounds := uint64(12)
+	if testing.Short() {
+		rounds = 4
+	}
+	for seed := range rounds {
+		rnd := rand.New(rand.NewPCG(seed, 77))
+		disk := make([]byte, rnd.IntN(3)*RegionSize/2+rnd.IntN(8*slotLen))
+		noise := rand.NewChaCha8([32]byte{byte(seed)})
+		for off := rnd.IntN(3)*slotLen + rnd.IntN(8)*chunk.Block; off < len(disk); {
+			n := min(1+rnd.IntN(9*chunk.Block), len(disk)-off)
+			noise.Read(disk[off : off+n])
+			clear(disk[off:][:min(n, rnd.IntN(4*chunk.Block))])
+			off += n + rnd.IntN([]int{2 * chunk.MinZeroRun, 2 * slotLen, 9 * slotLen}[rnd.IntN(3)])
+			if rnd.IntN(3) == 0 {
+				off = (off + slotLen - 1) / slotLen * slotLen
+			}
+		}
+		read := keep(t, r, image.Mem{Data: disk})
+		skipped := keep(t, r, image.Mem{Data: disk, Holes: true})
+		if read.Root != skipped.Root || skipped.Stats.New > 0 {
+			t.Fatalf("seed %d: a disk of %d bytes is another one with its holes", seed, len(disk))
+		}
+		mustBeWhole(t, s, skipped, disk)
 	}
 }
 

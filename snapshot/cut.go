@@ -79,6 +79,14 @@ func (w *regionWorker) cut(ctx context.Context) error {
 	w.pieces, w.at = w.pieces[:0], 0
 	ring := w.ahead.ring
 	for {
+		if n, err := w.ahead.skip(ctx); err != nil {
+			return err
+		} else if n > 0 {
+			w.cutter.Skip()
+			w.addZeros(n)
+			w.at += int64(n)
+			continue
+		}
 		for !w.ahead.final && len(ring.view()) < w.cutter.Need() {
 			if err := w.ahead.more(ctx); err != nil {
 				return err

@@ -131,6 +131,9 @@ func (r *diskReader) fill(ctx context.Context, s *slot) {
 		s.err = fault // what lies behind it is not worth reading
 		return
 	}
+	if s.zero = len(s.job.data) == 0; s.zero {
+		return
+	}
 	done := int64(0)
 	for _, e := range s.job.data {
 		if ctx.Err() != nil {
