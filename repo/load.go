@@ -119,7 +119,7 @@ type loader struct {
 	kind   chunk.Kind
 	namer  *chunk.Namer
 	sealed []byte // of the last run
-	raw    []byte // of the last frame
+	raw    []byte // of the last frame, and as long as the longest was
 }
 
 func (r *Repo) newLoader(kind chunk.Kind) *loader {
@@ -205,8 +205,10 @@ func (l *loader) decode(sealed []byte, w *wanted) (raw []byte, err error) {
 		}
 		return raw, err
 	}
-	l.raw, err = l.decoder.Decode(l.raw, sealed, w.Frame)
-	return l.raw, err
+	if cap(l.raw) < int(w.Frame.Raw) {
+		l.raw = make([]byte, w.Frame.Raw)
+	}
+	return l.decoder.Decode(l.raw, sealed, w.Frame)
 }
 
 // prove computes the ids of chunks of one frame; of a chunk that is wanted in several places, once.

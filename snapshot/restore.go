@@ -15,7 +15,7 @@ import (
 )
 
 // ErrTargetExists says that a restore would write over something.
-var ErrTargetExists = errors.New("it exists already; choose another name, or say --force to replace it")
+var ErrTargetExists = errors.New("it exists already; choose another name, say --in-place to write what differs into it, or --force to replace it")
 
 // RestoreOptions say how Restore treats its target.
 type RestoreOptions struct {
@@ -161,4 +161,3 @@ func fillFile(ctx context.Context, r *repo.Repo, s *Snapshot, f *os.File, o Rest
 	}
 	return newFilling(s.Map(r), t, o, done, p).fill(ctx)
 }
-
