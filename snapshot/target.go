@@ -107,16 +107,22 @@ func (t *fileTarget) WriteAt(p []byte, off int64) (int, error) {
 var zeros [256 << 10]byte
 
 func (t *fileTarget) Zero(off, n int64) error {
-	err := punch(t.file, off, n)
-	if err == nil || !errors.Is(err, errors.ErrUnsupported) {
+	if err := punch(t.file, off, n); !errors.Is(err, errors.ErrUnsupported) {
 		return err
 	}
-	for err = nil; n > 0 && err == nil; {
+	return writeZeros(t.file, off, n)
+}
+
+// writeZeros does what a hole would.
+func writeZeros(w io.WriterAt, off, n int64) error {
+	for n > 0 {
 		step := min(n, int64(len(zeros)))
-		_, err = t.file.WriteAt(zeros[:step], off)
+		if _, err := w.WriteAt(zeros[:step], off); err != nil {
+			return err
+		}
 		off, n = off+step, n-step
 	}
-	return err
+	return nil
 }
 
 func (t *fileTarget) Settle(off, n int64) error { return settle(t.file, off, n) }
