@@ -1,6 +1,7 @@
 package repo
 
 import (
+	"bytes"
 	"cmp"
 	"context"
 	"errors"
@@ -10,6 +11,7 @@ import (
 	"platter/chunk"
 	"platter/index"
 	"platter/pack"
+	"platter/repo/store"
 )
 
 // A MissingError says that no index file lists a chunk.
@@ -34,45 +36,67 @@ type frameKey struct {
 // How far reads are gathered: a round trip to a NAS costs as much as reading some hundred KiB.
 const (
 	maxGap  = 256 << 10 // bytes read in vain between two frames
-	maxRead = 4 << 20   // bytes at once
+	maxRead = 2 << 20   // bytes at once, of which every goroutine of a Fetch holds as many
 )
 
-// A wanted chunk is one that Load was asked for.
+// A wanted chunk is one that Load or Fetch was asked for.
 type wanted struct {
 	index.Location
-	at int // position in the caller's ids
+	id chunk.ID
+	at int // position in what the caller asked for
 }
 
 func (w *wanted) key() frameKey { return frameKey{w.Pack, w.Offset} }
+
+// of returns the chunk in its frame.
+func (w *wanted) of(raw []byte) []byte { return raw[w.Start:][:w.Len] }
 
 // Load hands chunks of one kind to fn, in the order in which they lie in packs. Frames are read once, neighbours in one
 // read, and each chunk's id is computed again before fn sees it. data holds only during the call. An id may stand in ids
 // more than once. Errors name the pack; they are a *MissingError, or wrap pack.ErrDamaged, or come from store or fn.
 func (r *Repo) Load(ctx context.Context, kind chunk.Kind, ids []chunk.ID, fn func(at int, data []byte) error) error {
-	want := make([]wanted, len(ids))
-	for i, id := range ids {
-		loc, ok := r.index.Lookup(id)
-		if !ok {
-			return &MissingError{id}
-		}
-		if loc.Frame.Kind != kind {
-			return fmt.Errorf("%s: %w: chunk %v is of the wrong kind", packName(loc.Pack), pack.ErrDamaged, id)
-		}
-		want[i] = wanted{loc, i}
+	want, err := r.locate(kind, len(ids), func(i int) chunk.ID { return ids[i] })
+	if err != nil {
+		return err
 	}
-	slices.SortFunc(want, func(a, b wanted) int {
-		return cmp.Or(slices.Compare(a.Pack[:], b.Pack[:]), cmp.Compare(a.Offset, b.Offset), cmp.Compare(a.Start, b.Start))
-	})
-	l := loader{Repo: r, kind: kind, ids: ids, fn: fn, namer: r.Namer(kind)}
-	defer r.namers[kind].Put(l.namer)
+	l := r.newLoader(kind)
+	defer l.close()
 	for len(want) > 0 {
 		run := gather(want)
-		if err := l.load(ctx, want[:run]); err != nil {
+		err := l.load(ctx, want[:run], func(raw []byte, run []wanted) error {
+			for i := range run {
+				if err := fn(run[i].at, run[i].of(raw)); err != nil {
+					return err
+				}
+			}
+			return nil
+		})
+		if err != nil {
 			return err
 		}
 		want = want[run:]
 	}
 	return nil
+}
+
+// locate looks n chunks up and sorts them as they lie in packs.
+func (r *Repo) locate(kind chunk.Kind, n int, id func(i int) chunk.ID) ([]wanted, error) {
+	want := make([]wanted, n)
+	for i := range want {
+		id := id(i)
+		loc, ok := r.index.Lookup(id)
+		if !ok {
+			return nil, &MissingError{id}
+		}
+		if loc.Frame.Kind != kind {
+			return nil, fmt.Errorf("%s: %w: chunk %v is of the wrong kind", packName(loc.Pack), pack.ErrDamaged, id)
+		}
+		want[i] = wanted{loc, id, i}
+	}
+	slices.SortFunc(want, func(a, b wanted) int {
+		return cmp.Or(bytes.Compare(a.Pack[:], b.Pack[:]), cmp.Compare(a.Offset, b.Offset), cmp.Compare(a.Start, b.Start))
+	})
+	return want, nil
 }
 
 // gather returns how many of the wanted chunks, sorted, lie close enough for one read.
@@ -89,18 +113,34 @@ func gather(want []wanted) int {
 	return len(want)
 }
 
-// A loader is one call of Load.
+// A loader reads and opens frames one after the other, into memory that it uses again. It is not safe for concurrent use.
 type loader struct {
 	*Repo
-	kind  chunk.Kind
-	ids   []chunk.ID
-	fn    func(at int, data []byte) error
-	namer *chunk.Namer
-	raw   []byte // of the last frame
+	kind   chunk.Kind
+	namer  *chunk.Namer
+	sealed []byte // of the last run
+	raw    []byte // of the last frame, and as long as the longest was
 }
 
-// load reads a run of wanted chunks and hands them on, frame by frame.
-func (l *loader) load(ctx context.Context, run []wanted) error {
+func (r *Repo) newLoader(kind chunk.Kind) *loader {
+	l, ok := r.loaders.Get().(*loader)
+	if !ok {
+		l = &loader{Repo: r}
+	}
+	l.kind, l.namer = kind, r.Namer(kind)
+	return l
+}
+
+// close lets others have the memory.
+func (l *loader) close() {
+	l.Return(l.kind, l.namer)
+	l.namer = nil
+	l.loaders.Put(l)
+}
+
+// load reads a run of wanted chunks and hands them on, frame by frame, each proved by its id. raw holds only during the
+// call.
+func (l *loader) load(ctx context.Context, run []wanted, fn func(raw []byte, run []wanted) error) error {
 	var sealed []byte
 	first, last := &run[0], &run[len(run)-1]
 	for len(run) > 0 {
@@ -123,7 +163,10 @@ func (l *loader) load(ctx context.Context, run []wanted) error {
 				return fmt.Errorf("%s: frame at %d: %w", packName(w.Pack), w.Offset, err)
 			}
 		}
-		if err := l.handOn(raw, run[:n]); err != nil {
+		if err := l.prove(raw, run[:n]); err != nil {
+			return err
+		}
+		if err := fn(raw, run[:n]); err != nil {
 			return err
 		}
 		run = run[n:]
@@ -134,7 +177,10 @@ func (l *loader) load(ctx context.Context, run []wanted) error {
 // read returns the bytes of a pack from the first wanted frame to the end of the last.
 func (l *loader) read(ctx context.Context, first, last *wanted) ([]byte, error) {
 	n := last.Offset + int64(last.Frame.Sealed) - first.Offset
-	sealed, err := l.store.Get(ctx, packName(first.Pack), first.Offset, n)
+	if int64(cap(l.sealed)) < n {
+		l.sealed = make([]byte, max(n, min(2*int64(cap(l.sealed)), maxRead)))
+	}
+	sealed, err := store.GetInto(ctx, l.store, l.sealed, packName(first.Pack), first.Offset, n)
 	if err != nil {
 		return nil, err
 	}
@@ -159,24 +205,24 @@ func (l *loader) decode(sealed []byte, w *wanted) (raw []byte, err error) {
 		}
 		return raw, err
 	}
-	l.raw, err = l.decoder.Decode(l.raw, sealed, w.Frame)
-	return l.raw, err
+	if cap(l.raw) < int(w.Frame.Raw) {
+		l.raw = make([]byte, w.Frame.Raw)
+	}
+	return l.decoder.Decode(l.raw, sealed, w.Frame)
 }
 
-// handOn gives chunks of one frame to fn, each proved by its id.
-func (l *loader) handOn(raw []byte, run []wanted) error {
+// prove computes the ids of chunks of one frame; of a chunk that is wanted in several places, once.
+func (l *loader) prove(raw []byte, run []wanted) error {
 	for i := range run {
 		w := &run[i]
-		id := l.ids[w.at]
+		if i > 0 && w.id == run[i-1].id {
+			continue
+		}
 		if uint64(w.Start)+uint64(w.Len) > uint64(len(raw)) {
-			return fmt.Errorf("%s: frame at %d: %w: chunk %v lies beyond its end", packName(w.Pack), w.Offset, pack.ErrDamaged, id)
+			return fmt.Errorf("%s: frame at %d: %w: chunk %v lies beyond its end", packName(w.Pack), w.Offset, pack.ErrDamaged, w.id)
 		}
-		data := raw[w.Start:][:w.Len]
-		if l.namer.ID(data) != id {
-			return fmt.Errorf("%s: frame at %d: %w: it does not hold chunk %v", packName(w.Pack), w.Offset, pack.ErrDamaged, id)
-		}
-		if err := l.fn(w.at, data); err != nil {
-			return err
+		if l.namer.ID(w.of(raw)) != w.id {
+			return fmt.Errorf("%s: frame at %d: %w: it does not hold chunk %v", packName(w.Pack), w.Offset, pack.ErrDamaged, w.id)
 		}
 	}
 	return nil

@@ -87,6 +87,7 @@ type Repo struct {
 	compression pack.Compression
 	namers      map[chunk.Kind]*sync.Pool // of *chunk.Namer
 	maps        *lru.Cache[frameKey, []byte]
+	loaders     sync.Pool // of *loader
 }
 
 // Find returns nil where a store holds a repository, and ErrNoRepository where it does not. It needs no password.

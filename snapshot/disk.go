@@ -66,19 +66,18 @@ func (d *Disk) readRegion(p []byte, region, off int64) error {
 	}
 	clear(p)
 	var ids []chunk.ID
-	var places []place
-	at, end := region*RegionSize, off+int64(len(p))
-	for _, q := range pieces {
-		if next := at + int64(q.len); q.kind == dataPiece && next > off && at < end {
-			ids, places = append(ids, q.id), append(places, place{at, q.len})
+	var wants []repo.Want
+	end := off + int64(len(p))
+	for _, w := range wantsOf(region*RegionSize, pieces) {
+		if w.Off+int64(w.Len) > off && w.Off < end {
+			ids, wants = append(ids, w.ID), append(wants, w)
 		}
-		at += int64(q.len)
 	}
 	return d.m.repo.Load(d.ctx, chunk.Data, ids, func(i int, data []byte) error {
-		if len(data) != int(places[i].len) {
-			return wrongLength(ids[i], len(data), places[i].len)
+		if len(data) != int(wants[i].Len) {
+			return wrongLength(ids[i], len(data), wants[i].Len)
 		}
-		if from := places[i].off - off; from < 0 {
+		if from := wants[i].Off - off; from < 0 {
 			copy(p, data[-from:])
 		} else {
 			copy(p[from:], data)

@@ -1,7 +1,6 @@
 package snapshot
 
 import (
-	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -11,52 +10,107 @@ import (
 	"path/filepath"
 	"sync/atomic"
 
-	"golang.org/x/sync/errgroup"
-
-	"platter/chunk"
+	"platter/pack"
 	"platter/repo"
 )
 
 // ErrTargetExists says that a restore would write over something.
-var ErrTargetExists = errors.New("it exists already; choose another name, or say --force to replace it")
+var ErrTargetExists = errors.New("it exists already; choose another name, say --in-place to write what differs into it, or --force to replace it")
 
 // RestoreOptions say how Restore treats its target.
 type RestoreOptions struct {
 	Replace bool // a file that is there; it stays as it is until the new one is whole
+	InPlace bool // write into the file that is there, and only what differs; not beside Replace
 	Verify  bool // read the target back and compare it with the snapshot
 }
 
 // Restored counts what Restore did, in bytes.
 type Restored struct {
-	Written  atomic.Int64
-	Verified atomic.Int64
+	Written  atomic.Int64 // blocks that are not all zeros
+	Right    atomic.Int64 // chunks that were there already; only in place
+	Zeroed   atomic.Int64 // blocks that were not zero and are now; only in place
+	Verified atomic.Int64 // chunks
 }
 
-// Restore writes the snapshot's disk to a new sparse file. Nothing has the target's name until all of it is written,
-// verified if so wished, and durable. Where it fails, nothing is left of it. The file is for its owner only: a disk holds
-// secrets.
-func Restore(ctx context.Context, r *repo.Repo, s *Snapshot, target string, o RestoreOptions, p *repo.Progress) (*Restored, error) {
-	if err := checkTarget(target, o.Replace); err != nil {
-		return nil, fmt.Errorf("restore to %s: %w", target, err)
+// Restore writes the snapshot's disk to a file.
+//
+// A new file is sparse. Nothing has the target's name until all of it is written, verified if so wished, and durable.
+// Where it fails, nothing is left of it. The file is for its owner only: a disk holds secrets.
+//
+// In place, the file is the disk once Restore returned nil, and a mixture until then: what is right stays, what differs is
+// written, what should be zero becomes a hole. Where it fails, another Restore goes on from there.
+func Restore(ctx context.Context, r *repo.Repo, s *Snapshot, path string, o RestoreOptions, p *repo.Progress) (*Restored, error) {
+	write := restoreNew
+	if o.InPlace {
+		write = restoreInPlace
 	}
-	f, err := os.CreateTemp(filepath.Dir(target), "."+filepath.Base(target)+".partial-*")
-	if err != nil {
-		return nil, fmt.Errorf("restore to %s: %w", target, err)
-	}
-	done, err := restoreFile(ctx, r, s, f, o.Verify, p)
-	if err == nil {
-		err = checkTarget(target, o.Replace) // somebody may have put one there meanwhile
-	}
-	if err == nil {
-		err = os.Rename(f.Name(), target)
-	}
-	if err == nil {
-		err = syncDir(filepath.Dir(target))
-	}
-	if err != nil {
-		return nil, fmt.Errorf("restore to %s: %w", target, errors.Join(err, removeIfThere(f.Name())))
+	done := new(Restored)
+	if err := write(ctx, r, s, path, o, done, p); err != nil {
+		return nil, fmt.Errorf("restore to %s: %w", path, err)
 	}
 	return done, nil
+}
+
+func restoreNew(ctx context.Context, r *repo.Repo, s *Snapshot, path string, o RestoreOptions, done *Restored, p *repo.Progress) error {
+	if err := checkTarget(path, o.Replace); err != nil {
+		return err
+	}
+	f, err := os.CreateTemp(filepath.Dir(path), "."+filepath.Base(path)+".partial-*")
+	if err != nil {
+		return err
+	}
+	err = fillFile(ctx, r, s, f, o, done, p)
+	if err == nil {
+		err = checkTarget(path, o.Replace) // somebody may have put one there meanwhile
+	}
+	if err == nil {
+		err = os.Rename(f.Name(), path)
+	}
+	if err == nil {
+		err = syncDir(filepath.Dir(path))
+	}
+	if err != nil {
+		return errors.Join(err, removeIfThere(f.Name()))
+	}
+	return nil
+}
+
+func restoreInPlace(ctx context.Context, r *repo.Repo, s *Snapshot, path string, o RestoreOptions, done *Restored, p *repo.Progress) error {
+	// A name that was mistyped must not become a new disk beside the one that was meant.
+	if _, err := os.Lstat(path); errors.Is(err, fs.ErrNotExist) {
+		return fmt.Errorf("%w; without --in-place it is made", err)
+	}
+	if err := checkTarget(path, true); err != nil {
+		return err
+	}
+	f, err := os.OpenFile(path, os.O_RDWR, 0)
+	if err != nil {
+		return err
+	}
+	if err := refuseOwn(f); err != nil {
+		return errors.Join(err, f.Close())
+	}
+	if err := fillFile(ctx, r, s, f, o, done, p); err != nil {
+		return fmt.Errorf("%w (it is partly written now; the same command goes on from there)", err)
+	}
+	return nil
+}
+
+// refuseOwn returns an error for a file of a repository, which may have a second name outside of it.
+func refuseOwn(f *os.File) error {
+	head := make([]byte, pack.HeaderSize)
+	if n, err := f.ReadAt(head, 0); n < len(head) {
+		if errors.Is(err, io.EOF) {
+			return nil
+		}
+		return err
+	}
+	for kind := pack.ConfigFile; kind <= pack.SnapshotFile; kind++ {
+		if _, err := pack.ParseHeader(head, kind); !errors.Is(err, pack.ErrDamaged) {
+			return errors.New("it is a file of a platter repository")
+		}
+	}
+	return nil
 }
 
 // removeIfThere removes a file; that it is gone already is no error.
@@ -94,108 +148,16 @@ func checkTarget(target string, replace bool) error {
 	return nil
 }
 
-// restoreFile fills an empty file and closes it.
-func restoreFile(ctx context.Context, r *repo.Repo, s *Snapshot, f *os.File, verify bool, p *repo.Progress) (done *Restored, err error) {
-	defer func() { err = errors.Join(err, f.Close()) }()
-	done = new(Restored)
-	if err := f.Truncate(s.Size); err != nil {
-		return nil, fmt.Errorf("make room for %d bytes: %w", s.Size, err)
+// fillFile makes f the snapshot's disk and closes it.
+func fillFile(ctx context.Context, r *repo.Repo, s *Snapshot, f *os.File, o RestoreOptions, done *Restored, p *repo.Progress) (err error) {
+	t, err := newFileTarget(f, s.Size)
+	if err != nil {
+		return err
 	}
+	defer func() { err = errors.Join(err, t.Close()) }()
 	p.Expect(s.Stats.Data)
-	if verify {
+	if o.Verify {
 		p.Expect(s.Stats.Data)
 	}
-	if err := s.Map(r).writeTo(ctx, f, done, p); err != nil {
-		return nil, err
-	}
-	if err := f.Sync(); err != nil {
-		return nil, err
-	}
-	if verify {
-		if err := Verify(ctx, r, s, f.Name(), done, p); err != nil {
-			return nil, fmt.Errorf("verify: %w", err)
-		}
-	}
-	return done, nil
-}
-
-// writeTo writes all that is not zero to a target that reads as zeros, region by region on all cores.
-func (m *Map) writeTo(ctx context.Context, w io.WriterAt, done *Restored, p *repo.Progress) error {
-	return m.eachRegion(ctx, func(ctx context.Context, reg mapRegion, pieces []piece) error {
-		ids, offs := dataOf(reg.index*RegionSize, pieces)
-		return m.repo.Load(ctx, chunk.Data, ids, func(at int, data []byte) error {
-			if len(data) != int(offs[at].len) {
-				return wrongLength(ids[at], len(data), offs[at].len)
-			}
-			n, err := writeSparse(w, data, offs[at].off)
-			done.Written.Add(n)
-			p.Add(int64(len(data)))
-			return err
-		})
-	})
-}
-
-// eachRegion hands every region that is not all zeros to fn with its pieces, on all cores.
-func (m *Map) eachRegion(ctx context.Context, fn func(context.Context, mapRegion, []piece) error) error {
-	g, gctx := errgroup.WithContext(ctx)
-	g.SetLimit(m.repo.Workers())
-	var walk error
-	for reg, err := range m.regions(gctx) {
-		if walk = cmp.Or(err, gctx.Err()); walk != nil {
-			break
-		}
-		g.Go(func() error {
-			pieces, err := m.page(gctx, reg.index, reg.page)
-			if err != nil {
-				return err
-			}
-			return fn(gctx, reg, pieces)
-		})
-	}
-	// Where a worker failed, the walk was only told to stop: the worker's error is the one to tell.
-	return cmp.Or(g.Wait(), ctx.Err(), walk)
-}
-
-// A place is where a chunk belongs on a disk.
-type place struct {
-	off int64
-	len uint32
-}
-
-// dataOf returns the chunks among pieces, and their places on a disk where the first piece starts at off.
-func dataOf(off int64, pieces []piece) (ids []chunk.ID, places []place) {
-	for _, q := range pieces {
-		if q.kind == dataPiece {
-			ids = append(ids, q.id)
-			places = append(places, place{off, q.len})
-		}
-		off += int64(q.len)
-	}
-	return ids, places
-}
-
-// writeSparse writes the blocks of data that are not all zeros, and returns how many bytes those were.
-func writeSparse(w io.WriterAt, data []byte, off int64) (written int64, err error) {
-	for len(data) > 0 {
-		skip := chunk.ZeroPrefix(data)
-		if skip < len(data) {
-			skip &^= chunk.Block - 1
-		}
-		data, off = data[skip:], off+int64(skip)
-		n := 0
-		for n < len(data) {
-			end := min(n+chunk.Block, len(data))
-			if chunk.IsZero(data[n:end]) {
-				break
-			}
-			n = end
-		}
-		if n > 0 {
-			if _, err := w.WriteAt(data[:n], off); err != nil {
-				return written, err
-			}
-		}
-		data, off, written = data[n:], off+int64(n), written+int64(n)
-	}
-	return written, nil
+	return newFilling(s.Map(r), t, o, done, p).fill(ctx)
 }

@@ -2,66 +2,48 @@ package snapshot
 
 import (
 	"context"
-	"errors"
 	"io"
+	"sync"
 
 	"golang.org/x/sync/errgroup"
 
 	"platter/repo"
 )
 
-// window is how much of a disk one worker reads at a time for a stream, in bytes.
-const window = 4 << 20
+// stretchSize is how many bytes of a disk are put together for a stream at a time.
+const stretchSize = 8 << 20
 
-// WriteStream writes the snapshot's disk to w from its first byte to its last, zeros and all. Windows of it are read on
-// all cores and written in order.
+// A stretch is a part of a disk for a stream.
+type stretch struct {
+	off, len int64         // bytes
+	data     []byte        // nil for zeros
+	wants    []repo.Want   // what belongs in data
+	ready    chan struct{} // closed when data is whole
+}
+
+// A streaming is a disk on its way into a stream: stretches are filled on all cores and written in order. A chunk is never
+// in two of them, and a frame hardly ever is: a stretch is as long as eight.
+type streaming struct {
+	m     *Map
+	order chan *stretch // as they are written
+	slots chan struct{} // one for each stretch that may be in memory
+	spare sync.Pool     // of *[]byte
+}
+
+// WriteStream writes the snapshot's disk to w from its first byte to its last, zeros and all.
 func WriteStream(ctx context.Context, r *repo.Repo, s *Snapshot, w io.Writer, p *repo.Progress) error {
 	p.Expect(s.Size)
-	g, ctx := errgroup.WithContext(ctx)
-	disk, err := s.Open(ctx, r)
-	if err != nil {
-		return err
-	}
-	type result struct {
-		data []byte
-		err  error
-	}
-	workers := r.Workers()
-	order := make(chan chan result, workers) // windows in their order, as many as are read ahead
-	spare := make(chan []byte, workers+2)
+	ahead := r.Workers()/2 + 3
+	st := &streaming{m: s.Map(r), order: make(chan *stretch, ahead), slots: make(chan struct{}, ahead)}
+	g, gctx := errgroup.WithContext(ctx)
 	g.Go(func() error {
-		defer close(order)
-		readers, _ := errgroup.WithContext(ctx)
-		readers.SetLimit(workers)
-		for off := int64(0); off < s.Size && ctx.Err() == nil; off += window {
-			out := make(chan result, 1)
-			select {
-			case order <- out:
-			case <-ctx.Done():
-				continue
-			}
-			readers.Go(func() error {
-				buf := takeWindow(spare)[:min(window, s.Size-off)]
-				_, err := disk.ReadAt(buf, off)
-				out <- result{buf, err}
-				return nil
-			})
-		}
-		return errors.Join(readers.Wait(), ctx.Err())
+		defer close(st.order)
+		return r.Fetch(gctx, st.feed)
 	})
 	g.Go(func() error {
-		for out := range order {
-			res := <-out
-			if res.err == nil {
-				_, res.err = w.Write(res.data)
-			}
-			if res.err != nil {
-				return res.err
-			}
-			p.Add(int64(len(res.data)))
-			select {
-			case spare <- res.data[:cap(res.data)]:
-			default:
+		for next := range st.order {
+			if err := st.write(gctx, w, next, p); err != nil {
+				return err
 			}
 		}
 		return nil
@@ -69,11 +51,132 @@ func WriteStream(ctx context.Context, r *repo.Repo, s *Snapshot, w io.Writer, p 
 	return g.Wait()
 }
 
-func takeWindow(spare <-chan []byte) []byte {
-	select {
-	case buf := <-spare:
-		return buf
-	default:
-		return make([]byte, window)
+// feed cuts the disk into stretches and has them filled.
+func (s *streaming) feed(ctx context.Context, put func(*repo.Batch) error) error {
+	next := &stretch{}
+	flush := func() error {
+		done := next
+		next = &stretch{off: done.off + done.len}
+		return s.send(ctx, done, put)
 	}
+	// Zeros make a stretch longer while it has room; beyond that they are stretches of their own.
+	skip := func(n int64) error {
+		if len(next.wants) > 0 && next.len+n <= stretchSize {
+			next.len += n
+			return nil
+		}
+		if err := flush(); err != nil {
+			return err
+		}
+		next.len = n
+		return flush()
+	}
+	for reg, err := range s.m.regions(ctx) {
+		if err != nil {
+			return err
+		}
+		pieces, err := s.m.page(ctx, reg.index, reg.page)
+		if err != nil {
+			return err
+		}
+		if gap := reg.index*RegionSize - next.off - next.len; gap > 0 {
+			if err := skip(gap); err != nil {
+				return err
+			}
+		}
+		for _, q := range pieces {
+			if q.kind != dataPiece {
+				err = skip(int64(q.len))
+			} else if next.len > 0 && next.len+int64(q.len) > stretchSize {
+				err = flush()
+			}
+			if err != nil {
+				return err
+			}
+			if q.kind == dataPiece {
+				next.wants = append(next.wants, repo.Want{ID: q.id, Off: next.off + next.len, Len: q.len})
+				next.len += int64(q.len)
+			}
+		}
+	}
+	if gap := s.m.size - next.off - next.len; gap > 0 {
+		if err := skip(gap); err != nil {
+			return err
+		}
+	}
+	return flush()
+}
+
+// send puts a stretch in its place, and what it wants in a batch.
+func (s *streaming) send(ctx context.Context, next *stretch, put func(*repo.Batch) error) error {
+	if next.len == 0 {
+		return nil
+	}
+	select {
+	case s.slots <- struct{}{}:
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+	next.ready = make(chan struct{})
+	s.order <- next // has as much room as there are slots
+	if len(next.wants) == 0 {
+		close(next.ready)
+		return nil
+	}
+	next.data = s.memory(next.len)
+	end := int64(0) // of the chunk before, in data
+	for _, w := range next.wants {
+		clear(next.data[end : w.Off-next.off])
+		end = w.Off - next.off + int64(w.Len)
+	}
+	clear(next.data[end:])
+	return put(&repo.Batch{
+		Wants: next.wants,
+		Load: func(_ context.Context, got []repo.Got) error {
+			for _, g := range got {
+				if len(g.Data) != int(g.Len) {
+					return wrongLength(g.ID, len(g.Data), g.Len)
+				}
+				copy(next.data[g.Off-next.off:], g.Data)
+			}
+			return nil
+		},
+		Done: func(context.Context) error { close(next.ready); return nil },
+	})
+}
+
+// memory returns n bytes that may hold anything.
+func (s *streaming) memory(n int64) []byte {
+	if buf, ok := s.spare.Get().(*[]byte); ok && int64(len(*buf)) >= n {
+		return (*buf)[:n]
+	}
+	return make([]byte, max(n, stretchSize))[:n]
+}
+
+// write writes a stretch and makes room for another.
+func (s *streaming) write(ctx context.Context, w io.Writer, next *stretch, p *repo.Progress) error {
+	select {
+	case <-next.ready:
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+	data := next.data
+	for left := next.len; left > 0; left -= int64(len(data)) {
+		if next.data == nil {
+			data = zeros[:min(left, int64(len(zeros)))]
+		}
+		if _, err := w.Write(data); err != nil {
+			return err
+		}
+		p.Add(int64(len(data)))
+		if ctx.Err() != nil {
+			return ctx.Err()
+		}
+	}
+	if data := next.data; data != nil {
+		data = data[:cap(data)]
+		s.spare.Put(&data)
+	}
+	<-s.slots
+	return nil
 }

@@ -1,10 +1,13 @@
 package snapshot
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"iter"
 	"sync"
+
+	"golang.org/x/sync/errgroup"
 
 	"platter/chunk"
 	"platter/pack"
@@ -99,6 +102,21 @@ func (m *Map) regions(ctx context.Context) iter.Seq2[mapRegion, error] {
 	return func(yield func(mapRegion, error) bool) {
 		m.walk(ctx, height(m.size), 0, m.root, yield)
 	}
+}
+
+// eachRegion hands every region that is not all zeros to fn, on all cores.
+func (m *Map) eachRegion(ctx context.Context, fn func(context.Context, mapRegion) error) error {
+	g, gctx := errgroup.WithContext(ctx)
+	g.SetLimit(m.repo.Workers())
+	var walk error
+	for reg, err := range m.regions(gctx) {
+		if walk = cmp.Or(err, gctx.Err()); walk != nil {
+			break
+		}
+		g.Go(func() error { return fn(gctx, reg) })
+	}
+	// Where a worker failed, the walk was only told to stop: the worker's error is the one to tell.
+	return cmp.Or(g.Wait(), ctx.Err(), walk)
 }
 
 // walk yields the regions below one node or page, and reports whether to go on.

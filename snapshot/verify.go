@@ -4,13 +4,10 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
-	"sync"
 
 	"platter/chunk"
 	"platter/pack"
 	"platter/repo"
-	"platter/snapshot/image"
 )
 
 // A MismatchError says where a disk is not what its snapshot says.
@@ -24,54 +21,36 @@ func wrongLength(id chunk.ID, got int, want uint32) error {
 	return fmt.Errorf("%w: chunk %v has %d bytes where the map says %d", pack.ErrDamaged, id, got, want)
 }
 
-// Verify reads a file back and proves it against the snapshot's map: chunks by their ids, all else by being zero. The
-// error is a *MismatchError where it differs.
-func Verify(ctx context.Context, r *repo.Repo, s *Snapshot, path string, done *Restored, p *repo.Progress) error {
-	f, err := image.Open(path)
-	if err != nil {
-		return err
-	}
-	defer f.Close()
-	if f.Size() != s.Size {
-		return fmt.Errorf("it has %d bytes, the snapshot %d", f.Size(), s.Size)
-	}
-	if err := f.Forget(); err != nil {
-		return err
-	}
-	v := &verifier{file: f, done: done, progress: p}
-	mapped := map[int64]bool{}
-	var mu sync.Mutex
-	err = s.Map(r).eachRegion(ctx, func(ctx context.Context, reg mapRegion, pieces []piece) error {
-		mu.Lock()
-		mapped[reg.index] = true
-		mu.Unlock()
-		namer := r.Namer(chunk.Data)
-		defer r.Return(chunk.Data, namer)
-		return v.region(ctx, namer, reg.index*RegionSize, pieces)
-	})
-	if err != nil {
-		return err
-	}
-	return v.zeros(ctx, mapped)
-}
-
+// A verifier reads a target back and proves it against a map: chunks by their ids, all else by being zero. Errors are a
+// *MismatchError where it differs.
 type verifier struct {
-	file     *image.File
+	m        *Map
+	target   target
 	done     *Restored
 	progress *repo.Progress
-	bufs     sync.Pool // of *[]byte
+	windows  *windows
 }
 
-func (v *verifier) region(ctx context.Context, namer *chunk.Namer, off int64, pieces []piece) error {
+// region proves a region that has a page.
+func (v *verifier) region(ctx context.Context, reg mapRegion) error {
+	pieces, err := v.m.page(ctx, reg.index, reg.page)
+	if err != nil {
+		return err
+	}
+	r, namer := v.windows.take(), v.m.repo.Namer(chunk.Data)
+	defer func() { v.windows.put(r); v.m.repo.Return(chunk.Data, namer) }()
+	off := reg.index * RegionSize
+	end := off + regionLen(v.m.size, reg.index)
 	for _, q := range pieces {
 		if ctx.Err() != nil {
 			return ctx.Err()
 		}
-		if q.kind != dataPiece {
-			if err := v.zero(off, int64(q.len)); err != nil {
-				return err
-			}
-		} else if err := v.chunk(namer, off, q); err != nil {
+		if q.kind == dataPiece {
+			err = v.chunk(r, namer, off, end, q)
+		} else {
+			err = v.zero(r, off, int64(q.len))
+		}
+		if err != nil {
 			return err
 		}
 		off += int64(q.len)
@@ -79,20 +58,27 @@ func (v *verifier) region(ctx context.Context, namer *chunk.Namer, off int64, pi
 	return nil
 }
 
-func (v *verifier) chunk(namer *chunk.Namer, off int64, q piece) error {
-	return v.read(off, int64(q.len), func(data []byte) error {
-		if namer.ID(data) != q.id {
-			return &MismatchError{off, int64(q.len)}
-		}
-		v.done.Verified.Add(int64(q.len))
-		v.progress.Add(int64(q.len))
-		return nil
-	})
+func (v *verifier) chunk(r *windowReader, namer *chunk.Namer, off, end int64, q piece) error {
+	data, err := r.view(off, int64(q.len), end)
+	if err != nil {
+		return err
+	}
+	if namer.ID(data) != q.id {
+		return &MismatchError{off, int64(q.len)}
+	}
+	v.done.Verified.Add(int64(q.len))
+	v.progress.Add(int64(q.len))
+	return nil
 }
 
 // zeros proves that regions without a page hold nothing; holes need no reading.
 func (v *verifier) zeros(ctx context.Context, mapped map[int64]bool) error {
-	for e, err := range v.file.Extents() {
+	if size := v.target.Size(); size != v.m.size {
+		return fmt.Errorf("it has %d bytes, the snapshot %d", size, v.m.size)
+	}
+	r := v.windows.take()
+	defer v.windows.put(r)
+	for e, err := range v.target.Extents() {
 		if err != nil || ctx.Err() != nil {
 			return errors.Join(err, ctx.Err())
 		}
@@ -100,7 +86,7 @@ func (v *verifier) zeros(ctx context.Context, mapped map[int64]bool) error {
 			region := e.Off / RegionSize
 			n := min(e.Len, (region+1)*RegionSize-e.Off)
 			if !mapped[region] {
-				if err := v.zero(e.Off, n); err != nil {
+				if err := v.zero(r, e.Off, n); err != nil {
 					return err
 				}
 			}
@@ -110,31 +96,16 @@ func (v *verifier) zeros(ctx context.Context, mapped map[int64]bool) error {
 	return nil
 }
 
-func (v *verifier) zero(off, n int64) error {
+func (v *verifier) zero(r *windowReader, off, n int64) error {
 	const step = 1 << 20
-	for ; n > 0; off, n = off+step, n-step {
-		err := v.read(off, min(step, n), func(data []byte) error {
-			if !chunk.IsZero(data) {
-				return &MismatchError{off, int64(len(data))}
-			}
-			return nil
-		})
+	for end := off + n; off < end; off += step {
+		data, err := r.view(off, min(step, end-off), end)
 		if err != nil {
 			return err
 		}
+		if !chunk.IsZero(data) {
+			return &MismatchError{off, int64(len(data))}
+		}
 	}
 	return nil
-}
-
-func (v *verifier) read(off, n int64, fn func([]byte) error) error {
-	buf, ok := v.bufs.Get().(*[]byte)
-	if !ok || int64(len(*buf)) < n {
-		b := make([]byte, n)
-		buf = &b
-	}
-	defer v.bufs.Put(buf)
-	if _, err := v.file.ReadAt((*buf)[:n], off); err != nil && !errors.Is(err, io.EOF) {
-		return err
-	}
-	return fn((*buf)[:n])
 }

@@ -149,14 +149,15 @@ func (l *Local) Get(ctx context.Context, name string, off, n int64) ([]byte, err
 	if err := checkName(name); err != nil {
 		return nil, fmt.Errorf("get %q: %w", name, err)
 	}
-	data, err := l.read(ctx, name, off, n)
+	data, err := l.read(ctx, name, off, n, nil)
 	if err != nil {
 		return nil, fmt.Errorf("get %s: %w", name, err)
 	}
 	return data, nil
 }
 
-func (l *Local) read(ctx context.Context, name string, off, n int64) ([]byte, error) {
+// read returns n bytes from off on, fewer where the file ends, in dst's memory where they fit.
+func (l *Local) read(ctx context.Context, name string, off, n int64, dst []byte) ([]byte, error) {
 	if err := ctx.Err(); err != nil {
 		return nil, err
 	}
@@ -169,7 +170,11 @@ func (l *Local) read(ctx context.Context, name string, off, n int64) ([]byte, er
 	if err != nil {
 		return nil, err
 	}
-	data := make([]byte, length)
+	data := dst
+	if len(data) < length {
+		data = make([]byte, length)
+	}
+	data = data[:length]
 	for done := 0; done < length; {
 		piece := data[done:min(length, done+pieceSize)]
 		got, err := f.ReadAt(piece, off+int64(done))

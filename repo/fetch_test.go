@@ -1,0 +1,251 @@
+package repo
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"sync"
+	"testing"
+
+	"platter/chunk"
+	"platter/pack"
+	"platter/repo/store"
+	"platter/repo/store/storetest"
+)
+
+// fetchSite is a repository of data chunks, 6000 bytes each, in small frames and packs.
+func fetchSite(t testing.TB, n int) (*store.Mem, []saved) {
+	t.Helper()
+	mem := new(store.Mem)
+	settings := DefaultSettings
+	settings.FrameSize, settings.PackSize = minFrameSize, MinPackSize
+	r, err := Init(t.Context(), mem, []byte("pw"), cheap, "", settings)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var data []saved
+	for _, c := range mustSave(t, r, noiseChunks(3, n, 6000)) {
+		if c.kind == chunk.Data {
+			data = append(data, c)
+		}
+	}
+	return mem, data
+}
+
+// TestFetch holds that every chunk of every batch comes once, proved, and before its batch's Done.
+func TestFetch(t *testing.T) {
+	mem, chunks := fetchSite(t, 900)
+	for workers := 1; workers <= 5; workers += 2 {
+		r := reopen(t, mem)
+		r.SetWorkers(workers)
+		var mu sync.Mutex
+		seen, done := map[int64]int{}, 0
+		const batches = 7
+		err := r.Fetch(t.Context(), func(ctx context.Context, put func(*Batch) error) error {
+			for i := range batches {
+				left := map[int64]bool{}
+				b := &Batch{}
+				for at := i; at < len(chunks); at += batches {
+					for twice := range 2 { // one chunk may belong in two places
+						off := int64(2*at + twice)
+						left[off] = true
+						b.Wants = append(b.Wants, Want{chunks[at].id, off, uint32(len(chunks[at].data))})
+					}
+				}
+				if i == 3 {
+					b.Wants, left = nil, nil
+				}
+				b.Load = func(_ context.Context, got []Got) error {
+					mu.Lock()
+					defer mu.Unlock()
+					for _, g := range got {
+						if !bytes.Equal(g.Data, chunks[g.Off/2].data) {
+							return fmt.Errorf("chunk %d is another", g.Off)
+						}
+						seen[g.Off]++
+						delete(left, g.Off)
+					}
+					return nil
+				}
+				b.Done = func(context.Context) error {
+					mu.Lock()
+					defer mu.Unlock()
+					done++
+					if len(left) > 0 {
+						return fmt.Errorf("done, and %d chunks are missing", len(left))
+					}
+					return nil
+				}
+				if err := put(b); err != nil {
+					return err
+				}
+			}
+			return nil
+		})
+		if err != nil || done != batches {
+			t.Fatalf("%d workers: %d batches done, %v", workers, done, err)
+		}
+		want := 0
+		for at := range chunks {
+			if at%batches != 3 {
+				want += 2
+			}
+		}
+		for off, n := range seen {
+			if n != 1 {
+				t.Errorf("chunk %d came %d times", off, n)
+			}
+		}
+		if len(seen) != want {
+			t.Errorf("%d workers: %d chunks came, want %d", workers, len(seen), want)
+		}
+	}
+}
+
+// TestFetchReadsOnce holds that a batch whose chunks are shuffled reads no byte twice.
+func TestFetchReadsOnce(t *testing.T) {
+	mem, chunks := fetchSite(t, 600)
+	size := int64(0)
+	for _, p := range reopen(t, mem).Index().Packs() {
+		size += p.Size
+	}
+	counted := &counting{Store: mem}
+	r := reopen(t, counted)
+	counted.bytes = 0
+	b := &Batch{Load: func(context.Context, []Got) error { return nil }}
+	for i := range chunks {
+		b.Wants = append(b.Wants, Want{ID: chunks[i*7%len(chunks)].id})
+	}
+	if err := r.Fetch(t.Context(), func(_ context.Context, put func(*Batch) error) error { return put(b) }); err != nil {
+		t.Fatal(err)
+	}
+	if counted.bytes > size {
+		t.Errorf("it read %d bytes of packs that have %d", counted.bytes, size)
+	}
+}
+
+// counting is a store that counts what is read.
+type counting struct {
+	store.Store
+	mu    sync.Mutex
+	bytes int64
+}
+
+func (c *counting) Get(ctx context.Context, name string, off, n int64) ([]byte, error) {
+	c.mu.Lock()
+	c.bytes += n
+	c.mu.Unlock()
+	return c.Store.Get(ctx, name, off, n)
+}
+
+// TestFetchFails has every read fail in turn, then the caller: the error is told, and nobody waits for ever.
+func TestFetchFails(t *testing.T) {
+	mem, chunks := fetchSite(t, 300)
+	r := reopen(t, mem)
+	broken := errors.New("broken")
+	fetch := func(load, done func(context.Context) error, id chunk.ID) error {
+		return r.Fetch(t.Context(), func(_ context.Context, put func(*Batch) error) error {
+			for range 3 {
+				b := &Batch{Load: func(ctx context.Context, _ []Got) error { return load(ctx) }, Done: done}
+				for _, c := range chunks {
+					b.Wants = append(b.Wants, Want{ID: c.id})
+				}
+				b.Wants[len(b.Wants)/2].ID = id
+				if err := put(b); err != nil {
+					return err
+				}
+			}
+			return nil
+		})
+	}
+	fine := func(context.Context) error { return nil }
+	fails := func(context.Context) error { return broken }
+	if err := fetch(fine, fine, chunks[0].id); err != nil {
+		t.Fatal(err)
+	}
+	if err := fetch(fails, fine, chunks[0].id); !errors.Is(err, broken) {
+		t.Errorf("Load failed, and it says %v", err)
+	}
+	if err := fetch(fine, fails, chunks[0].id); !errors.Is(err, broken) {
+		t.Errorf("Done failed, and it says %v", err)
+	}
+	if err := fetch(fine, fine, chunk.ID{1}); !errors.Is(err, ErrMissing) {
+		t.Errorf("of a chunk that is nowhere it says %v", err)
+	}
+	for i := int64(0); ; i++ {
+		r.store = &storetest.Faulty{Store: mem, Fail: storetest.Nth(i, broken)}
+		err := fetch(fine, fine, chunks[0].id)
+		if err == nil {
+			if i < 3 {
+				t.Errorf("only %d reads", i)
+			}
+			break
+		}
+		if !errors.Is(err, broken) {
+			t.Errorf("read %d failed, and it says %v", i, err)
+		}
+	}
+	files := filesOf(t, mem)
+	for name, data := range files {
+		if dirOf(name) == packsDir {
+			data[len(data)/3] ^= 1
+			break
+		}
+	}
+	r.store = memOf(t, files)
+	if err := fetch(fine, fine, chunks[0].id); !errors.Is(err, pack.ErrDamaged) {
+		t.Errorf("of a damaged pack it says %v", err)
+	}
+}
+
+// BenchmarkLoad and BenchmarkFetch read 64 MiB in chunks of 64 KiB, one after the other and on all cores.
+func BenchmarkLoad(b *testing.B) {
+	r, chunks := benchSite(b)
+	ids := make([]chunk.ID, len(chunks))
+	for i, c := range chunks {
+		ids[i] = c.id
+	}
+	for b.Loop() {
+		if err := r.Load(b.Context(), chunk.Data, ids, func(int, []byte) error { return nil }); err != nil {
+			b.Fatal(err)
+		}
+	}
+}
+
+func BenchmarkFetch(b *testing.B) {
+	r, chunks := benchSite(b)
+	wants := make([]Want, len(chunks))
+	for i, c := range chunks {
+		wants[i].ID = c.id
+	}
+	for b.Loop() {
+		err := r.Fetch(b.Context(), func(_ context.Context, put func(*Batch) error) error {
+			return put(&Batch{Wants: wants, Load: func(context.Context, []Got) error { return nil }})
+		})
+		if err != nil {
+			b.Fatal(err)
+		}
+	}
+}
+
+func benchSite(b *testing.B) (*Repo, []saved) {
+	b.Helper()
+	local := store.NewLocal(b.TempDir())
+	chunks := noiseChunks(1, 1170, 64<<10) // every eighth becomes a map
+	for _, c := range chunks {
+		for i := len(c) / 2; i < len(c); i++ { // the half of it compresses
+			c[i] = c[i-len(c)/4] & 3
+		}
+	}
+	var data []saved
+	for _, c := range mustSave(b, testRepo(b, local), chunks) {
+		if c.kind == chunk.Data {
+			data = append(data, c)
+		}
+	}
+	b.SetBytes(int64(len(data)) * 64 << 10)
+	b.ReportAllocs()
+	b.ResetTimer()
+	return reopen(b, local), data
+}

@@ -1,0 +1,74 @@
+package snapshot
+
+import (
+	"context"
+	"io"
+	"math/rand/v2"
+	"os"
+	"path/filepath"
+	"testing"
+
+	"platter/repo"
+	"platter/repo/store"
+	"platter/snapshot/image"
+)
+
+// restoreDisk is a disk of 192 MiB of which about the half is noise and text, in a repository in a folder.
+func restoreDisk(b *testing.B) ([]byte, *repo.Repo, *Snapshot) {
+	b.Helper()
+	disk := randomDisk(rand.New(rand.NewPCG(1, 9)), 192<<20)
+	local := store.NewLocal(b.TempDir())
+	snap := keep(b, testRepo(b, local), image.Mem{Data: disk, Holes: true})
+	b.SetBytes(snap.Stats.Data)
+	b.ReportAllocs()
+	return disk, reopen(b, local), snap
+}
+
+func BenchmarkRestore(b *testing.B) {
+	_, r, snap := restoreDisk(b)
+	for name, o := range map[string]RestoreOptions{"plain": {Replace: true}, "verify": {Replace: true, Verify: true}} {
+		b.Run(name, func(b *testing.B) {
+			b.SetBytes(snap.Stats.Data)
+			b.ReportAllocs()
+			target := filepath.Join(b.TempDir(), "disk")
+			for b.Loop() {
+				if _, err := Restore(context.Background(), r, snap, target, o, nil); err != nil {
+					b.Fatal(err)
+				}
+			}
+		})
+	}
+}
+
+func BenchmarkStream(b *testing.B) {
+	_, r, snap := restoreDisk(b)
+	for b.Loop() {
+		if err := WriteStream(context.Background(), r, snap, io.Discard, nil); err != nil {
+			b.Fatal(err)
+		}
+	}
+}
+
+// BenchmarkInPlace restores onto the disk of which one part in a hundred was written since.
+func BenchmarkInPlace(b *testing.B) {
+	disk, r, snap := restoreDisk(b)
+	path := writeFile(b, disk)
+	f, err := os.OpenFile(path, os.O_RDWR, 0)
+	if err != nil {
+		b.Fatal(err)
+	}
+	defer f.Close()
+	scribble := make([]byte, 1<<20)
+	for b.Loop() {
+		b.StopTimer()
+		for off := range int64(2) {
+			if _, err := f.WriteAt(scribble, (30+off*100)<<20); err != nil {
+				b.Fatal(err)
+			}
+		}
+		b.StartTimer()
+		if _, err := Restore(context.Background(), r, snap, path, RestoreOptions{InPlace: true}, nil); err != nil {
+			b.Fatal(err)
+		}
+	}
+}
