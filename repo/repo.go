@@ -80,6 +80,9 @@ type Repo struct {
 	keys    pack.Keys
 	index   *index.Index
 	orphans []listed // packs that LoadIndex found in no index file
+	files   *indexFiles
+	cache   index.Cache // where the index is kept on this machine
+	dry     bool        // nothing that is put is stored
 	writing sync.Mutex
 	stale   bool // an index after a Write that failed: it has claims that nobody will keep; under writing
 	decoder *pack.Decoder
@@ -148,6 +151,7 @@ func Open(ctx context.Context, s store.Store, password []byte) (*Repo, error) {
 		return nil, err
 	}
 	r := &Repo{store: s}
+	_, r.dry = s.(store.DryRun)
 	if err := r.unlock(ctx, password, sealed); err != nil {
 		return nil, err
 	}
@@ -197,7 +201,8 @@ const mapFrames = 16
 func (r *Repo) prepare() (err error) {
 	box := func(p crypt.Purpose) *crypt.Box { return crypt.NewBox(r.master, p, r.id) }
 	r.keys = pack.Keys{Data: box(crypt.DataFrames), Map: box(crypt.MapFrames), Table: box(crypt.Tables), Tail: box(crypt.Tails)}
-	r.index = new(index.Index)
+	r.index, r.files = new(index.Index), new(indexFiles)
+	r.cache = index.Cache{Key: r.master.Key(crypt.LocalIndex), Repo: r.id}
 	r.workers = min(runtime.GOMAXPROCS(0), maxWorkers)
 	r.namers = map[chunk.Kind]*sync.Pool{
 		chunk.Data: namerPool(r.master.Key(crypt.DataIDs)),
