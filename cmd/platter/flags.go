@@ -27,7 +27,8 @@ func repoFlags(c *common) []cli.Flag {
 	}}
 	flags = append(flags, passwordFlags(&c.password, "password", "the repository's password", commonFlags)...)
 	flags = append(flags, &cli.StringFlag{
-		Name: "cache-dir", Usage: "keep what is read often in `FOLDER` of this machine (default: the user's folder for such files)", TakesFile: true,
+		Name: "cache-dir", Usage: "keep copies of what is read often in `FOLDER`", TakesFile: true,
+		DefaultText: "the user's own",
 		EnvVars: []string{"PLATTER_CACHE_DIR"}, Category: commonFlags, Destination: &c.cacheDir,
 	}, &cli.BoolFlag{
 		Name: "no-cache", Usage: "read all from the repository", Category: commonFlags, Destination: &c.noCache, DisableDefaultText: true,
