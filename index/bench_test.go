@@ -37,10 +37,10 @@ func fill(x *Index, from, to int) (packs []PackTable) {
 		t := new(pack.Table)
 		for n := at; n < min(to, at+benchPack); n++ {
 			if (n-at)%benchFrame == 0 {
-				t.Frames = append(t.Frames, pack.Frame{Kind: chunk.Data, Sealed: 500_000})
+				t.Frames = append(t.Frames, pack.Frame{Kind: chunk.Data})
 			}
 			f := &t.Frames[len(t.Frames)-1]
-			f.Chunks, f.Raw = f.Chunks+1, f.Raw+96_000
+			f.Chunks, f.Raw, f.Sealed = f.Chunks+1, f.Raw+96_000, f.Raw/2+48_000
 			t.Chunks = append(t.Chunks, pack.Ref{ID: madeUp(n), Len: 96_000})
 		}
 		p := Pack{ID: pack.ID(madeUp(-1 - at)), Size: 16 << 20}

@@ -27,9 +27,9 @@ func repoFlags(c *common) []cli.Flag {
 	}}
 	flags = append(flags, passwordFlags(&c.password, "password", "the repository's password", commonFlags)...)
 	flags = append(flags, &cli.StringFlag{
-		Name: "cache-dir", Usage: "keep copies of what is read often in `FOLDER`", TakesFile: true,
+		Name: "cache-dir", Usage: "cache in `FOLDER` what is read often", TakesFile: true,
 		DefaultText: "the user's own",
-		EnvVars: []string{"PLATTER_CACHE_DIR"}, Category: commonFlags, Destination: &c.cacheDir,
+		EnvVars:     []string{"PLATTER_CACHE_DIR"}, Category: commonFlags, Destination: &c.cacheDir,
 	}, &cli.BoolFlag{
 		Name: "no-cache", Usage: "read all from the repository", Category: commonFlags, Destination: &c.noCache, DisableDefaultText: true,
 	})

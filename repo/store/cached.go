@@ -4,9 +4,7 @@ import (
 	"context"
 	"encoding/hex"
 	"iter"
-	"os"
 	"path/filepath"
-	"slices"
 	"strings"
 
 	"github.com/zeebo/blake3"
@@ -23,90 +21,61 @@ const maxKept = 1 << 20
 // That a copy cannot be read or written is never an error: then it is as if there were no cache.
 type Cached struct {
 	Store
-	folder string
-	dirs   []string
+	dirs map[string]*copies
 }
 
 var _ Store = (*Cached)(nil)
 
-// NewCached puts a cache in folder before s, for files in some folders of s.
+// NewCached puts a cache in folder, which is there, before s, for files in some folders of s. For each there is one file.
 func NewCached(s Store, folder string, dirs ...string) *Cached {
-	return &Cached{s, folder, dirs}
+	c := &Cached{s, map[string]*copies{}}
+	for _, dir := range dirs {
+		c.dirs[dir] = &copies{path: filepath.Join(folder, dir+".copies")}
+	}
+	return c
+}
+
+// Close gives files back. The cache can still be used, and opens them again.
+func (c *Cached) Close() {
+	for _, kept := range c.dirs {
+		kept.close()
+	}
 }
 
 // Uncached returns the store behind the cache.
 func (c *Cached) Uncached() Store { return c.Store }
 
-// id returns the hash that a file is named by, and false for a file that no copy is kept of.
-func (c *Cached) id(name string) (id [32]byte, ok bool) {
+// find returns where a copy of a file belongs, nil for a file that no copy is kept of.
+func (c *Cached) find(name string) (kept *copies, id [32]byte) {
 	dir, base, _ := strings.Cut(name, "/")
-	if !slices.Contains(c.dirs, dir) || len(base) != 2*len(id) || strings.ToLower(base) != base {
-		return id, false
+	if len(base) != 2*len(id) || strings.ToLower(base) != base {
+		return nil, id
 	}
-	_, err := hex.Decode(id[:], []byte(base))
-	return id, err == nil
+	if _, err := hex.Decode(id[:], []byte(base)); err != nil {
+		return nil, id
+	}
+	return c.dirs[dir], id
 }
 
-func (c *Cached) path(name string) string { return filepath.Join(c.folder, filepath.FromSlash(name)) }
-
 func (c *Cached) Get(ctx context.Context, name string, off, n int64) ([]byte, error) {
-	id, ok := c.id(name)
-	if !ok || off != 0 || ctx.Err() != nil {
+	kept, id := c.find(name)
+	if kept == nil || off != 0 || n < 0 || ctx.Err() != nil {
 		return c.Store.Get(ctx, name, off, n)
 	}
-	if data, ok := c.copyOf(name, id); ok && n >= 0 {
+	if data, ok := kept.get(id); ok {
 		return data[:min(int64(len(data)), n)], nil
 	}
 	data, err := c.Store.Get(ctx, name, off, n)
 	if err == nil && int64(len(data)) < n { // all of it
-		c.keep(name, id, data)
+		keep(kept, id, data)
 	}
 	return data, err
 }
 
-// copyOf returns the file's bytes from the copy, and removes a copy that is not what it should be.
-func (c *Cached) copyOf(name string, id [32]byte) ([]byte, bool) {
-	f, err := os.Open(c.path(name))
-	if err != nil {
-		return nil, false
-	}
-	defer f.Close()
-	info, err := f.Stat()
-	if err == nil && info.Mode().IsRegular() && info.Size() <= maxKept {
-		data := make([]byte, info.Size())
-		if got, err := f.ReadAt(data, 0); err == nil && got == len(data) && blake3.Sum256(data) == id {
-			return data, true
-		}
-	}
-	os.Remove(c.path(name))
-	return nil, false
-}
-
 // keep makes a copy of a file's bytes, if they are what the name says.
-func (c *Cached) keep(name string, id [32]byte, data []byte) {
-	if len(data) > maxKept || blake3.Sum256(data) != id {
-		return
-	}
-	dir := filepath.Dir(c.path(name))
-	f, err := os.CreateTemp(dir, tempPrefix+"*")
-	if os.IsNotExist(err) {
-		if os.MkdirAll(dir, 0o700) == nil {
-			f, err = os.CreateTemp(dir, tempPrefix+"*")
-		}
-	}
-	if err != nil {
-		return
-	}
-	// No sync: a copy that a power cut damaged is found out like any other.
-	_, err = f.Write(data)
-	if closed := f.Close(); err == nil {
-		err = closed
-	}
-	if err == nil {
-		err = os.Rename(f.Name(), c.path(name))
-	}
-	if err != nil {
-		os.Remove(f.Name())
+func keep(kept *copies, id [32]byte, data []byte) {
+	if len(data) <= maxKept && blake3.Sum256(data) == id {
+		kept.add(id, data)
 	}
 }
 
@@ -114,50 +83,45 @@ func (c *Cached) Put(ctx context.Context, name string, data []byte) error {
 	if err := c.Store.Put(ctx, name, data); err != nil {
 		return err
 	}
-	if id, ok := c.id(name); ok {
-		c.keep(name, id, data)
+	if kept, id := c.find(name); kept != nil {
+		keep(kept, id, data)
 	}
 	return nil
 }
 
 func (c *Cached) Delete(ctx context.Context, name string) error {
 	err := c.Store.Delete(ctx, name)
-	if _, ok := c.id(name); ok && err == nil {
-		os.Remove(c.path(name))
+	if kept, id := c.find(name); kept != nil && err == nil {
+		kept.drop(id)
 	}
 	return err
 }
 
 // List lists the store, and removes copies that it does not list.
 func (c *Cached) List(ctx context.Context, dir string) iter.Seq2[Info, error] {
-	if !slices.Contains(c.dirs, dir) {
+	kept := c.dirs[dir]
+	if kept == nil {
 		return c.Store.List(ctx, dir)
 	}
 	return func(yield func(Info, error) bool) {
-		listed := map[string]bool{}
+		listed := map[[32]byte]bool{}
 		for info, err := range c.Store.List(ctx, dir) {
-			listed[info.Name] = true
+			if to, id := c.find(info.Name); to == kept {
+				listed[id] = true
+			}
 			if !yield(info, err) || err != nil {
 				return // what was not listed may be there
 			}
 		}
-		entries, err := os.ReadDir(c.path(dir))
-		if err != nil {
-			return
-		}
-		for _, e := range entries { // temporary files among them: who is writing one does without
-			if name := dir + "/" + e.Name(); !listed[name] {
-				os.Remove(c.path(name))
-			}
-		}
+		kept.retain(func(id [32]byte) bool { return listed[id] })
 	}
 }
 
-// Forget removes copies of files that will not be asked for again.
+// Forget drops copies of files that will not be asked for again.
 func (c *Cached) Forget(names ...string) {
 	for _, name := range names {
-		if _, ok := c.id(name); ok {
-			os.Remove(c.path(name))
+		if kept, id := c.find(name); kept != nil {
+			kept.drop(id)
 		}
 	}
 }
