@@ -141,7 +141,7 @@ func (l *loading) uncovered(x *index.Index) (fresh []listed, bytes int64) {
 func (l *loading) worthwhile(x *index.Index) int64 {
 	least := maxRecent
 	if l.cache.Folder != "" {
-		least = minRun
+		least = l.minRun
 	}
 	return int64(max(least, x.Stored()/16))
 }

@@ -82,6 +82,7 @@ type Repo struct {
 	orphans []listed // packs that LoadIndex found in no index file
 	files   *indexFiles
 	cache   index.Cache // where the index is kept on this machine
+	minRun  int         // chunks, from which on it is
 	dry     bool        // nothing that is put is stored
 	writing sync.Mutex
 	stale   bool // an index after a Write that failed: it has claims that nobody will keep; under writing
@@ -202,6 +203,7 @@ func (r *Repo) prepare() (err error) {
 	box := func(p crypt.Purpose) *crypt.Box { return crypt.NewBox(r.master, p, r.id) }
 	r.keys = pack.Keys{Data: box(crypt.DataFrames), Map: box(crypt.MapFrames), Table: box(crypt.Tables), Tail: box(crypt.Tails)}
 	r.index, r.files = new(index.Index), new(indexFiles)
+	r.minRun = minRun
 	r.cache = index.Cache{Key: r.master.Key(crypt.LocalIndex), Repo: r.id}
 	r.workers = min(runtime.GOMAXPROCS(0), maxWorkers)
 	r.namers = map[chunk.Kind]*sync.Pool{

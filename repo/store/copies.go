@@ -77,13 +77,14 @@ func (c *copies) get(id [32]byte) ([]byte, bool) {
 	c.mu.Lock()
 	c.look()
 	e, ok := c.at[id]
-	f := c.f
-	c.mu.Unlock()
 	if !ok {
+		c.mu.Unlock()
 		return nil, false
 	}
 	data := make([]byte, e.len)
-	if _, err := f.ReadAt(data, e.off); (err == nil || errors.Is(err, io.EOF)) && blake3.Sum256(data) == id {
+	_, err := c.f.ReadAt(data, e.off)
+	c.mu.Unlock()
+	if (err == nil || errors.Is(err, io.EOF)) && blake3.Sum256(data) == id {
 		return data, true
 	}
 	c.drop(id)
