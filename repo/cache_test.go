@@ -49,7 +49,7 @@ func filesBelow(t testing.TB, folder string) (paths []string) {
 // know the same packs and find the same chunks, and they must load alike.
 func TestCacheSaysTheSame(t *testing.T) {
 	ctx := context.Background()
-	steps := 60
+	steps := 40
 	if testing.Short() {
 		steps = 15
 	}
@@ -68,7 +68,7 @@ func TestCacheSaysTheSame(t *testing.T) {
 				if n > 0 {
 					r = reopenCached(t, mem, folder)
 				}
-				chunks := noiseChunks(byte(rnd.IntN(12)), 1+rnd.IntN(30), 60000)
+				chunks := noiseChunks(byte(rnd.IntN(12)), 1+rnd.IntN(30), 6000)
 				out, _, err := save(ctx, r, chunks)
 				if err != nil {
 					t.Fatal(err)
@@ -133,10 +133,13 @@ func wantAlike(t *testing.T, what string, all []saved, a, b *Repo) {
 	if !slices.Equal(orphans(a), orphans(b)) {
 		t.Fatalf("%s: with a cache these packs in no index\n%v, without one\n%v", what, orphans(a), orphans(b))
 	}
-	for _, c := range all {
+	for i, c := range all {
 		_, inA := a.Index().Lookup(c.id)
 		_, inB := b.Index().Lookup(c.id)
-		errA, errB := loadOne(a, c), loadOne(b, c)
+		var errA, errB error
+		if i%(1+len(all)/40) == 0 {
+			errA, errB = loadOne(a, c), loadOne(b, c)
+		}
 		if inA != inB || (errA == nil) != (errB == nil) {
 			t.Fatalf("%s: chunk %v: found %v and %v, loads as %v and %v", what, c.id, inA, inB, errA, errB)
 		}
