@@ -81,7 +81,7 @@ func BenchmarkLookup(b *testing.B) {
 	fill(x, n, n+recent)
 	ids := make([]chunk.ID, 1<<16)
 	for name, from := range map[string]func(i int) int{
-		"run": func(i int) int { return i * 7919 % n }, "recent": func(i int) int { return n + i*7919%recent }, "miss": func(i int) int { return -1<<40 - i },
+		"run": func(i int) int { return i * 7919 % n }, "recent": func(i int) int { return n + i*7919%recent }, "miss": func(i int) int { return -1<<30 - i },
 	} {
 		b.Run(name, func(b *testing.B) {
 			for i := range ids {
@@ -109,7 +109,7 @@ func BenchmarkClaim(b *testing.B) {
 		i := 0
 		for b.Loop() {
 			i++
-			x.Claim(madeUp(-1<<41 - i))
+			x.Claim(madeUp(-1<<29 - i))
 		}
 	})
 }

@@ -132,7 +132,7 @@ func (s *stock) build(ctx context.Context, c *Cache) (*run, error) {
 		t.links += uint32(len(src.packs))
 		t.superseded += uint32(len(src.Supersedes))
 	}
-	if s.places >= math.MaxUint32 || s.frameCount >= math.MaxUint32 {
+	if uint64(s.places) >= math.MaxUint32 || uint64(s.frameCount) >= math.MaxUint32 {
 		return nil, errors.New("merge index: more than 4 billion chunks")
 	}
 	size := uint64(0)
@@ -275,13 +275,13 @@ func (s *stock) writePiles(ctx context.Context, out *sealer, buckets []uint32, f
 func (s *stock) pile(n int, counts *[256]uint32) ([]byte, error) {
 	fresh := slices.Clone(s.piles[n])
 	if s.spill != nil {
-		spilled, err := s.spill.sorted(n)
+		spilled, err := s.spill.pile(n)
 		if err != nil {
 			return nil, err
 		}
-		fresh = append(fresh, spilled...)
+		fresh = append(spilled, fresh...)
 	}
-	sortPlaces(fresh) // quick where they are sorted already
+	fresh = sortPlaces(fresh)
 	from, end, prefix := 0, 0, n<<8
 	if s.base != nil {
 		from, end = s.base.bucketAt(n<<8), s.base.bucketAt((n+1)<<8)

@@ -297,6 +297,24 @@ func TestUnfit(t *testing.T) {
 	}
 }
 
+// TestSortPlaces holds that dealing out and sorting is sorting.
+func TestSortPlaces(t *testing.T) {
+	r := rand.New(rand.NewPCG(9, 9))
+	for _, n := range []int{0, 1, 100, 4096, 20_000} {
+		for _, spread := range []uint64{1, 7, 1 << 40, 1 << 55} {
+			places := make([]place, n)
+			for i := range places {
+				places[i] = place{7<<56 | r.Uint64N(spread), r.Uint64N(3), r.Uint32N(3), r.Uint32N(2), 1}
+			}
+			want := slices.Clone(places)
+			slices.SortFunc(want, comparePlaces)
+			if !slices.Equal(sortPlaces(places), want) {
+				t.Errorf("%d places, spread %d: not sorted", n, spread)
+			}
+		}
+	}
+}
+
 // TestMergeBesides has workers claim, look up and add packs while runs are made.
 func TestMergeBesides(t *testing.T) {
 	const workers, perWorker = 4, 60

@@ -76,8 +76,8 @@ func (s *spill) write(block []byte) (off int64, ok bool) {
 	return off, err == nil
 }
 
-// sorted returns what is in a pile, in the order of a run. It may be called again.
-func (s *spill) sorted(n int) ([]place, error) {
+// pile returns what is in a pile, in no order. It may be called again.
+func (s *spill) pile(n int) ([]place, error) {
 	p := &s.piles[n]
 	places := make([]place, 0, p.count)
 	block := make([]byte, spillBlock)
@@ -88,7 +88,6 @@ func (s *spill) sorted(n int) ([]place, error) {
 		places = appendSpilled(places, block)
 	}
 	places = appendSpilled(appendSpilled(places, p.kept), p.buf)
-	sortPlaces(places)
 	return places, nil
 }
 
@@ -104,7 +103,36 @@ func appendSpilled(places []place, data []byte) []place {
 	return places
 }
 
-func sortPlaces(places []place) { slices.SortFunc(places, comparePlaces) }
+// sortPlaces sorts places of one pile, perhaps in other memory. Ids are uniform: dealt out by their second and third bytes,
+// few are left to compare.
+func sortPlaces(places []place) []place {
+	if len(places) < 4096 {
+		slices.SortFunc(places, comparePlaces)
+		return places
+	}
+	key := func(p *place) uint16 { return uint16(p.hi >> 40) }
+	ends := make([]int32, prefixes)
+	for i := range places {
+		ends[key(&places[i])]++
+	}
+	for i, sum := 0, int32(0); i < len(ends); i++ {
+		ends[i], sum = sum, sum+ends[i]
+	}
+	dealt := make([]place, len(places))
+	for i := range places {
+		k := key(&places[i])
+		dealt[ends[k]] = places[i]
+		ends[k]++
+	}
+	from := int32(0)
+	for _, end := range ends {
+		if end-from > 1 {
+			slices.SortFunc(dealt[from:end], comparePlaces)
+		}
+		from = end
+	}
+	return dealt
+}
 
 func comparePlaces(a, b place) int {
 	if a.hi != b.hi {
