@@ -11,6 +11,7 @@ import (
 	"strings"
 	"testing"
 
+	"platter/chunk"
 	"platter/repo/store"
 	"platter/repo/store/storetest"
 )
@@ -316,6 +317,41 @@ func TestDryRunLeavesNoCache(t *testing.T) {
 	}
 	if after := filesBelow(t, folder); !slices.Equal(after, before) || sizes() != size {
 		t.Errorf("a dry run's index goes to the cache: %v", after)
+	}
+}
+
+// TestRunsWhileWriting holds that a large backup leaves its index to runs as it goes, and finds its chunks there.
+func TestRunsWhileWriting(t *testing.T) {
+	ctx := context.Background()
+	for _, cached := range []bool{true, false} {
+		mem, folder := new(store.Mem), t.TempDir()
+		testRepo(t, mem)
+		r := reopen(t, mem)
+		if cached {
+			r = reopenCached(t, mem, folder)
+		}
+		r.maxRecent = 1
+		chunks := noiseChunks(60, 2*packsPerIndex+10, MinPackSize*9/10) // a pack each
+		out, stats, err := save(ctx, r, append(chunks, chunks...))
+		if err != nil {
+			t.Fatal(err)
+		}
+		different := map[chunk.ID]bool{}
+		for _, c := range out {
+			different[c.id] = true
+		}
+		if int(stats.Chunks.Load()) != len(different) {
+			t.Errorf("%d chunks were stored, of %d", stats.Chunks.Load(), len(different))
+		}
+		if n := r.Index().Stored(); n < packsPerIndex {
+			t.Errorf("%d chunks in the run", n)
+		}
+		wantLoads(t, r, out)
+		wantLoads(t, reopen(t, mem), out)
+		wantLoads(t, reopenCached(t, mem, folder), out)
+		if n := len(reopenCached(t, mem, folder).Index().Packs()); n < len(chunks)-1 {
+			t.Errorf("%d packs of %d chunks", n, len(chunks))
+		}
 	}
 }
 

@@ -139,7 +139,7 @@ func (l *loading) uncovered(x *index.Index) (fresh []listed, bytes int64) {
 
 // worthwhile is how many chunks beside the run of x are worth making a new one.
 func (l *loading) worthwhile(x *index.Index) int64 {
-	least := maxRecent
+	least := l.maxRecent
 	if l.cache.Folder != "" {
 		least = l.minRun
 	}

@@ -82,14 +82,16 @@ type Repo struct {
 	orphans []listed // packs that LoadIndex found in no index file
 	files   *indexFiles
 	cache   index.Cache // where the index is kept on this machine
-	minRun  int         // chunks, from which on it is
-	dry     bool        // nothing that is put is stored
-	writing sync.Mutex
-	stale   bool // an index after a Write that failed: it has claims that nobody will keep; under writing
-	decoder *pack.Decoder
-	workers int
-	namers  map[chunk.Kind]*sync.Pool // of *chunk.Namer
-	maps    *lru.Cache[frameKey, []byte]
+	minRun  int         // chunks from which on it is
+	// maxRecent is how many chunks a Write keeps in memory before it makes a run of them.
+	maxRecent int
+	dry       bool // nothing that is put is stored
+	writing   sync.Mutex
+	stale     bool // an index after a Write that failed: it has claims that nobody will keep; under writing
+	decoder   *pack.Decoder
+	workers   int
+	namers    map[chunk.Kind]*sync.Pool // of *chunk.Namer
+	maps      *lru.Cache[frameKey, []byte]
 }
 
 // Find returns nil where a store holds a repository, and ErrNoRepository where it does not. It needs no password.
@@ -203,7 +205,7 @@ func (r *Repo) prepare() (err error) {
 	box := func(p crypt.Purpose) *crypt.Box { return crypt.NewBox(r.master, p, r.id) }
 	r.keys = pack.Keys{Data: box(crypt.DataFrames), Map: box(crypt.MapFrames), Table: box(crypt.Tables), Tail: box(crypt.Tails)}
 	r.index, r.files = new(index.Index), new(indexFiles)
-	r.minRun = minRun
+	r.minRun, r.maxRecent = minRun, maxRecent
 	r.cache = index.Cache{Key: r.master.Key(crypt.LocalIndex), Repo: r.id}
 	r.workers = min(runtime.GOMAXPROCS(0), maxWorkers)
 	r.namers = map[chunk.Kind]*sync.Pool{

@@ -162,3 +162,15 @@ func (r *Repo) join(ctx context.Context, small, files []listed) (tables []index.
 	slices.SortFunc(supersedes, func(a, b pack.ID) int { return slices.Compare(a[:], b[:]) })
 	return tables, supersedes, err
 }
+
+// fullIndex reports whether so many tables are enough for one index file.
+func fullIndex(tables []index.PackTable) bool {
+	return len(tables) >= packsPerIndex || tableBytes(tables) >= indexBytes
+}
+
+func tableBytes(tables []index.PackTable) (bytes int) {
+	for _, t := range tables {
+		bytes += t.Table.EncodedSize()
+	}
+	return bytes
+}

@@ -270,24 +270,12 @@ func (w *Writer) upload(ctx context.Context) (stored []index.PackTable, err erro
 			}
 			stored = nil
 			r := w.repo
-			if r.index.Recent() > max(maxRecent, r.index.Stored()/8) {
+			if r.index.Recent() > max(r.maxRecent, r.index.Stored()/8) {
 				r.mergeRun(ctx, r.index) // where it fails, the index is what it was
 			}
 		}
 	}
 	return stored, nil
-}
-
-// fullIndex reports whether so many tables are enough for one index file.
-func fullIndex(tables []index.PackTable) bool {
-	return len(tables) >= packsPerIndex || tableBytes(tables) >= indexBytes
-}
-
-func tableBytes(tables []index.PackTable) (bytes int) {
-	for _, t := range tables {
-		bytes += t.Table.EncodedSize()
-	}
-	return bytes
 }
 
 func (w *Writer) saveIndex(ctx context.Context, stored []index.PackTable) error {
