@@ -76,3 +76,11 @@ func randomFile(r *rand.Rand, packs int) *File {
 	}
 	return f
 }
+
+// count is how many chunks the shards know.
+func count(x *Index) (n int) {
+	for i := range x.shards {
+		n += len(x.shards[i].entries)
+	}
+	return n
+}

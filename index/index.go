@@ -2,13 +2,14 @@
 //
 // Its promise: what Lookup returns was listed in some pack's table; what Claim grants, it grants once. Anything in it
 // can be rebuilt from the packs.
+//
+// Most of it is one sorted run, which is mapped from a file and takes no heap; what is not in the run yet lies in hash
+// tables, until Merge makes a new run of both. A run may come from a cache that another process wrote, and says nothing
+// that the index files would not say.
 package index
 
 import (
-	"encoding/binary"
-	"math"
 	"sync"
-	"sync/atomic"
 
 	"platter/chunk"
 	"platter/pack"
@@ -35,16 +36,33 @@ type Pack struct {
 const shardCount = 256
 
 // An Index maps ids to locations. It is safe for concurrent use. The zero Index is empty and ready.
+//
+// Of every pack it has every chunk: where a chunk lies in several packs, the run has all of its places, and shards have
+// one in entries and the others in doubles. So whichever packs turn out to be gone later, what is left is still found.
 type Index struct {
 	shards [shardCount]shard
 
-	anyGone atomic.Bool // spares workers the lock below while every pack is there
+	merging sync.Mutex   // one Merge at a time
+	adding  sync.RWMutex // shared by those who add packs; a Merge takes stock while nobody does
 
-	mu     sync.RWMutex
-	packs  []Pack
-	frames []frame
-	known  map[pack.ID]bool
+	mu      sync.RWMutex
+	base    *run // nil where there is none
+	packs   []knownPack
+	frames  []frame // behind those of base
+	known   map[pack.ID]uint32
+	files   map[pack.ID]*Source
+	anyGone bool // spares looking up packs while every one is there
+	spill   *spill
 }
+
+// A knownPack is a Pack and what else is known of it. Those of the base come first, in its order.
+type knownPack struct {
+	Pack
+	first  uint32 // its first frame; its frames lie one behind the other
+	listed bool   // an index file that is there lists it; without that, the index must not say a word of it
+}
+
+func (p *knownPack) lost() bool { return p.Gone || !p.listed }
 
 type frame struct {
 	pack   uint32 // position in packs
@@ -52,150 +70,183 @@ type frame struct {
 	pack.Frame
 }
 
-// claimed is the frame of a chunk that somebody is about to store.
-const claimed = math.MaxUint32
-
-type entry struct {
-	id                chunk.ID
-	frame, start, len uint32
-}
-
-// A shard is an open-addressed hash table over a list of entries: slots hold positions in entries, plus one.
-type shard struct {
-	mu      sync.Mutex
-	slots   []uint32 // a power of two of them, at most three in four taken
-	entries []entry
-}
-
-// find returns the position of id in entries, or -1.
-func (s *shard) find(id chunk.ID) int {
-	if len(s.slots) == 0 {
-		return -1
-	}
-	mask := uint64(len(s.slots) - 1)
-	for i := slotOf(id) & mask; s.slots[i] != 0; i = (i + 1) & mask {
-		if at := int(s.slots[i] - 1); s.entries[at].id == id {
-			return at
-		}
-	}
-	return -1
-}
-
-// insert adds an entry whose id is not there yet.
-func (s *shard) insert(e entry) {
-	if 4*(len(s.entries)+1) > 3*len(s.slots) {
-		s.slots = make([]uint32, max(16, 2*len(s.slots)))
-		for i := range s.entries {
-			s.place(i)
-		}
-	}
-	s.entries = append(s.entries, e)
-	s.place(len(s.entries) - 1)
-}
-
-func (s *shard) place(position int) {
-	mask := uint64(len(s.slots) - 1)
-	i := slotOf(s.entries[position].id) & mask
-	for s.slots[i] != 0 {
-		i = (i + 1) & mask
-	}
-	s.slots[i] = uint32(position + 1)
-}
-
-// slotOf spreads ids over slots. Ids are keyed hashes, so their own bytes will do; the first chose the shard.
-func slotOf(id chunk.ID) uint64 { return binary.LittleEndian.Uint64(id[1:]) }
-
 func (x *Index) shard(id chunk.ID) *shard { return &x.shards[id[0]] }
+
+func (x *Index) baseFrames() int {
+	if x.base == nil {
+		return 0
+	}
+	return x.base.frameCount
+}
+
+func (x *Index) frame(n uint32) frame {
+	if b := x.baseFrames(); int(n) >= b {
+		return x.frames[int(n)-b]
+	}
+	return x.base.frame(int(n))
+}
+
+// lives reports whether a frame's pack is there; mu is held.
+func (x *Index) lives(frame uint32) bool {
+	if frame == claimed {
+		return false
+	}
+	return !x.anyGone || !x.packs[x.frame(frame).pack].lost()
+}
+
+// stored returns where the run has a chunk: in a pack that is there if it can, else in one that is gone. mu is held.
+func (x *Index) stored(id chunk.ID) (e entry, live, ok bool) {
+	if x.base == nil {
+		return entry{}, false, false
+	}
+	for at, end := x.base.find(id); at < end; at++ {
+		next := x.base.record(at, id)
+		if x.lives(next.frame) {
+			return next, true, true
+		}
+		if !ok && x.packs[x.frame(next.frame).pack].listed {
+			e, ok = next, true
+		}
+	}
+	return e, false, ok
+}
 
 // Claim reports whether the caller is the one to store the chunk: nobody has, in a pack that is still there, and nobody
 // else was told to.
 func (x *Index) Claim(id chunk.ID) bool {
+	x.mu.RLock()
+	defer x.mu.RUnlock()
 	s := x.shard(id)
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	at := s.find(id)
-	switch {
-	case at < 0:
-		s.insert(entry{id: id, frame: claimed})
-	case x.gone(s.entries[at].frame):
-		s.entries[at].frame = claimed
-	default:
+	if at >= 0 && (s.entries[at].frame == claimed || x.lives(s.entries[at].frame)) {
 		return false
+	}
+	if _, live, _ := x.stored(id); live {
+		return false
+	}
+	if e := (entry{id: id, frame: claimed}); at < 0 {
+		s.insert(e)
+	} else {
+		s.replace(at, e)
 	}
 	return true
 }
 
-// gone reports whether a frame's pack is gone.
-func (x *Index) gone(frame uint32) bool {
-	if !x.anyGone.Load() || frame == claimed {
-		return false
-	}
-	x.mu.RLock()
-	defer x.mu.RUnlock()
-	return x.packs[x.frames[frame].pack].Gone
-}
-
 // Lookup returns where a chunk lies, and false for one that is unknown or only claimed.
 func (x *Index) Lookup(id chunk.ID) (Location, bool) {
-	s := x.shard(id)
-	s.mu.Lock()
-	at := s.find(id)
-	if at < 0 || s.entries[at].frame == claimed {
-		s.mu.Unlock()
-		return Location{}, false
-	}
-	found := s.entries[at]
-	s.mu.Unlock()
-
 	x.mu.RLock()
 	defer x.mu.RUnlock()
-	f := x.frames[found.frame]
-	return Location{x.packs[f.pack].ID, int64(f.offset), f.Frame, found.start, found.len}, true
+	e, ok := x.recent(id)
+	if !ok || !x.lives(e.frame) {
+		if old, live, there := x.stored(id); live || there && !ok {
+			e, ok = old, true
+		}
+	}
+	if !ok || e.frame == claimed {
+		return Location{}, false
+	}
+	f := x.frame(e.frame)
+	return Location{x.packs[f.pack].ID, int64(f.offset), f.Frame, e.start, e.len}, true
 }
 
-// AddPack takes in a pack's table. A pack that is known is passed over; a chunk that is known stays where it is, unless
-// that pack is gone.
+// recent returns what the shards say of a chunk.
+func (x *Index) recent(id chunk.ID) (entry, bool) {
+	s := x.shard(id)
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	at := s.find(id)
+	if at < 0 {
+		return entry{}, false
+	}
+	return s.entries[at], true
+}
+
+// AddPack takes in a pack's table. A pack that is known is passed over, unless it was gone and is there now; a chunk that
+// is known stays where it is, unless that pack is gone.
 func (x *Index) AddPack(p Pack, table *pack.Table) {
-	x.mu.Lock()
-	if x.known[p.ID] {
-		x.mu.Unlock()
+	x.adding.RLock()
+	defer x.adding.RUnlock()
+	first, isNew := x.takePack(p, table)
+	if !isNew {
 		return
 	}
-	if x.known == nil {
-		x.known = make(map[pack.ID]bool)
-	}
-	x.known[p.ID] = true
-	first := len(x.frames)
-	offset := uint32(pack.HeaderSize)
-	for _, f := range table.Frames {
-		x.frames = append(x.frames, frame{uint32(len(x.packs)), offset, f})
-		offset += f.Sealed
-	}
-	x.packs = append(x.packs, p)
-	x.mu.Unlock()
-	if p.Gone {
-		x.anyGone.Store(true)
-	}
-
+	x.mu.RLock()
+	defer x.mu.RUnlock()
 	refs := table.Chunks
 	for i, f := range table.Frames {
 		start := uint32(0)
 		for _, ref := range refs[:f.Chunks] {
-			x.add(entry{ref.ID, uint32(first + i), start, ref.Len})
+			x.add(entry{ref.ID, first + uint32(i), start, ref.Len})
 			start += ref.Len
 		}
 		refs = refs[f.Chunks:]
 	}
 }
 
+// takePack notes a pack and its frames, and reports whether its chunks are to be added under frames from first on.
+func (x *Index) takePack(p Pack, table *pack.Table) (first uint32, add bool) {
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	if at, ok := x.known[p.ID]; ok {
+		old := &x.packs[at]
+		if old.listed && (p.Gone || !old.Gone) || !x.sameFrames(at, table) {
+			return 0, false
+		}
+		old.Pack, old.listed = p, true
+		// The run has all its chunks, and so has the spill; of the shards' entries, those in packs that are gone move here.
+		return old.first, int(old.first) >= x.baseFrames() && x.spill == nil
+	}
+	if x.known == nil {
+		x.known = make(map[pack.ID]uint32)
+	}
+	at, first := uint32(len(x.packs)), uint32(x.baseFrames()+len(x.frames))
+	x.known[p.ID] = at
+	offset := uint32(pack.HeaderSize)
+	for _, f := range table.Frames {
+		x.frames = append(x.frames, frame{at, offset, f})
+		offset += f.Sealed
+	}
+	x.packs = append(x.packs, knownPack{p, first, true})
+	x.anyGone = x.anyGone || p.Gone
+	return first, true
+}
+
+// sameFrames reports whether a table has the frames that the pack at a position is known to have.
+func (x *Index) sameFrames(at uint32, table *pack.Table) bool {
+	first, end := x.packs[at].first, uint32(x.baseFrames()+len(x.frames))
+	if int(at)+1 < len(x.packs) {
+		end = x.packs[at+1].first
+	}
+	if int(end-first) != len(table.Frames) {
+		return false
+	}
+	for i, f := range table.Frames {
+		if x.frame(first+uint32(i)).Frame != f {
+			return false
+		}
+	}
+	return true
+}
+
+// add takes in one place of a chunk; mu is held.
 func (x *Index) add(e entry) {
+	if x.spill != nil && fits(&e) {
+		x.spill.add(&e)
+		return
+	}
 	s := x.shard(e.id)
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if at := s.find(e.id); at < 0 {
+	at := s.find(e.id)
+	switch _, live, _ := x.stored(e.id); {
+	case at < 0 && !live:
 		s.insert(e)
-	} else if old := s.entries[at].frame; old == claimed || x.gone(old) {
-		s.entries[at] = e
+	case at >= 0 && !x.lives(s.entries[at].frame):
+		s.replace(at, e)
+	default:
+		s.doubles = append(s.doubles, e)
 	}
 }
 
@@ -203,52 +254,41 @@ func (x *Index) add(e entry) {
 func (x *Index) Packs() []Pack {
 	x.mu.RLock()
 	defer x.mu.RUnlock()
-	return append([]Pack(nil), x.packs...)
+	var packs []Pack
+	for i := range x.packs {
+		if x.packs[i].listed {
+			packs = append(packs, x.packs[i].Pack)
+		}
+	}
+	return packs
 }
 
 // HasPack reports whether the pack is known.
 func (x *Index) HasPack(id pack.ID) bool {
 	x.mu.RLock()
 	defer x.mu.RUnlock()
-	return x.known[id]
+	at, ok := x.known[id]
+	return ok && x.packs[at].listed
 }
 
-// Len is how many chunks are known.
-func (x *Index) Len() int {
+// Recent is how many places of chunks are not in the run, claims among them.
+func (x *Index) Recent() int {
 	n := 0
 	for i := range x.shards {
 		s := &x.shards[i]
 		s.mu.Lock()
-		n += len(s.entries)
+		n += len(s.entries) + len(s.doubles)
 		s.mu.Unlock()
 	}
 	return n
 }
 
-// Values is a number for every chunk of an index that no longer grows, at four bytes a chunk. It is not safe for
-// concurrent use.
-type Values struct {
-	index  *Index
-	values [shardCount][]uint32
-}
-
-// Values returns a set of numbers, all zero.
-func (x *Index) Values() *Values {
-	v := &Values{index: x}
-	for i := range x.shards {
-		v.values[i] = make([]uint32, len(x.shards[i].entries))
+// Stored is how many places of chunks the run has.
+func (x *Index) Stored() int {
+	x.mu.RLock()
+	defer x.mu.RUnlock()
+	if x.base == nil {
+		return 0
 	}
-	return v
-}
-
-// At returns the number of a chunk and the chunk's length in bytes, nil for a chunk that was unknown.
-func (v *Values) At(id chunk.ID) (*uint32, uint32) {
-	s := v.index.shard(id)
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	at, values := s.find(id), v.values[id[0]]
-	if at < 0 || at >= len(values) {
-		return nil, 0
-	}
-	return &values[at], s.entries[at].len
+	return x.base.recordCount
 }

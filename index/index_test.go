@@ -66,8 +66,8 @@ func TestIndexModel(t *testing.T) {
 				total++
 			}
 		}
-		if x.Len() != total {
-			t.Errorf("seed %d: %d chunks, want %d", seed, x.Len(), total)
+		if count(x) != total {
+			t.Errorf("seed %d: %d chunks, want %d", seed, count(x), total)
 		}
 		if !slices.Equal(x.Packs(), packs) {
 			t.Errorf("seed %d: other packs, or in another order", seed)
@@ -91,7 +91,7 @@ func TestIndexModel(t *testing.T) {
 
 func TestEmptyIndex(t *testing.T) {
 	x := new(Index)
-	if _, ok := x.Lookup(chunk.ID{}); ok || x.Len() != 0 || len(x.Packs()) != 0 || x.HasPack(pack.ID{}) {
+	if _, ok := x.Lookup(chunk.ID{}); ok || count(x) != 0 || len(x.Packs()) != 0 || x.HasPack(pack.ID{}) {
 		t.Error("an empty index knows something")
 	}
 	if value, _ := x.Values().At(chunk.ID{}); value != nil {
@@ -160,8 +160,8 @@ func TestDuplicatesKeepTheFirst(t *testing.T) {
 			t.Errorf("chunk %d lies at %+v, want %+v", i, got, want)
 		}
 	}
-	if x.Len() != 3 || len(x.Packs()) != 2 {
-		t.Errorf("%d chunks in %d packs", x.Len(), len(x.Packs()))
+	if count(x) != 3 || len(x.Packs()) != 2 {
+		t.Errorf("%d chunks in %d packs", count(x), len(x.Packs()))
 	}
 }
 

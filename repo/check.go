@@ -88,9 +88,10 @@ const (
 )
 
 // Check looks at every file of the repository but the snapshots, which are not its business: to be checked beside a
-// running backup, they must have been listed before. It replaces what LoadIndex loaded by what can be read. It fails only
-// where it cannot go on; damage goes into the report.
+// running backup, they must have been listed before. It replaces what LoadIndex loaded by what can be read, from the store
+// itself: this Repo uses no cache from then on. It fails only where it cannot go on; damage goes into the report.
 func (r *Repo) Check(ctx context.Context, o CheckOptions, p *Progress) (*Report, error) {
+	r.dropCache()
 	c := &checker{Repo: r, opts: o, progress: p, report: &Report{
 		badPacks: map[pack.ID]error{}, badFrames: map[frameKey]error{}, badChunks: map[chunk.ID]error{}}}
 	if err := c.slots(ctx); err != nil {

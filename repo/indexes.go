@@ -8,23 +8,32 @@ import (
 	"sync"
 
 	"golang.org/x/sync/errgroup"
+	"golang.org/x/sync/semaphore"
 
 	"platter/index"
 	"platter/pack"
 	"platter/repo/crypt"
 )
 
-// LoadIndex reads every index file, and lists the packs: what lies in a pack that is not there any more is stored again
-// when it comes by. It must come before anything that looks chunks up, and after snapshots were listed: chunks of a
-// snapshot are in the index before the snapshot is there.
+// When a run is made of what the index has beside the one it has: when it is this many chunks, and a part of the run worth
+// writing it anew for.
+const (
+	minRun    = 16 << 10  // with a cache, which saves the next opening from reading them
+	maxRecent = 512 << 10 // without one, to save memory: 27 MiB
+	indexByte = 38        // bytes of an index file for each chunk, about
+)
+
+// LoadIndex reads every index file that the cache does not have, and lists the packs: what lies in a pack that is not there
+// any more is stored again when it comes by. It must come before anything that looks chunks up, and after snapshots were
+// listed: chunks of a snapshot are in the index before the snapshot is there.
 func (r *Repo) LoadIndex(ctx context.Context) error {
 	const tries = 3
 	for try := 1; ; try++ {
-		x, err := r.readIndexes(ctx)
+		l, err := r.readIndexes(ctx)
 		if err == nil {
 			r.writing.Lock()
 			defer r.writing.Unlock()
-			r.index, r.stale = x, false
+			r.index, r.orphans, r.files, r.stale = l.index, l.orphans, l.known(), false
 			return nil
 		}
 		// Between listing and reading, somebody may have put one index file in the place of several.
@@ -37,45 +46,158 @@ func (r *Repo) LoadIndex(ctx context.Context) error {
 	}
 }
 
-func (r *Repo) readIndexes(ctx context.Context) (*index.Index, error) {
+// A loading is one LoadIndex under way.
+type loading struct {
+	*Repo
+	sizes      map[pack.ID]int64 // of the packs that are there
+	files      []listed          // index files
+	there      map[pack.ID]int64 // the same, by name, with their sizes
+	superseded map[pack.ID]bool
+
+	index   *index.Index
+	orphans []listed
+}
+
+// known is what is known of index files from now on.
+func (l *loading) known() *indexFiles {
+	return &indexFiles{sizes: l.there, superseded: l.superseded}
+}
+
+func (r *Repo) readIndexes(ctx context.Context) (*loading, error) {
 	// Packs first: one that comes after this listing is taken for gone, and at worst stored again.
 	packs, err := list(ctx, r.store, packsDir)
 	if err != nil {
 		return nil, err
 	}
-	sizes := make(map[pack.ID]int64, len(packs))
+	l := &loading{Repo: r, sizes: make(map[pack.ID]int64, len(packs)), there: map[pack.ID]int64{}, superseded: map[pack.ID]bool{}}
 	for _, p := range packs {
-		sizes[p.id] = p.size
+		l.sizes[p.id] = p.size
 	}
-	files, err := list(ctx, r.store, indexDir)
-	if err != nil {
+	if l.files, err = list(ctx, r.store, indexDir); err != nil {
 		return nil, err
 	}
-	superseded := map[pack.ID]bool{}
+	for _, f := range l.files {
+		l.there[f.id] = f.size
+	}
+	if l.index, err = l.load(ctx); err != nil {
+		return nil, err
+	}
+	l.orphans = slices.DeleteFunc(packs, func(p listed) bool { return l.index.HasPack(p.id) })
+	return l, nil
+}
+
+// load reads what the cache does not cover, again if files that stand for nothing any more were taken in, as nobody had
+// said so before. That is rare, since whoever supersedes a file deletes it next.
+func (l *loading) load(ctx context.Context) (*index.Index, error) {
+	spill := true
 	for {
-		x, before := new(index.Index), len(superseded)
-		var mu sync.Mutex
-		err := r.eachIndex(ctx, files, func(id pack.ID, f *index.File) error {
-			mu.Lock()
-			skip := superseded[id]
-			for _, old := range f.Supersedes {
-				superseded[old] = true
+		x := index.Open(&l.cache)
+		fresh, bytes := l.uncovered(x)
+		merge := bytes/indexByte >= l.worthwhile(x)
+		if merge && spill {
+			x.Spill(&l.cache)
+		}
+		again, err := l.take(ctx, x, fresh)
+		if err != nil || again {
+			x.Close()
+			if err != nil {
+				return nil, err
 			}
-			mu.Unlock()
-			if !skip {
-				for _, p := range f.Packs {
-					size, ok := sizes[p.ID]
-					p.Gone = !ok || size != p.Size
-					x.AddPack(p.Pack, p.Table)
-				}
+			continue
+		}
+		x.Settle(l.stands, func(id pack.ID) (int64, bool) { size, ok := l.sizes[id]; return size, ok })
+		if merge || x.Wasted() {
+			if err := l.mergeRun(ctx, x); ctx.Err() != nil {
+				x.Close()
+				return nil, ctx.Err()
+			} else if err != nil && merge && spill { // what was put aside cannot be read back: this disk's fault, not the NAS's
+				x.Close()
+				spill = false
+				continue
 			}
-			return nil
-		})
-		if err != nil || !anyOf(files, superseded, before) {
-			r.orphans = slices.DeleteFunc(packs, func(p listed) bool { return x.HasPack(p.id) })
-			return x, err
+		}
+		return x, nil
+	}
+}
+
+// uncovered returns the index files that the run of x does not stand in for, and their bytes.
+func (l *loading) uncovered(x *index.Index) (fresh []listed, bytes int64) {
+	covered := x.Files()
+	for _, f := range l.files {
+		for _, old := range covered[f.id].Supersedes {
+			l.superseded[old] = true
 		}
 	}
+	for _, f := range l.files {
+		if src, ok := covered[f.id]; !ok || !src.Counts && !l.superseded[f.id] {
+			fresh = append(fresh, f)
+			bytes += f.size
+		}
+	}
+	return fresh, bytes
+}
+
+// worthwhile is how many chunks beside the run of x are worth making a new one.
+func (l *loading) worthwhile(x *index.Index) int64 {
+	least := l.maxRecent
+	if l.cache.Folder != "" {
+		least = l.minRun
+	}
+	return int64(max(least, x.Stored()/16))
+}
+
+// stands tells what became of an index file that the run stands in for.
+func (l *loading) stands(id pack.ID) (there, counts bool) {
+	_, there = l.there[id]
+	return there, there && !l.superseded[id]
+}
+
+// take reads index files into x. It reports whether one of them should not have been.
+func (l *loading) take(ctx context.Context, x *index.Index, files []listed) (again bool, err error) {
+	var mu sync.Mutex
+	var taken []pack.ID
+	err = l.eachIndex(ctx, files, func(id pack.ID, f *index.File) error {
+		mu.Lock()
+		skip := l.superseded[id]
+		for _, old := range f.Supersedes {
+			l.superseded[old] = true
+		}
+		if !skip {
+			taken = append(taken, id)
+		}
+		mu.Unlock()
+		if skip {
+			x.Cover(id, f.Supersedes, nil)
+			return nil
+		}
+		for _, p := range f.Packs {
+			size, ok := l.sizes[p.ID]
+			p.Gone = !ok || size != p.Size
+			x.AddPack(p.Pack, p.Table)
+		}
+		x.Cover(id, f.Supersedes, f.Packs)
+		return nil
+	})
+	return slices.ContainsFunc(taken, func(id pack.ID) bool { return l.superseded[id] }), err
+}
+
+// mergeRun makes a new run of an index. Copies of index files that the run stands in for are not needed any more.
+func (r *Repo) mergeRun(ctx context.Context, x *index.Index) error {
+	cache := r.cache
+	if r.dry { // what a dry run adds is nowhere
+		cache.Folder = ""
+	}
+	if err := x.Merge(ctx, &cache); err != nil {
+		return err
+	}
+	if c := r.cached(); c != nil && !r.dry {
+		for id, src := range x.Files() {
+			if src.Counts {
+				c.Forget(fileName(indexDir, id))
+			}
+		}
+	}
+	return nil
 }
 
 // Adopt takes in packs that LoadIndex found in no index file: what a backup had stored before it was killed. It returns how
@@ -89,7 +211,7 @@ func (r *Repo) Adopt(ctx context.Context) (int, error) {
 	if err != nil || len(tables) == 0 {
 		return 0, err
 	}
-	if _, err := r.putIndexes(ctx, tables, nil); err != nil {
+	if _, err := r.putIndexes(ctx, tables, nil, fullIndex); err != nil {
 		return 0, err
 	}
 	for _, t := range tables {
@@ -99,26 +221,22 @@ func (r *Repo) Adopt(ctx context.Context) (int, error) {
 	return len(tables), nil
 }
 
-// anyOf reports whether files that stand for nothing any more may have been read: more were superseded than were known
-// to be when reading began, and one of them is there. That is rare, since whoever supersedes a file deletes it next.
-func anyOf(files []listed, superseded map[pack.ID]bool, before int) bool {
-	if len(superseded) == before {
-		return false
-	}
-	for _, f := range files {
-		if superseded[f.id] {
-			return true
-		}
-	}
-	return false
-}
+// indexesInMemory bounds the index files that are read at once, in bytes: decoded they take about three times as much.
+const indexesInMemory = 24 << 20
 
-// eachIndex reads index files on all cores and hands each to fn. The error names the file.
+// eachIndex reads index files and hands each to fn: on all cores, and more at once where they are small, since then what
+// takes time is waiting for the store. The error names the file.
 func (r *Repo) eachIndex(ctx context.Context, files []listed, fn func(pack.ID, *index.File) error) error {
+	room := semaphore.NewWeighted(indexesInMemory)
 	g, ctx := errgroup.WithContext(ctx)
-	g.SetLimit(r.workers)
+	g.SetLimit(4 * r.workers)
 	for _, f := range files {
 		g.Go(func() error {
+			bytes := min(f.size, indexesInMemory)
+			if err := room.Acquire(ctx, bytes); err != nil {
+				return err
+			}
+			defer room.Release(bytes)
 			decoded, err := r.readIndex(ctx, f.id)
 			if err != nil {
 				return err
@@ -143,21 +261,22 @@ func (r *Repo) readIndex(ctx context.Context, id pack.ID) (*index.File, error) {
 
 // putIndexes stores tables in as many index files as they need. The last one supersedes older files: until all are there,
 // those count.
-func (r *Repo) putIndexes(ctx context.Context, tables []index.PackTable, supersedes []pack.ID) (files []pack.ID, err error) {
+func (r *Repo) putIndexes(ctx context.Context, tables []index.PackTable, supersedes []pack.ID, full func([]index.PackTable) bool) (files []listed, err error) {
 	for len(tables) > 0 || len(files) == 0 && len(supersedes) > 0 {
 		n := 0
-		for n < len(tables) && !fullIndex(tables[:n]) {
+		for n < len(tables) && !full(tables[:n]) {
 			n++
 		}
 		f := &index.File{Packs: tables[:n]}
 		if tables = tables[n:]; len(tables) == 0 {
 			f.Supersedes = supersedes
 		}
-		id, _, err := r.putIndex(ctx, f)
+		id, size, err := r.putIndex(ctx, f)
 		if err != nil {
 			return nil, err
 		}
-		files = append(files, id)
+		r.files.add(id, size)
+		files = append(files, listed{id, size})
 	}
 	return files, nil
 }

@@ -24,11 +24,12 @@ type Repaired struct {
 
 // RepairIndex makes a new index from the tables in the packs themselves, and removes the old one once the new is durable.
 // It needs no index to be loaded, and loads the new one. It must not run beside a backup that it would not see the packs
-// of; those would be taken in by the next repair.
+// of; those would be taken in by the next repair. It looks at the store itself: this Repo uses no cache from then on.
 func (r *Repo) RepairIndex(ctx context.Context, p *Progress) (*Repaired, error) {
 	if err := r.writable(); err != nil {
 		return nil, err
 	}
+	r.dropCache()
 	done := new(Repaired)
 	old, err := list(ctx, r.store, indexDir)
 	if err != nil {
@@ -72,7 +73,7 @@ func (r *Repo) RepairIndex(ctx context.Context, p *Progress) (*Repaired, error) 
 	for i, f := range old {
 		supersedes[i] = f.id
 	}
-	fresh, err := r.putIndexes(ctx, tables, supersedes)
+	fresh, err := r.putIndexes(ctx, tables, supersedes, fullIndex)
 	if err != nil {
 		return nil, err
 	}

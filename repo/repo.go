@@ -72,14 +72,20 @@ type Config struct {
 
 // A Repo is an open repository. It is safe for concurrent use.
 type Repo struct {
-	store       store.Store
-	id          crypt.RepoID
-	config      Config
-	master      crypt.MasterKey
-	slot        pack.ID // that the password opened
-	keys        pack.Keys
-	index       *index.Index
-	orphans     []listed // packs that LoadIndex found in no index file
+	store   store.Store
+	id      crypt.RepoID
+	config  Config
+	master  crypt.MasterKey
+	slot    pack.ID // that the password opened
+	keys    pack.Keys
+	index   *index.Index
+	orphans []listed // packs that LoadIndex found in no index file
+	files   *indexFiles
+	cache   index.Cache // where the index is kept on this machine
+	minRun  int         // chunks from which on it is
+	// maxRecent is how many chunks a Write keeps in memory before it makes a run of them.
+	maxRecent   int
+	dry         bool // nothing that is put is stored
 	writing     sync.Mutex
 	stale       bool // an index after a Write that failed: it has claims that nobody will keep; under writing
 	decoder     *pack.Decoder
@@ -150,6 +156,7 @@ func Open(ctx context.Context, s store.Store, password []byte) (*Repo, error) {
 		return nil, err
 	}
 	r := &Repo{store: s}
+	_, r.dry = s.(store.DryRun)
 	if err := r.unlock(ctx, password, sealed); err != nil {
 		return nil, err
 	}
@@ -199,7 +206,9 @@ const mapFrames = 16
 func (r *Repo) prepare() (err error) {
 	box := func(p crypt.Purpose) *crypt.Box { return crypt.NewBox(r.master, p, r.id) }
 	r.keys = pack.Keys{Data: box(crypt.DataFrames), Map: box(crypt.MapFrames), Table: box(crypt.Tables), Tail: box(crypt.Tails)}
-	r.index = new(index.Index)
+	r.index, r.files = new(index.Index), new(indexFiles)
+	r.minRun, r.maxRecent = minRun, maxRecent
+	r.cache = index.Cache{Key: r.master.Key(crypt.LocalIndex), Repo: r.id}
 	r.workers = min(runtime.GOMAXPROCS(0), maxWorkers)
 	r.namers = map[chunk.Kind]*sync.Pool{
 		chunk.Data: namerPool(r.master.Key(crypt.DataIDs)),

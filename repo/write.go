@@ -111,7 +111,9 @@ func (r *Repo) Write(ctx context.Context, fn func(context.Context, *Writer) erro
 	err := g.Wait()
 	if err == nil {
 		err = w.saveIndex(ctx, stored)
-		r.stale = err != nil
+		if r.stale = err != nil; err == nil {
+			w.tidy(ctx)
+		}
 		return &w.stats, err
 	}
 	r.stale = true
@@ -273,27 +275,24 @@ func (w *Writer) upload(ctx context.Context) (stored []index.PackTable, err erro
 				return stored, err
 			}
 			stored = nil
+			r := w.repo
+			if r.index.Recent() > max(r.maxRecent, r.index.Stored()/8) {
+				r.mergeRun(ctx, r.index) // where it fails, the index is what it was
+			}
 		}
 	}
 	return stored, nil
-}
-
-// fullIndex reports whether so many tables are enough for one index file.
-func fullIndex(tables []index.PackTable) bool {
-	bytes := 0
-	for _, t := range tables {
-		bytes += t.Table.EncodedSize()
-	}
-	return len(tables) >= packsPerIndex || bytes >= indexBytes
 }
 
 func (w *Writer) saveIndex(ctx context.Context, stored []index.PackTable) error {
 	if len(stored) == 0 {
 		return nil
 	}
-	_, size, err := w.repo.putIndex(ctx, &index.File{Packs: stored})
+	id, size, err := w.repo.putIndex(ctx, &index.File{Packs: stored})
 	if err == nil {
 		w.stats.Stored.Add(size)
+		w.repo.files.add(id, size)
+		w.repo.index.Cover(id, nil, stored)
 	}
 	return err
 }

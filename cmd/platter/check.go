@@ -64,6 +64,7 @@ func runCheck(ctx context.Context, env *env, opts checkOptions, args []string) e
 			return openError(opts.common, err)
 		}
 	} else {
+		opts.noCache = true // what is to be looked at is the repository
 		r, err := openRepo(ctx, env, opts.common)
 		if err != nil {
 			return err

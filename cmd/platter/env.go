@@ -16,6 +16,7 @@ type env struct {
 	getenv   func(string) string
 	now      func() time.Time
 	hostname func() (string, error)
+	cacheDir func() (string, error)                                   // where programs of this user keep what can be had again
 	ask      func(ctx context.Context, prompt string) ([]byte, error) // errNoTerminal where there is nobody to ask
 }
 
@@ -27,6 +28,7 @@ func newEnv() *env {
 		getenv:   os.Getenv,
 		now:      time.Now,
 		hostname: os.Hostname,
+		cacheDir: os.UserCacheDir,
 		ask:      askTerminal,
 	}
 }

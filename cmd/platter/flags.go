@@ -12,6 +12,8 @@ type common struct {
 	password             passwordSource
 	json, quiet, verbose bool
 	dryRun               bool // of the commands that have such a flag
+	cacheDir             string
+	noCache              bool
 }
 
 // commonFlags is the heading of the common flags in help texts.
@@ -24,6 +26,13 @@ func repoFlags(c *common) []cli.Flag {
 		EnvVars: []string{"PLATTER_REPOSITORY"}, Category: commonFlags, Destination: &c.repo,
 	}}
 	flags = append(flags, passwordFlags(&c.password, "password", "the repository's password", commonFlags)...)
+	flags = append(flags, &cli.StringFlag{
+		Name: "cache-dir", Usage: "cache in `FOLDER` what is read often", TakesFile: true,
+		DefaultText: "the user's own",
+		EnvVars:     []string{"PLATTER_CACHE_DIR"}, Category: commonFlags, Destination: &c.cacheDir,
+	}, &cli.BoolFlag{
+		Name: "no-cache", Usage: "read all from the repository", Category: commonFlags, Destination: &c.noCache, DisableDefaultText: true,
+	})
 	return append(flags, outputFlags(c)...)
 }
 

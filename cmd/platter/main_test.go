@@ -2,9 +2,11 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"os"
 	"os/exec"
+	"path/filepath"
 	"strings"
 	"testing"
 	"time"
@@ -74,6 +76,7 @@ func TestScripts(t *testing.T) {
 		RequireUniqueNames: true,
 		Setup: func(e *testscript.Env) error {
 			e.Setenv("TZ", "UTC")
+			e.Setenv("PLATTER_CACHE_DIR", filepath.Join(e.WorkDir, ".cache")) // not that of whoever runs the tests
 			e.Setenv("GORACE", os.Getenv("GORACE"))
 			return nil
 		},
@@ -91,6 +94,7 @@ func testEnv(t *testing.T) (e *env, stdout, stderr *buffer) {
 		getenv:   func(string) string { return "" },
 		now:      func() time.Time { return time.Date(2026, 3, 1, 12, 0, 0, 0, time.UTC) },
 		hostname: func() (string, error) { return "testhost", nil },
+		cacheDir: func() (string, error) { return "", errors.New("none in tests") },
 		ask:      func(context.Context, string) ([]byte, error) { return nil, errNoTerminal },
 	}, stdout, stderr
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"path/filepath"
 	"strings"
 
 	"platter/repo"
@@ -43,7 +44,25 @@ func openRepo(ctx context.Context, env *env, c common) (*repo.Repo, error) {
 	if err != nil {
 		return nil, openError(c, err)
 	}
+	if folder := cacheFolder(env, c); folder != "" {
+		r.UseCache(folder)
+	}
 	return r, nil
+}
+
+// cacheFolder is where to keep what is read often; "" for nowhere.
+func cacheFolder(env *env, c common) string {
+	switch {
+	case c.noCache:
+		return ""
+	case c.cacheDir != "":
+		return c.cacheDir
+	}
+	folder, err := env.cacheDir()
+	if err != nil {
+		return "" // a user without a home has no cache
+	}
+	return filepath.Join(folder, "platter")
 }
 
 // openSnapshots unlocks the repository for commands that read disks: all its snapshots that can be read, oldest first,

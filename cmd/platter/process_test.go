@@ -60,7 +60,7 @@ func (s *site) command(args ...string) *process {
 			p.Env = append(p.Env, v)
 		}
 	}
-	p.Env = append(p.Env, "PLATTER_PASSWORD=secret", "PLATTER_REPOSITORY="+s.repo)
+	p.Env = append(p.Env, "PLATTER_PASSWORD=secret", "PLATTER_REPOSITORY="+s.repo, "PLATTER_CACHE_DIR="+s.path("cache"))
 	p.Dir, p.Stdout, p.Stderr = s.dir, &p.stdout, &p.stderr
 	return p
 }

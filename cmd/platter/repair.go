@@ -36,6 +36,7 @@ func runRepairIndex(ctx context.Context, env *env, opts repairIndexOptions, args
 	if err := wantArgs(args); err != nil {
 		return err
 	}
+	opts.noCache = true // what is to be mended is the repository
 	r, err := openRepo(ctx, env, opts.common)
 	if err != nil {
 		return err

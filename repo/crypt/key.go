@@ -46,6 +46,7 @@ const (
 	SlotInfo   Purpose = 10
 	slotKey    Purpose = 11 // sealed under a password's key, not under one of the master key's
 	Tails      Purpose = 12
+	LocalIndex Purpose = 13 // of nothing on the NAS: it proves the index that a machine keeps for itself
 )
 
 // contexts are BLAKE3 derive_key contexts: part of the format, never to be changed or used for anything else.
@@ -62,6 +63,7 @@ var contexts = map[Purpose]string{
 	SlotInfo:   "platter 2026-11-21 slot info v1",
 	slotKey:    "platter 2026-11-21 password slot v1",
 	Tails:      "platter 2026-11-21 pack tails v1",
+	LocalIndex: "platter 2026-11-21 local index v1",
 }
 
 // Key returns the key for a purpose.

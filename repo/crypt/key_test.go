@@ -9,7 +9,7 @@ import (
 )
 
 // purposes are all there are.
-var purposes = []Purpose{DataIDs, MapIDs, Cuts, DataFrames, MapFrames, Tables, Indexes, Snapshots, Config, SlotInfo, slotKey, Tails}
+var purposes = []Purpose{DataIDs, MapIDs, Cuts, DataFrames, MapFrames, Tables, Indexes, Snapshots, Config, SlotInfo, slotKey, Tails, LocalIndex}
 
 func testKey() (m MasterKey) {
 	for i := range m {

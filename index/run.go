@@ -1,0 +1,212 @@
+package index
+
+import (
+	"bytes"
+	"encoding/binary"
+	"fmt"
+	"math"
+	"sync"
+
+	"platter/chunk"
+	"platter/pack"
+)
+
+// A run is places of chunks, sorted, in one piece of bytes that never changes: the same in a file and in memory.
+//
+//	+-------+--------+-------+-------+------------+---------+---------+- - - - - - - - - -+---------+------+
+//	| packs | frames | files | links | superseded | records | buckets | sum of each 4 MiB | trailer | seal |
+//	+-------+--------+-------+-------+------------+---------+---------+- - - - - - - - - -+---------+------+
+//
+//	pack        id 32, size u32, first frame u32
+//	frame       pack u32, offset u32, sealed u32, raw u32, chunks u32, kind u8
+//	file        id 32, links u32 (all bits set: it counts for nothing), superseded u32: of an index file that it was made of
+//	link        pack u32: one that the file lists
+//	superseded  id 32: a file that the file supersedes
+//	record      id 14, frame u32, start u24, length − 1 u24
+//	buckets     65537 × u32: the first record whose id begins with so many, and the number of records
+//	trailer     see newTrailer
+//
+// Records are sorted by id, then by frame. Of an id they have bytes 2 to 16, and the bucket tells the first two: 128 bits.
+// Ids are hashes under a key that nobody outside has, so that two chunks agree in those only by chance: with 2^24 chunks
+// in the run and 2^24 that come by, once in 2^80 repositories. And what is read is proved by all 256 bits.
+//
+// Integers are little-endian. Everything is copied out of the bytes, which may be a mapping that ends.
+type run struct {
+	data []byte
+	free func() // gives the bytes back; nobody may be reading them
+
+	packCount, frameCount, fileCount, recordCount            int
+	packs, frames, files, links, superseded, records, bucket []byte
+}
+
+const (
+	runPack    = 40
+	runFrame   = 21
+	runFile    = 40
+	runLink    = 4
+	recordSize = 24
+	recordID   = 14
+	prefixes   = 1 << 16
+	bucketSize = 4 * (prefixes + 1)
+)
+
+// noLinks is the number of links of a file that counts for nothing.
+const noLinks = math.MaxUint32
+
+// fits reports whether a record can say where a chunk lies. A pack's table promises no more than pack.MaxRaw bytes a
+// frame, which is all that 24 bits can say; what does not fit stays out of runs.
+func fits(e *entry) bool {
+	return e.frame != claimed && e.start < 1<<24 && e.len-1 < 1<<24 // the length of an empty chunk wraps around
+}
+
+// A place is an entry as a run sorts it: the first 16 bytes of the id as two numbers.
+type place struct {
+	hi, lo            uint64
+	frame, start, len uint32
+}
+
+func placeOf(e *entry) place {
+	return place{binary.BigEndian.Uint64(e.id[:]), binary.BigEndian.Uint64(e.id[8:]), e.frame, e.start, e.len}
+}
+
+func (p *place) appendTo(dst []byte) []byte {
+	dst = append(dst, byte(p.hi>>40), byte(p.hi>>32), byte(p.hi>>24), byte(p.hi>>16), byte(p.hi>>8), byte(p.hi))
+	dst = binary.BigEndian.AppendUint64(dst, p.lo)
+	dst = binary.LittleEndian.AppendUint32(dst, p.frame)
+	n := p.len - 1
+	return append(dst, byte(p.start), byte(p.start>>8), byte(p.start>>16), byte(n), byte(n>>8), byte(n>>16))
+}
+
+// place returns record at, whose id begins with prefix.
+func (r *run) place(at int, prefix int) place {
+	rec := r.records[at*recordSize:][:recordSize]
+	p := place{hi: uint64(prefix)<<48 | binary.BigEndian.Uint64(rec)>>16, lo: binary.BigEndian.Uint64(rec[6:])}
+	p.frame, p.start, p.len = decodeRecord(rec)
+	return p
+}
+
+func decodeRecord(rec []byte) (frame, start, length uint32) {
+	_ = rec[recordSize-1]
+	return binary.LittleEndian.Uint32(rec[recordID:]), uint32(rec[18]) | uint32(rec[19])<<8 | uint32(rec[20])<<16,
+		(uint32(rec[21]) | uint32(rec[22])<<8 | uint32(rec[23])<<16) + 1
+}
+
+// record returns record at as the entry of id.
+func (r *run) record(at int, id chunk.ID) (e entry) {
+	e.id = id
+	e.frame, e.start, e.len = decodeRecord(r.records[at*recordSize:][:recordSize])
+	return e
+}
+
+// find returns the range of records that an id has.
+func (r *run) find(id chunk.ID) (from, end int) {
+	prefix := int(id[0])<<8 | int(id[1])
+	from, last := r.bucketAt(prefix), r.bucketAt(prefix+1)
+	end = last
+	want := binary.BigEndian.Uint64(id[2:])
+	for from < end { // the first that is not less
+		mid := int(uint(from+end) / 2)
+		rec := r.records[mid*recordSize:]
+		got := binary.BigEndian.Uint64(rec)
+		if got < want || got == want && bytes.Compare(rec[8:recordID], id[10:16]) < 0 {
+			from = mid + 1
+		} else {
+			end = mid
+		}
+	}
+	for end < last && bytes.Equal(r.records[end*recordSize:][:recordID], id[2:16]) {
+		end++
+	}
+	return from, end
+}
+
+func (r *run) bucketAt(n int) int { return int(binary.LittleEndian.Uint32(r.bucket[4*n:])) }
+
+func (r *run) frame(n int) frame {
+	p, le := r.frames[n*runFrame:], binary.LittleEndian
+	return frame{le.Uint32(p), le.Uint32(p[4:]),
+		pack.Frame{Sealed: le.Uint32(p[8:]), Raw: le.Uint32(p[12:]), Chunks: le.Uint32(p[16:]), Kind: chunk.Kind(p[20])}}
+}
+
+func (f *frame) appendTo(dst []byte) []byte {
+	le := binary.LittleEndian
+	dst = le.AppendUint32(le.AppendUint32(dst, f.pack), f.offset)
+	dst = le.AppendUint32(le.AppendUint32(dst, f.Sealed), f.Raw)
+	return append(le.AppendUint32(dst, f.Chunks), byte(f.Kind))
+}
+
+// known returns the packs, none of them listed yet.
+func (r *run) known() []knownPack {
+	packs, le := make([]knownPack, r.packCount), binary.LittleEndian
+	for i := range packs {
+		p := r.packs[i*runPack:]
+		packs[i] = knownPack{Pack: Pack{ID: pack.ID(p[:idSize]), Size: int64(le.Uint32(p[idSize:]))}, first: le.Uint32(p[idSize+4:])}
+	}
+	return packs
+}
+
+// sources returns the index files that the run stands in for, and false where counts do not add up.
+func (r *run) sources() (map[pack.ID]*Source, bool) {
+	out, le := make(map[pack.ID]*Source, r.fileCount), binary.LittleEndian
+	links, superseded := r.links, r.superseded
+	for i := range r.fileCount {
+		p := r.files[i*runFile:]
+		src := &Source{}
+		n, m := uint64(le.Uint32(p[idSize:])), uint64(le.Uint32(p[idSize+4:]))
+		if src.Counts = n != noLinks; !src.Counts {
+			n = 0
+		}
+		if n > uint64(len(links)/runLink) || m > uint64(len(superseded)/idSize) {
+			return nil, false
+		}
+		for range n {
+			at := le.Uint32(links)
+			if uint64(at) >= uint64(r.packCount) {
+				return nil, false
+			}
+			src.packs, links = append(src.packs, at), links[runLink:]
+		}
+		for range m {
+			src.Supersedes, superseded = append(src.Supersedes, pack.ID(superseded[:idSize])), superseded[idSize:]
+		}
+		out[pack.ID(p[:idSize])] = src
+	}
+	return out, len(links) == 0 && len(superseded) == 0
+}
+
+// check holds that nothing in the run leads outside of it. Sums prove that it is what was written; this, that no fault of
+// whoever wrote it ends in a panic.
+func (r *run) check() error {
+	last := 0
+	for i := range prefixes + 1 {
+		n := r.bucketAt(i)
+		if n < last || n > r.recordCount {
+			return fmt.Errorf("bucket %d begins at record %d", i, n)
+		}
+		last = n
+	}
+	if r.bucketAt(0) != 0 || last != r.recordCount {
+		return fmt.Errorf("buckets end at record %d of %d", last, r.recordCount)
+	}
+	first := 0
+	for i, p := range r.known() {
+		if int64(p.first) < int64(first) || int64(p.first) > int64(r.frameCount) {
+			return fmt.Errorf("pack %d begins at frame %d", i, p.first)
+		}
+		first = int(p.first)
+	}
+	for i := range r.frameCount {
+		if f := r.frame(i); int64(f.pack) >= int64(r.packCount) {
+			return fmt.Errorf("frame %d is in pack %d", i, f.pack)
+		}
+	}
+	for i := range r.recordCount {
+		if n := binary.LittleEndian.Uint32(r.records[i*recordSize+recordID:]); int64(n) >= int64(r.frameCount) {
+			return fmt.Errorf("record %d is in frame %d", i, n)
+		}
+	}
+	return nil
+}
+
+// release gives a run's bytes back, once.
+func release(free func()) func() { return sync.OnceFunc(free) }

@@ -1,0 +1,51 @@
+package repo
+
+import (
+	"os"
+	"path/filepath"
+
+	"platter/repo/store"
+)
+
+// cacheTag tells backup programs to leave the cache out; see https://bford.info/cachedir/.
+const cacheTag = "Signature: 8a477f597d28d172789f06886806bc55\n# Made by platter. It can be deleted at any time.\n"
+
+// UseCache makes the Repo keep what it reads again and again in a folder of this machine, under the repository's id: index
+// files, snapshot files, and the index as it is in memory. Nothing in it is believed that the keys do not prove, and all of
+// it can be deleted at any time. Where the folder cannot be made, there is no cache. It must come before LoadIndex.
+func (r *Repo) UseCache(folder string) {
+	own := filepath.Join(folder, r.ID())
+	if os.MkdirAll(own, 0o700) != nil {
+		return
+	}
+	tag := filepath.Join(folder, "CACHEDIR.TAG")
+	if _, err := os.Lstat(tag); err != nil {
+		_ = os.WriteFile(tag, []byte(cacheTag), 0o600) // without it, backup programs take in more than they need
+	}
+	r.cache.Folder = own
+	if d, ok := r.store.(store.DryRun); ok { // in this order, or else the cache would keep what is not put
+		r.store = store.DryRun{Store: store.NewCached(d.Store, own, indexDir, snapshotsDir)}
+	} else {
+		r.store = store.NewCached(r.store, own, indexDir, snapshotsDir)
+	}
+}
+
+// cached returns the cache in front of the store, nil when there is none.
+func (r *Repo) cached() *store.Cached {
+	s := r.store
+	if d, ok := s.(store.DryRun); ok {
+		s = d.Store
+	}
+	c, _ := s.(*store.Cached)
+	return c
+}
+
+// dropCache makes the Repo look at the store itself from now on.
+func (r *Repo) dropCache() {
+	if c := r.cached(); c != nil && r.dry {
+		r.store = store.DryRun{Store: c.Uncached()}
+	} else if c != nil {
+		r.store = c.Uncached()
+	}
+	r.cache.Folder = ""
+}

@@ -1,0 +1,127 @@
+package store
+
+import (
+	"context"
+	"encoding/hex"
+	"iter"
+	"path/filepath"
+	"strings"
+
+	"github.com/zeebo/blake3"
+)
+
+// maxKept bounds the files that Cached keeps copies of, in bytes: what costs is asking a NAS for thousands of small ones.
+const maxKept = 1 << 20
+
+// Cached keeps copies of small files in a folder of this machine and answers from them. It keeps only files that are
+// directly in the folders of the store it is told of and that are named by the plain BLAKE3 of their bytes: those never change,
+// and a copy that does is found out. What there is, only the store says: listings go there, and copies of what is no longer
+// listed are removed.
+//
+// That a copy cannot be read or written is never an error: then it is as if there were no cache.
+type Cached struct {
+	Store
+	dirs map[string]*copies
+}
+
+var _ Store = (*Cached)(nil)
+
+// NewCached puts a cache in folder, which is there, before s, for files in some folders of s. For each there is one file.
+func NewCached(s Store, folder string, dirs ...string) *Cached {
+	c := &Cached{s, map[string]*copies{}}
+	for _, dir := range dirs {
+		c.dirs[dir] = &copies{path: filepath.Join(folder, dir+".copies")}
+	}
+	return c
+}
+
+// Close gives files back. The cache can still be used, and opens them again.
+func (c *Cached) Close() {
+	for _, kept := range c.dirs {
+		kept.close()
+	}
+}
+
+// Uncached returns the store behind the cache.
+func (c *Cached) Uncached() Store { return c.Store }
+
+// find returns where a copy of a file belongs, nil for a file that no copy is kept of.
+func (c *Cached) find(name string) (kept *copies, id [32]byte) {
+	dir, base, _ := strings.Cut(name, "/")
+	if len(base) != 2*len(id) || strings.ToLower(base) != base {
+		return nil, id
+	}
+	if _, err := hex.Decode(id[:], []byte(base)); err != nil {
+		return nil, id
+	}
+	return c.dirs[dir], id
+}
+
+func (c *Cached) Get(ctx context.Context, name string, off, n int64) ([]byte, error) {
+	kept, id := c.find(name)
+	if kept == nil || off != 0 || n < 0 || ctx.Err() != nil {
+		return c.Store.Get(ctx, name, off, n)
+	}
+	if data, ok := kept.get(id); ok {
+		return data[:min(int64(len(data)), n)], nil
+	}
+	data, err := c.Store.Get(ctx, name, off, n)
+	if err == nil && int64(len(data)) < n { // all of it
+		keep(kept, id, data)
+	}
+	return data, err
+}
+
+// keep makes a copy of a file's bytes, if they are what the name says.
+func keep(kept *copies, id [32]byte, data []byte) {
+	if len(data) <= maxKept && blake3.Sum256(data) == id {
+		kept.add(id, data)
+	}
+}
+
+func (c *Cached) Put(ctx context.Context, name string, data []byte) error {
+	if err := c.Store.Put(ctx, name, data); err != nil {
+		return err
+	}
+	if kept, id := c.find(name); kept != nil {
+		keep(kept, id, data)
+	}
+	return nil
+}
+
+func (c *Cached) Delete(ctx context.Context, name string) error {
+	err := c.Store.Delete(ctx, name)
+	if kept, id := c.find(name); kept != nil && err == nil {
+		kept.drop(id)
+	}
+	return err
+}
+
+// List lists the store, and removes copies that it does not list.
+func (c *Cached) List(ctx context.Context, dir string) iter.Seq2[Info, error] {
+	kept := c.dirs[dir]
+	if kept == nil {
+		return c.Store.List(ctx, dir)
+	}
+	return func(yield func(Info, error) bool) {
+		listed := map[[32]byte]bool{}
+		for info, err := range c.Store.List(ctx, dir) {
+			if to, id := c.find(info.Name); to == kept {
+				listed[id] = true
+			}
+			if !yield(info, err) || err != nil {
+				return // what was not listed may be there
+			}
+		}
+		kept.retain(func(id [32]byte) bool { return listed[id] })
+	}
+}
+
+// Forget drops copies of files that will not be asked for again.
+func (c *Cached) Forget(names ...string) {
+	for _, name := range names {
+		if kept, id := c.find(name); kept != nil {
+			kept.drop(id)
+		}
+	}
+}

@@ -1,0 +1,176 @@
+package repo
+
+import (
+	"cmp"
+	"context"
+	"slices"
+	"sync"
+
+	"platter/index"
+	"platter/pack"
+)
+
+// Every backup leaves an index file at least. When many of them are small, a backup that has succeeded makes few of many.
+const (
+	smallIndex = 1 << 20  // bytes; a larger file is left as it is, so that nothing is written anew for ever
+	manySmall  = 32       // files
+	tidyBytes  = 32 << 20 // of small files that are put together at once: they are all in memory
+)
+
+// indexFiles are the index files that are known to be there: those that LoadIndex listed, and those that were put since.
+type indexFiles struct {
+	mu         sync.Mutex
+	sizes      map[pack.ID]int64
+	superseded map[pack.ID]bool
+}
+
+func (f *indexFiles) add(id pack.ID, size int64) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if f.sizes == nil {
+		f.sizes, f.superseded = map[pack.ID]int64{}, map[pack.ID]bool{}
+	}
+	f.sizes[id] = size
+}
+
+// small counts the small ones that count.
+func (f *indexFiles) small() (n int) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	for id, size := range f.sizes {
+		if size < smallIndex && !f.superseded[id] {
+			n++
+		}
+	}
+	return n
+}
+
+// tidy puts small index files together. That it fails is no fault of the backup, which is safe by then: the index is whole
+// with the old files, with the new ones, and with both. What was not done is done after another backup.
+func (w *Writer) tidy(ctx context.Context) {
+	r := w.repo
+	if r.dry || r.files.small() < manySmall {
+		return
+	}
+	if bytes, err := r.joinIndexes(ctx); err == nil {
+		w.stats.Stored.Add(bytes)
+	}
+}
+
+// joinIndexes puts the small index files that are there now into few, and removes them. It returns how many bytes the new
+// ones take. Two that do it at once leave packs listed twice, which does no harm, and which the next one mends.
+func (r *Repo) joinIndexes(ctx context.Context) (bytes int64, err error) {
+	// Listed anew: what somebody else has superseded since must not come back.
+	files, err := list(ctx, r.store, indexDir)
+	if err != nil {
+		return 0, err
+	}
+	superseded, err := r.supersededNow(ctx, files)
+	if err != nil {
+		return 0, err
+	}
+	small := slices.DeleteFunc(slices.Clone(files), func(f listed) bool { return f.size >= smallIndex || superseded[f.id] })
+	slices.SortFunc(small, func(a, b listed) int {
+		return cmp.Or(cmp.Compare(a.size, b.size), slices.Compare(a.id[:], b.id[:]))
+	})
+	total := int64(0)
+	for i, f := range small {
+		if total += f.size; total > tidyBytes {
+			small = small[:i]
+			break
+		}
+	}
+	if len(small) < manySmall {
+		return 0, nil
+	}
+	tables, supersedes, err := r.join(ctx, small, files)
+	if err != nil {
+		return 0, err
+	}
+	fresh, err := r.putIndexes(ctx, tables, supersedes, func(t []index.PackTable) bool { return tableBytes(t) >= indexBytes })
+	if err != nil {
+		return 0, err
+	}
+	for _, f := range fresh {
+		bytes += f.size
+	}
+	r.files.mu.Lock()
+	for _, id := range supersedes {
+		r.files.superseded[id] = true
+	}
+	r.files.mu.Unlock()
+	for _, id := range supersedes {
+		if ctx.Err() != nil {
+			break
+		}
+		_ = r.store.Delete(ctx, fileName(indexDir, id)) // some stores let nobody delete; superseded, it counts for nothing
+	}
+	return bytes, nil
+}
+
+// supersededNow adds to what LoadIndex learned what index files say that came since.
+func (r *Repo) supersededNow(ctx context.Context, files []listed) (map[pack.ID]bool, error) {
+	superseded := map[pack.ID]bool{}
+	r.files.mu.Lock()
+	for id := range r.files.superseded {
+		superseded[id] = true
+	}
+	unknown := slices.DeleteFunc(slices.Clone(files), func(f listed) bool { _, ok := r.files.sizes[f.id]; return ok })
+	r.files.mu.Unlock()
+	var mu sync.Mutex
+	err := r.eachIndex(ctx, unknown, func(_ pack.ID, f *index.File) error {
+		mu.Lock()
+		defer mu.Unlock()
+		for _, old := range f.Supersedes {
+			superseded[old] = true
+		}
+		return nil
+	})
+	return superseded, err
+}
+
+// join reads small files and returns their tables, each pack once, and what a file of those tables supersedes: them, and
+// what they supersede and is still there. Without them, that would count again.
+func (r *Repo) join(ctx context.Context, small, files []listed) (tables []index.PackTable, supersedes []pack.ID, err error) {
+	there := map[pack.ID]bool{}
+	for _, f := range files {
+		there[f.id] = true
+	}
+	packs, old := map[pack.ID]index.PackTable{}, map[pack.ID]bool{}
+	var mu sync.Mutex
+	err = r.eachIndex(ctx, small, func(id pack.ID, f *index.File) error {
+		mu.Lock()
+		defer mu.Unlock()
+		old[id] = true
+		for _, p := range f.Packs {
+			packs[p.ID] = p
+		}
+		for _, id := range f.Supersedes {
+			if there[id] {
+				old[id] = true
+			}
+		}
+		return nil
+	})
+	for _, p := range packs {
+		tables = append(tables, p)
+	}
+	for id := range old {
+		supersedes = append(supersedes, id)
+	}
+	slices.SortFunc(tables, func(a, b index.PackTable) int { return slices.Compare(a.ID[:], b.ID[:]) })
+	slices.SortFunc(supersedes, func(a, b pack.ID) int { return slices.Compare(a[:], b[:]) })
+	return tables, supersedes, err
+}
+
+// fullIndex reports whether so many tables are enough for one index file.
+func fullIndex(tables []index.PackTable) bool {
+	return len(tables) >= packsPerIndex || tableBytes(tables) >= indexBytes
+}
+
+func tableBytes(tables []index.PackTable) (bytes int) {
+	for _, t := range tables {
+		bytes += t.Table.EncodedSize()
+	}
+	return bytes
+}

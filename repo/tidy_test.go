@@ -1,0 +1,246 @@
+package repo
+
+import (
+	"context"
+	"errors"
+	"strings"
+	"sync"
+	"testing"
+
+	"platter/index"
+	"platter/pack"
+	"platter/repo/store"
+	"platter/repo/store/storetest"
+)
+
+// night is what one backup of many stores: a chunk or two of its own.
+func night(n int) [][]byte { return noiseChunks(byte(n), 2, 2000+n) }
+
+// manyNights is a repository after so many nights that the next one puts its index files together.
+func manyNights(t *testing.T) (mem *store.Mem, all []saved) {
+	t.Helper()
+	mem = new(store.Mem)
+	testRepo(t, mem)
+	for n := range manySmall - 1 {
+		all = append(all, mustSave(t, reopen(t, mem), night(n))...)
+	}
+	if n := countIn(t, mem, indexDir); n != manySmall-1 {
+		t.Fatalf("%d index files after %d nights", n, manySmall-1)
+	}
+	return mem, all
+}
+
+func countIn(t testing.TB, s store.Store, dir string) int {
+	t.Helper()
+	files, err := list(context.Background(), s, dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return len(files)
+}
+
+// wantSound holds that a repository is whole: everything loads, and check finds nothing.
+func wantSound(t *testing.T, s store.Store, all []saved) {
+	t.Helper()
+	r := reopen(t, s)
+	wantLoads(t, r, all)
+	report, err := r.Check(context.Background(), CheckOptions{}, nil)
+	if err != nil || len(report.Damage) > 0 {
+		t.Fatalf("check: %v, %q", err, report.Damage)
+	}
+}
+
+func TestTidy(t *testing.T) {
+	mem, all := manyNights(t)
+	folder := t.TempDir()
+	cached := reopenCached(t, mem, folder)
+	most := 0
+	for n := manySmall; n < 3*manySmall; n++ {
+		r := reopen(t, mem)
+		if n%2 == 0 {
+			r = cached
+		}
+		all = append(all, mustSave(t, r, night(n))...)
+		wantLoads(t, r, all[len(all)-2:])
+		most = max(most, countIn(t, mem, indexDir))
+		if n%5 == 0 {
+			wantSound(t, mem, all)
+			cached = reopenCached(t, mem, folder)
+			wantLoads(t, cached, all)
+		}
+	}
+	if most > manySmall+1 || countIn(t, mem, indexDir) > manySmall {
+		t.Errorf("%d index files at most, %d now", most, countIn(t, mem, indexDir))
+	}
+	wantSound(t, mem, all)
+}
+
+// TestTidyEveryOpFails fails each call of a Write that puts index files together, in each way a call can fail. What was
+// there stays whole, and so does what a Write that succeeded stored.
+func TestTidyEveryOpFails(t *testing.T) {
+	ctx := context.Background()
+	mem, all := manyNights(t)
+	files := filesOf(t, mem)
+	for name, faulty := range map[string]func(s store.Store, i int64) *storetest.Faulty{
+		"fails": func(s store.Store, i int64) *storetest.Faulty {
+			return &storetest.Faulty{Store: s, Fail: storetest.Nth(i, errBroken)}
+		},
+		"answer lost": func(s store.Store, i int64) *storetest.Faulty {
+			return &storetest.Faulty{Store: s, Lose: storetest.Nth(i, errBroken)}
+		},
+		"all fail from there on": func(s store.Store, i int64) *storetest.Faulty {
+			return &storetest.Faulty{Store: s, Fail: storetest.After(i, errBroken)}
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			for i := int64(0); ; i++ {
+				if i > 6 && i%7 > 0 && i < 60 && testing.Short() {
+					continue
+				}
+				mem := memOf(t, files)
+				r := reopen(t, mem)
+				s := faulty(mem, i)
+				r.store = s
+				fresh, _, err := save(ctx, r, night(100))
+				if i > 1 && err != nil { // by then pack and index file are stored
+					t.Fatalf("call %d fails, and so does the backup: %v", i, err)
+				}
+				if r.store = mem; err == nil {
+					wantLoads(t, r, fresh)
+					wantSound(t, mem, append(fresh, all...))
+				} else {
+					wantSound(t, mem, all)
+				}
+				again := reopen(t, mem)
+				next := mustSave(t, again, night(101))
+				wantSound(t, mem, append(next, all...))
+				if n := countIn(t, mem, indexDir); s.Ops() <= i && n != 2 {
+					t.Errorf("%d index files, want those of many nights and of one", n)
+				}
+				if s.Ops() <= i {
+					if i < manySmall {
+						t.Errorf("only %d calls", i)
+					}
+					return
+				}
+			}
+		})
+	}
+}
+
+// TestTidyByTwo has two backups at once put the same files together.
+func TestTidyByTwo(t *testing.T) {
+	mem, all := manyNights(t)
+	var errs [2]error
+	var out [2][]saved
+	var g sync.WaitGroup
+	for i := range out {
+		r := reopen(t, mem)
+		g.Go(func() { out[i], _, errs[i] = save(context.Background(), r, night(100+i)) })
+	}
+	g.Wait()
+	if err := errors.Join(errs[:]...); err != nil {
+		t.Fatal(err)
+	}
+	all = append(append(all, out[0]...), out[1]...)
+	wantSound(t, mem, all)
+	late := reopen(t, mem)
+	wantSound(t, mem, append(all, mustSave(t, late, night(103))...))
+	if n := countIn(t, mem, indexDir); n > 5 {
+		t.Errorf("%d index files", n)
+	}
+}
+
+// TestTidyWhereNothingIsDeleted holds that a NAS that only takes new files gets one for many once, not every night.
+func TestTidyWhereNothingIsDeleted(t *testing.T) {
+	mem, all := manyNights(t)
+	s := &storetest.Faulty{Store: mem, Fail: func(op, _ string) error {
+		if op == "delete" {
+			return errBroken
+		}
+		return nil
+	}}
+	for n := range 5 {
+		r := reopen(t, s)
+		all = append(all, mustSave(t, r, night(100+n))...)
+		wantSound(t, mem, all)
+	}
+	if n := countIn(t, mem, indexDir); n != manySmall-1+5+1 {
+		t.Errorf("%d index files, want one for many and one a night", n)
+	}
+	// What was superseded must not count again when the file that superseded it is put together with others.
+	dropped, _, err := reopen(t, mem).putIndex(context.Background(), &index.File{Packs: []index.PackTable{
+		{Pack: index.Pack{ID: pack.ID{1}, Size: 4096}, Table: new(pack.Table)}}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, _, err := reopen(t, mem).putIndex(context.Background(), &index.File{Supersedes: []pack.ID{dropped}}); err != nil {
+		t.Fatal(err)
+	}
+	for n := range manySmall {
+		r := reopen(t, s)
+		if n == manySmall-10 {
+			s.Fail = func(op, name string) error { // only this one stays
+				if op == "delete" && strings.HasSuffix(name, dropped.String()) {
+					return errBroken
+				}
+				return nil
+			}
+		}
+		all = append(all, mustSave(t, r, night(110+n))...)
+	}
+	if reopen(t, mem).Index().HasPack(pack.ID{1}) {
+		t.Error("an index file that was superseded counts again")
+	}
+	wantSound(t, mem, all)
+}
+
+// TestTidyAfterSomebodyElse holds that what another program superseded meanwhile does not come back.
+func TestTidyAfterSomebodyElse(t *testing.T) {
+	ctx := context.Background()
+	mem, _ := manyNights(t)
+	r := reopen(t, mem)
+	old, err := list(ctx, mem, indexDir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	other := reopen(t, mem)
+	decoded, err := other.readIndex(ctx, old[0].id)
+	if err != nil {
+		t.Fatal(err)
+	}
+	gone := decoded.Packs[0].ID
+	if _, _, err := other.putIndex(ctx, &index.File{Supersedes: []pack.ID{old[0].id}}); err != nil { // it drops the pack
+		t.Fatal(err)
+	}
+	if !r.Index().HasPack(gone) {
+		t.Fatal("the pack was not there")
+	}
+	fresh := mustSave(t, r, night(100))
+	if n := countIn(t, mem, indexDir); n > 3 {
+		t.Errorf("%d index files: nothing was put together", n)
+	}
+	again := reopen(t, mem)
+	if again.Index().HasPack(gone) {
+		t.Error("a pack that was dropped is listed again")
+	}
+	wantLoads(t, again, fresh)
+}
+
+// TestNoTidyInADryRun holds that a dry run reads no more than it must.
+func TestNoTidyInADryRun(t *testing.T) {
+	mem, _ := manyNights(t)
+	s := &storetest.Faulty{Store: mem}
+	r, err := Open(context.Background(), store.DryRun{Store: s}, []byte("pw"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := r.LoadIndex(context.Background()); err != nil {
+		t.Fatal(err)
+	}
+	before := s.Ops()
+	mustSave(t, r, night(100))
+	if n := s.Ops() - before; n != 0 || countIn(t, mem, indexDir) != manySmall-1 {
+		t.Errorf("%d calls, %d index files", n, countIn(t, mem, indexDir))
+	}
+}
