@@ -76,6 +76,9 @@ func FuzzRun(f *testing.F) {
 	f.Add([]byte{}, uint8(0), uint8(0), uint8(0), uint8(0), uint8(0), uint8(0), uint16(3), uint32(1<<31))
 	f.Fuzz(func(t *testing.T, head []byte, packs, frames, files, links, superseded, records uint8, bucket uint16, first uint32) {
 		tr := trailer{packs: uint32(packs), frames: uint32(frames), files: uint32(files), links: uint32(links), superseded: uint32(superseded), records: uint64(records)}
+		if len(head) > 4096 {
+			return
+		}
 		var data []byte
 		s := newSealer(c, func(p []byte) error { data = append(data, p...); return nil })
 		table := make([]byte, bucketSize)

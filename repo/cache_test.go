@@ -346,11 +346,12 @@ func TestRunsWhileWriting(t *testing.T) {
 		if n := r.Index().Stored(); n < packsPerIndex {
 			t.Errorf("%d chunks in the run", n)
 		}
-		wantLoads(t, r, out)
-		wantLoads(t, reopen(t, mem), out)
-		wantLoads(t, reopenCached(t, mem, folder), out)
-		if n := len(reopenCached(t, mem, folder).Index().Packs()); n < len(chunks)-1 {
-			t.Errorf("%d packs of %d chunks", n, len(chunks))
+		some := slices.DeleteFunc(out, func(c saved) bool { return c.id[0]%8 > 0 })
+		wantLoads(t, r, some)
+		wantLoads(t, reopen(t, mem), some)
+		wantLoads(t, reopenCached(t, mem, folder), some)
+		if n := len(reopenCached(t, mem, folder).Index().Packs()); n < packsPerIndex {
+			t.Errorf("%d packs", n)
 		}
 	}
 }
