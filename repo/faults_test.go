@@ -88,7 +88,7 @@ func TestOpenEveryOpFails(t *testing.T) {
 func TestInterruptedWrite(t *testing.T) {
 	mem := new(store.Mem)
 	testRepo(t, mem)
-	const n, size = 320, 60000 // nine packs of one frame each
+	const n, size = 150, 60000 // nine packs
 	chunks := noiseChunks(3, n, size)
 	ctx, cancel := context.WithCancel(context.Background())
 	defer cancel()

@@ -18,7 +18,7 @@ var cheap = crypt.Cost{Time: 1, Memory: 64, Lanes: 1}
 func testRepo(t testing.TB, s store.Store) *Repo {
 	t.Helper()
 	settings := DefaultSettings
-	settings.PackSize = MinPackSize
+	settings.PackSize, settings.FrameSize = MinPackSize, MinPackSize // a frame a pack
 	r, err := Init(context.Background(), s, []byte("pw"), cheap, "test", settings)
 	if err != nil {
 		t.Fatal(err)

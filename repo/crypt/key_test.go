@@ -33,6 +33,7 @@ func TestKeysStayTheSame(t *testing.T) {
 		SlotInfo:   "9885d249223cbb9506a82e18979d3270b02be0c1a22a33f2c962132caa9ccef9",
 		slotKey:    "ee36b3ca185560ca3a25fe5774a100de8dde928bef88bda6aa6f545d79eb0046",
 		Tails:      "f0c4f5d2b53a4a0633dee1f3fe68597e49a65ba81ae70d810ce2524a6fc34472",
+		LocalIndex: "b0bca283b6f7cd6c25bb14a7c252c343d4e150761d68929a81a5bbf47a8b3725",
 	}
 	if len(contexts) != len(purposes) || len(want) != len(purposes) {
 		t.Fatalf("%d contexts, %d purposes, %d known keys", len(contexts), len(purposes), len(want))
