@@ -1,8 +1,8 @@
 package pack
 
 import (
+	"bytes"
 	"encoding/binary"
-	"math/bits"
 )
 
 // Machine code of x86 calls and jumps by distance: the same function is a different number at each place it is called
@@ -37,9 +37,10 @@ func toDistances(p []byte) { convertCalls(p, -1) }
 // convertCalls adds sign times the place behind each operand to it, and returns how many it found.
 func convertCalls(p []byte, sign int32) (n int) {
 	le := binary.LittleEndian
+	call, jump := opcodes{p: p, code: 0xE8, at: -1}, opcodes{p: p, code: 0xE9, at: -1}
 	for i := 0; ; {
-		i = nextCall(p, i)
-		if i < 0 {
+		i = min(call.from(i), jump.from(i))
+		if i+x86Operand > len(p) {
 			return n
 		}
 		if top := p[i+4]; top != 0x00 && top != 0xFF {
@@ -53,23 +54,22 @@ func convertCalls(p []byte, sign int32) (n int) {
 	}
 }
 
-// nextCall returns where the next opcode E8 or E9 with room for its operand is, from i on, or -1.
-func nextCall(p []byte, i int) int {
-	const (
-		each = 0x0101010101010101
-		high = 0x80 * each
-	)
-	for ; i+8+x86Operand <= len(p); i += 8 {
-		// Zero in the bytes that are E8 or E9; the lowest bit that is left is that of the first of them.
-		x := binary.LittleEndian.Uint64(p[i:])&^each ^ 0xE8*each
-		if found := (x - each) &^ x & high; found != 0 {
-			return i + bits.TrailingZeros64(found)/8
+// opcodes finds one opcode again and again. What lies before the place that was found does not change meanwhile, but for
+// bytes that nobody asks for any more.
+type opcodes struct {
+	p    []byte
+	code byte
+	at   int // the first one from where it was last looked for
+}
+
+// from returns where the first is from i on, or the end. i never goes back.
+func (o *opcodes) from(i int) int {
+	if o.at < i {
+		n := bytes.IndexByte(o.p[min(i, len(o.p)):], o.code)
+		if n < 0 {
+			n = len(o.p)
 		}
+		o.at = i + n
 	}
-	for ; i+x86Operand <= len(p); i++ {
-		if p[i]&^1 == 0xE8 {
-			return i
-		}
-	}
-	return -1
+	return o.at
 }
