@@ -13,9 +13,9 @@ import (
 	"platter/pack"
 )
 
-// scale is how many chunks benchmarks have: a million, or with PLATTER_SCALE=full what 1 TiB without a double comes to.
+// scale is how many chunks benchmarks have: a million, or with PLATTER_BENCH=full what 1 TiB without a double comes to.
 func scale() int {
-	if os.Getenv("PLATTER_SCALE") == "full" {
+	if os.Getenv("PLATTER_BENCH") == "full" {
 		return 16 << 20
 	}
 	return 1 << 20

@@ -62,14 +62,15 @@ func (o *Open) Reset() { o.Raw, o.Chunks = o.Raw[:0], o.Chunks[:0] }
 
 // An Encoder compresses and seals frames. It is not safe for concurrent use.
 type Encoder struct {
-	zstd map[Compression]*zstd.Encoder // as they are needed: each has tables of its own
+	zstd *zstd.Encoder // for the compression chosen last: each has tables of some MiB
+	how  Compression
 	keys Keys
 	buf  []byte // of the last frame
 }
 
 // NewEncoder returns an Encoder that seals with keys.
 func NewEncoder(keys Keys) *Encoder {
-	return &Encoder{zstd: map[Compression]*zstd.Encoder{}, keys: keys}
+	return &Encoder{keys: keys}
 }
 
 // Encode returns the frame as it lies in a pack. The bytes hold until the next call. It overwrites o.Raw.
@@ -107,8 +108,8 @@ func (e *Encoder) encode(o *Open, c Compression) error {
 }
 
 func (e *Encoder) compressor(c Compression) (*zstd.Encoder, error) {
-	if z := e.zstd[c]; z != nil {
-		return z, nil
+	if e.zstd != nil && e.how == c {
+		return e.zstd, nil
 	}
 	z, err := zstd.NewWriter(nil,
 		zstd.WithEncoderLevel(c.level()), zstd.WithEncoderConcurrency(1),
@@ -116,7 +117,7 @@ func (e *Encoder) compressor(c Compression) (*zstd.Encoder, error) {
 	if err != nil {
 		return nil, fmt.Errorf("make compressor: %w", err)
 	}
-	e.zstd[c] = z
+	e.zstd, e.how = z, c
 	return z, nil
 }
 

@@ -43,7 +43,7 @@ type batchRun struct {
 
 // fetchers is how many goroutines work on a Fetch: more than cores, because some of them wait, for the store or for
 // whoever takes the chunks. Cores are limited by the decoder, which has no more than one for each.
-func (r *Repo) fetchers() int { return min(2*r.workers, maxWorkers+4) }
+func (r *Repo) fetchers() int { return min(4*r.workers, maxWorkers+4) }
 
 // Fetch loads the batches that feed puts, in the order in which chunks lie in packs, on all cores. In a batch every frame
 // is read and opened once, and each chunk is proved by its id before Load sees it. While one batch is being loaded the

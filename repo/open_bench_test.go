@@ -17,9 +17,9 @@ import (
 	"platter/repo/store"
 )
 
-// Benchmarks make up their repositories: a million chunks, or with PLATTER_SCALE=full what 1 TiB without a double comes to.
+// Benchmarks make up their repositories: a million chunks, or with PLATTER_BENCH=full what 1 TiB without a double comes to.
 func scale() int {
-	if os.Getenv("PLATTER_SCALE") == "full" {
+	if os.Getenv("PLATTER_BENCH") == "full" {
 		return 16 << 20
 	}
 	return 1 << 20

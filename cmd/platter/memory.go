@@ -6,9 +6,9 @@ import (
 	"runtime/debug"
 )
 
-// workingMemory is how much memory, in bytes, the program may take for work on as many cores as there are, beside what it
-// holds when limitMemory is called. The collector runs more often near it, which costs time only on machines of many cores.
-const workingMemory = 136 << 20
+// workingMemory is how much memory, in bytes, the program may take for work, beside what it holds when limitMemory is called:
+// for packs, and for each core's frames and reads. The collector runs more often near it.
+func workingMemory() int64 { return 96<<20 + int64(min(runtime.GOMAXPROCS(0), 12))*(16<<20) }
 
 // limitMemory tells the collector what the program may take from now on. GOMEMLIMIT overrides it.
 func limitMemory() {
@@ -17,5 +17,5 @@ func limitMemory() {
 	}
 	var m runtime.MemStats
 	runtime.ReadMemStats(&m)
-	debug.SetMemoryLimit(int64(m.HeapAlloc) + workingMemory)
+	debug.SetMemoryLimit(int64(m.HeapAlloc) + workingMemory())
 }

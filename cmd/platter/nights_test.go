@@ -10,13 +10,13 @@ import (
 	"time"
 )
 
-// BenchmarkNights keeps a disk for 60 nights, or with PLATTER_SCALE=full for 1000, with a little that is new each time, and
+// BenchmarkNights keeps a disk for 60 nights, or with PLATTER_BENCH=full for 1000, with a little that is new each time, and
 // compares the last with the first: ratio is what the last ones took, the middle one of ten, by what the first ones did. Run
 // it with -benchtime 1x.
 func BenchmarkNights(b *testing.B) {
 	dir := b.TempDir()
 	nights := 60
-	if os.Getenv("PLATTER_SCALE") == "full" {
+	if os.Getenv("PLATTER_BENCH") == "full" {
 		nights = 1000
 	}
 	program := filepath.Join(dir, "platter")
