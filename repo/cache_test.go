@@ -9,6 +9,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 
 	"platter/chunk"
@@ -154,8 +155,11 @@ func TestWarmOpening(t *testing.T) {
 	s, folder := &storetest.Faulty{Store: memOf(t, x.files)}, t.TempDir()
 	for _, run := range []bool{false, true} { // with copies, then with a run
 		for _, first := range []bool{true, false} {
+			var mu sync.Mutex
 			var asked []string
 			s.Fail = func(op, name string) error {
+				mu.Lock()
+				defer mu.Unlock()
 				if dir := dirOf(name); dir != configName && dir != keysDir {
 					asked = append(asked, op+" "+dir)
 				}
