@@ -89,6 +89,14 @@ func (c *Cached) Put(ctx context.Context, name string, data []byte) error {
 	return nil
 }
 
+func (c *Cached) Move(ctx context.Context, from, to string) error {
+	err := c.Store.Move(ctx, from, to)
+	if kept, id := c.find(from); kept != nil && err == nil {
+		kept.drop(id)
+	}
+	return err
+}
+
 func (c *Cached) Delete(ctx context.Context, name string) error {
 	err := c.Store.Delete(ctx, name)
 	if kept, id := c.find(name); kept != nil && err == nil {

@@ -1,6 +1,9 @@
 package store
 
-import "context"
+import (
+	"context"
+	"errors"
+)
 
 // DryRun passes reads on and changes nothing: what is put is forgotten, what is deleted stays. It is for learning what
 // work would do by doing all of it but the last step.
@@ -14,6 +17,16 @@ func (DryRun) Put(ctx context.Context, name string, _ []byte) error {
 		return err
 	}
 	return ctx.Err()
+}
+
+// Move moves nothing.
+func (DryRun) Move(ctx context.Context, from, to string) error {
+	return errors.Join(checkName(from), checkName(to), ctx.Err())
+}
+
+// Touch does nothing.
+func (DryRun) Touch(ctx context.Context, name string) error {
+	return errors.Join(checkName(name), ctx.Err())
 }
 
 // Delete deletes nothing.

@@ -15,6 +15,7 @@ type fileSystem interface {
 	mkdir(dir string) error // fs.ErrExist when it is there; "." makes the missing folders above the root as well
 	create(name string) (file, error)
 	rename(from, to string) error
+	touch(name string) error
 	remove(name string) error
 	syncFolder(dir string) error
 }
@@ -64,6 +65,27 @@ func (o osFiles) rename(from, to string) error {
 	return o.within(func(root *os.Root) error { return root.Rename(from, to) })
 }
 
+// touch writes the first byte as it is. That makes the time the server's, where setting a time would make it this
+// machine's; and a file that is opened without leave to make it comes back to nobody who has deleted it.
+func (o osFiles) touch(name string) error {
+	var f *os.File
+	err := o.within(func(root *os.Root) (err error) {
+		f, err = openNoFollow(root, name, os.O_RDWR)
+		return err
+	})
+	if err != nil {
+		return err
+	}
+	var first [1]byte
+	if _, err = f.ReadAt(first[:], 0); err == nil {
+		_, err = f.WriteAt(first[:], 0)
+	}
+	if err == nil {
+		err = f.Sync()
+	}
+	return errors.Join(err, f.Close())
+}
+
 // remove looks first, because Root.Remove would take an empty folder as well.
 func (o osFiles) remove(name string) error {
 	return o.within(func(root *os.Root) error {
@@ -93,7 +115,7 @@ func (o osFiles) syncFolder(dir string) error {
 func (o osFiles) open(name string) (*os.File, int64, error) {
 	var f *os.File
 	err := o.within(func(root *os.Root) (err error) {
-		f, err = openNoFollow(root, name)
+		f, err = openNoFollow(root, name, os.O_RDONLY)
 		return err
 	})
 	if err != nil {

@@ -82,6 +82,16 @@ func (d *forgetful) rename(from, to string) error {
 	return nil
 }
 
+func (d *forgetful) touch(name string) error {
+	if err := d.call("touch"); err != nil {
+		return err
+	}
+	if d.now[name] == nil {
+		return fs.ErrNotExist
+	}
+	return nil
+}
+
 func (d *forgetful) remove(name string) error {
 	if err := d.call("remove"); err != nil {
 		return err

@@ -192,6 +192,48 @@ func (l *Local) read(ctx context.Context, name string, off, n int64, dst []byte)
 	return data, nil
 }
 
+func (l *Local) Move(ctx context.Context, from, to string) error {
+	if err := errors.Join(checkName(from), checkName(to)); err != nil {
+		return fmt.Errorf("move %q to %q: %w", from, to, err)
+	}
+	if err := l.move(ctx, from, to); err != nil {
+		return fmt.Errorf("move %s to %s: %w", from, to, err)
+	}
+	return nil
+}
+
+// move syncs the new folder first: a power cut between the two may leave a file with two names, and never with none.
+func (l *Local) move(ctx context.Context, from, to string) error {
+	err := ctx.Err()
+	if err == nil {
+		err = l.makeFolder(path.Dir(to))
+	}
+	if err == nil {
+		err = l.fs.rename(from, to)
+	}
+	if err == nil {
+		err = l.fs.syncFolder(path.Dir(to))
+	}
+	if err == nil && path.Dir(from) != path.Dir(to) {
+		err = l.fs.syncFolder(path.Dir(from))
+	}
+	return err
+}
+
+func (l *Local) Touch(ctx context.Context, name string) error {
+	err := checkName(name)
+	if err != nil {
+		return fmt.Errorf("touch %q: %w", name, err)
+	}
+	if err = ctx.Err(); err == nil {
+		err = l.fs.touch(name)
+	}
+	if err != nil {
+		return fmt.Errorf("touch %s: %w", name, err)
+	}
+	return nil
+}
+
 func (l *Local) Delete(ctx context.Context, name string) error {
 	if err := checkName(name); err != nil {
 		return fmt.Errorf("delete %q: %w", name, err)

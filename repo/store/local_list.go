@@ -106,7 +106,7 @@ func (w *walk) entry(root *os.Root, dir, part string) bool {
 	case err != nil:
 		return w.fail(name, err)
 	case info.Mode().IsRegular():
-		return w.file(Info{Name: name, Size: info.Size()}, temp)
+		return w.file(Info{Name: name, Size: info.Size(), ModTime: info.ModTime()}, temp)
 	case temp || !info.IsDir():
 		return w.file(Info{Name: name, Odd: true}, false)
 	}

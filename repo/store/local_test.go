@@ -10,6 +10,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"platter/repo/store"
 	"platter/repo/store/storetest"
@@ -28,6 +29,7 @@ func collect(t *testing.T, infos iter.Seq2[store.Info, error]) (found []store.In
 		if err != nil {
 			return found, err
 		}
+		info.ModTime = time.Time{}
 		found = append(found, info)
 	}
 	slices.SortFunc(found, func(a, b store.Info) int { return strings.Compare(a.Name, b.Name) })

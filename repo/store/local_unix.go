@@ -16,14 +16,14 @@ func isFull(err error) bool {
 
 // openNoFollow does itself what Root.OpenFile does not: it refuses a link that stays below the root. O_NONBLOCK, because
 // opening a pipe would wait for its writer.
-func openNoFollow(root *os.Root, name string) (*os.File, error) {
+func openNoFollow(root *os.Root, name string, mode int) (*os.File, error) {
 	folder, err := root.Open(path.Dir(name))
 	if err != nil {
 		return nil, err
 	}
 	defer folder.Close()
 	for {
-		fd, err := unix.Openat(int(folder.Fd()), path.Base(name), unix.O_RDONLY|unix.O_NOFOLLOW|unix.O_NONBLOCK|unix.O_CLOEXEC, 0)
+		fd, err := unix.Openat(int(folder.Fd()), path.Base(name), mode|unix.O_NOFOLLOW|unix.O_NONBLOCK|unix.O_CLOEXEC, 0)
 		if err == nil {
 			return os.NewFile(uintptr(fd), name), nil
 		}

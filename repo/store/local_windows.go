@@ -13,7 +13,7 @@ func isFull(err error) bool {
 }
 
 // openNoFollow looks first: a link that appears between the two looks is followed, but never out of the root.
-func openNoFollow(root *os.Root, name string) (*os.File, error) {
+func openNoFollow(root *os.Root, name string, mode int) (*os.File, error) {
 	info, err := root.Lstat(name)
 	if err != nil {
 		return nil, err
@@ -21,7 +21,7 @@ func openNoFollow(root *os.Root, name string) (*os.File, error) {
 	if !info.Mode().IsRegular() {
 		return nil, fmt.Errorf("not a regular file: %s", info.Mode())
 	}
-	return root.Open(name)
+	return root.OpenFile(name, mode, 0)
 }
 
 // syncOpenFolder does nothing: Windows has no fsync of a folder, NTFS keeps a journal of its names.

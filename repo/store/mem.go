@@ -3,24 +3,39 @@ package store
 import (
 	"bytes"
 	"context"
+	"errors"
 	"fmt"
 	"io/fs"
 	"iter"
 	"strings"
 	"sync"
+	"time"
 )
 
 // Mem keeps a store in memory, for tests. Its zero value is an empty one. It keeps every promise of Store but the power
 // cut's.
 type Mem struct {
-	Limit int64 // bytes of data in all, beyond which a Put says ErrFull; 0 for none; set before use
+	Limit int64            // bytes of data in all, beyond which a Put says ErrFull; 0 for none; set before use
+	Clock func() time.Time // its own; time.Now where it is nil; set before use
 
 	mu    sync.RWMutex
-	files map[string][]byte
+	files map[string]memFile
 	used  int64 // bytes
 }
 
 var _ Store = (*Mem)(nil)
+
+type memFile struct {
+	data []byte
+	time time.Time
+}
+
+func (m *Mem) now() time.Time {
+	if m.Clock == nil {
+		return time.Now()
+	}
+	return m.Clock()
+}
 
 func (m *Mem) Put(ctx context.Context, name string, data []byte) error {
 	if err := checkName(name); err != nil {
@@ -33,14 +48,14 @@ func (m *Mem) Put(ctx context.Context, name string, data []byte) error {
 
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	used := m.used - int64(len(m.files[name])) + int64(len(data))
+	used := m.used - int64(len(m.files[name].data)) + int64(len(data))
 	if m.Limit > 0 && used > m.Limit {
 		return fmt.Errorf("put %s: %w", name, ErrFull)
 	}
 	if m.files == nil {
-		m.files = make(map[string][]byte)
+		m.files = make(map[string]memFile)
 	}
-	m.files[name], m.used = data, used
+	m.files[name], m.used = memFile{data, m.now()}, used
 	return nil
 }
 
@@ -52,17 +67,17 @@ func (m *Mem) Get(ctx context.Context, name string, off, n int64) ([]byte, error
 		return nil, fmt.Errorf("get %s: %w", name, err)
 	}
 	m.mu.RLock()
-	data, ok := m.files[name]
-	m.mu.RUnlock() // a file is replaced, never changed, so data stands without the lock
+	f, ok := m.files[name]
+	m.mu.RUnlock() // bytes are replaced, never changed, so they stand without the lock
 	if !ok {
 		return nil, fmt.Errorf("get %s: %w", name, fs.ErrNotExist)
 	}
-	length, err := span(int64(len(data)), off, n)
+	length, err := span(int64(len(f.data)), off, n)
 	if err != nil {
 		return nil, fmt.Errorf("get %s: %w", name, err)
 	}
 	got := make([]byte, length)
-	copy(got, data[min(off, int64(len(data))):])
+	copy(got, f.data[min(off, int64(len(f.data))):])
 	return got, nil
 }
 
@@ -87,9 +102,9 @@ func (m *Mem) below(dir string) []Info {
 	m.mu.RLock()
 	defer m.mu.RUnlock()
 	var infos []Info
-	for name, data := range m.files {
+	for name, f := range m.files {
 		if dir == "" || strings.HasPrefix(name, dir+"/") {
-			infos = append(infos, Info{Name: name, Size: int64(len(data))})
+			infos = append(infos, Info{Name: name, Size: int64(len(f.data)), ModTime: f.time})
 		}
 	}
 	return infos
@@ -104,11 +119,50 @@ func (m *Mem) Delete(ctx context.Context, name string) error {
 	}
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	data, ok := m.files[name]
+	f, ok := m.files[name]
 	if !ok {
 		return fmt.Errorf("delete %s: %w", name, fs.ErrNotExist)
 	}
 	delete(m.files, name)
-	m.used -= int64(len(data))
+	m.used -= int64(len(f.data))
+	return nil
+}
+
+func (m *Mem) Move(ctx context.Context, from, to string) error {
+	if err := errors.Join(checkName(from), checkName(to)); err != nil {
+		return fmt.Errorf("move %q to %q: %w", from, to, err)
+	}
+	if err := ctx.Err(); err != nil {
+		return fmt.Errorf("move %s: %w", from, err)
+	}
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	f, ok := m.files[from]
+	if !ok {
+		return fmt.Errorf("move %s: %w", from, fs.ErrNotExist)
+	}
+	if from != to {
+		m.used -= int64(len(m.files[to].data))
+		delete(m.files, from)
+		m.files[to] = f
+	}
+	return nil
+}
+
+func (m *Mem) Touch(ctx context.Context, name string) error {
+	if err := checkName(name); err != nil {
+		return fmt.Errorf("touch %q: %w", name, err)
+	}
+	if err := ctx.Err(); err != nil {
+		return fmt.Errorf("touch %s: %w", name, err)
+	}
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	f, ok := m.files[name]
+	if !ok {
+		return fmt.Errorf("touch %s: %w", name, fs.ErrNotExist)
+	}
+	f.time = m.now()
+	m.files[name] = f
 	return nil
 }

@@ -1,6 +1,6 @@
 // Package store keeps immutable named files: on a folder of a NAS, or in memory.
 //
-// It promises that a Put which returned nil survives a power cut, that nobody ever sees half a file under its name,
+// It promises that a Put or a Move which returned nil survives a power cut, that nobody ever sees half a file under its name,
 // and that a Get never hands out more than it was asked for. It promises nothing about what the files say: whoever
 // owns the NAS can change them, and every reader above this floor proves what it reads.
 package store
@@ -9,6 +9,7 @@ import (
 	"context"
 	"errors"
 	"iter"
+	"time"
 )
 
 // A Store is a place for files that are written once, read in pieces and deleted whole. Names are relative, joined by
@@ -31,6 +32,15 @@ type Store interface {
 
 	// Delete removes the named file. The error wraps fs.ErrNotExist when there is none.
 	Delete(ctx context.Context, name string) error
+
+	// Move gives the file from the name to, durably; a file that has that name already is replaced. Of a Move and a Delete
+	// of the same file at the same time one succeeds, and the other's error wraps fs.ErrNotExist: that decides between two
+	// machines. After another error the file has either name.
+	Move(ctx context.Context, from, to string) error
+
+	// Touch makes now, by the store's own clock, the time at which the named file was written. It never makes a file: the
+	// error wraps fs.ErrNotExist when there is none.
+	Touch(ctx context.Context, name string) error
 }
 
 // Info is what a listing tells of one file.
@@ -38,6 +48,9 @@ type Info struct {
 	Name string // below the store's root, as Get takes it
 	Size int64  // bytes
 	Odd  bool   // no regular file (a link, a device), or a name no Put can have made: never read it, only report it
+	// ModTime is when the file was written, by the clock of the store, which need not be this machine's: compare it with
+	// other files' only. Zero for one that is odd.
+	ModTime time.Time
 }
 
 // ErrFull says that the store has no room for another byte.

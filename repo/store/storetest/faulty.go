@@ -8,7 +8,8 @@ import (
 	"platter/repo/store"
 )
 
-// Faulty is a store whose calls can be made to fail. An op is "put", "get", "list" or "delete", a name what it was given.
+// Faulty is a store whose calls can be made to fail. An op is "put", "get", "list", "delete", "move"
+// or "touch", a name what it was given, of a move the first.
 // Fail and Lose may be called from many goroutines at once; set them before use.
 //
 // To fail operation i, for every i, until none fails:
@@ -88,6 +89,14 @@ func (f *Faulty) List(ctx context.Context, dir string) iter.Seq2[store.Info, err
 
 func (f *Faulty) Delete(ctx context.Context, name string) error {
 	return f.around("delete", name, func() error { return f.Store.Delete(ctx, name) })
+}
+
+func (f *Faulty) Move(ctx context.Context, from, to string) error {
+	return f.around("move", from, func() error { return f.Store.Move(ctx, from, to) })
+}
+
+func (f *Faulty) Touch(ctx context.Context, name string) error {
+	return f.around("touch", name, func() error { return f.Store.Touch(ctx, name) })
 }
 
 func (f *Faulty) around(op, name string, do func() error) error {

@@ -8,6 +8,7 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"time"
 
 	"platter/repo/store"
 )
@@ -19,6 +20,7 @@ func list(ctx context.Context, s store.Store, dir string) ([]store.Info, error) 
 		if err != nil {
 			return infos, err
 		}
+		info.ModTime = time.Time{} // testModTime looks at those
 		infos = append(infos, info)
 	}
 	return infos, nil
