@@ -29,6 +29,8 @@ type Pack struct {
 	ID   pack.ID
 	Size int64 // bytes of the file
 	Gone bool  // the file is not there, or not as it was: what is in it is not relied on
+	// Doubted says that the file is there and is not to be built upon: it is damaged, or about to go.
+	Doubted bool
 }
 
 // shardCount splits the index by the first byte of an id: ids are uniform, so shards fill evenly, workers seldom meet
@@ -62,7 +64,7 @@ type knownPack struct {
 	listed bool   // an index file that is there lists it; without that, the index must not say a word of it
 }
 
-func (p *knownPack) lost() bool { return p.Gone || !p.listed }
+func (p *knownPack) lost() bool { return p.Gone || p.Doubted || !p.listed }
 
 type frame struct {
 	pack   uint32 // position in packs
@@ -94,7 +96,8 @@ func (x *Index) lives(frame uint32) bool {
 	return !x.anyGone || !x.packs[x.frame(frame).pack].lost()
 }
 
-// stored returns where the run has a chunk: in a pack that is there if it can, else in one that is gone. mu is held.
+// stored returns where the run has a chunk: in a pack that is there and not doubted if it can, else in one that is there,
+// else in one that is gone. mu is held.
 func (x *Index) stored(id chunk.ID) (e entry, live, ok bool) {
 	if x.base == nil {
 		return entry{}, false, false
@@ -104,7 +107,7 @@ func (x *Index) stored(id chunk.ID) (e entry, live, ok bool) {
 		if x.lives(next.frame) {
 			return next, true, true
 		}
-		if !ok && x.packs[x.frame(next.frame).pack].listed {
+		if p := &x.packs[x.frame(next.frame).pack]; p.listed && (!ok || !p.Gone) {
 			e, ok = next, true
 		}
 	}
@@ -140,7 +143,7 @@ func (x *Index) Lookup(id chunk.ID) (Location, bool) {
 	defer x.mu.RUnlock()
 	e, ok := x.recent(id)
 	if !ok || !x.lives(e.frame) {
-		if old, live, there := x.stored(id); live || there && !ok {
+		if old, live, there := x.stored(id); live || there && (!ok || x.absent(e.frame) && !x.absent(old.frame)) {
 			e, ok = old, true
 		}
 	}
@@ -194,6 +197,7 @@ func (x *Index) takePack(p Pack, table *pack.Table) (first uint32, add bool) {
 		if old.listed && (p.Gone || !old.Gone) || !x.sameFrames(at, table) {
 			return 0, false
 		}
+		p.Doubted = old.Doubted
 		old.Pack, old.listed = p, true
 		// The run has all its chunks, and so has the spill; of the shards' entries, those in packs that are gone move here.
 		return old.first, int(old.first) >= x.baseFrames() && x.spill == nil

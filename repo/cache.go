@@ -40,6 +40,13 @@ func (r *Repo) cached() *store.Cached {
 	return c
 }
 
+// remember puts a file that is stored into the cache, if there is one.
+func (r *Repo) remember(name string, file []byte) {
+	if c := r.cached(); c != nil {
+		c.Keep(name, file)
+	}
+}
+
 // dropCache makes the Repo look at the store itself from now on.
 func (r *Repo) dropCache() {
 	if c := r.cached(); c != nil && r.dry {

@@ -307,7 +307,7 @@ func TestDryRunLeavesNoCache(t *testing.T) {
 		t.Fatal(err)
 	}
 	mustSave(t, r, noiseChunks(50, 30, 60000))
-	if _, err := r.PutSnapshot(ctx, []byte("{}")); err != nil {
+	if _, err := putSnapshot(ctx, r, []byte("{}")); err != nil {
 		t.Fatal(err)
 	}
 	if after := filesBelow(t, folder); !slices.Equal(after, before) || sizes() != size {

@@ -20,7 +20,9 @@ func pad(json []byte) []byte {
 	return json
 }
 
-// PutSnapshot stores a snapshot's JSON and returns its name. When it returns, the snapshot is there to stay.
+// PutSnapshot stores a snapshot's JSON and returns its name. When it returns, the snapshot is there to stay. It must be
+// under the lease that has been held since the index was loaded in which its chunks were found. The error wraps ErrLeaseLost
+// where that lease is not there any more.
 func (r *Repo) PutSnapshot(ctx context.Context, json []byte) (pack.ID, error) {
 	if err := r.writable(); err != nil {
 		return pack.ID{}, err
@@ -29,8 +31,47 @@ func (r *Repo) PutSnapshot(ctx context.Context, json []byte) (pack.ID, error) {
 		return pack.ID{}, fmt.Errorf("put snapshot: %d bytes are too many", len(json))
 	}
 	sealed := crypt.NewBox(r.master, crypt.Snapshots, r.id).Seal(pad(json))
-	id, _, err := putNamed(ctx, r.store, snapshotsDir, pack.SnapshotFile, sealed)
-	return id, err
+	file := append(pack.Header(pack.SnapshotFile), sealed...)
+	id := pack.Sum(file)
+	return id, r.commit(ctx, file, fileName(snapshotsDir, id))
+}
+
+// commit gives a snapshot its name, unless the lease was lost.
+//
+// Whoever takes this process for dead deletes its lease first, then the pending file, and only then looks what snapshots
+// there are. Where the lease is still there after the pending file was put, it is not too late for him to find that file:
+// and either he deletes it, and there is nothing to move; or it was moved, and he sees the snapshot. However long this
+// process sleeps between two of these steps, there is no third way.
+func (r *Repo) commit(ctx context.Context, file []byte, name string) error {
+	if r.dry {
+		return nil
+	}
+	h := &r.lease
+	h.putting.Lock()
+	defer h.putting.Unlock()
+	if h.users == 0 {
+		return errNoLease
+	}
+	pending := fileName(pendingDir, h.id)
+	if err := r.store.Put(ctx, pending, file); err != nil {
+		return err
+	}
+	err := r.checkLease(ctx)
+	if err == nil {
+		if err = r.store.Move(ctx, pending, name); err == nil {
+			r.remember(name, file)
+			return nil
+		} else if !gone(err) {
+			return err
+		}
+		// A server whose answer was lost is asked again, and then the file is not there because it was moved.
+		if there, e := r.store.Get(ctx, name, 0, int64(len(file))); e == nil && bytes.Equal(there, file) {
+			return nil
+		}
+		return ErrLeaseLost
+	}
+	_ = r.store.Delete(context.WithoutCancel(ctx), pending) // or whoever removed the lease does
+	return err
 }
 
 // SnapshotName returns the name of a snapshot's file in the store.

@@ -38,7 +38,7 @@ func TestWriteEveryOpFails(t *testing.T) {
 				s := faulty(mem, i)
 				r.store = s
 				chunks, _, err := save(ctx, r, fresh)
-				if s.Ops() <= i {
+				if s.Ops() <= i || s.Ops() == i+1 && err == nil { // the last is that the lease is put away
 					if err != nil || i < 4 {
 						t.Fatalf("%d calls, %v", s.Ops(), err)
 					}
@@ -154,7 +154,7 @@ func TestStoreFull(t *testing.T) {
 			t.Errorf("room for %d bytes: %v, want ErrFull", room, err)
 		}
 		x.wantWhole(t, full)
-		if _, err := r.PutSnapshot(ctx, make([]byte, 4<<20)); !errors.Is(err, store.ErrFull) {
+		if _, err := putSnapshot(ctx, r, make([]byte, 4<<20)); !errors.Is(err, store.ErrFull) {
 			t.Errorf("room for %d bytes: snapshot: %v, want ErrFull", room, err)
 		}
 		full.Limit = 0

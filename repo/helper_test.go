@@ -66,6 +66,18 @@ func mustSave(t testing.TB, r *Repo, chunks [][]byte) []saved {
 	return out
 }
 
+// putSnapshot puts a snapshot under a lease of its own.
+func putSnapshot(ctx context.Context, r *Repo, json []byte) (id pack.ID, err error) {
+	err = r.WithLease(ctx, BackingUp, func(ctx context.Context) error {
+		id, err = r.PutSnapshot(ctx, json)
+		return err
+	})
+	return id, err
+}
+
+// everybody is dead who left a lease behind, though the process that held it is this one.
+func everybody(Lease) bool { return true }
+
 var errWrongBytes = errors.New("wrong bytes")
 
 // loadOne loads one chunk; the error is errWrongBytes when it loads as something else.
@@ -141,7 +153,7 @@ func newSample(t testing.TB) *sample {
 	for seed := range byte(2) {
 		x.chunks = append(x.chunks, mustSave(t, r, noiseChunks(seed, 24, 6000))...)
 		json := fmt.Appendf(nil, `{"version":%d}`, seed)
-		id, err := r.PutSnapshot(ctx, json)
+		id, err := putSnapshot(ctx, r, json)
 		if err != nil {
 			t.Fatal(err)
 		}

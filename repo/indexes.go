@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"slices"
 	"sync"
 
@@ -34,6 +35,7 @@ func (r *Repo) LoadIndex(ctx context.Context) error {
 			r.writing.Lock()
 			defer r.writing.Unlock()
 			r.index, r.orphans, r.files, r.stale = l.index, l.orphans, l.known(), false
+			r.heed()
 			return nil
 		}
 		// Between listing and reading, somebody may have put one index file in the place of several.
@@ -44,6 +46,30 @@ func (r *Repo) LoadIndex(ctx context.Context) error {
 			return fmt.Errorf("load index: %w", err)
 		}
 	}
+}
+
+// reloadIndex loads the index again where it was loaded before the lease: what it knows of may be gone.
+func (r *Repo) reloadIndex(ctx context.Context) error {
+	if r.loaded == nil || *r.loaded == r.lease.id {
+		return nil
+	}
+	return r.LoadIndex(ctx)
+}
+
+// heed makes the index keep what plans say: nothing is built upon packs that they name, nor are those taken in that no
+// index file lists.
+func (r *Repo) heed() {
+	r.lease.mu.Lock()
+	defer r.lease.mu.Unlock()
+	id := r.lease.id
+	r.loaded = &id
+	if r.lease.users == 0 {
+		return
+	}
+	named := r.lease.found.condemned()
+	maps.Copy(named, r.lease.found.damaged())
+	r.index.Doubt(slices.Collect(maps.Keys(named)))
+	r.orphans = slices.DeleteFunc(r.orphans, func(p listed) bool { return named[p.id] })
 }
 
 // A loading is one LoadIndex under way.
@@ -201,10 +227,19 @@ func (r *Repo) mergeRun(ctx context.Context, x *index.Index) error {
 }
 
 // Adopt takes in packs that LoadIndex found in no index file: what a backup had stored before it was killed. It returns how
-// many. Packs that cannot be read stay where they are, for Check to count.
-func (r *Repo) Adopt(ctx context.Context) (int, error) {
-	if err := r.writable(); err != nil || len(r.orphans) == 0 {
-		return 0, err
+// many. Packs that cannot be read stay where they are, for Check to count. It must be under the lease of whoever goes on to
+// write, or else a Prune could delete them again.
+func (r *Repo) Adopt(ctx context.Context) (n int, err error) {
+	err = r.WithLease(ctx, BackingUp, func(ctx context.Context) error {
+		n, err = r.adopt(ctx)
+		return err
+	})
+	return n, err
+}
+
+func (r *Repo) adopt(ctx context.Context) (int, error) {
+	if len(r.orphans) == 0 {
+		return 0, nil
 	}
 	unreadable := func(listed, error) (*index.PackTable, error) { return nil, nil }
 	tables, err := r.tables(ctx, r.orphans, unreadable, nil)
@@ -276,7 +311,7 @@ func (r *Repo) putIndexes(ctx context.Context, tables []index.PackTable, superse
 			return nil, err
 		}
 		r.files.add(id, size)
-		files = append(files, listed{id, size})
+		files = append(files, listed{id: id, size: size})
 	}
 	return files, nil
 }

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io/fs"
 	"strings"
+	"time"
 
 	"platter/pack"
 	"platter/repo/store"
@@ -18,12 +19,18 @@ import (
 //	packs/01/0123…      in folders by their first two digits: a repository has many
 //	index/0123…
 //	snapshots/0123…
+//	work/0123…          leases and plans, which come and go
+//	pending/0123…       snapshots about to be, by the name of their backup's lease
+//	forgotten/0123…     which snapshots were removed on purpose
 const (
 	configName   = "config"
 	keysDir      = "keys"
 	packsDir     = "packs"
 	indexDir     = "index"
 	snapshotsDir = "snapshots"
+	workDir      = "work"
+	pendingDir   = "pending"
+	forgottenDir = "forgotten"
 )
 
 // Bounds of whole files, in bytes, checked before they are read into memory.
@@ -31,6 +38,9 @@ const (
 	maxConfig   = 64 << 10
 	maxSlot     = 128 << 10
 	maxSnapshot = 16 << 20
+	maxLease    = 1 << 20
+	maxPlan     = 16 << 20
+	maxRecord   = 16 << 20
 )
 
 func packName(id pack.ID) string {
@@ -66,6 +76,7 @@ func idFromName(dir string, f store.Info) (pack.ID, bool) {
 type listed struct {
 	id   pack.ID
 	size int64
+	time time.Time // by the store's clock
 }
 
 // list returns the repository's files in dir; what does not belong there is left out.
@@ -76,7 +87,7 @@ func list(ctx context.Context, s store.Store, dir string) ([]listed, error) {
 			return nil, fmt.Errorf("list %s: %w", dir, err)
 		}
 		if id, ok := idFromName(dir, f); ok {
-			files = append(files, listed{id, f.Size})
+			files = append(files, listed{id, f.Size, f.ModTime})
 		}
 	}
 	return files, nil

@@ -138,7 +138,7 @@ func BenchmarkSnapshots(b *testing.B) {
 	s := new(store.Mem)
 	r := testRepo(b, s)
 	for i := range n {
-		if _, err := r.PutSnapshot(context.Background(), fmt.Appendf(nil, `{"version":1,"name":"disk %d"}`, i)); err != nil {
+		if _, err := putSnapshot(context.Background(), r, fmt.Appendf(nil, `{"version":1,"name":"disk %d"}`, i)); err != nil {
 			b.Fatal(err)
 		}
 	}

@@ -26,9 +26,15 @@ type Repaired struct {
 // It needs no index to be loaded, and loads the new one. It must not run beside a backup that it would not see the packs
 // of; those would be taken in by the next repair. It looks at the store itself: this Repo uses no cache from then on.
 func (r *Repo) RepairIndex(ctx context.Context, p *Progress) (*Repaired, error) {
-	if err := r.writable(); err != nil {
-		return nil, err
-	}
+	var done *Repaired
+	err := r.WithLease(ctx, Repairing, func(ctx context.Context) (err error) {
+		done, err = r.repairIndex(ctx, p)
+		return err
+	})
+	return done, err
+}
+
+func (r *Repo) repairIndex(ctx context.Context, p *Progress) (*Repaired, error) {
 	r.dropCache()
 	done := new(Repaired)
 	old, err := list(ctx, r.store, indexDir)

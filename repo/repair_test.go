@@ -146,6 +146,7 @@ func TestRepairEveryOpFails(t *testing.T) {
 				if err != nil {
 					t.Fatalf("%s, call %d %s: %v", name, i, mode, err)
 				}
+				again.isDead = everybody
 				if _, err := again.RepairIndex(ctx, nil); err != nil {
 					t.Fatalf("%s, call %d %s: the next repair: %v", name, i, mode, err)
 				}

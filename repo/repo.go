@@ -65,10 +65,13 @@ type Config struct {
 	Settings
 	Created time.Time `json:"created"`
 	// Features are what somebody must know of to read the repository, and WriteFeatures what somebody must know of to
-	// change it. This code knows of none.
+	// change it. This code knows of no Features, and of Leases.
 	Features      []string `json:"features,omitempty"`
 	WriteFeatures []string `json:"write_features,omitempty"`
 }
+
+// Leases is the write feature of a repository in which nobody writes without a lease.
+const Leases = "leases"
 
 // A Repo is an open repository. It is safe for concurrent use.
 type Repo struct {
@@ -81,6 +84,8 @@ type Repo struct {
 	index   *index.Index
 	orphans []listed // packs that LoadIndex found in no index file
 	files   *indexFiles
+	lease   holding
+	loaded  *pack.ID    // the lease under which the index was loaded, zero for none; nil while no index is
 	cache   index.Cache // where the index is kept on this machine
 	minRun  int         // chunks from which on it is
 	// maxRecent is how many chunks a Write keeps in memory before it makes a run of them.
@@ -94,6 +99,9 @@ type Repo struct {
 	namers      map[chunk.Kind]*sync.Pool // of *chunk.Namer
 	maps        *lru.Cache[frameKey, []byte]
 	loaders     sync.Pool // of *loader
+	now         func() time.Time
+	isDead      func(Lease) bool
+	upgraded    bool // an older platter wrote to it before this one opened it
 }
 
 // Find returns nil where a store holds a repository, and ErrNoRepository where it does not. It needs no password.
@@ -127,18 +135,14 @@ func Init(ctx context.Context, s store.Store, password []byte, cost crypt.Cost, 
 		}
 	}
 	r := &Repo{store: s, id: crypt.NewRepoID(), master: crypt.NewMasterKey(),
-		config: Config{Settings: settings, Created: time.Now().UTC().Truncate(time.Second)}}
+		config: Config{Settings: settings, Created: time.Now().UTC().Truncate(time.Second), WriteFeatures: []string{Leases}}}
 	slot, err := r.putSlot(ctx, crypt.NewKDF(cost), password, label)
 	if err != nil {
 		return nil, err
 	}
 	r.slot = slot
-	plain, err := json.Marshal(r.config)
+	sealed, err := r.putConfig(ctx)
 	if err != nil {
-		return nil, fmt.Errorf("encode config: %w", err)
-	}
-	sealed := crypt.NewBox(r.master, crypt.Config, r.id).Seal(pad(plain))
-	if err := s.Put(ctx, configName, append(pack.Header(pack.ConfigFile), sealed...)); err != nil {
 		return nil, err
 	}
 	// Of two that made one here at the same time, the later config stands. The other must not believe it has a repository.
@@ -146,6 +150,30 @@ func Init(ctx context.Context, s store.Store, password []byte, cost crypt.Cost, 
 		return nil, errors.Join(ErrExists, err)
 	}
 	return r, r.prepare()
+}
+
+// putConfig stores the config and returns it sealed.
+func (r *Repo) putConfig(ctx context.Context) ([]byte, error) {
+	plain, err := json.Marshal(r.config)
+	if err != nil {
+		return nil, fmt.Errorf("encode config: %w", err)
+	}
+	sealed := crypt.NewBox(r.master, crypt.Config, r.id).Seal(pad(plain))
+	return sealed, r.store.Put(ctx, configName, append(pack.Header(pack.ConfigFile), sealed...))
+}
+
+// upgrade has writers that know nothing of leases kept out from now on. Some of them may be at work.
+func (r *Repo) upgrade(ctx context.Context) error {
+	if slices.Contains(r.config.WriteFeatures, Leases) {
+		return nil
+	}
+	r.config.WriteFeatures = append(r.config.WriteFeatures, Leases)
+	if _, err := r.putConfig(ctx); err != nil {
+		r.config.WriteFeatures = slices.DeleteFunc(r.config.WriteFeatures, func(f string) bool { return f == Leases })
+		return fmt.Errorf("note in the config that writers have leases: %w", err)
+	}
+	r.upgraded = true
+	return nil
 }
 
 // Open unlocks the repository with a password and reads none of its contents yet. The error wraps ErrNoRepository,
@@ -207,6 +235,7 @@ func (r *Repo) prepare() (err error) {
 	box := func(p crypt.Purpose) *crypt.Box { return crypt.NewBox(r.master, p, r.id) }
 	r.keys = pack.Keys{Data: box(crypt.DataFrames), Map: box(crypt.MapFrames), Table: box(crypt.Tables), Tail: box(crypt.Tails)}
 	r.index, r.files = new(index.Index), new(indexFiles)
+	r.now, r.isDead = time.Now, Lease.isDead
 	r.minRun, r.maxRecent = minRun, maxRecent
 	r.cache = index.Cache{Key: r.master.Key(crypt.LocalIndex), Repo: r.id}
 	r.workers = min(runtime.GOMAXPROCS(0), maxWorkers)
@@ -242,8 +271,10 @@ func (r *Repo) Config() Config {
 
 // writable returns an error that wraps pack.ErrNewer when changing the repository takes knowing what this code does not.
 func (r *Repo) writable() error {
-	if len(r.config.WriteFeatures) > 0 {
-		return fmt.Errorf("it can be read, but not written to: %w (feature %q)", pack.ErrNewer, r.config.WriteFeatures[0])
+	for _, feature := range r.config.WriteFeatures {
+		if feature != Leases {
+			return fmt.Errorf("it can be read, but not written to: %w (feature %q)", pack.ErrNewer, feature)
+		}
 	}
 	return nil
 }

@@ -100,8 +100,12 @@ func TestTidyEveryOpFails(t *testing.T) {
 				mem := memOf(t, files)
 				r := reopen(t, mem)
 				s := faulty(mem, i)
-				r.store = s
-				fresh, _, err := save(ctx, r, night(100))
+				var fresh []saved
+				err := r.WithLease(ctx, BackingUp, func(ctx context.Context) (err error) {
+					r.store = s
+					fresh, _, err = save(ctx, r, night(100))
+					return err
+				})
 				if i > 1 && err != nil { // by then pack and index file are stored
 					t.Fatalf("call %d fails, and so does the backup: %v", i, err)
 				}

@@ -56,15 +56,20 @@ const (
 	salvageTime   = 5 * time.Second
 )
 
-// Write runs fn, which may save chunks through the Writer from any number of goroutines, and returns when all of them
+// Write runs fn under a lease, which may save chunks through the Writer from any number of goroutines, and returns when all of them
 // are durable and in the index. One Write at a time can use a Repo.
 //
 // On an error, or when ctx is done, packs that were already stored are put in the index all the same, for the next run to
 // find; this Repo's index is of no more use then, and LoadIndex must come first.
-func (r *Repo) Write(ctx context.Context, fn func(context.Context, *Writer) error) (*Stats, error) {
-	if err := r.writable(); err != nil {
-		return nil, err
-	}
+func (r *Repo) Write(ctx context.Context, fn func(context.Context, *Writer) error) (stats *Stats, err error) {
+	err = r.WithLease(ctx, BackingUp, func(ctx context.Context) error {
+		stats, err = r.write(ctx, fn)
+		return err
+	})
+	return stats, err
+}
+
+func (r *Repo) write(ctx context.Context, fn func(context.Context, *Writer) error) (*Stats, error) {
 	if !r.writing.TryLock() {
 		return nil, errors.New("another write is under way through the same Repo, and its chunks are not durable yet")
 	}

@@ -42,14 +42,21 @@ func BackupStream(ctx context.Context, r *repo.Repo, src io.Reader, parent, s *S
 	return backup(ctx, r, parent, s, func(ctx context.Context, b *run) error { return b.stream(ctx, src) }, p)
 }
 
-// backup runs read, which cuts every region of the source and sets the size, and commits what came of it.
+// backup runs read, which cuts every region of the source and sets the size, and commits what came of it under the same
+// lease.
 func backup(ctx context.Context, r *repo.Repo, parent, s *Snapshot, read func(context.Context, *run) error, p *repo.Progress) error {
-	start := time.Now()
-	b := &run{repo: r, progress: p}
-	if parent != nil {
-		b.parent = parent.Map(r)
-		s.Parent = &parent.ID
-	}
+	return r.WithLease(ctx, repo.BackingUp, func(ctx context.Context) error {
+		b := &run{repo: r, progress: p}
+		if parent != nil {
+			b.parent = parent.Map(r)
+			s.Parent = &parent.ID
+		}
+		return b.keep(ctx, s, read)
+	})
+}
+
+func (b *run) keep(ctx context.Context, s *Snapshot, read func(context.Context, *run) error) error {
+	start, r := time.Now(), b.repo
 	stats, err := r.Write(ctx, func(ctx context.Context, w *repo.Writer) (err error) {
 		b.writer = w
 		if err := read(ctx, b); err != nil {

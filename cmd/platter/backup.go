@@ -64,7 +64,28 @@ func runBackup(ctx context.Context, env *env, opts backupOptions, args []string)
 		return err
 	}
 	defer src.close()
-	r, all, err := openSnapshots(ctx, env, opts.common)
+	r, err := openRepo(ctx, env, opts.common)
+	if err != nil {
+		return err
+	}
+	err = r.WithLease(ctx, repo.BackingUp, func(ctx context.Context) error {
+		return runSource(ctx, env, opts, r, src, s)
+	})
+	if err != nil {
+		return err
+	}
+	if s.Modified {
+		env.warn(opts.common, "%s was written to while it was read, so what was kept is a mixture; back up a snapshot of a disk in use", args[0])
+	}
+	if s.Size == 0 {
+		env.warn(opts.common, "%s has no bytes at all", args[0])
+	}
+	return printBackup(env, opts, s)
+}
+
+// runSource keeps a source as a snapshot.
+func runSource(ctx context.Context, env *env, opts backupOptions, r *repo.Repo, src *source, s *snapshot.Snapshot) error {
+	all, err := readSnapshots(ctx, env, r, opts.common)
 	if err != nil {
 		return err
 	}
@@ -82,16 +103,7 @@ func runBackup(ctx context.Context, env *env, opts backupOptions, args []string)
 	stop := env.progress(opts.common, s.Name, &p)
 	err = src.backup(ctx, r, parent, s, &p)
 	stop()
-	if err != nil {
-		return err
-	}
-	if s.Modified {
-		env.warn(opts.common, "%s was written to while it was read, so what was kept is a mixture; back up a snapshot of a disk in use", args[0])
-	}
-	if s.Size == 0 {
-		env.warn(opts.common, "%s has no bytes at all", args[0])
-	}
-	return printBackup(env, opts, s)
+	return err
 }
 
 // describe fills in what the command line and the machine tell of the disk.

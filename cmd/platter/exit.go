@@ -35,6 +35,8 @@ func exitCode(err error) int {
 		return 3
 	case errors.Is(err, repo.ErrNoRepository):
 		return 10
+	case errors.Is(err, repo.ErrInUse):
+		return 11
 	case errors.Is(err, crypt.ErrWrongPassword):
 		return 12
 	}

@@ -72,12 +72,18 @@ func openSnapshots(ctx context.Context, env *env, c common) (*repo.Repo, []*snap
 	if err != nil {
 		return nil, nil, err
 	}
+	all, err := readSnapshots(ctx, env, r, c)
+	return r, all, err
+}
+
+// readSnapshots reads the snapshots of an open repository, and then the index.
+func readSnapshots(ctx context.Context, env *env, r *repo.Repo, c common) ([]*snapshot.Snapshot, error) {
 	all, err := loadSnapshots(ctx, env, r, c)
 	if err != nil {
-		return nil, nil, err
+		return nil, err
 	}
 	if err := r.LoadIndex(ctx); err != nil {
-		return nil, nil, openError(c, err)
+		return nil, openError(c, err)
 	}
 	gone := 0
 	for _, p := range r.Index().Packs() {
@@ -89,7 +95,7 @@ func openSnapshots(ctx context.Context, env *env, c common) (*repo.Repo, []*snap
 		env.warn(c, "%s missing or of another length; run 'platter check' to learn what that costs", isAre(gone, "pack"))
 	}
 	limitMemory() // anew: an index is as large as its repository
-	return r, all, nil
+	return all, nil
 }
 
 func openError(c common, err error) error {

@@ -47,6 +47,9 @@ const (
 	slotKey    Purpose = 11 // sealed under a password's key, not under one of the master key's
 	Tails      Purpose = 12
 	LocalIndex Purpose = 13 // of nothing on the NAS: it proves the index that a machine keeps for itself
+	Leases     Purpose = 14
+	Plans      Purpose = 15
+	Forgotten  Purpose = 16
 )
 
 // contexts are BLAKE3 derive_key contexts: part of the format, never to be changed or used for anything else.
@@ -64,6 +67,9 @@ var contexts = map[Purpose]string{
 	slotKey:    "platter 2026-11-21 password slot v1",
 	Tails:      "platter 2026-11-21 pack tails v1",
 	LocalIndex: "platter 2026-11-21 local index v1",
+	Leases:     "platter 2026-11-24 leases v1",
+	Plans:      "platter 2026-11-24 plans v1",
+	Forgotten:  "platter 2026-11-24 forgotten snapshots v1",
 }
 
 // Key returns the key for a purpose.

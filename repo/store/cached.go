@@ -125,6 +125,13 @@ func (c *Cached) List(ctx context.Context, dir string) iter.Seq2[Info, error] {
 	}
 }
 
+// Keep takes in what a file holds that was put under another name and moved.
+func (c *Cached) Keep(name string, data []byte) {
+	if kept, id := c.find(name); kept != nil {
+		keep(kept, id, data)
+	}
+}
+
 // Forget drops copies of files that will not be asked for again.
 func (c *Cached) Forget(names ...string) {
 	for _, name := range names {

@@ -1,0 +1,59 @@
+package index
+
+import (
+	"platter/chunk"
+	"platter/pack"
+)
+
+// Doubt makes the index build nothing more upon packs: what lies in no other is stored again when it comes by, and is read
+// from them only where it lies nowhere else.
+func (x *Index) Doubt(packs []pack.ID) {
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	for _, id := range packs {
+		if at, ok := x.known[id]; ok {
+			x.packs[at].Doubted, x.anyGone = true, true
+		}
+	}
+}
+
+// Places returns everywhere a chunk lies, what is in packs that are gone left out.
+func (x *Index) Places(id chunk.ID) (places []Location) {
+	x.mu.RLock()
+	defer x.mu.RUnlock()
+	s := x.shard(id)
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	seen := map[Location]bool{}
+	add := func(e entry) {
+		if e.frame == claimed {
+			return
+		}
+		f := x.frame(e.frame)
+		p := &x.packs[f.pack]
+		at := Location{p.ID, int64(f.offset), f.Frame, e.start, e.len}
+		if p.listed && !p.Gone && !seen[at] {
+			seen[at] = true
+			places = append(places, at)
+		}
+	}
+	if at := s.find(id); at >= 0 {
+		add(s.entries[at])
+	}
+	for _, e := range s.doubles {
+		if e.id == id {
+			add(e)
+		}
+	}
+	if x.base != nil {
+		for at, end := x.base.find(id); at < end; at++ {
+			add(x.base.record(at, id))
+		}
+	}
+	return places
+}
+
+// absent reports whether there is no file in which a frame could be found; mu is held.
+func (x *Index) absent(frame uint32) bool {
+	return frame == claimed || x.packs[x.frame(frame).pack].Gone
+}

@@ -1,0 +1,185 @@
+package repo
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"sync"
+	"time"
+
+	"platter/pack"
+)
+
+var (
+	// ErrInUse says that somebody else does what only one may do at a time; see InUseError.
+	ErrInUse = errors.New("the repository is in use")
+	// ErrLeaseLost says that others took this process for dead, since it was cut off or asleep for so long, and may have
+	// deleted what it relied upon.
+	ErrLeaseLost = errors.New("this was cut off from the repository for too long, and others no longer waited for it; run it again, " +
+		"what it stored is not stored again")
+	errNoLease = errors.New("a snapshot is put without a lease")
+)
+
+// An InUseError says who is at work.
+type InUseError struct{ Lease }
+
+func (e *InUseError) Error() string {
+	return fmt.Sprintf("%v: a %s by %s (process %d) is under way since %s; wait for it to end. If that machine is dead, this works again %v after its death",
+		ErrInUse, e.Work, e.Host, e.PID, e.Time.Local().Format(time.DateTime), leaseExpires)
+}
+
+// Is makes it an ErrInUse.
+func (e *InUseError) Is(target error) bool { return target == ErrInUse }
+
+// How often a lease is touched, and how long after that its holder is taken for dead. Nothing is lost where he is not: see
+// PutSnapshot.
+const (
+	leaseTouched = time.Minute
+	leaseExpires = 30 * time.Minute
+	leaseEnds    = 5 * time.Second // that putting it away may take at most
+)
+
+// A holding is the lease that a Repo holds.
+type holding struct {
+	mu    sync.Mutex
+	users int
+	id    pack.ID    // of its file
+	found *workplace // what there was when it began
+
+	putting sync.Mutex // one snapshot at a time: pending ones have the lease's name
+}
+
+// WithLease runs fn while a lease says so. The order of what it does keeps backups and prunes apart without either waiting
+// for the other: first the lease is durable, then plans are read, and only then anything that is built upon. So an index
+// that was loaded before is loaded again.
+//
+// The context of fn ends with ErrLeaseLost as its cause when somebody has removed the lease. Inside of another WithLease of
+// the same Repo it only runs fn. The error wraps ErrInUse where the work is one that only one may do at a time.
+func (r *Repo) WithLease(ctx context.Context, work Work, fn func(context.Context) error) error {
+	if err := r.writable(); err != nil {
+		return err
+	}
+	if r.dry {
+		return fn(ctx)
+	}
+	if err := r.acquire(ctx, work); err != nil {
+		return err
+	}
+	lctx, lost := context.WithCancelCause(ctx)
+	var keeper sync.WaitGroup
+	keeper.Go(func() { r.keepLease(lctx, lost) })
+	err := r.reloadIndex(lctx)
+	if err == nil {
+		err = fn(lctx)
+	}
+	if cause := context.Cause(lctx); err != nil && errors.Is(cause, ErrLeaseLost) {
+		err = cause
+	}
+	lost(nil)
+	keeper.Wait()
+	r.release(ctx)
+	return err
+}
+
+// acquire puts a lease and reads the plans, unless this Repo holds one already.
+func (r *Repo) acquire(ctx context.Context, work Work) error {
+	h := &r.lease
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if h.users > 0 {
+		h.users++
+		return nil
+	}
+	if err := r.upgrade(ctx); err != nil {
+		return err
+	}
+	host, _ := os.Hostname() // only for people to read
+	l := Lease{Work: work, Host: host, PID: os.Getpid(), Boot: thisBoot(), Time: r.now().UTC().Truncate(time.Second)}
+	id, err := r.putLease(ctx, l)
+	if err != nil {
+		return fmt.Errorf("take a lease: %w", err)
+	}
+	w, err := r.readWork(ctx)
+	if err == nil {
+		id, err = r.honour(ctx, id, l, w)
+	}
+	if err != nil {
+		r.dropLease(ctx, id)
+		return fmt.Errorf("take a lease: %w", err)
+	}
+	h.users, h.id, h.found = 1, id, w
+	return nil
+}
+
+// honour looks at what others are about, and puts a lease that says so in the place of the first one.
+func (r *Repo) honour(ctx context.Context, id pack.ID, l Lease, w *workplace) (pack.ID, error) {
+	own := w.leases[id]
+	if l.Work.alone() {
+		for other, held := range w.leases {
+			if other != id && held.says.Work.alone() && !r.over(held, own.time) {
+				return id, &InUseError{held.says}
+			}
+		}
+	} else if err := w.unread(); err != nil {
+		return id, err
+	}
+	if l.Honours = w.planIDs(); len(l.Honours) == 0 {
+		return id, nil
+	}
+	next, err := r.putLease(ctx, l)
+	if err != nil {
+		return id, err
+	}
+	r.dropLease(ctx, id)
+	return next, nil
+}
+
+// over reports whether the holder of a lease is dead, or taken for dead now, by the store's clock.
+func (r *Repo) over(l dated[Lease], now time.Time) bool {
+	return now.Sub(l.time) >= leaseExpires || r.isDead(l.says)
+}
+
+// keepLease touches the lease until ctx ends. A store that does not answer may do so again: then it is seen whether the
+// lease is still there.
+func (r *Repo) keepLease(ctx context.Context, lost context.CancelCauseFunc) {
+	tick := time.NewTicker(leaseTouched)
+	defer tick.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-tick.C:
+			if gone(r.store.Touch(ctx, fileName(workDir, r.lease.id))) {
+				lost(ErrLeaseLost)
+				return
+			}
+		}
+	}
+}
+
+// release ends the lease when nobody uses it any more.
+func (r *Repo) release(ctx context.Context) {
+	h := &r.lease
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if h.users--; h.users == 0 {
+		r.dropLease(ctx, h.id)
+	}
+}
+
+// dropLease removes a lease. Where that fails, or nobody may delete anything, it ends by itself after a while.
+func (r *Repo) dropLease(ctx context.Context, id pack.ID) {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), leaseEnds)
+	defer cancel()
+	_ = r.store.Delete(ctx, fileName(workDir, id))
+}
+
+// checkLease returns ErrLeaseLost where the lease is not there any more.
+func (r *Repo) checkLease(ctx context.Context) error {
+	_, err := r.store.Get(ctx, fileName(workDir, r.lease.id), 0, 1)
+	if gone(err) {
+		return ErrLeaseLost
+	}
+	return err
+}

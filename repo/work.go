@@ -1,0 +1,179 @@
+package repo
+
+import (
+	"cmp"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"maps"
+	"slices"
+	"time"
+
+	"platter/pack"
+	"platter/repo/crypt"
+)
+
+// A Work is what somebody does in a repository.
+type Work string
+
+const (
+	BackingUp Work = "backup"
+	Pruning   Work = "prune"
+	Repairing Work = "repair"
+)
+
+// alone reports whether no two may do such work at once: both would put new index files in the place of the same old ones.
+func (w Work) alone() bool { return w == Pruning || w == Repairing }
+
+// A Lease says that somebody is at work. Its file is touched as long as he is: one that was not for a while is of somebody
+// who is dead, or cut off.
+type Lease struct {
+	Work Work      `json:"work"`
+	Host string    `json:"host"`
+	PID  int       `json:"pid"`
+	Boot string    `json:"boot,omitempty"` // where the PID means something; see thisBoot
+	Time time.Time `json:"time"` // when it began, by the clock of whoever works: for people
+	// Honours are the plans that he knows of. Of all others, what they name he may be building upon.
+	Honours []pack.ID `json:"honours,omitempty"`
+}
+
+// isDead reports whether the lease is of a process of this machine that has died. Were that wrong, its holder would lose
+// his lease, and nothing else.
+func (l Lease) isDead() bool { return l.Boot != "" && l.Boot == thisBoot() && isDead(l.PID) }
+
+// A plan names packs that nobody may build upon any more.
+type plan struct {
+	Packs []pack.ID `json:"packs"`
+	// Damaged says that the packs stay where they are, and are only not to be trusted. Else they are about to be deleted.
+	Damaged bool      `json:"damaged,omitempty"`
+	Host    string    `json:"host"`
+	Time    time.Time `json:"time"` // by the clock of whoever made it: for people
+}
+
+// packsPerPlan keeps a plan's file well below maxPlan.
+const packsPerPlan = 100_000
+
+// A dated thing is something that a file says, and when the file was written or touched, by the store's clock.
+type dated[T any] struct {
+	says T
+	time time.Time
+}
+
+// A workplace is what the folder of leases and plans holds. Both are in one folder on purpose: who puts a file into it has a
+// network file system forget what it remembers of the folder, so that he sees what others have put there.
+type workplace struct {
+	leases map[pack.ID]dated[Lease]
+	plans  map[pack.ID]dated[plan]
+	bad    map[pack.ID]error // what cannot be read, each error naming its file
+}
+
+// readWork lists leases and plans. A file that is gone when it is read has done its duty.
+func (r *Repo) readWork(ctx context.Context) (*workplace, error) {
+	files, err := list(ctx, r.store, workDir)
+	if err != nil {
+		return nil, err
+	}
+	w := &workplace{map[pack.ID]dated[Lease]{}, map[pack.ID]dated[plan]{}, map[pack.ID]error{}}
+	for _, f := range files {
+		err := r.readWorkFile(ctx, w, f)
+		if err == nil || gone(err) {
+			continue
+		}
+		if !unmendable(err) {
+			return nil, err
+		}
+		w.bad[f.id] = err
+	}
+	return w, nil
+}
+
+func (r *Repo) readWorkFile(ctx context.Context, w *workplace, f listed) error {
+	name := fileName(workDir, f.id)
+	file, err := readWhole(ctx, r.store, name, maxPlan)
+	if err != nil {
+		return err
+	}
+	if pack.Sum(file) != f.id {
+		return fmt.Errorf("%s: %w: its bytes do not match its name", name, pack.ErrDamaged)
+	}
+	if body, err := pack.ParseHeader(file, pack.LeaseFile); err == nil {
+		l, err := openWork[Lease](r, body, crypt.Leases)
+		if err != nil {
+			return fmt.Errorf("%s: %w", name, err)
+		}
+		w.leases[f.id] = dated[Lease]{l, f.time}
+		return nil
+	}
+	body, err := pack.ParseHeader(file, pack.PlanFile)
+	if err != nil {
+		return fmt.Errorf("%s: %w", name, err)
+	}
+	p, err := openWork[plan](r, body, crypt.Plans)
+	if err != nil {
+		return fmt.Errorf("%s: %w", name, err)
+	}
+	w.plans[f.id] = dated[plan]{p, f.time}
+	return nil
+}
+
+// openWork reads what a lease or a plan says.
+func openWork[T any](r *Repo, sealed []byte, p crypt.Purpose) (says T, err error) {
+	plain, err := crypt.NewBox(r.master, p, r.id).Open(sealed)
+	if err == nil {
+		err = json.Unmarshal(plain, &says)
+	}
+	if err != nil {
+		return says, fmt.Errorf("%w: %w", pack.ErrDamaged, err)
+	}
+	return says, nil
+}
+
+func (r *Repo) putLease(ctx context.Context, l Lease) (pack.ID, error) {
+	return r.putJSON(ctx, workDir, pack.LeaseFile, crypt.Leases, l)
+}
+
+func (r *Repo) putPlan(ctx context.Context, p plan) (pack.ID, error) {
+	return r.putJSON(ctx, workDir, pack.PlanFile, crypt.Plans, p)
+}
+
+// putJSON stores what is said under the name that follows from its bytes.
+func (r *Repo) putJSON(ctx context.Context, dir string, kind pack.FileKind, p crypt.Purpose, says any) (pack.ID, error) {
+	plain, err := json.Marshal(says)
+	if err != nil {
+		return pack.ID{}, fmt.Errorf("encode %T: %w", says, err)
+	}
+	id, _, err := putNamed(ctx, r.store, dir, kind, crypt.NewBox(r.master, p, r.id).Seal(pad(plain)))
+	return id, err
+}
+
+// condemned returns the packs that plans condemn, and damaged those that they say are damaged.
+func (w *workplace) condemned() map[pack.ID]bool { return w.named(false) }
+func (w *workplace) damaged() map[pack.ID]bool   { return w.named(true) }
+
+func (w *workplace) named(damaged bool) map[pack.ID]bool {
+	packs := map[pack.ID]bool{}
+	for _, p := range w.plans {
+		for _, id := range p.says.Packs {
+			if p.says.Damaged == damaged {
+				packs[id] = true
+			}
+		}
+	}
+	return packs
+}
+
+// planIDs are the names of all plans, sorted.
+func (w *workplace) planIDs() []pack.ID {
+	return slices.SortedFunc(maps.Keys(w.plans), func(a, b pack.ID) int { return slices.Compare(a[:], b[:]) })
+}
+
+// unread returns an error that says what cannot be read, nil where all can. A plan that cannot be read may condemn anything,
+// so nothing can be built upon what is there.
+func (w *workplace) unread() error {
+	if len(w.bad) == 0 {
+		return nil
+	}
+	errs := slices.SortedFunc(maps.Values(w.bad), func(a, b error) int { return cmp.Compare(a.Error(), b.Error()) })
+	return fmt.Errorf("%w; it may be a plan of what is to be deleted: 'platter prune' clears it away", errors.Join(errs...))
+}
