@@ -95,7 +95,7 @@ func (s *Snapshot) save(ctx context.Context, r *repo.Repo) error {
 // Map returns the map of the snapshot's disk.
 func (s *Snapshot) Map(r *repo.Repo) *Map { return &Map{repo: r, size: s.Size, root: s.Root} }
 
-// Load reads all snapshots, oldest first. Those that cannot be read are in bad, each an error that names its file.
+// Load reads all snapshots, oldest first. Those that cannot be read are in bad, each an *Unreadable that names its file.
 func Load(ctx context.Context, r *repo.Repo) (snapshots []*Snapshot, bad []error, err error) {
 	ids, err := r.ListSnapshots(ctx)
 	if err != nil {
@@ -110,7 +110,7 @@ func Load(ctx context.Context, r *repo.Repo) (snapshots []*Snapshot, bad []error
 			mu.Lock()
 			defer mu.Unlock()
 			if err != nil {
-				bad = append(bad, err)
+				bad = append(bad, &Unreadable{id, err})
 			} else {
 				snapshots = append(snapshots, s)
 			}
@@ -125,6 +125,15 @@ func Load(ctx context.Context, r *repo.Repo) (snapshots []*Snapshot, bad []error
 	})
 	return snapshots, bad, nil
 }
+
+// An Unreadable is a snapshot file that is there and cannot be read, and why.
+type Unreadable struct {
+	ID  pack.ID
+	Err error
+}
+
+func (u *Unreadable) Error() string { return u.Err.Error() }
+func (u *Unreadable) Unwrap() error { return u.Err }
 
 func load(ctx context.Context, r *repo.Repo, id pack.ID) (*Snapshot, error) {
 	data, err := r.GetSnapshot(ctx, id)
