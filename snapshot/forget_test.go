@@ -4,12 +4,15 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"io/fs"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
 	"platter/pack"
 	"platter/repo/store"
+	"platter/repo/store/storetest"
 	"platter/snapshot/image"
 )
 
@@ -146,6 +149,37 @@ func TestForgetKeepsTheOthers(t *testing.T) {
 	for _, v := range left {
 		if !bytes.Equal(restored(t, r, v), disks[v.ID.String()]) {
 			t.Fatalf("%v is not what it was", v.ID)
+		}
+	}
+}
+
+// TestLoadWhileForgetting has a snapshot forgotten after it was listed: it is none that cannot be read. One that stays in
+// the listing and cannot be had is.
+func TestLoadWhileForgetting(t *testing.T) {
+	ctx := context.Background()
+	mem := new(store.Mem)
+	testRepo(t, mem)
+	for i := range 3 {
+		keep(t, reopen(t, mem), image.Mem{Data: make([]byte, i+1)})
+	}
+	for _, test := range []struct {
+		forget bool
+		bad    int
+	}{{false, 1}, {true, 0}} {
+		var once sync.Once
+		s := &storetest.Faulty{Store: mem, Fail: func(op, name string) (err error) {
+			if op == "get" && strings.HasPrefix(name, "snapshots/") {
+				once.Do(func() {
+					err = fs.ErrNotExist
+					if test.forget {
+						err = mem.Delete(ctx, name)
+					}
+				})
+			}
+			return err
+		}}
+		if all, bad, err := Load(ctx, reopen(t, s)); err != nil || len(all) != 2 || len(bad) != test.bad {
+			t.Fatalf("%+v: %d snapshots, %v, %v", test, len(all), bad, err)
 		}
 	}
 }

@@ -8,7 +8,9 @@ import (
 	"cmp"
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
+	"io/fs"
 	"slices"
 	"sync"
 	"time"
@@ -120,10 +122,25 @@ func Load(ctx context.Context, r *repo.Repo) (snapshots []*Snapshot, bad []error
 	if err := g.Wait(); err != nil {
 		return nil, nil, err
 	}
+	if bad, err = stillListed(ctx, r, bad); err != nil {
+		return nil, nil, err
+	}
 	slices.SortFunc(snapshots, func(a, b *Snapshot) int {
 		return cmp.Or(a.Time.Compare(b.Time), slices.Compare(a.ID[:], b.ID[:]))
 	})
 	return snapshots, bad, nil
+}
+
+// stillListed leaves out what was forgotten between the listing and its reading. What is listed and not there is damage.
+func stillListed(ctx context.Context, r *repo.Repo, bad []error) ([]error, error) {
+	if !slices.ContainsFunc(bad, func(err error) bool { return errors.Is(err, fs.ErrNotExist) }) {
+		return bad, nil
+	}
+	listed, err := r.ListSnapshots(ctx)
+	return slices.DeleteFunc(bad, func(err error) bool {
+		u, ok := errors.AsType[*Unreadable](err)
+		return ok && errors.Is(err, fs.ErrNotExist) && !slices.Contains(listed, u.ID)
+	}), err
 }
 
 // An Unreadable is a snapshot file that is there and cannot be read, and why.
