@@ -8,7 +8,9 @@ import (
 	"cmp"
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
+	"io/fs"
 	"slices"
 	"sync"
 	"time"
@@ -95,7 +97,7 @@ func (s *Snapshot) save(ctx context.Context, r *repo.Repo) error {
 // Map returns the map of the snapshot's disk.
 func (s *Snapshot) Map(r *repo.Repo) *Map { return &Map{repo: r, size: s.Size, root: s.Root} }
 
-// Load reads all snapshots, oldest first. Those that cannot be read are in bad, each an error that names its file.
+// Load reads all snapshots, oldest first. Those that cannot be read are in bad, each an *Unreadable that names its file.
 func Load(ctx context.Context, r *repo.Repo) (snapshots []*Snapshot, bad []error, err error) {
 	ids, err := r.ListSnapshots(ctx)
 	if err != nil {
@@ -110,7 +112,7 @@ func Load(ctx context.Context, r *repo.Repo) (snapshots []*Snapshot, bad []error
 			mu.Lock()
 			defer mu.Unlock()
 			if err != nil {
-				bad = append(bad, err)
+				bad = append(bad, &Unreadable{id, err})
 			} else {
 				snapshots = append(snapshots, s)
 			}
@@ -120,11 +122,35 @@ func Load(ctx context.Context, r *repo.Repo) (snapshots []*Snapshot, bad []error
 	if err := g.Wait(); err != nil {
 		return nil, nil, err
 	}
+	if bad, err = stillListed(ctx, r, bad); err != nil {
+		return nil, nil, err
+	}
 	slices.SortFunc(snapshots, func(a, b *Snapshot) int {
 		return cmp.Or(a.Time.Compare(b.Time), slices.Compare(a.ID[:], b.ID[:]))
 	})
 	return snapshots, bad, nil
 }
+
+// stillListed leaves out what was forgotten between the listing and its reading. What is listed and not there is damage.
+func stillListed(ctx context.Context, r *repo.Repo, bad []error) ([]error, error) {
+	if !slices.ContainsFunc(bad, func(err error) bool { return errors.Is(err, fs.ErrNotExist) }) {
+		return bad, nil
+	}
+	listed, err := r.ListSnapshots(ctx)
+	return slices.DeleteFunc(bad, func(err error) bool {
+		u, ok := errors.AsType[*Unreadable](err)
+		return ok && errors.Is(err, fs.ErrNotExist) && !slices.Contains(listed, u.ID)
+	}), err
+}
+
+// An Unreadable is a snapshot file that is there and cannot be read, and why.
+type Unreadable struct {
+	ID  pack.ID
+	Err error
+}
+
+func (u *Unreadable) Error() string { return u.Err.Error() }
+func (u *Unreadable) Unwrap() error { return u.Err }
 
 func load(ctx context.Context, r *repo.Repo, id pack.ID) (*Snapshot, error) {
 	data, err := r.GetSnapshot(ctx, id)

@@ -30,6 +30,7 @@ func newApp(env *env) *cli.App {
 			initCommand(env),
 			checkCommand(env),
 			statsCommand(env),
+			forgetCommand(env),
 			keyCommand(env),
 			repairCommand(env),
 			versionCommand(env),

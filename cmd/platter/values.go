@@ -11,6 +11,7 @@ import (
 
 	"platter/pack"
 	"platter/repo/crypt"
+	"platter/snapshot"
 )
 
 // A byteSize is a flag's value such as 64K, 64KiB or 65536.
@@ -61,6 +62,45 @@ func (p *percentage) Set(s string) error {
 	}
 	*p = percentage(v)
 	return nil
+}
+
+// A keepCount is a flag's value that says how many to keep: a number, or "all".
+type keepCount int
+
+func (k *keepCount) String() string {
+	switch *k {
+	case 0:
+		return "" // no such rule, and no default to tell of
+	case snapshot.All:
+		return "all"
+	}
+	return strconv.Itoa(int(*k))
+}
+
+// Set reads a number or "all".
+func (k *keepCount) Set(s string) error {
+	if s == "all" {
+		*k = snapshot.All
+		return nil
+	}
+	n, err := strconv.ParseUint(s, 10, 31)
+	if err != nil {
+		return fmt.Errorf("%q is neither a number nor 'all'", s)
+	}
+	*k = keepCount(n)
+	return nil
+}
+
+// A span is a flag's value such as 14d or 1y6m.
+type span snapshot.Span
+
+func (p *span) String() string { return snapshot.Span(*p).String() }
+
+// Set reads a length of time.
+func (p *span) Set(s string) error {
+	v, err := snapshot.ParseSpan(s)
+	*p = span(v)
+	return err
 }
 
 // timeLayouts are the ways to write a time in a flag; without a zone it is local.

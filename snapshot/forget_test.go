@@ -1,0 +1,185 @@
+package snapshot
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"io/fs"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"platter/pack"
+	"platter/repo/store"
+	"platter/repo/store/storetest"
+	"platter/snapshot/image"
+)
+
+// words tells what goes, as the first digits of ids.
+func (p *Plan) words() string {
+	var out []string
+	for _, id := range p.IDs() {
+		out = append(out, id.String()[:5])
+	}
+	return strings.Join(out, " ")
+}
+
+func TestByName(t *testing.T) {
+	all := testSnapshots()
+	now := time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC)
+	unreadable := func(hex string) error {
+		id, err := pack.ParseID(hex + strings.Repeat("0", 64-len(hex)))
+		if err != nil {
+			t.Fatal(err)
+		}
+		return &Unreadable{id, pack.ErrDamaged}
+	}
+	bad := []error{unreadable("9999900001"), unreadable("feedbeef11"), unreadable("feedbeef12"), unreadable("abcd100000000"), unreadable("9999900002")}
+	all = append(all, &Snapshot{ID: pack.ID{1}, Name: "99999000", Host: "z"})
+	for _, test := range []struct {
+		specs string
+		want  string // what goes, by disk
+		err   error
+	}{
+		{specs: "web", want: "99999"},
+		{specs: "web~1 web~2", want: "01234 abcd1"}, // both counted before anything goes
+		{specs: "web~1 0123 web~1", want: "01234"},
+		{specs: "latest", want: "01000"},
+		{specs: "abcd2 web cafe~0", want: "beef1 abcd2 99999"},
+		{specs: "feedbeef11", want: "feedb"},
+		{specs: "FEEDBEEF11 FeedBeef110 db", want: "feedb abcd2"},
+		{specs: "feedbeef", err: ErrAmbiguous},
+		{specs: "feedbee", err: ErrNotFound},
+		{specs: "feed", want: "dead1"},         // a name
+		{specs: "99999000", err: ErrAmbiguous}, // a name, and two that cannot be read
+		{specs: "9999900001", want: "99999"},   // one of those
+		{specs: "abcd1000", err: ErrAmbiguous}, // one that can be read and one that cannot
+		{specs: "web nonsense", err: ErrNotFound},
+		{specs: "web abcd", err: ErrAmbiguous},
+		{specs: "web~3", err: ErrNotFound},
+	} {
+		plan, err := ByName(strings.Fields(test.specs), all, bad, now)
+		if test.err != nil {
+			if plan != nil || !errors.Is(err, test.err) {
+				t.Errorf("%s: %v, want %v", test.specs, err, test.err)
+			}
+		} else if err != nil || plan.words() != test.want {
+			t.Errorf("%s: %v, %v; want %s", test.specs, plan, err, test.want)
+		}
+	}
+	if plan, err := ByName([]string{"db"}, all, bad, now); err != nil || len(plan.Disks) != 1 || plan.Disks[0].Name != "db" {
+		t.Errorf("disks of which nothing goes are in the plan: %+v, %v", plan, err)
+	}
+}
+
+// TestDrastic counts: letters are versions of one disk, those that go are capital, those from the future f and F.
+func TestDrastic(t *testing.T) {
+	for disk, want := range map[string]string{
+		"v": "", "V": "1 of 1", "vV": "", "VV": "2 of 2", "vVV": "2 of 3", "vvVV": "", "vvVVV": "3 of 5", "vvvVV": "",
+		"vVVff": "2 of 3", "vVff": "", "vF": "", "F": "1 of 1", "fF": "", "fFF": "2 of 3", "vFF": "2 of 3", "Vff": "1 of 1", "vvFF": "",
+	} {
+		v := Versions{Name: "web", Host: "a"}
+		for _, c := range disk {
+			d := Decision{Snapshot: new(Snapshot), Future: c == 'f' || c == 'F'}
+			if c == 'v' || c == 'f' {
+				d.because("said so")
+			}
+			v.Decisions = append(v.Decisions, d)
+		}
+		err := (&Plan{Disks: []Versions{v}}).Drastic()
+		if want == "" && err != nil || want != "" && (!errors.Is(err, ErrDrastic) || !strings.HasSuffix(err.Error(), want+" of web (host a)")) {
+			t.Errorf("%s: %v, want %q", disk, err, want)
+		}
+	}
+	if err := (&Plan{Unreadable: []*Unreadable{{pack.ID{1}, pack.ErrDamaged}}}).Drastic(); !errors.Is(err, ErrDrastic) {
+		t.Errorf("one that cannot be read: %v", err)
+	}
+}
+
+func TestKeepsNone(t *testing.T) {
+	now := time.Date(2026, 1, 9, 0, 0, 0, 0, time.UTC)
+	all := numbered(t, time.UTC, "2026-01-01 00:00", "2026-01-02 00:00", "2099-01-03 00:00", "2099-01-04 00:00")
+	all[3].Name = "ahead" // whose only version is from the future
+	for _, test := range []struct {
+		policy Policy
+		want   error
+	}{{Policy{Tags: []string{"x"}}, ErrKeepsNone}, {Policy{Last: 1}, nil}, {Policy{}, nil}} {
+		if err := ByPolicy(test.policy, all, now, time.UTC).KeepsNone(); !errors.Is(err, test.want) {
+			t.Errorf("%+v: %v, want %v", test.policy, err, test.want)
+		} else if err != nil && !strings.HasSuffix(err.Error(), "of web (host a)") {
+			t.Error(err)
+		}
+	}
+}
+
+// TestForgetKeepsTheOthers forgets versions and reads the others back; one is damaged, and goes all the same.
+func TestForgetKeepsTheOthers(t *testing.T) {
+	ctx := context.Background()
+	s := new(store.Mem)
+	disks := map[string][]byte{}
+	testRepo(t, s)
+	for i := range 5 {
+		disk := bytes.Repeat([]byte{byte(i + 1)}, 1<<20)
+		disks[keep(t, reopen(t, s), image.Mem{Data: disk}).ID.String()] = disk
+	}
+	r := reopen(t, s)
+	ids, err := r.ListSnapshots(ctx)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := s.Put(ctx, "snapshots/"+ids[0].String(), []byte("damaged")); err != nil {
+		t.Fatal(err)
+	}
+	all, bad, err := Load(ctx, r)
+	if err != nil || len(all) != 4 || len(bad) != 1 || !errors.Is(bad[0], pack.ErrDamaged) {
+		t.Fatalf("%d snapshots, %v, %v", len(all), bad, err)
+	}
+	plan, err := ByName([]string{ids[0].String()[:8], "disk", "disk~2"}, all, bad, time.Now())
+	if err != nil {
+		t.Fatal(err)
+	}
+	if n, err := plan.Run(ctx, r); n != 3 || err != nil {
+		t.Fatalf("%d, %v", n, err)
+	}
+	left, bad, err := Load(ctx, r)
+	if err != nil || len(bad) > 0 || len(left) != 2 || left[0].ID != all[0].ID || left[1].ID != all[2].ID {
+		t.Fatalf("left: %v, %v, %v", left, bad, err)
+	}
+	for _, v := range left {
+		if !bytes.Equal(restored(t, r, v), disks[v.ID.String()]) {
+			t.Fatalf("%v is not what it was", v.ID)
+		}
+	}
+}
+
+// TestLoadWhileForgetting has a snapshot forgotten after it was listed: it is none that cannot be read. One that stays in
+// the listing and cannot be had is.
+func TestLoadWhileForgetting(t *testing.T) {
+	ctx := context.Background()
+	mem := new(store.Mem)
+	testRepo(t, mem)
+	for i := range 3 {
+		keep(t, reopen(t, mem), image.Mem{Data: make([]byte, i+1)})
+	}
+	for _, test := range []struct {
+		forget bool
+		bad    int
+	}{{false, 1}, {true, 0}} {
+		var once sync.Once
+		s := &storetest.Faulty{Store: mem, Fail: func(op, name string) (err error) {
+			if op == "get" && strings.HasPrefix(name, "snapshots/") {
+				once.Do(func() {
+					err = fs.ErrNotExist
+					if test.forget {
+						err = mem.Delete(ctx, name)
+					}
+				})
+			}
+			return err
+		}}
+		if all, bad, err := Load(ctx, reopen(t, s)); err != nil || len(all) != 2 || len(bad) != test.bad {
+			t.Fatalf("%+v: %d snapshots, %v, %v", test, len(all), bad, err)
+		}
+	}
+}
