@@ -58,6 +58,7 @@ const (
 	PackFile     FileKind = 3
 	IndexFile    FileKind = 4
 	SnapshotFile FileKind = 5
+	ParityFile   FileKind = 6
 )
 
 // featureTargets says that a pack may have frames with the encoding targets, and that an index file may list such packs.
