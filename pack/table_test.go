@@ -89,7 +89,7 @@ func TestTableValidation(t *testing.T) {
 }
 
 func TestParseHeader(t *testing.T) {
-	for kind := ConfigFile; kind <= SnapshotFile; kind++ {
+	for kind := ConfigFile; kind <= ParityFile; kind++ {
 		h := Header(kind)
 		if len(h) != HeaderSize {
 			t.Fatalf("header of %d bytes", len(h))
@@ -128,7 +128,7 @@ func TestParseHeader(t *testing.T) {
 
 // A file from before a feature lacks its bit and stays good; on a kind of file that never had it the bit says newer.
 func TestHeaderFeatures(t *testing.T) {
-	for kind, known := range map[FileKind]byte{ConfigFile: 0, SlotFile: 0, PackFile: 1, IndexFile: 1, SnapshotFile: 0} {
+	for kind, known := range map[FileKind]byte{ConfigFile: 0, SlotFile: 0, PackFile: 1, IndexFile: 1, SnapshotFile: 0, ParityFile: 0} {
 		h := Header(kind)
 		if h[11] != known {
 			t.Errorf("kind %d: new files have feature bits %b, want %b", kind, h[11], known)

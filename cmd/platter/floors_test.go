@@ -19,6 +19,7 @@ var floors = []string{
 	"platter/repo/store",
 	"platter/repo/crypt",
 	"platter/index",
+	"platter/pack/parity",
 	"platter/pack",
 	"platter/chunk",
 }
@@ -30,13 +31,14 @@ func TestFloors(t *testing.T) {
 		floor[name] = i
 	}
 	forbidden := map[[2]string]string{
-		{"platter/snapshot/image", "platter/repo"}:   "disks know no repository",
-		{"platter/repo/store", "platter/pack"}:       "a store knows names and bytes",
-		{"platter/repo/store", "platter/chunk"}:      "a store knows names and bytes",
-		{"platter/repo/store", "platter/index"}:      "a store knows names and bytes",
-		{"platter/snapshot", "platter/repo/store"}:   "disks know no files",
-		{"platter/snapshot", "platter/repo/crypt"}:   "disks know no keys",
-		{"platter/repo/store", "platter/repo/crypt"}: "a store knows names and bytes",
+		{"platter/snapshot/image", "platter/repo"}:    "disks know no repository",
+		{"platter/repo/store", "platter/pack"}:        "a store knows names and bytes",
+		{"platter/repo/store", "platter/chunk"}:       "a store knows names and bytes",
+		{"platter/repo/store", "platter/index"}:       "a store knows names and bytes",
+		{"platter/repo/store", "platter/pack/parity"}: "a store knows names and bytes",
+		{"platter/snapshot", "platter/repo/store"}:    "disks know no files",
+		{"platter/snapshot", "platter/repo/crypt"}:    "disks know no keys",
+		{"platter/repo/store", "platter/repo/crypt"}:  "a store knows names and bytes",
 	}
 	out, err := exec.Command("go", "list", "-json=ImportPath,Imports", "platter/...").Output()
 	if err != nil {

@@ -1,0 +1,66 @@
+package parity
+
+import (
+	"testing"
+
+	"platter/pack"
+)
+
+func benchPack(size int) ([]byte, pack.ID) {
+	file := noise(1, size)
+	return file, pack.Sum(file)
+}
+
+// BenchmarkEncode makes the parity of a pack of the usual size; the code's own tables were made before.
+func BenchmarkEncode(b *testing.B) {
+	file, name := benchPack(32 << 20)
+	if _, err := Encode(file, name, DefaultShare); err != nil {
+		b.Fatal(err)
+	}
+	b.SetBytes(int64(len(file)))
+	b.ReportAllocs()
+	for b.Loop() {
+		if _, err := Encode(file, name, DefaultShare); err != nil {
+			b.Fatal(err)
+		}
+	}
+}
+
+// BenchmarkRepair mends a pack of the usual size that has lost as many sectors as it may.
+func BenchmarkRepair(b *testing.B) {
+	file, name := benchPack(32 << 20)
+	par, err := Encode(file, name, DefaultShare)
+	if err != nil {
+		b.Fatal(err)
+	}
+	g, err := Describe(par)
+	if err != nil {
+		b.Fatal(err)
+	}
+	for i := range g.Parity {
+		clear(file[i*33*Sector:][:Sector])
+	}
+	b.SetBytes(int64(len(file)))
+	b.ReportAllocs()
+	for b.Loop() {
+		if _, _, err := Repair(file, g.Size, par, name); err != nil {
+			b.Fatal(err)
+		}
+	}
+}
+
+// BenchmarkCheck looks at a pack and a parity file that are whole.
+func BenchmarkCheck(b *testing.B) {
+	file, name := benchPack(32 << 20)
+	par, err := Encode(file, name, DefaultShare)
+	if err != nil {
+		b.Fatal(err)
+	}
+	b.SetBytes(int64(len(file)))
+	b.ReportAllocs()
+	for b.Loop() {
+		if r, err := Check(file, par); err != nil || !r.Whole() {
+			b.Fatal(r, err)
+		}
+	}
+}

@@ -1,0 +1,99 @@
+package parity
+
+import (
+	"iter"
+
+	"github.com/klauspost/reedsolomon"
+)
+
+// workSize is how many bytes the code may take to work in. It works on columns of all shards, as wide as that allows:
+// wider ones are a little faster, and mending whole shards would take as much again as twice the pack.
+const workSize = 8 << 20
+
+// A code computes with shards. It is not safe for concurrent use.
+type code struct {
+	Geometry
+	rs     reedsolomon.Encoder
+	shards [][]byte // of one group: data, then parity
+	zeros  []byte   // the last shard of groups that have one less
+}
+
+func newCode(g Geometry) (*code, error) {
+	rs, err := reedsolomon.New(g.data(), g.Parity, reedsolomon.WithLeopardGF16(true))
+	return &code{g, rs, make([][]byte, g.data()+g.Parity), make([]byte, Sector)}, err
+}
+
+// encode computes parity from data.
+func (c *code) encode(data, parity []byte) error {
+	for group := range c.Groups {
+		for from, to := range columns(2 * c.step()) {
+			c.fill(data, parity, group, from, to, nil)
+			if err := c.rs.Encode(c.shards); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+// mend computes the lost shards of data, where the others are right. No group may have lost more than its parity.
+func (c *code) mend(data, parity []byte, lost []bool) error {
+	for group := range c.Groups {
+		if !c.anyLost(group, lost) {
+			continue
+		}
+		for from, to := range columns(roundUp(c.step() + c.data())) {
+			c.fill(data, parity, group, from, to, lost)
+			if err := c.rs.ReconstructData(c.shards); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+// anyLost reports whether a group has lost data.
+func (c *code) anyLost(group int, lost []bool) bool {
+	for i := group; i < c.sectors(); i += c.Groups {
+		if lost[i] {
+			return true
+		}
+	}
+	return false
+}
+
+// columns yields where columns begin and end in each shard, for a number of buffers as wide as a column. Their width is a
+// power of two and at least 64 bytes, since the code takes 64 bytes at a time.
+func columns(buffers int) iter.Seq2[int, int] {
+	width := Sector
+	for width > 64 && width*buffers > workSize {
+		width /= 2
+	}
+	return func(yield func(from, to int) bool) {
+		for from := 0; from < Sector && yield(from, from+width); from += width {
+		}
+	}
+}
+
+// fill makes c.shards a column of a group. A lost shard is a slice without bytes, whose memory the code fills.
+func (c *code) fill(data, parity []byte, group, from, to int, lost []bool) {
+	cut := func(p []byte, i int, lost bool) []byte {
+		p = p[i*Sector+from : i*Sector+to : i*Sector+to]
+		if lost {
+			return p[:0]
+		}
+		return p
+	}
+	for i := range c.data() {
+		shard := i*c.Groups + group
+		if shard >= c.sectors() {
+			c.shards[i] = c.zeros[from:to]
+			continue
+		}
+		c.shards[i] = cut(data, shard, lost != nil && lost[shard])
+	}
+	for i := range c.Parity {
+		shard := i*c.Groups + group
+		c.shards[c.data()+i] = cut(parity, shard, lost != nil && lost[c.sectors()+shard])
+	}
+}
