@@ -33,7 +33,7 @@ type Lease struct {
 	Host string    `json:"host"`
 	PID  int       `json:"pid"`
 	Boot string    `json:"boot,omitempty"` // where the PID means something; see thisBoot
-	Time time.Time `json:"time"` // when it began, by the clock of whoever works: for people
+	Time time.Time `json:"time"`           // when it began, by the clock of whoever works: for people
 	// Honours are the plans that he knows of. Of all others, what they name he may be building upon.
 	Honours []pack.ID `json:"honours,omitempty"`
 }
