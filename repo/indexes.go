@@ -62,7 +62,7 @@ func (r *Repo) heed() {
 	r.lease.mu.Lock()
 	defer r.lease.mu.Unlock()
 	id := r.lease.id
-	r.loaded = &id
+	r.loaded, r.strays = &id, slices.Clone(r.orphans)
 	if r.lease.users == 0 {
 		return
 	}

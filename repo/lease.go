@@ -44,7 +44,8 @@ const (
 type holding struct {
 	mu    sync.Mutex
 	users int
-	id    pack.ID    // of its file
+	id    pack.ID // of its file
+	says  Lease
 	found *workplace // what there was when it began
 
 	putting sync.Mutex // one snapshot at a time: pending ones have the lease's name
@@ -108,7 +109,7 @@ func (r *Repo) acquire(ctx context.Context, work Work) error {
 		r.dropLease(ctx, id)
 		return fmt.Errorf("take a lease: %w", err)
 	}
-	h.users, h.id, h.found = 1, id, w
+	h.users, h.id, h.says, h.found = 1, id, l, w
 	return nil
 }
 

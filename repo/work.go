@@ -66,6 +66,7 @@ type workplace struct {
 	leases map[pack.ID]dated[Lease]
 	plans  map[pack.ID]dated[plan]
 	bad    map[pack.ID]error // what cannot be read, each error naming its file
+	times  map[pack.ID]time.Time
 }
 
 // readWork lists leases and plans. A file that is gone when it is read has done its duty.
@@ -74,7 +75,7 @@ func (r *Repo) readWork(ctx context.Context) (*workplace, error) {
 	if err != nil {
 		return nil, err
 	}
-	w := &workplace{map[pack.ID]dated[Lease]{}, map[pack.ID]dated[plan]{}, map[pack.ID]error{}}
+	w := &workplace{map[pack.ID]dated[Lease]{}, map[pack.ID]dated[plan]{}, map[pack.ID]error{}, map[pack.ID]time.Time{}}
 	for _, f := range files {
 		err := r.readWorkFile(ctx, w, f)
 		if err == nil || gone(err) {
@@ -83,7 +84,7 @@ func (r *Repo) readWork(ctx context.Context) (*workplace, error) {
 		if !unmendable(err) {
 			return nil, err
 		}
-		w.bad[f.id] = err
+		w.bad[f.id], w.times[f.id] = err, f.time
 	}
 	return w, nil
 }

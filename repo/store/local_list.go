@@ -9,6 +9,7 @@ import (
 	"iter"
 	"os"
 	"strings"
+	"time"
 )
 
 const listBatch = 512 // names read from a folder at a time: a folder of a million packs must not fill the memory
@@ -32,6 +33,23 @@ func (l *Local) Leftovers(ctx context.Context) iter.Seq2[Info, error] {
 	return func(yield func(Info, error) bool) {
 		l.walk(&walk{ctx: ctx, yield: yield, temps: true}, "")
 	}
+}
+
+// Sweep removes the temporary files that were last written to before a time, by the store's clock, and counts them.
+func (l *Local) Sweep(ctx context.Context, before time.Time) (files int, bytes int64, err error) {
+	for f, err := range l.Leftovers(ctx) {
+		if err != nil {
+			return files, bytes, err
+		}
+		if f.Odd || !f.ModTime.Before(before) {
+			continue
+		}
+		if err := l.fs.remove(f.Name); err != nil && !errors.Is(err, fs.ErrNotExist) {
+			return files, bytes, fmt.Errorf("sweep %s: %w", f.Name, err)
+		}
+		files, bytes = files+1, bytes+f.Size
+	}
+	return files, bytes, nil
 }
 
 // walk is one listing under way. Its methods return false when it is over.
