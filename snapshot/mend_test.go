@@ -222,6 +222,9 @@ func TestRepairPacks(t *testing.T) {
 	ctx := context.Background()
 	for _, kind := range []string{"copy", "disks", "another repository", "parity"} {
 		for seed := range uint64(4) {
+			if testing.Short() && seed != 1 {
+				continue
+			}
 			rnd := rand.New(rand.NewPCG(seed, 31))
 			whole, disks := keptDisk(t, rnd, 3, []int{3 << 20, RegionSize + 2<<20}[seed/3])
 			do := hurt
@@ -397,6 +400,9 @@ func everyOp(t *testing.T, start map[string][]byte, work func(*repo.Repo) error,
 	t.Helper()
 	broken := errors.New("broken")
 	for _, mode := range []string{"fails", "answer lost", "all fail from there on"} {
+		if testing.Short() && mode != "fails" {
+			continue
+		}
 		for i := int64(0); ; i++ {
 			mem := memOf(t, start)
 			s := &storetest.Faulty{Store: mem}
@@ -436,7 +442,10 @@ func everyOp(t *testing.T, start map[string][]byte, work func(*repo.Repo) error,
 // TestRepairPacksEveryOpFails holds that a repair that is interrupted loses nothing that was whole, and that the next works.
 func TestRepairPacksEveryOpFails(t *testing.T) {
 	ctx := context.Background()
-	for _, kind := range []string{"copy", "disks", "parity"} {
+	for _, kind := range []string{"disks", "copy", "parity"} {
+		if testing.Short() && kind != "disks" {
+			break
+		}
 		rnd := rand.New(rand.NewPCG(5, 1))
 		whole, disks := keptDisk(t, rnd, 1, 2<<20)
 		if kind == "parity" {
