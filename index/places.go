@@ -15,6 +15,7 @@ func (x *Index) Doubt(packs []pack.ID) {
 			x.packs[at].Doubted, x.anyGone = true, true
 		}
 	}
+	x.prefer()
 }
 
 // Places returns everywhere a chunk lies, what is in packs that are gone left out.
