@@ -16,7 +16,7 @@ const cacheTag = "Signature: 8a477f597d28d172789f06886806bc55\n# Made by platter
 func (r *Repo) UseCache(folder string) {
 	r.UseMemory(folder)
 	own := filepath.Join(folder, r.ID())
-	if makeCache(folder, own) != nil {
+	if MakeCache(folder, own) != nil {
 		return
 	}
 	r.cache.Folder = own
@@ -27,8 +27,8 @@ func (r *Repo) UseCache(folder string) {
 	}
 }
 
-// makeCache makes the folder of one repository in that of the cache.
-func makeCache(folder, own string) error {
+// MakeCache makes the folder of one repository in that of the cache.
+func MakeCache(folder, own string) error {
 	if err := os.MkdirAll(own, 0o700); err != nil {
 		return err
 	}

@@ -40,6 +40,9 @@ func CheckNames(ctx context.Context, s store.Store, workers int, p *Progress) (*
 				err := checkName(gctx, s, name, f, p)
 				mu.Lock()
 				defer mu.Unlock()
+				if dir == packsDir {
+					report.PacksRead++
+				}
 				if report.ReadBytes += f.size; gone(err) {
 					vanished = append(vanished, name)
 				} else if err != nil {

@@ -69,7 +69,7 @@ func (r *Repo) Remember(name, magic string, what []byte) error {
 		return errNoMemory
 	}
 	own := filepath.Join(r.memory, r.ID())
-	if err := makeCache(r.memory, own); err != nil {
+	if err := MakeCache(r.memory, own); err != nil {
 		return fmt.Errorf("remember: %w", err)
 	}
 	data := append(r.memoryHead(magic), what...)
