@@ -197,7 +197,7 @@ func (p *pruner) choose(s *scan) []*use {
 	if p.lease.found != nil {
 		damaged = p.lease.found.damaged()
 	}
-	return s.worthRepacking(p.opts.MaxUnused, p.opts.MaxRepack, p.config.PackSize/4, func(u *use) bool { return damaged[u.id] })
+	return s.worthRepacking(p.opts.MaxUnused, p.opts.MaxRepack, p.config.PackSize/4, func(u *use) bool { return u.unlisted || damaged[u.id] })
 }
 
 // foretell fills in what a dry run tells.

@@ -110,7 +110,7 @@ func (p *pruner) ripe(ctx context.Context) (plans []pack.ID, condemned map[pack.
 		}
 		ripe := true
 		for lease, l := range live {
-			if !slices.Contains(l.Honours, id) {
+			if !w.honours(lease, id) {
 				if ripe = false; !waited[lease] {
 					waited[lease] = true
 					p.done.AtWork = append(p.done.AtWork, l)
@@ -181,6 +181,11 @@ func (p *pruner) living(ctx context.Context, w *workplace, now time.Time) (map[p
 			return nil, err
 		}
 		p.note("%s could not be read", fileName(workDir, id))
+	}
+	for id, vow := range w.vows {
+		if _, ok := live[*vow.Of]; !ok && *vow.Of != p.lease.id {
+			p.dropLease(ctx, id)
+		}
 	}
 	pending, err := list(ctx, p.store, pendingDir)
 	if err != nil {
