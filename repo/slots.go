@@ -218,9 +218,12 @@ func (r *Repo) RemoveSlot(ctx context.Context, prefix string) (pack.ID, error) {
 	if err != nil {
 		return pack.ID{}, err
 	}
-	slots, _, err := readSlots(ctx, r.store)
+	slots, bad, err := readSlots(ctx, r.store)
 	if err != nil {
 		return pack.ID{}, err
+	}
+	if i := slices.IndexFunc(bad, func(err error) bool { return !unmendable(err) }); i >= 0 { // it may be the last but one
+		return pack.ID{}, fmt.Errorf("read keys: %w", bad[i])
 	}
 	var found []pack.ID // damaged ones too
 	for _, f := range files {
