@@ -100,7 +100,7 @@ func TestEveryCallFails(t *testing.T) {
 // failsEverywhere tries a fault at every call, or, where there is less time, at one in step, each fault at others; far into
 // a long program, where the same comes again and again, at fewer.
 func (p program) failsEverywhere(t *testing.T, f fault, nth, step int, disk *storetest.Disk, promised *promises) (tried int) {
-	const often = 40
+	const often = 24
 	for call := 0; ; call++ {
 		every := step
 		switch {
@@ -109,7 +109,7 @@ func (p program) failsEverywhere(t *testing.T, f fault, nth, step int, disk *sto
 		case testing.Short():
 			every = 7 * step
 		case call >= often:
-			every = 5 * step
+			every = 9 * step
 		}
 		if (call+nth)%every != 0 {
 			continue

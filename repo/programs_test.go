@@ -25,7 +25,7 @@ type program struct {
 
 func programs() []program {
 	return []program{
-		initProgram(), firstBackupProgram(), backupProgram(), joinProgram(), adoptProgram(),
+		initProgram(), firstBackupProgram(), backupProgram(), joinProgram(), adoptProgram(), upgradeProgram(), forgetProgram(),
 		addSlotProgram(), removeSlotProgram(), changePasswordProgram(),
 		repairProgram(), repairLostProgram(), repairDamagedProgram(), readProgram(),
 	}
@@ -101,6 +101,44 @@ func adoptProgram() program {
 			}
 			return err
 		}}
+}
+
+// upgradeProgram is the first backup into a repository of a platter that knew of no leases.
+func upgradeProgram() program {
+	return program{name: "upgrade", run: func(x *trial) error { return x.backup(9, 1) },
+		prepare: func(x *trial) error {
+			if err := errors.Join(x.init(), x.backup(1, 4)); err != nil {
+				return err
+			}
+			r, err := x.unlock()
+			if err == nil {
+				r.config.WriteFeatures = nil
+				_, err = r.putConfig(context.Background())
+			}
+			return err
+		}}
+}
+
+func forgetProgram() program {
+	return program{name: "forget", prepare: (*trial).twoBackups, run: func(x *trial) error {
+		r, err := x.open()
+		if err != nil {
+			return err
+		}
+		ids, err := r.ListSnapshots(context.Background())
+		for _, id := range ids {
+			x.snapshot(id, doubtful)
+		}
+		if err == nil {
+			_, err = r.Forget(context.Background(), ids)
+		}
+		for _, id := range ids {
+			if err == nil {
+				x.snapshot(id, dropped)
+			}
+		}
+		return err
+	}}
 }
 
 // deleteIndexes loses index files.

@@ -107,7 +107,9 @@ func (x *trial) open() (*Repo, error) {
 }
 
 func loadSmall(r *Repo) error {
-	r.config.FrameSize, r.config.PackSize = minFrameSize, 2*minFrameSize
+	if slices.Contains(r.config.WriteFeatures, Leases) { // or else a config will be stored that says so
+		r.config.FrameSize, r.config.PackSize = minFrameSize, 2*minFrameSize
+	}
 	r.SetWorkers(1)      // so that calls come in the same order every time
 	r.isDead = everybody // who left a lease behind is this process, which is not
 	return r.LoadIndex(context.Background())
