@@ -173,10 +173,10 @@ func (x *trial) verify() error {
 	}
 	report, err := CheckNames(context.Background(), x.store, 1, nil) // beside loading, this is all that reading packs is about
 	if err != nil || len(report.Damage) > 0 {
-		return fmt.Errorf("check without key: %q, %w", report.Damage, err)
+		return fmt.Errorf("check without key: %q, %v", report.Damage, err)
 	}
 	if report, err = r.Check(context.Background(), CheckOptions{}, nil); err != nil || len(report.Damage) > 0 {
-		return fmt.Errorf("check: %q, %w", report.Damage, err)
+		return fmt.Errorf("check: %q, %v", report.Damage, err)
 	}
 	for _, note := range report.Notes {
 		if !leftover.MatchString(note) {

@@ -64,10 +64,17 @@ func TestPutOrder(t *testing.T) {
 		}
 	}
 	before := len(disk.Calls())
-	if err := l.Delete(t.Context(), testName); err != nil {
+	if err := l.Move(t.Context(), testName, "packs/cd"); err != nil {
 		t.Fatal(err)
 	}
-	if got, want := strings.Join(disk.Calls()[before:], ", "), "remove, sync folder packs/ab"; got != want {
+	if got, want := strings.Join(disk.Calls()[before:], ", "), "rename, sync folder packs, sync folder packs/ab"; got != want {
+		t.Errorf("Move calls %s, want %s", got, want)
+	}
+	before = len(disk.Calls())
+	if err := l.Delete(t.Context(), "packs/cd"); err != nil {
+		t.Fatal(err)
+	}
+	if got, want := strings.Join(disk.Calls()[before:], ", "), "remove, sync folder packs"; got != want {
 		t.Errorf("Delete calls %s, want %s", got, want)
 	}
 }

@@ -211,19 +211,20 @@ func TestWrecks(t *testing.T) {
 		s.do(s.SyncFolder("."))
 		promised = 1
 		s.do(s.Remove("a"))
+		promised = 2
 	})
-	if want := 7 * int(Cuts); tried != want { // create, two writes, sync, sync of the folder, remove
+	if want := 8 * int(Cuts); tried != want { // create, two writes, sync, sync of the folder, remove; none, all
 		t.Errorf("%d cuts, want %d", tried, want)
 	}
 	seen := map[string]int{}
 	for _, w := range wrecks {
 		got := left(t, w.Disk)
 		seen[fmt.Sprint(w.Told, got)]++
-		if w.Told == 1 && got != "" && got != "a:1122" {
+		if w.Told > 0 && got != "" && got != "a:1122" {
 			t.Errorf("%s: %q", w.Where, got)
 		}
 	}
-	for _, want := range []string{"0", "0a:1122", "0a:", "1", "1a:1122"} {
+	for _, want := range []string{"0", "0a:1122", "0a:", "1", "1a:1122", "2", "2a:1122"} {
 		if seen[want] == 0 {
 			t.Errorf("no wreck is %q", want)
 		}

@@ -233,8 +233,8 @@ type Wreck[P comparable] struct {
 	Where string // for people
 }
 
-// Wrecks has work run on a disk as it is, and returns what a power cut before its first call and after each can leave,
-// every one once, and how many cuts that were. told says what is promised by then; it may be called from any goroutine.
+// Wrecks has work run on a disk as it is, and returns what a power cut before its first call, after each, and when it has
+// returned can leave, every one once, and how many cuts that were. told says what is promised by then; it may be called from any goroutine.
 func Wrecks[P comparable](disk *Disk, cuts Cut, told func() P, work func(*Disk)) (wrecks []Wreck[P], tried int) {
 	type key struct {
 		sum  [32]byte
@@ -252,9 +252,7 @@ func Wrecks[P comparable](disk *Disk, cuts Cut, told func() P, work func(*Disk))
 			}
 		}
 	}
-	disk.mu.Lock()
-	look(disk.lose)
-	disk.mu.Unlock()
+	look(disk.Lose)
 	disk.Then = func(lose func(Cut) *Disk) {
 		calls = len(disk.calls)
 		after = disk.calls[calls-1]
@@ -262,5 +260,6 @@ func Wrecks[P comparable](disk *Disk, cuts Cut, told func() P, work func(*Disk))
 	}
 	work(disk)
 	disk.Then = nil
+	look(disk.Lose)
 	return wrecks, tried
 }
