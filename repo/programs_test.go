@@ -5,11 +5,8 @@ import (
 	"errors"
 	"fmt"
 	"slices"
-	"strings"
-	"testing"
 
-	"platter/repo/store"
-	"platter/repo/store/storetest"
+	"platter/pack"
 )
 
 // A program changes a repository. The tests that cut the power, and that fail every call, run all of them: a new one is
@@ -25,7 +22,8 @@ type program struct {
 
 func programs() []program {
 	return []program{
-		initProgram(), firstBackupProgram(), backupProgram(), joinProgram(), adoptProgram(), upgradeProgram(), forgetProgram(),
+		initProgram(), firstBackupProgram(), backupProgram(), joinProgram(), adoptProgram(), upgradeProgram(),
+		forgetProgram(), pruneProgram(),
 		addSlotProgram(), removeSlotProgram(), changePasswordProgram(),
 		repairProgram(), repairLostProgram(), repairDamagedProgram(), readProgram(),
 	}
@@ -139,6 +137,64 @@ func forgetProgram() program {
 		}
 		return err
 	}}
+}
+
+// pruneProgram finds packs of which nothing is needed, packs of which a part is, and one snapshot.
+func pruneProgram() program {
+	return program{name: "prune",
+		prepare: func(x *trial) error {
+			if err := errors.Join(x.init(), x.backup(1, 10), x.backup(2, 10)); err != nil {
+				return err
+			}
+			r, err := x.open()
+			if err != nil {
+				return err
+			}
+			ids, err := r.ListSnapshots(context.Background())
+			if err != nil {
+				return err
+			}
+			before := len(x.told().chunks)
+			third := append(noiseChunks(1, 10, 5000)[:5], noiseChunks(3, 5, 5000)...)
+			if err := x.backupOf(third); err != nil {
+				return err
+			}
+			x.change(func(f *facts) {
+				f.chunks = f.chunks[before:]
+				for _, id := range ids {
+					f.snapshots[id] = dropped
+				}
+			})
+			_, err = r.Forget(context.Background(), ids)
+			return err
+		},
+		run: func(x *trial) error {
+			r, err := x.open()
+			if err == nil {
+				_, err = r.Prune(context.Background(), PruneOptions{MaxRepack: 1 << 30}, x.mark(r), nil)
+			}
+			return err
+		}}
+}
+
+// mark marks what snapshots say they need.
+func (x *trial) mark(r *Repo) MarkFunc {
+	return func(ctx context.Context, snapshots []pack.ID, m *Marks) error {
+		for _, id := range snapshots {
+			data, err := r.GetSnapshot(ctx, id)
+			if err != nil {
+				return err
+			}
+			needs, err := x.needs(data)
+			if err != nil {
+				return err
+			}
+			for _, c := range needs {
+				m.Mark(c.id)
+			}
+		}
+		return nil
+	}
 }
 
 // deleteIndexes loses index files.
@@ -268,65 +324,4 @@ func readProgram() program {
 		}
 		return nil
 	}}
-}
-
-// prepared is the disk that a program works on, and what is promised of it.
-func (p program) prepared(t testing.TB) (*storetest.Disk, *promises) {
-	t.Helper()
-	disk := storetest.NewDisk()
-	x := &trial{t, newPromises(), store.NewLocalOn(disk)}
-	if err := p.prepare(x); err != nil {
-		t.Fatalf("prepare %s: %v", p.name, err)
-	}
-	return disk.Lose(storetest.Kept), x.promises
-}
-
-// survive holds that a repository has kept its promises whatever befell a program, that the next backup just works, and
-// that what both of them promised survives a power cut.
-func (p program) survive(x *trial, disk *storetest.Disk) error {
-	if !x.told().made {
-		if err := x.surviveInit(); err != nil {
-			return err
-		}
-	}
-	if p.mend != nil {
-		if err := p.mend(x); err != nil {
-			return fmt.Errorf("mend: %w", err)
-		}
-	}
-	if err := x.verify(); err != nil {
-		return err
-	}
-	if err := x.backup(200, 2); err != nil {
-		return fmt.Errorf("the next backup: %w", err)
-	}
-	x.store = store.NewLocalOn(disk.Lose(storetest.Lost))
-	if err := x.verify(); err != nil {
-		return fmt.Errorf("after the next backup and another cut: %w", err)
-	}
-	return nil
-}
-
-// surviveInit is for a repository that nobody was told of. It is there and works, or it is not and can be made; only where
-// a key is left of it, the folder must be emptied first, since that might as well be the key of a repository.
-func (x *trial) surviveInit() error {
-	ctx := context.Background()
-	err := Find(ctx, x.store)
-	if err == nil {
-		x.change(func(f *facts) { f.made, f.passwords["pw"] = true, kept })
-	} else if !errors.Is(err, ErrNoRepository) {
-		return err
-	} else if err := x.init(); errors.Is(err, ErrExists) && strings.Contains(err.Error(), "empty the folder") {
-		for name := range filesOf(x, x.store) {
-			if err := x.store.Delete(ctx, name); err != nil {
-				return err
-			}
-		}
-		if err := x.init(); err != nil {
-			return fmt.Errorf("init in an emptied folder: %w", err)
-		}
-	} else if err != nil {
-		return fmt.Errorf("the next init: %w", err)
-	}
-	return nil
 }

@@ -110,13 +110,16 @@ func loadSmall(r *Repo) error {
 	if slices.Contains(r.config.WriteFeatures, Leases) { // or else a config will be stored that says so
 		r.config.FrameSize, r.config.PackSize = minFrameSize, 2*minFrameSize
 	}
+	r.SetCompression(pack.CompressOff)
 	r.SetWorkers(1)      // so that calls come in the same order every time
 	r.isDead = everybody // who left a lease behind is this process, which is not
 	return r.LoadIndex(context.Background())
 }
 
 // backup does what a backup does, with chunks that are all its own.
-func (x *trial) backup(seed byte, n int) error {
+func (x *trial) backup(seed byte, n int) error { return x.backupOf(noiseChunks(seed, n, 5000)) }
+
+func (x *trial) backupOf(data [][]byte) error {
 	r, err := x.open()
 	if err != nil {
 		return err
@@ -125,7 +128,7 @@ func (x *trial) backup(seed byte, n int) error {
 		if _, err := r.Adopt(ctx); err != nil {
 			return err
 		}
-		chunks, _, err := save(ctx, r, noiseChunks(seed, n, 5000))
+		chunks, _, err := save(ctx, r, data)
 		if x.try(chunks); err != nil {
 			return err
 		}
@@ -149,6 +152,23 @@ func snapshotOf(chunks []saved) []byte {
 		panic(err)
 	}
 	return json
+}
+
+// needs returns the chunks that a snapshot says it needs.
+func (x *trial) needs(snapshot []byte) (chunks []saved, err error) {
+	var ids []string
+	if err := json.Unmarshal(snapshot, &ids); err != nil {
+		return nil, err
+	}
+	for _, id := range ids {
+		parsed, err := pack.ParseID(id)
+		c, ok := x.tried[chunk.ID(parsed)]
+		if err != nil || !ok {
+			return nil, fmt.Errorf("it needs a chunk %s that nobody saved", id)
+		}
+		chunks = append(chunks, c)
+	}
+	return chunks, nil
 }
 
 // leftover is a note of what a power cut may leave: no harm, and no reason to stop anybody.
@@ -220,17 +240,13 @@ func (x *trial) verifySnapshots(r *Repo) error {
 		if err != nil {
 			return err
 		}
-		var needs []string
-		if err := json.Unmarshal(data, &needs); err != nil {
+		needs, err := x.needs(data)
+		if err != nil {
 			return fmt.Errorf("snapshot %v: %w", id, err)
 		}
-		for _, need := range needs {
-			var c saved
-			if id, err := pack.ParseID(need); err == nil {
-				c = x.tried[chunk.ID(id)]
-			}
+		for _, c := range needs {
 			if err := loadOne(r, c); err != nil {
-				return fmt.Errorf("snapshot %v: chunk %s: %w", id, need, err)
+				return fmt.Errorf("snapshot %v: chunk %v: %w", id, c.id, err)
 			}
 		}
 	}

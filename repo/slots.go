@@ -137,7 +137,9 @@ func stretch(ctx context.Context, kdf crypt.KDF, password []byte) (stretched [32
 	go func() { done <- kdf.Stretch(password) }()
 	select {
 	case stretched = <-done:
-		debug.FreeOSMemory() // the KDF's tens of megabytes are the most this program ever holds at once
+		if kdf.Memory >= 1<<10 { // KiB; the KDF's tens of megabytes are the most this program ever holds at once
+			debug.FreeOSMemory()
+		}
 		return stretched, nil
 	case <-ctx.Done():
 		return stretched, ctx.Err()

@@ -43,7 +43,7 @@ func (l *Local) Sweep(ctx context.Context, before time.Time) (files int, bytes i
 		if f.Odd || !f.ModTime.Before(before) {
 			continue
 		}
-		if err := l.fs.remove(f.Name); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		if err := l.fs.Remove(f.Name); err != nil && !errors.Is(err, fs.ErrNotExist) {
 			return files, bytes, fmt.Errorf("sweep %s: %w", f.Name, err)
 		}
 		files, bytes = files+1, bytes+f.Size
