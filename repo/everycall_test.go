@@ -108,7 +108,7 @@ func (p program) failsEverywhere(t *testing.T, f fault, nth, step int, disk *sto
 		case torture():
 			every = 1
 		case testing.Short():
-			every = 7 * step
+			every = 13 * step
 		case call >= often:
 			every = 9 * step
 		}
