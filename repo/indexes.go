@@ -77,7 +77,7 @@ func (r *Repo) heed(found *workplace) {
 	r.lease.mu.Lock()
 	defer r.lease.mu.Unlock()
 	id := r.lease.id
-	r.loaded = &id
+	r.loaded, r.strays = &id, slices.Clone(r.orphans)
 	named := found.condemned()
 	maps.Copy(named, found.damaged())
 	r.index.Doubt(slices.Collect(maps.Keys(named)))

@@ -82,7 +82,8 @@ type Repo struct {
 	slot    pack.ID // that the password opened
 	keys    pack.Keys
 	index   *index.Index
-	orphans []listed // packs that LoadIndex found in no index file
+	orphans []listed // packs that LoadIndex found in no index file, and that no plan names
+	strays  []listed // all packs that it found in no index file
 	files   *indexFiles
 	lease   holding
 	loaded  *pack.ID    // the lease under which the index was loaded, zero for none; nil while no index is

@@ -31,6 +31,7 @@ func newApp(env *env) *cli.App {
 			checkCommand(env),
 			statsCommand(env),
 			forgetCommand(env),
+			pruneCommand(env),
 			keyCommand(env),
 			repairCommand(env),
 			versionCommand(env),
