@@ -42,6 +42,7 @@ type Pruned struct {
 	AtWork   []Lease  `json:"at_work"`         // on whose account some are pending
 	Upgraded bool     `json:"upgraded"`        // older platters, which have no leases, may be at work: nothing was deleted
 	Missing  int      `json:"missing"`         // chunks that snapshots need and that no index file lists
+	Lost     int      `json:"lost"`            // packs that snapshots need and that are not there
 	Full     bool     `json:"full"`            // there was no room to copy all that should have been
 	Notes    []string `json:"notes,omitempty"` // what else was cleared away
 }
@@ -133,7 +134,12 @@ func (p *pruner) round(ctx context.Context, first bool) (deleted int, err error)
 	if first {
 		p.first(s)
 	}
-	p.done.Missing = len(p.marks.missing)
+	p.done.Missing, p.done.Lost = len(p.marks.missing), 0
+	for _, u := range s.packs {
+		if u.gone && u.sole > 0 {
+			p.done.Lost++
+		}
+	}
 	going := s.dead()
 	repacked := p.choose(s)
 	if p.dry {
@@ -197,7 +203,7 @@ func (p *pruner) choose(s *scan) []*use {
 	if p.lease.found != nil {
 		damaged = p.lease.found.damaged()
 	}
-	return s.worthRepacking(p.opts.MaxUnused, p.opts.MaxRepack, p.config.PackSize/4, func(u *use) bool { return damaged[u.id] })
+	return s.worthRepacking(p.opts.MaxUnused, p.opts.MaxRepack, p.config.PackSize/4, func(u *use) bool { return u.unlisted || damaged[u.id] })
 }
 
 // foretell fills in what a dry run tells.

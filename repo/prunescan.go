@@ -18,6 +18,7 @@ type use struct {
 	id        pack.ID
 	size      int64 // bytes of the file
 	gone      bool  // the file is not there
+	unlisted  bool  // it is there after all, though the listing that the index was loaded with did not show it
 	orphan    bool  // no index file lists it
 	raw, live int64 // bytes of its chunks, and of those that have to stay in it
 	sole      int64 // bytes of needed chunks that lie in no other pack
@@ -93,7 +94,7 @@ func (r *Repo) lookForGone(ctx context.Context, s *scan) error {
 		if err != nil && !gone(err) {
 			return err
 		}
-		u.gone = err != nil
+		u.gone, u.unlisted = err != nil, err == nil
 	}
 	return nil
 }

@@ -88,6 +88,7 @@ type Repo struct {
 	lease   holding
 	loaded  *pack.ID    // the lease under which the index was loaded, zero for none; nil while no index is
 	cache   index.Cache // where the index is kept on this machine
+	memory  string      // the folder for what this machine remembers; "" for none
 	minRun  int         // chunks from which on it is
 	// maxRecent is how many chunks a Write keeps in memory before it makes a run of them.
 	maxRecent   int

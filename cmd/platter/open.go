@@ -50,7 +50,12 @@ func openWith(ctx context.Context, env *env, c common, s store.Store, password [
 		return nil, openError(c, err)
 	}
 	if folder := cacheFolder(env, c); folder != "" {
-		r.UseCache(folder)
+		if c.memoryOnly {
+			r.UseMemory(folder)
+		} else {
+			r.UseCache(folder)
+		}
+		env.watchLocation(c, r, folder)
 	}
 	return r, nil
 }

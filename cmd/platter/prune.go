@@ -116,6 +116,9 @@ func printPruned(env *env, opts pruneOptions, d *repo.Pruned) {
 
 // pruned returns errIncomplete where something is wrong that prune saw on its way.
 func pruned(d *repo.Pruned) error {
+	if d.Lost > 0 {
+		return fmt.Errorf("%w: %s not there, and snapshots need what was in it; 'platter check' tells what that costs", errIncomplete, isAre(d.Lost, "pack"))
+	}
 	if d.Missing > 0 {
 		return fmt.Errorf("%w: %s in no index; packs that no index lists stay because they may hold them; run 'platter repair index', then 'platter check'",
 			errIncomplete, isAre(d.Missing, "chunk that snapshots need"))

@@ -16,7 +16,7 @@ var _ Lagging = (*Local)(nil)
 
 // Lag is a minute for folders that do not lie on a file system of this machine.
 func (l *Local) Lag() time.Duration {
-	if isRemote(l.files.root) {
+	if files, ok := l.fs.(osFiles); ok && isRemote(files.root) {
 		return remoteLag
 	}
 	return 0
