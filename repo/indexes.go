@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"maps"
+	"path"
 	"slices"
 	"sync"
 
@@ -14,6 +15,7 @@ import (
 	"platter/index"
 	"platter/pack"
 	"platter/repo/crypt"
+	"platter/repo/store"
 )
 
 // When a run is made of what the index has beside the one it has: when it is this many chunks, and a part of the run worth
@@ -258,6 +260,9 @@ func (r *Repo) adopt(ctx context.Context) (int, error) {
 	if err != nil || len(tables) == 0 {
 		return 0, err
 	}
+	if err := r.settlePacks(ctx, tables); err != nil {
+		return 0, err
+	}
 	if _, err := r.putIndexes(ctx, tables, nil, fullIndex); err != nil {
 		return 0, err
 	}
@@ -266,6 +271,20 @@ func (r *Repo) adopt(ctx context.Context) (int, error) {
 	}
 	r.orphans = nil
 	return len(tables), nil
+}
+
+// settlePacks makes packs durable that somebody else has put: he may have been killed before they were.
+func (r *Repo) settlePacks(ctx context.Context, tables []index.PackTable) error {
+	folders := map[string]bool{}
+	for _, t := range tables {
+		folders[path.Dir(packName(t.ID))] = true
+	}
+	for folder := range folders {
+		if err := store.Settle(ctx, r.store, folder); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // indexesInMemory bounds the index files that are read at once, in bytes: decoded they take about three times as much.

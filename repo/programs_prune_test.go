@@ -7,11 +7,12 @@ import (
 	"platter/pack"
 )
 
-// pruneProgram finds packs of which nothing is needed, packs of which a part is, and one snapshot.
+// pruneProgram finds packs of which nothing is needed and packs of which a part is, and an index file that lists such and
+// others.
 func pruneProgram() program {
 	return program{name: "prune",
 		prepare: func(x *trial) error {
-			if err := errors.Join(x.init(), x.backup(1, 10), x.backup(2, 10)); err != nil {
+			if err := errors.Join(x.init(), x.backup(1, 10), x.backup(2, 30)); err != nil {
 				return err
 			}
 			r, err := x.open()
@@ -23,7 +24,7 @@ func pruneProgram() program {
 				return err
 			}
 			before := len(x.told().chunks)
-			third := append(noiseChunks(1, 10, 5000)[:5], noiseChunks(3, 5, 5000)...)
+			third := append(noiseChunks(2, 30, 5000)[:15], noiseChunks(1, 10, 5000)[:5]...)
 			if err := x.backupOf(third); err != nil {
 				return err
 			}
@@ -39,7 +40,7 @@ func pruneProgram() program {
 		run: func(x *trial) error {
 			r, err := x.open()
 			if err == nil {
-				_, err = r.Prune(context.Background(), PruneOptions{MaxRepack: 1 << 30}, x.mark(r), nil)
+				_, err = r.Prune(context.Background(), PruneOptions{MaxUnused: 0.3, MaxRepack: 1 << 30}, x.mark(r), nil)
 			}
 			return err
 		}}

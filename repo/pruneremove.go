@@ -11,6 +11,7 @@ import (
 
 	"platter/index"
 	"platter/pack"
+	"platter/repo/store"
 )
 
 // remove announces which packs go, looks again whether they may, and deletes those. It returns how many.
@@ -145,6 +146,11 @@ func (p *pruner) replaceIndex(ctx context.Context, id pack.ID, old *index.File, 
 
 // deletePacks deletes packs and what lies beside them, and returns how many it was.
 func (p *pruner) deletePacks(ctx context.Context, going map[pack.ID]*use) (deleted int, err error) {
+	// An index file that a prune before this one put, and was told that it failed, may not be durable: then those would count
+	// again that it stands in for.
+	if err := store.Settle(ctx, p.store, indexDir); err != nil {
+		return 0, err
+	}
 	if err := p.checkLease(ctx); err != nil {
 		return 0, err
 	}

@@ -79,6 +79,9 @@ func (r *Repo) repairIndex(ctx context.Context, p *Progress) (*Repaired, error) 
 	for i, f := range old {
 		supersedes[i] = f.id
 	}
+	if err := r.settlePacks(ctx, tables); err != nil {
+		return nil, err
+	}
 	fresh, err := r.putIndexes(ctx, tables, supersedes, fullIndex)
 	if err != nil {
 		return nil, err

@@ -38,7 +38,12 @@ func (p program) survive(x *trial, disk *storetest.Disk) error {
 	if err := x.verify(); err != nil {
 		return err
 	}
-	if err := x.backup(200, 2); err != nil {
+	// It is of the same disk: what the program saved comes by again, and what is there of it is built upon.
+	var again [][]byte
+	for _, c := range x.tried {
+		again = append(again, c.data)
+	}
+	if err := x.backupOf(append(again, noiseChunks(200, 2, 5000)...)); err != nil {
 		return fmt.Errorf("the next backup: %w", err)
 	}
 	x.store = store.NewLocalOn(disk.Lose(storetest.Lost))
