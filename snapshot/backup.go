@@ -8,6 +8,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"platter/chunk"
 	"platter/repo"
 	"platter/snapshot/image"
 )
@@ -62,7 +63,7 @@ func (b *run) keep(ctx context.Context, s *Snapshot, read func(context.Context, 
 		if err := read(ctx, b); err != nil {
 			return err
 		}
-		s.Root, err = b.tree.finish(ctx, b.size, w.SaveMap)
+		s.Root, err = b.tree.finish(ctx, b.size, b.saveMap)
 		return err
 	})
 	if err != nil {
@@ -79,12 +80,26 @@ type run struct {
 	repo     *repo.Repo
 	writer   *repo.Writer
 	progress *repo.Progress
-	parent   *Map // nil when there is none
+	parent   *Map                // nil when there is none
+	only     func(chunk.ID) bool // which chunks are stored; nil for all that are new
 	tree     treeBuilder
 	data     atomic.Int64 // bytes in chunks
 	read     atomic.Int64 // bytes read from the source
 	size     int64
 	modified bool
+}
+
+// saveMap stores a page or a node and returns its id.
+func (b *run) saveMap(ctx context.Context, data []byte) (chunk.ID, error) {
+	if b.only != nil {
+		namer := b.repo.Namer(chunk.Map)
+		id := namer.ID(data)
+		b.repo.Return(chunk.Map, namer)
+		if !b.only(id) {
+			return id, nil
+		}
+	}
+	return b.writer.SaveMap(ctx, data)
 }
 
 // unchanged tells a disk that changed under the backup from one that did not.

@@ -2,6 +2,7 @@ package snapshot
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"slices"
 
@@ -21,10 +22,17 @@ type Loss struct {
 // read, chunks that no index lists or that are of the wrong length, and chunks that bad says are damaged. Subtrees that
 // snapshots share are walked once.
 func CheckMaps(ctx context.Context, r *repo.Repo, snapshots []*Snapshot, bad func(chunk.ID) error) ([]Loss, error) {
-	c := &mapCheck{repo: r, bad: bad, known: map[subtree][]lostRange{}}
+	return newMapCheck(r, bad).all(ctx, snapshots)
+}
+
+func newMapCheck(r *repo.Repo, bad func(chunk.ID) error) *mapCheck {
+	return &mapCheck{repo: r, bad: bad, known: map[subtree][]lostRange{}}
+}
+
+func (c *mapCheck) all(ctx context.Context, snapshots []*Snapshot) ([]Loss, error) {
 	var losses []Loss
 	for _, s := range snapshots {
-		m := s.Map(r)
+		m := s.Map(c.repo)
 		lost, err := c.walk(ctx, m, height(m.size), 0, s.Root)
 		if err != nil {
 			return nil, err
@@ -89,9 +97,11 @@ type subtree struct {
 }
 
 type mapCheck struct {
-	repo  *repo.Repo
-	bad   func(chunk.ID) error
-	known map[subtree][]lostRange
+	repo    *repo.Repo
+	bad     func(chunk.ID) error
+	known   map[subtree][]lostRange
+	missing map[chunk.ID]chunk.Kind // that no index lists; nil where nobody wants to know
+	passing error                   // why something could not be read that may be read another time
 }
 
 // walk returns what is lost below one node or page, in order. The error is ctx's.
@@ -107,7 +117,15 @@ func (c *mapCheck) walk(ctx context.Context, m *Map, level int, at int64, id chu
 	if lost, ok := c.known[key]; ok {
 		return lost, nil
 	}
-	whole := func(reason error) []lostRange { return []lostRange{{Range{from, to - from}, reason}} }
+	whole := func(reason error) []lostRange {
+		if m, ok := errors.AsType[*repo.MissingError](reason); ok {
+			c.miss(m.ID, chunk.Map)
+		}
+		if !isFinal(reason) && c.bad(id) == nil {
+			c.passing = reason
+		}
+		return []lostRange{{Range{from, to - from}, reason}}
+	}
 	switch {
 	case level == 0:
 		pieces, err := m.page(ctx, at, id)
@@ -137,6 +155,12 @@ func (c *mapCheck) walk(ctx context.Context, m *Map, level int, at int64, id chu
 	return lost, nil
 }
 
+func (c *mapCheck) miss(id chunk.ID, kind chunk.Kind) {
+	if c.missing != nil {
+		c.missing[id] = kind
+	}
+}
+
 func (c *mapCheck) pieces(off int64, pieces []piece) (lost []lostRange) {
 	for _, q := range pieces {
 		if q.kind == dataPiece {
@@ -154,6 +178,7 @@ func (c *mapCheck) chunk(q piece) error {
 	loc, ok := c.repo.Index().Lookup(q.id)
 	switch {
 	case !ok:
+		c.miss(q.id, chunk.Data)
 		return errNotIndexed
 	case loc.Len != q.len || loc.Frame.Kind != chunk.Data:
 		return wrongLength(q.id, int(loc.Len), q.len)

@@ -68,7 +68,7 @@ func (w *regionWorker) region(ctx context.Context, job regionJob) error {
 		return nil
 	}
 	w.page = appendPage(w.page[:0], w.pieces)
-	id, err := w.run.writer.SaveMap(ctx, w.page)
+	id, err := w.run.saveMap(ctx, w.page)
 	w.run.tree.set(job.region, id)
 	return err
 }
@@ -138,5 +138,8 @@ func (w *regionWorker) addZeros(n int) {
 func (w *regionWorker) addChunk(ctx context.Context, id chunk.ID, data []byte) error {
 	w.pieces = append(w.pieces, piece{kind: dataPiece, len: uint32(len(data)), id: id})
 	w.run.data.Add(int64(len(data)))
+	if w.run.only != nil && !w.run.only(id) {
+		return nil
+	}
 	return w.lane.Save(ctx, id, data)
 }

@@ -27,7 +27,7 @@ type pieceKind uint8
 const (
 	dataPiece pieceKind = 0
 	zeroPiece pieceKind = 1
-	badPiece  pieceKind = 2 // could not be read from the source; restored as zeros
+	badPiece  pieceKind = 2 // nobody could read it: not from the source, or not from the repository; restored as zeros
 )
 
 // A page is the pieces of a region, in order and without gaps, two zero pieces never side by side:

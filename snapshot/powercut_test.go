@@ -50,12 +50,12 @@ func TestBackupPowerCuts(t *testing.T) {
 		if testing.Short() && i%5 > 0 {
 			continue
 		}
-		err := wantDisks(ctx, w.Disk, disks, w.Told)
+		err := wantKept(ctx, w.Disk, disks, w.Told)
 		if err == nil {
 			err = backup(w.Disk, "second")
 		}
 		if err == nil {
-			err = wantDisks(ctx, w.Disk.Lose(storetest.Lost), disks, true)
+			err = wantKept(ctx, w.Disk.Lose(storetest.Lost), disks, true)
 		}
 		if err != nil {
 			t.Fatalf("%s: %v", w.Where, err)
@@ -72,8 +72,8 @@ func openSmall(ctx context.Context, d *storetest.Disk) (*repo.Repo, error) {
 	return r, r.LoadIndex(ctx)
 }
 
-// wantDisks holds that all snapshots are the disks that they are named after, and which must be there.
-func wantDisks(ctx context.Context, d *storetest.Disk, disks map[string][]byte, both bool) error {
+// wantKept holds that all snapshots are the disks that they are named after, and which must be there.
+func wantKept(ctx context.Context, d *storetest.Disk, disks map[string][]byte, both bool) error {
 	r, err := openSmall(ctx, d)
 	if err != nil {
 		return err

@@ -39,8 +39,10 @@ type Snapshot struct {
 	Root     chunk.ID  `json:"root"`               // of its map; zero for a disk of zeros
 	Parent   *pack.ID  `json:"parent,omitempty"`   // the version before it
 	Modified bool      `json:"modified,omitempty"` // the source was written to while it was read
-	Stats    Stats     `json:"stats"`
-	Platter  string    `json:"platter"` // version of the program
+	// Unreadable is how many bytes of the disk are known to be lost; they read as zeros.
+	Unreadable int64  `json:"unreadable,omitempty"`
+	Stats      Stats  `json:"stats"`
+	Platter    string `json:"platter"` // version of the program
 }
 
 // Source is where a disk was read from.
@@ -125,10 +127,14 @@ func Load(ctx context.Context, r *repo.Repo) (snapshots []*Snapshot, bad []error
 	if bad, err = stillListed(ctx, r, bad); err != nil {
 		return nil, nil, err
 	}
-	slices.SortFunc(snapshots, func(a, b *Snapshot) int {
-		return cmp.Or(a.Time.Compare(b.Time), slices.Compare(a.ID[:], b.ID[:]))
-	})
+	slices.SortFunc(snapshots, byTime)
 	return snapshots, bad, nil
+}
+
+// byTime sorts the oldest first. A version that was made in the place of a damaged one is of the same time, and is the one
+// to take.
+func byTime(a, b *Snapshot) int {
+	return cmp.Or(a.Time.Compare(b.Time), cmp.Compare(a.Unreadable, b.Unreadable), slices.Compare(a.ID[:], b.ID[:]))
 }
 
 // stillListed leaves out what was forgotten between the listing and its reading. What is listed and not there is damage.

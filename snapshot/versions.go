@@ -31,7 +31,7 @@ const clockSlack = 5 * time.Minute
 // versions sorts snapshots by disk and then by time. Nothing is decided yet.
 func versions(snapshots []*Snapshot, now time.Time) (disks []Versions) {
 	sorted := slices.SortedFunc(slices.Values(snapshots), func(a, b *Snapshot) int {
-		return cmp.Or(cmp.Compare(a.Name, b.Name), cmp.Compare(a.Host, b.Host), a.Time.Compare(b.Time), slices.Compare(a.ID[:], b.ID[:]))
+		return cmp.Or(cmp.Compare(a.Name, b.Name), cmp.Compare(a.Host, b.Host), byTime(a, b))
 	})
 	for _, s := range sorted {
 		last := len(disks) - 1

@@ -40,6 +40,11 @@ func openRepo(ctx context.Context, env *env, c common) (*repo.Repo, error) {
 	if err != nil {
 		return nil, err
 	}
+	return openWith(ctx, env, c, s, password)
+}
+
+// openWith unlocks a repository with a password.
+func openWith(ctx context.Context, env *env, c common, s store.Store, password []byte) (*repo.Repo, error) {
 	r, err := repo.Open(ctx, s, password)
 	if err != nil {
 		return nil, openError(c, err)

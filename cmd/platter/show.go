@@ -8,6 +8,7 @@ import (
 
 	"github.com/urfave/cli/v2"
 
+	"platter/repo"
 	"platter/snapshot"
 )
 
@@ -45,8 +46,15 @@ func runShow(ctx context.Context, env *env, opts showOptions, args []string) err
 	if err != nil {
 		return err
 	}
+	lost, err := lostRanges(ctx, r, s)
+	if err != nil {
+		return err
+	}
 	if opts.json {
-		return env.printJSON(asJSON(s))
+		return env.printJSON(struct {
+			snapshotJSON
+			Lost []snapshot.Range `json:"lost,omitempty"`
+		}{asJSON(s), lost})
 	}
 	line := func(key, value string) {
 		if value != "" {
@@ -69,10 +77,24 @@ func runShow(ctx context.Context, env *env, opts showOptions, args []string) err
 	}
 	line("map", rootText(s))
 	line("platter", s.Platter)
+	for _, q := range lost {
+		line("lost", fmt.Sprintf("bytes %d to %d, which read as zeros", q.Off, q.Off+q.Len))
+	}
 	if s.Modified {
 		line("warning", "the source was written to while it was read: this is a mixture")
 	}
 	return nil
+}
+
+// lostRanges returns which ranges of a disk are known to be lost. Few disks have any; of all others nothing more is read.
+func lostRanges(ctx context.Context, r *repo.Repo, s *snapshot.Snapshot) ([]snapshot.Range, error) {
+	if s.Unreadable == 0 {
+		return nil, nil
+	}
+	if err := r.LoadIndex(ctx); err != nil {
+		return nil, err
+	}
+	return snapshot.Lost(ctx, r, s)
 }
 
 func rootText(s *snapshot.Snapshot) string {

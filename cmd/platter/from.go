@@ -1,0 +1,120 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"slices"
+
+	"github.com/urfave/cli/v2"
+
+	"platter/repo"
+	"platter/repo/crypt"
+	"platter/snapshot"
+	"platter/snapshot/image"
+)
+
+// fromOptions name what may still hold what a repository has lost.
+type fromOptions struct {
+	repos, disks cli.StringSlice
+	password     passwordSource // of repos
+}
+
+func fromFlags(o *fromOptions) []cli.Flag {
+	const category = "Lost data is looked for in:"
+	return append([]cli.Flag{
+		&cli.StringSliceFlag{Name: "from", Usage: "the repository in `FOLDER`: a copy of this one, or another; may be repeated", TakesFile: true, Destination: &o.repos, Category: category},
+		&cli.StringSliceFlag{Name: "from-disk", Usage: "the disk, or disk image, at `PATH`; may be repeated", TakesFile: true, Destination: &o.disks, Category: category},
+	}, passwordFlags(&o.password, "from-password", "the password of --from, where it is another,", category)...)
+}
+
+// A rescue is what fromOptions name, opened.
+type rescue struct {
+	copies []repo.Copy
+	disks  []snapshot.Holder
+	files  []*image.File
+}
+
+func (r *rescue) close() error {
+	var errs []error
+	for _, f := range r.files {
+		errs = append(errs, f.Close())
+	}
+	return errors.Join(errs...)
+}
+
+// openDisks opens what --from-disk names.
+func (r *rescue) openDisks(paths []string) error {
+	for _, path := range paths {
+		f, err := image.Open(path)
+		if err != nil {
+			return err
+		}
+		r.files = append(r.files, f)
+		r.disks = append(r.disks, snapshot.Holder{Name: path, Disk: f})
+	}
+	return nil
+}
+
+// openRepos opens what --from names. A repository with the same id is a copy, whose files are as good as the own ones. Of
+// any other, snapshots are disks to look on, the newest first.
+func (r *rescue) openRepos(ctx context.Context, env *env, opts repairPacksOptions, own *repo.Repo, password []byte) error {
+	if given, err := env.givenPassword(ctx, opts.from.password); err != nil {
+		return err
+	} else if given != nil {
+		password = given
+	}
+	for _, path := range opts.from.repos.Value() {
+		if sameFolder(path, opts.repo) {
+			return usagef("--from %s is the repository itself", path)
+		}
+		// Nothing is ever written there, and its cache may be another machine's business.
+		c := common{repo: path, dryRun: true, noCache: true}
+		s, err := openStore(c)
+		if err != nil {
+			return err
+		}
+		other, err := openWith(ctx, env, c, s, password)
+		if errors.Is(err, crypt.ErrWrongPassword) {
+			return fmt.Errorf("%w (--from-password-file or %s gives the one of --from)", err, opts.from.password.variable())
+		} else if err != nil {
+			return err
+		}
+		all, bad, err := snapshot.Load(ctx, other) // before its index
+		if err != nil {
+			return openError(c, err)
+		}
+		isCopy := other.ID() == own.ID()
+		if err := other.LoadIndex(ctx); err != nil && (!isCopy || ctx.Err() != nil) {
+			return openError(c, err)
+		} else if err != nil {
+			env.warn(opts.common, "%v; only whole files are taken from there", openError(c, err))
+		}
+		if isCopy {
+			r.copies = append(r.copies, repo.Copy{Name: path, Repo: other})
+			continue
+		}
+		for _, err := range bad {
+			env.warn(opts.common, "a snapshot in %s cannot be read: %v", path, err)
+		}
+		for _, s := range slices.Backward(all) {
+			disk, err := s.Open(ctx, other)
+			if err != nil {
+				return err
+			}
+			r.disks = append(r.disks, snapshot.Holder{Name: fmt.Sprintf("%s of %s in %s", shortID(s.ID), s.Name, path), Disk: disk})
+		}
+	}
+	return nil
+}
+
+// sameFolder reports whether two paths lead to one folder.
+func sameFolder(a, b string) bool {
+	one, err := os.Stat(a)
+	if err != nil {
+		return false
+	}
+	two, err := os.Stat(b)
+	return err == nil && os.SameFile(one, two)
+}

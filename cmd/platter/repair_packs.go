@@ -1,0 +1,196 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	"github.com/urfave/cli/v2"
+
+	"platter/repo"
+	"platter/snapshot"
+)
+
+type repairPacksOptions struct {
+	common
+	from  fromOptions
+	known bool
+}
+
+func repairPacksCommand(env *env) *cli.Command {
+	var opts repairPacksOptions
+	return &cli.Command{
+		Name:  "packs",
+		Usage: "mend packs that are missing or damaged",
+		Description: "Reads every pack and compares it with its name. One that is missing or damaged is put back whole, from its parity file " +
+			"or from a copy of the repository. Where that cannot be, what it held is stored anew in other packs: what it still gives, " +
+			"what a copy has, and what is found on disks, which are cut as a backup cuts them. Everything is proved by its name or id " +
+			"before it is stored, nothing is written in place, and --from and --from-disk are only read.\n\n" +
+			"What a disk does not give is stored by nobody: a disk that was written to since gives what is still the same. " +
+			"A repository that is no copy of this one is looked through version by version, as if each were a disk.\n\n" +
+			"What is lost after that is listed as 'check' lists it, and the exit code is 3; 'repair snapshots' goes on from there. " +
+			"Packs that stay damaged are noted, so that no backup builds upon them.",
+		Flags: append(append([]cli.Flag{
+			&cli.BoolFlag{Name: "known", Usage: "read only packs that are missing, cut off, or noted as damaged before: quick, and blind to new damage", Destination: &opts.known, DisableDefaultText: true},
+			&cli.BoolFlag{Name: "dry-run", Aliases: []string{"n"}, Usage: "tell what could be done, and change nothing", Destination: &opts.dryRun, DisableDefaultText: true},
+		}, fromFlags(&opts.from)...), repoFlags(&opts.common)...),
+		Action: action(env, &opts, runRepairPacks),
+	}
+}
+
+func runRepairPacks(ctx context.Context, env *env, opts repairPacksOptions, args []string) (err error) {
+	if err := wantArgs(args); err != nil {
+		return err
+	}
+	var from rescue
+	defer func() { err = errors.Join(err, from.close()) }()
+	if err := from.openDisks(opts.from.disks.Value()); err != nil { // before a password is asked for
+		return err
+	}
+	opts.noCache = true // what is to be mended is the repository
+	s, err := openStore(opts.common)
+	if err != nil {
+		return err
+	}
+	if err := repo.Find(ctx, s); err != nil {
+		return openError(opts.common, err)
+	}
+	password, err := env.password(ctx, opts.password)
+	if err != nil {
+		return err
+	}
+	r, err := openWith(ctx, env, opts.common, s, password)
+	if err != nil {
+		return err
+	}
+	if err := from.openRepos(ctx, env, opts, r, password); err != nil {
+		return err
+	}
+	var p repo.Progress
+	stop := env.progress(opts.common, "repair packs", &p)
+	done, err := snapshot.RepairPacks(ctx, r, snapshot.MendOptions{ReadAll: !opts.known, Copies: from.copies, Disks: from.disks, DryRun: opts.dryRun}, &p)
+	stop()
+	if err != nil {
+		return err
+	}
+	return printMended(env, opts, done)
+}
+
+// mendedJSON is what repair packs --json prints.
+type mendedJSON struct {
+	Packs   []mendedPackJSON `json:"packs"`
+	Found   []foundJSON      `json:"found"`
+	Lost    []lossJSON       `json:"lost"`    // in a dry run: now
+	Lacking int64            `json:"lacking"` // chunks that were found nowhere; some may be needed by no snapshot
+	DryRun  bool             `json:"dry_run"`
+}
+
+type mendedPackJSON struct {
+	Pack   string `json:"pack"`
+	Damage string `json:"damage"`
+	Mended string `json:"mended,omitempty"` // from what
+}
+
+type foundJSON struct {
+	Source  string `json:"source"`
+	Wanted  int64  `json:"wanted"`  // chunks
+	Found   int64  `json:"found"`   // of these
+	Skipped int64  `json:"skipped"` // bytes of the source that could not be read
+	Stopped string `json:"stopped,omitempty"`
+}
+
+func printMended(env *env, opts repairPacksOptions, m *snapshot.Mended) error {
+	out := mendedJSON{Packs: []mendedPackJSON{}, Found: []foundJSON{}, Lost: []lossJSON{}, Lacking: m.Lacking, DryRun: opts.dryRun}
+	still := 0
+	for _, b := range m.Packs {
+		out.Packs = append(out.Packs, mendedPackJSON{b.Name(), b.Why.Error(), b.Mended})
+		if b.Mended == "" {
+			still++
+		}
+	}
+	for _, f := range m.Found {
+		line := foundJSON{f.Name, f.Wanted, f.Chunks, f.Skipped, ""}
+		if f.Stopped != nil {
+			line.Stopped = f.Stopped.Error()
+		}
+		out.Found = append(out.Found, line)
+	}
+	for _, l := range m.Losses {
+		out.Lost = append(out.Lost, lossOf(l))
+	}
+	for _, err := range m.Unreadable {
+		env.warn(opts.common, "a snapshot cannot be read, and what it needs is not known: %v", err)
+	}
+	if opts.json {
+		if err := env.printJSON(out); err != nil {
+			return err
+		}
+	} else {
+		printMendedText(env, out, still)
+	}
+	switch {
+	case opts.dryRun && out.Lacking > 0:
+		return fmt.Errorf("%w: %s would still be lost", errIncomplete, count(int(out.Lacking), "chunk"))
+	case !opts.dryRun && len(out.Lost) > 0:
+		return fmt.Errorf("%w: %s not whole", errIncomplete, isAre(len(out.Lost), "snapshot"))
+	case len(m.Unreadable) > 0:
+		return unreadable(m.Unreadable)
+	}
+	return nil
+}
+
+func printMendedText(env *env, out mendedJSON, still int) {
+	say := func(format string, args ...any) { fmt.Fprintln(env.stdout, printable(fmt.Sprintf(format, args...))) }
+	for _, b := range out.Packs {
+		if b.Mended != "" {
+			say("mended: %s; from %s", b.Damage, b.Mended)
+		} else {
+			say("damaged: %s; it cannot be had whole", b.Damage)
+		}
+	}
+	for _, f := range out.Found {
+		say("found: %d of %s in %s", f.Found, count(int(f.Wanted), "lost chunk"), f.Source)
+		if f.Skipped > 0 {
+			say("  %s of it could not be read", size(f.Skipped))
+		}
+		if f.Stopped != "" {
+			say("  then it could not be read any more: %s", f.Stopped)
+		}
+	}
+	for _, l := range out.Lost {
+		printLoss(env, l)
+	}
+	switch {
+	case len(out.Packs)+len(out.Lost) == 0:
+		say("no damage found")
+	case out.DryRun:
+		say("nothing was changed: this was a dry run, and what is listed as lost is lost now")
+	case len(out.Lost) > 0:
+		say("advice: 'platter repair snapshots' tells what can be kept of these snapshots")
+	case still > 0:
+		say("all snapshots are whole; %s no longer needed, and 'platter prune' removes what is left of them", isAre(still, "damaged pack"))
+	default:
+		say("all snapshots are whole")
+	}
+}
+
+// lossOf is a loss as --json prints it.
+func lossOf(l snapshot.Loss) lossJSON {
+	lost := lossJSON{Snapshot: l.Snapshot.ID.String(), Name: l.Snapshot.Name, Time: localTime(l.Snapshot.Time), Bytes: l.Bytes(), Ranges: l.Ranges}
+	for _, reason := range l.Reasons {
+		lost.Reasons = append(lost.Reasons, reason.Error())
+	}
+	return lost
+}
+
+// printLoss lists what one snapshot has lost.
+func printLoss(env *env, l lossJSON) {
+	say := func(format string, args ...any) { fmt.Fprintln(env.stdout, printable(fmt.Sprintf(format, args...))) }
+	say("lost: %s of %s, %s: %s in %s", l.Snapshot[:8], l.Name, l.Time, size(l.Bytes), count(len(l.Ranges), "range"))
+	for _, q := range l.Ranges {
+		say("  bytes %d to %d", q.Off, q.Off+q.Len)
+	}
+	for _, reason := range l.Reasons {
+		say("  because %s", reason)
+	}
+}

@@ -1,0 +1,79 @@
+package repo
+
+import (
+	"fmt"
+	"slices"
+
+	"platter/chunk"
+)
+
+// Lost reports whether a chunk lay in packs that are bad, and nowhere else that it can be had from.
+func (d *Damage) Lost(id chunk.ID) bool {
+	if d.readable[id] || !d.repo.index.Lacks(id) {
+		return false
+	}
+	for _, at := range d.repo.index.Places(id) {
+		if d.bad[at.Pack] == nil {
+			return false
+		}
+	}
+	return true
+}
+
+// Wanted reports whether a chunk should be stored again where somebody has it: it is lost, or Missing.
+func (d *Damage) Wanted(id chunk.ID) bool {
+	if _, ok := d.Missing[id]; ok {
+		return true
+	}
+	return d.Lost(id)
+}
+
+// Why returns why a chunk that the index lists cannot be had, or nil.
+func (d *Damage) Why(id chunk.ID) error {
+	if !d.Lost(id) {
+		return nil
+	}
+	loc, _ := d.repo.index.Lookup(id) // one that is lost is listed
+	if b := d.bad[loc.Pack]; b != nil {
+		return b.Why
+	}
+	return fmt.Errorf("%s: %w", packName(loc.Pack), errIsMissing)
+}
+
+// Wants returns how many chunks are wanted.
+func (d *Damage) Wants() int64 {
+	wanted := map[chunk.ID]bool{}
+	for _, ids := range d.wanted() {
+		for _, id := range ids {
+			wanted[id] = true
+		}
+	}
+	return int64(len(wanted))
+}
+
+// wanted returns the chunks that are wanted; one that lies in several packs may come more than once.
+func (d *Damage) wanted() map[chunk.Kind][]chunk.ID {
+	ids := map[chunk.Kind][]chunk.ID{}
+	for id, kind := range d.Missing {
+		if _, ok := d.repo.index.Lookup(id); !ok {
+			ids[kind] = append(ids[kind], id)
+		}
+	}
+	for _, b := range d.still() {
+		refs := b.table.Chunks
+		for _, f := range b.table.Frames {
+			for _, ref := range refs[:f.Chunks] {
+				if d.Lost(ref.ID) {
+					ids[f.Kind] = append(ids[f.Kind], ref.ID)
+				}
+			}
+			refs = refs[f.Chunks:]
+		}
+	}
+	return ids
+}
+
+// still returns the packs that are bad and of which is known what is in them.
+func (d *Damage) still() []*BadPack {
+	return slices.DeleteFunc(slices.Clone(d.Packs), func(b *BadPack) bool { return d.bad[b.ID] == nil || b.table == nil })
+}

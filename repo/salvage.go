@@ -1,0 +1,156 @@
+package repo
+
+import (
+	"cmp"
+	"context"
+	"slices"
+
+	"platter/chunk"
+	"platter/pack"
+)
+
+// Probe finds out what the bad packs still give: that is not Lost from then on.
+func (d *Damage) Probe(ctx context.Context) error {
+	d.readable = map[chunk.ID]bool{}
+	return d.eachReadable(ctx, func(_ chunk.Kind, id chunk.ID, _ []byte) error {
+		d.readable[id] = true
+		return nil
+	})
+}
+
+// Unprobe has it lost again.
+func (d *Damage) Unprobe() { d.readable = nil }
+
+// Salvage copies out of the bad packs what they still give, and returns how many chunks that is.
+func (d *Damage) Salvage(ctx context.Context) (int64, error) {
+	return d.store(ctx, d.eachReadable)
+}
+
+// TakeChunks copies what is wanted out of another repository with the same id, and returns how many chunks that is. stopped
+// is why there are not more, where that is no damage.
+func (d *Damage) TakeChunks(ctx context.Context, from *Repo) (found int64, stopped, err error) {
+	found, err = d.store(ctx, func(ctx context.Context, save saveFunc) (err error) {
+		for kind, ids := range d.wanted() {
+			ids = slices.DeleteFunc(ids, func(id chunk.ID) bool { _, ok := from.index.Lookup(id); return !ok })
+			for part := range slices.Chunk(ids, takenAtOnce) {
+				if stopped, err = d.take(ctx, from, kind, part, save); stopped != nil || err != nil {
+					return err
+				}
+			}
+		}
+		return nil
+	})
+	return found, stopped, err
+}
+
+// takenAtOnce is how many chunks are asked for at once.
+const takenAtOnce = 1024
+
+// take loads chunks from another repository, one by one where not all of them can be had.
+func (d *Damage) take(ctx context.Context, from *Repo, kind chunk.Kind, ids []chunk.ID, save saveFunc) (stopped, err error) {
+	load := func(ids []chunk.ID) error {
+		return from.Load(ctx, kind, ids, func(at int, data []byte) error {
+			err = save(kind, ids[at], data)
+			return err
+		})
+	}
+	if load(ids) == nil || err != nil {
+		return nil, err
+	}
+	for _, id := range ids {
+		if !d.Wanted(id) { // it came before the one that failed
+			continue
+		}
+		why := load([]chunk.ID{id})
+		if err != nil || ctx.Err() != nil {
+			return nil, cmp.Or(err, ctx.Err())
+		}
+		if why != nil && !unmendable(why) {
+			return why, nil
+		}
+	}
+	return nil, nil
+}
+
+// A saveFunc stores a chunk that was proved to have its id.
+type saveFunc = func(kind chunk.Kind, id chunk.ID, data []byte) error
+
+// store runs fn, and stores what it saves, and returns how many chunks were new.
+func (d *Damage) store(ctx context.Context, fn func(context.Context, saveFunc) error) (int64, error) {
+	stats, err := d.repo.Write(ctx, func(ctx context.Context, w *Writer) error {
+		lane := w.Lane()
+		err := fn(ctx, func(kind chunk.Kind, id chunk.ID, data []byte) error {
+			if kind == chunk.Map {
+				_, err := w.SaveMap(ctx, data)
+				return err
+			}
+			return lane.Save(ctx, id, data)
+		})
+		if err != nil {
+			return err
+		}
+		return lane.Close(ctx)
+	})
+	if err != nil {
+		return 0, err
+	}
+	return stats.Chunks.Load(), nil
+}
+
+// eachReadable hands on every chunk that is lost and that the bad packs still give. data holds only during the call.
+func (d *Damage) eachReadable(ctx context.Context, fn saveFunc) error {
+	namers := map[chunk.Kind]*chunk.Namer{}
+	for _, kind := range []chunk.Kind{chunk.Data, chunk.Map} {
+		namers[kind] = d.repo.Namer(kind)
+		defer d.repo.Return(kind, namers[kind])
+	}
+	for _, b := range d.still() {
+		off, refs := int64(pack.HeaderSize), b.table.Chunks
+		for _, f := range b.table.Frames {
+			own := refs[:f.Chunks]
+			lost := slices.ContainsFunc(own, func(ref pack.Ref) bool { return d.Lost(ref.ID) })
+			if lost && off+int64(f.Sealed) <= b.there {
+				raw, err := d.frame(ctx, b, off, f)
+				if err == nil {
+					err = d.proved(raw, f.Kind, own, namers[f.Kind], fn)
+				}
+				if err != nil {
+					return err
+				}
+			}
+			off, refs = off+int64(f.Sealed), refs[f.Chunks:]
+		}
+	}
+	return nil
+}
+
+// proved hands on those of a frame's chunks that are lost, and are what their ids say.
+func (d *Damage) proved(raw []byte, kind chunk.Kind, refs []pack.Ref, namer *chunk.Namer, fn saveFunc) error {
+	for _, ref := range refs {
+		if len(raw) < int(ref.Len) {
+			return nil // it did not open
+		}
+		if data := raw[:ref.Len]; d.Lost(ref.ID) && namer.ID(data) == ref.ID {
+			if err := fn(kind, ref.ID, data); err != nil {
+				return err
+			}
+		}
+		raw = raw[ref.Len:]
+	}
+	return nil
+}
+
+// frame opens a frame of a bad pack, nil where it does not open.
+func (d *Damage) frame(ctx context.Context, b *BadPack, off int64, f pack.Frame) (raw []byte, err error) {
+	bad, err := d.repo.steady(ctx, func() error {
+		sealed, err := d.repo.store.Get(ctx, b.Name(), off, int64(f.Sealed))
+		if err == nil {
+			raw, err = d.repo.decoder.Decode(nil, sealed, f)
+		}
+		return err
+	})
+	if bad != nil || err != nil {
+		return nil, err
+	}
+	return raw, nil
+}

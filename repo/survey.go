@@ -1,0 +1,212 @@
+package repo
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"maps"
+	"slices"
+	"sync"
+
+	"github.com/zeebo/blake3"
+	"golang.org/x/sync/errgroup"
+
+	"platter/chunk"
+	"platter/index"
+	"platter/pack"
+	"platter/repo/store"
+)
+
+// A BadPack is a pack whose file is not what its name says.
+type BadPack struct {
+	ID     pack.ID
+	Why    error  // it begins with the file's name
+	Mended string // from what, once it is whole again
+
+	size   int64       // bytes that the file should have; 0 where no index file says
+	there  int64       // bytes that it has, -1 where there is none
+	listed bool        // by an index file
+	table  *pack.Table // nil where nothing tells what is in it
+}
+
+// Name is the pack's name in the store.
+func (b *BadPack) Name() string { return packName(b.ID) }
+
+// A Damage is what is wrong with a repository's packs, and what that costs in chunks. Its methods are for one goroutine, but
+// for Lost, Wanted and Why.
+type Damage struct {
+	Packs []*BadPack // sorted by name; also those that are mended by now
+	// Missing are chunks that somebody needs and that no index file lists; for whoever knows of some to say.
+	Missing map[chunk.ID]chunk.Kind
+
+	repo     *Repo
+	work     *workplace
+	bad      map[pack.ID]*BadPack // those that are not mended
+	readable map[chunk.ID]bool    // that damaged packs still give
+	adopted  []index.PackTable    // of packs that were mended and that no index file lists yet
+}
+
+// FindDamage looks for packs that are missing, have another length than the index says, or other bytes than their names
+// say. For the last it reads all packs, or only those that plans call damaged. LoadIndex must come first; from then on the
+// index builds upon none of those packs. To mend them, or to store anything, takes a lease that was held before LoadIndex.
+//
+// What cannot be read twice, from a store that answers otherwise, counts as damaged.
+func (r *Repo) FindDamage(ctx context.Context, readAll bool, p *Progress) (*Damage, error) {
+	files, err := list(ctx, r.store, packsDir)
+	if err != nil {
+		return nil, err
+	}
+	w, err := r.readWork(ctx)
+	if err != nil {
+		return nil, err
+	}
+	d := &Damage{repo: r, work: w, bad: map[pack.ID]*BadPack{}}
+	missing, err := d.compare(ctx, files, readAll, p)
+	if err != nil {
+		return nil, err
+	}
+	for _, known := range missing {
+		if err := d.confirmMissing(ctx, known); err != nil {
+			return nil, err
+		}
+	}
+	d.Packs = slices.SortedFunc(maps.Values(d.bad), func(a, b *BadPack) int { return bytes.Compare(a.ID[:], b.ID[:]) })
+	if err := d.readTables(ctx); err != nil {
+		return nil, err
+	}
+	d.trust(slices.Collect(maps.Keys(w.damaged())))
+	r.index.Doubt(slices.Collect(maps.Keys(d.bad)))
+	return d, nil
+}
+
+// compare holds the packs that are there against index and names, and returns those that are not there.
+func (d *Damage) compare(ctx context.Context, files []listed, readAll bool, p *Progress) (missing map[pack.ID]index.Pack, err error) {
+	missing = map[pack.ID]index.Pack{}
+	for _, known := range d.repo.index.Packs() {
+		missing[known.ID] = known
+	}
+	suspect := d.work.damaged()
+	var mu sync.Mutex
+	add := func(b *BadPack, why error) {
+		mu.Lock()
+		defer mu.Unlock()
+		b.Why = fmt.Errorf("%s: %w", b.Name(), why)
+		d.bad[b.ID] = b
+	}
+	g, gctx := errgroup.WithContext(ctx)
+	g.SetLimit(d.repo.workers)
+	for _, f := range files {
+		known, ok := missing[f.id]
+		delete(missing, f.id)
+		b := &BadPack{ID: f.id, size: known.Size, there: f.size, listed: ok}
+		if ok && f.size != known.Size {
+			add(b, fmt.Errorf("%w: %d bytes where the index says %d", pack.ErrDamaged, f.size, known.Size))
+			continue
+		}
+		if !readAll && !suspect[f.id] {
+			continue
+		}
+		p.Expect(f.size)
+		g.Go(func() error {
+			why, err := d.repo.steady(gctx, func() error { return d.repo.proveName(gctx, f.id) })
+			p.Add(f.size)
+			if why != nil && err == nil {
+				add(b, why)
+			}
+			return err
+		})
+	}
+	return missing, g.Wait()
+}
+
+// confirmMissing adds a pack that was in no listing. One that is there all the same is no damage, but neither is the listing
+// anything to go by.
+func (d *Damage) confirmMissing(ctx context.Context, known index.Pack) error {
+	b := &BadPack{ID: known.ID, size: known.Size, there: -1, listed: true}
+	b.Why = fmt.Errorf("%s: %w", b.Name(), errIsMissing)
+	_, err := d.repo.store.Get(ctx, b.Name(), 0, 1)
+	if err == nil {
+		return fmt.Errorf("the store did not list %s, and has it: try again when it shows what it has", b.Name())
+	}
+	if !gone(err) {
+		return err
+	}
+	d.bad[b.ID] = b
+	return nil
+}
+
+var errIsMissing = errors.New("it is missing")
+
+// proveName reads a pack and returns an error unless its bytes have its name.
+func (r *Repo) proveName(ctx context.Context, id pack.ID) error {
+	sum := blake3.New()
+	buf := make([]byte, readBlock)
+	for off := int64(0); ; off += readBlock {
+		part, err := store.GetInto(ctx, r.store, buf, packName(id), off, readBlock)
+		if err != nil {
+			return err
+		}
+		sum.Write(part)
+		if len(part) < readBlock {
+			break
+		}
+	}
+	if pack.ID(sum.Sum(nil)) != id {
+		return fmt.Errorf("%w: its bytes do not match its name", pack.ErrDamaged)
+	}
+	return nil
+}
+
+// steady tells a file that cannot be read from a store that does not answer: what fails for a reason that may pass is tried
+// again once the store has answered something else. bad is the file's fault, and err ends the work.
+func (r *Repo) steady(ctx context.Context, read func() error) (bad, err error) {
+	bad = read()
+	if bad != nil && !unmendable(bad) && ctx.Err() == nil {
+		if _, err := r.store.Get(ctx, configName, 0, 1); err != nil {
+			return nil, err
+		}
+		bad = read()
+	}
+	return bad, ctx.Err()
+}
+
+// readTables finds out what is in the bad packs: from index files, or from themselves.
+func (d *Damage) readTables(ctx context.Context) error {
+	const tries = 3 // somebody may put one index file in the place of several meanwhile
+	for try := 1; len(d.bad) > 0; try++ {
+		files, err := list(ctx, d.repo.store, indexDir)
+		if err != nil {
+			return err
+		}
+		var mu sync.Mutex
+		err = d.repo.eachIndex(ctx, files, func(_ pack.ID, f *index.File) error {
+			mu.Lock()
+			defer mu.Unlock()
+			for _, t := range f.Packs {
+				if b := d.bad[t.ID]; b != nil {
+					b.size, b.table = t.Size, t.Table
+				}
+			}
+			return nil
+		})
+		if err == nil {
+			break
+		}
+		if !gone(err) || try == tries {
+			return err
+		}
+	}
+	for _, b := range d.bad {
+		if b.table == nil && b.there > 0 {
+			b.table, _ = d.repo.readTable(ctx, b.ID, b.there) // what fails here is why it is bad
+		}
+	}
+	return ctx.Err()
+}
+
+// trust makes the index build upon packs again that are whole, unless they are about to go.
+func (d *Damage) trust(packs []pack.ID) {
+	condemned := d.work.condemned()
+	d.repo.index.Trust(slices.DeleteFunc(packs, func(id pack.ID) bool { return condemned[id] || d.bad[id] != nil }))
+}

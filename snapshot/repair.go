@@ -1,0 +1,244 @@
+package snapshot
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+
+	"platter/chunk"
+	"platter/pack"
+	"platter/repo"
+)
+
+// RepairOptions say what RepairSnapshots changes.
+type RepairOptions struct {
+	ReadAll bool   // every pack is read; else only those that are missing, cut off, or known to be damaged
+	Write   bool   // snapshots in the place of those that are not whole
+	Forget  bool   // remove those, and files that hold no snapshot any more; goes with Write
+	Platter string // version of the program
+}
+
+// TagRepaired is the tag of snapshots that RepairSnapshots made.
+const TagRepaired = "repaired"
+
+// A Repair is what became of a snapshot that is not whole.
+type Repair struct {
+	Loss
+	New       *Snapshot // in its place; nil where there is none
+	Made      bool      // New was made now, and not by an earlier repair
+	Forgotten bool
+}
+
+// Repairs is what RepairSnapshots did.
+type Repairs struct {
+	Snapshots  []Repair
+	Unreadable []Gone
+}
+
+// A Gone is a snapshot file that cannot be read.
+type Gone struct {
+	*Unreadable
+	Forgotten bool
+}
+
+// RepairSnapshots finds snapshots that are not whole, and puts others in their place if so wished: the same disks, of which
+// the lost ranges are known to be lost and read as zeros. All else of them is as it was. Nothing is removed before what takes
+// its place is durable.
+func RepairSnapshots(ctx context.Context, r *repo.Repo, o RepairOptions, p *repo.Progress) (*Repairs, error) {
+	f := &repairing{repo: r, opts: o, progress: p, done: new(Repairs)}
+	work := f.run
+	if o.Write {
+		work = func(ctx context.Context) error { return r.WithLease(ctx, repo.Repairing, f.run) }
+	}
+	if err := work(ctx); err != nil {
+		return nil, fmt.Errorf("repair snapshots: %w", err)
+	}
+	return f.done, nil
+}
+
+// A repairing is a RepairSnapshots under way.
+type repairing struct {
+	repo      *repo.Repo
+	opts      RepairOptions
+	progress  *repo.Progress
+	done      *Repairs
+	snapshots []*Snapshot
+	damage    *repo.Damage
+}
+
+func (f *repairing) run(ctx context.Context) error {
+	all, bad, err := Load(ctx, f.repo)
+	if err != nil {
+		return err
+	}
+	f.snapshots = all
+	for _, err := range bad {
+		if u, ok := errors.AsType[*Unreadable](err); ok {
+			f.done.Unreadable = append(f.done.Unreadable, Gone{Unreadable: u})
+		}
+	}
+	if err := f.repo.LoadIndex(ctx); err != nil {
+		return err
+	}
+	if f.damage, err = f.repo.FindDamage(ctx, f.opts.ReadAll, f.progress); err != nil {
+		return err
+	}
+	if f.opts.Write {
+		if err := f.damage.Settle(ctx); err != nil {
+			return err
+		}
+	}
+	if err := f.damage.Probe(ctx); err != nil {
+		return err
+	}
+	check := newMapCheck(f.repo, f.damage.Why)
+	losses, err := check.all(ctx, all)
+	if err = cmp.Or(err, check.passing); err != nil {
+		return err
+	}
+	for _, l := range losses {
+		f.done.Snapshots = append(f.done.Snapshots, Repair{Loss: l})
+	}
+	if !f.opts.Write {
+		return nil
+	}
+	if err := f.write(ctx, check); err != nil || !f.opts.Forget {
+		return err
+	}
+	return f.forget(ctx)
+}
+
+// write makes the new snapshots: first the maps of all of them, then, when those are durable, one after the other.
+func (f *repairing) write(ctx context.Context, check *mapCheck) error {
+	roots := make([]chunk.ID, len(f.done.Snapshots))
+	_, err := f.repo.Write(ctx, func(ctx context.Context, w *repo.Writer) (err error) {
+		rw := &rewriter{check: check, damage: f.damage, writer: w, done: map[rewritten]chunk.ID{}}
+		for i, q := range f.done.Snapshots {
+			m := q.Snapshot.Map(f.repo)
+			if roots[i], err = rw.tree(ctx, m, height(m.size), 0, m.root); err != nil {
+				return err
+			}
+			if roots[i] == m.root {
+				return fmt.Errorf("%s could not be read, and now it can: %w; run it again", q.Snapshot.ID, q.Reasons[0])
+			}
+		}
+		return nil
+	})
+	if err != nil {
+		return err
+	}
+	return f.replaceAll(ctx, roots)
+}
+
+// replaceAll stores the new snapshots. Those of which most is left come first: of a version that was repaired before, and is
+// broken again, less may be left than of what took its place.
+func (f *repairing) replaceAll(ctx context.Context, roots []chunk.ID) error {
+	var order []int
+	fresh := make([]*Snapshot, len(roots))
+	for i := range roots {
+		s, err := f.remade(ctx, &f.done.Snapshots[i], roots[i])
+		if err != nil {
+			return err
+		}
+		order, fresh[i] = append(order, i), s
+	}
+	slices.SortStableFunc(order, func(a, b int) int { return cmp.Compare(fresh[a].Unreadable, fresh[b].Unreadable) })
+	for _, i := range order {
+		q := &f.done.Snapshots[i]
+		if q.New = f.standIn(q.Snapshot, fresh[i]); q.New != nil {
+			continue
+		}
+		if err := fresh[i].save(ctx, f.repo); err != nil {
+			return err
+		}
+		q.New, q.Made = fresh[i], true
+		f.snapshots = append(f.snapshots, fresh[i])
+	}
+	return nil
+}
+
+// standIn returns a snapshot that is there, is whole, and is as good as one that would be made in the place of old: the same,
+// or one that was made of old when more was left. nil where there is none.
+func (f *repairing) standIn(old, fresh *Snapshot) *Snapshot {
+	for _, s := range f.snapshots {
+		broken := slices.ContainsFunc(f.done.Snapshots, func(q Repair) bool { return q.Snapshot == s })
+		if broken || s.Size != old.Size || s.Name != old.Name || s.Host != old.Host || !s.Time.Equal(old.Time) {
+			continue
+		}
+		if s.Root == fresh.Root || strings.Contains(s.Note, noteOf(old)) && s.Unreadable <= fresh.Unreadable {
+			return s
+		}
+	}
+	return nil
+}
+
+// noteOf is how a note begins that says what a snapshot was made of.
+func noteOf(old *Snapshot) string { return fmt.Sprintf("repaired from %s: ", old.ID) }
+
+// remade returns the snapshot that is to take the place of a broken one. It is stored nowhere yet.
+func (f *repairing) remade(ctx context.Context, q *Repair, root chunk.ID) (*Snapshot, error) {
+	old, s := q.Snapshot, *q.Snapshot
+	s.Root, s.Platter = root, f.opts.Platter
+	data, bad, err := s.Map(f.repo).measure(ctx)
+	if err != nil {
+		return nil, err
+	}
+	s.Stats.Data, s.Unreadable = data, 0
+	for _, lost := range bad {
+		s.Unreadable += lost.Len
+	}
+	s.Tags = slices.Clone(old.Tags)
+	if !slices.Contains(s.Tags, TagRepaired) {
+		s.Tags = append(s.Tags, TagRepaired)
+	}
+	if s.Note != "" {
+		s.Note += "; "
+	}
+	s.Note += noteOf(old) + q.words()
+	return &s, nil
+}
+
+// words tells how much is lost.
+func (l *Loss) words() string {
+	plural := "s"
+	if len(l.Ranges) == 1 {
+		plural = ""
+	}
+	return fmt.Sprintf("%d bytes in %d range%s lost", l.Bytes(), len(l.Ranges), plural)
+}
+
+// Bytes is how many bytes of the disk are lost.
+func (l *Loss) Bytes() (n int64) {
+	for _, q := range l.Ranges {
+		n += q.Len
+	}
+	return n
+}
+
+// forget removes what new snapshots stand for, and files that hold none any more: those that are damaged. One that a newer
+// platter wrote, or that the store did not give, may be a whole one.
+func (f *repairing) forget(ctx context.Context) error {
+	var ids []pack.ID
+	for _, q := range f.done.Snapshots {
+		ids = append(ids, q.Snapshot.ID)
+	}
+	lost := func(u *Unreadable) bool { return errors.Is(u, pack.ErrDamaged) && !errors.Is(u, pack.ErrNewer) }
+	for _, u := range f.done.Unreadable {
+		if lost(u.Unreadable) {
+			ids = append(ids, u.ID)
+		}
+	}
+	if _, err := f.repo.Forget(ctx, ids); err != nil {
+		return err
+	}
+	for i := range f.done.Snapshots {
+		f.done.Snapshots[i].Forgotten = true
+	}
+	for i, u := range f.done.Unreadable {
+		f.done.Unreadable[i].Forgotten = lost(u.Unreadable)
+	}
+	return nil
+}
