@@ -172,7 +172,7 @@ func (x *trial) needs(snapshot []byte) (chunks []saved, err error) {
 }
 
 // leftover is a note of what a power cut may leave: no harm, and no reason to stop anybody.
-var leftover = regexp.MustCompile(`^packs in no index file|left behind by a write that did not end|^"(work|pending)/`)
+var leftover = regexp.MustCompile(`^packs in no index file|left behind by a write that did not end|^(work|pending)/|^packs that (nobody needs|a prune deleted)`)
 
 // verify holds that what is promised is so, and that whatever else is there is whole.
 func (x *trial) verify() error {
