@@ -115,17 +115,12 @@ func checkAll(ctx context.Context, env *env, r *repo.Repo, opts checkOptions, re
 		return err
 	}
 	for _, l := range losses {
-		lost := lossJSON{Snapshot: l.Snapshot.ID.String(), Name: l.Snapshot.Name, Time: localTime(l.Snapshot.Time), Ranges: l.Ranges}
 		for _, reason := range l.Reasons {
-			lost.Reasons = append(lost.Reasons, reason.Error())
 			if errors.Is(reason, repo.ErrMissing) {
 				result.Report.Advise(repo.HintIndex)
 			}
 		}
-		for _, q := range l.Ranges {
-			lost.Bytes += q.Len
-		}
-		result.Lost = append(result.Lost, lost)
+		result.Lost = append(result.Lost, lossOf(l))
 	}
 	return nil
 }

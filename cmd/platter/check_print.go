@@ -76,13 +76,7 @@ func printCheckText(env *env, opts checkOptions, c *checkJSON) {
 		say("damage: %s", line)
 	}
 	for _, l := range c.Lost {
-		say("lost: %s of %s, %s: %s in %s", l.Snapshot[:8], l.Name, l.Time, size(l.Bytes), count(len(l.Ranges), "range"))
-		for _, q := range l.Ranges {
-			say("  bytes %d to %d", q.Off, q.Off+q.Len)
-		}
-		for _, reason := range l.Reasons {
-			say("  because %s", reason)
-		}
+		printLoss(env, l)
 	}
 	for _, line := range c.Notes {
 		say("note: %s", line)
