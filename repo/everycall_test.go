@@ -122,34 +122,52 @@ func (p program) failsEverywhere(t *testing.T, f fault, nth, step int, disk *sto
 	}
 }
 
-// failsAt reports whether the program came to that call.
+// failsAt reports whether the program came to that call. What comes next, after a power cut or before it, must not build
+// upon what the cut may take away.
 func (p program) failsAt(t *testing.T, f fault, call int, disk *storetest.Disk, promised *promises) bool {
 	t.Helper()
-	var hit atomic.Bool
-	d := disk.Lose(storetest.Kept)
-	x := &trial{t, promised.since(promised.told()), f.in(d, call, &hit)}
-	err := p.run(x)
-	if err != nil && (!hit.Load() || f.err != nil && !errors.Is(err, f.err)) {
-		t.Fatalf("call %d %s: %v", call, f.name, err)
-	}
-	if !hit.Load() {
-		return false
-	}
-	d.Fail = nil
-	if torture() || call%7 >= 3 {
-		p.goOn(t, x, fmt.Sprintf("call %d %s, then the power goes", call, f.name), d.Lose(storetest.Lost))
-	}
-	if torture() || call%7 < 3 { // a number that no program repeats itself after
-		p.goOn(t, x, fmt.Sprintf("call %d %s, the power goes later", call, f.name), d)
+	nexts := []func(*trial) error{p.rerun, (*trial).repair, nil, nil}
+	for i, next := range nexts {
+		if turn := min(call%7, len(nexts)-1); !torture() && i != turn { // 7, since no program repeats itself after that many
+			continue
+		}
+		var hit atomic.Bool
+		d := disk.Lose(storetest.Kept)
+		x := &trial{t, promised.since(promised.told()), f.in(d, call, &hit)}
+		err := p.run(x)
+		if err != nil && (!hit.Load() || f.err != nil && !errors.Is(err, f.err)) {
+			t.Fatalf("call %d %s: %v", call, f.name, err)
+		}
+		if !hit.Load() {
+			return false
+		}
+		if d.Fail = nil; i == len(nexts)-1 {
+			d = d.Lose(storetest.Lost)
+		}
+		if err := p.goOn(x, d, next); err != nil {
+			t.Fatalf("call %d %s, and then (%d) %v", call, f.name, i, err)
+		}
 	}
 	return true
 }
 
-// goOn has the next program come. It must not build upon what a power cut may yet take away.
-func (p program) goOn(t *testing.T, x *trial, where string, disk *storetest.Disk) {
-	t.Helper()
-	next := &trial{t, x.promises.since(x.told()), store.NewLocalOn(disk)}
-	if err := p.survive(next, disk); err != nil {
-		t.Fatalf("%s: %v", where, err)
+// goOn has a program come next, then the power go, and then a backup come.
+func (p program) goOn(x *trial, disk *storetest.Disk, next func(*trial) error) error {
+	x.store = store.NewLocalOn(disk)
+	if next != nil && x.told().made {
+		if err := next(x); err != nil {
+			return fmt.Errorf("the next program: %w", err)
+		}
+		disk = disk.Lose(storetest.Lost)
+		x.store = store.NewLocalOn(disk)
 	}
+	return p.survive(x, disk)
+}
+
+// rerun is what people do when a program has failed.
+func (p program) rerun(x *trial) error {
+	if p.once {
+		return nil
+	}
+	return p.run(x)
 }

@@ -293,6 +293,7 @@ func playSchedule(t *testing.T, template *Repo, seed uint64) (faults []string) {
 // PLATTER_SEED=N plays one schedule again.
 func TestSchedules(t *testing.T) {
 	template := testRepo(t, new(store.Mem))
+	template.config.FrameSize, template.config.PackSize = 4<<10, 16<<10 // or most of the time would go into clearing memory
 	if text := os.Getenv("PLATTER_SEED"); text != "" {
 		seed, err := strconv.ParseUint(text, 10, 64)
 		if err != nil {

@@ -16,6 +16,7 @@ type program struct {
 	run     func(x *trial) error
 	// mend comes before promises are looked at, where what was prepared does not keep them.
 	mend func(x *trial) error
+	once bool // it cannot be run again when it was done
 }
 
 func programs() []program {
@@ -28,7 +29,7 @@ func programs() []program {
 }
 
 func initProgram() program {
-	return program{name: "init", prepare: func(*trial) error { return nil }, run: (*trial).init}
+	return program{name: "init", prepare: func(*trial) error { return nil }, run: (*trial).init, once: true}
 }
 
 func (x *trial) init() error {
@@ -165,8 +166,8 @@ func (x *trial) addSlot(password string) error {
 }
 
 func removeSlotProgram() program {
-	return program{name: "key remove", prepare: (*trial).twoBackups, run: func(x *trial) error {
-		r, err := x.unlock()
+	return program{name: "key remove", once: true, prepare: (*trial).twoBackups, run: func(x *trial) error {
+		r, err := Open(context.Background(), x.store, []byte("pw"))
 		if err != nil {
 			return err
 		}
@@ -184,7 +185,7 @@ func removeSlotProgram() program {
 }
 
 func changePasswordProgram() program {
-	return program{name: "key passwd", prepare: func(x *trial) error { return errors.Join(x.init(), x.backup(1, 10)) },
+	return program{name: "key passwd", once: true, prepare: func(x *trial) error { return errors.Join(x.init(), x.backup(1, 10)) },
 		run: func(x *trial) error {
 			r, err := x.open()
 			if err != nil {
@@ -210,16 +211,6 @@ func (x *trial) repair() error {
 		err = fmt.Errorf("repair has lost %q", done.Lost)
 	}
 	return err
-}
-
-// unlock opens with "pw" and no other, and reads no index.
-func (x *trial) unlock() (*Repo, error) {
-	r, err := Open(context.Background(), x.store, []byte("pw"))
-	if err == nil {
-		r.SetWorkers(1)
-		r.isDead = everybody
-	}
-	return r, err
 }
 
 func repairProgram() program {

@@ -94,16 +94,27 @@ type trial struct {
 	store store.Store
 }
 
-// open opens the repository with a password that opens it, and makes small packs of what will be written.
-func (x *trial) open() (*Repo, error) {
+// unlock opens the repository with a password that opens it, and reads no index.
+func (x *trial) unlock() (*Repo, error) {
 	var errs []error
 	for _, password := range slices.Sorted(maps.Keys(x.told().passwords)) {
 		r, err := Open(context.Background(), x.store, []byte(password))
 		if errs = append(errs, err); err == nil {
-			return r, loadSmall(r)
+			r.SetWorkers(1)      // so that calls come in the same order every time
+			r.isDead = everybody // who left a lease behind is this process, which is not
+			return r, nil
 		}
 	}
 	return nil, errors.Join(errs...)
+}
+
+// open opens the repository, and makes small packs of what will be written.
+func (x *trial) open() (*Repo, error) {
+	r, err := x.unlock()
+	if err != nil {
+		return nil, err
+	}
+	return r, loadSmall(r)
 }
 
 func loadSmall(r *Repo) error {
@@ -111,8 +122,6 @@ func loadSmall(r *Repo) error {
 		r.config.FrameSize, r.config.PackSize = minFrameSize, 2*minFrameSize
 	}
 	r.SetCompression(pack.CompressOff)
-	r.SetWorkers(1)      // so that calls come in the same order every time
-	r.isDead = everybody // who left a lease behind is this process, which is not
 	return r.LoadIndex(context.Background())
 }
 
@@ -172,7 +181,7 @@ func (x *trial) needs(snapshot []byte) (chunks []saved, err error) {
 }
 
 // leftover is a note of what a power cut may leave: no harm, and no reason to stop anybody.
-var leftover = regexp.MustCompile(`^packs (in no index file|that nobody needs, and that a prune|that a prune deleted)|left behind by a write that did not end|^"?(work|pending)/`)
+var leftover = regexp.MustCompile(`^packs (in no index file|that nobody needs|that a prune deleted)|left behind by a write|^(work|pending)/`)
 
 // verify holds that what is promised is so, and that whatever else is there is whole.
 func (x *trial) verify() error {
@@ -215,6 +224,7 @@ func (x *trial) verifyPasswords() (opened *Repo, err error) {
 			return nil, fmt.Errorf("password %q (fact %d): %w", password, is, err)
 		}
 		if err == nil {
+			r.SetWorkers(1)
 			opened = r
 		}
 	}

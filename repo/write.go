@@ -230,7 +230,7 @@ func (w *Writer) add(ctx context.Context, o *pack.Open, sealed []byte) (full *pa
 		case buf := <-w.bufs:
 			if buf == nil {
 				// At once and large enough for the frame that fills it and the table: growing would need it twice.
-				buf = make([]byte, 0, w.repo.config.PackSize+2<<20)
+				buf = make([]byte, 0, w.repo.config.PackSize+w.repo.config.FrameSize+64<<10)
 			}
 			w.builder, w.waited = pack.NewBuilder(buf), time.Since(w.began)
 		case <-ctx.Done():
