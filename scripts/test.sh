@@ -22,7 +22,7 @@ race() {
 		[ -z "${CI-}" ] || exit 1
 		return 0
 	fi
-	CGO_ENABLED=1 go test -count=1 -race -short ./...
+	CGO_ENABLED=1 go test -count=1 -race -short -timeout 40m ./...
 }
 
 # These binaries are thrown away, so they need no version from git.
@@ -47,7 +47,7 @@ static() {
 }
 
 step "tools to compare with" ./scripts/deps.sh
-step "tests" go test -count=1 ./...
+step "tests" go test -count=1 -timeout 40m ./...
 step "short tests under the race detector" race
 step "builds for other platforms" builds
 step "the binary is static" static
