@@ -106,6 +106,9 @@ type Repo struct {
 	loaders     sync.Pool // of *loader
 	now         func() time.Time
 	isDead      func(Lease) bool
+	mends       mends
+	healed      healed
+	newer       newer
 	upgraded    bool // an older platter wrote to it before this one opened it
 }
 
