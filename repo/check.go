@@ -7,7 +7,6 @@ import (
 	"slices"
 	"sync"
 
-	"platter/chunk"
 	"platter/index"
 	"platter/pack"
 	"platter/repo/store"
@@ -29,26 +28,14 @@ type Report struct {
 	Slots, Indexes, Packs, Snapshots int   // files looked at
 	PackBytes                        int64 // of all packs
 	ReadBytes                        int64 // of packs that were read whole
+	Parity                           int   // parity files
+	ParityBytes                      int64
 
 	badPacks  map[pack.ID]error
 	badFrames map[frameKey]error
-	badChunks map[chunk.ID]error
+	badChunks map[badChunk]error
+	mendable  map[pack.ID]bool // damaged packs that their parity files can mend
 	index     *index.Index
-}
-
-// Bad returns why a chunk cannot be had although the index lists it, or nil. It is for use after Check.
-func (r *Report) Bad(id chunk.ID) error {
-	if err := r.badChunks[id]; err != nil {
-		return err
-	}
-	loc, ok := r.index.Lookup(id)
-	if !ok {
-		return nil
-	}
-	if err := r.badFrames[frameKey{loc.Pack, loc.Offset}]; err != nil {
-		return err
-	}
-	return r.badPacks[loc.Pack]
 }
 
 // checker is a Check under way.
@@ -56,6 +43,7 @@ type checker struct {
 	*Repo
 	opts     CheckOptions
 	progress *Progress
+	parity   map[pack.ID]int64 // parity files that are there, with their sizes
 
 	mu     sync.Mutex
 	report *Report
@@ -92,8 +80,8 @@ const (
 // itself: this Repo uses no cache from then on. It fails only where it cannot go on; damage goes into the report.
 func (r *Repo) Check(ctx context.Context, o CheckOptions, p *Progress) (*Report, error) {
 	r.dropCache()
-	c := &checker{Repo: r, opts: o, progress: p, report: &Report{
-		badPacks: map[pack.ID]error{}, badFrames: map[frameKey]error{}, badChunks: map[chunk.ID]error{}}}
+	c := &checker{Repo: r, opts: o, progress: p, parity: map[pack.ID]int64{}, report: &Report{
+		badPacks: map[pack.ID]error{}, badFrames: map[frameKey]error{}, badChunks: map[badChunk]error{}, mendable: map[pack.ID]bool{}}}
 	if err := c.slots(ctx); err != nil {
 		return nil, err
 	}
@@ -115,6 +103,8 @@ func (r *Repo) Check(ctx context.Context, o CheckOptions, p *Progress) (*Report,
 	if err := c.packs(ctx, there, tables); err != nil {
 		return nil, err
 	}
+	c.countParity(there)
+	c.report.tellMendable()
 	slices.Sort(c.report.Damage)
 	slices.Sort(c.report.Notes)
 	return c.report, nil
@@ -156,6 +146,7 @@ func (c *checker) files(ctx context.Context) (map[pack.ID]int64, error) {
 		case ok && (dir == keysDir || dir == indexDir):
 		case ok && dir == snapshotsDir:
 			c.report.Snapshots++
+		case c.isParity(f):
 		default:
 			c.report.Notes = append(c.report.Notes, fmt.Sprintf("%q is no file of the repository; it is not read", f.Name))
 		}

@@ -40,11 +40,20 @@ func (c *checker) packs(ctx context.Context, there map[pack.ID]int64, tables map
 		size, ok := there[p.ID]
 		if !ok {
 			c.badPack(p.ID, errors.New("it is missing"))
+			g.Go(func() error {
+				c.tryMending(ctx, p)
+				return ctx.Err()
+			})
 			continue
 		}
 		deep := c.deep(size)
 		g.Go(func() error {
-			c.pack(ctx, p, size, deep)
+			if whole := c.pack(ctx, p, size, deep); !whole {
+				c.tryMending(ctx, p)
+			}
+			if deep {
+				c.readParity(ctx, p.ID)
+			}
 			return ctx.Err()
 		})
 	}
@@ -68,7 +77,11 @@ func (c *checker) orphan(ctx context.Context, p index.Pack, deep bool) {
 	case err != nil:
 		c.badPack(p.ID, fmt.Errorf("it is in no index, and its own table cannot be read: %w", err))
 	case deep:
-		c.read(ctx, index.PackTable{Pack: p, Table: table}, p.Size)
+		p := index.PackTable{Pack: p, Table: table}
+		if whole := c.read(ctx, p, p.Size); !whole {
+			c.tryMending(ctx, p)
+		}
+		c.readParity(ctx, p.ID)
 	}
 }
 
@@ -82,27 +95,28 @@ func (c *checker) badPack(id pack.ID, why error) {
 	c.report.badPacks[id] = err
 }
 
-// pack checks one pack.
-func (c *checker) pack(ctx context.Context, p index.PackTable, size int64, deep bool) {
+// pack checks one pack, and reports whether no damage was found.
+func (c *checker) pack(ctx context.Context, p index.PackTable, size int64, deep bool) (whole bool) {
 	if size != p.Size {
 		c.badPack(p.ID, fmt.Errorf("%w: %d bytes where the index says %d", pack.ErrDamaged, size, p.Size))
-		return
+		return false
 	}
 	table, err := c.readTable(ctx, p.ID, size)
 	switch {
 	case ctx.Err() != nil:
-		return
+		return true
 	case err != nil:
 		// The index knows what the table said, so its chunks can still be had.
 		c.damage(fmt.Errorf("%s: its own table cannot be read, the index stands in for it: %w", packName(p.ID), err))
 		c.hint(hintCopy)
 	case !slices.Equal(table.Frames, p.Table.Frames) || !slices.Equal(table.Chunks, p.Table.Chunks):
 		c.badPack(p.ID, fmt.Errorf("%w: it and the index say different things of what is in it", pack.ErrDamaged))
-		return
+		return false
 	}
 	if deep {
-		c.read(ctx, p, size)
+		return c.read(ctx, p, size) && err == nil
 	}
+	return err == nil
 }
 
 func (r *Repo) readTable(ctx context.Context, id pack.ID, size int64) (*pack.Table, error) {
@@ -129,8 +143,8 @@ func (r *packReader) Read(p []byte) (int, error) {
 // readBlock is how much of a pack is read at once, in bytes: where frames begin is not shown to whoever watches.
 const readBlock = 4 << 20
 
-// read reads a pack from its first byte to its last.
-func (c *checker) read(ctx context.Context, p index.PackTable, size int64) {
+// read reads a pack from its first byte to its last, and reports whether no damage was found.
+func (c *checker) read(ctx context.Context, p index.PackTable, size int64) (whole bool) {
 	sum := blake3.New()
 	in := io.TeeReader(bufio.NewReaderSize(&packReader{ctx: ctx, repo: c.Repo, id: p.ID}, readBlock), sum)
 	var part, raw []byte // used again for each frame
@@ -144,7 +158,7 @@ func (c *checker) read(ctx context.Context, p index.PackTable, size int64) {
 	}
 	if _, err := next(pack.HeaderSize); err != nil {
 		c.badPack(p.ID, err)
-		return
+		return false
 	}
 	off, refs := int64(pack.HeaderSize), p.Table.Chunks
 	namers := map[chunk.Kind]*chunk.Namer{chunk.Data: c.Namer(chunk.Data), chunk.Map: c.Namer(chunk.Map)}
@@ -153,11 +167,11 @@ func (c *checker) read(ctx context.Context, p index.PackTable, size int64) {
 	for _, f := range p.Table.Frames {
 		sealed, err := next(int64(f.Sealed))
 		if ctx.Err() != nil {
-			return
+			return true
 		}
 		if err != nil {
 			c.badPack(p.ID, err)
-			return
+			return false
 		}
 		if c.opts.ReadData {
 			raw = c.frame(p.ID, off, raw, sealed, f, refs[:f.Chunks], namers[f.Kind])
@@ -167,7 +181,7 @@ func (c *checker) read(ctx context.Context, p index.PackTable, size int64) {
 	}
 	if _, err := next(size - off); err != nil {
 		c.badPack(p.ID, err)
-		return
+		return false
 	}
 	c.progress.Add(size - off + pack.HeaderSize)
 	c.mu.Lock()
@@ -179,7 +193,9 @@ func (c *checker) read(ctx context.Context, p index.PackTable, size int64) {
 		if !c.opts.ReadData {
 			c.hint("run 'platter check --read-data' to learn which versions and which byte ranges that costs")
 		}
+		return false
 	}
+	return true
 }
 
 // frame opens a frame, in raw's memory, and proves its chunks.
@@ -200,7 +216,7 @@ func (c *checker) frame(id pack.ID, off int64, raw, sealed []byte, f pack.Frame,
 			err := fmt.Errorf("%s: frame at %d: %w: it does not hold chunk %v", packName(id), off, pack.ErrDamaged, ref.ID)
 			c.damage(err)
 			c.mu.Lock()
-			c.report.badChunks[ref.ID] = err
+			c.report.badChunks[badChunk{frameKey{id, off}, ref.ID}] = err
 			c.mu.Unlock()
 		}
 		rest = rest[ref.Len:]
