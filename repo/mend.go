@@ -44,10 +44,10 @@ type mends struct {
 func (r *Repo) mend(ctx context.Context, id pack.ID) (*mended, error) {
 	r.mends.mu.Lock()
 	defer r.mends.mu.Unlock()
-	for _, m := range r.mends.last {
-		if m.id == id {
-			return m, nil
-		}
+	if at := slices.IndexFunc(r.mends.last, func(m *mended) bool { return m.id == id }); at >= 0 {
+		m := r.mends.last[at]
+		r.mends.last = append(slices.Delete(r.mends.last, at, at+1), m) // the one that goes next is the first
+		return m, nil
 	}
 	if err := r.mends.hopeless[id]; err != nil {
 		return nil, err

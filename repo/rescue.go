@@ -24,6 +24,7 @@ type rescue struct {
 
 	mendedKey frameKey // the same of mended packs
 	mendedRaw []byte
+	how       string // the pack was mended
 
 	noted    bool
 	unmended error // why the parity file of the pack does not help, nil where it has none
@@ -166,26 +167,35 @@ func (r *rescue) stored(ctx context.Context, at index.Location, id chunk.ID) []b
 
 // mendedAt returns a chunk from a place in a pack that its parity file mends, nil where that fails.
 func (r *rescue) mendedAt(ctx context.Context, at index.Location, id chunk.ID) []byte {
+	if key := (frameKey{at.Pack, at.Offset}); r.mendedKey != key {
+		r.mendedKey = key
+		r.mendedRaw, r.how = r.mendedFrame(ctx, at)
+	}
+	data := r.proved(r.mendedRaw, at, id)
+	if data != nil && r.how != "" {
+		r.healed.note(at.Pack, r.how)
+	}
+	return data
+}
+
+// mendedFrame opens a frame of a mended pack, and says how that was mended; "" where it is whole by now.
+func (r *rescue) mendedFrame(ctx context.Context, at index.Location) (raw []byte, how string) {
 	m, err := r.mend(ctx, at.Pack)
 	if at.Pack == r.own && !gone(err) {
 		r.unmended = err
 	}
 	if err != nil || at.Offset+int64(at.Frame.Sealed) > int64(len(m.file)) {
-		return nil
+		return nil, ""
 	}
-	if key := (frameKey{at.Pack, at.Offset}); r.mendedKey != key {
-		r.mendedKey = key
-		// A frame is opened in its own memory, and the pack's is used again.
-		sealed := slices.Clone(m.file[at.Offset:][:at.Frame.Sealed])
-		if r.mendedRaw, err = r.decoder.Decode(nil, sealed, at.Frame); err != nil {
-			r.mendedRaw = nil
-		}
+	// A frame is opened in its own memory, and the pack's is used again.
+	sealed := slices.Clone(m.file[at.Offset:][:at.Frame.Sealed])
+	if raw, err = r.decoder.Decode(nil, sealed, at.Frame); err != nil {
+		return nil, ""
 	}
-	data := r.proved(r.mendedRaw, at, id)
-	if data != nil && !m.whole {
-		r.healed.note(at.Pack, m.how())
+	if !m.whole {
+		how = m.how()
 	}
-	return data
+	return raw, how
 }
 
 // proved returns a chunk from an opened frame, nil where the frame does not hold it.
