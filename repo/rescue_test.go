@@ -397,3 +397,24 @@ func TestCancelledRescue(t *testing.T) {
 		t.Errorf("after that: %v", err)
 	}
 }
+
+// TestHealedMaps holds that damage which Check has not looked for, but which reading maps has met, counts for damage.
+func TestHealedMaps(t *testing.T) {
+	x := newParitySample(t)
+	r := reopen(t, memOf(t, x.files))
+	at := slices.IndexFunc(x.chunks, func(c saved) bool { return c.kind == chunk.Map })
+	loc, _ := r.index.Lookup(x.chunks[at].id)
+	name := packName(loc.Pack)
+	x.files[name] = flipped(x.files[name], int(loc.Offset)+50)
+	r = reopen(t, memOf(t, x.files))
+	report, err := r.Check(t.Context(), CheckOptions{}, nil)
+	if err != nil || len(report.Damage) > 0 {
+		t.Fatalf("%v, %q", err, report.Damage)
+	}
+	wantLoads(t, r, x.chunks[at:at+1])
+	for range 2 { // said once
+		if report.AddHealed(r.Healed()); len(report.Damage) != 1 || !lists(report, name) || !slices.Contains(report.Hints, hintMend) {
+			t.Errorf("%q, %q", report.Damage, report.Hints)
+		}
+	}
+}

@@ -33,6 +33,7 @@ func newApp(env *env) *cli.App {
 			forgetCommand(env),
 			keyCommand(env),
 			repairCommand(env),
+			parityCommand(env),
 			versionCommand(env),
 			completionCommand(env),
 			manCommand(env),

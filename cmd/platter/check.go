@@ -95,6 +95,7 @@ func checkAll(ctx context.Context, r *repo.Repo, opts checkOptions, result *chec
 	if err != nil {
 		return err
 	}
+	result.Report.AddHealed(r.Healed()) // maps were read in spite of some damage
 	for _, l := range losses {
 		lost := lossJSON{Snapshot: l.Snapshot.ID.String(), Name: l.Snapshot.Name, Time: localTime(l.Snapshot.Time), Ranges: l.Ranges}
 		for _, reason := range l.Reasons {
@@ -122,6 +123,8 @@ type checkJSON struct {
 	Packs     int   `json:"packs"`
 	PackBytes int64 `json:"pack_bytes"`
 	ReadBytes int64 `json:"read_bytes"`
+	Parity    int   `json:"parity_files"`
+	ParBytes  int64 `json:"parity_bytes"`
 	Snapshots int   `json:"snapshots"`
 	Indexes   int   `json:"index_files"`
 	Keys      int   `json:"keys"`
@@ -141,6 +144,7 @@ func printCheck(env *env, opts checkOptions, c *checkJSON) error {
 	r := c.Report
 	c.Damage, c.Notes, c.Advice = append(r.Damage, c.Damage...), append(c.Notes, r.Notes...), r.Hints
 	c.Packs, c.PackBytes, c.ReadBytes = r.Packs, r.PackBytes, r.ReadBytes
+	c.Parity, c.ParBytes = r.Parity, r.ParityBytes
 	c.Snapshots, c.Indexes, c.Keys = r.Snapshots, r.Indexes, r.Slots
 	if c.Damage == nil {
 		c.Damage = []string{} // an empty list, not null
@@ -178,8 +182,12 @@ func printCheckText(env *env, opts checkOptions, c *checkJSON) {
 	for _, line := range c.Advice {
 		say("advice: %s", line)
 	}
-	say("%s, %s, %s (%s), %s; %s of packs read", count(c.Snapshots, "snapshot"), count(c.Indexes, "index file"),
-		count(c.Packs, "pack"), size(c.PackBytes), count(c.Keys, "key"), size(c.ReadBytes))
+	parity := ""
+	if c.Parity > 0 {
+		parity = fmt.Sprintf(", %s (%s)", count(c.Parity, "parity file"), size(c.ParBytes))
+	}
+	say("%s, %s, %s (%s)%s, %s; %s of packs read", count(c.Snapshots, "snapshot"), count(c.Indexes, "index file"),
+		count(c.Packs, "pack"), size(c.PackBytes), parity, count(c.Keys, "key"), size(c.ReadBytes))
 	if len(c.Damage)+len(c.Lost) == 0 {
 		say("no damage found")
 	}
