@@ -88,7 +88,7 @@ func TestWriteParityEveryOpFails(t *testing.T) {
 		r := reopen(t, mem)
 		s := &storetest.Faulty{Store: mem, Fail: storetest.Nth(i, errBroken)}
 		r.store = s
-		chunks, _, err := save(t.Context(), r, fresh)
+		_, _, err := save(t.Context(), r, fresh)
 		if s.Ops() <= i || s.Ops() == i+1 && err == nil {
 			if err != nil || i < 8 {
 				t.Fatalf("%d calls, %v", s.Ops(), err)
@@ -104,7 +104,7 @@ func TestWriteParityEveryOpFails(t *testing.T) {
 		if _, err := again.Adopt(t.Context()); err != nil {
 			t.Fatal(err)
 		}
-		chunks = mustSave(t, again, fresh)
+		chunks := mustSave(t, again, fresh)
 		if _, err := again.AddParity(t.Context(), ParityOptions{}, nil); err != nil { // of the pack whose own one failed
 			t.Fatal(err)
 		}
