@@ -15,6 +15,7 @@ func (x *Index) Doubt(packs []pack.ID) {
 			x.packs[at].Doubted, x.anyGone = true, true
 		}
 	}
+	x.prefer()
 }
 
 // Places returns everywhere a chunk lies, what is in packs that are gone left out.
@@ -56,4 +57,33 @@ func (x *Index) Places(id chunk.ID) (places []Location) {
 // absent reports whether there is no file in which a frame could be found; mu is held.
 func (x *Index) absent(frame uint32) bool {
 	return frame == claimed || x.packs[x.frame(frame).pack].Gone
+}
+
+// Elsewhere reports whether a chunk lies in a pack that is there, that is not doubted, and of which not says nothing.
+func (x *Index) Elsewhere(id chunk.ID, not func(pack.ID) bool) bool {
+	x.mu.RLock()
+	defer x.mu.RUnlock()
+	other := func(frame uint32) bool {
+		return x.lives(frame) && !not(x.packs[x.frame(frame).pack].ID)
+	}
+	s := x.shard(id)
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if at := s.find(id); at >= 0 && other(s.entries[at].frame) {
+		return true
+	}
+	for i := range s.doubles {
+		if s.doubles[i].id == id && other(s.doubles[i].frame) {
+			return true
+		}
+	}
+	if x.base == nil {
+		return false
+	}
+	for at, end := x.base.find(id); at < end; at++ {
+		if other(x.base.record(at, id).frame) {
+			return true
+		}
+	}
+	return false
 }

@@ -6,6 +6,7 @@ import "platter/chunk"
 // concurrent use.
 type Values struct {
 	index  *Index
+	run    *run     // whose records base is by
 	base   []uint32 // by record
 	recent [shardCount][]uint32
 }
@@ -14,7 +15,7 @@ type Values struct {
 func (x *Index) Values() *Values {
 	x.mu.RLock()
 	defer x.mu.RUnlock()
-	v := &Values{index: x}
+	v := &Values{index: x, run: x.base}
 	if x.base != nil {
 		v.base = make([]uint32, x.base.recordCount)
 	}
@@ -40,7 +41,7 @@ func (v *Values) At(id chunk.ID) (*uint32, uint32) {
 		return nil, 0
 	}
 	at, _ := x.base.find(id)
-	if at >= len(v.base) {
+	if x.base != v.run { // it grew after all
 		return nil, 0
 	}
 	return &v.base[at], e.len

@@ -14,13 +14,10 @@ const cacheTag = "Signature: 8a477f597d28d172789f06886806bc55\n# Made by platter
 // files, snapshot files, and the index as it is in memory. Nothing in it is believed that the keys do not prove, and all of
 // it can be deleted at any time. Where the folder cannot be made, there is no cache. It must come before LoadIndex.
 func (r *Repo) UseCache(folder string) {
+	r.UseMemory(folder)
 	own := filepath.Join(folder, r.ID())
-	if os.MkdirAll(own, 0o700) != nil {
+	if MakeCache(folder, own) != nil {
 		return
-	}
-	tag := filepath.Join(folder, "CACHEDIR.TAG")
-	if _, err := os.Lstat(tag); err != nil {
-		_ = os.WriteFile(tag, []byte(cacheTag), 0o600) // without it, backup programs take in more than they need
 	}
 	r.cache.Folder = own
 	if d, ok := r.store.(store.DryRun); ok { // in this order, or else the cache would keep what is not put
@@ -28,6 +25,18 @@ func (r *Repo) UseCache(folder string) {
 	} else {
 		r.store = store.NewCached(r.store, own, indexDir, snapshotsDir)
 	}
+}
+
+// MakeCache makes the folder of one repository in that of the cache.
+func MakeCache(folder, own string) error {
+	if err := os.MkdirAll(own, 0o700); err != nil {
+		return err
+	}
+	tag := filepath.Join(folder, "CACHEDIR.TAG")
+	if _, err := os.Lstat(tag); err != nil {
+		_ = os.WriteFile(tag, []byte(cacheTag), 0o600) // without it, backup programs take in more than they need
+	}
+	return nil
 }
 
 // cached returns the cache in front of the store, nil when there is none.

@@ -185,7 +185,7 @@ func TestWarmOpening(t *testing.T) {
 			if err := r.LoadIndex(ctx); err != nil {
 				t.Fatal(err)
 			}
-			want := []string{"list snapshots", "list packs", "list index"}
+			want := []string{"list snapshots", "list packs", "list index", "list work"}
 			if got := slices.DeleteFunc(slices.Clone(asked), func(a string) bool { return strings.HasPrefix(a, "get") }); !slices.Equal(got, want) {
 				t.Errorf("it asked %q", got)
 			}

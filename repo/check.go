@@ -1,12 +1,17 @@
 package repo
 
 import (
+	"cmp"
 	"context"
+	"errors"
 	"fmt"
 	"iter"
+	"maps"
 	"slices"
 	"sync"
+	"time"
 
+	"platter/chunk"
 	"platter/index"
 	"platter/pack"
 	"platter/repo/store"
@@ -14,9 +19,11 @@ import (
 
 // CheckOptions say how deep Check looks.
 type CheckOptions struct {
-	ReadPacks bool    // every pack's bytes against its name
-	ReadData  bool    // every frame opened, every chunk's id computed again
-	Sample    float64 // of the packs are read, chosen by chance; 0 and 1 mean all
+	ReadPacks bool          // every pack's bytes against its name
+	ReadData  bool          // every frame opened, every chunk's id computed again
+	Sample    float64       // of the packs' bytes are read, those read longest ago first; 0 and 1 mean all
+	Since     time.Duration // for which packs are not read again by this machine; 0: all are. See UseMemory
+	ReadOnly  bool          // nothing is written to the repository, not even which packs are damaged
 }
 
 // A Report is what Check found. Damage is sorted.
@@ -29,13 +36,52 @@ type Report struct {
 	PackBytes                        int64 // of all packs
 	ReadBytes                        int64 // of packs that were read whole
 	Parity                           int   // parity files
-	ParityBytes                      int64
+	ParityBytes                      int64 // of those
+	PacksRead                        int   // so many
+	Recent                           int   // packs that were not, because this machine read them not long ago
+
+	Noted     int   // damaged packs that this check noted in the repository
+	Earlier   int   // damaged packs that were noted there before, and still are
+	Cleared   int   // packs that are no longer noted as damaged
+	Unnoted   error // why damage could not be noted, nil where it could
+	Forgetful error // why this machine cannot remember what was read, nil where it can
 
 	badPacks  map[pack.ID]error
 	badFrames map[frameKey]error
-	badChunks map[badChunk]error
+	badChunks map[placeKey]error
 	mendable  map[pack.ID]bool // damaged packs that their parity files can mend
 	index     *index.Index
+	sight     *sight
+}
+
+// A placeKey names a chunk in a frame.
+type placeKey struct {
+	frameKey
+	id chunk.ID
+}
+
+// Bad returns why a chunk cannot be had from any pack although the index lists it, or nil. It is for use after Check.
+func (r *Report) Bad(id chunk.ID) error {
+	loc, ok := r.index.Lookup(id)
+	if !ok {
+		return nil
+	}
+	err := r.badAt(loc, id)
+	if err == nil {
+		return nil
+	}
+	for _, other := range r.index.Places(id) {
+		if r.badAt(other, id) == nil {
+			return nil
+		}
+	}
+	return err
+}
+
+// badAt returns why a chunk cannot be had from one place, or nil.
+func (r *Report) badAt(loc index.Location, id chunk.ID) error {
+	key := frameKey{loc.Pack, loc.Offset}
+	return cmp.Or(r.badChunks[placeKey{key, id}], r.badFrames[key], r.badPacks[loc.Pack])
 }
 
 // checker is a Check under way.
@@ -43,10 +89,16 @@ type checker struct {
 	*Repo
 	opts     CheckOptions
 	progress *Progress
-	parity   map[pack.ID]int64 // parity files that are there, with their sizes
 
-	mu     sync.Mutex
-	report *Report
+	log    *scrubLog // of what was read
+	noted  map[pack.ID]bool
+	parity map[pack.ID]int64 // parity files that are there, with their sizes
+
+	mu         sync.Mutex
+	report     *Report
+	vanished   map[pack.ID]bool // packs that were listed, and not there when they were read
+	distrusted map[pack.ID]bool // packs that are there and damaged
+	proved     map[pack.ID]bool // packs that were read whole, opened, and found good
 }
 
 // damage notes one fault; err's text begins with the file's name.
@@ -80,34 +132,46 @@ const (
 // itself: this Repo uses no cache from then on. It fails only where it cannot go on; damage goes into the report.
 func (r *Repo) Check(ctx context.Context, o CheckOptions, p *Progress) (*Report, error) {
 	r.dropCache()
-	c := &checker{Repo: r, opts: o, progress: p, parity: map[pack.ID]int64{}, report: &Report{
-		badPacks: map[pack.ID]error{}, badFrames: map[frameKey]error{}, badChunks: map[badChunk]error{}, mendable: map[pack.ID]bool{}}}
+	c := r.newChecker(o, p)
+	c.report.badPacks, c.report.badFrames, c.report.badChunks = map[pack.ID]error{}, map[frameKey]error{}, map[placeKey]error{}
+	c.report.mendable = map[pack.ID]bool{}
 	if err := c.slots(ctx); err != nil {
 		return nil, err
 	}
-	r.index = new(index.Index)
-	c.report.index = r.index
-	tables, err := c.indexes(ctx)
+	s, err := c.look(ctx)
 	if err != nil {
 		return nil, err
 	}
-	there, err := c.files(ctx) // after the index, so that every pack it lists must be there
-	if err != nil {
+	c.report.take(s.found)
+	c.use(s)
+	c.missing(s)
+	if err := errors.Join(c.work(ctx, s), c.records(ctx, s)); err != nil {
 		return nil, err
 	}
-	for _, p := range tables {
-		size, ok := there[p.ID]
-		p.Gone = !ok || size != p.Size
-		c.index.AddPack(p.Pack, p.Table)
-	}
-	if err := c.packs(ctx, there, tables); err != nil {
+	if err := c.packs(ctx, s); err != nil {
 		return nil, err
 	}
-	c.countParity(there)
+	if c.log != nil {
+		c.report.Forgetful = c.log.err
+	}
+	if s, err = c.settle(ctx, s); err != nil {
+		return nil, err
+	}
+	c.index.Doubt(slices.Collect(maps.Keys(c.distrusted)))
+	if err := c.noteDamage(ctx, s); err != nil {
+		return nil, err
+	}
+	c.mendMissing(ctx, s)
+	c.countParity(s)
 	c.report.tellMendable()
 	slices.Sort(c.report.Damage)
 	slices.Sort(c.report.Notes)
 	return c.report, nil
+}
+
+func (r *Repo) newChecker(o CheckOptions, p *Progress) *checker {
+	return &checker{Repo: r, opts: o, progress: p, report: new(Report),
+		vanished: map[pack.ID]bool{}, distrusted: map[pack.ID]bool{}, proved: map[pack.ID]bool{}}
 }
 
 func (c *checker) slots(ctx context.Context) error {
@@ -128,42 +192,53 @@ type leftovers interface {
 	Leftovers(ctx context.Context) iter.Seq2[store.Info, error]
 }
 
-// files counts the store's files, names those that do not belong, and returns the packs' sizes.
-func (c *checker) files(ctx context.Context) (map[pack.ID]int64, error) {
-	packs := map[pack.ID]int64{}
+// files counts the store's files, names those that do not belong, and lists the others in s.
+func (c *checker) files(ctx context.Context, s *sight) error {
+	s.packs, s.parity = map[pack.ID]int64{}, map[pack.ID]int64{}
 	for f, err := range c.store.List(ctx, "") {
 		if err != nil {
-			return nil, fmt.Errorf("list files: %w", err)
+			return fmt.Errorf("list files: %w", err)
+		}
+		if f.ModTime.After(s.newest) {
+			s.newest = f.ModTime
 		}
 		dir := dirOf(f.Name)
 		id, ok := idFromName(dir, f)
 		switch {
 		case f.Name == configName && !f.Odd:
 		case ok && dir == packsDir:
-			packs[id] = f.Size
+			s.packs[id] = f.Size
 			c.report.Packs++
 			c.report.PackBytes += f.Size
-		case ok && (dir == keysDir || dir == indexDir):
+		case ok && (dir == keysDir || dir == indexDir || dir == workDir):
 		case ok && dir == snapshotsDir:
 			c.report.Snapshots++
-		case c.isParity(f):
+		case s.takeParity(f):
+		case ok && dir == pendingDir:
+			s.pending = append(s.pending, id)
+		case ok && dir == forgottenDir:
+			s.records = append(s.records, id)
 		default:
 			c.report.Notes = append(c.report.Notes, fmt.Sprintf("%q is no file of the repository; it is not read", f.Name))
 		}
 	}
+	for _, size := range s.parity {
+		c.report.Parity, c.report.ParityBytes = c.report.Parity+1, c.report.ParityBytes+size
+	}
 	if s, ok := c.store.(leftovers); ok {
 		for f, err := range s.Leftovers(ctx) {
 			if err != nil {
-				return nil, fmt.Errorf("list files: %w", err)
+				return fmt.Errorf("list files: %w", err)
 			}
 			c.report.Notes = append(c.report.Notes, fmt.Sprintf("%q was left behind by a write that did not end; when no backup is running it may be deleted", f.Name))
 		}
 	}
-	return packs, nil
+	return nil
 }
 
-// indexes reads every index file, and returns the tables of the packs they list.
-func (c *checker) indexes(ctx context.Context) (map[pack.ID]index.PackTable, error) {
+// indexes reads every index file, and returns the tables of the packs they list. One that is gone when it is read is an
+// error, and damage only where last is set.
+func (c *checker) indexes(ctx context.Context, last bool) (map[pack.ID]index.PackTable, error) {
 	files, err := list(ctx, c.store, indexDir)
 	if err != nil {
 		return nil, err
@@ -174,6 +249,9 @@ func (c *checker) indexes(ctx context.Context) (map[pack.ID]index.PackTable, err
 		decoded, err := c.readIndex(ctx, f.id)
 		if ctx.Err() != nil {
 			return nil, ctx.Err()
+		}
+		if gone(err) && !last {
+			return nil, err
 		}
 		if err != nil {
 			c.damage(err)

@@ -14,8 +14,8 @@ import (
 )
 
 // CheckNames compares the bytes of every file that is named by them with its name, and parity files with what they say of
-// themselves. It needs no key, so it can run
-// where no key should be, on the NAS itself. Damage goes into the report; what it costs takes a key to tell.
+// themselves. It needs no key, so it can run where no key should be, on the NAS itself. Damage goes into the report; what it costs
+// takes a key to tell.
 func CheckNames(ctx context.Context, s store.Store, workers int, p *Progress) (*Report, error) {
 	if _, err := readConfig(ctx, s); err != nil {
 		return nil, err
@@ -28,7 +28,8 @@ func CheckNames(ctx context.Context, s store.Store, workers int, p *Progress) (*
 	var mu sync.Mutex
 	g, gctx := errgroup.WithContext(ctx)
 	g.SetLimit(max(1, workers))
-	for _, dir := range []string{keysDir, packsDir, indexDir, snapshotsDir} {
+	var vanished []string
+	for _, dir := range []string{keysDir, packsDir, indexDir, snapshotsDir, workDir, forgottenDir} {
 		files, err := list(ctx, s, dir)
 		if err != nil {
 			return nil, err
@@ -44,7 +45,12 @@ func CheckNames(ctx context.Context, s store.Store, workers int, p *Progress) (*
 				err := checkName(gctx, s, name, f, p)
 				mu.Lock()
 				defer mu.Unlock()
-				if report.ReadBytes += f.size; err != nil {
+				if dir == packsDir {
+					report.PacksRead++
+				}
+				if report.ReadBytes += f.size; gone(err) {
+					vanished = append(vanished, name)
+				} else if err != nil {
 					report.Damage = append(report.Damage, err.Error())
 				}
 				return gctx.Err()
@@ -59,7 +65,7 @@ func CheckNames(ctx context.Context, s store.Store, workers int, p *Progress) (*
 			p.Add(size)
 			mu.Lock()
 			defer mu.Unlock()
-			if err != nil {
+			if err != nil && !gone(err) { // it goes with its pack
 				report.Damage = append(report.Damage, err.Error())
 			}
 			return gctx.Err()
@@ -68,11 +74,30 @@ func CheckNames(ctx context.Context, s store.Store, workers int, p *Progress) (*
 	if err := g.Wait(); err != nil {
 		return nil, err
 	}
+	if err := report.listedStill(ctx, s, vanished); err != nil {
+		return nil, err
+	}
 	slices.Sort(report.Damage)
 	if len(report.Damage) > 0 {
 		report.Hints = []string{hintCopy, "run 'platter check --read-data' with a password to learn which versions and which byte ranges that costs"}
 	}
 	return report, nil
+}
+
+// listedStill notes files that were not there when they were read, unless nobody lists them any more: somebody has pruned.
+func (r *Report) listedStill(ctx context.Context, s store.Store, vanished []string) error {
+	if len(vanished) == 0 {
+		return nil
+	}
+	for f, err := range s.List(ctx, "") {
+		if err != nil {
+			return fmt.Errorf("list files: %w", err)
+		}
+		if slices.Contains(vanished, f.Name) {
+			r.Damage = append(r.Damage, fmt.Sprintf("%s: it is listed, and cannot be read as if it were not there", f.Name))
+		}
+	}
+	return nil
 }
 
 func (r *Report) count(dir string, files []listed) {

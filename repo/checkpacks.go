@@ -3,10 +3,9 @@ package repo
 import (
 	"bufio"
 	"context"
-	"errors"
 	"fmt"
 	"io"
-	"math/rand/v2"
+	"maps"
 	"slices"
 
 	"github.com/zeebo/blake3"
@@ -17,56 +16,56 @@ import (
 	"platter/pack"
 )
 
-// packs compares every pack with the index, and reads those that are to be read.
-func (c *checker) packs(ctx context.Context, there map[pack.ID]int64, tables map[pack.ID]index.PackTable) error {
+// packs compares every pack with the index, and reads those that are to be read. Packs that nobody needs and that a plan
+// condemns are left alone.
+func (c *checker) packs(ctx context.Context, s *sight) error {
+	c.noted = s.work.damaged()
+	condemned := 0
+	orphans := map[pack.ID]bool{}
+	var all []due
+	for id, size := range s.packs {
+		t, ok := s.tables[id]
+		switch {
+		case ok:
+			all = append(all, due{id: id, size: size, whole: size == t.Size})
+		case s.condemned[id]:
+			condemned++
+		default:
+			if all = append(all, due{id: id, size: size, whole: true}); !c.noted[id] {
+				orphans[id] = true
+			}
+		}
+	}
+	if condemned > 0 {
+		c.note("packs that nobody needs, and that a prune is about to delete: %d; the next one does", condemned)
+	}
+	all = c.choose(all, s)
+	defer c.log.save()
 	g, ctx := errgroup.WithContext(ctx)
 	g.SetLimit(c.workers)
-	orphans := 0
-	for id, size := range there {
-		if _, ok := tables[id]; ok {
-			continue
-		}
-		orphans++
-		deep := c.deep(size)
+	for _, d := range all {
 		g.Go(func() error {
-			c.orphan(ctx, index.Pack{ID: id, Size: size}, deep)
-			return ctx.Err()
-		})
-	}
-	if orphans > 0 {
-		c.report.Notes = append(c.report.Notes, fmt.Sprintf("packs in no index file, as an interrupted backup leaves them: %d; the next backup or 'repair index' takes them in", orphans))
-	}
-	for _, p := range tables {
-		size, ok := there[p.ID]
-		if !ok {
-			c.badPack(p.ID, errors.New("it is missing"))
-			g.Go(func() error {
-				c.tryMending(ctx, p)
-				return ctx.Err()
-			})
-			continue
-		}
-		deep := c.deep(size)
-		g.Go(func() error {
-			if whole := c.pack(ctx, p, size, deep); !whole {
-				c.tryMending(ctx, p)
-			}
-			if deep {
-				c.readParity(ctx, p.ID)
+			if t, ok := s.tables[d.id]; ok {
+				if whole := c.pack(ctx, t, d.size, d.deep); !whole {
+					c.tryMending(ctx, t)
+				}
+				if d.deep {
+					c.readParity(ctx, d.id)
+				}
+			} else {
+				c.orphan(ctx, index.Pack{ID: d.id, Size: d.size}, d.deep)
 			}
 			return ctx.Err()
 		})
 	}
-	return g.Wait()
-}
-
-// deep reports whether to read a pack of size bytes whole.
-func (c *checker) deep(size int64) bool {
-	if !c.opts.ReadPacks && !c.opts.ReadData || c.opts.Sample > 0 && rand.Float64() >= c.opts.Sample {
-		return false
+	if err := g.Wait(); err != nil {
+		return err
 	}
-	c.progress.Expect(size)
-	return true
+	maps.DeleteFunc(orphans, func(id pack.ID, _ bool) bool { return c.vanished[id] })
+	if len(orphans) > 0 {
+		c.note("packs in no index file, as an interrupted backup leaves them: %d; the next backup or 'repair index' takes them in", len(orphans))
+	}
+	return nil
 }
 
 // orphan checks a pack that no index file lists by what it says of itself.
@@ -87,8 +86,11 @@ func (c *checker) orphan(ctx context.Context, p index.Pack, deep bool) {
 
 // badPack notes that nothing in a pack can be relied on.
 func (c *checker) badPack(id pack.ID, why error) {
+	if c.vanish(id, why) {
+		return
+	}
 	err := fmt.Errorf("%s: %w", packName(id), why)
-	c.damage(err)
+	c.packDamage(id, err)
 	c.hint(hintCopy)
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -105,9 +107,11 @@ func (c *checker) pack(ctx context.Context, p index.PackTable, size int64, deep 
 	switch {
 	case ctx.Err() != nil:
 		return true
+	case c.vanish(p.ID, err):
+		return true
 	case err != nil:
 		// The index knows what the table said, so its chunks can still be had.
-		c.damage(fmt.Errorf("%s: its own table cannot be read, the index stands in for it: %w", packName(p.ID), err))
+		c.packDamage(p.ID, fmt.Errorf("%s: its own table cannot be read, the index stands in for it: %w", packName(p.ID), err))
 		c.hint(hintCopy)
 	case !slices.Equal(table.Frames, p.Table.Frames) || !slices.Equal(table.Chunks, p.Table.Chunks):
 		c.badPack(p.ID, fmt.Errorf("%w: it and the index say different things of what is in it", pack.ErrDamaged))
@@ -173,7 +177,7 @@ func (c *checker) read(ctx context.Context, p index.PackTable, size int64) (whol
 			c.badPack(p.ID, err)
 			return false
 		}
-		if c.opts.ReadData {
+		if c.opens(p.ID) {
 			raw = c.frame(p.ID, off, raw, sealed, f, refs[:f.Chunks], namers[f.Kind])
 		}
 		off, refs = off+int64(f.Sealed), refs[f.Chunks:]
@@ -186,9 +190,12 @@ func (c *checker) read(ctx context.Context, p index.PackTable, size int64) (whol
 	c.progress.Add(size - off + pack.HeaderSize)
 	c.mu.Lock()
 	c.report.ReadBytes += size
+	c.report.PacksRead++
 	c.mu.Unlock()
-	if pack.ID(sum.Sum(nil)) != p.ID {
-		c.damage(fmt.Errorf("%s: %w: its bytes do not match its name", packName(p.ID), pack.ErrDamaged))
+	if pack.ID(sum.Sum(nil)) == p.ID {
+		c.readWell(p.ID)
+	} else {
+		c.packDamage(p.ID, fmt.Errorf("%s: %w: its bytes do not match its name", packName(p.ID), pack.ErrDamaged))
 		c.hint(hintCopy)
 		if !c.opts.ReadData {
 			c.hint("run 'platter check --read-data' to learn which versions and which byte ranges that costs")
@@ -203,7 +210,7 @@ func (c *checker) frame(id pack.ID, off int64, raw, sealed []byte, f pack.Frame,
 	opened, err := c.decoder.Decode(raw, sealed, f)
 	if err != nil {
 		err = fmt.Errorf("%s: frame at %d: %w", packName(id), off, err)
-		c.damage(err)
+		c.packDamage(id, err)
 		c.hint(hintCopy)
 		c.mu.Lock()
 		defer c.mu.Unlock()
@@ -214,9 +221,9 @@ func (c *checker) frame(id pack.ID, off int64, raw, sealed []byte, f pack.Frame,
 	for _, ref := range refs {
 		if namer.ID(rest[:ref.Len]) != ref.ID {
 			err := fmt.Errorf("%s: frame at %d: %w: it does not hold chunk %v", packName(id), off, pack.ErrDamaged, ref.ID)
-			c.damage(err)
+			c.packDamage(id, err)
 			c.mu.Lock()
-			c.report.badChunks[badChunk{frameKey{id, off}, ref.ID}] = err
+			c.report.badChunks[placeKey{frameKey{id, off}, ref.ID}] = err
 			c.mu.Unlock()
 		}
 		rest = rest[ref.Len:]

@@ -14,67 +14,29 @@ import (
 	"platter/repo/store"
 )
 
-// A badChunk is one that a frame does not hold although the pack's table says so.
-type badChunk struct {
-	frameKey
-	id chunk.ID
-}
-
-// Bad returns why a chunk cannot be had although the index lists it, or nil: of several places, it is enough that one is good.
-// It is for use after Check.
-func (r *Report) Bad(id chunk.ID) error {
-	if len(r.badPacks)+len(r.badFrames)+len(r.badChunks) == 0 {
-		return nil
-	}
-	loc, ok := r.index.Lookup(id)
-	if !ok {
-		return nil
-	}
-	why := r.badAt(loc, id)
-	if why == nil || slices.ContainsFunc(r.index.Places(id), func(at index.Location) bool { return r.badAt(at, id) == nil }) {
-		return nil
-	}
-	return why
-}
-
-// badAt returns why a chunk cannot be had from a place.
-func (r *Report) badAt(at index.Location, id chunk.ID) error {
-	key := frameKey{at.Pack, at.Offset}
-	if err := r.badChunks[badChunk{key, id}]; err != nil {
-		return err
-	}
-	if err := r.badFrames[key]; err != nil {
-		return err
-	}
-	return r.badPacks[at.Pack]
-}
-
 // What Report.Hints may say of parity.
 const (
 	hintMend   = "run 'platter repair packs': it mends packs by their parity files"
 	hintParity = "run 'platter parity add --verify': it makes damaged parity files anew"
 )
 
-// isParity counts a file if it is the parity of a pack.
-func (c *checker) isParity(f store.Info) bool {
+// takeParity lists a file if it is the parity of a pack.
+func (s *sight) takeParity(f store.Info) bool {
 	id, ok := parityOf(f)
 	if ok {
-		c.parity[id] = f.Size
-		c.report.Parity++
-		c.report.ParityBytes += f.Size
+		s.parity[id] = f.Size
 	}
 	return ok
 }
 
 // countParity notes packs without parity and parity without packs.
-func (c *checker) countParity(there map[pack.ID]int64) {
-	l := parityListing{there, c.parity}
-	strays := l.strays()
+func (c *checker) countParity(s *sight) {
+	strays := parityListing{s.packs, s.parity}.strays()
 	if strays > 0 {
-		c.report.Notes = append(c.report.Notes, fmt.Sprintf("parity files whose pack is not there: %d", strays))
+		c.note("parity files whose pack is not there: %d", strays)
 	}
-	if without := len(there) - (len(c.parity) - strays); without > 0 && c.config.Parity > 0 {
-		c.report.Notes = append(c.report.Notes, fmt.Sprintf("packs without a parity file: %d; 'platter parity add' makes those", without))
+	if without := len(s.packs) - (len(s.parity) - strays); without > 0 && c.config.Parity > 0 {
+		c.note("packs without a parity file: %d; 'platter parity add' makes those", without)
 	}
 }
 
@@ -86,7 +48,7 @@ func (c *checker) readParity(ctx context.Context, id pack.ID) {
 		return
 	}
 	c.progress.Expect(size)
-	if err := checkParity(ctx, c.store, id); ctx.Err() == nil && err != nil {
+	if err := checkParity(ctx, c.store, id); ctx.Err() == nil && err != nil && !gone(err) { // it goes with its pack
 		c.damage(err)
 		c.hint(hintParity)
 	}
@@ -114,6 +76,13 @@ func checkParity(ctx context.Context, s store.Store, id pack.ID) error {
 		return fmt.Errorf("%s: %w: %d bytes where %d belong", name, pack.ErrDamaged, len(par), size)
 	}
 	return nil
+}
+
+// mendMissing looks which packs that are not there are in their parity files as a whole.
+func (c *checker) mendMissing(ctx context.Context, s *sight) {
+	for id := range s.missing {
+		c.tryMending(ctx, s.tables[id])
+	}
 }
 
 // tryMending looks whether a damaged pack can be mended. What is in it is not lost then.

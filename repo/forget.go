@@ -2,22 +2,100 @@ package repo
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"os"
+	"slices"
+	"time"
 
 	"platter/pack"
+	"platter/repo/crypt"
+	"platter/repo/store"
 )
+
+// A record says which snapshots somebody removed on purpose. Without it, another machine that knows of them could not tell
+// that from a NAS that hides them.
+type record struct {
+	Time      time.Time `json:"time"` // by the clock of whoever removed them: for people
+	Host      string    `json:"host"`
+	Snapshots []pack.ID `json:"snapshots"`
+}
+
+// idsPerRecord keeps a record's file well below maxRecord.
+const idsPerRecord = 100_000
 
 // Forget removes snapshot files, one after the other in the order given, and returns how many are gone. What they are made
 // of stays until it is pruned. One that is not there any more counts as removed: somebody else was first. After an error,
 // or a crash, the rest are there as before.
+//
+// A record of it comes first. Where there is no room for one, there is some afterwards; it may then be missing after a crash.
 func (r *Repo) Forget(ctx context.Context, ids []pack.ID) (removed int, err error) {
 	if err := r.writable(); err != nil {
 		return 0, err
+	}
+	recorded := r.putRecord(ctx, ids)
+	if recorded != nil && !errors.Is(recorded, store.ErrFull) {
+		return 0, fmt.Errorf("forget snapshots: %w", recorded)
 	}
 	for i, id := range ids {
 		if err := r.store.Delete(ctx, fileName(snapshotsDir, id)); err != nil && !gone(err) {
 			return i, fmt.Errorf("forget snapshots, %d of %d done: %w", i, len(ids), err)
 		}
 	}
+	if recorded != nil {
+		if err := r.putRecord(ctx, ids); err != nil {
+			return len(ids), fmt.Errorf("the versions are forgotten, but that could not be noted, so other machines will ask where they are: %w", err)
+		}
+	}
 	return len(ids), nil
+}
+
+func (r *Repo) putRecord(ctx context.Context, ids []pack.ID) error {
+	host, _ := os.Hostname() // only for people to read
+	for part := range slices.Chunk(ids, idsPerRecord) {
+		says := record{r.now().UTC().Truncate(time.Second), host, part}
+		if _, err := r.putJSON(ctx, forgottenDir, pack.RecordFile, crypt.Forgotten, says); err != nil {
+			return fmt.Errorf("note what is forgotten: %w", err)
+		}
+	}
+	return nil
+}
+
+func (r *Repo) readRecord(ctx context.Context, id pack.ID) (says record, err error) {
+	plain, err := r.openNamed(ctx, forgottenDir, id, pack.RecordFile, crypt.Forgotten, maxRecord)
+	if err != nil {
+		return says, err
+	}
+	return says, unmarshal(plain, fileName(forgottenDir, id), &says)
+}
+
+// Forgotten returns those of some snapshots that somebody removed on purpose. A record that cannot be read says nothing.
+func (r *Repo) Forgotten(ctx context.Context, ids []pack.ID) (map[pack.ID]bool, error) {
+	left, forgotten := map[pack.ID]bool{}, map[pack.ID]bool{}
+	for _, id := range ids {
+		left[id] = true
+	}
+	files, err := list(ctx, r.store, forgottenDir)
+	if err != nil {
+		return nil, err
+	}
+	slices.SortFunc(files, func(a, b listed) int { return b.time.Compare(a.time) }) // what is missed was forgotten lately
+	for _, f := range files {
+		if len(left) == 0 {
+			break
+		}
+		says, err := r.readRecord(ctx, f.id)
+		if err != nil && !unmendable(err) {
+			return nil, err
+		} else if err != nil {
+			continue
+		}
+		for _, id := range says.Snapshots {
+			if left[id] {
+				forgotten[id] = true
+				delete(left, id)
+			}
+		}
+	}
+	return forgotten, nil
 }

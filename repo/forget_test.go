@@ -49,13 +49,13 @@ func TestForget(t *testing.T) {
 	x.wantWhole(t, mem)
 }
 
-// TestForgetEveryOpFails fails each call of Forget: those before it are gone, those behind it are not, and another run
-// does the rest.
+// TestForgetEveryOpFails fails each call of Forget, of which the first puts the record: those before it are gone, those behind
+// it are not, and another run does the rest.
 func TestForgetEveryOpFails(t *testing.T) {
 	ctx := context.Background()
 	x := newSample(t)
 	ids := slices.Collect(maps.Keys(x.snapshots))
-	for i := range len(ids) {
+	for i := range len(ids) + 1 {
 		for _, lost := range []int{0, 1} { // how many were deleted although the call failed
 			mem := memOf(t, x.files)
 			r := reopen(t, mem)
@@ -66,15 +66,102 @@ func TestForgetEveryOpFails(t *testing.T) {
 				s.Fail = fault
 			}
 			r.store = s
-			if n, err := r.Forget(ctx, ids); n != i || !errors.Is(err, errBroken) {
+			done := max(0, i-1)
+			if n, err := r.Forget(ctx, ids); n != done || !errors.Is(err, errBroken) {
 				t.Fatalf("call %d fails: %d, %v", i, n, err)
 			}
-			if left, err := r.ListSnapshots(ctx); err != nil || len(left) != len(ids)-i-lost {
+			if left, err := r.ListSnapshots(ctx); err != nil || len(left) != len(ids)-done-min(i, lost) {
 				t.Fatalf("call %d fails: %d are left (%v)", i, len(left), err)
 			}
 			if n, err := r.Forget(ctx, ids); n != len(ids) || err != nil {
 				t.Fatalf("again: %d, %v", n, err)
 			}
+			if known, err := reopen(t, mem).Forgotten(ctx, ids); err != nil || len(known) != len(ids) {
+				t.Fatalf("of %d that are forgotten, %d are known to be (%v)", len(ids), len(known), err)
+			}
+		}
+	}
+}
+
+// TestForgottenIsRecordedFirst holds that whatever call is the last one, nothing is gone of which no record says so.
+func TestForgottenIsRecordedFirst(t *testing.T) {
+	ctx := context.Background()
+	x := newSample(t)
+	ids := slices.Collect(maps.Keys(x.snapshots))
+	for i := range int64(len(ids) + 2) {
+		mem := memOf(t, x.files)
+		r := reopen(t, mem)
+		r.store = &storetest.Faulty{Store: mem, Fail: storetest.After(i, errBroken)}
+		_, _ = r.Forget(ctx, ids) // it fails, or does not
+		left, err := reopen(t, mem).ListSnapshots(ctx)
+		if err != nil {
+			t.Fatal(err)
+		}
+		known, err := reopen(t, mem).Forgotten(ctx, append(ids, pack.ID{1}))
+		if err != nil || known[pack.ID{1}] {
+			t.Fatalf("%v, %v", known, err)
+		}
+		for _, id := range ids {
+			if !known[id] && !slices.Contains(left, id) {
+				t.Errorf("after %d calls %v is gone, and no record says so", i, id)
+			}
+		}
+	}
+}
+
+// TestForgetOnFullStore holds that a store without room for a record can still be told to forget, and that the record follows.
+func TestForgetOnFullStore(t *testing.T) {
+	ctx := context.Background()
+	x := newSample(t)
+	ids := slices.Collect(maps.Keys(x.snapshots))
+	mem := memOf(t, x.files)
+	r := reopen(t, mem)
+	full := true
+	r.store = &storetest.Faulty{Store: mem, Fail: func(op, name string) error {
+		if op == "delete" {
+			full = false
+		}
+		if op == "put" && full {
+			return store.ErrFull
+		}
+		return nil
+	}}
+	if n, err := r.Forget(ctx, ids); n != len(ids) || err != nil {
+		t.Fatalf("%d, %v", n, err)
+	}
+	if known, err := reopen(t, mem).Forgotten(ctx, ids); err != nil || len(known) != len(ids) {
+		t.Fatalf("%v, %v", known, err)
+	}
+}
+
+// TestDamagedRecord holds that a record which cannot be read says nothing, keeps no other from being read, and is named.
+func TestDamagedRecord(t *testing.T) {
+	ctx := context.Background()
+	x := newSample(t)
+	ids := slices.Collect(maps.Keys(x.snapshots))
+	mem := memOf(t, x.files)
+	for _, id := range ids {
+		if _, err := reopen(t, mem).Forget(ctx, []pack.ID{id}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	y := &sample{files: filesOf(t, mem)}
+	name := y.in(forgottenDir)[0]
+	whole := y.files[name]
+	for _, bad := range changes(whole) {
+		if err := mem.Put(ctx, name, bad); err != nil {
+			t.Fatal(err)
+		}
+		r := reopen(t, mem)
+		if known, err := r.Forgotten(ctx, ids); err != nil || len(known) != 1 {
+			t.Fatalf("%v, %v", known, err)
+		}
+		names, err := CheckNames(ctx, mem, 1, nil)
+		if err != nil || !lists(names, name) {
+			t.Fatalf("without a key: %+v, %v", names, err)
+		}
+		if report, err := r.Check(ctx, CheckOptions{}, nil); err != nil || len(report.Damage) != 1 || !lists(report, name) || len(report.Notes) > 0 {
+			t.Fatalf("%+v, %v", report, err)
 		}
 	}
 }

@@ -31,11 +31,15 @@ func (r *Repo) LoadIndex(ctx context.Context) error {
 	const tries = 3
 	for try := 1; ; try++ {
 		l, err := r.readIndexes(ctx)
+		var found *workplace
+		if err == nil {
+			found, err = r.foundWork(ctx)
+		}
 		if err == nil {
 			r.writing.Lock()
 			defer r.writing.Unlock()
 			r.index, r.orphans, r.files, r.stale = l.index, l.orphans, l.known(), false
-			r.heed()
+			r.heed(found)
 			return nil
 		}
 		// Between listing and reading, somebody may have put one index file in the place of several.
@@ -56,18 +60,26 @@ func (r *Repo) reloadIndex(ctx context.Context) error {
 	return r.LoadIndex(ctx)
 }
 
+// foundWork returns what plans there were when the lease was taken. Who has none only reads: for him packs that plans name
+// are those to read last, since they may be damaged, or gone soon.
+func (r *Repo) foundWork(ctx context.Context) (*workplace, error) {
+	r.lease.mu.Lock()
+	defer r.lease.mu.Unlock()
+	if r.lease.users > 0 {
+		return r.lease.found, nil
+	}
+	return r.readWork(ctx)
+}
+
 // heed makes the index keep what plans say: nothing is built upon packs that they name, nor are those taken in that no
 // index file lists.
-func (r *Repo) heed() {
+func (r *Repo) heed(found *workplace) {
 	r.lease.mu.Lock()
 	defer r.lease.mu.Unlock()
 	id := r.lease.id
-	r.loaded = &id
-	if r.lease.users == 0 {
-		return
-	}
-	named := r.lease.found.condemned()
-	maps.Copy(named, r.lease.found.damaged())
+	r.loaded, r.strays = &id, slices.Clone(r.orphans)
+	named := found.condemned()
+	maps.Copy(named, found.damaged())
 	r.index.Doubt(slices.Collect(maps.Keys(named)))
 	r.orphans = slices.DeleteFunc(r.orphans, func(p listed) bool { return named[p.id] })
 }

@@ -49,6 +49,9 @@ func packName(id pack.ID) string {
 	return packsDir + "/" + s[:2] + "/" + s
 }
 
+// parityName is the file beside a pack by which some of its sectors can be mended.
+func parityName(id pack.ID) string { return packName(id) + parityEnd }
+
 func fileName(dir string, id pack.ID) string { return dir + "/" + id.String() }
 
 // dirOf returns the first folder of a name.

@@ -44,7 +44,9 @@ const (
 type holding struct {
 	mu    sync.Mutex
 	users int
-	id    pack.ID    // of its file
+	id    pack.ID  // of its file
+	vow   *pack.ID // of the file that says which plans are honoured, nil where there is none
+	says  Lease
 	found *workplace // what there was when it began
 
 	putting sync.Mutex // one snapshot at a time: pending ones have the lease's name
@@ -100,39 +102,37 @@ func (r *Repo) acquire(ctx context.Context, work Work) error {
 	if err != nil {
 		return fmt.Errorf("take a lease: %w", err)
 	}
+	h.vow = nil
 	w, err := r.readWork(ctx)
 	if err == nil {
-		id, err = r.honour(ctx, id, l, w)
+		h.vow, err = r.honour(ctx, id, l, w)
 	}
 	if err != nil {
 		r.dropLease(ctx, id)
 		return fmt.Errorf("take a lease: %w", err)
 	}
-	h.users, h.id, h.found = 1, id, w
+	h.users, h.id, h.says, h.found = 1, id, l, w
 	return nil
 }
 
-// honour looks at what others are about, and puts a lease that says so in the place of the first one.
-func (r *Repo) honour(ctx context.Context, id pack.ID, l Lease, w *workplace) (pack.ID, error) {
+// honour looks at what others are about, and puts a file that says so.
+func (r *Repo) honour(ctx context.Context, id pack.ID, l Lease, w *workplace) (*pack.ID, error) {
 	own := w.leases[id]
 	if l.Work.alone() {
 		for other, held := range w.leases {
 			if other != id && held.says.Work.alone() && !r.over(held, own.time) {
-				return id, &InUseError{held.says}
+				return nil, &InUseError{held.says}
 			}
 		}
 	} else if err := w.unread(); err != nil {
-		return id, err
+		return nil, err
 	}
 	if l.Honours = w.planIDs(); len(l.Honours) == 0 {
-		return id, nil
+		return nil, nil
 	}
-	next, err := r.putLease(ctx, l)
-	if err != nil {
-		return id, err
-	}
-	r.dropLease(ctx, id)
-	return next, nil
+	l.Of = &id
+	vow, err := r.putLease(ctx, l)
+	return &vow, err
 }
 
 // over reports whether the holder of a lease is dead, or taken for dead now, by the store's clock.
@@ -164,6 +164,9 @@ func (r *Repo) release(ctx context.Context) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	if h.users--; h.users == 0 {
+		if h.vow != nil {
+			r.dropLease(ctx, *h.vow)
+		}
 		r.dropLease(ctx, h.id)
 	}
 }

@@ -16,8 +16,6 @@ import (
 // parityEnd is what the name of a pack's parity file has behind the pack's own.
 const parityEnd = ".par"
 
-func parityName(id pack.ID) string { return packName(id) + parityEnd }
-
 // parityOf returns the pack that a parity file is for, and false when the file is none.
 func parityOf(f store.Info) (pack.ID, bool) {
 	name, ok := strings.CutSuffix(f.Name, parityEnd)

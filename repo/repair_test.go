@@ -2,14 +2,12 @@ package repo
 
 import (
 	"context"
-	"errors"
 	"strings"
 	"testing"
 
 	"platter/index"
 	"platter/pack"
 	"platter/repo/store"
-	"platter/repo/store/storetest"
 )
 
 // repairable are states of a repository that RepairIndex makes whole.
@@ -102,59 +100,6 @@ func TestRepairKeepsTables(t *testing.T) {
 			}
 		} else if len(done.Lost) != 1 || !strings.HasPrefix(done.Lost[0], name+":") || done.Packs != len(x.in(packsDir))-1 {
 			t.Errorf("%+v", done)
-		}
-	}
-}
-
-// TestRepairEveryOpFails fails each call of a repair in turn, and all from it on. Whatever comes of it, no pack is
-// touched, what loads is right, and the next repair makes the repository whole.
-func TestRepairEveryOpFails(t *testing.T) {
-	ctx := context.Background()
-	x := newSample(t)
-	for name, y := range repairable(x) {
-		for _, mode := range []string{"fails", "answer lost", "all fail from there on"} {
-			if testing.Short() && mode == "answer lost" {
-				continue
-			}
-			for i := int64(0); ; i++ {
-				mem := memOf(t, y.files)
-				r, err := Open(ctx, mem, []byte("pw"))
-				if err != nil {
-					t.Fatal(err)
-				}
-				s := &storetest.Faulty{Store: mem}
-				switch mode {
-				case "fails":
-					s.Fail = storetest.Nth(i, errBroken)
-				case "answer lost":
-					s.Lose = storetest.Nth(i, errBroken)
-				default:
-					s.Fail = storetest.After(i, errBroken)
-				}
-				r.store = s
-				done, err := r.RepairIndex(ctx, nil)
-				if err != nil && !errors.Is(err, errBroken) {
-					t.Errorf("%s, call %d %s: %v", name, i, mode, err)
-				}
-				if err == nil && len(done.Lost) == 0 {
-					x.wantWhole(t, mem)
-				}
-				if name == "whole" { // it must be so all the time
-					x.wantWhole(t, mem)
-				}
-				again, err := Open(ctx, mem, []byte("pw"))
-				if err != nil {
-					t.Fatalf("%s, call %d %s: %v", name, i, mode, err)
-				}
-				again.isDead = everybody
-				if _, err := again.RepairIndex(ctx, nil); err != nil {
-					t.Fatalf("%s, call %d %s: the next repair: %v", name, i, mode, err)
-				}
-				x.wantWhole(t, mem)
-				if s.Ops() <= i {
-					break
-				}
-			}
 		}
 	}
 }

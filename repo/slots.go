@@ -137,7 +137,9 @@ func stretch(ctx context.Context, kdf crypt.KDF, password []byte) (stretched [32
 	go func() { done <- kdf.Stretch(password) }()
 	select {
 	case stretched = <-done:
-		debug.FreeOSMemory() // the KDF's tens of megabytes are the most this program ever holds at once
+		if kdf.Memory >= 1<<10 { // KiB; the KDF's tens of megabytes are the most this program ever holds at once
+			debug.FreeOSMemory()
+		}
 		return stretched, nil
 	case <-ctx.Done():
 		return stretched, ctx.Err()
@@ -218,9 +220,12 @@ func (r *Repo) RemoveSlot(ctx context.Context, prefix string) (pack.ID, error) {
 	if err != nil {
 		return pack.ID{}, err
 	}
-	slots, _, err := readSlots(ctx, r.store)
+	slots, bad, err := readSlots(ctx, r.store)
 	if err != nil {
 		return pack.ID{}, err
+	}
+	if i := slices.IndexFunc(bad, func(err error) bool { return !unmendable(err) }); i >= 0 { // it may be the last but one
+		return pack.ID{}, fmt.Errorf("read keys: %w", bad[i])
 	}
 	var found []pack.ID // damaged ones too
 	for _, f := range files {

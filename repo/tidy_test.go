@@ -75,60 +75,32 @@ func TestTidy(t *testing.T) {
 	wantSound(t, mem, all)
 }
 
-// TestTidyEveryOpFails fails each call of a Write that puts index files together, in each way a call can fail. What was
-// there stays whole, and so does what a Write that succeeded stored.
-func TestTidyEveryOpFails(t *testing.T) {
+// TestTidyFails holds that a backup whose own files are stored is done, whatever becomes of putting index files together.
+func TestTidyFails(t *testing.T) {
 	ctx := context.Background()
 	mem, all := manyNights(t)
 	files := filesOf(t, mem)
-	for name, faulty := range map[string]func(s store.Store, i int64) *storetest.Faulty{
-		"fails": func(s store.Store, i int64) *storetest.Faulty {
-			return &storetest.Faulty{Store: s, Fail: storetest.Nth(i, errBroken)}
-		},
-		"answer lost": func(s store.Store, i int64) *storetest.Faulty {
-			return &storetest.Faulty{Store: s, Lose: storetest.Nth(i, errBroken)}
-		},
-		"all fail from there on": func(s store.Store, i int64) *storetest.Faulty {
-			return &storetest.Faulty{Store: s, Fail: storetest.After(i, errBroken)}
-		},
-	} {
-		t.Run(name, func(t *testing.T) {
-			for i := int64(0); ; i++ {
-				if i > 6 && i%7 > 0 && i < 60 && testing.Short() {
-					continue
-				}
-				mem := memOf(t, files)
-				r := reopen(t, mem)
-				s := faulty(mem, i)
-				var fresh []saved
-				err := r.WithLease(ctx, BackingUp, func(ctx context.Context) (err error) {
-					r.store = s
-					fresh, _, err = save(ctx, r, night(100))
-					return err
-				})
-				if i > 1 && err != nil { // by then pack and index file are stored
-					t.Fatalf("call %d fails, and so does the backup: %v", i, err)
-				}
-				if r.store = mem; err == nil {
-					wantLoads(t, r, fresh)
-					wantSound(t, mem, append(fresh, all...))
-				} else {
-					wantSound(t, mem, all)
-				}
-				again := reopen(t, mem)
-				next := mustSave(t, again, night(101))
-				wantSound(t, mem, append(next, all...))
-				if n := countIn(t, mem, indexDir); s.Ops() <= i && n != 2 {
-					t.Errorf("%d index files, want those of many nights and of one", n)
-				}
-				if s.Ops() <= i {
-					if i < manySmall {
-						t.Errorf("only %d calls", i)
-					}
-					return
-				}
-			}
+	for i := int64(2); ; i += 7 { // pack and index file are stored by then
+		mem := memOf(t, files)
+		r := reopen(t, mem)
+		s := &storetest.Faulty{Store: mem, Fail: storetest.After(i, errBroken)}
+		var fresh []saved
+		err := r.WithLease(ctx, BackingUp, func(ctx context.Context) (err error) {
+			r.store = s
+			fresh, _, err = save(ctx, r, night(100))
+			return err
 		})
+		if err != nil {
+			t.Fatalf("calls from %d on fail, and so does the backup: %v", i, err)
+		}
+		wantSound(t, mem, append(fresh, all...))
+		if s.Ops() > i {
+			continue
+		}
+		if n := countIn(t, mem, indexDir); n != 1 {
+			t.Errorf("%d index files, want one for many nights", n)
+		}
+		return
 	}
 }
 

@@ -34,8 +34,10 @@ type Lease struct {
 	PID  int       `json:"pid"`
 	Boot string    `json:"boot,omitempty"` // where the PID means something; see thisBoot
 	Time time.Time `json:"time"`           // when it began, by the clock of whoever works: for people
-	// Honours are the plans that he knows of. Of all others, what they name he may be building upon.
+	// Honours are the plans that he knows of. Of all others, what they name he may be building upon. A second file says so:
+	// were another lease put in the place of the first, somebody who has just taken its holder for dead would not see it.
 	Honours []pack.ID `json:"honours,omitempty"`
+	Of      *pack.ID  `json:"of,omitempty"` // the lease that this second file belongs to
 }
 
 // isDead reports whether the lease is of a process of this machine that has died. Were that wrong, its holder would lose
@@ -64,8 +66,10 @@ type dated[T any] struct {
 // network file system forget what it remembers of the folder, so that he sees what others have put there.
 type workplace struct {
 	leases map[pack.ID]dated[Lease]
+	vows   map[pack.ID]Lease // files that say of a lease what its holder honours
 	plans  map[pack.ID]dated[plan]
 	bad    map[pack.ID]error // what cannot be read, each error naming its file
+	times  map[pack.ID]time.Time
 }
 
 // readWork lists leases and plans. A file that is gone when it is read has done its duty.
@@ -74,7 +78,7 @@ func (r *Repo) readWork(ctx context.Context) (*workplace, error) {
 	if err != nil {
 		return nil, err
 	}
-	w := &workplace{map[pack.ID]dated[Lease]{}, map[pack.ID]dated[plan]{}, map[pack.ID]error{}}
+	w := &workplace{map[pack.ID]dated[Lease]{}, map[pack.ID]Lease{}, map[pack.ID]dated[plan]{}, map[pack.ID]error{}, map[pack.ID]time.Time{}}
 	for _, f := range files {
 		err := r.readWorkFile(ctx, w, f)
 		if err == nil || gone(err) {
@@ -83,7 +87,7 @@ func (r *Repo) readWork(ctx context.Context) (*workplace, error) {
 		if !unmendable(err) {
 			return nil, err
 		}
-		w.bad[f.id] = err
+		w.bad[f.id], w.times[f.id] = err, f.time
 	}
 	return w, nil
 }
@@ -102,7 +106,11 @@ func (r *Repo) readWorkFile(ctx context.Context, w *workplace, f listed) error {
 		if err != nil {
 			return fmt.Errorf("%s: %w", name, err)
 		}
-		w.leases[f.id] = dated[Lease]{l, f.time}
+		if l.Of != nil {
+			w.vows[f.id] = l
+		} else {
+			w.leases[f.id] = dated[Lease]{l, f.time}
+		}
 		return nil
 	}
 	body, err := pack.ParseHeader(file, pack.PlanFile)
@@ -145,6 +153,16 @@ func (r *Repo) putJSON(ctx context.Context, dir string, kind pack.FileKind, p cr
 	}
 	id, _, err := putNamed(ctx, r.store, dir, kind, crypt.NewBox(r.master, p, r.id).Seal(pad(plain)))
 	return id, err
+}
+
+// honours reports whether the holder of a lease knows of a plan.
+func (w *workplace) honours(lease, plan pack.ID) bool {
+	for _, vow := range w.vows {
+		if *vow.Of == lease && slices.Contains(vow.Honours, plan) {
+			return true
+		}
+	}
+	return false
 }
 
 // condemned returns the packs that plans condemn, and damaged those that they say are damaged.

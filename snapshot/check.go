@@ -3,6 +3,7 @@ package snapshot
 import (
 	"context"
 	"fmt"
+	"slices"
 
 	"platter/chunk"
 	"platter/pack"
@@ -33,6 +34,31 @@ func CheckMaps(ctx context.Context, r *repo.Repo, snapshots []*Snapshot, bad fun
 		}
 	}
 	return losses, nil
+}
+
+// CheckMapsBeside does what CheckMaps does after a Check, beside others who forget and prune. What seems to be lost is looked
+// at again, in the index as it is then: a snapshot that was forgotten is no loss, and a chunk may lie elsewhere by now.
+func CheckMapsBeside(ctx context.Context, r *repo.Repo, snapshots []*Snapshot, report *repo.Report) ([]Loss, error) {
+	const tries = 4
+	for try := 1; ; try++ {
+		losses, err := CheckMaps(ctx, r, snapshots, report.Bad)
+		if err != nil || len(losses) == 0 {
+			return nil, err
+		}
+		listed, err := r.ListSnapshots(ctx)
+		if err != nil {
+			return nil, err
+		}
+		losses = slices.DeleteFunc(losses, func(l Loss) bool { return !slices.Contains(listed, l.Snapshot.ID) })
+		changed, err := r.Recheck(ctx, report)
+		if err != nil || !changed || try == tries || len(losses) == 0 {
+			return losses, err
+		}
+		snapshots = nil
+		for _, l := range losses {
+			snapshots = append(snapshots, l.Snapshot)
+		}
+	}
 }
 
 func makeLoss(s *Snapshot, lost []lostRange) Loss {

@@ -31,6 +31,7 @@ func newApp(env *env) *cli.App {
 			checkCommand(env),
 			statsCommand(env),
 			forgetCommand(env),
+			pruneCommand(env),
 			keyCommand(env),
 			repairCommand(env),
 			parityCommand(env),
@@ -80,6 +81,10 @@ func prepare(commands []*cli.Command) {
 // action makes cli run a command that was parsed into opts.
 func action[O any](env *env, opts *O, run func(context.Context, *env, O, []string) error) cli.ActionFunc {
 	return func(c *cli.Context) error {
-		return named(c, run(c.Context, env, *opts, c.Args().Slice()))
+		err := run(c.Context, env, *opts, c.Args().Slice())
+		if o, ok := any(opts).(interface{ finish(error) error }); ok { // it works on a repository
+			err = o.finish(err)
+		}
+		return named(c, err)
 	}
 }

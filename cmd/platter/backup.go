@@ -75,6 +75,9 @@ func runBackup(ctx context.Context, env *env, opts backupOptions, args []string)
 	if err != nil {
 		return err
 	}
+	if !opts.dryRun {
+		snapshot.Saw(r, s, env.now())
+	}
 	if s.Modified {
 		env.warn(opts.common, "%s was written to while it was read, so what was kept is a mixture; back up a snapshot of a disk in use", args[0])
 	}

@@ -3,9 +3,8 @@ package main
 import (
 	"context"
 	"errors"
-	"fmt"
 	"runtime"
-	"strings"
+	"time"
 
 	"github.com/urfave/cli/v2"
 
@@ -15,8 +14,9 @@ import (
 
 type checkOptions struct {
 	common
-	readPacks, readData, withoutKey bool
-	sample                          percentage
+	readPacks, readData, withoutKey, readOnly bool
+	sample                                    percentage
+	sinceDays                                 int
 }
 
 func checkCommand(env *env) *cli.Command {
@@ -29,11 +29,17 @@ func checkCommand(env *env) *cli.Command {
 		Usage:    "look for damage, and tell what it costs",
 		Category: aboutRepository,
 		Description: "Reads every snapshot, map, index file and key, and the table of every pack. Damage is listed by file, and then by " +
-			"the versions and byte ranges of disks that it costs; the exit code is 3.",
+			"the versions and byte ranges of disks that it costs; the exit code is 3. It can run beside backups and a prune." +
+			"\n\nWhich packs are damaged is noted in the repository: backups trust nothing in them, and store it again where they meet it, " +
+			"which mends older versions too. The note goes when a check has read the pack whole and found it good, or it is gone." +
+			"\n\nWhich packs were read whole is remembered on this machine. --sample and --since-days go by that, so that " +
+			"'check --read-data --since-days 30 --sample 5%' every night reads all of a large repository about once a month.",
 		Flags: append([]cli.Flag{
 			boolean("read-packs", "compare the bytes of every pack with its name", &opts.readPacks),
 			boolean("read-data", "open every chunk and compute its id again", &opts.readData),
-			&cli.GenericFlag{Name: "sample", Usage: "read only this `SHARE` of the packs, chosen by chance", Value: &opts.sample},
+			&cli.GenericFlag{Name: "sample", Usage: "read only this `SHARE` of the packs' bytes, those that this machine read longest ago", Value: &opts.sample},
+			&cli.IntFlag{Name: "since-days", Usage: "read only packs that this machine has not read for `DAYS`", Destination: &opts.sinceDays, DefaultText: "all"},
+			boolean("read-only", "write nothing to the repository, not even which packs are damaged", &opts.readOnly),
 			boolean("without-key", "only compare files with their names, which takes no password: for use on the NAS itself", &opts.withoutKey),
 		}, repoFlags(&opts.common)...),
 		Action: action(env, &opts, runCheck),
@@ -44,10 +50,10 @@ func runCheck(ctx context.Context, env *env, opts checkOptions, args []string) e
 	if err := wantArgs(args); err != nil {
 		return err
 	}
-	if opts.withoutKey && (opts.readData || opts.sample < 1) {
-		return usagef("--without-key reads all files and opens none: it goes with neither --read-data nor --sample")
+	if err := opts.validate(env); err != nil {
+		return err
 	}
-	if opts.sample < 1 && !opts.readData {
+	if (opts.sample < 1 || opts.sinceDays > 0) && !opts.readData {
 		opts.readPacks = true
 	}
 	var p repo.Progress
@@ -64,13 +70,13 @@ func runCheck(ctx context.Context, env *env, opts checkOptions, args []string) e
 			return openError(opts.common, err)
 		}
 	} else {
-		opts.noCache = true // what is to be looked at is the repository
+		opts.memoryOnly = true // what is to be looked at is the repository
 		r, err := openRepo(ctx, env, opts.common)
 		if err != nil {
 			return err
 		}
 		stop = env.progress(opts.common, "check", &p)
-		if err := checkAll(ctx, r, opts, &result, &p); err != nil {
+		if err := checkAll(ctx, env, r, opts, &result, &p); err != nil {
 			return err
 		}
 	}
@@ -78,20 +84,33 @@ func runCheck(ctx context.Context, env *env, opts checkOptions, args []string) e
 	return printCheck(env, opts, &result)
 }
 
+func (o checkOptions) validate(env *env) error {
+	switch {
+	case o.withoutKey && (o.readData || o.sample < 1 || o.sinceDays != 0):
+		return usagef("--without-key reads all files and opens none: it goes with neither --read-data nor --sample nor --since-days")
+	case o.sinceDays < 0 || o.sinceDays > 36500:
+		return usagef("--since-days %d: want a number of days", o.sinceDays)
+	case o.sinceDays > 0 && cacheFolder(env, o.common) == "":
+		return usagef("--since-days goes by what this machine remembers of earlier checks, which without a cache is nothing")
+	}
+	return nil
+}
+
 // checkAll looks at files, then at what the maps make of them.
-func checkAll(ctx context.Context, r *repo.Repo, opts checkOptions, result *checkJSON, p *repo.Progress) (err error) {
-	all, bad, err := snapshot.Load(ctx, r) // before the index, which then lists all they are made of
+func checkAll(ctx context.Context, env *env, r *repo.Repo, opts checkOptions, result *checkJSON, p *repo.Progress) (err error) {
+	all, bad, err := loadWatched(ctx, env, r, opts.common) // before the index, which then lists all they are made of
 	if err != nil {
 		return err
 	}
-	o := repo.CheckOptions{ReadPacks: opts.readPacks, ReadData: opts.readData, Sample: float64(opts.sample)}
+	o := repo.CheckOptions{ReadPacks: opts.readPacks, ReadData: opts.readData, Sample: float64(opts.sample),
+		Since: time.Duration(opts.sinceDays) * 24 * time.Hour, ReadOnly: opts.readOnly}
 	if result.Report, err = r.Check(ctx, o, p); err != nil {
 		return err
 	}
 	for _, err := range bad {
 		result.Damage = append(result.Damage, err.Error())
 	}
-	losses, err := snapshot.CheckMaps(ctx, r, all, result.Report.Bad)
+	losses, err := snapshot.CheckMapsBeside(ctx, r, all, result.Report)
 	if err != nil {
 		return err
 	}
@@ -110,103 +129,4 @@ func checkAll(ctx context.Context, r *repo.Repo, opts checkOptions, result *chec
 		result.Lost = append(result.Lost, lost)
 	}
 	return nil
-}
-
-// checkJSON is what check --json prints.
-type checkJSON struct {
-	Report *repo.Report `json:"-"`
-	Damage []string     `json:"damage"`
-	Lost   []lossJSON   `json:"lost"`
-	Notes  []string     `json:"notes"`
-	Advice []string     `json:"advice,omitempty"`
-
-	Packs     int   `json:"packs"`
-	PackBytes int64 `json:"pack_bytes"`
-	ReadBytes int64 `json:"read_bytes"`
-	Parity    int   `json:"parity_files"`
-	ParBytes  int64 `json:"parity_bytes"`
-	Snapshots int   `json:"snapshots"`
-	Indexes   int   `json:"index_files"`
-	Keys      int   `json:"keys"`
-}
-
-// lossJSON is what damage costs one snapshot.
-type lossJSON struct {
-	Snapshot string           `json:"snapshot"`
-	Name     string           `json:"name"`
-	Time     string           `json:"time"`
-	Bytes    int64            `json:"bytes"`
-	Ranges   []snapshot.Range `json:"ranges"`
-	Reasons  []string         `json:"reasons"`
-}
-
-func printCheck(env *env, opts checkOptions, c *checkJSON) error {
-	r := c.Report
-	c.Damage, c.Notes, c.Advice = append(r.Damage, c.Damage...), append(c.Notes, r.Notes...), r.Hints
-	c.Packs, c.PackBytes, c.ReadBytes = r.Packs, r.PackBytes, r.ReadBytes
-	c.Parity, c.ParBytes = r.Parity, r.ParityBytes
-	c.Snapshots, c.Indexes, c.Keys = r.Snapshots, r.Indexes, r.Slots
-	if c.Damage == nil {
-		c.Damage = []string{} // an empty list, not null
-	}
-	if opts.json {
-		if err := env.printJSON(c); err != nil {
-			return err
-		}
-	} else {
-		printCheckText(env, opts, c)
-	}
-	if n := len(c.Damage) + len(c.Lost); n > 0 {
-		return fmt.Errorf("%w: %s damaged or missing, %s not whole", errIncomplete, isAre(len(c.Damage), "file"), isAre(len(c.Lost), "snapshot"))
-	}
-	return nil
-}
-
-func printCheckText(env *env, opts checkOptions, c *checkJSON) {
-	say := func(format string, args ...any) { fmt.Fprintln(env.stdout, printable(fmt.Sprintf(format, args...))) }
-	for _, line := range c.Damage {
-		say("damage: %s", line)
-	}
-	for _, l := range c.Lost {
-		say("lost: %s of %s, %s: %s in %s", l.Snapshot[:8], l.Name, l.Time, size(l.Bytes), count(len(l.Ranges), "range"))
-		for _, q := range l.Ranges {
-			say("  bytes %d to %d", q.Off, q.Off+q.Len)
-		}
-		for _, reason := range l.Reasons {
-			say("  because %s", reason)
-		}
-	}
-	for _, line := range c.Notes {
-		say("note: %s", line)
-	}
-	for _, line := range c.Advice {
-		say("advice: %s", line)
-	}
-	parity := ""
-	if c.Parity > 0 {
-		parity = fmt.Sprintf(", %s (%s)", count(c.Parity, "parity file"), size(c.ParBytes))
-	}
-	say("%s, %s, %s (%s)%s, %s; %s of packs read", count(c.Snapshots, "snapshot"), count(c.Indexes, "index file"),
-		count(c.Packs, "pack"), size(c.PackBytes), parity, count(c.Keys, "key"), size(c.ReadBytes))
-	if len(c.Damage)+len(c.Lost) == 0 {
-		say("no damage found")
-	}
-}
-
-// isAre words what is so of a number of things.
-func isAre(n int, what string) string {
-	if n == 1 {
-		return count(n, what) + " is"
-	}
-	return count(n, what) + " are"
-}
-
-// count words a number of things.
-func count(n int, what string) string {
-	if n != 1 && strings.HasSuffix(what, "x") {
-		what += "es"
-	} else if n != 1 {
-		what += "s"
-	}
-	return fmt.Sprintf("%d %s", n, what)
 }

@@ -14,6 +14,8 @@ type common struct {
 	dryRun               bool // of the commands that have such a flag
 	cacheDir             string
 	noCache              bool
+	memoryOnly           bool // of the cache: contents are read from the repository
+	watch                *watch
 }
 
 // commonFlags is the heading of the common flags in help texts.
@@ -21,6 +23,7 @@ const commonFlags = "On every command:"
 
 // repoFlags are the flags of a command that works on a repository.
 func repoFlags(c *common) []cli.Flag {
+	c.watch = new(watch)
 	flags := []cli.Flag{&cli.StringFlag{
 		Name: "repo", Aliases: []string{"r"}, Usage: "the repository's `FOLDER`", TakesFile: true,
 		EnvVars: []string{"PLATTER_REPOSITORY"}, Category: commonFlags, Destination: &c.repo,
@@ -31,7 +34,7 @@ func repoFlags(c *common) []cli.Flag {
 		DefaultText: "the user's own",
 		EnvVars:     []string{"PLATTER_CACHE_DIR"}, Category: commonFlags, Destination: &c.cacheDir,
 	}, &cli.BoolFlag{
-		Name: "no-cache", Usage: "read all from the repository", Category: commonFlags, Destination: &c.noCache, DisableDefaultText: true,
+		Name: "no-cache", Usage: "read all from the repository, remember nothing of it, and compare it with nothing", Category: commonFlags, Destination: &c.noCache, DisableDefaultText: true,
 	})
 	return append(flags, outputFlags(c)...)
 }

@@ -95,7 +95,7 @@ func runForget(ctx context.Context, env *env, opts forgetOptions, args []string)
 	if err != nil {
 		return err
 	}
-	all, bad, err := snapshot.Load(ctx, r)
+	all, bad, err := loadWatched(ctx, env, r, opts.common)
 	if err != nil {
 		return err
 	}
@@ -105,7 +105,10 @@ func runForget(ctx context.Context, env *env, opts forgetOptions, args []string)
 	}
 	result := forgetJSON{plan: plan, named: len(args) > 0, DryRun: opts.dryRun}
 	if !opts.dryRun {
-		if result.Removed, err = plan.Run(ctx, r); err != nil {
+		if result.Removed, err = plan.Run(ctx, r); result.Removed > 0 {
+			snapshot.Unsee(r, plan.IDs()[:result.Removed])
+		}
+		if err != nil {
 			return err
 		}
 	}

@@ -2,13 +2,16 @@ package main
 
 import (
 	"context"
-	"errors"
 
 	"platter/repo"
 )
 
 // pruneAfterForget prunes once versions are forgotten, prints as 'prune' does unless c.json, and returns what 'prune --json'
 // prints.
-func pruneAfterForget(context.Context, *env, common, *repo.Repo) (any, error) {
-	return nil, errors.New("prune: not there yet")
+func pruneAfterForget(ctx context.Context, env *env, c common, r *repo.Repo) (any, error) {
+	done, err := prune(ctx, env, pruneOptions{common: c, maxUnused: defaultUnused, grace: -1}, r)
+	if err != nil {
+		return nil, err
+	}
+	return done, pruned(done)
 }

@@ -71,6 +71,7 @@ func runInit(ctx context.Context, env *env, opts initOptions, args []string) err
 	if err != nil {
 		return fmt.Errorf("init %s: %w", opts.repo, err)
 	}
+	env.newLocation(opts.common, r)
 	if opts.json {
 		return env.printJSON(struct {
 			Repository string        `json:"repository"`

@@ -45,7 +45,12 @@ func openRepo(ctx context.Context, env *env, c common) (*repo.Repo, error) {
 		return nil, openError(c, err)
 	}
 	if folder := cacheFolder(env, c); folder != "" {
-		r.UseCache(folder)
+		if c.memoryOnly {
+			r.UseMemory(folder)
+		} else {
+			r.UseCache(folder)
+		}
+		env.watchLocation(c, r, folder)
 	}
 	return r, nil
 }

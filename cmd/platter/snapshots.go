@@ -15,6 +15,7 @@ type snapshotsOptions struct {
 	common
 	name, host string
 	tags       cli.StringSlice
+	accept     bool
 }
 
 func snapshotsCommand(env *env) *cli.Command {
@@ -24,10 +25,14 @@ func snapshotsCommand(env *env) *cli.Command {
 		Aliases:  []string{"list", "ls"},
 		Usage:    "list what is kept",
 		Category: aboutDisks,
+		Description: "Every command compares the repository with what this machine has seen of it before: which one it is, and the newest " +
+			"version of each disk. What is gone although nobody has forgotten it is warned of, and the exit code is 3. --accept ends that: " +
+			"for use when it was you who took the repository back to an earlier copy, or put another one in its place.",
 		Flags: append([]cli.Flag{
 			&cli.StringFlag{Name: "name", Usage: "only disks called `NAME`", Destination: &opts.name},
 			&cli.StringFlag{Name: "host", Usage: "only disks of `HOST`", Destination: &opts.host},
 			&cli.StringSliceFlag{Name: "tag", Usage: "only versions with this `TAG`; may be repeated", Destination: &opts.tags},
+			&cli.BoolFlag{Name: "accept", Usage: "take the repository as it is now for right, although this machine has seen versions that are gone", Destination: &opts.accept, DisableDefaultText: true},
 		}, repoFlags(&opts.common)...),
 		Action: action(env, &opts, runSnapshots),
 	}
@@ -37,13 +42,21 @@ func runSnapshots(ctx context.Context, env *env, opts snapshotsOptions, args []s
 	if err := wantArgs(args); err != nil {
 		return err
 	}
+	if opts.accept && cacheFolder(env, opts.common) == "" {
+		return usagef("--accept is for what this machine remembers, which without a cache is nothing")
+	}
 	r, err := openRepo(ctx, env, opts.common)
 	if err != nil {
 		return err
 	}
-	all, bad, err := snapshot.Load(ctx, r)
+	all, bad, err := loadWatched(ctx, env, r, opts.common)
 	if err != nil {
 		return err
+	}
+	if opts.accept {
+		if err := env.accept(opts.common, r, all); err != nil {
+			return err
+		}
 	}
 	filter := snapshot.Filter{Name: opts.name, Host: opts.host, Tags: opts.tags.Value()}
 	list := []snapshotJSON{}
@@ -79,7 +92,7 @@ func unreadable(bad []error) error {
 
 // loadSnapshots returns the snapshots that can be read, oldest first, and warns of the others.
 func loadSnapshots(ctx context.Context, env *env, r *repo.Repo, c common) ([]*snapshot.Snapshot, error) {
-	all, bad, err := snapshot.Load(ctx, r)
+	all, bad, err := loadWatched(ctx, env, r, c)
 	for _, err := range bad {
 		env.warn(c, "a snapshot cannot be read: %v", err)
 	}

@@ -131,6 +131,20 @@ func (p *span) Set(s string) error {
 	return err
 }
 
+// A share is a percentage that may be nothing.
+type share float64
+
+func (s *share) String() string { return (*percentage)(s).String() }
+
+// Set reads a share.
+func (s *share) Set(text string) error {
+	if strings.Trim(text, "0.%") == "" && strings.Contains(text, "0") {
+		*s = 0
+		return nil
+	}
+	return (*percentage)(s).Set(text)
+}
+
 // timeLayouts are the ways to write a time in a flag; without a zone it is local.
 var timeLayouts = []string{time.RFC3339, time.DateTime, "2006-01-02 15:04", "2006-01-02T15:04:05", "2006-01-02T15:04", time.DateOnly}
 

@@ -50,6 +50,7 @@ const (
 	Leases     Purpose = 14
 	Plans      Purpose = 15
 	Forgotten  Purpose = 16
+	LocalState Purpose = 17 // of nothing on the NAS: it proves what a machine remembers
 )
 
 // contexts are BLAKE3 derive_key contexts: part of the format, never to be changed or used for anything else.
@@ -70,6 +71,7 @@ var contexts = map[Purpose]string{
 	Leases:     "platter 2026-11-24 leases v1",
 	Plans:      "platter 2026-11-24 plans v1",
 	Forgotten:  "platter 2026-11-24 forgotten snapshots v1",
+	LocalState: "platter 2026-11-24 local state v1",
 }
 
 // Key returns the key for a purpose.

@@ -1,4 +1,4 @@
-package store
+package store_test
 
 import (
 	"bytes"
@@ -6,21 +6,43 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
-	"path"
+	"math"
 	"strings"
 	"syscall"
 	"testing"
+
+	"platter/repo/store"
+	"platter/repo/store/storetest"
 )
 
 const testName = "packs/ab/cd"
 
 // twoPieces is what a Put needs two writes for.
-func twoPieces() []byte { return bytes.Repeat([]byte("bytes"), pieceSize/5+1) }
+func twoPieces() []byte { return bytes.Repeat([]byte("bytes"), 4<<20/5+1) }
+
+// left returns what a file holds after a power cut.
+func left(t *testing.T, disk *storetest.Disk, c storetest.Cut) (data []byte, found bool) {
+	t.Helper()
+	data, err := store.NewLocalOn(disk.Lose(c)).Get(t.Context(), testName, 0, math.MaxInt64)
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		t.Fatal(err)
+	}
+	return data, err == nil
+}
+
+func temps(t *testing.T, disk *storetest.Disk) []store.Info {
+	t.Helper()
+	infos, err := collect(t, store.NewLocalOn(disk).Leftovers(t.Context()))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return infos
+}
 
 func TestPutOrder(t *testing.T) {
 	data := twoPieces()
-	disk := newForgetful()
-	l := &Local{fs: disk}
+	disk := storetest.NewDisk()
+	l := store.NewLocalOn(disk)
 	for _, test := range []struct {
 		name string
 		want []string
@@ -33,19 +55,26 @@ func TestPutOrder(t *testing.T) {
 			"create", "write 4194304", "write 1", "sync", "close", "rename", "sync folder packs/ab",
 		}},
 	} {
-		disk.calls = nil
+		before := len(disk.Calls())
 		if err := l.Put(t.Context(), test.name, data); err != nil {
 			t.Fatal(err)
 		}
-		if got, want := strings.Join(disk.calls, ", "), strings.Join(test.want, ", "); got != want {
+		if got, want := strings.Join(disk.Calls()[before:], ", "), strings.Join(test.want, ", "); got != want {
 			t.Errorf("Put of %s calls\n%s, want\n%s", test.name, got, want)
 		}
 	}
-	disk.calls = nil
-	if err := l.Delete(t.Context(), testName); err != nil {
+	before := len(disk.Calls())
+	if err := l.Move(t.Context(), testName, "packs/cd"); err != nil {
 		t.Fatal(err)
 	}
-	if got, want := strings.Join(disk.calls, ", "), "remove, sync folder packs/ab"; got != want {
+	if got, want := strings.Join(disk.Calls()[before:], ", "), "rename, sync folder packs, sync folder packs/ab"; got != want {
+		t.Errorf("Move calls %s, want %s", got, want)
+	}
+	before = len(disk.Calls())
+	if err := l.Delete(t.Context(), "packs/cd"); err != nil {
+		t.Fatal(err)
+	}
+	if got, want := strings.Join(disk.Calls()[before:], ", "), "remove, sync folder packs"; got != want {
 		t.Errorf("Delete calls %s, want %s", got, want)
 	}
 }
@@ -65,47 +94,80 @@ func TestPutEveryCall(t *testing.T) {
 // failCall tells whether the Put came as far as call i.
 func failCall(t *testing.T, old string, data []byte, i int, crash bool) bool {
 	where := fmt.Sprintf("old %q, call %d failed (crash: %t)", old, i, crash)
-	disk := newForgetful()
-	l := &Local{fs: disk}
+	disk := storetest.NewDisk()
+	l := store.NewLocalOn(disk)
 	if old != "" {
 		if err := l.Put(t.Context(), testName, []byte(old)); err != nil {
 			t.Fatal(err)
 		}
-		l = &Local{fs: disk}
+		l = store.NewLocalOn(disk)
 	}
-	first := len(disk.calls)
-	disk.fail = func(call int) error {
+	first := len(disk.Calls())
+	disk.Fail = func(call int, _ string) error {
 		if call == first+i || crash && call > first+i {
 			return syscall.EIO
 		}
 		return nil
 	}
 	err := l.Put(t.Context(), testName, data)
-	reached := len(disk.calls) > first+i
+	reached := len(disk.Calls()) > first+i
 	if reached != errors.Is(err, syscall.EIO) {
 		t.Errorf("%s: Put says %v", where, err)
 	}
-	for _, left := range []func(string) ([]byte, bool){disk.afterPowerCut, disk.afterHalfAPowerCut} {
-		got, found := left(testName)
+	for c := range storetest.Cuts {
+		got, found := left(t, disk, c)
 		isNew, isOld := found && bytes.Equal(got, data), found == (old != "") && string(got) == old
 		if !isNew && (err == nil || !isOld) {
-			t.Errorf("%s: Put says %v, and a power cut leaves %d bytes (found: %t)", where, err, len(got), found)
+			t.Errorf("%s: Put says %v, and a power cut (%v) leaves %d bytes (found: %t)", where, err, c, len(got), found)
 		}
 	}
 	if !reached {
 		return false
 	}
-	if temps := disk.temps(); !crash && len(temps) > 0 {
+	if temps := temps(t, disk); !crash && len(temps) > 0 {
 		t.Errorf("%s: %v is left over", where, temps)
 	}
-	disk.fail = func(int) error { return nil }
+	disk.Fail = nil
 	if err := l.Put(t.Context(), testName, data); err != nil {
 		t.Errorf("%s: the next Put says %v", where, err)
 	}
-	if got, _ := disk.afterPowerCut(testName); !bytes.Equal(got, data) {
+	if got, _ := left(t, disk, storetest.Lost); !bytes.Equal(got, data) {
 		t.Errorf("%s: the next Put says all is well, but %d bytes survive a power cut", where, len(got))
 	}
 	return true
+}
+
+// TestMoveEveryCall fails every call of a Move between folders in turn, alone or with all that follow. After a power cut
+// the file is there whole, under one name or both; after a Move that says that all is well, under the new one alone.
+func TestMoveEveryCall(t *testing.T) {
+	for _, crash := range []bool{false, true} {
+		for i, reached := 0, true; reached; i++ {
+			disk := storetest.NewDisk()
+			l := store.NewLocalOn(disk)
+			if err := l.Put(t.Context(), testName, []byte("data")); err != nil {
+				t.Fatal(err)
+			}
+			first := len(disk.Calls())
+			disk.Fail = func(call int, _ string) error {
+				if call == first+i || crash && call > first+i {
+					return syscall.EIO
+				}
+				return nil
+			}
+			err := l.Move(t.Context(), testName, "bin/ab/cd")
+			if reached = len(disk.Calls()) > first+i; reached != errors.Is(err, syscall.EIO) {
+				t.Errorf("call %d failed (crash: %t): Move says %v", i, crash, err)
+			}
+			for c := range storetest.Cuts {
+				s := store.NewLocalOn(disk.Lose(c))
+				old, oldErr := s.Get(t.Context(), testName, 0, 9)
+				fresh, newErr := s.Get(t.Context(), "bin/ab/cd", 0, 9)
+				if string(old) != "data" && string(fresh) != "data" || err == nil && (oldErr == nil || newErr != nil) {
+					t.Errorf("call %d failed (crash: %t): Move says %v, and a power cut (%v) leaves %q and %q", i, crash, err, c, old, fresh)
+				}
+			}
+		}
+	}
 }
 
 // waning is a context that is cancelled after it was asked so many times.
@@ -123,16 +185,17 @@ func (w *waning) Err() error {
 
 func TestPutCancelledHalfWay(t *testing.T) {
 	for asked := 0; ; asked++ {
-		disk := newForgetful()
-		err := (&Local{fs: disk}).Put(&waning{t.Context(), asked}, testName, twoPieces())
+		disk := storetest.NewDisk()
+		err := store.NewLocalOn(disk).Put(&waning{t.Context(), asked}, testName, twoPieces())
 		if err == nil {
 			if asked < 2 {
 				t.Errorf("a Put of two pieces asked its context %d times", asked)
 			}
 			return
 		}
-		if temps := disk.temps(); !errors.Is(err, context.Canceled) || len(temps) > 0 || disk.now[testName] != nil {
-			t.Errorf("cancelled when asked for the %d. time: Put says %v and leaves %v", asked, err, disk.now)
+		_, found := left(t, disk, storetest.Kept)
+		if temps := temps(t, disk); !errors.Is(err, context.Canceled) || len(temps) > 0 || found {
+			t.Errorf("cancelled when asked for the %d. time: Put says %v and leaves %v (the file: %t)", asked, err, temps, found)
 		}
 	}
 }
@@ -140,52 +203,16 @@ func TestPutCancelledHalfWay(t *testing.T) {
 // testFull has the disk fill up in the middle of a Put, in each of a system's words for it.
 func testFull(t *testing.T, fulls ...error) {
 	for _, full := range fulls {
-		disk := newForgetful()
-		disk.fail = func(call int) error {
-			if strings.HasPrefix(disk.calls[call], "write") {
+		disk := storetest.NewDisk()
+		disk.Fail = func(_ int, what string) error {
+			if strings.HasPrefix(what, "write") {
 				return &fs.PathError{Op: "write", Path: "x", Err: full}
 			}
 			return nil
 		}
-		err := (&Local{fs: disk}).Put(t.Context(), testName, twoPieces())
-		if !errors.Is(err, ErrFull) || !errors.Is(err, full) {
+		err := store.NewLocalOn(disk).Put(t.Context(), testName, twoPieces())
+		if !errors.Is(err, store.ErrFull) || !errors.Is(err, full) {
 			t.Errorf("Put on a full disk says %v, want ErrFull and %v", err, full)
-		}
-	}
-}
-
-func TestMakeRoot(t *testing.T) {
-	for _, test := range []struct {
-		root string
-		want string
-		err  error
-	}{
-		{"/nas/a/b", "mkdir /nas/a, sync /nas, mkdir /nas/a/b, sync /nas/a", nil},
-		{"/nas/a/b/", "mkdir /nas/a, sync /nas, mkdir /nas/a/b/, sync /nas/a", nil},
-		{"/nas/a", "mkdir /nas/a, sync /nas", nil},
-		{"/nas", "", fs.ErrExist},
-		{"/", "", fs.ErrExist},
-		{"a", "mkdir a, sync .", nil},
-		{"", "", fs.ErrNotExist},
-	} {
-		made := map[string]bool{"/": true, "/nas": true, ".": true}
-		var calls []string
-		err := makeRoot(test.root, func(dir string) error {
-			if made[path.Clean(dir)] && dir != "" {
-				return fs.ErrExist
-			}
-			if !made[path.Dir(path.Clean(dir))] || dir == "" {
-				return fs.ErrNotExist
-			}
-			made[path.Clean(dir)] = true
-			calls = append(calls, "mkdir "+dir)
-			return nil
-		}, func(dir string) error {
-			calls = append(calls, "sync "+dir)
-			return nil
-		})
-		if got := strings.Join(calls, ", "); got != test.want || !errors.Is(err, test.err) {
-			t.Errorf("makeRoot(%q) calls %s and says %v, want %s and %v", test.root, got, err, test.want, test.err)
 		}
 	}
 }

@@ -1,29 +1,42 @@
 package store
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"io"
 	"io/fs"
+	"iter"
 	"os"
 	"path/filepath"
 )
 
-// fileSystem is every call by which Local changes a disk, so that a test can put a disk in its place that fails at a
-// chosen call, or that forgets what was not synced. Names are the store's, "." is its root.
-type fileSystem interface {
-	mkdir(dir string) error // fs.ErrExist when it is there; "." makes the missing folders above the root as well
-	create(name string) (file, error)
-	rename(from, to string) error
-	touch(name string) error
-	remove(name string) error
-	syncFolder(dir string) error
+// FileSystem is every call by which Local uses a disk, so that a test can put a disk in its place that fails at a chosen
+// call, or that forgets what was not synced. Names are the store's, "." is its root.
+type FileSystem interface {
+	Mkdir(dir string) error // fs.ErrExist when it is there; "." makes the missing folders above the root as well
+	Create(name string) (File, error)
+	Rename(from, to string) error
+	Touch(name string) error // Store.Touch
+	Remove(name string) error
+	SyncFolder(dir string) error
+
+	// Open opens a regular file for reading, never by way of a link, and tells its size in bytes.
+	Open(name string) (OpenFile, int64, error)
+	// List is Store.List of a good dir, and with temps Local.Leftovers.
+	List(ctx context.Context, dir string, temps bool) iter.Seq2[Info, error]
 }
 
-// file is what Local writes to. *os.File goes on by itself after EINTR and after a write that took a part.
-type file interface {
+// File is what Local writes to. *os.File goes on by itself after EINTR and after a write that took a part.
+type File interface {
 	io.WriteCloser
 	Sync() error
+}
+
+// OpenFile is what Local reads from.
+type OpenFile interface {
+	io.ReaderAt
+	io.Closer
 }
 
 // osFiles is the real file system. It goes through os.Root, because whoever owns the NAS can turn a folder into a link:
@@ -31,7 +44,7 @@ type file interface {
 // a NAS that was mounted again is found again.
 type osFiles struct{ root string }
 
-var _ fileSystem = osFiles{}
+var _ FileSystem = osFiles{}
 
 func (o osFiles) within(do func(root *os.Root) error) error {
 	root, err := os.OpenRoot(o.root)
@@ -42,32 +55,32 @@ func (o osFiles) within(do func(root *os.Root) error) error {
 	return do(root)
 }
 
-func (o osFiles) mkdir(dir string) error {
+func (o osFiles) Mkdir(dir string) error {
 	if dir == "." {
 		return makeRoot(o.root, func(dir string) error { return os.Mkdir(dir, 0o700) }, syncPath)
 	}
 	return o.within(func(root *os.Root) error { return root.Mkdir(dir, 0o700) })
 }
 
-func (o osFiles) create(name string) (file, error) {
+func (o osFiles) Create(name string) (File, error) {
 	var f *os.File
 	err := o.within(func(root *os.Root) (err error) {
 		f, err = root.OpenFile(name, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
 		return err
 	})
 	if err != nil {
-		return nil, err // not f: a nil *os.File in a file is not nil
+		return nil, err // not f: a nil *os.File in a File is not nil
 	}
 	return f, nil
 }
 
-func (o osFiles) rename(from, to string) error {
+func (o osFiles) Rename(from, to string) error {
 	return o.within(func(root *os.Root) error { return root.Rename(from, to) })
 }
 
-// touch writes the first byte as it is. That makes the time the server's, where setting a time would make it this
+// Touch writes the first byte as it is. That makes the time the server's, where setting a time would make it this
 // machine's; and a file that is opened without leave to make it comes back to nobody who has deleted it.
-func (o osFiles) touch(name string) error {
+func (o osFiles) Touch(name string) error {
 	var f *os.File
 	err := o.within(func(root *os.Root) (err error) {
 		f, err = openNoFollow(root, name, os.O_RDWR)
@@ -86,8 +99,8 @@ func (o osFiles) touch(name string) error {
 	return errors.Join(err, f.Close())
 }
 
-// remove looks first, because Root.Remove would take an empty folder as well.
-func (o osFiles) remove(name string) error {
+// Remove looks first, because Root.Remove would take an empty folder as well.
+func (o osFiles) Remove(name string) error {
 	return o.within(func(root *os.Root) error {
 		info, err := root.Lstat(name)
 		if err != nil {
@@ -100,7 +113,7 @@ func (o osFiles) remove(name string) error {
 	})
 }
 
-func (o osFiles) syncFolder(dir string) error {
+func (o osFiles) SyncFolder(dir string) error {
 	return o.within(func(root *os.Root) error {
 		f, err := root.Open(dir)
 		if err != nil {
@@ -111,8 +124,7 @@ func (o osFiles) syncFolder(dir string) error {
 	})
 }
 
-// open opens a regular file for reading and tells its size.
-func (o osFiles) open(name string) (*os.File, int64, error) {
+func (o osFiles) Open(name string) (OpenFile, int64, error) {
 	var f *os.File
 	err := o.within(func(root *os.Root) (err error) {
 		f, err = openNoFollow(root, name, os.O_RDONLY)

@@ -27,8 +27,7 @@ const (
 //
 // Local never follows a symbolic link below its root out of it, and reads no file that is one.
 type Local struct {
-	files osFiles    // reads
-	fs    fileSystem // writes; the same files, except in tests
+	fs FileSystem
 
 	// made holds the folders that are there and whose entry in the folder above is synced.
 	made sync.Map // string to struct{}
@@ -37,10 +36,10 @@ type Local struct {
 var _ Store = (*Local)(nil)
 
 // NewLocal returns the store in the folder root. It does not look whether there is one: the first Put makes it.
-func NewLocal(root string) *Local {
-	files := osFiles{root}
-	return &Local{files: files, fs: files}
-}
+func NewLocal(root string) *Local { return NewLocalOn(osFiles{root}) }
+
+// NewLocalOn returns the store on another file system than the real one, for tests.
+func NewLocalOn(fs FileSystem) *Local { return &Local{fs: fs} }
 
 func (l *Local) Put(ctx context.Context, name string, data []byte) error {
 	err := checkName(name)
@@ -63,15 +62,15 @@ func (l *Local) put(ctx context.Context, name string, data []byte) error {
 	}
 	temp, err := l.writeTemp(ctx, path.Dir(name), data)
 	if err == nil {
-		err = l.fs.rename(temp, name)
+		err = l.fs.Rename(temp, name)
 	}
 	if err == nil {
-		return l.fs.syncFolder(path.Dir(name))
+		return l.fs.SyncFolder(path.Dir(name))
 	}
 	if temp == "" {
 		return err
 	}
-	if left := l.fs.remove(temp); left != nil && !errors.Is(left, fs.ErrNotExist) {
+	if left := l.fs.Remove(temp); left != nil && !errors.Is(left, fs.ErrNotExist) {
 		return fmt.Errorf("%w (and %s is left over: %v)", err, temp, left)
 	}
 	return err
@@ -87,13 +86,13 @@ func (l *Local) writeTemp(ctx context.Context, folder string, data []byte) (stri
 	if err := l.makeFolder(folder); err != nil {
 		return "", err
 	}
-	f, err := l.fs.create(temp)
+	f, err := l.fs.Create(temp)
 	if errors.Is(err, fs.ErrNotExist) { // somebody removed a folder that we had made
 		l.made.Clear()
 		if err := l.makeFolder(folder); err != nil {
 			return "", err
 		}
-		f, err = l.fs.create(temp)
+		f, err = l.fs.Create(temp)
 	}
 	if err != nil {
 		return "", err
@@ -107,7 +106,7 @@ func (l *Local) writeTemp(ctx context.Context, folder string, data []byte) (stri
 
 // fill writes and syncs. A sync that failed must not be tried again: the kernel has dropped the pages it could not write
 // and the second answer would be a false "all is well".
-func fill(ctx context.Context, f file, data []byte) error {
+func fill(ctx context.Context, f File, data []byte) error {
 	for len(data) > 0 {
 		piece := data[:min(len(data), pieceSize)]
 		if _, err := f.Write(piece); err != nil {
@@ -133,11 +132,11 @@ func (l *Local) makeFolder(dir string) error {
 			return err
 		}
 	}
-	if err := l.fs.mkdir(dir); err != nil && !errors.Is(err, fs.ErrExist) {
+	if err := l.fs.Mkdir(dir); err != nil && !errors.Is(err, fs.ErrExist) {
 		return err
 	}
 	if dir != "." { // mkdir of the root syncs what it made
-		if err := l.fs.syncFolder(above); err != nil {
+		if err := l.fs.SyncFolder(above); err != nil {
 			return err
 		}
 	}
@@ -161,7 +160,7 @@ func (l *Local) read(ctx context.Context, name string, off, n int64, dst []byte)
 	if err := ctx.Err(); err != nil {
 		return nil, err
 	}
-	f, size, err := l.files.open(name)
+	f, size, err := l.fs.Open(name)
 	if err != nil {
 		return nil, err
 	}
@@ -209,13 +208,13 @@ func (l *Local) move(ctx context.Context, from, to string) error {
 		err = l.makeFolder(path.Dir(to))
 	}
 	if err == nil {
-		err = l.fs.rename(from, to)
+		err = l.fs.Rename(from, to)
 	}
 	if err == nil {
-		err = l.fs.syncFolder(path.Dir(to))
+		err = l.fs.SyncFolder(path.Dir(to))
 	}
 	if err == nil && path.Dir(from) != path.Dir(to) {
-		err = l.fs.syncFolder(path.Dir(from))
+		err = l.fs.SyncFolder(path.Dir(from))
 	}
 	return err
 }
@@ -226,7 +225,7 @@ func (l *Local) Touch(ctx context.Context, name string) error {
 		return fmt.Errorf("touch %q: %w", name, err)
 	}
 	if err = ctx.Err(); err == nil {
-		err = l.fs.touch(name)
+		err = l.fs.Touch(name)
 	}
 	if err != nil {
 		return fmt.Errorf("touch %s: %w", name, err)
@@ -240,10 +239,10 @@ func (l *Local) Delete(ctx context.Context, name string) error {
 	}
 	err := ctx.Err()
 	if err == nil {
-		err = l.fs.remove(name)
+		err = l.fs.Remove(name)
 	}
 	if err == nil {
-		err = l.fs.syncFolder(path.Dir(name))
+		err = l.fs.SyncFolder(path.Dir(name))
 	}
 	if err != nil {
 		return fmt.Errorf("delete %s: %w", name, err)

@@ -9,6 +9,7 @@ import (
 	"iter"
 	"os"
 	"strings"
+	"time"
 )
 
 const listBatch = 512 // names read from a folder at a time: a folder of a million packs must not fill the memory
@@ -17,21 +18,37 @@ const listBatch = 512 // names read from a folder at a time: a folder of a milli
 // a NAS's own (.snapshot, @eaDir, lost+found), unreadable or as large as the store itself. An error ends the listing. The
 // name of an Odd entry is whatever bytes the NAS says: quote it before a terminal sees it.
 func (l *Local) List(ctx context.Context, dir string) iter.Seq2[Info, error] {
-	return func(yield func(Info, error) bool) {
-		if err := checkDir(dir); err != nil {
-			yield(Info{}, fmt.Errorf("list %q: %w", dir, err))
-			return
-		}
-		l.walk(&walk{ctx: ctx, yield: yield}, dir)
+	if err := checkDir(dir); err != nil {
+		return func(yield func(Info, error) bool) { yield(Info{}, fmt.Errorf("list %q: %w", dir, err)) }
 	}
+	return l.fs.List(ctx, dir, false)
 }
 
 // Leftovers yields the temporary files below the root: of a Put that is at work now, or of one that was killed. Nothing
 // in the store tells the two apart; only their age or a lease can.
 func (l *Local) Leftovers(ctx context.Context) iter.Seq2[Info, error] {
-	return func(yield func(Info, error) bool) {
-		l.walk(&walk{ctx: ctx, yield: yield, temps: true}, "")
+	return l.fs.List(ctx, "", true)
+}
+
+func (o osFiles) List(ctx context.Context, dir string, temps bool) iter.Seq2[Info, error] {
+	return func(yield func(Info, error) bool) { o.walk(&walk{ctx: ctx, yield: yield, temps: temps}, dir) }
+}
+
+// Sweep removes the temporary files that were last written to before a time, by the store's clock, and counts them.
+func (l *Local) Sweep(ctx context.Context, before time.Time) (files int, bytes int64, err error) {
+	for f, err := range l.Leftovers(ctx) {
+		if err != nil {
+			return files, bytes, err
+		}
+		if f.Odd || !f.ModTime.Before(before) {
+			continue
+		}
+		if err := l.fs.Remove(f.Name); err != nil && !errors.Is(err, fs.ErrNotExist) {
+			return files, bytes, fmt.Errorf("sweep %s: %w", f.Name, err)
+		}
+		files, bytes = files+1, bytes+f.Size
 	}
+	return files, bytes, nil
 }
 
 // walk is one listing under way. Its methods return false when it is over.
@@ -41,12 +58,12 @@ type walk struct {
 	temps bool // temporary files instead of all the others
 }
 
-func (l *Local) walk(w *walk, dir string) {
+func (o osFiles) walk(w *walk, dir string) {
 	if err := w.ctx.Err(); err != nil {
 		w.fail(dir, err)
 		return
 	}
-	root, err := os.OpenRoot(l.files.root)
+	root, err := os.OpenRoot(o.root)
 	if err == nil && dir != "" {
 		root, err = descend(root, strings.Split(dir, "/"))
 	}

@@ -10,7 +10,7 @@ import (
 
 // Faulty is a store whose calls can be made to fail. An op is "put", "get", "list", "delete", "move"
 // or "touch", a name what it was given, of a move the first.
-// Fail and Lose may be called from many goroutines at once; set them before use.
+// Fail, Lose and Short may be called from many goroutines at once; set them before use.
 //
 // To fail operation i, for every i, until none fails:
 //
@@ -23,6 +23,8 @@ type Faulty struct {
 	store.Store
 	Fail func(op, name string) error // its error is the call's, and nothing was done; nil: none fails
 	Lose func(op, name string) error // its error is the call's, though the store did it: the answer was lost
+	// Short makes a get answer with half of what it got, and no error: the file was cut short meanwhile.
+	Short func(op, name string) bool
 
 	ops atomic.Int64
 }
@@ -61,6 +63,9 @@ func (f *Faulty) Put(ctx context.Context, name string, data []byte) error {
 func (f *Faulty) Get(ctx context.Context, name string, off, n int64) (data []byte, err error) {
 	err = f.around("get", name, func() (err error) {
 		data, err = f.Store.Get(ctx, name, off, n)
+		if f.Short != nil && f.Short("get", name) {
+			data = data[:len(data)/2]
+		}
 		return err
 	})
 	if err != nil {

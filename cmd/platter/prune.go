@@ -1,0 +1,129 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"math"
+	"time"
+
+	"github.com/urfave/cli/v2"
+
+	"platter/pack"
+	"platter/repo"
+	"platter/snapshot"
+)
+
+type pruneOptions struct {
+	common
+	maxUnused share
+	maxRepack byteSize
+	grace     time.Duration
+}
+
+func pruneCommand(env *env) *cli.Command {
+	opts := pruneOptions{maxUnused: defaultUnused}
+	return &cli.Command{
+		Name:     "prune",
+		Usage:    "delete what no version needs any more",
+		Category: aboutRepository,
+		Description: "Deletes packs of which no snapshot needs anything, and copies what is needed out of packs of which little is. " +
+			"Backups and restores may go on meanwhile; what a running backup may still count on is deleted by the next prune. " +
+			"It can be interrupted at any time and run again.\n\n" +
+			"On a network file system it waits three times --grace, because other machines may see only then what it announced.",
+		Flags: append([]cli.Flag{
+			&cli.GenericFlag{Name: "max-unused", Usage: "`SHARE` of the repository that may stay although nobody needs it; less takes more copying", Value: &opts.maxUnused},
+			&cli.GenericFlag{Name: "max-repack", Usage: "copy no more than `SIZE`", Value: &opts.maxRepack, DefaultText: "as much as it takes"},
+			&cli.DurationFlag{Name: "grace", Usage: "`TIME` until every machine sees what is in a folder", Destination: &opts.grace, Value: -1, DefaultText: "1m on network file systems, none on others"},
+			&cli.BoolFlag{Name: "dry-run", Aliases: []string{"n"}, Usage: "only tell what would be done", Destination: &opts.dryRun, DisableDefaultText: true},
+		}, repoFlags(&opts.common)...),
+		Action: action(env, &opts, runPrune),
+	}
+}
+
+const defaultUnused = 0.05
+
+func (o pruneOptions) prune() repo.PruneOptions {
+	p := repo.PruneOptions{MaxUnused: float64(o.maxUnused), MaxRepack: int64(o.maxRepack), Lag: o.grace}
+	if p.MaxRepack == 0 {
+		p.MaxRepack = math.MaxInt64
+	}
+	return p
+}
+
+func runPrune(ctx context.Context, env *env, opts pruneOptions, args []string) error {
+	if err := wantArgs(args); err != nil {
+		return err
+	}
+	r, err := openRepo(ctx, env, opts.common)
+	if err != nil {
+		return err
+	}
+	done, err := prune(ctx, env, opts, r)
+	if err == nil && opts.json {
+		err = env.printJSON(done)
+	}
+	if err != nil {
+		return err
+	}
+	return pruned(done)
+}
+
+// prune prunes, and prints what it did unless it is to be printed as JSON.
+func prune(ctx context.Context, env *env, opts pruneOptions, r *repo.Repo) (*repo.Pruned, error) {
+	limitMemory(parityMemory(r)) // it makes packs, as a backup does
+	defer env.warnHealed(opts.common, r)
+	var p repo.Progress
+	stop := env.progress(opts.common, "prune", &p)
+	done, err := r.Prune(ctx, opts.prune(), func(ctx context.Context, ids []pack.ID, m *repo.Marks) error {
+		return snapshot.Mark(ctx, r, ids, m)
+	}, &p)
+	stop()
+	if err == nil && !opts.json && !opts.quiet {
+		printPruned(env, opts, done)
+	}
+	return done, err
+}
+
+func printPruned(env *env, opts pruneOptions, d *repo.Pruned) {
+	amount := func(a repo.Amount) string { return fmt.Sprintf("%s in %s", size(a.Bytes), count(a.Packs, "pack")) }
+	say := func(format string, args ...any) {
+		fmt.Fprintln(env.stdout, printable(fmt.Sprintf(format, args...)))
+	}
+	for _, note := range d.Notes {
+		say("cleared   %s", note)
+	}
+	say("before    %s", amount(d.Before))
+	if d.Repacked.Packs > 0 {
+		say("copied    %s out of %s", size(d.Copied), count(d.Repacked.Packs, "pack"))
+	}
+	say("deleted   %s", amount(d.Deleted))
+	say("after     %s, %s of it unused", amount(d.After), size(d.Unused))
+	if d.Pending.Packs > 0 {
+		say("later     %s", amount(d.Pending))
+	}
+	for _, l := range d.AtWork {
+		say("          when the %s that %s began at %s has ended: run prune again after it", l.Work, l.Host, localTime(l.Time))
+	}
+	if d.Upgraded {
+		say("          older versions of platter may be at work here, which prune cannot see; they can start nothing new. " +
+			"Run prune again when what they began has ended")
+	}
+	if d.Full {
+		say("full      there was no room to copy out of more packs")
+	}
+	if opts.dryRun {
+		say("nothing was changed: this was a dry run")
+	}
+}
+
+// pruned returns errIncomplete where something is wrong that prune saw on its way.
+func pruned(d *repo.Pruned) error {
+	if d.Lost > 0 {
+		return fmt.Errorf("%w: %s not there, and snapshots need what was in it; 'platter check' tells what that costs", errIncomplete, isAre(d.Lost, "pack"))
+	}
+	if d.Missing > 0 {
+		return fmt.Errorf("%w: %s in no index; packs that no index lists stay because they may hold them; run 'platter repair index', then 'platter check'",
+			errIncomplete, isAre(d.Missing, "chunk that snapshots need"))
+	}
+	return nil
+}

@@ -1,0 +1,293 @@
+package repo
+
+import (
+	"context"
+	"slices"
+	"strings"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"platter/index"
+	"platter/pack"
+	"platter/repo/store"
+	"platter/repo/store/storetest"
+)
+
+// pruneSteps are what a prune does to a repository to get rid of a pack, one call of the store each.
+func pruneSteps(t *testing.T, mem *store.Mem, victim pack.ID, full bool) []func() {
+	ctx := context.Background()
+	r := reopen(t, mem)
+	old, err := list(ctx, mem, indexDir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	must := func(err error) {
+		if err != nil {
+			t.Error(err)
+		}
+	}
+	var plan_ pack.ID
+	announce := func() {
+		var err error
+		plan_, err = r.putPlan(ctx, plan{Packs: []pack.ID{victim}})
+		must(err)
+	}
+	rewrite := func() {
+		f := &index.File{}
+		for _, o := range old {
+			read, err := r.readIndex(ctx, o.id)
+			must(err)
+			f.Supersedes = append(f.Supersedes, o.id)
+			f.Packs = append(f.Packs, slices.DeleteFunc(read.Packs, func(p index.PackTable) bool { return p.ID == victim })...)
+		}
+		_, _, err := r.putIndex(ctx, f)
+		must(err)
+	}
+	deletePack := func() { must(mem.Delete(ctx, packName(victim))) }
+	deletePlan := func() { must(mem.Delete(ctx, fileName(workDir, plan_))) }
+	steps := []func(){announce}
+	if full {
+		steps = append(steps, deletePack)
+	}
+	steps = append(steps, rewrite)
+	for _, o := range old {
+		steps = append(steps, func() { must(mem.Delete(ctx, fileName(indexDir, o.id))) })
+	}
+	if !full {
+		steps = append(steps, deletePack)
+	}
+	return append(steps, deletePlan)
+}
+
+// TestCheckBesidePrune has a prune get rid of a pack while a check runs, from any call of the check on, one step every so
+// many calls, to its end or until it is interrupted. Nothing of it is damage.
+func TestCheckBesidePrune(t *testing.T) {
+	ctx := context.Background()
+	x := newSample(t)
+	victim, err := pack.ParseID(x.in(packsDir)[0][len("packs/00/"):])
+	if err != nil {
+		t.Fatal(err)
+	}
+	calls := int64(1)
+	for start := int64(0); start < calls; start++ {
+		for _, full := range []bool{false, true} {
+			for _, gap := range []int64{0, 1, 3} {
+				for _, end := range []int{2, 3, 4, 99} { // the step before which it is interrupted
+					if testing.Short() && (start+gap+int64(end))%5 > 0 {
+						continue
+					}
+					mem := memOf(t, x.files)
+					steps := pruneSteps(t, mem, victim, full)
+					if end < len(steps) {
+						steps = steps[:end]
+					}
+					var done atomic.Int64
+					s := &storetest.Faulty{Store: mem}
+					r := reopen(t, mem)
+					r.workers = 1
+					r.store = s
+					s.Fail = func(string, string) error {
+						for n := done.Load(); int(n) < len(steps) && s.Ops()-1 >= start+n*gap; n = done.Load() {
+							done.Add(1)
+							steps[n]()
+						}
+						return nil
+					}
+					report, err := r.Check(ctx, CheckOptions{ReadPacks: true}, nil)
+					if err != nil || len(report.Damage) > 0 {
+						t.Fatalf("from call %d, every %d, full %v, until %d: %v, %q", start, gap, full, end, err, report.Damage)
+					}
+					if slices.ContainsFunc(report.Notes, func(n string) bool { return strings.Contains(n, "in no index file") }) {
+						t.Errorf("from call %d, every %d, full %v, until %d: %q", start, gap, full, end, report.Notes)
+					}
+					calls = max(calls, s.Ops())
+				}
+			}
+		}
+	}
+	if calls < 10 {
+		t.Fatalf("%d calls", calls)
+	}
+}
+
+// TestCheckAfterInterruptedPrune holds what check says of what an interrupted prune leaves.
+func TestCheckAfterInterruptedPrune(t *testing.T) {
+	ctx := context.Background()
+	x := newSample(t)
+	victim, err := pack.ParseID(x.in(packsDir)[0][len("packs/00/"):])
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, tt := range []struct {
+		full  bool
+		steps int
+		note  string
+	}{
+		{false, 1, ""},
+		{false, 2, "packs that nobody needs, and that a prune is about to delete: 1"},
+		{true, 2, "packs that a prune deleted, and that are still in the index: 1"},
+	} {
+		mem := memOf(t, x.files)
+		for _, step := range pruneSteps(t, mem, victim, tt.full)[:tt.steps] {
+			step()
+		}
+		r := reopen(t, mem)
+		report, err := r.Check(ctx, CheckOptions{ReadData: true}, nil)
+		if err != nil || len(report.Damage) > 0 {
+			t.Fatalf("%v: %v, %q", tt, err, report.Damage)
+		}
+		if got := strings.Join(report.Notes, "\n"); !strings.HasPrefix(got, tt.note) || (got == "") != (tt.note == "") {
+			t.Errorf("%v: notes %q", tt, got)
+		}
+		bad := 0
+		for _, c := range x.chunks { // whoever needs them after all is told so
+			if report.Bad(c.id) != nil {
+				bad++
+			}
+		}
+		if (bad > 0) != tt.full {
+			t.Errorf("%v: %d chunks are bad", tt, bad)
+		}
+	}
+	// A pack that is missing and that no plan names is damage, whatever else is planned.
+	mem := memOf(t, x.files)
+	pruneSteps(t, mem, victim, false)[0]()
+	other := x.in(packsDir)[1]
+	if err := mem.Delete(ctx, other); err != nil {
+		t.Fatal(err)
+	}
+	if report, err := reopen(t, mem).Check(ctx, CheckOptions{}, nil); err != nil || !lists(report, other) || len(report.Damage) != 1 {
+		t.Fatalf("%v, %q", err, report.Damage)
+	}
+}
+
+// TestRecheck holds that what a prune takes away between Check and the look at the maps is seen.
+func TestRecheck(t *testing.T) {
+	ctx := context.Background()
+	x := newSample(t)
+	victim, err := pack.ParseID(x.in(packsDir)[0][len("packs/00/"):])
+	if err != nil {
+		t.Fatal(err)
+	}
+	mem := memOf(t, x.files)
+	steps := pruneSteps(t, mem, victim, false)
+	r := reopen(t, mem)
+	report, err := r.Check(ctx, CheckOptions{}, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if changed, err := r.Recheck(ctx, report); err != nil || changed {
+		t.Fatalf("%v, %v", changed, err)
+	}
+	for _, step := range steps {
+		step()
+	}
+	changed, err := r.Recheck(ctx, report)
+	if err != nil || !changed || r.Index().HasPack(victim) || len(report.Damage) > 0 {
+		t.Fatalf("%v, %v, %v, %q", changed, err, r.Index().HasPack(victim), report.Damage)
+	}
+}
+
+// TestCheckWork holds what check says of leases and of snapshots about to be.
+func TestCheckWork(t *testing.T) {
+	ctx := context.Background()
+	x := newSample(t)
+	now := time.Date(2026, 12, 1, 0, 0, 0, 0, time.UTC)
+	mem := &store.Mem{Clock: func() time.Time { return now }}
+	for name, data := range x.files {
+		if err := mem.Put(ctx, name, data); err != nil {
+			t.Fatal(err)
+		}
+	}
+	r := reopen(t, mem)
+	r.isDead = func(l Lease) bool { return l.Host == "dead" }
+	check := func(o CheckOptions) []string {
+		t.Helper()
+		report, err := r.Check(ctx, o, nil)
+		if err != nil || len(report.Damage) > 0 {
+			t.Fatalf("%v, %q", err, report.Damage)
+		}
+		return report.Notes
+	}
+	lease := func(host string) pack.ID {
+		id, err := r.putLease(ctx, Lease{Work: BackingUp, Host: host, Time: now})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := mem.Put(ctx, fileName(pendingDir, id), []byte("soon")); err != nil {
+			t.Fatal(err)
+		}
+		return id
+	}
+	alive := lease("alive")
+	if notes := check(CheckOptions{}); len(notes) > 0 {
+		t.Errorf("while a backup runs: %q", notes)
+	}
+	dead := lease("dead")
+	if notes := check(CheckOptions{}); len(notes) != 1 || !strings.Contains(notes[0], dead.String()) || !strings.Contains(notes[0], "ended without a word") {
+		t.Errorf("a process that is gone: %q", notes)
+	}
+	now = now.Add(31 * time.Minute)
+	if notes := check(CheckOptions{ReadOnly: true}); len(notes) != 1 {
+		t.Errorf("without a clock: %q", notes)
+	}
+	notes := check(CheckOptions{})
+	if len(notes) != 2 || !strings.Contains(strings.Join(notes, ""), fileName(workDir, alive)+": the backup by alive since ") {
+		t.Errorf("half an hour later: %q", notes)
+	}
+	for _, id := range []pack.ID{alive, dead} {
+		if err := mem.Delete(ctx, fileName(workDir, id)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if notes = check(CheckOptions{}); len(notes) != 2 || !strings.Contains(notes[0], "never committed") {
+		t.Errorf("without their leases: %q", notes)
+	}
+}
+
+// TestCheckUnreadableWork holds that a lease or plan which is damaged is named, with what to do about it.
+func TestCheckUnreadableWork(t *testing.T) {
+	ctx := context.Background()
+	x := newSample(t)
+	mem := memOf(t, x.files)
+	id, err := reopen(t, mem).putPlan(ctx, plan{Packs: []pack.ID{{1}}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	name := fileName(workDir, id)
+	for change, bad := range changes(filesOf(t, mem)[name]) {
+		y := x.clone()
+		y.files[name] = bad
+		s := memOf(t, y.files)
+		report, err := reopen(t, s).Check(ctx, CheckOptions{}, nil)
+		if err != nil || len(report.Damage) != 1 || !lists(report, name) || !slices.Contains(report.Hints, hintWork) {
+			t.Fatalf("%s: %v, %+v", change, err, report)
+		}
+		if names, err := CheckNames(ctx, s, 1, nil); err != nil || !lists(names, name) {
+			t.Fatalf("%s: %v, %+v", change, err, names)
+		}
+	}
+}
+
+// TestCheckNamesBesidePrune deletes packs while CheckNames reads them.
+func TestCheckNamesBesidePrune(t *testing.T) {
+	ctx := context.Background()
+	x := newSample(t)
+	for i := range int64(20) {
+		mem := memOf(t, x.files)
+		s := &storetest.Faulty{Store: mem}
+		var gone atomic.Bool
+		s.Fail = func(string, string) error {
+			if s.Ops() > i && gone.CompareAndSwap(false, true) {
+				for _, dir := range []string{packsDir, indexDir} {
+					_ = mem.Delete(ctx, x.in(dir)[0])
+				}
+			}
+			return nil
+		}
+		if report, err := CheckNames(ctx, s, 1, nil); err != nil || len(report.Damage) > 0 {
+			t.Fatalf("%d: %v, %+v", i, err, report)
+		}
+	}
+}

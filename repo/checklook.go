@@ -1,0 +1,186 @@
+package repo
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"maps"
+	"time"
+
+	"platter/index"
+	"platter/pack"
+)
+
+// looks is how often a check looks again because somebody seems to have pruned meanwhile.
+const looks = 4
+
+var errGone = errors.New("it is missing")
+
+// Recheck looks again at what there is, for use when snapshots seem to miss something after Check: somebody may have pruned
+// since. It reports whether anything changed since it was last looked at, and then the index is that of now.
+func (r *Repo) Recheck(ctx context.Context, report *Report) (changed bool, err error) {
+	c := r.newChecker(CheckOptions{}, nil)
+	s, err := c.look(ctx)
+	if err != nil {
+		return false, err
+	}
+	c.report = report
+	if s.same(report.sight) {
+		return false, nil
+	}
+	c.use(s)
+	c.missing(s)
+	return true, nil
+}
+
+// use makes the index that of a sight.
+func (c *checker) use(s *sight) {
+	c.index = new(index.Index)
+	for _, t := range s.tables {
+		size, ok := s.packs[t.ID]
+		t.Gone = !ok || size != t.Size
+		c.index.AddPack(t.Pack, t.Table)
+	}
+	c.report.index, c.report.sight, c.parity = c.index, s, s.parity
+}
+
+// A sight is what there was in a repository when it was looked at.
+type sight struct {
+	found   *Report // of damage and notes, only what was found by looking
+	work    *workplace
+	tables  map[pack.ID]index.PackTable // of the packs that index files list
+	packs   map[pack.ID]int64           // that are there, and their sizes
+	parity  map[pack.ID]int64           // the same of parity files
+	pending []pack.ID
+	records []pack.ID
+	newest  time.Time // of all files, by the store's clock
+
+	missing   map[pack.ID]bool // packs that are listed and not there
+	condemned map[pack.ID]bool // packs that plans condemn
+}
+
+// same reports whether two sights list the same packs, there and in the index.
+func (s *sight) same(as *sight) bool {
+	return maps.Equal(s.packs, as.packs) && maps.EqualFunc(s.tables, as.tables, func(a, b index.PackTable) bool { return a.Size == b.Size })
+}
+
+// look looks at the repository until what is missing there is not missing because somebody prunes.
+//
+// Whoever prunes puts a plan, takes the packs out of the index, deletes them, and deletes the plan; on a full store he
+// deletes the packs first. A glance reads the plans first, then the index, and lists the packs last. So a pack that one
+// glance missed because of a prune is, for the next one, in a plan, or no longer in the index.
+func (c *checker) look(ctx context.Context) (*sight, error) {
+	var missed map[pack.ID]bool
+	for try := 1; ; try++ {
+		s, err := c.glance(ctx, try == looks)
+		if gone(err) && try < looks { // an index file that another one replaced
+			continue
+		} else if err != nil {
+			return nil, err
+		}
+		again := false
+		for id := range s.missing {
+			again = again || !missed[id]
+		}
+		if !again || try == looks {
+			return s, nil
+		}
+		missed = s.missing
+	}
+}
+
+func (c *checker) glance(ctx context.Context, last bool) (s *sight, err error) {
+	s = &sight{found: new(Report), missing: map[pack.ID]bool{}}
+	g := &checker{Repo: c.Repo, report: s.found}
+	if s.work, err = c.readWork(ctx); err != nil {
+		return nil, err
+	}
+	s.condemned = s.work.condemned()
+	if s.tables, err = g.indexes(ctx, last); err != nil {
+		return nil, err
+	}
+	if err := g.files(ctx, s); err != nil { // after the index, so that every pack it lists must be there
+		return nil, err
+	}
+	if err := c.strays(ctx, s); err != nil {
+		return nil, err
+	}
+	for id := range s.tables {
+		if _, ok := s.packs[id]; !ok && !s.condemned[id] {
+			s.missing[id] = true
+		}
+	}
+	return s, nil
+}
+
+// strays reads the plans once more where there are packs in no index: a prune that has taken them out has announced that.
+func (c *checker) strays(ctx context.Context, s *sight) error {
+	for id := range s.packs {
+		if _, listed := s.tables[id]; listed || s.condemned[id] {
+			continue
+		}
+		w, err := c.readWork(ctx)
+		if err == nil {
+			maps.Copy(s.condemned, w.condemned())
+		}
+		return err
+	}
+	return nil
+}
+
+// take adds what was found by looking.
+func (r *Report) take(found *Report) {
+	r.Damage, r.Notes = append(r.Damage, found.Damage...), append(r.Notes, found.Notes...)
+	for _, hint := range found.Hints {
+		r.Advise(hint)
+	}
+	r.Indexes, r.Packs, r.PackBytes, r.Snapshots = found.Indexes, found.Packs, found.PackBytes, found.Snapshots
+	r.Parity, r.ParityBytes = found.Parity, found.ParityBytes
+}
+
+// missing notes packs that the index lists and that are not there. What a prune has deleted nobody needs, or else it is
+// missing like any other.
+func (c *checker) missing(s *sight) {
+	for id := range s.missing {
+		if c.report.badPacks[id] == nil && !c.report.mendable[id] {
+			c.badPack(id, errGone)
+		}
+	}
+	pruned := 0
+	for id := range s.tables {
+		if _, ok := s.packs[id]; !ok && s.condemned[id] {
+			pruned++
+			c.report.badPacks[id] = fmt.Errorf("%s: %w: a prune has deleted it", packName(id), errGone)
+		}
+	}
+	if pruned > 0 {
+		c.note("packs that a prune deleted, and that are still in the index: %d; the prune was interrupted, or is under way: run 'platter prune' again", pruned)
+	}
+}
+
+// settle finds out about packs that were not there any more when they were read.
+func (c *checker) settle(ctx context.Context, s *sight) (*sight, error) {
+	if len(c.vanished) == 0 {
+		return s, nil
+	}
+	now, err := c.look(ctx)
+	if err != nil {
+		return nil, err
+	}
+	for id := range c.vanished {
+		_, listed := now.tables[id]
+		if _, there := now.packs[id]; listed && there {
+			c.badPack(id, errors.New("it is listed, and cannot be read as if it were not there"))
+		}
+	}
+	c.use(now)
+	c.missing(now)
+	return now, nil
+}
+
+// note notes what is odd, and no damage.
+func (c *checker) note(format string, args ...any) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.report.Notes = append(c.report.Notes, fmt.Sprintf(format, args...))
+}

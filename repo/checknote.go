@@ -1,0 +1,110 @@
+package repo
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"slices"
+	"syscall"
+	"time"
+
+	"platter/pack"
+)
+
+// packDamage notes damage in a pack that is there. err's text begins with its name.
+func (c *checker) packDamage(id pack.ID, err error) {
+	c.damage(err)
+	c.log.spoil(id)
+	// A store that does not answer says nothing of the pack. A disk that gives an error for a sector does.
+	if !errors.Is(err, pack.ErrDamaged) && !errors.Is(err, syscall.EIO) {
+		return
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.distrusted[id] = true
+}
+
+// vanish reports whether a pack that was listed is gone now, and remembers to find out why.
+func (c *checker) vanish(id pack.ID, err error) bool {
+	if !gone(err) || err == errGone {
+		return false
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.vanished[id] = true
+	return true
+}
+
+// noteDamage says in the repository which packs are damaged, so that nothing is built upon them any more: backups store
+// again what is in them, and old versions are whole again. Packs that are gone, or good again, are struck out. That it
+// cannot be noted is no reason not to report what was found.
+func (c *checker) noteDamage(ctx context.Context, s *sight) error {
+	if c.opts.ReadOnly || c.dry {
+		for id := range c.noted {
+			if _, there := s.packs[id]; there {
+				c.report.Earlier++
+			}
+		}
+		return nil
+	}
+	var fresh, rest []pack.ID
+	for id := range c.distrusted {
+		if _, there := s.packs[id]; there && !c.noted[id] {
+			fresh = append(fresh, id)
+		}
+	}
+	kept, struck := map[pack.ID]bool{}, map[pack.ID]bool{}
+	var stale []pack.ID // plans that name packs which are no longer damaged
+	for _, planID := range s.work.planIDs() {
+		p := s.work.plans[planID].says
+		if !p.Damaged {
+			continue
+		}
+		var left []pack.ID
+		for _, id := range p.Packs {
+			if _, there := s.packs[id]; there && !c.proved[id] {
+				left, kept[id] = append(left, id), true
+			} else {
+				struck[id] = true
+			}
+		}
+		if len(left) < len(p.Packs) {
+			stale, rest = append(stale, planID), append(rest, left...)
+		}
+	}
+	err := c.putDamaged(ctx, append(fresh, rest...))
+	if err == nil {
+		c.report.Noted, c.report.Earlier, c.report.Cleared = len(fresh), len(kept), len(struck)
+		for _, id := range stale {
+			if err = c.store.Delete(ctx, fileName(workDir, id)); err != nil && !gone(err) {
+				break
+			}
+			err = nil
+		}
+	}
+	if ctx.Err() != nil {
+		return ctx.Err()
+	}
+	c.report.Unnoted = err
+	return nil
+}
+
+// putDamaged puts plans that say of packs that they are damaged.
+func (c *checker) putDamaged(ctx context.Context, packs []pack.ID) error {
+	if len(packs) == 0 {
+		return nil
+	}
+	if err := c.writable(); err != nil {
+		return err
+	}
+	slices.SortFunc(packs, func(a, b pack.ID) int { return slices.Compare(a[:], b[:]) })
+	host, _ := os.Hostname() // only for people to read
+	for part := range slices.Chunk(slices.Compact(packs), packsPerPlan) {
+		_, err := c.putPlan(ctx, plan{Packs: part, Damaged: true, Host: host, Time: c.now().UTC().Truncate(time.Second)})
+		if err != nil {
+			return fmt.Errorf("note which packs are damaged: %w", err)
+		}
+	}
+	return nil
+}

@@ -1,0 +1,321 @@
+package repo
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"os"
+	"strconv"
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"platter/chunk"
+	"platter/pack"
+	"platter/repo/store"
+)
+
+// A model is a small repository of which everything is known: disks are sets of chunks out of a few.
+type model struct {
+	*scheduler
+	t        *testing.T
+	template *Repo
+	universe [][]byte
+	reported map[pack.ID]bool // snapshots of backups that said they had succeeded
+	dropped  map[pack.ID]bool // that were forgotten
+	faults   []string
+}
+
+type modelSnapshot struct {
+	Chunks []chunk.ID `json:"chunks"`
+}
+
+// open is the repository as a host sees it, without the cost of a password.
+func (m *model) open(s store.Store) *Repo {
+	r := &Repo{store: s, id: m.template.id, master: m.template.master, config: m.template.config}
+	if err := r.prepare(); err != nil {
+		m.t.Fatal(err)
+	}
+	r.SetWorkers(1)
+	r.SetCompression(pack.CompressOff)
+	r.isDead = func(Lease) bool { return false } // hosts know nothing of each other's processes
+	skew := time.Duration(m.rnd.IntN(1e6)-5e5) * time.Second
+	r.now = func() time.Time { return time.Now().Add(skew) }
+	return r
+}
+
+// backup keeps some of the universe, as the command does it.
+func (m *model) backup(ctx context.Context, r *Repo, pick []int) error {
+	return r.WithLease(ctx, BackingUp, func(ctx context.Context) error {
+		if _, err := r.ListSnapshots(ctx); err != nil {
+			return err
+		}
+		if err := r.LoadIndex(ctx); err != nil {
+			return err
+		}
+		if _, err := r.Adopt(ctx); err != nil {
+			return err
+		}
+		var s modelSnapshot
+		_, err := r.Write(ctx, func(ctx context.Context, w *Writer) error {
+			lane := w.Lane()
+			for _, n := range pick {
+				id := lane.Name(m.universe[n])
+				s.Chunks = append(s.Chunks, id)
+				if err := lane.Save(ctx, id, m.universe[n]); err != nil {
+					return err
+				}
+			}
+			return lane.Close(ctx)
+		})
+		if err != nil {
+			return err
+		}
+		data, err := json.Marshal(s)
+		if err != nil {
+			return err
+		}
+		id, err := r.PutSnapshot(ctx, data)
+		if err == nil {
+			m.note(func() { m.reported[id] = true })
+		}
+		return err
+	})
+}
+
+func (m *model) note(fn func()) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	fn()
+}
+
+// chunksOf reads a snapshot.
+func chunksOf(ctx context.Context, r *Repo, id pack.ID) ([]chunk.ID, error) {
+	data, err := r.GetSnapshot(ctx, id)
+	if err != nil {
+		return nil, err
+	}
+	var s modelSnapshot
+	return s.Chunks, json.Unmarshal(data, &s)
+}
+
+func markModel(r *Repo) MarkFunc {
+	return func(ctx context.Context, ids []pack.ID, marks *Marks) error {
+		for _, id := range ids {
+			chunks, err := chunksOf(ctx, r, id)
+			if gone(err) {
+				continue
+			}
+			if err != nil {
+				return err
+			}
+			for _, c := range chunks {
+				marks.Mark(c)
+			}
+		}
+		return nil
+	}
+}
+
+func (m *model) pick() []int {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return m.rnd.Perm(len(m.universe))[:2+m.rnd.IntN(3)]
+}
+
+func (m *model) intN(n int) int {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return m.rnd.IntN(n)
+}
+
+// programs are what machines do: four keep disks, one forgets some, two prune.
+func (m *model) programs() map[*host]func(context.Context) {
+	out := map[*host]func(context.Context){}
+	add := func(name string, rounds int, run func(context.Context, *Repo) error) {
+		h := &host{scheduler: m.scheduler, name: name, mortal: true, listings: map[string]*listing{}}
+		m.hosts = append(m.hosts, h)
+		out[h] = func(ctx context.Context) {
+			for range rounds {
+				time.Sleep(time.Duration(m.intN(600)) * time.Second)
+				err := run(ctx, m.open(h))
+				if err != nil && !errors.Is(err, errKilled) && !errors.Is(err, errBroken) && !errors.Is(err, ErrLeaseLost) && !errors.Is(err, ErrInUse) && !gone(err) {
+					m.note(func() { m.faults = append(m.faults, fmt.Sprintf("%s: %v", name, err)) })
+				}
+			}
+		}
+	}
+	for i := range 4 {
+		add(fmt.Sprintf("backup %d", i), 2, func(ctx context.Context, r *Repo) error { return m.backup(ctx, r, m.pick()) })
+	}
+	add("forget", 4, func(ctx context.Context, r *Repo) error {
+		ids, err := r.ListSnapshots(ctx)
+		if err != nil {
+			return err
+		}
+		for _, id := range ids {
+			if m.intN(2) == 0 {
+				m.note(func() { m.dropped[id] = true })
+				if _, err := r.Forget(ctx, []pack.ID{id}); err != nil {
+					return err
+				}
+			}
+		}
+		return nil
+	})
+	for i := range 2 {
+		add(fmt.Sprintf("prune %d", i), 2, func(ctx context.Context, r *Repo) error {
+			_, err := r.Prune(ctx, PruneOptions{MaxRepack: 1 << 40, Lag: m.lag}, markModel(r), nil)
+			m.whole("after a prune")
+			return err
+		})
+	}
+	return out
+}
+
+// whole holds that every snapshot that is there can be had, byte for byte, and that those reported are there.
+func (m *model) whole(when string) {
+	ctx := context.Background()
+	r := m.direct()
+	ids, err := r.ListSnapshots(ctx)
+	if err == nil {
+		err = r.LoadIndex(ctx)
+	}
+	if err != nil {
+		m.t.Fatal(err)
+	}
+	there := map[pack.ID]bool{}
+	for _, id := range ids {
+		there[id] = true
+		chunks, err := chunksOf(ctx, r, id)
+		if err == nil {
+			err = r.Load(ctx, chunk.Data, chunks, func(int, []byte) error { return nil })
+		}
+		if err != nil {
+			m.note(func() {
+				m.trace = append(m.trace, fmt.Sprintf("FAULT %s: snapshot %.8s: %v", when, id, err))
+				m.faults = append(m.faults, fmt.Sprintf("%s: snapshot %.8s: %v", when, id, err))
+			})
+		}
+	}
+	m.note(func() {
+		for id := range m.reported {
+			if !there[id] && !m.dropped[id] {
+				m.faults = append(m.faults, fmt.Sprintf("%s: snapshot %.8s was reported and is not there", when, id))
+			}
+		}
+	})
+}
+
+// direct is the repository as it lies on the server.
+func (m *model) direct() *Repo {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return m.open(m.mem)
+}
+
+// clean holds that a day later a prune leaves what is needed and nothing else, and that check finds no damage.
+func (m *model) clean() {
+	time.Sleep(24 * time.Hour)
+	ctx := context.Background()
+	for range 2 { // plans of the first may wait for the second
+		r := m.direct()
+		if _, err := r.Prune(ctx, PruneOptions{MaxRepack: 1 << 40}, markModel(r), nil); err != nil {
+			m.faults = append(m.faults, fmt.Sprintf("the last prune: %v", err))
+			return
+		}
+	}
+	m.whole("in the end")
+	r := m.direct()
+	report, err := r.Check(ctx, CheckOptions{ReadData: true}, nil)
+	if err != nil || len(report.Damage) > 0 {
+		m.faults = append(m.faults, fmt.Sprintf("check: %v, %q", err, report.Damage))
+		return
+	}
+	marks := newMarks(r.index)
+	ids, err := r.ListSnapshots(ctx)
+	if err == nil {
+		err = markModel(r)(ctx, ids, marks)
+	}
+	if err != nil {
+		m.t.Fatal(err)
+	}
+	s, err := r.scanPacks(ctx, marks)
+	if err != nil {
+		m.t.Fatal(err)
+	}
+	for id, u := range s.packs {
+		if u.unused() > 0 || u.gone || u.orphan {
+			m.faults = append(m.faults, fmt.Sprintf("pack %.8s is left with %d of %d bytes needed (gone: %t, in no index: %t)", id, u.live, u.raw, u.gone, u.orphan))
+		}
+	}
+	for _, dir := range []string{workDir, pendingDir} {
+		if files, _ := list(ctx, m.mem, dir); len(files) > 0 {
+			m.faults = append(m.faults, fmt.Sprintf("%d files are left in %s", len(files), dir))
+		}
+	}
+}
+
+// playSchedule runs one schedule, and returns what went wrong.
+func playSchedule(t *testing.T, template *Repo, seed uint64) (faults []string) {
+	synctest.Test(t, func(t *testing.T) {
+		rnd := rand.New(rand.NewPCG(seed, 1))
+		m := &model{t: t, template: template, reported: map[pack.ID]bool{}, dropped: map[pack.ID]bool{},
+			scheduler: &scheduler{rnd: rnd, mem: &store.Mem{Clock: time.Now}}}
+		if seed%2 == 1 {
+			m.lag = time.Minute
+		}
+		for i := range 7 {
+			m.universe = append(m.universe, noiseChunks(byte(i), 1, 300)[0])
+		}
+		for range 2 {
+			if err := m.backup(t.Context(), m.direct(), m.pick()); err != nil {
+				t.Fatal(err)
+			}
+		}
+		m.run(m.programs())
+		m.whole("when all have ended")
+		m.clean()
+		if faults = m.faults; len(faults) > 0 {
+			t.Logf("seed %d:\n%s", seed, strings.Join(m.trace, "\n"))
+		}
+	})
+	return faults
+}
+
+// TestSchedules interleaves backups, a forget and prunes, one store operation at a time, with listings that lag, clocks that
+// are wrong, answers that get lost, machines that sleep past their leases, and machines that die. Whatever the order, every
+// snapshot that is there is whole, what was reported is there, and in the end nothing is left over.
+//
+// PLATTER_SEED=N plays one schedule again.
+func TestSchedules(t *testing.T) {
+	template := testRepo(t, new(store.Mem))
+	if text := os.Getenv("PLATTER_SEED"); text != "" {
+		seed, err := strconv.ParseUint(text, 10, 64)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, fault := range playSchedule(t, template, seed) {
+			t.Error(fault)
+		}
+		return
+	}
+	schedules := uint64(20_000)
+	if testing.Short() {
+		schedules = 200
+	}
+	const parts = 4
+	for part := range uint64(parts) {
+		t.Run(fmt.Sprint("part ", part), func(t *testing.T) {
+			t.Parallel()
+			for seed := part; seed < schedules; seed += parts {
+				if faults := playSchedule(t, template, seed); len(faults) > 0 {
+					t.Fatalf("PLATTER_SEED=%d: %s", seed, faults)
+				}
+			}
+		})
+	}
+}

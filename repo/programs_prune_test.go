@@ -1,0 +1,66 @@
+package repo
+
+import (
+	"context"
+	"errors"
+
+	"platter/pack"
+)
+
+// pruneProgram finds packs of which nothing is needed, packs of which a part is, and one snapshot.
+func pruneProgram() program {
+	return program{name: "prune",
+		prepare: func(x *trial) error {
+			if err := errors.Join(x.init(), x.backup(1, 10), x.backup(2, 10)); err != nil {
+				return err
+			}
+			r, err := x.open()
+			if err != nil {
+				return err
+			}
+			ids, err := r.ListSnapshots(context.Background())
+			if err != nil {
+				return err
+			}
+			before := len(x.told().chunks)
+			third := append(noiseChunks(1, 10, 5000)[:5], noiseChunks(3, 5, 5000)...)
+			if err := x.backupOf(third); err != nil {
+				return err
+			}
+			x.change(func(f *facts) {
+				f.chunks = f.chunks[before:]
+				for _, id := range ids {
+					f.snapshots[id] = dropped
+				}
+			})
+			_, err = r.Forget(context.Background(), ids)
+			return err
+		},
+		run: func(x *trial) error {
+			r, err := x.open()
+			if err == nil {
+				_, err = r.Prune(context.Background(), PruneOptions{MaxRepack: 1 << 30}, x.mark(r), nil)
+			}
+			return err
+		}}
+}
+
+// mark marks what snapshots say they need.
+func (x *trial) mark(r *Repo) MarkFunc {
+	return func(ctx context.Context, snapshots []pack.ID, m *Marks) error {
+		for _, id := range snapshots {
+			data, err := r.GetSnapshot(ctx, id)
+			if err != nil {
+				return err
+			}
+			needs, err := x.needs(data)
+			if err != nil {
+				return err
+			}
+			for _, c := range needs {
+				m.Mark(c.id)
+			}
+		}
+		return nil
+	}
+}

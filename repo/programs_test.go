@@ -1,0 +1,267 @@
+package repo
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+)
+
+// A program changes a repository. The tests that cut the power, and that fail every call, run all of them: a new one is
+// one function that returns it, and a line in programs. It tells the trial what it was promised as soon as it was, and
+// before it takes something away that it is doubtful from now on.
+type program struct {
+	name    string
+	prepare func(x *trial) error // makes what is there before
+	run     func(x *trial) error
+	// mend comes before promises are looked at, where what was prepared does not keep them.
+	mend func(x *trial) error
+}
+
+func programs() []program {
+	return []program{
+		initProgram(), firstBackupProgram(), backupProgram(), joinProgram(), adoptProgram(), upgradeProgram(),
+		forgetProgram(), pruneProgram(),
+		addSlotProgram(), removeSlotProgram(), changePasswordProgram(),
+		repairProgram(), repairLostProgram(), repairDamagedProgram(), readProgram(),
+	}
+}
+
+func initProgram() program {
+	return program{name: "init", prepare: func(*trial) error { return nil }, run: (*trial).init}
+}
+
+func (x *trial) init() error {
+	x.password("pw", doubtful)
+	_, err := Init(context.Background(), x.store, []byte("pw"), cheap, "", DefaultSettings)
+	if err == nil {
+		x.change(func(f *facts) { f.made, f.passwords["pw"] = true, kept })
+	}
+	return err
+}
+
+func firstBackupProgram() program {
+	return program{name: "first backup", prepare: (*trial).init, run: func(x *trial) error { return x.backup(9, 16) }}
+}
+
+// twoBackups is a repository with two of every kind of file.
+func (x *trial) twoBackups() error {
+	if err := errors.Join(x.init(), x.backup(1, 10), x.backup(2, 10)); err != nil {
+		return err
+	}
+	return x.addSlot("second")
+}
+
+func backupProgram() program {
+	return program{name: "backup", prepare: (*trial).twoBackups, run: func(x *trial) error { return x.backup(9, 10) }}
+}
+
+// joinProgram is a backup that finds many small index files and puts them together.
+func joinProgram() program {
+	return program{name: "join indexes", run: func(x *trial) error { return x.backup(99, 1) },
+		prepare: func(x *trial) error {
+			err := x.init()
+			for n := range manySmall - 1 {
+				err = errors.Join(err, x.backup(byte(n), 1))
+			}
+			return err
+		}}
+}
+
+// adoptProgram takes in packs that a killed backup left.
+func adoptProgram() program {
+	var orphans []saved
+	return program{name: "adopt",
+		prepare: func(x *trial) error {
+			if err := x.twoBackups(); err != nil {
+				return err
+			}
+			r, err := x.open()
+			if err != nil {
+				return err
+			}
+			before := filesOf(x, x.store)
+			orphans, _, err = save(context.Background(), r, noiseChunks(9, 10, 5000))
+			x.try(orphans)
+			return errors.Join(err, x.deleteIndexes(func(name string) bool { return before[name] == nil }))
+		},
+		run: func(x *trial) error {
+			r, err := x.open()
+			if err != nil {
+				return err
+			}
+			there := len(r.orphans)
+			n, err := r.Adopt(context.Background())
+			if err == nil && n == there { // one that could not be read now is left for the next time
+				x.chunks(orphans)
+			}
+			return err
+		}}
+}
+
+// upgradeProgram is the first backup into a repository of a platter that knew of no leases.
+func upgradeProgram() program {
+	return program{name: "upgrade", run: func(x *trial) error { return x.backup(9, 1) },
+		prepare: func(x *trial) error {
+			if err := errors.Join(x.init(), x.backup(1, 4)); err != nil {
+				return err
+			}
+			r, err := x.unlock()
+			if err == nil {
+				r.config.WriteFeatures = nil
+				_, err = r.putConfig(context.Background())
+			}
+			return err
+		}}
+}
+
+func forgetProgram() program {
+	return program{name: "forget", prepare: (*trial).twoBackups, run: func(x *trial) error {
+		r, err := x.open()
+		if err != nil {
+			return err
+		}
+		ids, err := r.ListSnapshots(context.Background())
+		for _, id := range ids {
+			x.snapshot(id, doubtful)
+		}
+		if err == nil {
+			_, err = r.Forget(context.Background(), ids)
+		}
+		for _, id := range ids {
+			if err == nil {
+				x.snapshot(id, dropped)
+			}
+		}
+		return err
+	}}
+}
+
+// deleteIndexes loses index files.
+func (x *trial) deleteIndexes(which func(name string) bool) error {
+	var errs []error
+	for name := range filesOf(x, x.store) {
+		if dirOf(name) == indexDir && which(name) {
+			errs = append(errs, x.store.Delete(context.Background(), name))
+		}
+	}
+	return errors.Join(errs...)
+}
+
+func addSlotProgram() program {
+	return program{name: "key add", prepare: (*trial).twoBackups, run: func(x *trial) error { return x.addSlot("third") }}
+}
+
+func (x *trial) addSlot(password string) error {
+	r, err := x.open()
+	if err != nil {
+		return err
+	}
+	x.password(password, doubtful)
+	if _, err = r.AddSlot(context.Background(), []byte(password), cheap, ""); err == nil {
+		x.password(password, kept)
+	}
+	return err
+}
+
+func removeSlotProgram() program {
+	return program{name: "key remove", prepare: (*trial).twoBackups, run: func(x *trial) error {
+		r, err := x.unlock()
+		if err != nil {
+			return err
+		}
+		slots, bad, err := r.Slots(context.Background())
+		if err = errors.Join(err, errors.Join(bad...)); err != nil {
+			return err
+		}
+		slots = slices.DeleteFunc(slots, func(s Slot) bool { return s.Current })
+		x.password("second", doubtful)
+		if _, err = r.RemoveSlot(context.Background(), slots[0].ID.String()); err == nil {
+			x.password("second", dropped)
+		}
+		return err
+	}}
+}
+
+func changePasswordProgram() program {
+	return program{name: "key passwd", prepare: func(x *trial) error { return errors.Join(x.init(), x.backup(1, 10)) },
+		run: func(x *trial) error {
+			r, err := x.open()
+			if err != nil {
+				return err
+			}
+			x.password("pw", doubtful)
+			x.password("the new one", doubtful)
+			if _, err = r.ChangePassword(context.Background(), []byte("the new one"), cheap, ""); err == nil {
+				x.password("pw", dropped)
+				x.password("the new one", kept)
+			}
+			return err
+		}}
+}
+
+func (x *trial) repair() error {
+	r, err := x.unlock()
+	if err != nil {
+		return err
+	}
+	done, err := r.RepairIndex(context.Background(), nil)
+	if err == nil && len(done.Lost) > 0 {
+		err = fmt.Errorf("repair has lost %q", done.Lost)
+	}
+	return err
+}
+
+// unlock opens with "pw" and no other, and reads no index.
+func (x *trial) unlock() (*Repo, error) {
+	r, err := Open(context.Background(), x.store, []byte("pw"))
+	if err == nil {
+		r.SetWorkers(1)
+		r.isDead = everybody
+	}
+	return r, err
+}
+
+func repairProgram() program {
+	return program{name: "repair index", prepare: (*trial).twoBackups, run: (*trial).repair}
+}
+
+func repairLostProgram() program {
+	return program{name: "repair a lost index", run: (*trial).repair, mend: (*trial).repair,
+		prepare: func(x *trial) error {
+			err := x.twoBackups()
+			return errors.Join(err, x.deleteIndexes(func(string) bool { return true }))
+		}}
+}
+
+func repairDamagedProgram() program {
+	return program{name: "repair a damaged index", run: (*trial).repair, mend: (*trial).repair,
+		prepare: func(x *trial) error {
+			errs := []error{x.twoBackups()}
+			for name := range filesOf(x, x.store) {
+				if dirOf(name) == indexDir {
+					errs = append(errs, x.store.Put(context.Background(), name, []byte("damaged")))
+				}
+			}
+			return errors.Join(errs...)
+		}}
+}
+
+// readProgram changes nothing.
+func readProgram() program {
+	return program{name: "read", prepare: (*trial).twoBackups, run: func(x *trial) error {
+		r, err := x.open()
+		if err != nil {
+			return err
+		}
+		if err := x.verifySnapshots(r); err != nil {
+			return err
+		}
+		for _, c := range x.told().chunks {
+			if err := loadOne(r, c); err != nil {
+				return err
+			}
+		}
+		return nil
+	}}
+}

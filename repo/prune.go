@@ -1,0 +1,247 @@
+package repo
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"maps"
+	"slices"
+	"time"
+
+	"platter/pack"
+	"platter/repo/store"
+)
+
+// PruneOptions say how far Prune goes.
+type PruneOptions struct {
+	MaxUnused float64 // share of the packs' bytes that may stay unused; more is copied out of packs
+	MaxRepack int64   // bytes to copy at most
+	// Lag is how old what a listing shows may be, for any machine that uses the store; less than 0 asks the store itself.
+	Lag time.Duration
+	// Wait waits so long, or until the context ends; nil for time.Timer. Tests have a clock of their own.
+	Wait func(context.Context, time.Duration) error
+}
+
+// Amount counts packs and the bytes of their files.
+type Amount struct {
+	Packs int   `json:"packs"`
+	Bytes int64 `json:"bytes"`
+}
+
+func (a *Amount) add(bytes int64) { a.Packs, a.Bytes = a.Packs+1, a.Bytes+bytes }
+
+// Pruned is what Prune did, or in a dry run would do.
+type Pruned struct {
+	Before   Amount   `json:"before"`
+	Deleted  Amount   `json:"deleted"`         // of these some were repacked
+	Repacked Amount   `json:"repacked"`        // whose needed chunks were copied into new packs
+	Copied   int64    `json:"copied"`          // bytes of the new packs
+	Pending  Amount   `json:"pending"`         // that go with a later prune, because somebody is at work
+	Unused   int64    `json:"unused"`          // bytes that stay although nobody needs them, about
+	After    Amount   `json:"after"`           //
+	AtWork   []Lease  `json:"at_work"`         // on whose account some are pending
+	Upgraded bool     `json:"upgraded"`        // older platters, which have no leases, may be at work: nothing was deleted
+	Missing  int      `json:"missing"`         // chunks that snapshots need and that no index file lists
+	Lost     int      `json:"lost"`            // packs that snapshots need and that are not there
+	Full     bool     `json:"full"`            // there was no room to copy all that should have been
+	Notes    []string `json:"notes,omitempty"` // what else was cleared away
+}
+
+// A MarkFunc marks all chunks that the snapshots of some names need.
+type MarkFunc func(ctx context.Context, snapshots []pack.ID, m *Marks) error
+
+// Prune deletes packs of which no snapshot needs anything, and copies what is needed out of packs of which little is.
+//
+// It waits for nobody and nobody waits for it. What is to go is first announced in plans; it goes once everybody at work
+// knows of the plan, or when he has ended, which may be with the next Prune. Interrupted at any point, it has lost nothing
+// and is run again. docs/design.md has the argument.
+func (r *Repo) Prune(ctx context.Context, o PruneOptions, mark MarkFunc, p *Progress) (done *Pruned, err error) {
+	if o.Wait == nil {
+		o.Wait = wait
+	}
+	if o.Lag < 0 {
+		o.Lag = r.storeLag()
+	}
+	err = r.WithLease(ctx, Pruning, func(ctx context.Context) error {
+		pr := &pruner{Repo: r, opts: o, mark: mark, progress: p, done: &Pruned{AtWork: []Lease{}}, copy: true}
+		if err := pr.run(ctx); err != nil {
+			return fmt.Errorf("prune: %w", err)
+		}
+		done = pr.done
+		return nil
+	})
+	return done, err
+}
+
+func wait(ctx context.Context, d time.Duration) error {
+	t := time.NewTimer(d)
+	defer t.Stop()
+	select {
+	case <-t.C:
+		return nil
+	case <-ctx.Done():
+		return context.Cause(ctx)
+	}
+}
+
+// storeLag asks the store how old what it lists may be.
+func (r *Repo) storeLag() time.Duration {
+	s := r.store
+	if c := r.cached(); c != nil {
+		s = c.Uncached()
+	}
+	if s, ok := s.(store.Lagging); ok {
+		return s.Lag()
+	}
+	return 0
+}
+
+// A pruner is a Prune under way.
+type pruner struct {
+	*Repo
+	opts     PruneOptions
+	mark     MarkFunc
+	progress *Progress
+	done     *Pruned
+
+	copy      bool             // there may be room to copy
+	snapshots map[pack.ID]bool // that the marks are of
+	marks     *Marks
+	planned   map[pack.ID]bool // packs that plans condemn
+	there     map[pack.ID]bool // packs that were there at first
+}
+
+// run prunes once, and once more where a full store kept it from copying and has room now.
+func (p *pruner) run(ctx context.Context) error {
+	for first := true; ; first = false {
+		deleted, err := p.round(ctx, first)
+		if err != nil || !p.done.Full || deleted == 0 || p.dry {
+			return err
+		}
+		p.done.Full = false
+	}
+}
+
+// round is one prune: choose, copy, announce, look again, delete. It returns how many packs it deleted.
+func (p *pruner) round(ctx context.Context, first bool) (deleted int, err error) {
+	if err := p.look(ctx); err != nil {
+		return 0, err
+	}
+	s, err := p.scanPacks(ctx, p.marks)
+	if err != nil {
+		return 0, err
+	}
+	if first {
+		p.first(s)
+	}
+	p.done.Missing, p.done.Lost = len(p.marks.missing), 0
+	for _, u := range s.packs {
+		if u.gone && u.sole > 0 {
+			p.done.Lost++
+		}
+	}
+	going := s.dead()
+	repacked := p.choose(s)
+	if p.dry {
+		p.foretell(s, going, repacked)
+		return 0, nil
+	}
+	copied, err := p.repack(ctx, going, repacked)
+	if err != nil {
+		return 0, err
+	}
+	for _, u := range copied {
+		going[u.id] = u
+	}
+	deleted, err = p.remove(ctx, going, len(copied) > 0)
+	if err != nil {
+		return deleted, err
+	}
+	return deleted, p.summarize(ctx)
+}
+
+// first takes stock of what is there.
+func (p *pruner) first(s *scan) {
+	p.there = map[pack.ID]bool{}
+	for id, u := range s.packs {
+		if !u.gone {
+			p.there[id] = true
+			p.done.Before.add(u.size)
+		}
+	}
+	for _, o := range p.strays {
+		if s.packs[o.id] == nil {
+			p.there[o.id] = true
+			p.done.Before.add(o.size)
+		}
+	}
+}
+
+// look marks what all snapshots need that are there now. They are listed first, and the index is read after that.
+func (p *pruner) look(ctx context.Context) error {
+	ids, err := p.ListSnapshots(ctx)
+	if err != nil {
+		return err
+	}
+	if err := p.LoadIndex(ctx); err != nil {
+		return err
+	}
+	p.index.Doubt(slices.Collect(maps.Keys(p.planned)))
+	p.marks, p.snapshots = newMarks(p.index), map[pack.ID]bool{}
+	for _, id := range ids {
+		p.snapshots[id] = true
+	}
+	return p.mark(ctx, ids, p.marks)
+}
+
+// choose returns the packs to be copied from.
+func (p *pruner) choose(s *scan) []*use {
+	if !p.copy {
+		return nil
+	}
+	damaged := map[pack.ID]bool{}
+	if p.lease.found != nil {
+		damaged = p.lease.found.damaged()
+	}
+	return s.worthRepacking(p.opts.MaxUnused, p.opts.MaxRepack, p.config.PackSize/4, func(u *use) bool { return u.unlisted || damaged[u.id] })
+}
+
+// foretell fills in what a dry run tells.
+func (p *pruner) foretell(s *scan, going map[pack.ID]*use, repacked []*use) {
+	d := p.done
+	d.After = d.Before
+	for _, u := range going {
+		if !u.gone {
+			d.Deleted.add(u.size)
+		}
+	}
+	for _, u := range repacked {
+		d.Repacked.add(u.size)
+		d.Deleted.add(u.size)
+		d.Copied += u.size - u.unused()
+		going[u.id] = u
+	}
+	for id, u := range s.packs {
+		if going[id] == nil {
+			d.Unused += u.unused()
+		}
+	}
+	d.After.Packs -= d.Deleted.Packs
+	d.After.Bytes -= d.Deleted.Bytes - d.Copied
+}
+
+// summarize looks at what is there now.
+func (p *pruner) summarize(ctx context.Context) error {
+	packs, err := list(ctx, p.store, packsDir)
+	if err != nil {
+		return err
+	}
+	p.done.After = Amount{}
+	for _, f := range packs {
+		p.done.After.add(f.size)
+	}
+	return nil
+}
+
+// isFull reports whether something failed for want of room only.
+func isFull(err error) bool { return errors.Is(err, store.ErrFull) }

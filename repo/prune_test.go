@@ -1,0 +1,354 @@
+package repo
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"maps"
+	"math/rand/v2"
+	"slices"
+	"testing"
+	"time"
+
+	"platter/chunk"
+	"platter/pack"
+	"platter/repo/store"
+)
+
+// keepChunks keeps chunks as a snapshot.
+func keepChunks(t testing.TB, r *Repo, chunks [][]byte) (id pack.ID) {
+	t.Helper()
+	err := r.WithLease(context.Background(), BackingUp, func(ctx context.Context) error {
+		if err := r.LoadIndex(ctx); err != nil {
+			return err
+		}
+		var s modelSnapshot
+		kept, _, err := save(ctx, r, chunks)
+		if err != nil {
+			return err
+		}
+		for _, c := range kept {
+			s.Chunks = append(s.Chunks, c.id)
+		}
+		data, err := json.Marshal(s)
+		if err != nil {
+			return err
+		}
+		id, err = r.PutSnapshot(ctx, data)
+		return err
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return id
+}
+
+// wantSnapshots holds that snapshots are all there are, and can be had.
+func wantSnapshots(t testing.TB, s store.Store, want ...pack.ID) {
+	t.Helper()
+	ctx := context.Background()
+	r := reopen(t, s)
+	got, err := r.ListSnapshots(ctx)
+	byBytes := func(a, b pack.ID) int { return slices.Compare(a[:], b[:]) }
+	slices.SortFunc(got, byBytes)
+	slices.SortFunc(want, byBytes)
+	if err != nil || !slices.Equal(got, want) {
+		t.Fatalf("snapshots %v, %v; want %v", got, err, want)
+	}
+	for _, id := range want {
+		chunks, err := chunksOf(ctx, r, id)
+		for _, c := range chunks {
+			kind := chunk.Data
+			if loc, ok := r.index.Lookup(c); ok {
+				kind = loc.Frame.Kind
+			}
+			err = errors.Join(err, r.Load(ctx, kind, []chunk.ID{c}, func(int, []byte) error { return nil }))
+		}
+		if err != nil {
+			t.Fatalf("snapshot %.8s: %v", id, err)
+		}
+	}
+	report, err := r.Check(ctx, CheckOptions{ReadData: true}, nil)
+	if err != nil || len(report.Damage) > 0 {
+		t.Fatalf("check: %v, %q", err, report.Damage)
+	}
+}
+
+func mustPrune(t testing.TB, r *Repo, o PruneOptions) *Pruned {
+	t.Helper()
+	if o.MaxRepack == 0 {
+		o.MaxRepack = 1 << 40
+	}
+	done, err := r.Prune(context.Background(), o, markModel(r), nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return done
+}
+
+// manySnapshots are snapshots of random chunks out of a few, some of which lie in several packs.
+func manySnapshots(t testing.TB, seed uint64) (*store.Mem, []pack.ID) {
+	rnd := rand.New(rand.NewPCG(seed, 2))
+	mem := new(store.Mem)
+	testRepo(t, mem)
+	universe := noiseChunks(byte(seed), 60, 50000)
+	var ids []pack.ID
+	for range 6 {
+		var some [][]byte
+		for _, n := range rnd.Perm(len(universe))[:5+rnd.IntN(30)] {
+			some = append(some, universe[n])
+		}
+		ids = append(ids, keepChunks(t, reopen(t, mem), some))
+		if rnd.IntN(2) == 0 { // as two backups at once leave it
+			r := reopen(t, mem)
+			for _, name := range slices.Sorted(maps.Keys(filesOf(t, mem))) {
+				if dirOf(name) == packsDir {
+					id, _ := pack.ParseID(name[len(packsDir)+4:])
+					r.index.Doubt([]pack.ID{id})
+				}
+			}
+			r.lease.found = new(workplace)
+			if _, err := r.write(context.Background(), func(ctx context.Context, w *Writer) error {
+				lane := w.Lane()
+				for _, c := range some[:3] {
+					if err := lane.Save(ctx, lane.Name(c), c); err != nil {
+						return err
+					}
+				}
+				return lane.Close(ctx)
+			}); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	return mem, ids
+}
+
+// TestPrune forgets some of the snapshots of a repository in which chunks lie about in all ways, and holds that the others are
+// whole, and that nothing is left that nobody needs.
+func TestPrune(t *testing.T) {
+	for seed := range uint64(12) {
+		mem, ids := manySnapshots(t, seed)
+		gone := int(seed) % (len(ids) + 1)
+		r := reopen(t, mem)
+		if _, err := r.Forget(context.Background(), ids[:gone]); err != nil {
+			t.Fatal(err)
+		}
+		before := filesOf(t, mem)
+		dry, err := Open(context.Background(), store.DryRun{Store: mem}, []byte("pw"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		foretold := mustPrune(t, dry, PruneOptions{})
+		if !maps.EqualFunc(before, filesOf(t, mem), slices.Equal) {
+			t.Fatalf("seed %d: a dry run changes something", seed)
+		}
+		done := mustPrune(t, reopen(t, mem), PruneOptions{})
+		wantSnapshots(t, mem, ids[gone:]...)
+		if done.Unused != 0 || done.Pending.Packs != 0 || done.Deleted != foretold.Deleted || done.Repacked != foretold.Repacked {
+			t.Errorf("seed %d: %+v; foretold %+v", seed, done, foretold)
+		}
+		if gone == len(ids) && done.After.Packs != 0 {
+			t.Errorf("seed %d: %d packs without a snapshot", seed, done.After.Packs)
+		}
+		if again := mustPrune(t, reopen(t, mem), PruneOptions{}); again.Deleted.Packs > 0 || again.Before != done.After {
+			t.Errorf("seed %d: the second prune %+v after %+v", seed, again, done)
+		}
+		if n := countIn(t, mem, workDir) + countIn(t, mem, pendingDir); n > 0 {
+			t.Errorf("seed %d: %d files of work are left", seed, n)
+		}
+	}
+}
+
+// TestPruneLimits holds that no more is copied than was said.
+func TestPruneLimits(t *testing.T) {
+	for _, o := range []PruneOptions{{MaxUnused: 1}, {MaxRepack: 1}, {MaxUnused: 0.3}, {MaxRepack: 1 << 20}} {
+		mem, ids := manySnapshots(t, 3)
+		r := reopen(t, mem)
+		if _, err := r.Forget(context.Background(), ids[1:]); err != nil {
+			t.Fatal(err)
+		}
+		done := mustPrune(t, r, o)
+		switch {
+		case o.MaxRepack == 1 && done.Copied > 0:
+			t.Errorf("%+v: %d bytes copied", o, done.Copied)
+		case o.MaxRepack > 1 && done.Copied > o.MaxRepack+o.MaxRepack/2:
+			t.Errorf("%+v: %d bytes copied", o, done.Copied)
+		case o.MaxUnused > 0 && o.MaxRepack == 0 && float64(done.Unused) > o.MaxUnused*float64(done.After.Bytes):
+			t.Errorf("%+v: %d of %d bytes are unused", o, done.Unused, done.After.Bytes)
+		}
+		wantSnapshots(t, mem, ids[0])
+	}
+}
+
+// TestPruneBesideBackup holds that what somebody at work may build upon stays until he has ended, that whoever comes after the
+// plan builds upon none of it, and that the next prune deletes it.
+func TestPruneBesideBackup(t *testing.T) {
+	ctx := context.Background()
+	mem := new(store.Mem)
+	testRepo(t, mem)
+	chunks := noiseChunks(1, 30, 50000)
+	first := keepChunks(t, reopen(t, mem), chunks)
+	if _, err := reopen(t, mem).Forget(ctx, []pack.ID{first}); err != nil {
+		t.Fatal(err)
+	}
+	packs := countIn(t, mem, packsDir)
+	var late pack.ID
+	err := reopen(t, mem).WithLease(ctx, BackingUp, func(context.Context) error {
+		done := mustPrune(t, reopen(t, mem), PruneOptions{})
+		if done.Deleted.Packs != 0 || done.Pending.Packs != packs || len(done.AtWork) != 1 || done.AtWork[0].Work != BackingUp {
+			t.Errorf("beside a backup: %+v", done)
+		}
+		late = keepChunks(t, reopen(t, mem), chunks)
+		return nil
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if n := countIn(t, mem, packsDir); n != 2*packs {
+		t.Errorf("a backup that knows of the plan leaves %d packs, want twice %d", n, packs)
+	}
+	done := mustPrune(t, reopen(t, mem), PruneOptions{})
+	if done.Deleted.Packs != packs || countIn(t, mem, workDir) > 0 {
+		t.Errorf("after it: %+v, %d files of work", done, countIn(t, mem, workDir))
+	}
+	wantSnapshots(t, mem, late)
+}
+
+// TestPruneRescues holds that a plan's packs stay if somebody who did not know of it needs them after all.
+func TestPruneRescues(t *testing.T) {
+	ctx := context.Background()
+	mem := new(store.Mem)
+	testRepo(t, mem)
+	chunks := noiseChunks(1, 30, 50000)
+	first := keepChunks(t, reopen(t, mem), chunks)
+	var second pack.ID
+	r := reopen(t, mem)
+	err := r.WithLease(ctx, BackingUp, func(context.Context) error {
+		if _, err := reopen(t, mem).Forget(ctx, []pack.ID{first}); err != nil {
+			t.Fatal(err)
+		}
+		if done := mustPrune(t, reopen(t, mem), PruneOptions{}); done.Pending.Packs == 0 {
+			t.Errorf("beside a backup: %+v", done)
+		}
+		second = keepChunks(t, r, chunks) // under the lease that knows of no plan
+		return nil
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if done := mustPrune(t, reopen(t, mem), PruneOptions{}); done.Deleted.Packs != 0 || countIn(t, mem, workDir) != 0 {
+		t.Errorf("after it: %+v, %d files of work", done, countIn(t, mem, workDir))
+	}
+	wantSnapshots(t, mem, second)
+}
+
+// TestPruneWaitsForListings holds how long a prune waits where listings lag, and that its plan outlives it.
+func TestPruneWaitsForListings(t *testing.T) {
+	ctx := context.Background()
+	mem := new(store.Mem)
+	testRepo(t, mem)
+	first := keepChunks(t, reopen(t, mem), noiseChunks(1, 30, 50000))
+	if _, err := reopen(t, mem).Forget(ctx, []pack.ID{first}); err != nil {
+		t.Fatal(err)
+	}
+	var waited []time.Duration
+	o := PruneOptions{Lag: time.Minute, Wait: func(_ context.Context, d time.Duration) error {
+		waited = append(waited, d)
+		return nil
+	}}
+	done := mustPrune(t, reopen(t, mem), o)
+	if !slices.Equal(waited, []time.Duration{2 * time.Minute, time.Minute}) || done.After.Packs != 0 || countIn(t, mem, workDir) != 1 {
+		t.Errorf("waited %v; %+v; %d files of work", waited, done, countIn(t, mem, workDir))
+	}
+	if mustPrune(t, reopen(t, mem), o); countIn(t, mem, workDir) != 0 {
+		t.Error("the next prune leaves the plan")
+	}
+	o.Wait = func(context.Context, time.Duration) error { return errBroken }
+	again := reopen(t, mem)
+	if _, err := again.Prune(ctx, o, markModel(again), nil); !errors.Is(err, errBroken) {
+		t.Errorf("interrupted: %v", err)
+	}
+}
+
+// TestPruneAfterOlderPlatter holds that the first one after writers without leases only announces.
+func TestPruneAfterOlderPlatter(t *testing.T) {
+	ctx := context.Background()
+	mem := new(store.Mem)
+	x := testRepo(t, mem)
+	first := keepChunks(t, reopen(t, mem), noiseChunks(1, 30, 50000))
+	if _, err := reopen(t, mem).Forget(ctx, []pack.ID{first}); err != nil {
+		t.Fatal(err)
+	}
+	x.config.WriteFeatures = nil
+	if _, err := x.putConfig(ctx); err != nil {
+		t.Fatal(err)
+	}
+	if done := mustPrune(t, reopen(t, mem), PruneOptions{}); !done.Upgraded || done.Deleted.Packs > 0 || done.Pending.Packs == 0 {
+		t.Errorf("the first: %+v", done)
+	}
+	if done := mustPrune(t, reopen(t, mem), PruneOptions{}); done.Upgraded || done.Deleted.Packs == 0 || done.After.Packs > 0 {
+		t.Errorf("the second: %+v", done)
+	}
+}
+
+// TestPruneAlone holds that no two prunes work at once, unless the one is dead.
+func TestPruneAlone(t *testing.T) {
+	ctx := context.Background()
+	mem, ids := manySnapshots(t, 1)
+	err := reopen(t, mem).WithLease(ctx, Pruning, func(context.Context) error {
+		r := reopen(t, mem)
+		if _, err := r.Prune(ctx, PruneOptions{}, markModel(r), nil); !errors.Is(err, ErrInUse) {
+			t.Errorf("beside a prune: %v", err)
+		}
+		if _, err := r.RepairIndex(ctx, nil); !errors.Is(err, ErrInUse) {
+			t.Errorf("repair beside a prune: %v", err)
+		}
+		r = reopen(t, mem)
+		r.isDead = everybody
+		mustPrune(t, r, PruneOptions{})
+		return nil
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	wantSnapshots(t, mem, ids...)
+}
+
+// TestLostLease holds that a snapshot is not committed without its lease, whenever that was removed.
+func TestLostLease(t *testing.T) {
+	ctx := context.Background()
+	for _, what := range []string{"lease", "pending"} {
+		mem := new(store.Mem)
+		testRepo(t, mem)
+		r := reopen(t, mem)
+		r.store = &spying{Store: mem, before: func(op, name string) {
+			if what == "lease" && op == "put" && dirOf(name) == pendingDir || what == "pending" && op == "move" {
+				_ = mem.Delete(ctx, fileName(workDir, r.lease.id))
+				_ = mem.Delete(ctx, fileName(pendingDir, r.lease.id))
+			}
+		}}
+		if _, err := putSnapshot(ctx, r, []byte("{}")); !errors.Is(err, ErrLeaseLost) {
+			t.Errorf("%s gone: %v", what, err)
+		}
+		if n := countIn(t, mem, snapshotsDir) + countIn(t, mem, pendingDir); n > 0 {
+			t.Errorf("%s gone: %d files are left", what, n)
+		}
+	}
+}
+
+// spying tells of some calls before they are made.
+type spying struct {
+	store.Store
+	before func(op, name string)
+}
+
+func (s *spying) Put(ctx context.Context, name string, data []byte) error {
+	s.before("put", name)
+	return s.Store.Put(ctx, name, data)
+}
+
+func (s *spying) Move(ctx context.Context, from, to string) error {
+	s.before("move", from)
+	return s.Store.Move(ctx, from, to)
+}

@@ -1,0 +1,163 @@
+package repo
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"maps"
+	"slices"
+	"sync"
+
+	"golang.org/x/sync/errgroup"
+
+	"platter/chunk"
+	"platter/index"
+	"platter/pack"
+)
+
+// repack copies what is needed of some packs into new ones, and returns those of which all was copied. Where the store is
+// full, that is none; what was copied by then is there for the next time.
+func (p *pruner) repack(ctx context.Context, going map[pack.ID]*use, chosen []*use) ([]*use, error) {
+	if len(chosen) == 0 {
+		return nil, nil
+	}
+	from := map[pack.ID]*use{}
+	for _, u := range chosen {
+		from[u.id] = u
+		p.progress.Expect(u.size)
+	}
+	// Nothing is built upon what goes, so all that is needed of it is new.
+	p.index.Doubt(slices.Collect(maps.Keys(from)))
+	p.index.Doubt(slices.Collect(maps.Keys(going)))
+	c := &copier{Repo: p.Repo, marks: p.marks, progress: p.progress, taken: map[chunk.ID]bool{}}
+	if err := c.collect(ctx, from); err != nil {
+		return nil, err
+	}
+	stats, err := p.write(ctx, c.copy)
+	if isFull(err) {
+		p.done.Full, p.copy = true, false
+		if err := p.look(ctx); err != nil { // what the index was promised is not there
+			return nil, err
+		}
+		return nil, nil
+	}
+	if err != nil {
+		return nil, err
+	}
+	p.done.Copied += stats.Stored.Load()
+	for _, u := range chosen {
+		p.done.Repacked.add(u.size)
+	}
+	return chosen, nil
+}
+
+// A copier copies what is needed of packs.
+type copier struct {
+	*Repo
+	marks    *Marks
+	progress *Progress
+
+	mu    sync.Mutex
+	packs []packWants
+	taken map[chunk.ID]bool // of chunks that lie in several packs, those that one of packs has already
+}
+
+// packWants are the needed chunks of one pack, in the order in which they lie there.
+type packWants struct {
+	size       int64
+	data, maps []chunk.ID
+}
+
+// collect finds out what is needed of the packs.
+func (c *copier) collect(ctx context.Context, from map[pack.ID]*use) error {
+	files, err := c.countingIndexes(ctx)
+	if err != nil {
+		return err
+	}
+	nobody := func(pack.ID) bool { return false }
+	return c.eachIndex(ctx, files, func(_ pack.ID, f *index.File) error {
+		for _, t := range f.Packs {
+			c.mu.Lock()
+			u := from[t.ID]
+			delete(from, t.ID) // it may be listed twice
+			c.mu.Unlock()
+			if u == nil {
+				continue
+			}
+			w, refs := packWants{size: u.size}, t.Table.Chunks
+			for _, fr := range t.Table.Frames {
+				for _, ref := range refs[:fr.Chunks] {
+					if !c.marks.needs(ref.ID) || c.index.Elsewhere(ref.ID, nobody) || !c.take(ref.ID) {
+						continue
+					}
+					if fr.Kind == chunk.Map {
+						w.maps = append(w.maps, ref.ID)
+					} else {
+						w.data = append(w.data, ref.ID)
+					}
+				}
+				refs = refs[fr.Chunks:]
+			}
+			c.mu.Lock()
+			c.packs = append(c.packs, w)
+			c.mu.Unlock()
+		}
+		return nil
+	})
+}
+
+// take reports whether a chunk is still to be copied from the pack that asks.
+func (c *copier) take(id chunk.ID) bool {
+	if len(c.index.Places(id)) < 2 {
+		return true
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	before := c.taken[id]
+	c.taken[id] = true
+	return !before
+}
+
+// copy saves the chunks anew, on all cores: neighbours stay neighbours, and each is proved by its id on the way.
+func (c *copier) copy(ctx context.Context, w *Writer) error {
+	g, gctx := errgroup.WithContext(ctx)
+	packs := make(chan packWants)
+	g.Go(func() error {
+		defer close(packs)
+		for _, p := range c.packs {
+			select {
+			case packs <- p:
+			case <-gctx.Done():
+				return context.Cause(gctx)
+			}
+		}
+		return nil
+	})
+	for range c.workers {
+		g.Go(func() error {
+			lane := w.Lane()
+			for p := range packs {
+				if err := c.copyPack(gctx, w, lane, p); err != nil {
+					return err
+				}
+			}
+			return lane.Close(gctx)
+		})
+	}
+	return g.Wait()
+}
+
+func (c *copier) copyPack(ctx context.Context, w *Writer, lane *Lane, p packWants) error {
+	err := c.Load(ctx, chunk.Data, p.data, func(at int, data []byte) error { return lane.Save(ctx, p.data[at], data) })
+	if err == nil {
+		err = c.Load(ctx, chunk.Map, p.maps, func(at int, data []byte) error {
+			_, err := w.SaveMap(ctx, data)
+			return err
+		})
+	}
+	if errors.Is(err, pack.ErrDamaged) {
+		return fmt.Errorf("copy what is needed: %w; 'platter check --read-data' notes what is damaged, and prune then leaves it alone", err)
+	}
+	c.progress.Add(p.size)
+	return err
+}

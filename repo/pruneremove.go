@@ -1,0 +1,174 @@
+package repo
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"maps"
+	"slices"
+
+	"golang.org/x/sync/errgroup"
+
+	"platter/index"
+	"platter/pack"
+)
+
+// remove announces which packs go, looks again whether they may, and deletes those. It returns how many.
+func (p *pruner) remove(ctx context.Context, going map[pack.ID]*use, copied bool) (deleted int, err error) {
+	if err := p.announce(ctx, going); err != nil {
+		return 0, err
+	}
+	if p.upgraded {
+		p.done.Upgraded = true
+		for _, u := range going {
+			p.done.Pending.add(u.size)
+		}
+		return 0, nil
+	}
+	plans, known, err := p.ripe(ctx)
+	if err != nil {
+		return 0, err
+	}
+	p.done.Pending = Amount{}
+	for id, u := range going {
+		if !known[id] && !u.gone {
+			p.done.Pending.add(u.size)
+		}
+	}
+	if going, err = p.again(ctx, known, copied); err != nil {
+		return 0, err
+	}
+	if err := p.dropFromIndex(ctx, going); isFull(err) {
+		// There is no room for the new index files before the packs are gone. Until they are there, the plans say why
+		// the index lists what is not there.
+		if deleted, err = p.deletePacks(ctx, going); err == nil {
+			err = p.dropFromIndex(ctx, going)
+		}
+		if err != nil {
+			return deleted, err
+		}
+	} else if err != nil {
+		return 0, err
+	} else if deleted, err = p.deletePacks(ctx, going); err != nil {
+		return deleted, err
+	}
+	if err := p.endPlans(ctx, plans, going); err != nil {
+		return deleted, err
+	}
+	if len(going) == 0 {
+		return deleted, nil
+	}
+	return deleted, p.LoadIndex(ctx)
+}
+
+// again marks once more, with the snapshots that there are now, and returns those of the condemned packs of which nobody
+// needs anything, and those that are gone. Where no snapshot came since and no pack, the marks still stand.
+func (p *pruner) again(ctx context.Context, condemned map[pack.ID]bool, copied bool) (map[pack.ID]*use, error) {
+	ids, err := p.ListSnapshots(ctx)
+	if err != nil {
+		return nil, err
+	}
+	if copied || slices.ContainsFunc(ids, func(id pack.ID) bool { return !p.snapshots[id] }) {
+		if err := p.look(ctx); err != nil {
+			return nil, err
+		}
+	} else {
+		p.index.Doubt(slices.Collect(maps.Keys(p.planned)))
+	}
+	s, err := p.scanPacks(ctx, p.marks)
+	if err != nil {
+		return nil, err
+	}
+	going := s.dead()
+	maps.DeleteFunc(going, func(id pack.ID, u *use) bool { return !condemned[id] && !u.gone })
+	p.done.Unused = 0
+	for id, u := range s.packs {
+		if going[id] == nil && !u.gone {
+			p.done.Unused += u.unused()
+		}
+	}
+	return going, nil
+}
+
+// dropFromIndex puts new index files in the place of those that list packs that go: without them, those packs are unknown to
+// everybody who opens the repository from then on.
+func (p *pruner) dropFromIndex(ctx context.Context, going map[pack.ID]*use) error {
+	files, err := list(ctx, p.store, indexDir)
+	if err != nil {
+		return err
+	}
+	there := map[pack.ID]bool{}
+	for _, f := range files {
+		there[f.id] = true
+	}
+	counting, err := p.countingIndexes(ctx)
+	if err != nil {
+		return err
+	}
+	for _, f := range counting {
+		old, err := p.readIndex(ctx, f.id)
+		if gone(err) { // somebody put another in its place, and has seen our plan: what is in there is not ours to drop
+			continue
+		}
+		if err != nil {
+			return err
+		}
+		if !slices.ContainsFunc(old.Packs, func(t index.PackTable) bool { return going[t.ID] != nil }) {
+			continue
+		}
+		if err := p.replaceIndex(ctx, f.id, old, going, there); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (p *pruner) replaceIndex(ctx context.Context, id pack.ID, old *index.File, going map[pack.ID]*use, there map[pack.ID]bool) error {
+	// Those that it stands in for would count again without it.
+	superseded := slices.DeleteFunc(slices.Clone(old.Supersedes), func(s pack.ID) bool { return !there[s] })
+	left := slices.DeleteFunc(slices.Clone(old.Packs), func(t index.PackTable) bool { return going[t.ID] != nil })
+	if err := p.checkLease(ctx); err != nil {
+		return err
+	}
+	if len(left) > 0 {
+		if _, err := p.putIndexes(ctx, left, append(superseded, id), fullIndex); err != nil {
+			return err
+		}
+	}
+	for _, name := range append(superseded, id) {
+		if err := p.store.Delete(ctx, fileName(indexDir, name)); err != nil && !gone(err) {
+			return fmt.Errorf("remove old index: %w", err)
+		}
+	}
+	return nil
+}
+
+// deletePacks deletes packs and what lies beside them, and returns how many it was.
+func (p *pruner) deletePacks(ctx context.Context, going map[pack.ID]*use) (deleted int, err error) {
+	if err := p.checkLease(ctx); err != nil {
+		return 0, err
+	}
+	g, gctx := errgroup.WithContext(ctx)
+	g.SetLimit(4 * p.workers)
+	for id, u := range going {
+		if u.gone {
+			continue
+		}
+		deleted++
+		p.done.Deleted.add(u.size)
+		g.Go(func() error {
+			err := p.store.Delete(gctx, packName(id))
+			if err == nil || gone(err) {
+				err = p.store.Delete(gctx, parityName(id))
+			}
+			if gone(err) {
+				return nil
+			}
+			return err
+		})
+	}
+	if err := g.Wait(); err != nil {
+		return 0, errors.Join(err, context.Cause(ctx))
+	}
+	return deleted, nil
+}

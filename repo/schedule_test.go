@@ -1,0 +1,244 @@
+package repo
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"iter"
+	"maps"
+	"math/rand/v2"
+	"slices"
+	"strings"
+	"sync"
+	"testing/synctest"
+	"time"
+
+	"platter/repo/store"
+)
+
+var errKilled = errors.New("killed")
+
+// A scheduler decides which of several machines does its next store operation, how much time goes by, who falls asleep and
+// for how long, who dies, and whose answers get lost. It is fair to nobody. It lives in a bubble of testing/synctest, so
+// that time is its own, and it goes on only when everybody waits for it.
+type scheduler struct {
+	rnd *rand.Rand
+	mem *store.Mem // the server
+	lag time.Duration
+
+	mu      sync.Mutex
+	waiting []*request
+	done    int
+	trace   []string // operations, in their order
+	hosts   []*host
+}
+
+// A host is one machine's view of the server.
+type host struct {
+	*scheduler
+	name   string
+	mortal bool
+	dead   bool
+	asleep time.Time // until then
+
+	listings map[string]*listing // what it remembers of folders
+}
+
+// A listing is what a host saw of a folder, with what it has done there itself since.
+type listing struct {
+	time  time.Time
+	files map[string]store.Info
+}
+
+type request struct {
+	host *host
+	op   string
+	run  chan error // nil to go on
+}
+
+var _ store.Store = (*host)(nil)
+
+// ask waits until the scheduler lets the host do its next operation.
+func (h *host) ask(op string) error {
+	r := &request{h, op, make(chan error)}
+	h.mu.Lock()
+	h.waiting = append(h.waiting, r)
+	h.mu.Unlock()
+	return <-r.run
+}
+
+// answer loses an answer now and then.
+func (h *host) answer(err error) error {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if err == nil && h.mortal && h.rnd.IntN(200) == 0 {
+		return errBroken
+	}
+	return err
+}
+
+// run lets machines go on, one operation at a time, until all have ended.
+func (s *scheduler) run(programs map[*host]func(context.Context)) {
+	for _, h := range s.hosts {
+		go func() {
+			programs[h](context.Background())
+			s.mu.Lock()
+			defer s.mu.Unlock()
+			s.done++
+		}()
+	}
+	for {
+		synctest.Wait()
+		s.mu.Lock()
+		ended, at := s.done == len(s.hosts), s.pick()
+		var r *request
+		if at >= 0 {
+			r = s.waiting[at]
+			s.waiting = slices.Delete(s.waiting, at, at+1)
+		}
+		nap := time.Duration(0)
+		switch n := s.rnd.IntN(100); {
+		case r == nil:
+			nap = time.Duration(1+s.rnd.IntN(300)) * time.Second
+		case n < 10:
+			nap = time.Duration(s.rnd.IntN(60)) * time.Second
+		}
+		s.mu.Unlock()
+		if ended && r == nil {
+			return
+		}
+		if nap > 0 {
+			time.Sleep(nap)
+		}
+		if r != nil {
+			s.grant(r)
+		}
+	}
+}
+
+// pick chooses among those who wait and are awake; -1 for nobody.
+func (s *scheduler) pick() int {
+	var awake []int
+	for i, r := range s.waiting {
+		if r.host.dead || !time.Now().Before(r.host.asleep) {
+			awake = append(awake, i)
+		}
+	}
+	if len(awake) == 0 {
+		return -1
+	}
+	return awake[s.rnd.IntN(len(awake))]
+}
+
+func (s *scheduler) grant(r *request) {
+	h := r.host
+	s.mu.Lock()
+	switch n := s.rnd.IntN(1000); {
+	case h.dead || !h.mortal:
+	case n < 5: // its store is gone for good: no operation of it has any effect from now on
+		h.dead = true
+	case n < 20: // stopped, with all that it does, longer than its lease lasts, or not so long
+		h.asleep = time.Now().Add(time.Duration(s.rnd.IntN(100)) * time.Minute)
+		s.waiting = append(s.waiting, r)
+		s.mu.Unlock()
+		return
+	}
+	dead := h.dead
+	s.trace = append(s.trace, fmt.Sprintf("%s %s: %.24s dead=%t", time.Now().Format("02 15:04:05"), h.name, r.op, dead))
+	s.mu.Unlock()
+	if dead {
+		r.run <- errKilled
+	} else {
+		r.run <- nil
+	}
+}
+
+func (h *host) Put(ctx context.Context, name string, data []byte) error {
+	if err := h.ask("put " + name); err != nil {
+		return err
+	}
+	err := h.mem.Put(ctx, name, data)
+	if err == nil {
+		h.saw(name, &store.Info{Name: name, Size: int64(len(data)), ModTime: time.Now()})
+	}
+	return h.answer(err)
+}
+
+func (h *host) Get(ctx context.Context, name string, off, n int64) ([]byte, error) {
+	if err := h.ask("get " + name); err != nil {
+		return nil, err
+	}
+	return h.mem.Get(ctx, name, off, n)
+}
+
+func (h *host) Delete(ctx context.Context, name string) error {
+	if err := h.ask("delete " + name); err != nil {
+		return err
+	}
+	err := h.mem.Delete(ctx, name)
+	h.saw(name, nil)
+	return h.answer(err)
+}
+
+func (h *host) Move(ctx context.Context, from, to string) error {
+	if err := h.ask("move " + from); err != nil {
+		return err
+	}
+	err := h.mem.Move(ctx, from, to)
+	h.saw(from, nil)
+	if err == nil {
+		h.saw(to, &store.Info{Name: to, ModTime: time.Now()})
+	}
+	return h.answer(err)
+}
+
+func (h *host) Touch(ctx context.Context, name string) error {
+	if err := h.ask("touch " + name); err != nil {
+		return err
+	}
+	err := h.mem.Touch(ctx, name)
+	if l := h.listings[dirOf(name)]; err == nil && l != nil {
+		info := l.files[name]
+		info.ModTime = time.Now()
+		h.saw(name, &info)
+	}
+	return h.answer(err)
+}
+
+// saw puts what the host did itself into what it remembers: nobody misses his own files.
+func (h *host) saw(name string, info *store.Info) {
+	l := h.listings[dirOf(name)]
+	if l == nil {
+		return
+	}
+	if delete(l.files, name); info != nil {
+		l.files[name] = *info
+	}
+}
+
+// List shows what is there, or what was there up to lag ago.
+func (h *host) List(ctx context.Context, dir string) iter.Seq2[store.Info, error] {
+	return func(yield func(store.Info, error) bool) {
+		if err := h.ask("list " + dir); err != nil {
+			yield(store.Info{}, err)
+			return
+		}
+		l := h.listings[dir]
+		if l == nil || time.Since(l.time) >= h.lag || h.rnd.IntN(3) == 0 {
+			l = &listing{time.Now(), map[string]store.Info{}}
+			for info, err := range h.mem.List(ctx, dir) {
+				if err != nil {
+					yield(info, err)
+					return
+				}
+				l.files[info.Name] = info
+			}
+			h.listings[dir] = l
+		}
+		for _, name := range slices.Sorted(maps.Keys(l.files)) {
+			if !strings.HasPrefix(name, dir) || !yield(l.files[name], nil) {
+				return
+			}
+		}
+	}
+}

@@ -1,0 +1,296 @@
+package repo
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"platter/pack"
+	"platter/repo/store"
+)
+
+// A scrubber checks a repository again and again, at times of its own, and tells which packs were read whole.
+type scrubber struct {
+	t      *testing.T
+	behind *store.Mem
+	folder string
+	now    time.Time
+	packs  []string // in the repository
+}
+
+func newScrubber(t *testing.T) *scrubber {
+	mem := new(store.Mem)
+	mustSave(t, testRepo(t, mem), noiseChunks(1, 60, 100_000))
+	s := &scrubber{t: t, behind: mem, folder: t.TempDir(), now: time.Date(2026, 12, 1, 0, 0, 0, 0, time.UTC)}
+	for name := range filesOf(t, mem) {
+		if dirOf(name) == packsDir {
+			s.packs = append(s.packs, name)
+		}
+	}
+	if len(s.packs) < 5 {
+		t.Fatalf("%d packs", len(s.packs))
+	}
+	return s
+}
+
+// A readSpy is a store that tells when a pack is begun to be read whole.
+type readSpy struct {
+	store.Store
+	begun func(name string) error
+}
+
+func (s *readSpy) Get(ctx context.Context, name string, off, n int64) ([]byte, error) {
+	if off == 0 && n == readBlock && s.begun != nil {
+		if err := s.begun(name); err != nil {
+			return nil, err
+		}
+	}
+	return s.Store.Get(ctx, name, off, n)
+}
+
+func (s *scrubber) open() (*Repo, *readSpy) {
+	r := reopen(s.t, s.behind)
+	r.workers = 1
+	r.UseMemory(s.folder)
+	r.now = func() time.Time { return s.now }
+	spy := &readSpy{Store: s.behind}
+	r.store = spy
+	return r, spy
+}
+
+// check checks, and returns the packs that were read from their first byte on, in order.
+func (s *scrubber) check(o CheckOptions) ([]string, *Report) {
+	s.t.Helper()
+	r, spy := s.open()
+	var read []string
+	spy.begun = func(name string) error {
+		read = append(read, name) // one worker, one at a time
+		return nil
+	}
+	report, err := r.Check(context.Background(), o, nil)
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	if report.PacksRead != len(read) || report.Forgetful != nil {
+		s.t.Errorf("it says %d packs were read, not %d (%v)", report.PacksRead, len(read), report.Forgetful)
+	}
+	return read, report
+}
+
+func (s *scrubber) file() string {
+	r, _ := s.open()
+	return filepath.Join(s.folder, r.ID(), scrubName)
+}
+
+const day = 24 * time.Hour
+
+func TestScrub(t *testing.T) {
+	s := newScrubber(t)
+	all := len(s.packs)
+	if read, _ := s.check(CheckOptions{}); len(read) > 0 {
+		t.Fatalf("%d packs are read by a check that reads none", len(read))
+	}
+	if _, err := os.Stat(s.file()); err == nil {
+		t.Error("a check that reads nothing remembers something")
+	}
+
+	// A third each time, by bytes: what was read longest ago comes first, so that nothing is read twice before all is once.
+	third := CheckOptions{ReadPacks: true, Sample: 1.0 / 3}
+	var order []string
+	for range 3 {
+		read, report := s.check(third)
+		if min := report.PackBytes / 3; report.ReadBytes < min || report.ReadBytes > min+MinPackSize*11/10 {
+			t.Errorf("%d of %d bytes were read", report.ReadBytes, report.PackBytes)
+		}
+		for _, name := range read {
+			if !slices.Contains(order, name) {
+				order = append(order, name)
+			}
+		}
+		s.now = s.now.Add(day)
+	}
+	if len(order) != all {
+		t.Fatalf("%d of %d packs were read in three thirds", len(order), all)
+	}
+	again, _ := s.check(third)
+	if !slices.Contains(order[:len(again)+1], again[0]) {
+		t.Error("the fourth third is not the first one again")
+	}
+
+	// Only those that were not read for so many days.
+	read, report := s.check(CheckOptions{ReadPacks: true, Since: 2*day - time.Second})
+	if len(read) == 0 || len(read)+report.Recent != all || slices.Contains(read, again[0]) {
+		t.Errorf("%d packs were read, %d were read not long ago, of %d", len(read), report.Recent, all)
+	}
+	if read, report = s.check(CheckOptions{ReadPacks: true, Since: 30 * day}); len(read) > 0 || report.Recent != all {
+		t.Errorf("%d packs were read again", len(read))
+	}
+	// Their chunks were not proved by that.
+	if read, report = s.check(CheckOptions{ReadData: true, Since: 30 * day, Sample: 0.5}); len(read) < all/2 || report.Recent > 0 {
+		t.Errorf("%d packs were read for their data, %d were not", len(read), report.Recent)
+	}
+	half := len(read)
+	if read, report = s.check(CheckOptions{ReadData: true, Since: 30 * day}); len(read) != all-half || report.Recent != half {
+		t.Errorf("%d packs were read for their data, %d were not", len(read), report.Recent)
+	}
+	s.now = s.now.Add(31 * day)
+	if read, _ = s.check(CheckOptions{ReadData: true, Since: 30 * day}); len(read) != all {
+		t.Errorf("%d packs were read after a month", len(read))
+	}
+	s.now = s.now.Add(-15 * day) // and what is from the future now is not believed
+	if read, _ = s.check(CheckOptions{ReadData: true, Since: 30 * day}); len(read) != all {
+		t.Errorf("%d packs were read by a clock that went back", len(read))
+	}
+}
+
+// TestScrubWithoutMemory holds that by chance all packs come by where nothing is remembered.
+func TestScrubWithoutMemory(t *testing.T) {
+	s := newScrubber(t)
+	s.folder = ""
+	seen := map[string]bool{}
+	for range 200 {
+		read, _ := s.check(CheckOptions{ReadPacks: true, Sample: 0.01})
+		if len(read) != 1 {
+			t.Fatalf("%d packs were read", len(read))
+		}
+		seen[read[0]] = true
+	}
+	if len(seen) != len(s.packs) {
+		t.Errorf("%d of %d packs came by", len(seen), len(s.packs))
+	}
+}
+
+// TestScrubDamage holds that a damaged pack counts as never read, and comes first.
+func TestScrubDamage(t *testing.T) {
+	ctx := context.Background()
+	s := newScrubber(t)
+	s.check(CheckOptions{ReadData: true})
+	s.now = s.now.Add(31 * day)
+	name := s.packs[0]
+	whole := filesOf(t, s.behind)[name]
+	bad := bytes.Clone(whole)
+	bad[len(bad)/2] ^= 1
+	if err := s.behind.Put(ctx, name, bad); err != nil {
+		t.Fatal(err)
+	}
+	if _, report := s.check(CheckOptions{ReadData: true}); !lists(report, name) {
+		t.Fatalf("%q", report.Damage)
+	}
+	for range 2 { // as long as it is
+		if read, report := s.check(CheckOptions{ReadPacks: true, Since: 30 * day}); !slices.Equal(read, []string{name}) || !lists(report, name) {
+			t.Fatalf("%q, %q", read, report.Damage)
+		}
+	}
+	if err := s.behind.Put(ctx, name, whole); err != nil {
+		t.Fatal(err)
+	}
+	if read, report := s.check(CheckOptions{ReadData: true, Sample: 0.01}); !slices.Equal(read, []string{name}) || len(report.Damage) > 0 || report.Cleared != 1 {
+		t.Fatalf("%q, %+v", read, report)
+	}
+	if read, _ := s.check(CheckOptions{ReadData: true, Since: 30 * day}); len(read) > 0 {
+		t.Fatalf("%q", read)
+	}
+}
+
+// TestScrubInterrupted holds that what was read by the time a check is interrupted is remembered.
+func TestScrubInterrupted(t *testing.T) {
+	s := newScrubber(t)
+	r, spy := s.open()
+	ctx, cancel := context.WithCancel(context.Background())
+	read := 0
+	spy.begun = func(string) error {
+		if read++; read == 4 {
+			cancel()
+		}
+		return ctx.Err()
+	}
+	if _, err := r.Check(ctx, CheckOptions{ReadPacks: true}, nil); !errors.Is(err, context.Canceled) {
+		t.Fatal(err)
+	}
+	if _, report := s.check(CheckOptions{ReadPacks: true, Since: day}); report.Recent != 3 || report.PacksRead != len(s.packs)-3 {
+		t.Errorf("%d packs were read again, %d were not", report.PacksRead, report.Recent)
+	}
+}
+
+// TestScrubFile holds that a file which is damaged, another repository's, or not one at all counts for nothing, that two
+// checks at once add up, and that packs which are gone are dropped.
+func TestScrubFile(t *testing.T) {
+	ctx := context.Background()
+	s := newScrubber(t)
+	s.check(CheckOptions{ReadPacks: true})
+	whole, err := os.ReadFile(s.file())
+	if err != nil {
+		t.Fatal(err)
+	}
+	info, err := os.Stat(s.file())
+	if err != nil || info.Mode().Perm()&0o077 != 0 {
+		t.Errorf("%v, %v", info.Mode(), err)
+	}
+	other := newScrubber(t)
+	other.check(CheckOptions{ReadPacks: true})
+	foreign, err := os.ReadFile(other.file())
+	if err != nil {
+		t.Fatal(err)
+	}
+	tries := [][]byte{nil, foreign, []byte("platterS"), append(bytes.Clone(whole), 0)}
+	for i := 0; i < len(whole); i += 7 {
+		bad := bytes.Clone(whole)
+		bad[i] ^= 1 << (i % 8)
+		tries = append(tries, bad, whole[:i])
+	}
+	r, _ := s.open()
+	for _, bad := range tries {
+		if err := os.WriteFile(s.file(), bad, 0o600); err != nil {
+			t.Fatal(err)
+		}
+		if log := openScrubLog(r, nil); len(log.old) > 0 {
+			t.Fatalf("%d entries from a file that nothing proves", len(log.old))
+		}
+	}
+	if err := os.WriteFile(s.file(), whole, 0o600); err != nil {
+		t.Fatal(err)
+	}
+
+	there := map[pack.ID]int64{{1}: 1, {2}: 1}
+	a, b := openScrubLog(r, there), openScrubLog(r, there)
+	a.add(pack.ID{1}, false)
+	b.add(pack.ID{2}, true)
+	a.save()
+	b.save()
+	if log := openScrubLog(r, there); len(log.old) != 2 || log.at(pack.ID{1}, false) == 0 || log.at(pack.ID{1}, true) != 0 || log.at(pack.ID{2}, true) == 0 {
+		t.Errorf("after two at once: %v", log.old)
+	}
+	if err := s.behind.Delete(ctx, s.packs[0]); err != nil {
+		t.Fatal(err)
+	}
+	s.check(CheckOptions{ReadPacks: true})
+	if log := openScrubLog(r, nil); len(log.old) != len(s.packs)-1 {
+		t.Errorf("%d entries of %d packs", len(log.old), len(s.packs)-1)
+	}
+	left, err := os.ReadDir(filepath.Dir(s.file()))
+	if err != nil || slices.ContainsFunc(left, func(e os.DirEntry) bool { return strings.HasSuffix(e.Name(), ".tmp") }) {
+		t.Errorf("%v, %v", left, err)
+	}
+}
+
+// TestScrubSavesNowAndThen holds that a process that is killed has not read for nothing.
+func TestScrubSavesNowAndThen(t *testing.T) {
+	s := newScrubber(t)
+	r, _ := s.open()
+	log := openScrubLog(r, nil)
+	log.add(pack.ID{1}, false)
+	if len(openScrubLog(r, nil).old) > 0 {
+		t.Error("it is written with every pack")
+	}
+	s.now = s.now.Add(scrubSaved)
+	log.add(pack.ID{2}, false)
+	if n := len(openScrubLog(r, nil).old); n != 2 {
+		t.Errorf("%d entries", n)
+	}
+}

@@ -1,0 +1,73 @@
+package repo
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+	"testing"
+
+	"platter/repo/store"
+	"platter/repo/store/storetest"
+)
+
+// prepared is the disk that a program works on, and what is promised of it.
+func (p program) prepared(t testing.TB) (*storetest.Disk, *promises) {
+	t.Helper()
+	disk := storetest.NewDisk()
+	x := &trial{t, newPromises(), store.NewLocalOn(disk)}
+	if err := p.prepare(x); err != nil {
+		t.Fatalf("prepare %s: %v", p.name, err)
+	}
+	return disk.Lose(storetest.Kept), x.promises
+}
+
+// survive holds that a repository has kept its promises whatever befell a program, that the next backup just works, and
+// that what both of them promised survives a power cut.
+func (p program) survive(x *trial, disk *storetest.Disk) error {
+	if !x.told().made {
+		if err := x.surviveInit(); err != nil {
+			return err
+		}
+	}
+	if p.mend != nil {
+		if err := p.mend(x); err != nil {
+			return fmt.Errorf("mend: %w", err)
+		}
+	}
+	if err := x.verify(); err != nil {
+		return err
+	}
+	if err := x.backup(200, 2); err != nil {
+		return fmt.Errorf("the next backup: %w", err)
+	}
+	x.store = store.NewLocalOn(disk.Lose(storetest.Lost))
+	if err := x.verify(); err != nil {
+		return fmt.Errorf("after the next backup and another cut: %w", err)
+	}
+	return nil
+}
+
+// surviveInit is for a repository that nobody was told of. It is there and works, or it is not and can be made; only where
+// a key is left of it, the folder must be emptied first, since that might as well be the key of a repository.
+func (x *trial) surviveInit() error {
+	ctx := context.Background()
+	err := Find(ctx, x.store)
+	if err == nil {
+		x.change(func(f *facts) { f.made, f.passwords["pw"] = true, kept })
+	} else if !errors.Is(err, ErrNoRepository) {
+		return err
+	} else if err := x.init(); errors.Is(err, ErrExists) && strings.Contains(err.Error(), "empty the folder") {
+		for name := range filesOf(x, x.store) {
+			if err := x.store.Delete(ctx, name); err != nil {
+				return err
+			}
+		}
+		if err := x.init(); err != nil {
+			return fmt.Errorf("init in an emptied folder: %w", err)
+		}
+	} else if err != nil {
+		return fmt.Errorf("the next init: %w", err)
+	}
+	return nil
+}

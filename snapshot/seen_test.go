@@ -1,0 +1,154 @@
+package snapshot
+
+import (
+	"context"
+	"errors"
+	"testing"
+	"time"
+
+	"platter/pack"
+	"platter/repo"
+	"platter/repo/store"
+)
+
+// hideSnapshot takes a snapshot's file away, and returns what puts it back.
+func hideSnapshot(t *testing.T, mem *store.Mem, id pack.ID) (back func()) {
+	t.Helper()
+	name := repo.SnapshotName(id)
+	data, err := mem.Get(context.Background(), name, 0, 1<<20)
+	if err == nil {
+		err = mem.Delete(context.Background(), name)
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	return func() {
+		if err := mem.Put(context.Background(), name, data); err != nil {
+			t.Error(err)
+		}
+	}
+}
+
+// TestMissed goes through what can become of versions that a machine has seen.
+func TestMissed(t *testing.T) {
+	ctx := context.Background()
+	now := time.Date(2026, 12, 1, 12, 0, 0, 0, time.UTC)
+	mem := new(store.Mem)
+	r := testRepo(t, mem)
+	mine, theirs := t.TempDir(), t.TempDir()
+	put := func(name string, at time.Time) *Snapshot {
+		t.Helper()
+		s := &Snapshot{Name: name, Host: "h", Time: at}
+		err := r.WithLease(ctx, repo.BackingUp, func(ctx context.Context) error { return s.save(ctx, r) })
+		if err != nil {
+			t.Fatal(err)
+		}
+		return s
+	}
+	look := func(folder string, want ...*Snapshot) {
+		t.Helper()
+		r.UseMemory(folder)
+		all, bad, err := Load(ctx, r)
+		if err != nil {
+			t.Fatal(err)
+		}
+		missed, err := Missed(ctx, r, all, bad, now)
+		if err != nil || len(missed) != len(want) {
+			t.Fatalf("%d are missed, not %d: %+v (%v)", len(missed), len(want), missed, err)
+		}
+		for i, s := range want {
+			if missed[i].ID != s.ID || missed[i].Name != s.Name || missed[i].Host != s.Host || !missed[i].Time.Equal(s.Time) {
+				t.Errorf("missed %+v, not %+v", missed[i], s)
+			}
+		}
+	}
+	hide := func(s *Snapshot) func() { return hideSnapshot(t, mem, s.ID) }
+
+	old, a := put("a", now.Add(-2*time.Hour)), put("a", now.Add(-time.Hour))
+	b := put("b", now.Add(-time.Hour))
+	look(mine)
+	look(theirs)
+	hide(old) // only the newest version of each disk is remembered
+	look(mine)
+	back := hide(a)
+	look(mine, a)
+	look(mine, a)
+	newer := put("a", now)
+	look(mine, a) // a newer one does not make up for it
+	hide(newer)
+	look(mine, a, newer)
+	back()
+	look(mine, newer)
+	look(theirs)
+	hide(b)
+	look(mine, newer, b)
+	look("") // where nothing is remembered, nothing is missed
+	r.UseMemory(mine)
+	all, _, err := Load(ctx, r)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := Accept(r, all, now); err != nil {
+		t.Fatal(err)
+	}
+	look(mine)
+	look(theirs, b)
+
+	// What this process has put since the snapshots were listed is there.
+	late := put("c", now)
+	r.UseMemory(mine)
+	Saw(r, late, now)
+	if missed, err := Missed(ctx, r, all, nil, now); err != nil || len(missed) > 0 {
+		t.Fatalf("%+v, %v", missed, err)
+	}
+	look(mine)
+	// And what it has forgotten is not missed, though no record says so.
+	Unsee(r, []pack.ID{late.ID})
+	hide(late)
+	look(mine)
+	// What is from the future is not remembered, a clock that is a little ahead is no future.
+	hide(put("d", now.Add(time.Hour)))
+	look(mine)
+	d := put("d", now.Add(time.Minute))
+	look(mine)
+	hide(d)
+	look(mine, d)
+	// One that cannot be read is there.
+	if missed, err := Missed(ctx, r, all, []error{&Unreadable{d.ID, errors.New("bad")}}, now); err != nil || len(missed) > 0 {
+		t.Fatalf("%+v, %v", missed, err)
+	}
+}
+
+// TestMissedForgotten holds that what somebody else has forgotten is not missed.
+func TestMissedForgotten(t *testing.T) {
+	ctx := context.Background()
+	now := time.Date(2026, 12, 1, 12, 0, 0, 0, time.UTC)
+	mem := new(store.Mem)
+	r := testRepo(t, mem)
+	r.UseMemory(t.TempDir())
+	var ids []pack.ID
+	for _, name := range []string{"a", "b", "c"} {
+		s := &Snapshot{Name: name, Time: now}
+		if err := r.WithLease(ctx, repo.BackingUp, func(ctx context.Context) error { return s.save(ctx, r) }); err != nil {
+			t.Fatal(err)
+		}
+		Saw(r, s, now)
+		ids = append(ids, s.ID)
+	}
+	if _, err := r.Forget(ctx, ids[:1]); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := r.Forget(ctx, ids[1:2]); err != nil {
+		t.Fatal(err)
+	}
+	hideSnapshot(t, mem, ids[2])
+	all, bad, err := Load(ctx, r)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for range 2 {
+		if missed, err := Missed(ctx, r, all, bad, now); err != nil || len(missed) != 1 || missed[0].ID != ids[2] {
+			t.Fatalf("%+v, %v", missed, err)
+		}
+	}
+}
