@@ -35,6 +35,8 @@ type Report struct {
 	Slots, Indexes, Packs, Snapshots int   // files looked at
 	PackBytes                        int64 // of all packs
 	ReadBytes                        int64 // of packs that were read whole
+	Parity                           int   // parity files
+	ParityBytes                      int64 // of those
 	PacksRead                        int   // so many
 	Recent                           int   // packs that were not, because this machine read them not long ago
 
@@ -47,6 +49,7 @@ type Report struct {
 	badPacks  map[pack.ID]error
 	badFrames map[frameKey]error
 	badChunks map[placeKey]error
+	mendable  map[pack.ID]bool // damaged packs that their parity files can mend
 	index     *index.Index
 	sight     *sight
 }
@@ -87,8 +90,9 @@ type checker struct {
 	opts     CheckOptions
 	progress *Progress
 
-	log   *scrubLog // of what was read
-	noted map[pack.ID]bool
+	log    *scrubLog // of what was read
+	noted  map[pack.ID]bool
+	parity map[pack.ID]int64 // parity files that are there, with their sizes
 
 	mu         sync.Mutex
 	report     *Report
@@ -130,6 +134,7 @@ func (r *Repo) Check(ctx context.Context, o CheckOptions, p *Progress) (*Report,
 	r.dropCache()
 	c := r.newChecker(o, p)
 	c.report.badPacks, c.report.badFrames, c.report.badChunks = map[pack.ID]error{}, map[frameKey]error{}, map[placeKey]error{}
+	c.report.mendable = map[pack.ID]bool{}
 	if err := c.slots(ctx); err != nil {
 		return nil, err
 	}
@@ -156,6 +161,9 @@ func (r *Repo) Check(ctx context.Context, o CheckOptions, p *Progress) (*Report,
 	if err := c.noteDamage(ctx, s); err != nil {
 		return nil, err
 	}
+	c.mendMissing(ctx, s)
+	c.countParity(s)
+	c.report.tellMendable()
 	slices.Sort(c.report.Damage)
 	slices.Sort(c.report.Notes)
 	return c.report, nil
@@ -186,7 +194,7 @@ type leftovers interface {
 
 // files counts the store's files, names those that do not belong, and lists the others in s.
 func (c *checker) files(ctx context.Context, s *sight) error {
-	s.packs = map[pack.ID]int64{}
+	s.packs, s.parity = map[pack.ID]int64{}, map[pack.ID]int64{}
 	for f, err := range c.store.List(ctx, "") {
 		if err != nil {
 			return fmt.Errorf("list files: %w", err)
@@ -205,6 +213,7 @@ func (c *checker) files(ctx context.Context, s *sight) error {
 		case ok && (dir == keysDir || dir == indexDir || dir == workDir):
 		case ok && dir == snapshotsDir:
 			c.report.Snapshots++
+		case s.takeParity(f):
 		case ok && dir == pendingDir:
 			s.pending = append(s.pending, id)
 		case ok && dir == forgottenDir:
@@ -212,6 +221,9 @@ func (c *checker) files(ctx context.Context, s *sight) error {
 		default:
 			c.report.Notes = append(c.report.Notes, fmt.Sprintf("%q is no file of the repository; it is not read", f.Name))
 		}
+	}
+	for _, size := range s.parity {
+		c.report.Parity, c.report.ParityBytes = c.report.Parity+1, c.report.ParityBytes+size
 	}
 	if s, ok := c.store.(leftovers); ok {
 		for f, err := range s.Leftovers(ctx) {

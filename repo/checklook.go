@@ -41,7 +41,7 @@ func (c *checker) use(s *sight) {
 		t.Gone = !ok || size != t.Size
 		c.index.AddPack(t.Pack, t.Table)
 	}
-	c.report.index, c.report.sight = c.index, s
+	c.report.index, c.report.sight, c.parity = c.index, s, s.parity
 }
 
 // A sight is what there was in a repository when it was looked at.
@@ -50,6 +50,7 @@ type sight struct {
 	work    *workplace
 	tables  map[pack.ID]index.PackTable // of the packs that index files list
 	packs   map[pack.ID]int64           // that are there, and their sizes
+	parity  map[pack.ID]int64           // the same of parity files
 	pending []pack.ID
 	records []pack.ID
 	newest  time.Time // of all files, by the store's clock
@@ -139,13 +140,14 @@ func (r *Report) take(found *Report) {
 		r.Advise(hint)
 	}
 	r.Indexes, r.Packs, r.PackBytes, r.Snapshots = found.Indexes, found.Packs, found.PackBytes, found.Snapshots
+	r.Parity, r.ParityBytes = found.Parity, found.ParityBytes
 }
 
 // missing notes packs that the index lists and that are not there. What a prune has deleted nobody needs, or else it is
 // missing like any other.
 func (c *checker) missing(s *sight) {
 	for id := range s.missing {
-		if c.report.badPacks[id] == nil {
+		if c.report.badPacks[id] == nil && !c.report.mendable[id] {
 			c.badPack(id, errGone)
 		}
 	}

@@ -13,10 +13,15 @@ import (
 	"platter/repo/store"
 )
 
-// CheckNames compares the bytes of every file that is named by them with its name. It needs no key, so it can run
-// where no key should be, on the NAS itself. Damage goes into the report; what it costs takes a key to tell.
+// CheckNames compares the bytes of every file that is named by them with its name, and parity files with what they say of
+// themselves. It needs no key, so it can run where no key should be, on the NAS itself. Damage goes into the report; what it costs
+// takes a key to tell.
 func CheckNames(ctx context.Context, s store.Store, workers int, p *Progress) (*Report, error) {
 	if _, err := readConfig(ctx, s); err != nil {
+		return nil, err
+	}
+	there, err := listParity(ctx, s)
+	if err != nil {
 		return nil, err
 	}
 	report := new(Report)
@@ -51,6 +56,20 @@ func CheckNames(ctx context.Context, s store.Store, workers int, p *Progress) (*
 				return gctx.Err()
 			})
 		}
+	}
+	for id, size := range there.parity {
+		report.Parity, report.ParityBytes = report.Parity+1, report.ParityBytes+size
+		p.Expect(size)
+		g.Go(func() error {
+			err := checkParity(gctx, s, id)
+			p.Add(size)
+			mu.Lock()
+			defer mu.Unlock()
+			if err != nil && !gone(err) { // it goes with its pack
+				report.Damage = append(report.Damage, err.Error())
+			}
+			return gctx.Err()
+		})
 	}
 	if err := g.Wait(); err != nil {
 		return nil, err

@@ -46,7 +46,12 @@ func (c *checker) packs(ctx context.Context, s *sight) error {
 	for _, d := range all {
 		g.Go(func() error {
 			if t, ok := s.tables[d.id]; ok {
-				c.pack(ctx, t, d.size, d.deep)
+				if whole := c.pack(ctx, t, d.size, d.deep); !whole {
+					c.tryMending(ctx, t)
+				}
+				if d.deep {
+					c.readParity(ctx, d.id)
+				}
 			} else {
 				c.orphan(ctx, index.Pack{ID: d.id, Size: d.size}, d.deep)
 			}
@@ -71,7 +76,11 @@ func (c *checker) orphan(ctx context.Context, p index.Pack, deep bool) {
 	case err != nil:
 		c.badPack(p.ID, fmt.Errorf("it is in no index, and its own table cannot be read: %w", err))
 	case deep:
-		c.read(ctx, index.PackTable{Pack: p, Table: table}, p.Size)
+		p := index.PackTable{Pack: p, Table: table}
+		if whole := c.read(ctx, p, p.Size); !whole {
+			c.tryMending(ctx, p)
+		}
+		c.readParity(ctx, p.ID)
 	}
 }
 
@@ -88,29 +97,30 @@ func (c *checker) badPack(id pack.ID, why error) {
 	c.report.badPacks[id] = err
 }
 
-// pack checks one pack.
-func (c *checker) pack(ctx context.Context, p index.PackTable, size int64, deep bool) {
+// pack checks one pack, and reports whether no damage was found.
+func (c *checker) pack(ctx context.Context, p index.PackTable, size int64, deep bool) (whole bool) {
 	if size != p.Size {
 		c.badPack(p.ID, fmt.Errorf("%w: %d bytes where the index says %d", pack.ErrDamaged, size, p.Size))
-		return
+		return false
 	}
 	table, err := c.readTable(ctx, p.ID, size)
 	switch {
 	case ctx.Err() != nil:
-		return
+		return true
 	case c.vanish(p.ID, err):
-		return
+		return true
 	case err != nil:
 		// The index knows what the table said, so its chunks can still be had.
 		c.packDamage(p.ID, fmt.Errorf("%s: its own table cannot be read, the index stands in for it: %w", packName(p.ID), err))
 		c.hint(hintCopy)
 	case !slices.Equal(table.Frames, p.Table.Frames) || !slices.Equal(table.Chunks, p.Table.Chunks):
 		c.badPack(p.ID, fmt.Errorf("%w: it and the index say different things of what is in it", pack.ErrDamaged))
-		return
+		return false
 	}
 	if deep {
-		c.read(ctx, p, size)
+		return c.read(ctx, p, size) && err == nil
 	}
+	return err == nil
 }
 
 func (r *Repo) readTable(ctx context.Context, id pack.ID, size int64) (*pack.Table, error) {
@@ -137,8 +147,8 @@ func (r *packReader) Read(p []byte) (int, error) {
 // readBlock is how much of a pack is read at once, in bytes: where frames begin is not shown to whoever watches.
 const readBlock = 4 << 20
 
-// read reads a pack from its first byte to its last.
-func (c *checker) read(ctx context.Context, p index.PackTable, size int64) {
+// read reads a pack from its first byte to its last, and reports whether no damage was found.
+func (c *checker) read(ctx context.Context, p index.PackTable, size int64) (whole bool) {
 	sum := blake3.New()
 	in := io.TeeReader(bufio.NewReaderSize(&packReader{ctx: ctx, repo: c.Repo, id: p.ID}, int(min(size, readBlock))), sum)
 	var part, raw []byte // used again for each frame
@@ -152,7 +162,7 @@ func (c *checker) read(ctx context.Context, p index.PackTable, size int64) {
 	}
 	if _, err := next(pack.HeaderSize); err != nil {
 		c.badPack(p.ID, err)
-		return
+		return false
 	}
 	off, refs := int64(pack.HeaderSize), p.Table.Chunks
 	namers := map[chunk.Kind]*chunk.Namer{chunk.Data: c.Namer(chunk.Data), chunk.Map: c.Namer(chunk.Map)}
@@ -161,11 +171,11 @@ func (c *checker) read(ctx context.Context, p index.PackTable, size int64) {
 	for _, f := range p.Table.Frames {
 		sealed, err := next(int64(f.Sealed))
 		if ctx.Err() != nil {
-			return
+			return true
 		}
 		if err != nil {
 			c.badPack(p.ID, err)
-			return
+			return false
 		}
 		if c.opens(p.ID) {
 			raw = c.frame(p.ID, off, raw, sealed, f, refs[:f.Chunks], namers[f.Kind])
@@ -175,7 +185,7 @@ func (c *checker) read(ctx context.Context, p index.PackTable, size int64) {
 	}
 	if _, err := next(size - off); err != nil {
 		c.badPack(p.ID, err)
-		return
+		return false
 	}
 	c.progress.Add(size - off + pack.HeaderSize)
 	c.mu.Lock()
@@ -190,7 +200,9 @@ func (c *checker) read(ctx context.Context, p index.PackTable, size int64) {
 		if !c.opts.ReadData {
 			c.hint("run 'platter check --read-data' to learn which versions and which byte ranges that costs")
 		}
+		return false
 	}
+	return true
 }
 
 // frame opens a frame, in raw's memory, and proves its chunks.

@@ -139,7 +139,7 @@ func (c *counting) Get(ctx context.Context, name string, off, n int64) ([]byte, 
 	return c.Store.Get(ctx, name, off, n)
 }
 
-// TestFetchFails has every read fail in turn, then the caller: the error is told, and nobody waits for ever.
+// TestFetchFails has all reads fail from each on, then the caller: the error is told, and nobody waits for ever.
 func TestFetchFails(t *testing.T) {
 	mem, chunks := fetchSite(t, 300)
 	r := reopen(t, mem)
@@ -174,7 +174,7 @@ func TestFetchFails(t *testing.T) {
 		t.Errorf("of a chunk that is nowhere it says %v", err)
 	}
 	for i := int64(0); ; i++ {
-		r.store = &storetest.Faulty{Store: mem, Fail: storetest.Nth(i, broken)}
+		r.store = &storetest.Faulty{Store: mem, Fail: storetest.After(i, broken)} // one that fails once is read again
 		err := fetch(fine, fine, chunks[0].id)
 		if err == nil {
 			if i < 3 {

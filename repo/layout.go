@@ -12,11 +12,12 @@ import (
 	"platter/repo/store"
 )
 
-// Where files lie in a store. All but the config are named by the plain BLAKE3-256 of their bytes, in lower-case hex.
+// Where files lie in a store. All but the config and parity are named by the plain BLAKE3-256 of their bytes, in lower-case hex.
 //
 //	config
 //	keys/0123…          password slots
 //	packs/01/0123…      in folders by their first two digits: a repository has many
+//	packs/01/0123….par  what mends the pack beside it; not named by its bytes
 //	index/0123…
 //	snapshots/0123…
 //	work/0123…          leases and plans, which come and go
@@ -49,7 +50,7 @@ func packName(id pack.ID) string {
 }
 
 // parityName is the file beside a pack by which some of its sectors can be mended.
-func parityName(id pack.ID) string { return packName(id) + ".par" }
+func parityName(id pack.ID) string { return packName(id) + parityEnd }
 
 func fileName(dir string, id pack.ID) string { return dir + "/" + id.String() }
 

@@ -53,7 +53,8 @@ func (w *wanted) of(raw []byte) []byte { return raw[w.Start:][:w.Len] }
 
 // Load hands chunks of one kind to fn, in the order in which they lie in packs. Frames are read once, neighbours in one
 // read, and each chunk's id is computed again before fn sees it. data holds only during the call. An id may stand in ids
-// more than once. Errors name the pack; they are a *MissingError, or wrap pack.ErrDamaged, or come from store or fn.
+// more than once. What is damaged and can be had all the same is no error: Healed tells of it. Errors name the pack; they are a
+// *MissingError, or wrap pack.ErrDamaged, or come from store or fn.
 func (r *Repo) Load(ctx context.Context, kind chunk.Kind, ids []chunk.ID, fn func(at int, data []byte) error) error {
 	want, err := r.locate(kind, len(ids), func(i int) chunk.ID { return ids[i] })
 	if err != nil {
@@ -138,10 +139,11 @@ func (l *loader) close() {
 	l.loaders.Put(l)
 }
 
-// load reads a run of wanted chunks and hands them on, frame by frame, each proved by its id. raw holds only during the
-// call.
+// load reads a run of wanted chunks and hands them on, frame by frame, each proved by its id. What cannot be had where the
+// index says is looked for elsewhere, see rescue. raw holds only during the call.
 func (l *loader) load(ctx context.Context, run []wanted, fn func(raw []byte, run []wanted) error) error {
 	var sealed []byte
+	var unread error // why there is no sealed
 	first, last := &run[0], &run[len(run)-1]
 	for len(run) > 0 {
 		n := 1
@@ -149,24 +151,25 @@ func (l *loader) load(ctx context.Context, run []wanted, fn func(raw []byte, run
 			n++
 		}
 		raw, cached := l.cached(run[0].key())
+		var err error
 		if !cached {
-			if sealed == nil {
-				var err error
-				if sealed, err = l.read(ctx, first, last); err != nil {
-					return err
-				}
+			if sealed == nil && unread == nil {
+				sealed, unread = l.read(ctx, first, last)
 			}
-			w := &run[0]
-			var err error
-			raw, err = l.decode(sealed[w.Offset-first.Offset:][:w.Frame.Sealed], w)
-			if err != nil {
-				return fmt.Errorf("%s: frame at %d: %w", packName(w.Pack), w.Offset, err)
+			if err = unread; err == nil {
+				raw, err = l.decode(sealed[run[0].Offset-first.Offset:], &run[0])
 			}
 		}
-		if err := l.prove(raw, run[:n]); err != nil {
-			return err
+		if err == nil {
+			err = l.prove(raw, run[:n])
 		}
-		if err := fn(raw, run[:n]); err != nil {
+		switch {
+		case err == nil:
+			err = fn(raw, run[:n])
+		case ctx.Err() == nil:
+			err = l.rescue(ctx, run[:n], raw, err, fn)
+		}
+		if err != nil {
 			return err
 		}
 		run = run[n:]
@@ -197,18 +200,23 @@ func (l *loader) cached(key frameKey) ([]byte, bool) {
 	return l.maps.Get(key)
 }
 
-// decode opens a frame: data into memory that is used again, maps into memory that is kept.
+// decode opens the frame that sealed begins with: data into memory that is used again, maps into memory that is kept.
 func (l *loader) decode(sealed []byte, w *wanted) (raw []byte, err error) {
+	sealed = sealed[:w.Frame.Sealed]
 	if l.kind == chunk.Map {
 		if raw, err = l.decoder.Decode(nil, sealed, w.Frame); err == nil {
 			l.maps.Add(w.key(), raw)
 		}
-		return raw, err
+	} else {
+		if cap(l.raw) < int(w.Frame.Raw) {
+			l.raw = make([]byte, w.Frame.Raw)
+		}
+		raw, err = l.decoder.Decode(l.raw, sealed, w.Frame)
 	}
-	if cap(l.raw) < int(w.Frame.Raw) {
-		l.raw = make([]byte, w.Frame.Raw)
+	if err != nil {
+		return nil, fmt.Errorf("%s: frame at %d: %w", packName(w.Pack), w.Offset, err)
 	}
-	return l.decoder.Decode(l.raw, sealed, w.Frame)
+	return raw, nil
 }
 
 // prove computes the ids of chunks of one frame; of a chunk that is wanted in several places, once.

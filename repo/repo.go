@@ -20,6 +20,7 @@ import (
 	"platter/chunk"
 	"platter/index"
 	"platter/pack"
+	"platter/pack/parity"
 	"platter/repo/crypt"
 	"platter/repo/store"
 )
@@ -31,11 +32,12 @@ var (
 	ErrExists = errors.New("there is a repository there already")
 )
 
-// Settings are chosen when a repository is made and hold for its life.
+// Settings are chosen when a repository is made and hold for its life, but for Parity.
 type Settings struct {
 	Chunks    chunk.Params `json:"chunks"`
-	FrameSize int64        `json:"frame_size"` // bytes of chunks after which a frame is closed
-	PackSize  int64        `json:"pack_size"`  // bytes of frames after which a pack is closed
+	FrameSize int64        `json:"frame_size"`       // bytes of chunks after which a frame is closed
+	PackSize  int64        `json:"pack_size"`        // bytes of frames after which a pack is closed
+	Parity    int          `json:"parity,omitempty"` // thousandths of each pack, for packs to come; 0 for none
 }
 
 // DefaultSettings suit disks of any size on a NAS; docs/design.md has the measurements.
@@ -56,6 +58,9 @@ func (s Settings) Validate() error {
 	}
 	if s.PackSize < MinPackSize || s.PackSize > MaxPackSize {
 		return fmt.Errorf("pack size %d: want %d to %d", s.PackSize, MinPackSize, MaxPackSize)
+	}
+	if s.Parity < 0 || s.Parity > parity.MaxShare {
+		return fmt.Errorf("parity of %d thousandths: want 0 to %d", s.Parity, parity.MaxShare)
 	}
 	return s.Chunks.Validate()
 }
@@ -103,6 +108,9 @@ type Repo struct {
 	loaders     sync.Pool // of *loader
 	now         func() time.Time
 	isDead      func(Lease) bool
+	mends       mends
+	healed      healed
+	newer       newer
 	upgraded    bool // an older platter wrote to it before this one opened it
 }
 

@@ -45,7 +45,7 @@ type Writer struct {
 type Stats struct {
 	Chunks atomic.Int64 // that were new, data and map
 	Raw    atomic.Int64 // their bytes
-	Stored atomic.Int64 // bytes that the store got for them: packs and index
+	Stored atomic.Int64 // bytes that the store got for them: packs, their parity, and index
 }
 
 // Bounds of a Writer.
@@ -267,12 +267,13 @@ func (w *Writer) handOverLast(ctx context.Context) error {
 func (w *Writer) upload(ctx context.Context) (stored []index.PackTable, err error) {
 	for b := range w.packs {
 		file, id, table := b.Finish(w.repo.keys)
-		if err := w.repo.store.Put(ctx, packName(id), file); err != nil {
+		par, err := w.repo.putPack(ctx, id, file)
+		if err != nil {
 			return stored, err
 		}
 		p := index.Pack{ID: id, Size: int64(len(file))}
 		w.repo.index.AddPack(p, table)
-		w.stats.Stored.Add(p.Size)
+		w.stats.Stored.Add(p.Size + par)
 		stored = append(stored, index.PackTable{Pack: p, Table: table})
 		w.bufs <- file[:0] // never blocks: it came from there
 		if fullIndex(stored) {

@@ -34,6 +34,7 @@ func newApp(env *env) *cli.App {
 			pruneCommand(env),
 			keyCommand(env),
 			repairCommand(env),
+			parityCommand(env),
 			versionCommand(env),
 			completionCommand(env),
 			manCommand(env),

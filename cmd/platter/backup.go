@@ -68,6 +68,7 @@ func runBackup(ctx context.Context, env *env, opts backupOptions, args []string)
 	if err != nil {
 		return err
 	}
+	defer env.warnHealed(opts.common, r)
 	err = r.WithLease(ctx, repo.BackingUp, func(ctx context.Context) error {
 		return runSource(ctx, env, opts, r, src, s)
 	})

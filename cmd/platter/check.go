@@ -114,6 +114,7 @@ func checkAll(ctx context.Context, env *env, r *repo.Repo, opts checkOptions, re
 	if err != nil {
 		return err
 	}
+	result.Report.AddHealed(r.Healed()) // maps were read in spite of some damage
 	for _, l := range losses {
 		for _, reason := range l.Reasons {
 			if errors.Is(reason, repo.ErrMissing) {

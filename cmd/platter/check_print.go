@@ -19,6 +19,8 @@ type checkJSON struct {
 	Packs     int   `json:"packs"`
 	PackBytes int64 `json:"pack_bytes"`
 	ReadBytes int64 `json:"read_bytes"`
+	Parity    int   `json:"parity_files"`
+	ParBytes  int64 `json:"parity_bytes"`
 	Snapshots int   `json:"snapshots"`
 	Indexes   int   `json:"index_files"`
 	Keys      int   `json:"keys"`
@@ -45,6 +47,7 @@ func printCheck(env *env, opts checkOptions, c *checkJSON) error {
 	r := c.Report
 	c.Damage, c.Notes, c.Advice = append(r.Damage, c.Damage...), append(c.Notes, r.Notes...), r.Hints
 	c.Packs, c.PackBytes, c.ReadBytes = r.Packs, r.PackBytes, r.ReadBytes
+	c.Parity, c.ParBytes = r.Parity, r.ParityBytes
 	c.Snapshots, c.Indexes, c.Keys = r.Snapshots, r.Indexes, r.Slots
 	c.PacksRead, c.Recent, c.Noted, c.Earlier, c.Cleared = r.PacksRead, r.Recent, r.Noted, r.Earlier, r.Cleared
 	if r.Unnoted != nil {
@@ -84,8 +87,12 @@ func printCheckText(env *env, opts checkOptions, c *checkJSON) {
 	for _, line := range c.Advice {
 		say("advice: %s", line)
 	}
-	say("%s, %s, %s (%s), %s; %s of packs read", count(c.Snapshots, "snapshot"), count(c.Indexes, "index file"),
-		count(c.Packs, "pack"), size(c.PackBytes), count(c.Keys, "key"), size(c.ReadBytes))
+	parity := ""
+	if c.Parity > 0 {
+		parity = fmt.Sprintf(", %s (%s)", count(c.Parity, "parity file"), size(c.ParBytes))
+	}
+	say("%s, %s, %s (%s)%s, %s; %s of packs read", count(c.Snapshots, "snapshot"), count(c.Indexes, "index file"),
+		count(c.Packs, "pack"), size(c.PackBytes), parity, count(c.Keys, "key"), size(c.ReadBytes))
 	if line := readText(opts, c.Report); line != "" {
 		say("%s", line)
 	}

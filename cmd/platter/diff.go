@@ -33,6 +33,7 @@ func runDiff(ctx context.Context, env *env, opts diffOptions, args []string) err
 	if err != nil {
 		return err
 	}
+	defer env.warnHealed(opts.common, r)
 	a, err := snapshot.Find(all, args[0])
 	if err != nil {
 		return err

@@ -17,6 +17,7 @@ type initOptions struct {
 	label     string
 	chunkSize byteSize
 	packSize  byteSize
+	parity    parityShare
 }
 
 func initCommand(env *env) *cli.Command {
@@ -31,6 +32,7 @@ func initCommand(env *env) *cli.Command {
 		Flags: append(append([]cli.Flag{
 			&cli.GenericFlag{Name: "chunk-size", Usage: "average `SIZE` of chunks, a power of two: smaller ones share more and need more memory", Value: &opts.chunkSize},
 			&cli.GenericFlag{Name: "pack-size", Usage: "`SIZE` of the files that chunks are packed into", Value: &opts.packSize},
+			&cli.GenericFlag{Name: "parity", Usage: "`SHARE` of parity in every pack, such as 3%: what the NAS's disk may lose of it; 'parity add' is for later", Value: &opts.parity},
 			&cli.StringFlag{Name: "label", Usage: "what to call the password in 'key list'", Destination: &opts.label},
 		}, costFlags(&opts.cost)...), repoFlags(&opts.common)...),
 		Action: action(env, &opts, runInit),
@@ -50,6 +52,7 @@ func runInit(ctx context.Context, env *env, opts initOptions, args []string) err
 	}
 	settings, cost := repo.DefaultSettings, opts.cost.cost()
 	settings.Chunks, settings.PackSize = chunk.ParamsFor(int64(opts.chunkSize)), int64(opts.packSize)
+	settings.Parity = max(0, int(opts.parity))
 	settings.FrameSize = min(settings.FrameSize, settings.PackSize)
 	if err := settings.Validate(); err != nil {
 		return usagef("%v", err)

@@ -10,7 +10,7 @@ import (
 )
 
 func main() {
-	limitMemory()
+	limitMemory(0)
 	env := newEnv()
 	app := newApp(env)
 	err := untilSignal(func(ctx context.Context) error {

@@ -100,6 +100,16 @@ func TestMemory(t *testing.T) {
 	s.measured(nil, "check", "--read-data")
 }
 
+// TestMemoryOfParity holds the same where parity is made, whose tables alone take 73 MiB.
+func TestMemoryOfParity(t *testing.T) {
+	s := newMeasuredSite(t)
+	s.must("parity", "add")
+	s.measured(patchy(3, 384<<20), "backup", "-", "--name", "stream")
+	s.must("parity", "remove")
+	s.measured(nil, "parity", "add", "--share", "10%")
+	s.measured(nil, "check", "--read-packs")
+}
+
 // TestHugeDisk holds that a disk of 8 TiB costs what its few MiB of data do: time, memory, and room where it is restored.
 func TestHugeDisk(t *testing.T) {
 	s := newMeasuredSite(t)

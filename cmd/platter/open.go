@@ -104,7 +104,7 @@ func readSnapshots(ctx context.Context, env *env, r *repo.Repo, c common) ([]*sn
 	if gone > 0 {
 		env.warn(c, "%s missing or of another length; run 'platter check' to learn what that costs", isAre(gone, "pack"))
 	}
-	limitMemory() // anew: an index is as large as its repository
+	limitMemory(parityMemory(r)) // anew: an index is as large as its repository
 	return all, nil
 }
 

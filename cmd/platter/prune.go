@@ -70,6 +70,8 @@ func runPrune(ctx context.Context, env *env, opts pruneOptions, args []string) e
 
 // prune prunes, and prints what it did unless it is to be printed as JSON.
 func prune(ctx context.Context, env *env, opts pruneOptions, r *repo.Repo) (*repo.Pruned, error) {
+	limitMemory(parityMemory(r)) // it makes packs, as a backup does
+	defer env.warnHealed(opts.common, r)
 	var p repo.Progress
 	stop := env.progress(opts.common, "prune", &p)
 	done, err := r.Prune(ctx, opts.prune(), func(ctx context.Context, ids []pack.ID, m *repo.Marks) error {

@@ -62,6 +62,7 @@ func runRestore(ctx context.Context, env *env, opts restoreOptions, args []strin
 	if err != nil {
 		return err
 	}
+	defer env.warnHealed(opts.common, r)
 	s, err := snapshot.Find(all, args[0])
 	if err != nil {
 		return err

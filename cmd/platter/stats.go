@@ -51,6 +51,7 @@ func runStats(ctx context.Context, env *env, opts statsOptions, args []string) e
 	if err != nil {
 		return err
 	}
+	defer env.warnHealed(opts.common, r)
 	usage, err := snapshot.Measure(ctx, r, all)
 	if err != nil {
 		return err

@@ -2,6 +2,7 @@ package main
 
 import (
 	"fmt"
+	"math"
 	"strconv"
 	"strings"
 	"time"
@@ -61,6 +62,33 @@ func (p *percentage) Set(s string) error {
 		return fmt.Errorf("%q is no share, such as 5%%", s)
 	}
 	*p = percentage(v)
+	return nil
+}
+
+// A parityShare is a flag's value such as 3% or "off", in thousandths.
+type parityShare int
+
+// parityOff is what "off" makes of a parityShare: 0 is one that was not given.
+const parityOff = parityShare(-1)
+
+func (p *parityShare) String() string {
+	if *p <= 0 {
+		return "off"
+	}
+	return strconv.FormatFloat(float64(*p)/10, 'g', -1, 64) + "%"
+}
+
+// Set reads a share, 0.1% at least, or "off" or 0.
+func (p *parityShare) Set(s string) error {
+	if s == "off" || s == "0" || s == "0%" {
+		*p = parityOff
+		return nil
+	}
+	var share percentage
+	if share.Set(s) != nil || share < 0.001 {
+		return fmt.Errorf("%q is no share of parity, such as 3%%; it may be 0.1%% to 100%%, or off", s)
+	}
+	*p = parityShare(math.Round(1000 * float64(share)))
 	return nil
 }
 

@@ -6,6 +6,9 @@ import (
 	"github.com/klauspost/reedsolomon"
 )
 
+// Memory is how many bytes the code takes for its tables when it is first used, once in a process and for good.
+const Memory = 73 << 20
+
 // workSize is how many bytes the code may take to work in. It works on columns of all shards, as wide as that allows:
 // wider ones are a little faster, and mending whole shards would take as much again as twice the pack.
 const workSize = 8 << 20

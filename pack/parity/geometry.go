@@ -46,8 +46,9 @@ type Geometry struct {
 	Parity int // shards of parity in each group, which is how many lost shards the group can do without
 }
 
-// plan returns the geometry for a pack: as few groups as can be.
-func plan(name pack.ID, size int64, share int) (Geometry, error) {
+// Plan returns the geometry that Encode chooses for a pack of size bytes and a share in thousandths: as few groups as can
+// be. There is none for a size that is no multiple of Sector.
+func Plan(name pack.ID, size int64, share int) (Geometry, error) {
 	if !packSize(size) || share < 1 || share > MaxShare {
 		return Geometry{}, errors.New("no parity for a pack of this size or by this share")
 	}

@@ -1,0 +1,163 @@
+package main
+
+import (
+	"context"
+	"fmt"
+
+	"github.com/urfave/cli/v2"
+
+	"platter/pack/parity"
+	"platter/repo"
+)
+
+func parityCommand(env *env) *cli.Command {
+	return &cli.Command{
+		Name:        "parity",
+		Usage:       "have files beside packs that mend them when the disk under them loses sectors",
+		Category:    aboutRepository,
+		Subcommands: []*cli.Command{parityAddCommand(env), parityRemoveCommand(env), parityStatusCommand(env)},
+	}
+}
+
+type parityAddOptions struct {
+	common
+	share  parityShare
+	verify bool
+}
+
+func parityAddCommand(env *env) *cli.Command {
+	var opts parityAddOptions
+	return &cli.Command{
+		Name:  "add",
+		Usage: "make parity files for packs that have none, and from now on for every new pack",
+		Description: "Reads every pack that has no parity file of that share, and compares its bytes with its name: one that is damaged " +
+			"is named and gets none; the exit code is 3 then. Interrupted, the same command goes on. Of a pack's sectors of 4 KiB, any " +
+			"share as large as that of the parity can be lost, in a run or one by one.",
+		Flags: append([]cli.Flag{
+			&cli.GenericFlag{Name: "share", Usage: "`SHARE` of parity in a pack's size: what the disk may lose of it", Value: &opts.share,
+				DefaultText: "what packs get already, or 3%"},
+			&cli.BoolFlag{Name: "verify", Usage: "read parity files that are there, too, and make damaged ones anew", Destination: &opts.verify, DisableDefaultText: true},
+		}, repoFlags(&opts.common)...),
+		Action: action(env, &opts, runParityAdd),
+	}
+}
+
+func runParityAdd(ctx context.Context, env *env, opts parityAddOptions, args []string) error {
+	if err := wantArgs(args); err != nil {
+		return err
+	}
+	if opts.share == parityOff {
+		return usagef("--share 0: 'parity remove' is for that")
+	}
+	r, err := openRepo(ctx, env, opts.common)
+	if err != nil {
+		return err
+	}
+	limitMemory(parity.Memory)
+	var p repo.Progress
+	stop := env.progress(opts.common, "parity", &p)
+	done, err := r.AddParity(ctx, repo.ParityOptions{Share: int(opts.share), Verify: opts.verify}, &p)
+	stop()
+	if err != nil {
+		return err
+	}
+	if opts.json {
+		if err := env.printJSON(done); err != nil {
+			return err
+		}
+	} else {
+		for _, line := range done.Damaged {
+			fmt.Fprintf(env.stdout, "damaged: %s\n", printable(line))
+		}
+		share := parityShare(done.Share)
+		fmt.Fprintf(env.stdout, "made %s of %s, %s; %s had one already\n", count(done.Made, "parity file"), share.String(), size(done.Bytes), count(done.Kept, "pack"))
+	}
+	if n := len(done.Damaged); n > 0 {
+		return fmt.Errorf("%w: %s damaged and got no parity; 'platter check --read-data' tells what that costs", errIncomplete, isAre(n, "pack"))
+	}
+	return nil
+}
+
+type parityRemoveOptions struct{ common }
+
+func parityRemoveCommand(env *env) *cli.Command {
+	var opts parityRemoveOptions
+	return &cli.Command{
+		Name:        "remove",
+		Usage:       "delete all parity files, and make none from now on",
+		Description: "Nothing that is kept is touched. A backup that is under way may go on to make some; run it again after that.",
+		Flags:       repoFlags(&opts.common),
+		Action:      action(env, &opts, runParityRemove),
+	}
+}
+
+func runParityRemove(ctx context.Context, env *env, opts parityRemoveOptions, args []string) error {
+	if err := wantArgs(args); err != nil {
+		return err
+	}
+	r, err := openRepo(ctx, env, opts.common)
+	if err != nil {
+		return err
+	}
+	var p repo.Progress
+	stop := env.progress(opts.common, "parity", &p)
+	done, err := r.RemoveParity(ctx, &p)
+	stop()
+	if err != nil {
+		return err
+	}
+	if opts.json {
+		return env.printJSON(done)
+	}
+	fmt.Fprintf(env.stdout, "removed %s, %s\n", count(done.Removed, "parity file"), size(done.Bytes))
+	return nil
+}
+
+type parityStatusOptions struct{ common }
+
+func parityStatusCommand(env *env) *cli.Command {
+	var opts parityStatusOptions
+	return &cli.Command{
+		Name:        "status",
+		Usage:       "tell what parity there is, and what may be lost",
+		Description: "Only lists files. 'check --read-packs' reads them.",
+		Flags:       repoFlags(&opts.common),
+		Action:      action(env, &opts, runParityStatus),
+	}
+}
+
+func runParityStatus(ctx context.Context, env *env, opts parityStatusOptions, args []string) error {
+	if err := wantArgs(args); err != nil {
+		return err
+	}
+	r, err := openRepo(ctx, env, opts.common)
+	if err != nil {
+		return err
+	}
+	s, err := r.ParityStatus(ctx)
+	if err != nil {
+		return err
+	}
+	if opts.json {
+		return env.printJSON(s)
+	}
+	say := func(format string, args ...any) { fmt.Fprintf(env.stdout, format+"\n", args...) }
+	if s.Share == 0 {
+		say("new packs get no parity")
+	} else {
+		share := parityShare(s.Share)
+		say("new packs get parity of %s: of a pack of %s, any %s of %s can be lost, %s", share.String(), size(s.PackSize),
+			count(s.CanLose, "sector"), size(s.SectorSize), size(int64(s.CanLose)*s.SectorSize))
+	}
+	say("%s with parity, %s without; %s of parity files", count(s.With, "pack"), count(s.Without, "pack"), size(s.Bytes))
+	if s.Other > 0 {
+		say("%s of another share or length; 'parity add' makes those anew", isAre(s.Other, "parity file"))
+	}
+	if s.Strays > 0 {
+		say("%s of packs that are not there", isAre(s.Strays, "parity file"))
+	}
+	if s.Without > 0 && s.Share > 0 {
+		say("'parity add' makes what is missing")
+	}
+	return nil
+}

@@ -1,0 +1,162 @@
+package repo
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"strings"
+	"sync"
+
+	"platter/chunk"
+	"platter/index"
+	"platter/pack"
+	"platter/pack/parity"
+	"platter/repo/store"
+)
+
+// What Report.Hints may say of parity.
+const (
+	hintMend   = "run 'platter repair packs': it mends packs by their parity files"
+	hintParity = "run 'platter parity add --verify': it makes damaged parity files anew"
+)
+
+// takeParity lists a file if it is the parity of a pack.
+func (s *sight) takeParity(f store.Info) bool {
+	id, ok := parityOf(f)
+	if ok {
+		s.parity[id] = f.Size
+	}
+	return ok
+}
+
+// countParity notes packs without parity and parity without packs.
+func (c *checker) countParity(s *sight) {
+	strays := parityListing{s.packs, s.parity}.strays()
+	if strays > 0 {
+		c.note("parity files whose pack is not there: %d", strays)
+	}
+	if without := len(s.packs) - (len(s.parity) - strays); without > 0 && c.config.Parity > 0 {
+		c.note("packs without a parity file: %d; 'platter parity add' makes those", without)
+	}
+}
+
+// readParity checks the parity file of a pack, if there is one. What it has of itself is enough for that: the pack was read
+// already, and is proved by its name.
+func (c *checker) readParity(ctx context.Context, id pack.ID) {
+	size, ok := c.parity[id]
+	if !ok {
+		return
+	}
+	c.progress.Expect(size)
+	if err := checkParity(ctx, c.store, id); ctx.Err() == nil && err != nil && !gone(err) { // it goes with its pack
+		c.damage(err)
+		c.hint(hintParity)
+	}
+	c.progress.Add(size)
+}
+
+// checkParity returns what is wrong with the parity file of a pack.
+func checkParity(ctx context.Context, s store.Store, id pack.ID) error {
+	name := parityName(id)
+	par, err := readWhole(ctx, s, name, parity.MaxFile)
+	if err != nil {
+		return err
+	}
+	report, err := parity.Check(nil, par)
+	switch {
+	case err != nil:
+		return fmt.Errorf("%s: %w", name, err)
+	case report.Pack != id:
+		return fmt.Errorf("%s: %w: it is the parity of another pack", name, pack.ErrDamaged)
+	}
+	if lost := len(report.LostParity) + report.LostTables; lost > 0 {
+		return fmt.Errorf("%s: %w: %d of its sectors are lost", name, pack.ErrDamaged, lost)
+	}
+	if size := report.FileSize(); int64(len(par)) != size {
+		return fmt.Errorf("%s: %w: %d bytes where %d belong", name, pack.ErrDamaged, len(par), size)
+	}
+	return nil
+}
+
+// mendMissing looks which packs that are not there are in their parity files as a whole.
+func (c *checker) mendMissing(ctx context.Context, s *sight) {
+	for id := range s.missing {
+		c.tryMending(ctx, s.tables[id])
+	}
+}
+
+// tryMending looks whether a damaged pack can be mended. What is in it is not lost then.
+func (c *checker) tryMending(ctx context.Context, p index.PackTable) {
+	if _, ok := c.parity[p.ID]; !ok || ctx.Err() != nil {
+		return
+	}
+	m, err := c.mend(ctx, p.ID)
+	if err != nil || m.whole {
+		return
+	}
+	table, err := pack.ReadTable(int64(len(m.file)), c.keys, func(off, n int64) ([]byte, error) {
+		return slices.Clone(m.file[min(off, int64(len(m.file))):min(off+n, int64(len(m.file)))]), nil // it is opened in its memory
+	})
+	if err != nil || !slices.Equal(table.Frames, p.Table.Frames) || !slices.Equal(table.Chunks, p.Table.Chunks) {
+		return
+	}
+	c.hint(hintMend)
+	c.mu.Lock()
+	c.report.mendable[p.ID] = true
+	delete(c.report.badPacks, p.ID)
+	c.mu.Unlock()
+	c.frames(m.file, p)
+}
+
+// frames checks frames of a mended pack anew that were bad. They are good now, unless the pack has been wrong from the start.
+func (c *checker) frames(file []byte, p index.PackTable) {
+	namers := map[chunk.Kind]*chunk.Namer{chunk.Data: c.Namer(chunk.Data), chunk.Map: c.Namer(chunk.Map)}
+	defer c.Return(chunk.Data, namers[chunk.Data])
+	defer c.Return(chunk.Map, namers[chunk.Map])
+	off, refs := int64(pack.HeaderSize), p.Table.Chunks
+	for _, f := range p.Table.Frames {
+		if c.report.forget(&c.mu, frameKey{p.ID, off}) {
+			c.frame(p.ID, off, nil, slices.Clone(file[off:][:f.Sealed]), f, refs[:f.Chunks], namers[f.Kind])
+		}
+		off, refs = off+int64(f.Sealed), refs[f.Chunks:]
+	}
+}
+
+// forget takes back what was said of a frame, and reports whether there was anything.
+func (r *Report) forget(mu *sync.Mutex, key frameKey) bool {
+	mu.Lock()
+	defer mu.Unlock()
+	bad := r.badFrames[key] != nil
+	delete(r.badFrames, key)
+	for chunk := range r.badChunks {
+		if chunk.frameKey == key {
+			delete(r.badChunks, chunk)
+			bad = true
+		}
+	}
+	return bad
+}
+
+// tellMendable adds to what is said of damaged packs that they can be mended.
+func (r *Report) tellMendable() {
+	for i, line := range r.Damage {
+		name, _, _ := strings.Cut(line, ": ")
+		id, err := pack.ParseID(name[strings.LastIndexByte(name, '/')+1:])
+		if err == nil && r.mendable[id] && name == packName(id) {
+			r.Damage[i] += "; it can be mended from its parity file"
+		}
+	}
+}
+
+// AddHealed counts what Repo.Healed tells for damage, where Check had not found it by itself.
+func (r *Report) AddHealed(lines []string) {
+	for _, line := range lines {
+		name, _, _ := strings.Cut(line, ": ")
+		known := func(s string) bool { return strings.HasPrefix(s, name+": ") }
+		if !slices.ContainsFunc(r.Damage, known) {
+			r.Damage = append(r.Damage, line)
+			r.Advise(hintMend)
+		}
+	}
+	slices.Sort(r.Damage)
+}

@@ -1,0 +1,58 @@
+package repo
+
+import (
+	"context"
+	"sync"
+
+	"platter/index"
+	"platter/pack"
+)
+
+// newer is the index as it is now, where it is not the one that was loaded any more. It is for rescues only: what was written
+// since is in none of the two.
+type newer struct {
+	mu    sync.Mutex
+	index *index.Index      // nil while there was no need
+	files map[pack.ID]int64 // the index files that it was made of
+}
+
+// newerIndex returns the index as it is now, nil where it is still the one that was loaded, or cannot be read.
+func (r *Repo) newerIndex(ctx context.Context) *index.Index {
+	r.newer.mu.Lock()
+	defer r.newer.mu.Unlock()
+	for range 3 { // index files may go between being listed and being read
+		files, err := list(ctx, r.store, indexDir)
+		if err != nil || r.files.are(files) {
+			return nil
+		}
+		if r.newer.index != nil && sameFiles(r.newer.files, files) {
+			return r.newer.index
+		}
+		l, err := r.readIndexes(ctx)
+		if err == nil {
+			r.newer.index, r.newer.files = l.index, l.there
+		} else if !gone(err) {
+			return nil
+		}
+	}
+	return r.newer.index
+}
+
+// are reports whether these are the index files that are known.
+func (f *indexFiles) are(files []listed) bool {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return sameFiles(f.sizes, files)
+}
+
+func sameFiles(known map[pack.ID]int64, files []listed) bool {
+	if len(known) != len(files) {
+		return false
+	}
+	for _, f := range files {
+		if _, ok := known[f.id]; !ok {
+			return false
+		}
+	}
+	return true
+}

@@ -1,0 +1,207 @@
+package repo
+
+import (
+	"context"
+	"fmt"
+	"maps"
+	"slices"
+	"sync"
+
+	"golang.org/x/sync/errgroup"
+
+	"platter/pack"
+	"platter/pack/parity"
+	"platter/repo/store"
+)
+
+// ParityOptions say what AddParity makes.
+type ParityOptions struct {
+	Share  int  // thousandths of each pack; 0 for what the repository has, or parity.DefaultShare where it has none
+	Verify bool // parity files that are there are read, too, and made anew where they are damaged
+}
+
+// ParityAdded is what AddParity did.
+type ParityAdded struct {
+	Share   int      `json:"share"`             // thousandths
+	Packs   int      `json:"packs"`             // that are there
+	Made    int      `json:"made"`              // parity files
+	Bytes   int64    `json:"bytes"`             // of those
+	Kept    int      `json:"kept"`              // packs that had one already
+	Damaged []string `json:"damaged,omitempty"` // packs that got none, a sentence each
+}
+
+// AddParity turns parity on for packs to come, and makes a parity file for each pack that has none of that share. A pack is
+// read whole and must have its name: of one that is damaged, the parity would keep the damage, and take the place of what may
+// mend it. Interrupted, it goes on the next time, as what is there is not made again.
+func (r *Repo) AddParity(ctx context.Context, o ParityOptions, p *Progress) (done *ParityAdded, err error) {
+	if o.Share == 0 {
+		if o.Share = r.config.Parity; o.Share == 0 {
+			o.Share = parity.DefaultShare
+		}
+	}
+	err = r.WithLease(ctx, BackingUp, func(ctx context.Context) error {
+		if err := r.setParity(ctx, o.Share); err != nil { // first: packs that come meanwhile have theirs
+			return err
+		}
+		l, err := listParity(ctx, r.store)
+		if err != nil {
+			return err
+		}
+		a := &parityAdding{Repo: r, ParityOptions: o, listing: l, done: &ParityAdded{Share: o.Share, Packs: len(l.packs)}, progress: p}
+		done = a.done
+		return a.run(ctx)
+	})
+	return done, err
+}
+
+// A parityAdding is an AddParity under way.
+type parityAdding struct {
+	*Repo
+	ParityOptions
+	listing  parityListing
+	progress *Progress
+
+	mu   sync.Mutex
+	done *ParityAdded
+}
+
+// run goes over all packs. No more are in memory than a Write has there.
+func (a *parityAdding) run(ctx context.Context) error {
+	var todo []pack.ID
+	for id, size := range a.listing.packs {
+		if a.listing.as(id, a.Share) && !a.Verify {
+			a.done.Kept++
+			continue
+		}
+		todo = append(todo, id)
+		a.progress.Expect(size)
+	}
+	slices.SortFunc(todo, func(x, y pack.ID) int { return slices.Compare(x[:], y[:]) })
+	packs := make(chan pack.ID)
+	g, gctx := errgroup.WithContext(ctx)
+	g.Go(func() error {
+		defer close(packs)
+		for _, id := range todo {
+			select {
+			case packs <- id:
+			case <-gctx.Done():
+				return context.Cause(gctx)
+			}
+		}
+		return nil
+	})
+	for range packsInMemory {
+		g.Go(func() error {
+			var buf []byte
+			for id := range packs {
+				size := a.listing.packs[id]
+				if int64(cap(buf)) < size {
+					buf = make([]byte, size)
+				}
+				if err := a.pack(gctx, id, buf[:size]); err != nil {
+					return err
+				}
+				a.progress.Add(size)
+			}
+			return nil
+		})
+	}
+	err := g.Wait()
+	slices.Sort(a.done.Damaged)
+	return err
+}
+
+// pack makes the parity of one pack, which is read into buf.
+func (a *parityAdding) pack(ctx context.Context, id pack.ID, buf []byte) error {
+	if len(buf) > pack.MaxSize {
+		a.damaged(id, fmt.Errorf("%w: longer than a pack may be", pack.ErrDamaged))
+		return nil
+	}
+	file, err := store.GetInto(ctx, a.store, buf, packName(id), 0, int64(len(buf)))
+	switch {
+	case gone(err): // pruned since it was listed
+		return nil
+	case ctx.Err() != nil:
+		return context.Cause(ctx)
+	case err != nil:
+		a.damaged(id, err)
+		return nil
+	case len(file) != len(buf) || pack.Sum(file) != id:
+		a.damaged(id, fmt.Errorf("%w: its bytes do not match its name", pack.ErrDamaged))
+		return nil
+	case a.listing.as(id, a.Share) && a.whole(ctx, id, file):
+		a.mu.Lock()
+		defer a.mu.Unlock()
+		a.done.Kept++
+		return nil
+	}
+	par, err := parity.Encode(file, id, a.Share)
+	if err != nil { // by a length that no platter gives a pack
+		a.damaged(id, err)
+		return nil
+	}
+	if err := a.store.Put(ctx, parityName(id), par); err != nil {
+		return err
+	}
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	a.done.Made, a.done.Bytes = a.done.Made+1, a.done.Bytes+int64(len(par))
+	return nil
+}
+
+// whole reports whether the parity file of a pack is what it was.
+func (a *parityAdding) whole(ctx context.Context, id pack.ID, file []byte) bool {
+	par, err := readWhole(ctx, a.store, parityName(id), parity.MaxFile)
+	if err != nil {
+		return false
+	}
+	report, err := parity.Check(file, par)
+	return err == nil && report.Pack == id && report.Whole()
+}
+
+func (a *parityAdding) damaged(id pack.ID, why error) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	a.done.Damaged = append(a.done.Damaged, fmt.Sprintf("%s: %v", packName(id), why))
+}
+
+// ParityRemoved is what RemoveParity did.
+type ParityRemoved struct {
+	Removed int   `json:"removed"` // parity files
+	Bytes   int64 `json:"bytes"`   // of those
+}
+
+// RemoveParity turns parity off for packs to come, and deletes all parity files. A backup that is under way may go on to make
+// some.
+func (r *Repo) RemoveParity(ctx context.Context, p *Progress) (*ParityRemoved, error) {
+	done := new(ParityRemoved)
+	err := r.WithLease(ctx, BackingUp, func(ctx context.Context) error {
+		if err := r.setParity(ctx, 0); err != nil {
+			return err
+		}
+		l, err := listParity(ctx, r.store)
+		if err != nil {
+			return err
+		}
+		for _, size := range l.parity {
+			p.Expect(size)
+		}
+		for _, id := range slices.SortedFunc(maps.Keys(l.parity), func(x, y pack.ID) int { return slices.Compare(x[:], y[:]) }) {
+			if err := r.dropParity(ctx, id); err != nil {
+				return err
+			}
+			done.Removed, done.Bytes = done.Removed+1, done.Bytes+l.parity[id]
+			p.Add(l.parity[id])
+		}
+		return nil
+	})
+	return done, err
+}
+
+// dropParity deletes the parity file of a pack, if there is one.
+func (r *Repo) dropParity(ctx context.Context, id pack.ID) error {
+	if err := r.store.Delete(ctx, parityName(id)); err != nil && !gone(err) {
+		return err
+	}
+	return nil
+}

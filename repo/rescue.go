@@ -1,0 +1,225 @@
+package repo
+
+import (
+	"context"
+	"fmt"
+	"slices"
+
+	"platter/chunk"
+	"platter/index"
+	"platter/pack"
+)
+
+// A rescue gets wanted chunks of one frame that could not be read where the index says, from wherever else they may be. What
+// it hands on is proved by its id, as all else is.
+type rescue struct {
+	*loader
+	left []wanted // what nobody had yet
+	give func(raw []byte, run []wanted) error
+	own  pack.ID
+	gone bool // the pack is not there
+
+	key frameKey // of the frame that was read last
+	raw []byte   // what is in it, nil where it cannot be had
+
+	mendedKey frameKey // the same of mended packs
+	mendedRaw []byte
+	how       string // the pack was mended
+
+	noted    bool
+	unmended error // why the parity file of the pack does not help, nil where it has none
+}
+
+// rescue hands on chunks of one frame that could not be had for a reason. raw is the frame, where it opened at least. The
+// error is the reason, if some of them cannot be had at all.
+func (l *loader) rescue(ctx context.Context, run []wanted, raw []byte, why error, give func(raw []byte, run []wanted) error) error {
+	r := &rescue{loader: l, left: run, give: give, own: run[0].Pack, gone: gone(why)}
+	if raw != nil {
+		r.key, r.raw = run[0].key(), raw
+	}
+	for _, way := range []func(context.Context) error{r.alone, r.copies, r.mended, r.moved} {
+		if err := way(ctx); err != nil {
+			return err
+		}
+		if len(r.left) == 0 {
+			return nil
+		}
+		if ctx.Err() != nil {
+			return context.Cause(ctx)
+		}
+	}
+	if r.unmended != nil {
+		return fmt.Errorf("%w; its parity file does not help: %w", why, r.unmended)
+	}
+	return why
+}
+
+// alone reads the frame once more by itself: where several were read at once, it may be another that is lost.
+func (r *rescue) alone(ctx context.Context) error {
+	return r.each(func(w *wanted) []byte { return r.stored(ctx, w.Location, w.id) })
+}
+
+// copies looks into other packs that have the chunks, too.
+func (r *rescue) copies(ctx context.Context) error {
+	return r.each(func(w *wanted) []byte {
+		for _, at := range r.index.Places(w.id) {
+			if at.Pack == r.own && at.Offset == w.Offset {
+				continue
+			}
+			if data := r.stored(ctx, at, w.id); data != nil {
+				r.note(ctx, "read from another copy")
+				return data
+			}
+		}
+		return nil
+	})
+}
+
+// mended has packs mended by their parity files.
+func (r *rescue) mended(ctx context.Context) error {
+	return r.each(func(w *wanted) []byte {
+		for _, at := range append([]index.Location{w.Location}, r.index.Places(w.id)...) {
+			if data := r.mendedAt(ctx, at, w.id); data != nil {
+				return data
+			}
+		}
+		return nil
+	})
+}
+
+// moved asks the index as it is now: a prune may have put the chunks into other packs.
+func (r *rescue) moved(ctx context.Context) error {
+	var last *index.Index
+	for range 3 { // it may be done with them again meanwhile, but not for ever
+		x := r.newerIndex(ctx)
+		if x == nil || x == last || ctx.Err() != nil {
+			return nil
+		}
+		last = x
+		err := r.each(func(w *wanted) []byte {
+			places := x.Places(w.id)
+			if at, ok := x.Lookup(w.id); ok && len(places) == 0 { // in a pack that came after the listing, perhaps
+				places = append(places, at)
+			}
+			for _, at := range places {
+				data := r.stored(ctx, at, w.id)
+				if data == nil {
+					data = r.mendedAt(ctx, at, w.id)
+				} else if x.HasPack(r.own) {
+					r.note(ctx, "read from another copy")
+				}
+				if data != nil {
+					return data
+				}
+			}
+			return nil
+		})
+		if err != nil || len(r.left) == 0 {
+			return err
+		}
+	}
+	return nil
+}
+
+// each tries to get every chunk that is left, hands on what it got, and leaves the others.
+func (r *rescue) each(get func(w *wanted) []byte) error {
+	todo := r.left
+	r.left = nil
+	for len(todo) > 0 {
+		n := 1 // places that want this chunk
+		for n < len(todo) && todo[n].id == todo[0].id {
+			n++
+		}
+		data := get(&todo[0])
+		if data == nil {
+			r.left = append(r.left, todo[:n]...)
+		} else {
+			found := slices.Clone(todo[:n])
+			for i := range found {
+				found[i].Start, found[i].Len = 0, uint32(len(data))
+			}
+			if err := r.give(data, found); err != nil {
+				return err
+			}
+		}
+		todo = todo[n:]
+	}
+	return nil
+}
+
+// stored returns a chunk from a place in the store, nil where it is not to be had there.
+func (r *rescue) stored(ctx context.Context, at index.Location, id chunk.ID) []byte {
+	if key := (frameKey{at.Pack, at.Offset}); r.key != key {
+		r.key, r.raw = key, nil
+		sealed, err := r.store.Get(ctx, packName(at.Pack), at.Offset, int64(at.Frame.Sealed))
+		if err == nil {
+			r.raw, err = r.decoder.Decode(nil, sealed, at.Frame)
+		}
+		if at.Pack == r.own {
+			r.gone = gone(err)
+		}
+		if err != nil {
+			r.raw = nil
+		}
+	}
+	return r.proved(r.raw, at, id)
+}
+
+// mendedAt returns a chunk from a place in a pack that its parity file mends, nil where that fails.
+func (r *rescue) mendedAt(ctx context.Context, at index.Location, id chunk.ID) []byte {
+	if key := (frameKey{at.Pack, at.Offset}); r.mendedKey != key {
+		r.mendedKey = key
+		r.mendedRaw, r.how = r.mendedFrame(ctx, at)
+	}
+	data := r.proved(r.mendedRaw, at, id)
+	if data != nil && r.how != "" {
+		r.healed.note(at.Pack, r.how)
+	}
+	return data
+}
+
+// mendedFrame opens a frame of a mended pack, and says how that was mended; "" where it is whole by now.
+func (r *rescue) mendedFrame(ctx context.Context, at index.Location) (raw []byte, how string) {
+	m, err := r.mend(ctx, at.Pack)
+	if at.Pack == r.own && !gone(err) {
+		r.unmended = err
+	}
+	if err != nil || at.Offset+int64(at.Frame.Sealed) > int64(len(m.file)) {
+		return nil, ""
+	}
+	// A frame is opened in its own memory, and the pack's is used again.
+	sealed := slices.Clone(m.file[at.Offset:][:at.Frame.Sealed])
+	if raw, err = r.decoder.Decode(nil, sealed, at.Frame); err != nil {
+		return nil, ""
+	}
+	if !m.whole {
+		how = m.how()
+	}
+	return raw, how
+}
+
+// proved returns a chunk from an opened frame, nil where the frame does not hold it.
+func (r *rescue) proved(raw []byte, at index.Location, id chunk.ID) []byte {
+	if uint64(at.Start)+uint64(at.Len) > uint64(len(raw)) {
+		return nil
+	}
+	if data := raw[at.Start:][:at.Len]; len(data) > 0 && r.namer.ID(data) == id {
+		return data
+	}
+	return nil
+}
+
+// note keeps what became of the pack. One that a prune has deleted meanwhile is no damage.
+func (r *rescue) note(ctx context.Context, how string) {
+	if r.noted {
+		return
+	}
+	r.noted = true
+	if r.gone {
+		if x := r.newerIndex(ctx); x != nil && !x.HasPack(r.own) {
+			return
+		}
+		how = "missing; " + how
+	}
+	r.healed.note(r.own, how)
+}

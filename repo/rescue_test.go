@@ -1,0 +1,420 @@
+package repo
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"maps"
+	"slices"
+	"strings"
+	"sync/atomic"
+	"syscall"
+	"testing"
+
+	"platter/chunk"
+	"platter/index"
+	"platter/pack"
+	"platter/pack/parity"
+	"platter/repo/store"
+	"platter/repo/store/storetest"
+)
+
+// wounds are what can happen to a pack that a parity file of 30 % can mend.
+func wounds(data []byte) map[string][]byte {
+	out := map[string][]byte{
+		"cut off": data[:len(data)*4/5], "a block less": data[:len(data)-parity.Sector], "a block more": append(slices.Clone(data), make([]byte, 4096)...),
+		"a bit in the header": flipped(data, 3), "a bit in the table": flipped(data, len(data)-60), "a bit at the end": flipped(data, len(data)-1),
+	}
+	for _, at := range []int{0, len(data) / 3, len(data) / 2} {
+		bad := slices.Clone(data)
+		clear(bad[at : at+3*parity.Sector])
+		out[fmt.Sprintf("zeros at %d", at)] = bad
+		out[fmt.Sprintf("a bit at %d", at)] = flipped(data, at+20)
+	}
+	return out
+}
+
+// TestMendedReads holds that what parity mends is read as if nothing had happened, and that it is said.
+func TestMendedReads(t *testing.T) {
+	x := newParitySample(t)
+	name := x.packs()[0]
+	for wound, bad := range wounds(x.files[name]) {
+		y := x.clone()
+		y.files[name] = bad
+		r := reopen(t, memOf(t, y.files))
+		wantLoads(t, r, x.chunks)
+		if healed := r.Healed(); len(healed) > 1 || len(healed) == 1 && !strings.HasPrefix(healed[0], name+": ") {
+			t.Errorf("%s: healed %q", wound, healed)
+		} else if strings.HasPrefix(wound, "zeros at") && len(healed) == 0 {
+			t.Errorf("%s: nobody says so", wound)
+		}
+		for _, o := range []CheckOptions{{ReadPacks: true}, {ReadData: true}} {
+			report, err := r.Check(t.Context(), o, nil)
+			if err != nil || !lists(report, name) || !slices.Contains(report.Hints, hintMend) {
+				t.Errorf("%s, %+v: %v, %+v", wound, o, err, report)
+				continue
+			}
+			for _, line := range report.Damage {
+				if !strings.Contains(line, "it can be mended from its parity file") {
+					t.Errorf("%s: %q", wound, line)
+				}
+			}
+			for _, c := range x.chunks {
+				if err := report.Bad(c.id); err != nil {
+					t.Errorf("%s: chunk %v counts for lost: %v", wound, c.id, err)
+				}
+			}
+			wantLoads(t, r, x.chunks)
+		}
+	}
+}
+
+// TestBeyondMending holds that what is too much is an error that says so, and is lost for Check.
+func TestBeyondMending(t *testing.T) {
+	x := newParitySample(t)
+	name := x.packs()[0]
+	clear(x.files[name][len(x.files[name])/3:])
+	r := reopen(t, memOf(t, x.files))
+	lost := 0
+	for _, c := range x.chunks {
+		if err := loadOne(r, c); err != nil {
+			lost++
+			if !errors.Is(err, pack.ErrDamaged) || !errors.Is(err, parity.ErrTooDamaged) || !strings.HasPrefix(err.Error(), name) {
+				t.Errorf("%v", err)
+			}
+		}
+	}
+	report, err := r.Check(t.Context(), CheckOptions{ReadData: true}, nil)
+	if err != nil || !lists(report, name) || slices.Contains(report.Hints, hintMend) {
+		t.Errorf("%v, %+v", err, report)
+	}
+	bad := 0
+	for _, c := range x.chunks {
+		if report.Bad(c.id) != nil {
+			bad++
+		}
+	}
+	if lost == 0 || bad != lost || len(r.Healed()) > 0 {
+		t.Errorf("%d chunks are lost, Check says %d; healed %q", lost, bad, r.Healed())
+	}
+}
+
+// bad is a store in which parts of files cannot be read.
+type bad struct {
+	store.Store
+	names []string
+	at    [][2]int64 // from, to
+	reads atomic.Int64
+}
+
+func (b *bad) Get(ctx context.Context, name string, off, n int64) ([]byte, error) {
+	for _, p := range b.at {
+		if slices.Contains(b.names, name) && off < p[1] && p[0] < off+n {
+			b.reads.Add(1)
+			return nil, fmt.Errorf("get %s: %w", name, syscall.EIO)
+		}
+	}
+	return b.Store.Get(ctx, name, off, n)
+}
+
+// TestUnreadableSectors reads around them, in the pack and in its parity file.
+func TestUnreadableSectors(t *testing.T) {
+	x := newParitySample(t)
+	name := x.packs()[0]
+	size, par := int64(len(x.files[name])), int64(len(x.files[name+parityEnd]))
+	last := (size - 1) / parity.Sector * parity.Sector
+	for _, at := range [][][2]int64{
+		{{0, 1}}, {{last, size}}, {{5000, 5001}, {70_000, 90_000}, {300_000, 300_001}},
+		{{0, 4096}, {par - 8192, par - 4096}}, // of two copies of its table one is enough
+	} {
+		for _, of := range [][]string{{name}, {name + parityEnd}, {name, name + parityEnd}} {
+			s := &bad{Store: memOf(t, x.files), names: of, at: at}
+			r := reopen(t, s)
+			wantLoads(t, r, x.chunks)
+			m, err := r.mend(t.Context(), pack.Sum(x.files[name]))
+			if err != nil || pack.Sum(m.file) != m.id {
+				t.Fatalf("%s, %v: %v", of, at, err)
+			}
+		}
+	}
+	s := &bad{Store: memOf(t, x.files), names: []string{name}, at: [][2]int64{{0, size}}}
+	r := reopen(t, s)
+	if _, err := r.mend(t.Context(), pack.Sum(x.files[name])); !errors.Is(err, syscall.EIO) || s.reads.Load() > 300 {
+		t.Errorf("of a store that gives nothing: %v after %d reads", err, s.reads.Load())
+	}
+	err := loadOne(r, x.inPack(t, r, name))
+	if !errors.Is(err, syscall.EIO) || !strings.Contains(err.Error(), name) {
+		t.Errorf("the first error is %v", err)
+	}
+}
+
+// inPack is a chunk that lies in a pack.
+func (x *sample) inPack(t *testing.T, r *Repo, name string) saved {
+	t.Helper()
+	for _, c := range x.chunks {
+		if at, ok := r.index.Lookup(c.id); ok && packName(at.Pack) == name && c.kind == chunk.Data {
+			return c
+		}
+	}
+	t.Fatalf("no chunk lies in %s", name)
+	return saved{}
+}
+
+// TestMendedOnce holds that goroutines that meet the same damaged pack mend it once, and find it again.
+func TestMendedOnce(t *testing.T) {
+	x := newParitySample(t)
+	name := x.packs()[0]
+	for at := 100; at < len(x.files[name]); at += 16 * parity.Sector {
+		x.files[name][at] ^= 1
+	}
+	var parities atomic.Int64
+	r := reopen(t, memOf(t, x.files))
+	r.store = &storetest.Faulty{Store: r.store, Fail: func(_, name string) error {
+		if strings.HasSuffix(name, parityEnd) {
+			parities.Add(1)
+		}
+		return nil
+	}}
+	b := &Batch{Load: func(context.Context, []Got) error { return nil }}
+	for _, c := range x.chunks {
+		if c.kind == chunk.Data {
+			b.Wants = append(b.Wants, Want{ID: c.id})
+		}
+	}
+	if err := r.Fetch(t.Context(), func(_ context.Context, put func(*Batch) error) error { return put(b) }); err != nil {
+		t.Fatal(err)
+	}
+	if n := parities.Load(); n != 1 || len(r.Healed()) != 1 {
+		t.Errorf("parity was read %d times; %q", n, r.Healed())
+	}
+}
+
+// twice makes a repository in which every chunk lies in two packs: two wrote it at once.
+func twice(t *testing.T) (mem *store.Mem, chunks []saved, packs [2][]pack.ID) {
+	t.Helper()
+	mem = new(store.Mem)
+	testRepo(t, mem)
+	both := [2]*Repo{reopen(t, mem), reopen(t, mem)}
+	known := map[pack.ID]bool{}
+	for i, r := range both {
+		chunks = mustSave(t, r, noiseChunks(4, 40, 60000))
+		for _, p := range r.index.Packs() {
+			if !known[p.ID] {
+				known[p.ID] = true
+				packs[i] = append(packs[i], p.ID)
+			}
+		}
+		both[1].loaded = nil // it is not to see what the first has written
+	}
+	if len(packs[0]) < 2 || len(packs[1]) < 2 {
+		t.Fatalf("packs of the two: %v", packs)
+	}
+	return mem, chunks, packs
+}
+
+// TestOtherCopies holds that a chunk is read from another pack that has it.
+func TestOtherCopies(t *testing.T) {
+	mem, chunks, packs := twice(t)
+	files := filesOf(t, mem)
+	for _, mine := range packs {
+		for name, hurt := range map[string]func(files map[string][]byte, name string){
+			"missing": func(files map[string][]byte, name string) { delete(files, name) },
+			"cut off": func(files map[string][]byte, name string) { files[name] = files[name][:5000] },
+			"zeroed":  func(files map[string][]byte, name string) { files[name] = make([]byte, len(files[name])) },
+		} {
+			hurtFiles := maps.Clone(files)
+			for _, id := range mine {
+				hurt(hurtFiles, packName(id))
+			}
+			late := reopen(t, memOf(t, hurtFiles))
+			early := reopen(t, memOf(t, files))
+			early.store = late.store // it has an index that knows of no loss
+			for _, r := range []*Repo{late, early} {
+				wantLoads(t, r, chunks)
+			}
+			for _, line := range append(early.Healed(), late.Healed()...) {
+				if !strings.Contains(line, "read from another copy") || strings.Contains(line, "missing") != (name == "missing") {
+					t.Errorf("%s: %q", name, line)
+				}
+			}
+			report, err := late.Check(t.Context(), CheckOptions{ReadData: true}, nil)
+			if err != nil || len(report.Damage) < len(mine) {
+				t.Errorf("%s: %v, %q", name, err, report.Damage)
+			}
+			for _, c := range chunks {
+				if err := report.Bad(c.id); err != nil {
+					t.Errorf("%s: chunk %v counts for lost: %v", name, c.id, err)
+				}
+			}
+		}
+	}
+	// Of each chunk one place is damaged, and of some both are.
+	for _, id := range append(packs[0], packs[1][0]) {
+		files[packName(id)] = make([]byte, len(files[packName(id)]))
+	}
+	r := reopen(t, memOf(t, files))
+	lost := 0
+	for _, c := range chunks {
+		if err := loadOne(r, c); err != nil {
+			lost++
+		}
+	}
+	if lost == 0 || lost == len(chunks) {
+		t.Errorf("%d of %d chunks are lost", lost, len(chunks))
+	}
+}
+
+// movePacks does what a prune does that copies all chunks into new packs: those, the index of them in the place of the old one,
+// and then the old packs are deleted.
+func movePacks(t *testing.T, mem *store.Mem, chunks []saved) {
+	t.Helper()
+	ctx := t.Context()
+	r := reopen(t, mem)
+	var old []pack.ID
+	for _, p := range r.index.Packs() {
+		old = append(old, p.ID)
+	}
+	files, err := list(ctx, mem, indexDir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	r.index = new(index.Index) // so that nothing is known
+	loaded := r.lease.id
+	r.loaded = &loaded
+	if _, err := r.write(ctx, func(ctx context.Context, w *Writer) error {
+		lane, maps := w.Lane(), w.lane(chunk.Map)
+		for _, c := range chunks {
+			to := lane
+			if c.kind == chunk.Map {
+				to = maps
+			}
+			if err := to.Save(ctx, c.id, c.data); err != nil {
+				return err
+			}
+		}
+		return errors.Join(lane.Close(ctx), maps.Close(ctx))
+	}); err != nil {
+		t.Fatal(err)
+	}
+	for _, f := range files {
+		if err := mem.Delete(ctx, fileName(indexDir, f.id)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for _, id := range old {
+		if err := mem.Delete(ctx, packName(id)); err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
+// TestReadWhilePruned holds that a reader finds what a prune has put elsewhere, twice, and that this is no damage.
+func TestReadWhilePruned(t *testing.T) {
+	x := newSample(t)
+	mem := memOf(t, x.files)
+	for _, cache := range []string{"", t.TempDir()} {
+		r := reopen(t, mem)
+		if cache != "" {
+			r = reopenCached(t, mem, cache)
+		}
+		for range 2 {
+			movePacks(t, mem, x.chunks)
+			listings := atomic.Int64{}
+			r.store = &storetest.Faulty{Store: r.store, Fail: func(op, name string) error {
+				if op == "list" && name == packsDir {
+					listings.Add(1)
+				}
+				return nil
+			}}
+			r.maps.Purge()
+			wantLoads(t, r, x.chunks)
+			if n := listings.Load(); n != 1 {
+				t.Errorf("the index was loaded %d times", n)
+			}
+		}
+		if healed := r.Healed(); len(healed) > 0 {
+			t.Errorf("%q is said to be damage", healed)
+		}
+	}
+	// What is really gone stays an error, and costs no index.
+	r := reopen(t, mem)
+	for _, p := range r.index.Packs() {
+		if err := mem.Delete(t.Context(), packName(p.ID)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := loadOne(r, x.chunks[0]); !errors.Is(err, fs.ErrNotExist) || r.newer.index != nil {
+		t.Errorf("of a pack that is gone: %v", err)
+	}
+}
+
+// TestRescueEveryOpFails fails each call of reads that take a rescue: they give the right bytes or the store's error.
+func TestRescueEveryOpFails(t *testing.T) {
+	x := newParitySample(t)
+	name := x.packs()[0]
+	x.files[name] = flipped(x.files[name], len(x.files[name])/2)
+	for i := int64(0); ; i++ {
+		r := reopen(t, memOf(t, x.files))
+		s := &storetest.Faulty{Store: r.store, Fail: storetest.After(i, errBroken)}
+		r.store = s
+		failed := false
+		for _, c := range x.chunks {
+			if err := loadOne(r, c); errors.Is(err, errWrongBytes) {
+				t.Fatalf("call %d: %v", i, err)
+			} else if err != nil {
+				failed = true
+			}
+		}
+		if s.Ops() <= i {
+			if failed {
+				t.Error("it fails without a fault")
+			}
+			return
+		}
+	}
+}
+
+// TestCancelledRescue holds that a context that ends is told as that.
+func TestCancelledRescue(t *testing.T) {
+	x := newParitySample(t)
+	name := x.packs()[0]
+	clear(x.files[name][4096:40960])
+	r := reopen(t, memOf(t, x.files))
+	c := x.inPack(t, r, name)
+	ctx, cancel := context.WithCancel(t.Context())
+	r.store = &storetest.Faulty{Store: r.store, Lose: func(_, name string) error {
+		if strings.HasSuffix(name, parityEnd) {
+			cancel()
+		}
+		return nil
+	}}
+	err := r.Load(ctx, c.kind, []chunk.ID{c.id}, func(int, []byte) error { return nil })
+	if err != nil && !errors.Is(err, context.Canceled) {
+		t.Errorf("cancelled: %v", err)
+	}
+	if err := loadOne(r, c); err != nil { // and is not remembered
+		t.Errorf("after that: %v", err)
+	}
+}
+
+// TestHealedMaps holds that damage which Check has not looked for, but which reading maps has met, counts for damage.
+func TestHealedMaps(t *testing.T) {
+	x := newParitySample(t)
+	r := reopen(t, memOf(t, x.files))
+	at := slices.IndexFunc(x.chunks, func(c saved) bool { return c.kind == chunk.Map })
+	loc, _ := r.index.Lookup(x.chunks[at].id)
+	name := packName(loc.Pack)
+	x.files[name] = flipped(x.files[name], int(loc.Offset)+50)
+	r = reopen(t, memOf(t, x.files))
+	report, err := r.Check(t.Context(), CheckOptions{}, nil)
+	if err != nil || len(report.Damage) > 0 {
+		t.Fatalf("%v, %q", err, report.Damage)
+	}
+	wantLoads(t, r, x.chunks[at:at+1])
+	for range 2 { // said once
+		if report.AddHealed(r.Healed()); len(report.Damage) != 1 || !lists(report, name) || !slices.Contains(report.Hints, hintMend) {
+			t.Errorf("%q, %q", report.Damage, report.Hints)
+		}
+	}
+}
