@@ -150,7 +150,7 @@ const readBlock = 4 << 20
 // read reads a pack from its first byte to its last, and reports whether no damage was found.
 func (c *checker) read(ctx context.Context, p index.PackTable, size int64) (whole bool) {
 	sum := blake3.New()
-	in := io.TeeReader(bufio.NewReaderSize(&packReader{ctx: ctx, repo: c.Repo, id: p.ID}, int(min(size, readBlock))), sum)
+	in := io.TeeReader(bufio.NewReaderSize(&packReader{ctx: ctx, repo: c.Repo, id: p.ID}, readBlock), sum)
 	var part, raw []byte // used again for each frame
 	next := func(n int64) ([]byte, error) {
 		part = slices.Grow(part[:0], int(n))[:n]
