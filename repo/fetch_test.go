@@ -190,7 +190,6 @@ func TestFetchFails(t *testing.T) {
 	for name, data := range files {
 		if dirOf(name) == packsDir {
 			data[len(data)/3] ^= 1
-			break
 		}
 	}
 	r.store = memOf(t, files)
