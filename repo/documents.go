@@ -37,11 +37,11 @@ func (r *Repo) PutSnapshot(ctx context.Context, json []byte) (pack.ID, error) {
 	return id, r.commit(ctx, file, fileName(snapshotsDir, id))
 }
 
-// commit gives a snapshot its name, unless the lease was lost.
+// commit gives a snapshot or an index file its name, unless the lease was lost.
 //
 // Whoever takes this process for dead deletes its lease first, then the pending file, and only then looks what snapshots
 // there are. Where the lease is still there after the pending file was put, it is not too late for him to find that file:
-// and either he deletes it, and there is nothing to move; or it was moved, and he sees the snapshot. However long this
+// and either he deletes it, and there is nothing to move; or it was moved, and he sees what it is. However long this
 // process sleeps between two of these steps, there is no third way.
 func (r *Repo) commit(ctx context.Context, file []byte, name string) error {
 	if r.dry {

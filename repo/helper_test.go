@@ -12,6 +12,7 @@ import (
 	"testing"
 
 	"platter/chunk"
+	"platter/index"
 	"platter/pack"
 	"platter/repo/store"
 )
@@ -73,6 +74,19 @@ func putSnapshot(ctx context.Context, r *Repo, json []byte) (id pack.ID, err err
 		return err
 	})
 	return id, err
+}
+
+// putIndexFile puts an index file under a lease of its own.
+func putIndexFile(t testing.TB, r *Repo, f *index.File) (id pack.ID) {
+	t.Helper()
+	err := r.WithLease(context.Background(), BackingUp, func(ctx context.Context) (err error) {
+		id, _, err = r.putIndex(ctx, f)
+		return err
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return id
 }
 
 // everybody is dead who left a lease behind, though the process that held it is this one.

@@ -18,7 +18,7 @@ var (
 	// deleted what it relied upon.
 	ErrLeaseLost = errors.New("this was cut off from the repository for too long, and others no longer waited for it; run it again, " +
 		"what it stored is not stored again")
-	errNoLease = errors.New("a snapshot is put without a lease")
+	errNoLease = errors.New("something is put without a lease")
 )
 
 // An InUseError says who is at work.

@@ -86,6 +86,21 @@ func mustPrune(t testing.TB, r *Repo, o PruneOptions) *Pruned {
 	return done
 }
 
+// saveTwice saves chunks whatever is there already.
+func saveTwice(t testing.TB, r *Repo, chunks [][]byte) {
+	t.Helper()
+	err := r.WithLease(context.Background(), BackingUp, func(ctx context.Context) error {
+		for _, p := range r.index.Packs() {
+			r.index.Doubt([]pack.ID{p.ID})
+		}
+		_, _, err := save(ctx, r, chunks)
+		return err
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+}
+
 // manySnapshots are snapshots of random chunks out of a few, some of which lie in several packs.
 func manySnapshots(t testing.TB, seed uint64) (*store.Mem, []pack.ID) {
 	rnd := rand.New(rand.NewPCG(seed, 2))
@@ -100,25 +115,7 @@ func manySnapshots(t testing.TB, seed uint64) (*store.Mem, []pack.ID) {
 		}
 		ids = append(ids, keepChunks(t, reopen(t, mem), some))
 		if rnd.IntN(2) == 0 { // as two backups at once leave it
-			r := reopen(t, mem)
-			for _, name := range slices.Sorted(maps.Keys(filesOf(t, mem))) {
-				if dirOf(name) == packsDir {
-					id, _ := pack.ParseID(name[len(packsDir)+4:])
-					r.index.Doubt([]pack.ID{id})
-				}
-			}
-			r.lease.found = new(workplace)
-			if _, err := r.write(context.Background(), func(ctx context.Context, w *Writer) error {
-				lane := w.Lane()
-				for _, c := range some[:3] {
-					if err := lane.Save(ctx, lane.Name(c), c); err != nil {
-						return err
-					}
-				}
-				return lane.Close(ctx)
-			}); err != nil {
-				t.Fatal(err)
-			}
+			saveTwice(t, reopen(t, mem), some[:3])
 		}
 	}
 	return mem, ids

@@ -40,8 +40,9 @@ type scan struct {
 	index *index.Index
 	marks *Marks
 
-	mu    sync.Mutex
-	packs map[pack.ID]*use
+	mu     sync.Mutex
+	packs  map[pack.ID]*use
+	listed map[pack.ID]bool // by index files that came after the index was loaded
 	// twice are needed chunks that lie in several packs that are there: one of them has to keep each.
 	twice map[chunk.ID][]*use
 	lens  map[chunk.ID]uint32
@@ -49,7 +50,7 @@ type scan struct {
 
 // scanPacks goes through the tables of all packs that index files list.
 func (r *Repo) scanPacks(ctx context.Context, marks *Marks) (*scan, error) {
-	s := &scan{index: r.index, marks: marks, packs: map[pack.ID]*use{}, twice: map[chunk.ID][]*use{}, lens: map[chunk.ID]uint32{}}
+	s := &scan{index: r.index, marks: marks, packs: map[pack.ID]*use{}, listed: map[pack.ID]bool{}, twice: map[chunk.ID][]*use{}, lens: map[chunk.ID]uint32{}}
 	known := map[pack.ID]index.Pack{}
 	for _, p := range r.index.Packs() {
 		known[p.ID] = p
@@ -60,8 +61,10 @@ func (r *Repo) scanPacks(ctx context.Context, marks *Marks) (*scan, error) {
 	}
 	err = r.eachIndex(ctx, files, func(_ pack.ID, f *index.File) error {
 		for _, t := range f.Packs {
-			if p, ok := known[t.ID]; ok { // else it came after the index was loaded, and is nobody's to delete
+			if p, ok := known[t.ID]; ok {
 				s.take(p, t.Table)
+			} else { // it came after the index was loaded, and is nobody's to delete
+				s.late(t.ID)
 			}
 		}
 		return nil
@@ -74,7 +77,7 @@ func (r *Repo) scanPacks(ctx context.Context, marks *Marks) (*scan, error) {
 	}
 	for _, o := range r.strays {
 		// What index files that were lost listed may be needed.
-		if u := (&use{id: o.id, size: o.size, orphan: true, live: o.size, raw: o.size}); len(marks.missing) == 0 {
+		if u := (&use{id: o.id, size: o.size, orphan: true, live: o.size, raw: o.size}); len(marks.missing) == 0 && !s.listed[o.id] {
 			u.live = 0
 			s.packs[o.id] = u
 		}
@@ -110,6 +113,13 @@ func (r *Repo) countingIndexes(ctx context.Context) ([]listed, error) {
 		return nil, err
 	}
 	return slices.DeleteFunc(files, func(f listed) bool { return superseded[f.id] }), nil
+}
+
+// late notes that an index file lists a pack that was in none when the index was loaded.
+func (s *scan) late(id pack.ID) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.listed[id] = true
 }
 
 // take counts what is needed of one pack.

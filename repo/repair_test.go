@@ -111,17 +111,12 @@ func TestSupersededIndex(t *testing.T) {
 	mem := memOf(t, x.files)
 	r := reopen(t, mem)
 	wrong := pack.ID{1, 2, 3} // a pack that is not there
-	old, _, err := r.putIndex(ctx, &index.File{Packs: []index.PackTable{{Pack: index.Pack{ID: wrong, Size: 4096}, Table: new(pack.Table)}}})
-	if err != nil {
-		t.Fatal(err)
-	}
+	old := putIndexFile(t, r, &index.File{Packs: []index.PackTable{{Pack: index.Pack{ID: wrong, Size: 4096}, Table: new(pack.Table)}}})
 	report, err := reopen(t, mem).Check(ctx, CheckOptions{}, nil)
 	if err != nil || !lists(report, packName(wrong)) || !reopen(t, mem).Index().HasPack(wrong) {
 		t.Fatalf("an index file that lists a missing pack: %v, %q", err, report.Damage)
 	}
-	if _, _, err := r.putIndex(ctx, &index.File{Supersedes: []pack.ID{old}}); err != nil {
-		t.Fatal(err)
-	}
+	putIndexFile(t, r, &index.File{Supersedes: []pack.ID{old}})
 	if reopen(t, mem).Index().HasPack(wrong) {
 		t.Error("a superseded index file counts")
 	}

@@ -80,7 +80,7 @@ func TestTidyFails(t *testing.T) {
 	ctx := context.Background()
 	mem, all := manyNights(t)
 	files := filesOf(t, mem)
-	for i := int64(2); ; i += 7 { // pack and index file are stored by then
+	for i := int64(4); ; i += 7 { // pack and index file are stored by then
 		mem := memOf(t, files)
 		r := reopen(t, mem)
 		s := &storetest.Faulty{Store: mem, Fail: storetest.After(i, errBroken)}
@@ -145,14 +145,9 @@ func TestTidyWhereNothingIsDeleted(t *testing.T) {
 		t.Errorf("%d index files, want one for many and one a night", n)
 	}
 	// What was superseded must not count again when the file that superseded it is put together with others.
-	dropped, _, err := reopen(t, mem).putIndex(context.Background(), &index.File{Packs: []index.PackTable{
+	dropped := putIndexFile(t, reopen(t, mem), &index.File{Packs: []index.PackTable{
 		{Pack: index.Pack{ID: pack.ID{1}, Size: 4096}, Table: new(pack.Table)}}})
-	if err != nil {
-		t.Fatal(err)
-	}
-	if _, _, err := reopen(t, mem).putIndex(context.Background(), &index.File{Supersedes: []pack.ID{dropped}}); err != nil {
-		t.Fatal(err)
-	}
+	putIndexFile(t, reopen(t, mem), &index.File{Supersedes: []pack.ID{dropped}})
 	for n := range manySmall {
 		r := reopen(t, s)
 		if n == manySmall-10 {
@@ -186,9 +181,7 @@ func TestTidyAfterSomebodyElse(t *testing.T) {
 		t.Fatal(err)
 	}
 	gone := decoded.Packs[0].ID
-	if _, _, err := other.putIndex(ctx, &index.File{Supersedes: []pack.ID{old[0].id}}); err != nil { // it drops the pack
-		t.Fatal(err)
-	}
+	putIndexFile(t, other, &index.File{Supersedes: []pack.ID{old[0].id}}) // it drops the pack
 	if !r.Index().HasPack(gone) {
 		t.Fatal("the pack was not there")
 	}

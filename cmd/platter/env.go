@@ -6,6 +6,8 @@ import (
 	"time"
 
 	"golang.org/x/term"
+
+	"platter/repo/store"
 )
 
 // An env is the outside world as commands see it. Nothing in it changes while a command runs.
@@ -18,6 +20,8 @@ type env struct {
 	hostname func() (string, error)
 	cacheDir func() (string, error)                                   // where programs of this user keep what can be had again
 	ask      func(ctx context.Context, prompt string) ([]byte, error) // errNoTerminal where there is nobody to ask
+
+	openFolder func(folder string) store.Store // the store in a folder
 }
 
 func newEnv() *env {
@@ -30,5 +34,7 @@ func newEnv() *env {
 		hostname: os.Hostname,
 		cacheDir: os.UserCacheDir,
 		ask:      askTerminal,
+
+		openFolder: localStore,
 	}
 }

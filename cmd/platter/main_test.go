@@ -20,10 +20,11 @@ const raceOptions = "atexit_sleep_ms=0"
 func TestMain(m *testing.M) {
 	os.Setenv("GORACE", strings.TrimSpace(os.Getenv("GORACE")+" "+raceOptions))
 	testscript.Main(m, map[string]func(){
-		"platter": main,
-		"askpass": askpass,
-		"hang":    hang,
-		"measure": measure,
+		"platter":  main,
+		"askpass":  askpass,
+		"hang":     hang,
+		"measure":  measure,
+		"stopping": stopping,
 	})
 }
 
@@ -96,5 +97,7 @@ func testEnv(t *testing.T) (e *env, stdout, stderr *buffer) {
 		hostname: func() (string, error) { return "testhost", nil },
 		cacheDir: func() (string, error) { return "", errors.New("none in tests") },
 		ask:      func(context.Context, string) ([]byte, error) { return nil, errNoTerminal },
+
+		openFolder: localStore,
 	}, stdout, stderr
 }

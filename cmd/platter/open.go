@@ -13,7 +13,12 @@ import (
 )
 
 // openStore returns the store that --repo names. Whether anything is there is for others to find out.
-func openStore(c common) (store.Store, error) {
+func openStore(c common) (store.Store, error) { return storeBy(localStore, c) }
+
+func localStore(folder string) store.Store { return store.NewLocal(folder) }
+
+// storeBy is openStore with another way of opening a folder.
+func storeBy(open func(folder string) store.Store, c common) (store.Store, error) {
 	switch scheme, _, isURL := strings.Cut(c.repo, "://"); {
 	case c.repo == "":
 		return nil, usagef("no repository given: use --repo (-r) or set PLATTER_REPOSITORY")
@@ -21,14 +26,14 @@ func openStore(c common) (store.Store, error) {
 		return nil, usagef("--repo: no way to reach a repository by %q; give a folder", scheme)
 	}
 	if c.dryRun {
-		return store.DryRun{Store: store.NewLocal(c.repo)}, nil
+		return store.DryRun{Store: open(c.repo)}, nil
 	}
-	return store.NewLocal(c.repo), nil
+	return open(c.repo), nil
 }
 
 // openRepo unlocks the repository. Its index is not read yet: see openSnapshots.
 func openRepo(ctx context.Context, env *env, c common) (*repo.Repo, error) {
-	s, err := openStore(c)
+	s, err := storeBy(env.openFolder, c)
 	if err != nil {
 		return nil, err
 	}

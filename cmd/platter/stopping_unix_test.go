@@ -1,0 +1,80 @@
+//go:build unix
+
+package main
+
+import (
+	"context"
+	"iter"
+	"os"
+	"strconv"
+	"sync/atomic"
+	"syscall"
+
+	"platter/repo/store"
+)
+
+// stopAt names the environment variable that says before which operation of its store "stopping" stops, counted from 1.
+const stopAt = "STOP_AT"
+
+// stopping is platter, which stops (SIGSTOP) right before one operation of its store and goes on when it is told to.
+func stopping() {
+	nth, err := strconv.ParseInt(os.Getenv(stopAt), 10, 64)
+	if err != nil {
+		panic(err)
+	}
+	env := newEnv()
+	env.openFolder = func(folder string) store.Store { return &stopper{store: store.NewLocal(folder), nth: nth} }
+	app := newApp(env)
+	os.Exit(env.report(untilSignal(func(ctx context.Context) error {
+		return app.RunContext(ctx, arrange(app, os.Args))
+	}), wantsJSON(os.Args)))
+}
+
+// A stopper stops its own process right before an operation.
+type stopper struct {
+	store store.Store
+	nth   int64
+	ops   atomic.Int64
+}
+
+var _ store.Store = (*stopper)(nil)
+
+func (s *stopper) operation() {
+	if s.ops.Add(1) == s.nth {
+		if err := syscall.Kill(syscall.Getpid(), syscall.SIGSTOP); err != nil {
+			panic(err)
+		}
+	}
+}
+
+func (s *stopper) Put(ctx context.Context, name string, data []byte) error {
+	s.operation()
+	return s.store.Put(ctx, name, data)
+}
+
+func (s *stopper) Get(ctx context.Context, name string, off, n int64) ([]byte, error) {
+	s.operation()
+	return s.store.Get(ctx, name, off, n)
+}
+
+func (s *stopper) List(ctx context.Context, dir string) iter.Seq2[store.Info, error] {
+	return func(yield func(store.Info, error) bool) {
+		s.operation()
+		s.store.List(ctx, dir)(yield)
+	}
+}
+
+func (s *stopper) Delete(ctx context.Context, name string) error {
+	s.operation()
+	return s.store.Delete(ctx, name)
+}
+
+func (s *stopper) Move(ctx context.Context, from, to string) error {
+	s.operation()
+	return s.store.Move(ctx, from, to)
+}
+
+func (s *stopper) Touch(ctx context.Context, name string) error {
+	s.operation()
+	return s.store.Touch(ctx, name)
+}
