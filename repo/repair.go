@@ -72,7 +72,14 @@ func (r *Repo) repairIndex(ctx context.Context, p *Progress) (*Repaired, error) 
 	for _, f := range packs {
 		delete(known, f.id)
 	}
+	condemned := map[pack.ID]bool{} // by a prune, which may have deleted them
+	if r.lease.found != nil {
+		condemned = r.lease.found.condemned()
+	}
 	for id := range known {
+		if condemned[id] {
+			continue
+		}
 		done.Lost = append(done.Lost, packName(id)+": it is missing")
 	}
 	supersedes := make([]pack.ID, len(old))
