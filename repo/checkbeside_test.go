@@ -41,8 +41,7 @@ func pruneSteps(t *testing.T, mem *store.Mem, victim pack.ID, full bool) []func(
 			f.Supersedes = append(f.Supersedes, o.id)
 			f.Packs = append(f.Packs, slices.DeleteFunc(read.Packs, func(p index.PackTable) bool { return p.ID == victim })...)
 		}
-		_, _, err := r.putIndex(ctx, f)
-		must(err)
+		putIndexFile(t, r, f)
 	}
 	deletePack := func() { must(mem.Delete(ctx, packName(victim))) }
 	deletePlan := func() { must(mem.Delete(ctx, fileName(workDir, plan_))) }

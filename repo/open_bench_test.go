@@ -70,9 +70,7 @@ func largeRepo(b *testing.B, n int) store.Store {
 	for at := 0; at < n; at += benchPack {
 		tables = append(tables, madeUpPack(b, folder, at, min(n, at+benchPack)))
 		if fullIndex(tables) || at+benchPack >= n {
-			if _, _, err := r.putIndex(context.Background(), &index.File{Packs: tables}); err != nil {
-				b.Fatal(err)
-			}
+			putIndexFile(b, r, &index.File{Packs: tables})
 			tables = nil
 		}
 	}

@@ -279,10 +279,7 @@ func movePacks(t *testing.T, mem *store.Mem, chunks []saved) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	r.index = new(index.Index) // so that nothing is known
-	loaded := r.lease.id
-	r.loaded = &loaded
-	if _, err := r.write(ctx, func(ctx context.Context, w *Writer) error {
+	save := func(ctx context.Context, w *Writer) error {
 		lane, maps := w.Lane(), w.lane(chunk.Map)
 		for _, c := range chunks {
 			to := lane
@@ -294,7 +291,13 @@ func movePacks(t *testing.T, mem *store.Mem, chunks []saved) {
 			}
 		}
 		return errors.Join(lane.Close(ctx), maps.Close(ctx))
-	}); err != nil {
+	}
+	err = r.WithLease(ctx, BackingUp, func(ctx context.Context) error {
+		r.index = new(index.Index) // so that nothing is known
+		_, err := r.write(ctx, save)
+		return err
+	})
+	if err != nil {
 		t.Fatal(err)
 	}
 	for _, f := range files {

@@ -5,7 +5,6 @@ package main
 import (
 	"crypto/sha256"
 	"fmt"
-	"io"
 	"math/rand/v2"
 	"os"
 	"strings"
@@ -169,8 +168,8 @@ func (k *killing) whole(round int) {
 		if err != nil {
 			k.t.Fatal(err)
 		}
-		sum := sha256.New()
-		if _, err := io.Copy(sum, io.NewSectionReader(disk, 0, disk.Size())); err != nil || [32]byte(sum.Sum(nil)) != k.states[s.Tags[0]] {
+		data := make([]byte, disk.Size())
+		if _, err := disk.ReadAt(data, 0); err != nil || sha256.Sum256(data) != k.states[s.Tags[0]] {
 			k.t.Errorf("%.8v of %v is another disk, or none: %v", s.ID, s.Tags, err)
 		}
 	}
