@@ -38,7 +38,7 @@ func (c *checker) work(ctx context.Context, s *sight) error {
 	return c.pending(ctx, s)
 }
 
-// pending notes snapshots about to be whose backup is not there any more. They are listed again, after the leases were
+// pending notes snapshots and index files about to be whose maker is not there any more. They are listed again, after the leases were
 // read: a backup that has ended moved its own meanwhile.
 func (c *checker) pending(ctx context.Context, s *sight) error {
 	var alone []pack.ID
@@ -60,7 +60,7 @@ func (c *checker) pending(ctx context.Context, s *sight) error {
 	}
 	for _, f := range files {
 		if _, ok := w.leases[f.id]; !ok && slices.Contains(alone, f.id) {
-			c.note("%s: a snapshot that was never committed, of a backup that is over; 'platter prune' clears it away", fileName(pendingDir, f.id))
+			c.note("%s: a snapshot or index file that was never committed, of work that is over; 'platter prune' clears it away", fileName(pendingDir, f.id))
 		}
 	}
 	return nil
