@@ -111,15 +111,21 @@ type pruner struct {
 	there     map[pack.ID]bool // packs that were there at first
 }
 
-// run prunes once, and once more where a full store kept it from copying and has room now.
+// run prunes once. Where a full store kept it from copying, it does so again with the room that it has made; and in the end
+// it clears away what was copied in vain.
 func (p *pruner) run(ctx context.Context) error {
-	for first := true; ; first = false {
-		deleted, err := p.round(ctx, first)
-		if err != nil || !p.done.Full || deleted == 0 || p.dry {
-			return err
-		}
-		p.done.Full = false
+	deleted, err := p.round(ctx, true)
+	if err == nil && p.done.Full && deleted > 0 {
+		p.done.Full, p.copy = false, true
+		_, err = p.round(ctx, false)
 	}
+	if err != nil || !p.done.Full {
+		return err
+	}
+	if _, err = p.round(ctx, false); isFull(err) {
+		return nil // it is left to the next prune
+	}
+	return err
 }
 
 // round is one prune: choose, copy, announce, look again, delete. It returns how many packs it deleted.

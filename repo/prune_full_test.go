@@ -1,0 +1,68 @@
+package repo
+
+import (
+	"sync"
+	"testing"
+
+	"platter/pack"
+	"platter/repo/store"
+	"platter/repo/store/storetest"
+)
+
+// TestPruneFull prunes a store that has room for a little more, or for nothing. What is dead goes whatever room there is for a
+// lease and a plan, then there is room for copies; and nothing that is needed is lost, wherever the room ends.
+func TestPruneFull(t *testing.T) {
+	base := new(store.Mem)
+	testRepo(t, base)
+	chunks := noiseChunks(1, 100, 50000) // some five packs
+	forgotten := keepChunks(t, reopen(t, base), chunks[:60])
+	partly := keepChunks(t, reopen(t, base), chunks[55:80]) // needs a little of the packs before it
+	other := keepChunks(t, reopen(t, base), chunks[80:])
+	if _, err := reopen(t, base).Forget(t.Context(), []pack.ID{forgotten}); err != nil {
+		t.Fatal(err)
+	}
+	files, used := filesOf(t, base), int64(0)
+	for _, data := range files {
+		used += int64(len(data))
+	}
+	var refused, fell, copied int
+	for _, room := range []int64{0, 500, 1000, 1500, 2000, 3000, 4000, 6000, 10_000, 50_000, 300_000, 1 << 20, 2 << 20, 10 << 20} {
+		mem := memOf(t, files)
+		mem.Limit = used + room
+		r := reopen(t, mem)
+		var mu sync.Mutex
+		first := "" // folder that something is deleted from
+		r.store = &storetest.Faulty{Store: mem, Lose: func(op, name string) error {
+			mu.Lock()
+			defer mu.Unlock()
+			if dir := dirOf(name); op == "delete" && first == "" && (dir == packsDir || dir == indexDir) {
+				first = dir
+			}
+			return nil
+		}}
+		done, err := r.Prune(t.Context(), PruneOptions{MaxRepack: 1 << 40}, markModel(r), nil)
+		switch {
+		case isFull(err) && room < 3000:
+			refused++
+		case err != nil:
+			t.Errorf("room for %d bytes: %v", room, err)
+		default:
+			if first == packsDir {
+				fell++
+			}
+			if done.Repacked.Packs > 0 {
+				copied++
+			}
+			if done.Full || done.Unused > 0 || done.Deleted.Packs == 0 {
+				t.Errorf("room for %d bytes: %+v", room, done)
+			}
+		}
+		mem.Limit = 0
+		wantSnapshots(t, mem, partly, other)
+		mustPrune(t, reopen(t, mem), PruneOptions{})
+		wantSnapshots(t, mem, partly, other)
+	}
+	if refused == 0 || fell == 0 || copied < 5 {
+		t.Errorf("%d prunes had no room for a plan, %d deleted packs before there was room for an index, %d copied", refused, fell, copied)
+	}
+}
