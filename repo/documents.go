@@ -7,7 +7,6 @@ import (
 
 	"platter/pack"
 	"platter/repo/crypt"
-	"platter/repo/store"
 )
 
 // padding is what sealed JSON is filled up to a multiple of, so that its length tells little of what it says.
@@ -52,10 +51,6 @@ func (r *Repo) commit(ctx context.Context, file []byte, name string) error {
 	defer h.putting.Unlock()
 	if h.users == 0 {
 		return errNoLease
-	}
-	// Index files that were there before may be of somebody who was killed before they were durable.
-	if err := store.Settle(ctx, r.store, indexDir); err != nil {
-		return err
 	}
 	pending := fileName(pendingDir, h.id)
 	if err := r.store.Put(ctx, pending, file); err != nil {

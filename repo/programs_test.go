@@ -93,7 +93,7 @@ func adoptProgram() program {
 			}
 			there := len(r.orphans)
 			n, err := r.Adopt(context.Background())
-			if err == nil && n == there { // one that could not be read now is left for the next time
+			if err == nil && n == there && n > 0 { // one that could not be read now is left for the next time
 				x.chunks(orphans)
 			}
 			return err

@@ -45,7 +45,7 @@ func (r *Repo) repairIndex(ctx context.Context, p *Progress) (*Repaired, error) 
 	if err != nil {
 		return nil, err
 	}
-	known, err := r.oldTables(ctx, old, done)
+	known, counts, err := r.oldTables(ctx, old, done)
 	if err != nil {
 		return nil, err
 	}
@@ -72,7 +72,14 @@ func (r *Repo) repairIndex(ctx context.Context, p *Progress) (*Repaired, error) 
 	for _, f := range packs {
 		delete(known, f.id)
 	}
+	condemned := map[pack.ID]bool{} // by a prune, which may have deleted them
+	if r.lease.found != nil {
+		condemned = r.lease.found.condemned()
+	}
 	for id := range known {
+		if condemned[id] || !counts[id] {
+			continue
+		}
 		done.Lost = append(done.Lost, packName(id)+": it is missing")
 	}
 	supersedes := make([]pack.ID, len(old))
@@ -102,23 +109,32 @@ func unmendable(err error) bool {
 	return errors.Is(err, pack.ErrDamaged) || errors.Is(err, pack.ErrNewer) || gone(err)
 }
 
-// oldTables reads what can be read of the old index.
-func (r *Repo) oldTables(ctx context.Context, old []listed, done *Repaired) (map[pack.ID]index.PackTable, error) {
-	known := map[pack.ID]index.PackTable{}
+// oldTables reads what can be read of the old index, and which packs were still listed: what only superseded files list may
+// have been deleted for good.
+func (r *Repo) oldTables(ctx context.Context, old []listed, done *Repaired) (known map[pack.ID]index.PackTable, counts map[pack.ID]bool, err error) {
+	known, counts = map[pack.ID]index.PackTable{}, map[pack.ID]bool{}
+	read, superseded := map[pack.ID]*index.File{}, map[pack.ID]bool{}
 	for _, f := range old {
 		decoded, err := r.readIndex(ctx, f.id)
 		if err != nil && !unmendable(err) {
-			return nil, err
+			return nil, nil, err
 		}
 		if err != nil {
 			done.Bad = append(done.Bad, err.Error())
 			continue
 		}
-		for _, p := range decoded.Packs {
-			known[p.ID] = p
+		read[f.id] = decoded
+		for _, id := range decoded.Supersedes {
+			superseded[id] = true
 		}
 	}
-	return known, nil
+	for id, f := range read {
+		for _, p := range f.Packs {
+			known[p.ID] = p
+			counts[p.ID] = counts[p.ID] || !superseded[id]
+		}
+	}
+	return known, counts, nil
 }
 
 // tables reads the tables of packs, on all cores. bad says what to make of one that cannot be read: a table from

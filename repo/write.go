@@ -13,6 +13,7 @@ import (
 	"platter/chunk"
 	"platter/index"
 	"platter/pack"
+	"platter/repo/store"
 )
 
 // A Writer takes chunks and turns the new ones into packs.
@@ -115,7 +116,10 @@ func (r *Repo) write(ctx context.Context, fn func(context.Context, *Writer) erro
 	})
 	err := g.Wait()
 	if err == nil {
-		err = w.saveIndex(ctx, stored)
+		if err = w.saveIndex(ctx, stored); err == nil {
+			// What was there already may be in an index file whose writer was killed before it was durable.
+			err = store.Settle(ctx, r.store, indexDir)
+		}
 		if r.stale = err != nil; err == nil {
 			w.tidy(ctx)
 		}
