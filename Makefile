@@ -1,9 +1,10 @@
-.PHONY: help build test lint bench bench-peers demo clean
+.PHONY: help build test torture lint bench bench-peers demo clean
 
 help:
 	@echo 'make build   ./platter, one static file'
 	@echo 'make demo    back up three versions of a disk and restore two of them, in ./platter-demo'
 	@echo 'make test    every test, the race detector and the cross builds'
+	@echo 'make torture   the tests that try things out, for hours, and every fuzz target'
 	@echo 'make lint    vet, gofmt, staticcheck, shellcheck and the module files'
 	@echo 'make bench   every benchmark, and a table of them, in some three minutes'
 	@echo 'make bench-peers IMAGES=DIR   the versions of a disk in DIR with platter and each peer found, and the ratios'
@@ -14,6 +15,9 @@ build:
 
 test:
 	./scripts/test.sh
+
+torture:
+	./scripts/torture.sh
 
 lint:
 	go vet ./...
