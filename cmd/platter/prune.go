@@ -21,7 +21,7 @@ type pruneOptions struct {
 }
 
 func pruneCommand(env *env) *cli.Command {
-	opts := pruneOptions{maxUnused: defaultUnused}
+	opts := pruneOptions{maxUnused: defaultUnused, maxRepack: math.MaxInt64}
 	return &cli.Command{
 		Name:     "prune",
 		Usage:    "delete what no version needs any more",
@@ -43,11 +43,7 @@ func pruneCommand(env *env) *cli.Command {
 const defaultUnused = 0.05
 
 func (o pruneOptions) prune() repo.PruneOptions {
-	p := repo.PruneOptions{MaxUnused: float64(o.maxUnused), MaxRepack: int64(o.maxRepack), Lag: o.grace}
-	if p.MaxRepack == 0 {
-		p.MaxRepack = math.MaxInt64
-	}
-	return p
+	return repo.PruneOptions{MaxUnused: float64(o.maxUnused), MaxRepack: int64(o.maxRepack), Lag: o.grace}
 }
 
 func runPrune(ctx context.Context, env *env, opts pruneOptions, args []string) error {
