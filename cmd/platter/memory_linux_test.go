@@ -15,9 +15,9 @@ import (
 // most is how much memory the program may take, in bytes, password and all.
 const most = 256 << 20
 
-// newMeasuredSite makes a repository as people do, with the real cost of a password and packs of the real size, and the
-// program as people run it: this test binary is larger, and may have the race detector in it.
-func newMeasuredSite(t *testing.T) *site {
+// newMeasuredSite makes a repository as people do, with the real cost of a password and packs of the real size unless flags
+// say something else, and the program as people run it: this test binary is larger, and may have the race detector in it.
+func newMeasuredSite(t *testing.T, flags ...string) *site {
 	t.Helper()
 	dir := t.TempDir()
 	program := filepath.Join(dir, "platter")
@@ -25,7 +25,7 @@ func newMeasuredSite(t *testing.T) *site {
 		t.Fatalf("build: %v\n%s", err, out)
 	}
 	s := &site{t, dir, filepath.Join(dir, "repo"), program}
-	s.must("init")
+	s.must(append([]string{"init"}, flags...)...)
 	return s
 }
 

@@ -48,20 +48,22 @@ func TestStopped(t *testing.T) {
 	}
 }
 
-// copied is another site with a copy of the repository and of the cache.
+// copied is another site with copies of the repository, of the cache and of the disks.
 func (s *site) copied(t *testing.T) *site {
 	t.Helper()
 	dir := t.TempDir()
 	x := &site{t, dir, filepath.Join(dir, "repo"), s.program}
-	for _, name := range []string{"repo", "cache", "a", "b"} {
-		if info, err := os.Stat(s.path(name)); err != nil {
-			t.Fatal(err)
-		} else if !info.IsDir() {
-			err = os.Link(s.path(name), x.path(name))
-			if err != nil {
-				t.Fatal(err)
-			}
-		} else if err := os.CopyFS(x.path(name), os.DirFS(s.path(name))); err != nil {
+	entries, err := os.ReadDir(s.dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, e := range entries {
+		if e.IsDir() {
+			err = os.CopyFS(x.path(e.Name()), os.DirFS(s.path(e.Name())))
+		} else {
+			err = os.Link(s.path(e.Name()), x.path(e.Name()))
+		}
+		if err != nil {
 			t.Fatal(err)
 		}
 	}

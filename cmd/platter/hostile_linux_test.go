@@ -1,0 +1,111 @@
+package main
+
+import (
+	"context"
+	"os"
+	"os/exec"
+	"strconv"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+	"unicode"
+)
+
+// hostileTime is how long a command may take over a hostile repository.
+const hostileTime = 30 * time.Second
+
+// TestHostile has a repository made hostile in every way, by whoever owns the NAS and by whoever has the keys, and runs all
+// commands over it. None takes more memory than over another repository, or long; none panics or prints what could move a
+// cursor; those that cannot do what they were asked for say so; and prune deletes nothing that is needed.
+func TestHostile(t *testing.T) {
+	base := newMeasuredSite(t, cheapKDF...)
+	base.must("backup", base.disk("live", 3<<20, 1, "random"), "--name", "live")
+	base.must("backup", base.disk("old", 1<<20, 2, "random"), "--name", "old")
+	base.must("backup", base.disk("other", 1<<20, 3, "random"), "--name", "old")
+	base.disk("next", 1<<20, 4, "random")
+	for _, c := range hostileCases() {
+		t.Run(c.name, func(t *testing.T) {
+			x := base.copied(t)
+			x.must("snapshots") // the cache is as it is before anybody is hostile
+			f := newForger(x)
+			c.make(f)
+			x.suffers(c)
+			f.undone()
+			x.start(nil, "snapshots", "--accept").wait() // some are gone
+			x.must("repair", "index")
+			x.must("prune", "--max-unused", "0")
+			x.restores("live", x.path("live"))
+			x.sound()
+		})
+	}
+}
+
+// A hostileCase is one way to make a repository hostile, and how commands end in it, 0 unless something else is said; -1 is a
+// command that goes on until it is interrupted.
+type hostileCase struct {
+	name     string
+	snapshot bool // there is one called "hostile" to be restored
+	make     func(f *forger)
+	ends     map[string]int
+}
+
+// suffers runs all commands.
+func (s *site) suffers(c hostileCase) {
+	target := "live"
+	if c.snapshot {
+		target = "hostile"
+	}
+	for _, args := range [][]string{
+		{"snapshots"}, {"snapshots", "--json"}, {"check"}, {"check", "--read-data"}, {"restore", target, s.path("to"), "--force", "--verify"},
+		{"backup", s.path("next"), "--name", "next"}, {"forget", "old~1"}, {"prune", "--max-unused", "0"}, {"stats"},
+	} {
+		code, ok := c.ends[strings.Join(args, " ")] // all of it is named where it matters
+		if !ok {
+			code = c.ends[args[0]]
+		}
+		s.endures(code, args...)
+	}
+}
+
+// endures runs a command and holds it to an exit code and to its bounds.
+func (s *site) endures(code int, args ...string) {
+	t := s.t
+	t.Helper()
+	limit := hostileTime
+	if code == -1 {
+		limit = 3 * time.Second
+	}
+	ctx, cancel := context.WithTimeout(t.Context(), limit)
+	defer cancel()
+	p, peak := s.command(args...), s.path("peak")
+	measure, err := exec.LookPath("measure")
+	if err != nil {
+		t.Fatal(err)
+	}
+	p.Path, p.Args = measure, append([]string{"measure", peak, s.program}, args...)
+	p.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
+	if err := p.Start(); err != nil {
+		t.Fatal(err)
+	}
+	late := context.AfterFunc(ctx, func() { _ = syscall.Kill(-p.Process.Pid, syscall.SIGINT) }) // all of them
+	defer late()
+	got := p.wait()
+	if out := p.stdout.String() + p.stderr.String(); got != code && (code != -1 || ctx.Err() == nil) {
+		t.Errorf("%v ended with %d, want %d, and said\n%.2000s", args, got, code, out)
+	} else if strings.Contains(out, "panic") || strings.Contains(out, "goroutine ") {
+		t.Errorf("%v panics:\n%.9000s", args, out)
+	} else if at := strings.IndexFunc(out, func(c rune) bool { return c != '\n' && c != '\t' && !unicode.IsPrint(c) }); at >= 0 {
+		t.Errorf("%v prints %q", args, out[at:min(len(out), at+40)])
+	} else if len(out) > 16<<20 { // check has a line for every odd file
+		t.Errorf("%v prints %d bytes", args, len(out))
+	}
+	if code == -1 {
+		return // measure was interrupted, too
+	}
+	text, err := os.ReadFile(peak)
+	bytes, e := strconv.ParseInt(string(text), 10, 64)
+	if err != nil || e != nil || bytes > most {
+		t.Errorf("%v took %d MiB, %v, %v", args, bytes>>20, err, e)
+	}
+}
