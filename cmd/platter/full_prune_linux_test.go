@@ -12,11 +12,10 @@ import (
 	"platter/repo"
 )
 
-// stuff fills a file system up to its last byte with a file, which is returned.
-func stuff(t *testing.T, dir string) string {
+// stuff fills a file system up to its last byte with a file.
+func stuff(t *testing.T, dir string) {
 	t.Helper()
-	name := filepath.Join(dir, "ballast")
-	f, err := os.Create(name)
+	f, err := os.Create(filepath.Join(dir, "ballast"))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -28,34 +27,33 @@ func stuff(t *testing.T, dir string) string {
 			t.Fatal(err)
 		}
 	}
-	return name
 }
 
 // TestPruneFullNAS holds that a NAS on which a backup found no room has some again after forget and prune, though there is
 // none to copy anything. It takes room for a lease and a plan: two pages.
 func TestPruneFullNAS(t *testing.T) {
-	for name, spare := range map[string]int64{"nothing but lease and plan": 8 << 10, "an index file": 64 << 10, "more": 128 << 10} {
+	for name, spare := range map[string]int{"nothing but lease and plan": 8 << 10, "an index file": 64 << 10, "more": 128 << 10} {
 		t.Run(name, func(t *testing.T) {
 			nas := mountSmall(t, "12m")
 			s := &site{t, t.TempDir(), filepath.Join(nas, "repo"), "platter"}
 			s.must(append([]string{"init", "--pack-size", "1M"}, cheapKDF...)...)
 			dead, live := s.disk("dead", 4<<20, 1, "random"), s.disk("live", 3<<20, 2, "random")
 			large := s.disk("large", 10<<20, 3, "random")
-			paste(t, s.disk("shared", 300<<10, 4, "random"), dead, 1<<20)
+			paste(t, s.disk("shared", 700<<10, 4, "random"), dead, 1<<20)
 			paste(t, s.path("shared"), live, 1<<20) // so that one of the packs of dead stays partly needed
 			s.must("backup", dead, "--name", "dead")
 			s.must("backup", live, "--name", "live")
+			reserve := filepath.Join(nas, "reserve")
+			if err := os.WriteFile(reserve, bytes.Repeat([]byte{1}, spare), 0o600); err != nil {
+				t.Fatal(err)
+			}
 			s.start(nil, "backup", large, "--name", "large").ends(1, "no space left")
 			s.must("forget", "dead", "--yes")
-			ballast := stuff(t, nas)
+			stuff(t, nas)
 			s.start(nil, "prune", "--max-unused", "0").ends(1, "no space left") // not even for a lease
 			s.restores("live", live)
 			s.sound()
-			info, err := os.Stat(ballast)
-			if err == nil {
-				err = os.Truncate(ballast, info.Size()-spare)
-			}
-			if err != nil {
+			if err := os.Remove(reserve); err != nil {
 				t.Fatal(err)
 			}
 
