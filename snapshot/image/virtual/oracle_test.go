@@ -1,0 +1,215 @@
+package virtual
+
+import (
+	"bytes"
+	"errors"
+	"io"
+	"math/rand/v2"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"testing"
+
+	"golang.org/x/sync/errgroup"
+
+	"platter/chunk"
+	"platter/snapshot/image"
+)
+
+// lacking skips a test that this machine has no means for, and fails it in CI, which has to have them.
+func lacking(t testing.TB, format string, args ...any) {
+	t.Helper()
+	if os.Getenv("CI") != "" {
+		t.Fatalf(format, args...)
+	}
+	t.Skipf(format, args...)
+}
+
+// qemuImg runs qemu-img, the oracle of all formats, in a folder, and returns what it prints.
+func qemuImg(t testing.TB, dir string, args ...string) string {
+	t.Helper()
+	path, err := exec.LookPath("qemu-img")
+	if err != nil {
+		lacking(t, "no qemu-img: %v", err)
+	}
+	cmd := exec.Command(path, args...)
+	cmd.Dir = dir
+	out, err := cmd.CombinedOutput()
+	if err != nil {
+		t.Fatalf("qemu-img %q: %v\n%s", args, err, out)
+	}
+	return string(out)
+}
+
+// randomDisk makes a disk in memory with runs of zeros, of text that packs well and of noise, on clusters and off them.
+func randomDisk(rng *rand.Rand, size int) image.Mem {
+	data := make([]byte, size)
+	for off := 0; off < size; {
+		n := min(rng.IntN(1<<[]int{10, 16, 20}[rng.IntN(3)])+1, size-off)
+		if rng.IntN(2) == 0 {
+			n = min((n+4095)/4096*4096, size-off)
+		}
+		run := data[off : off+n]
+		switch rng.IntN(3) {
+		case 0:
+			for i := range run {
+				run[i] = byte(rng.Uint32())
+			}
+		case 1:
+			for i := range run {
+				run[i] = "All the world's a stage, "[(off+i)%25]
+			}
+		}
+		off += n
+	}
+	return image.Mem{Data: data, Holes: true}
+}
+
+// writeRaw writes a disk to a raw file with holes, and returns its path.
+func writeRaw(t testing.TB, dir string, d image.Mem) string {
+	t.Helper()
+	path := filepath.Join(dir, "disk.raw")
+	f, err := os.Create(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for e := range d.Extents() {
+		if !e.Zero {
+			if _, err := f.WriteAt(d.Data[e.Off:e.Off+e.Len], e.Off); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	if err := errors.Join(f.Truncate(d.Size()), f.Close()); err != nil {
+		t.Fatal(err)
+	}
+	return path
+}
+
+// mustOpen opens a file whose format must be found to be name.
+func mustOpen(t testing.TB, path, name string, o Options) *Disk {
+	t.Helper()
+	f, err := image.Open(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if found, err := Detect(f); err != nil || found != name {
+		t.Errorf("%s is found to be %q (%v), want %q", path, found, err, name)
+	}
+	d, err := Open(f, name, o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = d.Close() })
+	return d
+}
+
+// compare holds a disk against what it should be: all of it, its extents, and reads from several goroutines.
+func compare(t testing.TB, d image.Disk, want []byte) {
+	t.Helper()
+	if d.Size() != int64(len(want)) {
+		t.Fatalf("Size() = %d, want %d", d.Size(), len(want))
+	}
+	buf := make([]byte, 10)
+	for _, off := range []int64{d.Size(), d.Size() + 1, 1 << 62} {
+		if n, err := d.ReadAt(buf, off); n != 0 || err != io.EOF {
+			t.Errorf("ReadAt(10 bytes, %d) = %d, %v; want 0, EOF", off, n, err)
+		}
+	}
+	if n, err := d.ReadAt(buf, -1); n != 0 || err == nil || err == io.EOF {
+		t.Errorf("ReadAt(10 bytes, -1) = %d, %v; want an error", n, err)
+	}
+	var g errgroup.Group
+	for seed := range uint64(3) {
+		g.Go(func() error { return compareExtents(d, want) })
+		g.Go(func() error { return compareReads(d, want, rand.New(rand.NewPCG(seed, 1))) })
+	}
+	if err := g.Wait(); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func compareExtents(d image.Disk, want []byte) error {
+	at, last := int64(0), image.Extent{}
+	for e, err := range d.Extents() {
+		switch {
+		case err != nil:
+			return err
+		case e.Off != at || e.Len <= 0 || e.Len > d.Size()-at:
+			return errors.New("extents do not cover the disk in order")
+		case at > 0 && e.Zero == last.Zero:
+			return errors.New("neighbouring extents of one kind")
+		case e.Zero && !chunk.IsZero(want[e.Off:e.Off+e.Len]):
+			return errors.New("a zero extent where there is data")
+		}
+		at, last = at+e.Len, e
+	}
+	if at != d.Size() {
+		return errors.New("extents do not reach the end of the disk")
+	}
+	for range d.Extents() { // an iteration that is broken off must not go on yielding: the runtime panics
+		break
+	}
+	return nil
+}
+
+func compareReads(d image.Disk, want []byte, rng *rand.Rand) error {
+	got := make([]byte, len(want))
+	if n, err := d.ReadAt(got, 0); n != len(want) || err != nil && err != io.EOF {
+		return errors.Join(errors.New("the disk as a whole cannot be read"), err)
+	}
+	if !bytes.Equal(got, want) {
+		return errors.New("the disk as a whole reads wrongly")
+	}
+	for range 50 {
+		off := rng.IntN(len(want) + 1)
+		got := got[:rng.IntN(min(len(want)-off, 1<<18)+1)]
+		clear(got)
+		if _, err := d.ReadAt(got, int64(off)); len(got) > 0 && err != nil && err != io.EOF {
+			return err
+		}
+		if !bytes.Equal(got, want[off:off+len(got)]) {
+			return errors.New("a part of the disk reads wrongly")
+		}
+	}
+	return nil
+}
+
+// writeAs writes a disk with Create in pieces of all lengths, and returns the path of the file.
+func writeAs(t testing.TB, dir, name string, d image.Mem, o CreateOptions) string {
+	t.Helper()
+	path := filepath.Join(dir, "disk."+name)
+	f, err := os.Create(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	o.Extents = d.Extents
+	w, err := Create(f, name, d.Size(), o)
+	if err == nil {
+		err = feed(w, d)
+	}
+	if err := errors.Join(err, f.Close()); err != nil {
+		t.Fatal(err)
+	}
+	return path
+}
+
+func feed(w Writer, d image.Mem) error {
+	rng := rand.New(rand.NewPCG(uint64(d.Size()), 2))
+	for e := range d.Extents() {
+		for e.Len > 0 {
+			n := min(e.Len, rng.Int64N(3<<20)+1)
+			var err error
+			if e.Zero {
+				err = w.Skip(n)
+			} else {
+				_, err = w.Write(d.Data[e.Off : e.Off+n])
+			}
+			if err != nil {
+				return err
+			}
+			e.Off, e.Len = e.Off+n, e.Len-n
+		}
+	}
+	return w.Close()
+}

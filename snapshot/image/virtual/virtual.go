@@ -1,0 +1,226 @@
+// Package virtual reads and writes the files in which virtual machines keep their disks.
+//
+// What it gives is the virtual disk, so a machine that is kept in one format is the same disk in every other. What is not
+// allocated is never read. Nothing that a file says is believed before it was checked: a guest writes what it likes into
+// its own disk, and a broken file must end in an error, never in wrong bytes, a crash or all of the memory.
+package virtual
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"iter"
+	"os"
+	"path/filepath"
+	"strings"
+
+	"platter/snapshot/image"
+)
+
+var (
+	// ErrDamaged says that a file is not what its format demands.
+	ErrDamaged = errors.New("the image file is damaged")
+	// ErrUnsupported says that a file uses something that this package does not know, and what.
+	ErrUnsupported = errors.New("not supported")
+)
+
+// A format is one way to keep a virtual disk in a file: one file of this package, and one row below.
+type format struct {
+	name string
+	// detect looks at the first and the last 4 KiB of a file, less where it is shorter.
+	detect func(head, tail []byte) bool
+	open   func(o *opening) (image.Disk, error)
+	// create is nil where the format is only read.
+	create func(c *creation) (Writer, error)
+}
+
+// formats are in the order in which they are looked for.
+var formats = []format{}
+
+// Raw is the name of no format: the file's bytes are the disk's.
+const Raw = image.KindRaw
+
+// Formats returns the names of all formats, Raw first.
+func Formats() []string {
+	names := []string{Raw}
+	for _, f := range formats {
+		names = append(names, f.name)
+	}
+	return names
+}
+
+func find(name string) (*format, error) {
+	for i := range formats {
+		if formats[i].name == name {
+			return &formats[i], nil
+		}
+	}
+	return nil, fmt.Errorf("format %q: want one of %s", name, strings.Join(Formats(), ", "))
+}
+
+// edgeLen is how many bytes at either end of a file tell its format.
+const edgeLen = 4096
+
+// Detect tells the format of a file from its content; Raw where it is none of them.
+func Detect(d image.Disk) (string, error) {
+	head, tail := make([]byte, min(edgeLen, d.Size())), make([]byte, min(edgeLen, d.Size()))
+	if _, err := d.ReadAt(head, 0); err != nil && err != io.EOF {
+		return "", fmt.Errorf("look for the image's format: %w", err)
+	}
+	if _, err := d.ReadAt(tail, d.Size()-int64(len(tail))); err != nil && err != io.EOF {
+		return "", fmt.Errorf("look for the image's format: %w", err)
+	}
+	for _, f := range formats {
+		if f.detect(head, tail) {
+			return f.name, nil
+		}
+	}
+	return Raw, nil
+}
+
+// Options say how to open a virtual disk.
+type Options struct {
+	Snapshot      string // the internal snapshot to read, by its name or its number; empty for what is now
+	FollowBacking bool   // read files that this one is a difference to, wherever it says they are
+}
+
+// A Disk is a virtual disk.
+type Disk struct {
+	image.Disk
+	files []*image.File // that it is read from
+}
+
+var (
+	_ image.Disk   = (*Disk)(nil)
+	_ image.Steady = (*Disk)(nil)
+	_ image.Once   = (*Disk)(nil)
+	_ io.Closer    = (*Disk)(nil)
+)
+
+// Open opens the virtual disk in a file. The file is the disk's from then on, also where it fails. The error wraps
+// ErrDamaged, ErrUnsupported or what reading fails with.
+func Open(f *image.File, name string, o Options) (*Disk, error) {
+	d := &Disk{files: []*image.File{f}}
+	kind, err := find(name)
+	if err == nil {
+		d.Disk, err = kind.open(&opening{Disk: f, Options: o, path: f.Path, also: d.also})
+	}
+	if err != nil {
+		return nil, errors.Join(fmt.Errorf("open %s as %s: %w", f.Path, name, err), d.Close())
+	}
+	return d, nil
+}
+
+// An opening is what a format opens: the file's own bytes and extents, how, and the way to other files.
+type opening struct {
+	image.Disk // the file
+	Options
+	path string                                // of the file
+	also func(path string) (image.Disk, error) // opens one more; the disk closes it
+}
+
+// maxFiles bounds what one disk is made of.
+const maxFiles = 256
+
+func (d *Disk) also(path string) (image.Disk, error) {
+	if len(d.files) >= maxFiles {
+		return nil, fmt.Errorf("%w: it is made of more than %d files", ErrUnsupported, maxFiles)
+	}
+	f, err := image.Open(path)
+	if err != nil {
+		return nil, err
+	}
+	d.files = append(d.files, f)
+	return f, nil
+}
+
+// beside opens a file in the same folder. A name that leads elsewhere is refused, and so is a link.
+func (o *opening) beside(name string) (image.Disk, error) {
+	if name == "" || name == "." || name == ".." || strings.ContainsAny(name, "/\\\x00") {
+		return nil, fmt.Errorf("%w: a part of the disk in another folder: %q", ErrUnsupported, name)
+	}
+	path := filepath.Join(filepath.Dir(o.path), name)
+	info, err := os.Lstat(path)
+	if err != nil {
+		return nil, fmt.Errorf("open a part of the disk: %w", err)
+	}
+	if !info.Mode().IsRegular() {
+		return nil, fmt.Errorf("%w: a part of the disk that is no regular file: %s", ErrUnsupported, path)
+	}
+	return o.also(path)
+}
+
+// Changed reports whether one of the files was changed since it was opened.
+func (d *Disk) Changed() error {
+	var all error
+	for _, f := range d.files {
+		all = errors.Join(all, f.Changed())
+	}
+	return all
+}
+
+// ReadOnce readies all files for a single pass.
+func (d *Disk) ReadOnce() {
+	for _, f := range d.files {
+		f.ReadOnce()
+	}
+}
+
+// Close closes all files.
+func (d *Disk) Close() error {
+	var all error
+	for _, f := range d.files {
+		all = errors.Join(all, f.Close())
+	}
+	return all
+}
+
+// CreateOptions say how to write a virtual disk.
+type CreateOptions struct {
+	Compress bool // where the format can; streamOptimized VMDK always does
+	// Extents are the disk's, the same each time: what a format needs that must know beforehand what is where.
+	Extents func() iter.Seq2[image.Extent, error]
+}
+
+// A Writer takes a disk from its first byte to its last.
+type Writer interface {
+	// Write takes the next bytes of the disk.
+	io.Writer
+	// Skip says that the next n bytes are zeros.
+	Skip(n int64) error
+	// Close ends the file after all of the disk is written. It neither syncs nor closes what it wrote to.
+	Close() error
+}
+
+// Create returns what writes a disk of size bytes to w, an empty file or, for formats that need nothing else, any stream.
+// The error wraps ErrUnsupported where the format cannot hold the disk, or needs a file.
+func Create(w io.Writer, name string, size int64, o CreateOptions) (Writer, error) {
+	kind, err := find(name)
+	if err != nil {
+		return nil, err
+	}
+	if kind.create == nil {
+		return nil, fmt.Errorf("write %s: %w", name, ErrUnsupported)
+	}
+	out, err := kind.create(&creation{Writer: w, CreateOptions: o, size: size})
+	if err != nil {
+		return nil, fmt.Errorf("write %s: %w", name, err)
+	}
+	return out, nil
+}
+
+// A creation is what a format writes, and onto what.
+type creation struct {
+	io.Writer
+	CreateOptions
+	size int64 // of the disk, in bytes
+}
+
+// file returns the file that is written to; an error for a stream.
+func (c *creation) file() (io.WriterAt, error) {
+	f, ok := c.Writer.(io.WriterAt)
+	if !ok {
+		return nil, fmt.Errorf("%w: this format has to go back to its beginning; give a file, not a stream", ErrUnsupported)
+	}
+	return f, nil
+}
