@@ -52,27 +52,7 @@ func Restore(ctx context.Context, r *repo.Repo, s *Snapshot, path string, o Rest
 }
 
 func restoreNew(ctx context.Context, r *repo.Repo, s *Snapshot, path string, o RestoreOptions, done *Restored, p *repo.Progress) error {
-	if err := checkTarget(path, o.Replace); err != nil {
-		return err
-	}
-	f, err := os.CreateTemp(filepath.Dir(path), "."+filepath.Base(path)+".partial-*")
-	if err != nil {
-		return err
-	}
-	err = fillFile(ctx, r, s, f, o, done, p)
-	if err == nil {
-		err = checkTarget(path, o.Replace) // somebody may have put one there meanwhile
-	}
-	if err == nil {
-		err = os.Rename(f.Name(), path)
-	}
-	if err == nil {
-		err = syncDir(filepath.Dir(path))
-	}
-	if err != nil {
-		return errors.Join(err, removeIfThere(f.Name()))
-	}
-	return nil
+	return intoNew(path, o.Replace, func(f *os.File) error { return fillFile(ctx, r, s, f, o, done, p) })
 }
 
 func restoreInPlace(ctx context.Context, r *repo.Repo, s *Snapshot, path string, o RestoreOptions, done *Restored, p *repo.Progress) error {

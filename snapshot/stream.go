@@ -30,7 +30,13 @@ type streaming struct {
 	spare sync.Pool     // of *[]byte
 }
 
-// WriteStream writes the snapshot's disk to w from its first byte to its last, zeros and all.
+// A skipper is a writer that need not be given zeros: an image file's, as a rule.
+type skipper interface {
+	io.Writer
+	Skip(n int64) error // the next n bytes are zeros
+}
+
+// WriteStream writes the snapshot's disk to w from its first byte to its last, zeros and all, unless w can Skip them.
 func WriteStream(ctx context.Context, r *repo.Repo, s *Snapshot, w io.Writer, p *repo.Progress) error {
 	p.Expect(s.Size)
 	ahead := r.Workers()/2 + 3
@@ -153,7 +159,7 @@ func (s *streaming) memory(n int64) []byte {
 	return make([]byte, max(n, stretchSize))[:n]
 }
 
-// write writes a stretch and makes room for another.
+// write writes a stretch.
 func (s *streaming) write(ctx context.Context, w io.Writer, next *stretch, p *repo.Progress) error {
 	select {
 	case <-next.ready:
@@ -161,6 +167,10 @@ func (s *streaming) write(ctx context.Context, w io.Writer, next *stretch, p *re
 		return ctx.Err()
 	}
 	data := next.data
+	if skip, ok := w.(skipper); ok && data == nil {
+		p.Add(next.len)
+		return s.done(next, skip.Skip(next.len))
+	}
 	for left := next.len; left > 0; left -= int64(len(data)) {
 		if next.data == nil {
 			data = zeros[:min(left, int64(len(zeros)))]
@@ -173,10 +183,15 @@ func (s *streaming) write(ctx context.Context, w io.Writer, next *stretch, p *re
 			return ctx.Err()
 		}
 	}
-	if data := next.data; data != nil {
+	return s.done(next, nil)
+}
+
+// done makes room for another stretch.
+func (s *streaming) done(last *stretch, err error) error {
+	if data := last.data; data != nil {
 		data = data[:cap(data)]
 		s.spare.Put(&data)
 	}
 	<-s.slots
-	return nil
+	return err
 }

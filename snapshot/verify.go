@@ -4,10 +4,12 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"sync"
 
 	"platter/chunk"
 	"platter/pack"
 	"platter/repo"
+	"platter/snapshot/image"
 )
 
 // A MismatchError says where a disk is not what its snapshot says.
@@ -21,14 +23,30 @@ func wrongLength(id chunk.ID, got int, want uint32) error {
 	return fmt.Errorf("%w: chunk %v has %d bytes where the map says %d", pack.ErrDamaged, id, got, want)
 }
 
-// A verifier reads a target back and proves it against a map: chunks by their ids, all else by being zero. Errors are a
+// A verifier reads a disk back and proves it against a map: chunks by their ids, all else by being zero. Errors are a
 // *MismatchError where it differs.
 type verifier struct {
 	m        *Map
-	target   target
+	disk     image.Disk
 	done     *Restored
 	progress *repo.Progress
 	windows  *windows
+}
+
+// all proves the whole disk.
+func (v *verifier) all(ctx context.Context) error {
+	var mu sync.Mutex
+	mapped := map[int64]bool{}
+	err := v.m.eachRegion(ctx, func(ctx context.Context, reg mapRegion) error {
+		mu.Lock()
+		mapped[reg.index] = true
+		mu.Unlock()
+		return v.region(ctx, reg)
+	})
+	if err != nil {
+		return err
+	}
+	return v.zeros(ctx, mapped)
 }
 
 // region proves a region that has a page.
@@ -73,12 +91,12 @@ func (v *verifier) chunk(r *windowReader, namer *chunk.Namer, off, end int64, q 
 
 // zeros proves that regions without a page hold nothing; holes need no reading.
 func (v *verifier) zeros(ctx context.Context, mapped map[int64]bool) error {
-	if size := v.target.Size(); size != v.m.size {
+	if size := v.disk.Size(); size != v.m.size {
 		return fmt.Errorf("it has %d bytes, the snapshot %d", size, v.m.size)
 	}
 	r := v.windows.take()
 	defer v.windows.put(r)
-	for e, err := range v.target.Extents() {
+	for e, err := range v.disk.Extents() {
 		if err != nil || ctx.Err() != nil {
 			return errors.Join(err, ctx.Err())
 		}

@@ -26,6 +26,7 @@ func newApp(env *env) *cli.App {
 			snapshotsCommand(env),
 			showCommand(env),
 			restoreCommand(env),
+			exportCommand(env),
 			diffCommand(env),
 			initCommand(env),
 			checkCommand(env),

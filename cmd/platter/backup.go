@@ -2,9 +2,7 @@ package main
 
 import (
 	"context"
-	"errors"
 	"fmt"
-	"io/fs"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -15,13 +13,13 @@ import (
 	"platter/pack"
 	"platter/repo"
 	"platter/snapshot"
-	"platter/snapshot/image"
 )
 
 type backupOptions struct {
 	common
 	name, host, note, time, parent string
 	tags                           cli.StringSlice
+	image                          imageOptions
 	compression                    compression
 }
 
@@ -32,9 +30,10 @@ func backupCommand(env *env) *cli.Command {
 		Usage:     "keep a disk as it is now",
 		ArgsUsage: "SOURCE",
 		Category:  aboutDisks,
-		Description: "SOURCE is a raw disk image, a block device, or - for standard input. Holes of an image are not read. " +
+		Description: "SOURCE is a disk image (raw, qcow2, VMDK, VHD, VHDX, VDI), a block device, or - for standard input. What is kept is the disk " +
+			"in an image, so it is the same in every format. Holes are not read. " +
 			"Only what the repository does not have yet is stored. The source should not change meanwhile: back up a snapshot of a disk in use.",
-		Flags: append([]cli.Flag{
+		Flags: slices.Concat([]cli.Flag{
 			&cli.StringFlag{Name: "name", Usage: "what to call the disk (default: HOST/SOURCE's own name)", Destination: &opts.name},
 			&cli.StringFlag{Name: "host", Usage: "the machine it belongs to (default: this one)", Destination: &opts.host},
 			&cli.StringSliceFlag{Name: "tag", Usage: "a `TAG` to find it by; may be repeated", Destination: &opts.tags},
@@ -43,7 +42,7 @@ func backupCommand(env *env) *cli.Command {
 			&cli.StringFlag{Name: "parent", Usage: "the `SNAPSHOT` it is the next version of (default: the newest of that name and host)", Destination: &opts.parent},
 			&cli.GenericFlag{Name: "compression", Usage: "`HOW` hard to compress what is new: off, fastest, default, better, or auto, which is as hard as the store leaves time for", Value: &opts.compression, EnvVars: []string{"PLATTER_COMPRESSION"}},
 			&cli.BoolFlag{Name: "dry-run", Aliases: []string{"n"}, Usage: "do all but store", Destination: &opts.dryRun, DisableDefaultText: true},
-		}, repoFlags(&opts.common)...),
+		}, imageFlags(&opts.image), repoFlags(&opts.common)),
 		Action: action(env, &opts, runBackup),
 	}
 }
@@ -55,15 +54,19 @@ func runBackup(ctx context.Context, env *env, opts backupOptions, args []string)
 	if args[0] == "" {
 		return usagef("SOURCE is empty")
 	}
+	if err := opts.image.validate(args[0]); err != nil {
+		return err
+	}
 	s, err := describe(env, opts, args[0])
 	if err != nil {
 		return err
 	}
-	src, err := openSource(ctx, env, args[0], s) // before the password is asked for
+	src, err := openSource(ctx, env, args[0], opts.image) // before the password is asked for
 	if err != nil {
 		return err
 	}
-	defer src.close()
+	defer src.Close()
+	s.Source.Path, s.Source.Kind = src.path(args[0]), src.kind
 	r, err := openRepo(ctx, env, opts.common)
 	if err != nil {
 		return err
@@ -96,6 +99,11 @@ func runSource(ctx context.Context, env *env, opts backupOptions, r *repo.Repo, 
 	parent, err := findParent(all, opts, s)
 	if err != nil {
 		return err
+	}
+	if was := src.keepRaw(parent, opts.image); was != "" {
+		s.Source.Kind = src.kind
+		env.warn(opts.common, "%s was a raw disk before, and begins like an image (%s) now, as a guest can make it: it is kept as the raw disk that it was. "+
+			"If it really is an image, say --format %s", s.Source.Path, was, was)
 	}
 	if n, err := r.Adopt(ctx); err != nil {
 		return err
@@ -141,43 +149,6 @@ func describe(env *env, opts backupOptions, source string) (*snapshot.Snapshot, 
 		}
 	}
 	return s, nil
-}
-
-// stdio stands for standard input as a source and for standard output as a target.
-const stdio = "-"
-
-// A source is a disk to be read.
-type source struct {
-	backup func(ctx context.Context, r *repo.Repo, parent, s *snapshot.Snapshot, p *repo.Progress) error
-	close  func() error
-}
-
-func openSource(ctx context.Context, env *env, path string, s *snapshot.Snapshot) (*source, error) {
-	s.Source.Path = path
-	if path == stdio {
-		s.Source.Kind = "stream"
-		stream, err := image.OpenStream(ctx, env.stdin)
-		if err != nil {
-			return nil, err
-		}
-		return &source{func(ctx context.Context, r *repo.Repo, parent, s *snapshot.Snapshot, p *repo.Progress) error {
-			return snapshot.BackupStream(ctx, r, stream, parent, s, p)
-		}, stream.Close}, nil
-	}
-	if abs, err := filepath.Abs(path); err == nil {
-		s.Source.Path = abs
-	}
-	disk, err := image.Open(path)
-	if errors.Is(err, fs.ErrPermission) {
-		return nil, fmt.Errorf("%w; reading disks takes root, or the group that owns them", err)
-	}
-	if err != nil {
-		return nil, err
-	}
-	s.Source.Kind = disk.Kind
-	return &source{func(ctx context.Context, r *repo.Repo, parent, s *snapshot.Snapshot, p *repo.Progress) error {
-		return snapshot.Backup(ctx, r, disk, parent, s, p)
-	}, disk.Close}, nil
 }
 
 // findParent returns the version before this one, nil when there is none.

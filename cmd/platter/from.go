@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"os"
 	"slices"
 
@@ -12,7 +13,6 @@ import (
 	"platter/repo"
 	"platter/repo/crypt"
 	"platter/snapshot"
-	"platter/snapshot/image"
 )
 
 // fromOptions name what may still hold what a repository has lost.
@@ -33,13 +33,13 @@ func fromFlags(o *fromOptions) []cli.Flag {
 type rescue struct {
 	copies []repo.Copy
 	disks  []snapshot.Holder
-	files  []*image.File
+	opened []io.Closer
 }
 
 func (r *rescue) close() error {
 	var errs []error
-	for _, f := range r.files {
-		errs = append(errs, f.Close())
+	for _, c := range r.opened {
+		errs = append(errs, c.Close())
 	}
 	return errors.Join(errs...)
 }
@@ -47,12 +47,12 @@ func (r *rescue) close() error {
 // openDisks opens what --from-disk names.
 func (r *rescue) openDisks(paths []string) error {
 	for _, path := range paths {
-		f, err := image.Open(path)
+		src, err := openImage(path, imageOptions{})
 		if err != nil {
 			return err
 		}
-		r.files = append(r.files, f)
-		r.disks = append(r.disks, snapshot.Holder{Name: path, Disk: f})
+		r.opened = append(r.opened, src)
+		r.disks = append(r.disks, snapshot.Holder{Name: path, Disk: src.disk})
 	}
 	return nil
 }

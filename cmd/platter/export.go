@@ -1,0 +1,133 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/urfave/cli/v2"
+	"golang.org/x/term"
+
+	"platter/repo"
+	"platter/snapshot"
+	"platter/snapshot/image/virtual"
+)
+
+type exportOptions struct {
+	common
+	format                  string
+	compress, force, verify bool
+}
+
+func exportCommand(env *env) *cli.Command {
+	var opts exportOptions
+	return &cli.Command{
+		Name:      "export",
+		Usage:     "write a disk as a virtual machine's image",
+		ArgsUsage: "SNAPSHOT FILE",
+		Category:  aboutDisks,
+		Description: aboutSnapshotArgument + "\n\nFILE is a new image of the disk, which takes no room for zeros, or - for standard output. Its format is that " +
+			"of --format, or that of its suffix (.qcow2, .vmdk, .vhd, .vhdx, .vdi). qcow2 without --compress and vmdk, which is always compressed " +
+			"(streamOptimized), can go to standard output. The file has its name only once all of it is written and safe on its disk." +
+			"\n\nFor a raw image, or a device, see 'platter restore'.",
+		Flags: append([]cli.Flag{
+			&cli.StringFlag{Name: "format", Usage: "`FORMAT` of the image: " + strings.Join(virtual.Formats()[1:], ", "), DefaultText: "as FILE's suffix says", Destination: &opts.format},
+			&cli.BoolFlag{Name: "compress", Aliases: []string{"c"}, Usage: "compress the image (qcow2)", Destination: &opts.compress, DisableDefaultText: true},
+			&cli.BoolFlag{Name: "force", Aliases: []string{"f"}, Usage: "replace FILE if it is there", Destination: &opts.force, DisableDefaultText: true},
+			&cli.BoolFlag{Name: "verify", Usage: "open FILE as an image again, and prove every byte of the disk in it", Destination: &opts.verify, DisableDefaultText: true},
+		}, repoFlags(&opts.common)...),
+		Action: action(env, &opts, runExport),
+	}
+}
+
+func runExport(ctx context.Context, env *env, opts exportOptions, args []string) error {
+	if err := wantArgs(args, "SNAPSHOT", "FILE"); err != nil {
+		return err
+	}
+	file := args[1]
+	if err := opts.validate(env, file); err != nil {
+		return err
+	}
+	r, all, err := openSnapshots(ctx, env, opts.common)
+	if err != nil {
+		return err
+	}
+	defer env.warnHealed(opts.common, r)
+	s, err := snapshot.Find(all, args[0])
+	if err != nil {
+		return err
+	}
+	var p repo.Progress
+	stop := env.progress(opts.common, s.Name, &p)
+	defer stop()
+	o := snapshot.ExportOptions{Format: opts.format, Compress: opts.compress, Replace: opts.force, Verify: opts.verify}
+	start := env.now()
+	done := new(snapshot.Exported)
+	if file == stdio {
+		err = snapshot.ExportStream(ctx, r, s, env.stdout, o, &p)
+	} else {
+		done, err = snapshot.Export(ctx, r, s, file, o, &p)
+	}
+	stop()
+	if err != nil {
+		return err
+	}
+	if file != stdio {
+		if err := printExported(env, opts, s, file, done, env.now().Sub(start)); err != nil {
+			return err
+		}
+	}
+	return warnOfLost(ctx, env, opts.common, r, s)
+}
+
+// validate completes what was asked for, and refuses what does not go together.
+func (o *exportOptions) validate(env *env, file string) error {
+	if o.format == "" && file != stdio {
+		o.format = strings.TrimPrefix(strings.ToLower(filepath.Ext(file)), ".")
+	}
+	formats := virtual.Formats()[1:]
+	switch {
+	case o.format == virtual.Raw || o.format == "img":
+		return usagef("'platter restore' writes raw images")
+	case o.format == "":
+		return usagef("which format? --format takes %s", strings.Join(formats, ", "))
+	case !slices.Contains(formats, o.format):
+		return usagef("--format %s: want one of %s", o.format, strings.Join(formats, ", "))
+	case file != stdio:
+		return outsideOf(o.repo, file)
+	case o.verify || o.json:
+		return usagef("--verify and --json do not go with FILE -")
+	}
+	if f, ok := env.stdout.w.(*os.File); ok && term.IsTerminal(int(f.Fd())) {
+		return usagef("FILE - would fill the terminal with a disk; redirect it")
+	}
+	return nil
+}
+
+func printExported(env *env, opts exportOptions, s *snapshot.Snapshot, file string, done *snapshot.Exported, took time.Duration) error {
+	if opts.json {
+		return env.printJSON(struct {
+			Snapshot string `json:"snapshot"`
+			File     string `json:"file"`
+			Format   string `json:"format"`
+			Size     int64  `json:"size"`
+			Length   int64  `json:"file_size"`
+			Verified bool   `json:"verified"`
+			Millis   int64  `json:"millis"`
+		}{s.ID.String(), file, opts.format, s.Size, done.File, opts.verify, took.Milliseconds()})
+	}
+	if opts.quiet {
+		return nil
+	}
+	proof := ""
+	if opts.verify {
+		proof = "; read back and identical"
+	}
+	fmt.Fprintf(env.stdout, "exported %s of %s to %s: %s as %s, a file of %s, in %s%s\n",
+		shortID(s.ID), s.Name, file, size(s.Size), opts.format, size(done.File), duration(took), proof)
+	return nil
+}
