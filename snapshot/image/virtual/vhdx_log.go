@@ -37,6 +37,7 @@ const (
 type vhdxLog struct {
 	ring   []byte
 	guid   vhdxGUID
+	begun  int   // entries that were seen, whole or not
 	summed int64 // bytes that went through the checksum so far
 }
 
@@ -62,8 +63,11 @@ func vhdxReplay(file image.Disk, region vhdxRegion, guid vhdxGUID) (image.Disk, 
 	if err != nil {
 		return nil, err
 	}
+	if len(active) == 0 && l.begun <= 1 {
+		return file, nil // its writer crashed before the first entry was whole, so nothing was done that it speaks of
+	}
 	if len(active) == 0 {
-		return nil, fmt.Errorf("%w: its log should be replayed, and no entry of it is whole", ErrDamaged)
+		return nil, fmt.Errorf("%w: its log has to be replayed, and no entry of it is whole", ErrDamaged)
 	}
 	head := active[len(active)-1]
 	if head.before > uint64(file.Size()) {
@@ -141,7 +145,10 @@ func (l *vhdxLog) entry(at int) (vhdxEntry, error) {
 		number: binary.LittleEndian.Uint64(p[16:]),
 		before: binary.LittleEndian.Uint64(p[48:]), after: binary.LittleEndian.Uint64(p[56:]),
 	}
-	if string(p[:4]) != "loge" || vhdxGUID(p[32:48]) != l.guid || e.number == 0 || n == 0 || n%vhdxLogSector != 0 || n > int64(len(l.ring)) {
+	if string(p[:4]) != "loge" || vhdxGUID(p[32:48]) != l.guid {
+		return vhdxEntry{}, nil
+	}
+	if l.begun++; e.number == 0 || n == 0 || n%vhdxLogSector != 0 || n > int64(len(l.ring)) {
 		return vhdxEntry{}, nil
 	}
 	// Whole entries do not overlap, so a log is summed up little more than once. One made so that each sector begins
