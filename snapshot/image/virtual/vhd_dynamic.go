@@ -93,20 +93,28 @@ func (t *vhdTable) check(at uint64) error {
 // vhdOverlap reports whether n bytes at a and m bytes at b have one in common.
 func vhdOverlap(a, n, b, m int64) bool { return n > 0 && m > 0 && a < b+m && b < a+n }
 
-// run tells where the disk goes on at off: to the end of a block, or as far as the bits that are read at once agree.
+// vhdEntries is how many entries of a table are looked at together: most of a large disk is empty.
+const vhdEntries = 64
+
+// run tells where the disk goes on at off: to the end of a block or of some that are not there, or as far as the bits that
+// are read at once agree.
 func (t *vhdTable) run(off int64) (vhdRun, error) {
 	block, in := off/t.blockLen, off%t.blockLen
+	var buf [vhdEntries * 4]byte
+	p := buf[:min(int64(len(buf)), t.len-block*4)]
+	if err := t.pages.read(p, t.at+block*4); err != nil {
+		return vhdRun{}, err
+	}
+	var unused int64
+	for q := p; len(q) > 0 && binary.BigEndian.Uint32(q) == vhdUnused; q = q[4:] {
+		unused++
+	}
+	if unused > 0 {
+		return vhdRun{len: min(unused*t.blockLen-in, t.size-off), zero: true}, nil
+	}
+	at := int64(binary.BigEndian.Uint32(p)) * vhdSector
 	blockLen := min(t.blockLen, t.size-block*t.blockLen)
 	r := vhdRun{len: blockLen - in, zero: true}
-	var entry [4]byte
-	if err := t.pages.read(entry[:], t.at+block*4); err != nil {
-		return r, err
-	}
-	sector := binary.BigEndian.Uint32(entry[:])
-	if sector == vhdUnused {
-		return r, nil
-	}
-	at := int64(sector) * vhdSector
 	if end := at + t.bitmapLen + blockLen; at < vhdFooterLen || end > t.fileLen ||
 		vhdOverlap(at, t.bitmapLen+blockLen, t.header, vhdHeaderLen) || vhdOverlap(at, t.bitmapLen+blockLen, t.at, t.len) {
 		return r, fmt.Errorf("%w: block %d is said to be at byte %d, where it cannot be: was the file cut short?", ErrDamaged, block, at)

@@ -38,23 +38,30 @@ func openVHDXBlocks(f *vhdxFile, shape vhdxShape) (image.Disk, error) {
 	return &vhdRuns{file: f.Disk, size: shape.size, run: t.run}, nil
 }
 
-// entry returns which entry of the table is a block's.
-func (t *vhdxTable) entry(block int64) int64 {
-	return block + block/(vhdxChunk*t.shape.sector/t.shape.blockLen)
-}
+// perChunk is how many blocks lie between two bitmaps.
+func (t *vhdxTable) perChunk() int64 { return vhdxChunk * t.shape.sector / t.shape.blockLen }
 
-// run tells where the disk goes on at off, to the end of a block.
+// entry returns which entry of the table is a block's.
+func (t *vhdxTable) entry(block int64) int64 { return block + block/t.perChunk() }
+
+// run tells where the disk goes on at off: to the end of a block, or of some that are zeros.
 func (t *vhdxTable) run(off int64) (vhdRun, error) {
 	block, in := off/t.shape.blockLen, off%t.shape.blockLen
-	blockLen := min(t.shape.blockLen, t.shape.size-block*t.shape.blockLen)
-	var p [8]byte
-	if err := t.pages.read(p[:], t.file.table.at+t.entry(block)*8); err != nil {
+	last := (t.shape.size - 1) / t.shape.blockLen
+	var buf [vhdEntries * 8]byte
+	p := buf[:8*min(vhdEntries, last+1-block, t.perChunk()-block%t.perChunk())]
+	if err := t.pages.read(p, t.file.table.at+t.entry(block)*8); err != nil {
 		return vhdRun{}, err
 	}
-	entry := binary.LittleEndian.Uint64(p[:])
+	var zeros int64
+	for q := p; len(q) > 0 && vhdxReadsZero(binary.LittleEndian.Uint64(q)); q = q[8:] {
+		zeros++
+	}
+	if zeros > 0 {
+		return vhdRun{len: min(zeros*t.shape.blockLen-in, t.shape.size-off), zero: true}, nil
+	}
+	entry := binary.LittleEndian.Uint64(p)
 	switch state := entry & 7; state {
-	case vhdxNotPresent, vhdxUndefined, vhdxZero, vhdxUnmapped, vhdxUnmappedOld:
-		return vhdRun{len: blockLen - in, zero: true}, nil
 	case vhdxPresent:
 	case vhdxPartly:
 		return vhdRun{}, fmt.Errorf("%w: block %d is partly in another file, and none is named", ErrDamaged, block)
@@ -62,9 +69,18 @@ func (t *vhdxTable) run(off int64) (vhdRun, error) {
 		return vhdRun{}, fmt.Errorf("%w: block %d has state %d", ErrDamaged, block, state)
 	}
 	// The last block may be cut off at the end of the disk: qemu made such files.
+	blockLen := min(t.shape.blockLen, t.shape.size-block*t.shape.blockLen)
 	at := entry &^ (vhdxMiB - 1)
 	if entry&(vhdxMiB-1) != vhdxPresent || at > uint64(t.file.Size()) || !t.file.free(int64(at), blockLen) {
 		return vhdRun{}, fmt.Errorf("%w: block %d is said to be at byte %d, where it cannot be: was the file cut short?", ErrDamaged, block, at)
 	}
 	return vhdRun{at: int64(at) + in, len: blockLen - in}, nil
+}
+
+func vhdxReadsZero(entry uint64) bool {
+	switch entry & 7 {
+	case vhdxNotPresent, vhdxUndefined, vhdxZero, vhdxUnmapped, vhdxUnmappedOld:
+		return true
+	}
+	return false
 }
