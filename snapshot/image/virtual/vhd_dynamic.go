@@ -30,7 +30,7 @@ const (
 // A vhdTable finds blocks.
 type vhdTable struct {
 	pages     *vhdPages
-	fileLen   int64 // bytes
+	fileLen   int64 // bytes, without the footer at the end
 	header    int64 // where it is
 	at        int64 // where the table is
 	len       int64 // of the table, in bytes
@@ -53,9 +53,17 @@ func openVHDDynamic(file image.Disk, f vhdFooter, size int64) (image.Disk, error
 	if v := binary.BigEndian.Uint32(p[24:]); v>>16 != vhdVersion>>16 {
 		return nil, fmt.Errorf("%w: VHD header version %d.%d", ErrUnsupported, v>>16, v&0xffff)
 	}
+	end := file.Size()
+	var last [vhdFooterLen]byte
+	if err := vhdReadFull(file, last[:], end-vhdFooterLen); err != nil {
+		return nil, err
+	}
+	if _, err := parseVHDFooter(last[:]); err == nil { // it is missing where a writer crashed
+		end -= vhdFooterLen
+	}
 	t := &vhdTable{
 		pages:    newVHDPages(file),
-		fileLen:  file.Size(),
+		fileLen:  end,
 		header:   int64(f.header),
 		len:      int64(binary.BigEndian.Uint32(p[28:])) * 4,
 		size:     size,

@@ -87,6 +87,7 @@ func TestVHDHostile(t *testing.T) {
 		{"table in the header", func(_, h, _ []byte) { be.PutUint64(h[16:], 1024) }, "over its header"},
 		{"block past the end", func(_, _, b []byte) { be.PutUint32(b[4:], 1<<32-2) }, "block 1 is said"},
 		{"block cut short", func(_, _, b []byte) { be.PutUint32(b[4:], uint32(len(file)/512-1)) }, "block 1 is said"},
+		{"block over the last footer", func(_, _, b []byte) { be.PutUint32(b[8:], uint32((len(file)-1<<20-512)/512)) }, "block 2 is said"},
 		{"block in the footer", func(_, _, b []byte) { be.PutUint32(b[4:], 0) }, "block 1 is said"},
 		{"block over the header", func(_, _, b []byte) { be.PutUint32(b[4:], 2) }, "block 1 is said"},
 		{"block over the table", func(_, _, b []byte) { be.PutUint32(b[4:], 3) }, "block 1 is said"},
