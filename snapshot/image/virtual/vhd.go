@@ -108,7 +108,8 @@ func (f vhdFooter) disk() (int64, error) {
 // fits reports whether a file of n bytes is a fixed disk and this footer, and nothing else.
 func (f vhdFooter) fits(n int64) bool {
 	size := uint64(n) - vhdFooterLen
-	return f.kind == vhdFixed && n >= vhdFooterLen && (f.size == size || f.size < size && (f.size+vhdSector-1)/vhdSector*vhdSector == size)
+	return f.kind == vhdFixed && n >= vhdFooterLen &&
+		(f.size == size || f.size < size && (f.size+vhdSector-1)/vhdSector*vhdSector == size)
 }
 
 // vhdEnd returns where the footer at the end of a file begins in what is at least the last bytes of it.
@@ -147,8 +148,8 @@ func findVHDFooter(file image.Disk) (vhdFooter, error) {
 	first, firstErr := parseVHDFooter(head[:])
 	switch {
 	case endErr == nil && end.kind == vhdFixed && (firstErr != nil || first.kind == vhdFixed):
-		return vhdFooter{}, fmt.Errorf("%w: it is a fixed disk of %d bytes in a file of %d: was it cut short? (a raw disk that only ends like one is read with the format raw)",
-			ErrDamaged, end.size, file.Size())
+		return vhdFooter{}, fmt.Errorf("%w: it is a fixed disk of %d bytes in a file of %d: was it cut short? "+
+			"(a raw disk that only ends like one is read with the format raw)", ErrDamaged, end.size, file.Size())
 	case firstErr == nil && first.kind == vhdFixed && (endErr != nil || end.kind == vhdFixed):
 		return vhdFooter{}, fmt.Errorf("%w: a fixed disk without a footer at its end: was it cut short?", ErrDamaged)
 	case endErr != nil && firstErr != nil:

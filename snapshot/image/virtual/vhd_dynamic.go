@@ -40,7 +40,8 @@ type vhdTable struct {
 }
 
 func openVHDDynamic(file image.Disk, f vhdFooter, size int64) (image.Disk, error) {
-	if f.header < vhdFooterLen || f.header%vhdSector != 0 || f.header > uint64(file.Size()) || uint64(file.Size())-f.header < vhdHeaderLen {
+	if f.header < vhdFooterLen || f.header%vhdSector != 0 ||
+		f.header > uint64(file.Size()) || uint64(file.Size())-f.header < vhdHeaderLen {
 		return nil, fmt.Errorf("%w: its header is said to be at byte %d of %d", ErrDamaged, f.header, file.Size())
 	}
 	var p [vhdHeaderLen]byte

@@ -142,7 +142,8 @@ func (f *vhdxFile) readHeader() error {
 func (f *vhdxFile) take(what string, at uint64, n uint32) (vhdxRegion, error) {
 	r := vhdxRegion{int64(at), int64(n)}
 	if at%vhdxMiB != 0 || n%vhdxMiB != 0 || n == 0 || at < vhdxMiB || at > uint64(f.Size()) || r.len > f.Size()-r.at {
-		return r, fmt.Errorf("%w: %s is said to be at byte %d and %d bytes long, in a file of %d: was it cut short?", ErrDamaged, what, at, n, f.Size())
+		return r, fmt.Errorf("%w: %s is said to be at byte %d and %d bytes long, in a file of %d: was it cut short?",
+			ErrDamaged, what, at, n, f.Size())
 	}
 	i := f.after(r.at)
 	if i > 0 && f.taken[i-1].at+f.taken[i-1].len > r.at || i < len(f.taken) && f.taken[i].at < r.at+r.len {

@@ -55,7 +55,8 @@ func (f *vhdxFile) readMetadata() (vhdxShape, error) {
 		return vhdxShape{}, err
 	}
 	if _, parent := items[vhdxItemParent]; parent || file>>32&2 != 0 {
-		return vhdxShape{}, fmt.Errorf("%w: it holds only what differs from another VHDX: merge the two first (in Hyper-V: Merge-VHD)", ErrUnsupported)
+		return vhdxShape{}, fmt.Errorf("%w: it holds only what differs from another VHDX: merge the two first (in Hyper-V: Merge-VHD)",
+			ErrUnsupported)
 	}
 	blockLen := file & (1<<32 - 1)
 	if blockLen < vhdxMinBlock || blockLen > vhdxMaxBlock || blockLen&(blockLen-1) != 0 {
