@@ -8,7 +8,9 @@ tools=( # command:package
 	b3sum:b3sum
 	fsck.ext4:e2fsprogs
 	fsck.vfat:dosfstools
+	mke2fs:e2fsprogs
 	qemu-img:qemu-utils
+	qemu-io:qemu-utils
 	sgdisk:gdisk
 	shellcheck:shellcheck
 )

@@ -29,13 +29,19 @@ type format struct {
 	name string
 	// detect looks at the first and the last 4 KiB of a file, less where it is shorter.
 	detect func(head, tail []byte) bool
-	open   func(o *opening) (image.Disk, error)
+	// detectSized is detect where the length of the file matters; one of the two is nil.
+	detectSized func(head, tail []byte, size int64) bool
+	open        func(o *opening) (image.Disk, error)
 	// create is nil where the format is only read.
 	create func(c *creation) (Writer, error)
 }
 
 // formats are in the order in which they are looked for.
-var formats = []format{}
+var formats = []format{
+	{name: VHDX, detect: detectVHDX, open: openVHDX, create: createVHDX},
+	// The last: a fixed VHD is known by its last sector, and what is said at a file's beginning goes before that.
+	{name: VHD, detectSized: detectVHD, open: openVHD, create: createVHD},
+}
 
 // Raw is the name of no format: the file's bytes are the disk's.
 const Raw = image.KindRaw
@@ -71,7 +77,7 @@ func Detect(d image.Disk) (string, error) {
 		return "", fmt.Errorf("look for the image's format: %w", err)
 	}
 	for _, f := range formats {
-		if f.detect(head, tail) {
+		if f.detect != nil && f.detect(head, tail) || f.detectSized != nil && f.detectSized(head, tail, d.Size()) {
 			return f.name, nil
 		}
 	}

@@ -1,0 +1,163 @@
+package virtual
+
+import (
+	"encoding/binary"
+	"fmt"
+	"math/bits"
+
+	"platter/snapshot/image"
+)
+
+// The header of a dynamic VHD, 1024 bytes:
+//
+//	 0  "cxsparse"                 8  nothing, u64 of ones
+//	16  offset of the table u64   24  version u32 (0x00010000)
+//	28  entries of the table u32  32  length of a block u32, in bytes
+//	36  checksum u32              40  … of the parent
+//
+// The table has a u32 for each block of the disk: the sector of the file where it is kept, ones where it is not. There
+// begins its bitmap, a bit for each sector, the first the highest of the first byte, filled up to whole sectors; then the
+// block. A sector whose bit is clear was never written and reads as zeros.
+const (
+	vhdHeaderCookie = "cxsparse"
+	vhdHeaderLen    = 1024
+	vhdUnused       = 1<<32 - 1 // in the table
+
+	vhdMaxBlock  = 256 << 20 // bytes
+	vhdMaxBlocks = 1 << 26   // of a disk: it takes seconds to go through them, and not minutes
+)
+
+// A vhdTable finds blocks.
+type vhdTable struct {
+	pages     *vhdPages
+	fileLen   int64 // bytes, without the footer at the end
+	header    int64 // where it is
+	at        int64 // where the table is
+	len       int64 // of the table, in bytes
+	size      int64 // of the disk, in bytes
+	blockLen  int64 // bytes
+	bitmapLen int64 // bytes, with what fills it up
+}
+
+func openVHDDynamic(file image.Disk, f vhdFooter, size int64) (image.Disk, error) {
+	if f.header < vhdFooterLen || f.header%vhdSector != 0 ||
+		f.header > uint64(file.Size()) || uint64(file.Size())-f.header < vhdHeaderLen {
+		return nil, fmt.Errorf("%w: its header is said to be at byte %d of %d", ErrDamaged, f.header, file.Size())
+	}
+	var p [vhdHeaderLen]byte
+	if err := vhdReadFull(file, p[:], int64(f.header)); err != nil {
+		return nil, err
+	}
+	if string(p[:8]) != vhdHeaderCookie || vhdSum(p[:], 36) != binary.BigEndian.Uint32(p[36:]) {
+		return nil, fmt.Errorf("%w: the checksum of its header is wrong", ErrDamaged)
+	}
+	if v := binary.BigEndian.Uint32(p[24:]); v>>16 != vhdVersion>>16 {
+		return nil, fmt.Errorf("%w: VHD header version %d.%d", ErrUnsupported, v>>16, v&0xffff)
+	}
+	end := file.Size()
+	var last [vhdFooterLen]byte
+	if err := vhdReadFull(file, last[:], end-vhdFooterLen); err != nil {
+		return nil, err
+	}
+	if _, err := parseVHDFooter(last[:]); err == nil { // it is missing where a writer crashed
+		end -= vhdFooterLen
+	}
+	t := &vhdTable{
+		pages:    newVHDPages(file),
+		fileLen:  end,
+		header:   int64(f.header),
+		len:      int64(binary.BigEndian.Uint32(p[28:])) * 4,
+		size:     size,
+		blockLen: int64(binary.BigEndian.Uint32(p[32:])),
+	}
+	if err := t.check(binary.BigEndian.Uint64(p[16:])); err != nil {
+		return nil, err
+	}
+	return &vhdRuns{file: file, size: size, run: t.run}, nil
+}
+
+// check holds a table that is said to be at a byte of the file against the file and the disk.
+func (t *vhdTable) check(at uint64) error {
+	if t.blockLen < vhdSector || t.blockLen > vhdMaxBlock || t.blockLen&(t.blockLen-1) != 0 {
+		return fmt.Errorf("%w: blocks of %d bytes", ErrUnsupported, t.blockLen)
+	}
+	t.bitmapLen = (t.blockLen/vhdSector + 8*vhdSector - 1) / (8 * vhdSector) * vhdSector
+	blocks := (t.size + t.blockLen - 1) / t.blockLen
+	if blocks > vhdMaxBlocks {
+		return fmt.Errorf("%w: %d blocks of %d bytes", ErrUnsupported, blocks, t.blockLen)
+	}
+	if t.len < blocks*4 {
+		return fmt.Errorf("%w: its table has %d entries, for a disk of %d blocks", ErrDamaged, t.len/4, blocks)
+	}
+	if t.len = blocks * 4; at%vhdSector != 0 || at < vhdFooterLen || at > uint64(t.fileLen) || t.fileLen-int64(at) < t.len {
+		return fmt.Errorf("%w: its table is said to be at byte %d of %d", ErrDamaged, at, t.fileLen)
+	}
+	t.at = int64(at)
+	if vhdOverlap(t.at, t.len, t.header, vhdHeaderLen) {
+		return fmt.Errorf("%w: its table lies over its header", ErrDamaged)
+	}
+	return nil
+}
+
+// vhdOverlap reports whether n bytes at a and m bytes at b have one in common.
+func vhdOverlap(a, n, b, m int64) bool { return n > 0 && m > 0 && a < b+m && b < a+n }
+
+// vhdEntries is how many entries of a table are looked at together: most of a large disk is empty.
+const vhdEntries = 64
+
+// run tells where the disk goes on at off: to the end of a block or of some that are not there, or as far as the bits that
+// are read at once agree.
+func (t *vhdTable) run(off int64) (vhdRun, error) {
+	block, in := off/t.blockLen, off%t.blockLen
+	var buf [vhdEntries * 4]byte
+	p := buf[:min(int64(len(buf)), t.len-block*4)]
+	if err := t.pages.read(p, t.at+block*4); err != nil {
+		return vhdRun{}, err
+	}
+	var unused int64
+	for q := p; len(q) > 0 && binary.BigEndian.Uint32(q) == vhdUnused; q = q[4:] {
+		unused++
+	}
+	if unused > 0 {
+		return vhdRun{len: min(unused*t.blockLen-in, t.size-off), zero: true}, nil
+	}
+	at := int64(binary.BigEndian.Uint32(p)) * vhdSector
+	blockLen := min(t.blockLen, t.size-block*t.blockLen)
+	r := vhdRun{len: blockLen - in, zero: true}
+	if end := at + t.bitmapLen + blockLen; at < vhdFooterLen || end > t.fileLen ||
+		vhdOverlap(at, t.bitmapLen+blockLen, t.header, vhdHeaderLen) || vhdOverlap(at, t.bitmapLen+blockLen, t.at, t.len) {
+		return r, fmt.Errorf("%w: block %d is said to be at byte %d, where it cannot be: was the file cut short?", ErrDamaged, block, at)
+	}
+	n, set, err := t.bits(at, in/vhdSector, (blockLen+vhdSector-1)/vhdSector)
+	if err != nil {
+		return r, err
+	}
+	return vhdRun{at: at + t.bitmapLen + in, len: min(n*vhdSector-in%vhdSector, r.len), zero: !set}, nil
+}
+
+// bits tells whether a bit of the bitmap at a byte of the file is set, and how many from there on are like it, of those
+// before end: at least one.
+func (t *vhdTable) bits(at, bit, end int64) (int64, bool, error) {
+	var buf [256]byte
+	first := bit / 8
+	p := buf[:min(int64(len(buf)), (end+7)/8-first)]
+	if err := t.pages.read(p, at+first); err != nil {
+		return 0, false, err
+	}
+	set := p[0]>>(7-bit%8)&1 == 1
+	var n int64
+	for i, b := range p {
+		if set {
+			b = ^b // what differs from the first is a one now
+		}
+		have := int64(8)
+		if i == 0 {
+			b, have = b<<(bit%8), 8-bit%8
+		}
+		if like := int64(bits.LeadingZeros8(b)); like < have {
+			return min(n+like, end-bit), set, nil
+		}
+		n += have
+	}
+	return min(n, end-bit), set, nil
+}
