@@ -35,7 +35,9 @@ type format struct {
 }
 
 // formats are in the order in which they are looked for.
-var formats = []format{}
+var formats = []format{
+	qcow2Format,
+}
 
 // Raw is the name of no format: the file's bytes are the disk's.
 const Raw = image.KindRaw
@@ -87,6 +89,7 @@ type Options struct {
 // A Disk is a virtual disk.
 type Disk struct {
 	image.Disk
+	Notes []string      // what whoever reads it should hear about it
 	files []*image.File // that it is read from
 }
 
@@ -103,7 +106,7 @@ func Open(f *image.File, name string, o Options) (*Disk, error) {
 	d := &Disk{files: []*image.File{f}}
 	kind, err := find(name)
 	if err == nil {
-		d.Disk, err = kind.open(&opening{Disk: f, Options: o, path: f.Path, also: d.also})
+		d.Disk, err = kind.open(&opening{Disk: f, Options: o, path: f.Path, also: d.also, note: d.note, detect: Detect})
 	}
 	if err != nil {
 		return nil, errors.Join(fmt.Errorf("open %s as %s: %w", f.Path, name, err), d.Close())
@@ -117,7 +120,12 @@ type opening struct {
 	Options
 	path string                                // of the file
 	also func(path string) (image.Disk, error) // opens one more; the disk closes it
+	note func(text string)                     // what does not stand in the way, and should be heard
+	// detect is Detect, which formats cannot name, as it names them.
+	detect func(d image.Disk) (string, error)
 }
+
+func (d *Disk) note(text string) { d.Notes = append(d.Notes, text) }
 
 // maxFiles bounds what one disk is made of.
 const maxFiles = 256
