@@ -1,7 +1,6 @@
 package virtual
 
 import (
-	"encoding/binary"
 	"fmt"
 
 	"platter/snapshot/image"
@@ -21,9 +20,9 @@ var qcow2Format = format{name: qcow2Name, detect: detectQcow2, open: openQcow2, 
 
 const qcow2Magic = "QFI\xfb"
 
-// detectQcow2 knows version 1 too, so that it is refused and not taken for a raw disk.
+// detectQcow2 knows versions that are not read too, so that they are refused and not taken for raw disks.
 func detectQcow2(head, _ []byte) bool {
-	return len(head) >= 8 && string(head[:4]) == qcow2Magic && binary.BigEndian.Uint32(head[4:]) <= 3
+	return len(head) >= 8 && string(head[:4]) == qcow2Magic
 }
 
 // A qcow2 is the virtual disk of one file, and of those below it.
@@ -83,7 +82,7 @@ func openQcowLayer(o *opening, shared *qcowShared) (image.Disk, error) {
 	return q, nil
 }
 
-// maxQcowL1 is the longest L1 table that QEMU reads, in bytes: enough for 2 EiB in clusters of 64 KiB.
+// maxQcowL1 is the longest L1 table that QEMU reads, in bytes: enough for 2 PiB in clusters of 64 KiB.
 const maxQcowL1 = 32 << 20
 
 // checkL1 holds that the L1 table speaks of the whole disk and lies in the file.

@@ -10,6 +10,9 @@ import (
 	"platter/snapshot/image"
 )
 
+// maxQcowChain bounds how many files lie on each other: each takes a descriptor, and a step of every read.
+const maxQcowChain = 256
+
 // openQcowBacking opens the disk that a file is a difference to. Whoever wrote the file chose the name, so nothing is
 // opened unless the user said so.
 func openQcowBacking(o *opening, h *qcowHeader, shared *qcowShared) (image.Disk, error) {
@@ -36,6 +39,9 @@ func openQcowBacking(o *opening, h *qcowHeader, shared *qcowShared) (image.Disk,
 		if os.SameFile(above, info) {
 			return nil, fmt.Errorf("%w: %s is below itself", ErrDamaged, path)
 		}
+	}
+	if len(shared.chain) >= maxQcowChain {
+		return nil, fmt.Errorf("%w: a chain of more than %d files; use qemu-img rebase or commit", ErrUnsupported, maxQcowChain)
 	}
 	shared.chain = append(shared.chain, info)
 	below, err := o.also(path)

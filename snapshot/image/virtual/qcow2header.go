@@ -65,8 +65,8 @@ func readQcowHeader(o *opening) (*qcowHeader, error) {
 		return nil, fmt.Errorf("%w: it does not begin as a qcow2 does", ErrDamaged)
 	}
 	h := &qcowHeader{version: binary.BigEndian.Uint32(head[4:])}
-	if h.version < 2 {
-		return nil, fmt.Errorf("%w: qcow version %d; make it a qcow2 with: qemu-img convert -O qcow2 %s NEW", ErrUnsupported, h.version, o.path)
+	if h.version < 2 || h.version > 3 {
+		return nil, fmt.Errorf("%w: version %d; make it version 3 with: qemu-img convert -O qcow2 %s NEW", ErrUnsupported, h.version, o.path)
 	}
 	if len(head) < qcowV2Len || h.version > 2 && len(head) < qcowV3Len {
 		return nil, fmt.Errorf("%w: its header is cut off after %d bytes", ErrDamaged, len(head))

@@ -20,7 +20,7 @@ const (
 
 func createQcow2(c *creation) (Writer, error) {
 	if tables := (c.size-1)>>qcowWriteBits/qcowTableEntries + 1; c.size < 0 || tables > maxQcowL1/8 {
-		return nil, fmt.Errorf("%w: a disk of %d bytes; the largest has 2 EiB", ErrUnsupported, c.size)
+		return nil, fmt.Errorf("%w: a disk of %d bytes; the largest has 2 PiB", ErrUnsupported, c.size)
 	}
 	if c.Compress {
 		return newQcowPacker(c)
