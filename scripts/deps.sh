@@ -9,6 +9,7 @@ tools=( # command:package
 	fsck.ext4:e2fsprogs
 	fsck.vfat:dosfstools
 	qemu-img:qemu-utils
+	qemu-io:qemu-utils
 	sgdisk:gdisk
 	shellcheck:shellcheck
 )

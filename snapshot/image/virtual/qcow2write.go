@@ -96,13 +96,15 @@ func (t *qcowTable) has(cluster int64) bool {
 type qcowStream struct {
 	qcowPlan
 	w      *bufio.Writer
+	blank  []byte      // a cluster of zeros
 	tables []qcowTable // 1 KiB for 512 MiB of the disk where there is data
 	at     int64       // bytes of the disk so far
 	table  int         // the first of tables that does not end before at
 }
 
 func newQcowStream(c *creation) (*qcowStream, error) {
-	s := &qcowStream{qcowPlan: qcowPlan{size: c.size}, w: bufio.NewWriterSize(c.Writer, 4*qcowWriteCluster)}
+	s := &qcowStream{qcowPlan: qcowPlan{size: c.size}, w: bufio.NewWriterSize(c.Writer, 4*qcowWriteCluster),
+		blank: make([]byte, qcowWriteCluster)}
 	clusters, err := s.plan(c)
 	if err != nil {
 		return nil, err
@@ -156,11 +158,9 @@ func (s *qcowStream) words(size, n int64, word func(i int64) uint64) error {
 	return s.zeros(-(n * size) & (qcowWriteCluster - 1))
 }
 
-var qcowZeros [qcowWriteCluster]byte
-
 func (s *qcowStream) zeros(n int64) error {
 	for n > 0 {
-		m, err := s.w.Write(qcowZeros[:min(n, qcowWriteCluster)])
+		m, err := s.w.Write(s.blank[:min(n, qcowWriteCluster)])
 		if err != nil {
 			return err
 		}
