@@ -68,23 +68,30 @@ func TestQcow2Writes(t *testing.T) {
 	}
 }
 
-// TestQcow2PacksForASmallWindow holds that QEMU can decode what repeats itself around the end of its window.
+// TestQcow2PacksForASmallWindow holds that what repeats itself is taken from no further back than QEMU's window is long. QEMU
+// itself is no oracle: zlib looks further back where all of it is still in the output.
 func TestQcow2PacksForASmallWindow(t *testing.T) {
-	rng, d := rand.New(rand.NewPCG(2, 3)), image.Mem{Data: make([]byte, 64*qcowWriteCluster)}
-	for i := range 64 {
-		cluster := d.Data[i*qcowWriteCluster:][:qcowWriteCluster]
-		for j := range cluster {
-			if period := qcowWindow - 32 + i; j < period || j%1000 == 0 {
-				cluster[j] = byte(rng.Uint32())
+	p, err := newQcowPacker(&creation{Writer: holey{}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	rng, cluster := rand.New(rand.NewPCG(2, 3)), make([]byte, qcowWriteCluster)
+	for _, period := range []int{100, 4000, 4090, 4097, 4100, 5000, 8000, 30000} {
+		for i := range cluster {
+			if i < period {
+				cluster[i] = byte(rng.Uint32())
 			} else {
-				cluster[j] = cluster[j-period]
+				cluster[i] = cluster[i-period]
 			}
 		}
+		coded, err := p.encode(cluster)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if small := len(coded) < len(cluster)/2; small != (period <= 4096) {
+			t.Errorf("what repeats itself after %d bytes takes %d", period, len(coded))
+		}
 	}
-	dir := t.TempDir()
-	path := writeAs(t, dir, "qcow2", d, CreateOptions{Compress: true})
-	qemuImg(t, dir, "check", path)
-	qemuImg(t, dir, "compare", "-f", "raw", "-F", "qcow2", writeRaw(t, dir, d), path)
 }
 
 // TestQcow2Streams holds that a stream gets the same bytes as a file, whatever of its extents turns out to be zeros, and

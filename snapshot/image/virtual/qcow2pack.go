@@ -25,7 +25,8 @@ type qcowPacker struct {
 	table  []byte  // the last of them, which is being filled
 }
 
-// qcowWindow is how far back deflate may look, in bytes: QEMU decodes with a window of that length.
+// qcowWindow is how far back deflate may look, in bytes: QEMU packs with a window of that length, and asks for no more when
+// it decodes.
 const qcowWindow = 4096
 
 func newQcowPacker(c *creation) (*qcowPacker, error) {
