@@ -8,8 +8,8 @@ import (
 // blockLen is the grain in which zeros are looked for: file systems keep holes in blocks of this size.
 const blockLen = 4096 // bytes
 
-// joined drops empty extents and merges neighbours of the same kind, so that whoever finds runs need not keep track.
-func joined(runs iter.Seq2[Extent, error]) iter.Seq2[Extent, error] {
+// Joined drops empty extents and merges neighbours of the same kind, so that whoever finds runs need not keep track.
+func Joined(runs iter.Seq2[Extent, error]) iter.Seq2[Extent, error] {
 	return func(yield func(Extent, error) bool) {
 		var last Extent
 		for run, err := range runs {

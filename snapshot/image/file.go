@@ -182,7 +182,7 @@ func (d *File) Close() error {
 // Extents yields what the file system says about a file's holes, all of it as data where it says nothing, and a device
 // as one extent. The extents end where the disk ended when it was opened.
 func (d *File) Extents() iter.Seq2[Extent, error] {
-	return joined(func(yield func(Extent, error) bool) {
+	return Joined(func(yield func(Extent, error) bool) {
 		if d.Kind == KindDevice {
 			yield(Extent{Len: d.size}, nil)
 			return

@@ -179,7 +179,7 @@ func TestSparseRefusesItsOwnMistakes(t *testing.T) {
 
 func TestJoinedYieldsWhatCameBeforeAnError(t *testing.T) {
 	broken := errors.New("broken")
-	disk := joined(func(yield func(Extent, error) bool) {
+	disk := Joined(func(yield func(Extent, error) bool) {
 		_ = yield(Extent{Len: 1}, nil) && yield(Extent{}, nil) && yield(Extent{Off: 1, Len: 2}, nil) &&
 			yield(Extent{}, broken) && yield(Extent{Off: 3, Len: 1}, nil)
 	})

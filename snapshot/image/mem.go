@@ -41,7 +41,7 @@ func (m Mem) ReadAt(p []byte, off int64) (int, error) { return bytes.NewReader(m
 
 // Extents yields the disk in order.
 func (m Mem) Extents() iter.Seq2[Extent, error] {
-	return joined(func(yield func(Extent, error) bool) {
+	return Joined(func(yield func(Extent, error) bool) {
 		for off := 0; off < len(m.Data); off += blockLen {
 			block := m.Data[off:min(off+blockLen, len(m.Data))]
 			run := Extent{Off: int64(off), Len: int64(len(block)), Zero: m.Holes && isZero(block)}
@@ -85,7 +85,7 @@ func (s Sparse) ReadAt(p []byte, off int64) (int, error) {
 
 // Extents yields the disk in order; an error when the fills are not as they should be.
 func (s Sparse) Extents() iter.Seq2[Extent, error] {
-	return joined(func(yield func(Extent, error) bool) {
+	return Joined(func(yield func(Extent, error) bool) {
 		off := int64(0)
 		for _, f := range s.Fills {
 			if f.Off < off || f.Len < 0 || f.Len > s.Bytes-f.Off {

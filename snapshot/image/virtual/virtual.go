@@ -38,6 +38,7 @@ type format struct {
 
 // formats are in the order in which they are looked for.
 var formats = []format{
+	qcow2Format,
 	{name: VHDX, detect: detectVHDX, open: openVHDX, create: createVHDX},
 	// The last: a fixed VHD is known by its last sector, and what is said at a file's beginning goes before that.
 	{name: VHD, detectSized: detectVHD, open: openVHD, create: createVHD},
@@ -93,6 +94,7 @@ type Options struct {
 // A Disk is a virtual disk.
 type Disk struct {
 	image.Disk
+	Notes []string      // what whoever reads it should hear about it
 	files []*image.File // that it is read from
 }
 
@@ -109,7 +111,7 @@ func Open(f *image.File, name string, o Options) (*Disk, error) {
 	d := &Disk{files: []*image.File{f}}
 	kind, err := find(name)
 	if err == nil {
-		d.Disk, err = kind.open(&opening{Disk: f, Options: o, path: f.Path, also: d.also})
+		d.Disk, err = kind.open(&opening{Disk: f, Options: o, path: f.Path, also: d.also, note: d.note, detect: Detect})
 	}
 	if err != nil {
 		return nil, errors.Join(fmt.Errorf("open %s as %s: %w", f.Path, name, err), d.Close())
@@ -123,7 +125,12 @@ type opening struct {
 	Options
 	path string                                // of the file
 	also func(path string) (image.Disk, error) // opens one more; the disk closes it
+	note func(text string)                     // what does not stand in the way, and should be heard
+	// detect is Detect, which formats cannot name, as it names them.
+	detect func(d image.Disk) (string, error)
 }
+
+func (d *Disk) note(text string) { d.Notes = append(d.Notes, text) }
 
 // maxFiles bounds what one disk is made of.
 const maxFiles = 256
