@@ -66,6 +66,9 @@ func runBackup(ctx context.Context, env *env, opts backupOptions, args []string)
 		return err
 	}
 	defer src.Close()
+	for _, note := range src.notes {
+		env.warn(opts.common, "%s: %s", args[0], note)
+	}
 	s.Source.Path, s.Source.Kind = src.path(args[0]), src.kind
 	r, err := openRepo(ctx, env, opts.common)
 	if err != nil {

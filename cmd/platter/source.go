@@ -51,6 +51,7 @@ type source struct {
 	disk   image.Disk
 	file   *image.File // that the disk was found in
 	kind   string
+	notes  []string // what there is to say of an image
 	io.Closer
 }
 
@@ -89,7 +90,7 @@ func openImage(path string, o imageOptions) (*source, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &source{disk: disk, file: file, kind: format, Closer: disk}, nil
+	return &source{disk: disk, file: file, kind: format, notes: disk.Notes, Closer: disk}, nil
 }
 
 // path is what the snapshot says of where a source was.
