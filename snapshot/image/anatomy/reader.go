@@ -109,11 +109,6 @@ func (s *section) at(off int64, n int) []byte {
 	return p
 }
 
-// has reports whether a magic stands at a byte of the section.
-func (s *section) has(off int64, magic string) bool {
-	return string(s.at(off, len(magic))) == magic
-}
-
 // product multiplies; -1, which is no offset and no length, for what does not fit.
 func product(a, b uint64) int64 {
 	if hi, lo := bits.Mul64(a, b); hi == 0 && int64(lo) >= 0 {
