@@ -146,7 +146,7 @@ func (e *env) bar(d *anatomy.Disk, total int64) string {
 		style = unicodeBar
 	}
 	cells, width := cellsOf(d, total), e.width()
-	if len(d.Partitions) == 0 || len(cells) > width/4 {
+	if len(d.Partitions) == 0 || len(cells) == 0 || len(cells) > width/4 {
 		return ""
 	}
 	widths := cellWidths(cells, total, width-len(cells)-1)
@@ -167,7 +167,9 @@ func (e *env) bar(d *anatomy.Disk, total int64) string {
 // cellsOf are the partitions in the order of the disk, and what lies between them, if it is large enough to tell of. Where
 // partitions lie over one another, the later one is cut.
 func cellsOf(d *anatomy.Disk, total int64) (cells []cell) {
-	parts := slices.DeleteFunc(slices.Clone(d.Partitions), anatomy.Partition.IsExtended)
+	parts := slices.DeleteFunc(slices.Clone(d.Partitions), func(p anatomy.Partition) bool {
+		return p.IsExtended() || p.Off < 0 || p.Off >= total // the latter only if somebody else wrote the snapshot
+	})
 	slices.SortStableFunc(parts, func(a, b anatomy.Partition) int {
 		if a.Off < b.Off {
 			return -1
@@ -183,7 +185,7 @@ func cellsOf(d *anatomy.Disk, total int64) (cells []cell) {
 	}
 	for _, p := range parts {
 		free(p.Off)
-		end := min(p.Off+p.Len, total)
+		end := p.Off + min(p.Len, total-p.Off)
 		name := strconv.Itoa(p.Number)
 		if p.Content != nil {
 			name += " " + printable(p.Content.Type)
