@@ -201,6 +201,9 @@ func Open(ctx context.Context, s store.Store, password []byte) (*Repo, error) {
 	return r, r.prepare()
 }
 
+// IsDry reports whether the repository is open for a dry run: what is put into it cannot be read back.
+func (r *Repo) IsDry() bool { return r.dry }
+
 // readConfig returns the sealed config.
 func readConfig(ctx context.Context, s store.Store) ([]byte, error) {
 	file, err := readWhole(ctx, s, configName, maxConfig)

@@ -6,11 +6,25 @@ PATH="$PATH:/usr/sbin:/sbin" # where Debian keeps sgdisk and fsck, but not every
 
 tools=( # command:package
 	b3sum:b3sum
+	blkid:util-linux
+	cryptsetup:cryptsetup-bin
 	fsck.ext4:e2fsprogs
 	fsck.vfat:dosfstools
+	genisoimage:genisoimage
+	losetup:mount
+	mkapfs:apfsprogs
 	mke2fs:e2fsprogs
+	mkfs.btrfs:btrfs-progs
+	mkfs.exfat:exfatprogs
+	mkfs.f2fs:f2fs-tools
+	mkfs.ntfs:ntfs-3g
+	mkfs.xfs:xfsprogs
+	mksquashfs:squashfs-tools
+	mkswap:util-linux
+	pvcreate:lvm2
 	qemu-img:qemu-utils
 	qemu-io:qemu-utils
+	sfdisk:fdisk
 	sgdisk:gdisk
 	shellcheck:shellcheck
 )

@@ -11,6 +11,7 @@ import (
 	"platter/chunk"
 	"platter/repo"
 	"platter/snapshot/image"
+	"platter/snapshot/image/anatomy"
 )
 
 // Backup keeps a disk as a new snapshot. s says who, when and what; Backup adds the rest and stores it last. parent, which
@@ -33,6 +34,7 @@ func Backup(ctx context.Context, r *repo.Repo, disk image.Disk, parent, s *Snaps
 			return err
 		}
 		b.size = disk.Size()
+		s.Anatomy = anatomy.Read(disk) // before the last look at whether the disk changes, which then covers this as well
 		return b.unchanged(disk)
 	}, p)
 }
@@ -72,6 +74,11 @@ func (b *run) keep(ctx context.Context, s *Snapshot, read func(context.Context, 
 	s.Size, s.Modified = b.size, b.modified
 	s.Stats = Stats{Data: b.data.Load(), Read: b.read.Load(), New: stats.Raw.Load(), Stored: stats.Stored.Load(),
 		Millis: time.Since(start).Milliseconds()}
+	if s.Anatomy == nil && !r.IsDry() { // a stream cannot be looked at twice, and what was made of it can
+		if s.Anatomy, err = s.ReadAnatomy(ctx, r); err != nil {
+			return err
+		}
+	}
 	return s.save(ctx, r)
 }
 

@@ -31,19 +31,40 @@ func (r *ranges) add(off, n int64) {
 // have other bounds, ranges may be somewhat too long, never too short. What one disk has beyond the end of the other
 // differs.
 func Diff(ctx context.Context, r *repo.Repo, a, b *Snapshot) ([]Range, error) {
-	d := &differ{ctx: ctx, a: a.Map(r), b: b.Map(r), common: min(a.Size, b.Size)}
-	if err := d.trees(max(height(a.Size), height(b.Size)), 0, a.Root, b.Root); err != nil {
-		return nil, err
+	return DiffParts(ctx, r, a, b, a.Whole(), b.Whole())
+}
+
+// DiffParts does the same for parts of the disks; ranges are counted from where the parts begin. Parts that do not begin at
+// the same byte of their disks were cut in other places: where their maps do not agree, data are read and compared, and
+// ranges are those of blocks.
+func DiffParts(ctx context.Context, r *repo.Repo, a, b *Snapshot, inA, inB Part) ([]Range, error) {
+	common := min(inA.Len, inB.Len)
+	var out ranges
+	if inA.Off == inB.Off {
+		d := &differ{ctx: ctx, a: a.Map(r), b: b.Map(r), start: inA.Off, common: inA.Off + common}
+		if err := d.trees(max(height(a.Size), height(b.Size)), 0, a.Root, b.Root); err != nil {
+			return nil, err
+		}
+		out = d.out
+	} else {
+		d, err := newShiftedDiffer(ctx, r, a, b, inA, inB)
+		if err != nil {
+			return nil, err
+		}
+		if err := d.run(common); err != nil {
+			return nil, err
+		}
+		out = d.out
 	}
-	d.out.add(d.common, max(a.Size, b.Size)-d.common)
-	return d.out, nil
+	out.add(common, max(inA.Len, inB.Len)-common)
+	return out, nil
 }
 
 type differ struct {
-	ctx    context.Context
-	a, b   *Map
-	common int64 // bytes that both disks have
-	out    ranges
+	ctx           context.Context
+	a, b          *Map
+	start, common int64 // what is compared begins, and where both have bytes ends
+	out           ranges
 }
 
 // trees compares what lies below two nodes of a level, or two pages.
@@ -51,7 +72,8 @@ func (d *differ) trees(level int, at int64, a, b chunk.ID) error {
 	if a == b && d.sameShape(level) || !d.a.has(level, at) || !d.b.has(level, at) {
 		return nil
 	}
-	if from, _ := d.a.span(level, at); from >= d.common {
+	fromA, toA := d.a.span(level, at)
+	if _, toB := d.b.span(level, at); fromA >= d.common || max(toA, toB) <= d.start {
 		return nil
 	}
 	if level == 0 {
@@ -103,13 +125,13 @@ func (d *differ) pages(region int64, a, b chunk.ID) error {
 	start := region * RegionSize
 	end := min(start+RegionSize, d.common)
 	ca, cb := cursor{at: start, rest: pa}, cursor{at: start, rest: pb}
-	for at := start; at < end; {
+	for at := max(start, d.start); at < end; {
 		qa, startA := ca.seek(at)
 		qb, startB := cb.seek(at)
 		next := min(startA+int64(qa.len), startB+int64(qb.len), end)
 		same := qa.kind == qb.kind && (qa.kind == zeroPiece || startA == startB && qa.id == qb.id && qa.len == qb.len)
 		if !same {
-			d.out.add(at, next-at)
+			d.out.add(at-d.start, next-at)
 		}
 		at = next
 	}

@@ -8,6 +8,8 @@ import (
 	"strings"
 	"unicode"
 	"unicode/utf8"
+
+	"platter/snapshot/image/anatomy"
 )
 
 var (
@@ -15,6 +17,10 @@ var (
 	ErrNotFound = errors.New("no such snapshot; 'snapshots' lists them")
 	// ErrAmbiguous says that several do.
 	ErrAmbiguous = errors.New("several snapshots match")
+	// ErrNoPart says that a disk has no such partition.
+	ErrNoPart = errors.New("no such partition")
+	// ErrAmbiguousPart says that several partitions match.
+	ErrAmbiguousPart = errors.New("several partitions match")
 )
 
 // Latest names the newest snapshot of all.
@@ -25,8 +31,11 @@ const minPrefix = 4
 
 // Find returns the snapshot that spec names, among snapshots that are sorted oldest first: "latest", a name for its
 // newest version, either with ~N for the Nth version before that, or at least four digits of an id. The error wraps
-// ErrNotFound or ErrAmbiguous.
+// ErrNotFound or ErrAmbiguous, unless spec names a part of a disk: that is for FindPart.
 func Find(snapshots []*Snapshot, spec string) (*Snapshot, error) {
+	if whole, part, ok := strings.Cut(spec, ":"); ok {
+		return nil, fmt.Errorf("%q names %q of a disk, and here belongs all of it: %q", spec, part, whole)
+	}
 	base, back, err := splitBack(spec)
 	if err != nil {
 		return nil, err
@@ -101,6 +110,9 @@ func CleanName(s string) string {
 type Filter struct {
 	Name, Host string
 	Tags       []string // all of them
+	// What the disk, or one partition of it, has: the type of its content, such as ext4 or FAT32, a label or a partition's name, and the UUID of the
+	// content, the partition or the table. Versions from before backups looked have nothing.
+	Type, Label, UUID string
 }
 
 // Match reports whether the snapshot passes.
@@ -110,5 +122,25 @@ func (f Filter) Match(s *Snapshot) bool {
 			return false
 		}
 	}
-	return (f.Name == "" || s.Name == f.Name) && (f.Host == "" || s.Host == f.Host)
+	return (f.Name == "" || s.Name == f.Name) && (f.Host == "" || s.Host == f.Host) && f.matchAnatomy(s.Anatomy)
+}
+
+// matchAnatomy reports whether one and the same partition, or the disk, is what the filter asks for.
+func (f Filter) matchAnatomy(d *anatomy.Disk) bool {
+	if f.Type == "" && f.Label == "" && f.UUID == "" {
+		return true
+	}
+	if d == nil {
+		return false
+	}
+	match := func(c *anatomy.Content, name, uuid string) bool {
+		if c == nil {
+			c = new(anatomy.Content)
+		}
+		return (f.Type == "" || strings.EqualFold(f.Type, c.Type) || strings.EqualFold(f.Type, c.Version)) && (f.Label == "" || f.Label == c.Label || f.Label == name) &&
+			(f.UUID == "" || strings.EqualFold(f.UUID, c.UUID) || strings.EqualFold(f.UUID, uuid))
+	}
+	return match(d.Content, "", d.ID) || slices.ContainsFunc(d.Partitions, func(p anatomy.Partition) bool {
+		return match(p.Content, p.Name, p.UUID)
+	})
 }

@@ -20,6 +20,7 @@ import (
 	"platter/chunk"
 	"platter/pack"
 	"platter/repo"
+	"platter/snapshot/image/anatomy"
 )
 
 // version of the snapshot's JSON that this code writes.
@@ -40,9 +41,11 @@ type Snapshot struct {
 	Parent   *pack.ID  `json:"parent,omitempty"`   // the version before it
 	Modified bool      `json:"modified,omitempty"` // the source was written to while it was read
 	// Unreadable is how many bytes of the disk are known to be lost; they read as zeros.
-	Unreadable int64  `json:"unreadable,omitempty"`
-	Stats      Stats  `json:"stats"`
-	Platter    string `json:"platter"` // version of the program
+	Unreadable int64 `json:"unreadable,omitempty"`
+	// Anatomy is what the disk said of itself; nil in versions from before anybody looked. See ReadAnatomy.
+	Anatomy *anatomy.Disk `json:"anatomy,omitempty"`
+	Stats   Stats         `json:"stats"`
+	Platter string        `json:"platter"` // version of the program
 }
 
 // Source is where a disk was read from.

@@ -14,6 +14,7 @@ var floors = []string{
 	"platter/cmd/platter",
 	"platter/snapshot",
 	"platter/snapshot/image/virtual",
+	"platter/snapshot/image/anatomy",
 	"platter/snapshot/image",
 	"platter/repo",
 	"platter/repo/store/storetest",

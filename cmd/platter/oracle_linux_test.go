@@ -60,7 +60,7 @@ func makeRealDisk(t *testing.T, s *site, files int) string {
 			t.Fatal(err)
 		}
 	}
-	run(t, "mkfs.ext4", "-q", "-F", "-d", tree, fs)
+	run(t, "mkfs.ext4", "-q", "-F", "-L", "tree", "-d", tree, fs)
 	run(t, "sgdisk", "-n", "1:2048:+24M", "-c", "1:root", disk)
 	copyPart(t, fs, 0, disk, oraclePartition)
 	return disk
@@ -112,6 +112,9 @@ func TestRealTools(t *testing.T) {
 		}
 		copyPart(t, back, oraclePartition, part, 0)
 		run(t, "e2fsck", "-fn", part)
+	}
+	if part := s.must("show", "disk:LABEL=tree"); !strings.Contains(part, "start     1.0 MiB (byte 1048576)\n") || !strings.Contains(part, "fs size   24 MiB") {
+		t.Errorf("show prints\n%s", part)
 	}
 	if out := run(t, "qemu-img", "compare", "-f", "raw", "-F", "raw", s.path("disk"), s.path("back1")); !strings.Contains(out, "Images are identical") {
 		t.Errorf("qemu-img says %s", out)

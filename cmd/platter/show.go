@@ -21,7 +21,7 @@ func showCommand(env *env) *cli.Command {
 		Usage:       "tell everything known of one version",
 		ArgsUsage:   "SNAPSHOT",
 		Category:    aboutDisks,
-		Description: aboutSnapshotArgument,
+		Description: "Draws the disk as well: its partitions, and what is in them. SNAPSHOT:p1 prints that partition alone.\n\n" + aboutSnapshotArgument + " " + aboutPartArgument,
 		Flags:       repoFlags(&opts.common),
 		Action:      action(env, &opts, runShow),
 	}
@@ -29,6 +29,9 @@ func showCommand(env *env) *cli.Command {
 
 const aboutSnapshotArgument = "SNAPSHOT is the first digits of an id (4 or more), a disk's NAME for its newest version, " +
 	"NAME~2 for two versions before that, or 'latest'."
+
+const aboutPartArgument = "SNAPSHOT:p3 is partition 3 of its disk, SNAPSHOT:LABEL=root or SNAPSHOT:UUID=… the partition with the file " +
+	"system of that label or UUID; 'show' lists them."
 
 func runShow(ctx context.Context, env *env, opts showOptions, args []string) error {
 	if err := wantArgs(args, "SNAPSHOT"); err != nil {
@@ -42,9 +45,17 @@ func runShow(ctx context.Context, env *env, opts showOptions, args []string) err
 	if err != nil {
 		return err
 	}
-	s, err := snapshot.Find(all, args[0])
+	defer env.warnHealed(opts.common, r)
+	of, _, isPart := strings.Cut(args[0], ":")
+	s, err := snapshot.Find(all, of)
 	if err != nil {
 		return err
+	}
+	if err := lookAt(ctx, env, opts.common, r, s); err != nil {
+		return err
+	}
+	if isPart {
+		return showPart(ctx, env, opts, r, all, args[0])
 	}
 	lost, err := lostRanges(ctx, r, s)
 	if err != nil {
@@ -56,11 +67,47 @@ func runShow(ctx context.Context, env *env, opts showOptions, args []string) err
 			Lost []snapshot.Range `json:"lost,omitempty"`
 		}{asJSON(s), lost})
 	}
-	line := func(key, value string) {
-		if value != "" {
-			fmt.Fprintf(env.stdout, "%-9s %s\n", key, printable(value))
-		}
+	printSnapshot(env, s, lost)
+	return nil
+}
+
+// lookAt fills in what the disk says of itself, of a version from before backups did. Where that cannot be had, there is all
+// the rest to show.
+func lookAt(ctx context.Context, env *env, c common, r *repo.Repo, s *snapshot.Snapshot) error {
+	if s.Anatomy != nil {
+		return nil
 	}
+	err := r.LoadIndex(ctx)
+	if err == nil {
+		s.Anatomy, err = s.ReadAnatomy(ctx, r)
+	}
+	if err != nil && ctx.Err() == nil {
+		env.warn(c, "what is on the disk cannot be told: %v", err)
+		return nil
+	}
+	return err
+}
+
+// showPart prints one partition. The snapshot has been looked at.
+func showPart(ctx context.Context, env *env, opts showOptions, r *repo.Repo, all []*snapshot.Snapshot, spec string) error {
+	s, part, err := snapshot.FindPart(ctx, r, all, spec)
+	if err != nil {
+		return err
+	}
+	for _, p := range s.Anatomy.Partitions {
+		if snapshot.PartName(p.Number) != part.Name {
+			continue
+		}
+		if opts.json {
+			return env.printJSON(partJSON{s.ID.String(), s.Name, p})
+		}
+		env.printPart(s, p)
+	}
+	return nil
+}
+
+func printSnapshot(env *env, s *snapshot.Snapshot, lost []snapshot.Range) {
+	line := env.line
 	line("id", s.ID.String())
 	line("name", s.Name)
 	line("host", s.Host)
@@ -83,7 +130,17 @@ func runShow(ctx context.Context, env *env, opts showOptions, args []string) err
 	if s.Modified {
 		line("warning", "the source was written to while it was read: this is a mixture")
 	}
-	return nil
+	if s.Anatomy != nil {
+		line("table", tableText(s.Anatomy))
+		env.printAnatomy(s.Anatomy, s.Size)
+	}
+}
+
+// line prints something that is known by a name; nothing where it is empty.
+func (e *env) line(key, value string) {
+	if value != "" {
+		fmt.Fprintf(e.stdout, "%-9s %s\n", key, printable(value))
+	}
 }
 
 // lostRanges returns which ranges of a disk are known to be lost. Few disks have any; of all others nothing more is read.

@@ -13,9 +13,10 @@ import (
 
 type snapshotsOptions struct {
 	common
-	name, host string
-	tags       cli.StringSlice
-	accept     bool
+	name, host      string
+	fs, label, uuid string
+	tags            cli.StringSlice
+	accept          bool
 }
 
 func snapshotsCommand(env *env) *cli.Command {
@@ -27,11 +28,16 @@ func snapshotsCommand(env *env) *cli.Command {
 		Category: aboutDisks,
 		Description: "Every command compares the repository with what this machine has seen of it before: which one it is, and the newest " +
 			"version of each disk. What is gone although nobody has forgotten it is warned of, and the exit code is 3. --accept ends that: " +
-			"for use when it was you who took the repository back to an earlier copy, or put another one in its place.",
+			"for use when it was you who took the repository back to an earlier copy, or put another one in its place.\n\n" +
+			"--fs, --label and --uuid, where several are given, are of one and the same partition. Versions that an older platter " +
+			"kept do not say what is on their disks, and are not listed with them.",
 		Flags: append([]cli.Flag{
 			&cli.StringFlag{Name: "name", Usage: "only disks called `NAME`", Destination: &opts.name},
 			&cli.StringFlag{Name: "host", Usage: "only disks of `HOST`", Destination: &opts.host},
 			&cli.StringSliceFlag{Name: "tag", Usage: "only versions with this `TAG`; may be repeated", Destination: &opts.tags},
+			&cli.StringFlag{Name: "fs", Usage: "only disks with a partition, or as a whole, of this `TYPE`, such as ext4, FAT32 or crypto_LUKS, as 'show' prints it", Destination: &opts.fs},
+			&cli.StringFlag{Name: "label", Usage: "only disks with a partition whose file system, or which itself, is called `LABEL`", Destination: &opts.label},
+			&cli.StringFlag{Name: "uuid", Usage: "only disks with a file system, a partition or a table of this `UUID`", Destination: &opts.uuid},
 			&cli.BoolFlag{Name: "accept", Usage: "take the repository as it is now for right, although this machine has seen versions that are gone", Destination: &opts.accept, DisableDefaultText: true},
 		}, repoFlags(&opts.common)...),
 		Action: action(env, &opts, runSnapshots),
@@ -58,7 +64,7 @@ func runSnapshots(ctx context.Context, env *env, opts snapshotsOptions, args []s
 			return err
 		}
 	}
-	filter := snapshot.Filter{Name: opts.name, Host: opts.host, Tags: opts.tags.Value()}
+	filter := snapshot.Filter{Name: opts.name, Host: opts.host, Tags: opts.tags.Value(), Type: opts.fs, Label: opts.label, UUID: opts.uuid}
 	list := []snapshotJSON{}
 	table := newTable("ID", "Time", "Name", "Host", ">Disk", ">Data", ">Stored", "Tags")
 	for _, s := range all {

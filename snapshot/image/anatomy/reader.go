@@ -1,0 +1,118 @@
+package anatomy
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"math/bits"
+	"strings"
+
+	"platter/snapshot/image"
+)
+
+// Bounds of what is read.
+const (
+	headLen   = 72 << 10 // bytes of a section that are read at once: all file systems but a few begin in them
+	maxRead   = 32 << 20 // bytes of a disk in all
+	maxFaults = 8        // errors, after which a disk is left in peace: on one that fails, each may take a minute
+	block     = image.Alignment
+)
+
+// A reader reads small pieces of a disk, and collects notes.
+type reader struct {
+	disk   image.Disk
+	size   int64
+	sector int64 // bytes; 0 when the disk does not know
+	left   int64 // bytes that may still be read
+	faults int
+	notes  []string
+}
+
+func newReader(disk image.Disk) *reader {
+	r := &reader{disk: disk, size: disk.Size(), left: maxRead}
+	if s, ok := disk.(Sectored); ok {
+		if n := s.SectorSize(); n >= 512 && n <= 1<<16 && n&(n-1) == 0 {
+			r.sector = n
+		}
+	}
+	return r
+}
+
+// note keeps something to tell people, once.
+func (r *reader) note(format string, args ...any) {
+	if len(r.notes) == maxNotes {
+		r.notes[maxNotes-1] = "there is more to say than is kept"
+		return
+	}
+	text := fmt.Sprintf(format, args...)
+	if len(text) > maxText {
+		text = text[:maxText]
+	}
+	text = strings.ToValidUTF8(text, "?")
+	for _, n := range r.notes {
+		if n == text {
+			return
+		}
+	}
+	r.notes = append(r.notes, text)
+}
+
+// read returns n bytes of the disk, fewer where it cannot be read further. It reads whole blocks, as devices like it.
+func (r *reader) read(off int64, n int) []byte {
+	if off < 0 || n <= 0 || off > r.size-int64(n) || r.faults == maxFaults {
+		return nil
+	}
+	from := off &^ (block - 1)
+	buf := make([]byte, min((off+int64(n)+block-1)&^(block-1), r.size)-from)
+	if r.left -= int64(len(buf)); r.left < 0 {
+		r.note("the table names so much to look at that not all of it was")
+		return nil
+	}
+	got, err := r.disk.ReadAt(buf, from)
+	if got < len(buf) {
+		if err == nil || errors.Is(err, io.EOF) {
+			err = io.ErrUnexpectedEOF
+		}
+		r.note("bytes %d to %d cannot be read: %v", from+int64(got), from+int64(len(buf)), err)
+		if r.faults++; r.faults == maxFaults {
+			r.note("after %d errors nothing more was looked at", maxFaults)
+		}
+	}
+	buf = buf[:got]
+	return buf[min(off-from, int64(got)):min(off-from+int64(n), int64(got))]
+}
+
+// A section is a part of a disk that something may lie in.
+type section struct {
+	r    *reader
+	off  int64
+	size int64
+	head []byte
+}
+
+func (r *reader) section(off, size int64) *section {
+	return &section{r, off, size, r.read(off, int(min(size, headLen)))}
+}
+
+// at returns n bytes from a byte of the section on; nil where it has not so many, or they cannot be read.
+func (s *section) at(off int64, n int) []byte {
+	if off < 0 || n < 0 || off > s.size-int64(n) {
+		return nil
+	}
+	if off+int64(n) <= int64(len(s.head)) {
+		return s.head[off:][:n:n]
+	}
+	p := s.r.read(s.off+off, n)
+	if len(p) < n {
+		return nil
+	}
+	return p
+}
+
+// product multiplies; -1, which is no offset and no length, for what does not fit.
+func product(a, b uint64) int64 {
+	if hi, lo := bits.Mul64(a, b); hi == 0 && int64(lo) >= 0 {
+		return int64(lo)
+	}
+	return -1
+}

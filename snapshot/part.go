@@ -1,0 +1,119 @@
+package snapshot
+
+import (
+	"context"
+	"fmt"
+	"strconv"
+	"strings"
+
+	"platter/repo"
+	"platter/snapshot/image/anatomy"
+)
+
+// A Part is a run of a disk, and what it is called: p3 for the third partition. The whole disk has no name.
+type Part struct {
+	Off, Len int64 // bytes
+	Name     string
+}
+
+// Whole returns the part that is all of the snapshot's disk.
+func (s *Snapshot) Whole() Part { return Part{Len: s.Size} }
+
+// ReadAnatomy returns what the disk says of itself: what the backup found, or, of a version from before it looked, what is
+// found on the snapshot's disk now. That takes the index.
+func (s *Snapshot) ReadAnatomy(ctx context.Context, r *repo.Repo) (*anatomy.Disk, error) {
+	if s.Anatomy != nil {
+		return s.Anatomy, nil
+	}
+	disk, err := s.Open(ctx, r)
+	if err != nil {
+		return nil, err
+	}
+	return anatomy.Read(disk), ctx.Err()
+}
+
+// FindPart finds what spec names: a snapshot, as Find does, and behind a colon a part of its disk: p3 for partition 3,
+// LABEL=root or UUID=… for the partition with a file system of that label or number. No name of a disk has a colon. Without one
+// the part is the whole disk. What it reads, it reads of versions from before backups looked at partitions.
+func FindPart(ctx context.Context, r *repo.Repo, snapshots []*Snapshot, spec string) (*Snapshot, Part, error) {
+	of, name, ok := strings.Cut(spec, ":")
+	s, err := Find(snapshots, of)
+	if err != nil {
+		return nil, Part{}, err
+	}
+	if !ok {
+		return s, s.Whole(), nil
+	}
+	d, err := s.ReadAnatomy(ctx, r)
+	if err != nil {
+		return nil, Part{}, err
+	}
+	p, err := findPartition(d, name)
+	if err != nil {
+		return nil, Part{}, fmt.Errorf("%q: %w", spec, err)
+	}
+	if p.Off < 0 || p.Len <= 0 || p.Off > s.Size || p.Len > s.Size-p.Off {
+		return nil, Part{}, fmt.Errorf("%q: the partition, %d bytes from byte %d on, reaches beyond the end of the disk, which is %d bytes long", spec, p.Len, p.Off, s.Size)
+	}
+	return s, Part{p.Off, p.Len, PartName(p.Number)}, nil
+}
+
+// PartName is what a partition is called.
+func PartName(number int) string { return "p" + strconv.Itoa(number) }
+
+// findPartition returns the partition that a name means.
+func findPartition(d *anatomy.Disk, name string) (*anatomy.Partition, error) {
+	var match func(*anatomy.Partition) bool
+	key, value, tagged := strings.Cut(name, "=")
+	digits, numbered := strings.CutPrefix(name, "p")
+	number, err := strconv.ParseUint(digits, 10, 31)
+	switch {
+	case tagged && value != "" && key == "LABEL":
+		match = func(p *anatomy.Partition) bool { return p.Content != nil && p.Content.Label == value }
+	case tagged && value != "" && key == "UUID":
+		match = func(p *anatomy.Partition) bool { return p.Content != nil && strings.EqualFold(p.Content.UUID, value) }
+	case numbered && err == nil:
+		match = func(p *anatomy.Partition) bool { return p.Number == int(number) }
+	default:
+		return nil, fmt.Errorf("behind a colon belongs a partition, such as p1, LABEL=… or UUID=…; %s", partitionsOf(d))
+	}
+	var found *anatomy.Partition
+	for i := range d.Partitions {
+		p := &d.Partitions[i]
+		if !match(p) {
+			continue
+		}
+		if found != nil {
+			return nil, fmt.Errorf("%w: %s and %s; name one of them", ErrAmbiguousPart, PartName(found.Number), PartName(p.Number))
+		}
+		found = p
+	}
+	if found == nil {
+		return nil, fmt.Errorf("%w; %s", ErrNoPart, partitionsOf(d))
+	}
+	return found, nil
+}
+
+// partitionsOf lists what could have been meant.
+func partitionsOf(d *anatomy.Disk) string {
+	if len(d.Partitions) == 0 {
+		text := "the disk has no partitions"
+		if len(d.Notes) > 0 {
+			text += " (" + d.Notes[0] + ")"
+		}
+		return text
+	}
+	var list []string
+	for _, p := range d.Partitions {
+		text := PartName(p.Number)
+		if c := p.Content; c != nil {
+			text += " (" + strings.TrimSpace(c.Type+" "+c.Label) + ")"
+		}
+		list = append(list, text)
+	}
+	const most = 20
+	if len(list) > most {
+		list = append(list[:most], "…")
+	}
+	return "the disk has " + strings.Join(list, ", ")
+}

@@ -1,0 +1,293 @@
+package snapshot
+
+import (
+	"bytes"
+	"context"
+	"encoding/binary"
+	"errors"
+	"math/rand/v2"
+	"reflect"
+	"slices"
+	"strings"
+	"sync/atomic"
+	"testing"
+
+	"platter/chunk"
+	"platter/repo/store"
+	"platter/snapshot/image"
+	"platter/snapshot/image/anatomy"
+)
+
+// partitioned puts an MBR with two partitions on a disk: from 1 MiB on, and from 3 MiB + 512 bytes on.
+func partitioned(disk []byte) []byte {
+	sector := disk[:512]
+	clear(sector)
+	for i, p := range [][2]uint32{{2048, 4096}, {6145, uint32(len(disk)/512) - 6145}} {
+		sector[446+16*i+4] = 0x83
+		binary.LittleEndian.PutUint32(sector[446+16*i+8:], p[0])
+		binary.LittleEndian.PutUint32(sector[446+16*i+12:], p[1])
+	}
+	sector[510], sector[511] = 0x55, 0xaa
+	binary.LittleEndian.PutUint32(sector[440:], 0xcafe0123)
+	return disk
+}
+
+// TestBackupKeepsAnatomy holds that a disk and a stream of the same bytes say the same of themselves, that it is what their
+// snapshots' disks say, and that it comes back from the repository.
+func TestBackupKeepsAnatomy(t *testing.T) {
+	mem := new(store.Mem)
+	r := testRepo(t, mem)
+	disk := partitioned(randomDisk(rand.New(rand.NewPCG(1, 1)), 8<<20))
+	s := keep(t, r, image.Mem{Data: disk})
+	stream := &Snapshot{Name: "stream", Host: "host"}
+	if err := BackupStream(context.Background(), r, bytes.NewReader(disk), nil, stream, nil); err != nil {
+		t.Fatal(err)
+	}
+	if s.Anatomy == nil || len(s.Anatomy.Partitions) != 2 || s.Anatomy.ID != "cafe0123" {
+		t.Fatalf("found %+v", s.Anatomy)
+	}
+	if !reflect.DeepEqual(s.Anatomy, stream.Anatomy) {
+		t.Errorf("of a stream: %+v, of a disk: %+v", stream.Anatomy, s.Anatomy)
+	}
+	again := reopen(t, mem)
+	all, bad, err := Load(context.Background(), again)
+	if err != nil || len(bad) > 0 || len(all) != 2 {
+		t.Fatal(all, bad, err)
+	}
+	for _, s := range all {
+		old := *s
+		old.Anatomy = nil // of a version from before
+		found, err := old.ReadAnatomy(context.Background(), again)
+		if err != nil || !reflect.DeepEqual(found, s.Anatomy) {
+			t.Errorf("the disk says %+v (%v), the snapshot %+v", found, err, s.Anatomy)
+		}
+	}
+}
+
+// TestDryRunOfStream holds that what a dry run did not store is not looked for.
+func TestDryRunOfStream(t *testing.T) {
+	mem := new(store.Mem)
+	testRepo(t, mem)
+	r := reopen(t, store.DryRun{Store: mem})
+	s := &Snapshot{Name: "stream", Host: "host"}
+	if err := BackupStream(context.Background(), r, bytes.NewReader(partitioned(make([]byte, 8<<20))), nil, s, nil); err != nil {
+		t.Fatal(err)
+	}
+	if s.Anatomy != nil || len(r.Healed()) > 0 {
+		t.Errorf("found %+v, healed %q", s.Anatomy, r.Healed())
+	}
+}
+
+// TestAnatomyNeverStopsABackup has a disk break down once it was read, and one whose table makes no sense.
+func TestAnatomyNeverStopsABackup(t *testing.T) {
+	r := testRepo(t, new(store.Mem))
+	disk := partitioned(make([]byte, 8<<20))
+	disk[446+16+4] = 0x05 // an extended partition without a chain
+	s := keep(t, r, image.Mem{Data: disk})
+	if len(s.Anatomy.Notes) == 0 {
+		t.Errorf("found %+v", s.Anatomy)
+	}
+	d := &breaking{Mem: image.Mem{Data: disk}, left: 8 << 20}
+	if s := keep(t, r, d); len(s.Anatomy.Notes) == 0 || s.Anatomy.Table != "" {
+		t.Errorf("found %+v", s.Anatomy)
+	}
+}
+
+// A breaking disk can be read for so many bytes.
+type breaking struct {
+	image.Mem
+	left int64
+}
+
+func (d *breaking) ReadAt(p []byte, off int64) (int, error) {
+	if d.left < int64(len(p)) {
+		return 0, errors.New("medium error")
+	}
+	d.left -= int64(len(p))
+	return d.Mem.ReadAt(p, off)
+}
+
+func TestFindPart(t *testing.T) {
+	all := testSnapshots()
+	for i, s := range all {
+		s.Size = 1000
+		s.Anatomy = &anatomy.Disk{Table: anatomy.GPT, ID: "aaaa", Partitions: []anatomy.Partition{
+			{Number: 1, Off: 10, Len: 20, Name: "esp", Content: &anatomy.Content{Type: "vfat", Version: "FAT32", Label: "EFI", UUID: "1234-ABCD"}},
+			{Number: 3, Off: 100, Len: 900, UUID: "bbbb", Content: &anatomy.Content{Type: "ext4", Label: "ro:ot", UUID: "cccc"}},
+			{Number: 7, Off: 500, Len: 501},
+			{Number: 12, Off: 100, Len: 50, Content: &anatomy.Content{Type: "ext4", Label: "twin", UUID: "dddd"}},
+			{Number: 13, Off: 150, Len: 50, Content: &anatomy.Content{Type: "swap", Label: "twin", UUID: "eeee"}},
+		}}
+		if i == 0 {
+			s.Anatomy = &anatomy.Disk{Notes: []string{"torn"}}
+		}
+	}
+	for _, c := range []struct {
+		spec string
+		want int
+		part Part
+		err  string
+	}{
+		{"web", 5, Part{0, 1000, ""}, ""},
+		{"web~1:p1", 2, Part{10, 20, "p1"}, ""},
+		{"latest:p3", 6, Part{100, 900, "p3"}, ""},
+		{"abcd2:p12", 1, Part{100, 50, "p12"}, ""},
+		{"web:LABEL=EFI", 5, Part{10, 20, "p1"}, ""},
+		{"web:LABEL=ro:ot", 5, Part{100, 900, "p3"}, ""},
+		{"web:UUID=1234-abcd", 5, Part{10, 20, "p1"}, ""},
+		{"web:LABEL=twin", 0, Part{}, `"web:LABEL=twin": several partitions match: p12 and p13; name one of them`},
+		{"web:p7", 0, Part{}, `"web:p7": the partition, 501 bytes from byte 500 on, reaches beyond the end of the disk, which is 1000 bytes long`},
+		{"web:p2", 0, Part{}, `"web:p2": no such partition; the disk has p1 (vfat EFI), p3 (ext4 ro:ot), p7, p12 (ext4 twin), p13 (swap twin)`},
+		{"web:", 0, Part{}, `"web:": behind a colon belongs a partition, such as p1, LABEL=… or UUID=…; the disk has p1`},
+		{"web:3", 0, Part{}, "behind a colon belongs a partition"},
+		{"web:p", 0, Part{}, "behind a colon belongs a partition"},
+		{"web:p-1", 0, Part{}, "behind a colon belongs a partition"},
+		{"web:p99999999999", 0, Part{}, "behind a colon belongs a partition"},
+		{"web:LABEL=", 0, Part{}, "behind a colon belongs a partition"},
+		{"web:p1:p1", 0, Part{}, "behind a colon belongs a partition"},
+		{"web~2:p1", 0, Part{}, `"web~2:p1": no such partition; the disk has no partitions (torn)`},
+		{"nothing:p1", 0, Part{}, `no such snapshot; 'snapshots' lists them: "nothing"`},
+		{":p1", 0, Part{}, "no such snapshot"},
+	} {
+		s, part, err := FindPart(context.Background(), nil, all, c.spec)
+		switch {
+		case c.err != "":
+			if err == nil || !strings.Contains(err.Error(), c.err) {
+				t.Errorf("%s: %v, want %s", c.spec, err, c.err)
+			}
+		case err != nil || s != all[c.want] || part != c.part:
+			t.Errorf("%s: %v %+v (%v), want %+v", c.spec, s, part, err, c.part)
+		}
+	}
+	if _, err := Find(all, "web:p1"); err == nil || !strings.Contains(err.Error(), `"web:p1" names "p1" of a disk, and here belongs all of it: "web"`) {
+		t.Errorf("Find: %v", err)
+	}
+	for _, c := range []struct {
+		filter Filter
+		want   bool
+	}{
+		{Filter{Type: "ext4"}, true}, {Filter{Type: "EXT4"}, true}, {Filter{Type: "fat32"}, true}, {Filter{Type: "xfs"}, false},
+		{Filter{Label: "EFI"}, true}, {Filter{Label: "esp"}, true}, {Filter{Label: "efi"}, false}, {Filter{UUID: "1234-abcd"}, true},
+		{Filter{UUID: "BBBB"}, true}, {Filter{UUID: "aaaa"}, true}, {Filter{UUID: "ffff"}, false},
+		{Filter{Type: "ext4", Label: "ro:ot"}, true}, {Filter{Type: "vfat", Label: "ro:ot"}, false}, // of two partitions
+		{Filter{Type: "ext4", Name: "db"}, false},
+	} {
+		if got := c.filter.Match(all[5]); got != c.want {
+			t.Errorf("%+v: %v", c.filter, got)
+		}
+	}
+	if (Filter{Type: "ext4"}).Match(&Snapshot{}) || !(Filter{}).Match(&Snapshot{}) {
+		t.Error("a version that was not looked at")
+	}
+}
+
+// TestDiffParts compares random windows of random disks with what the bytes say.
+func TestDiffParts(t *testing.T) {
+	const size = RegionSize + 20<<20
+	rng := rand.New(rand.NewPCG(3, 3))
+	r := testRepo(t, new(store.Mem))
+	a := randomDisk(rng, size)
+	b := bytes.Clone(a)
+	for range 6 { // some changes, of one byte and of many
+		n := 1 + rng.IntN(2)*rng.IntN(1<<20)
+		off := rng.IntN(size - n)
+		for i := range n {
+			b[off+i] ^= 0x55
+		}
+	}
+	// What is at 5 MiB in a is at 9 MiB and some sectors in c.
+	c := make([]byte, size+8<<20)
+	const moved = 4<<20 + 3*512
+	copy(c[5<<20+moved:], b[5<<20:])
+	disks := [][]byte{a, b, c}
+	var kept []*Snapshot
+	for _, d := range disks {
+		kept = append(kept, keep(t, r, image.Mem{Data: d, Holes: true}))
+	}
+	ctx := context.Background()
+	check := func(i, j int, inA, inB Part, exact bool) {
+		t.Helper()
+		got, err := DiffParts(ctx, r, kept[i], kept[j], inA, inB)
+		if err != nil {
+			t.Fatal(err)
+		}
+		wa, wb := disks[i][inA.Off:inA.Off+inA.Len], disks[j][inB.Off:inB.Off+inB.Len]
+		checkDiff(t, wa, wb, got)
+		if !exact {
+			return
+		}
+		var want ranges
+		common := min(len(wa), len(wb))
+		for off := 0; off < common; {
+			n := min(chunk.Block, common-off)
+			if !bytes.Equal(wa[off:off+n], wb[off:off+n]) {
+				want.add(int64(off), int64(n))
+			}
+			off += n
+		}
+		want.add(int64(common), int64(max(len(wa), len(wb))-common))
+		var blocks ranges // where pieces begin or end within a block, less of it is named
+		for _, d := range got {
+			from, to := d.Off, d.Off+d.Len
+			if from < int64(common) {
+				from -= from % chunk.Block
+			}
+			if to < int64(common) {
+				to = min((to+chunk.Block-1)/chunk.Block*chunk.Block, int64(common))
+			}
+			blocks.add(from, to-from)
+		}
+		if !slices.Equal(blocks, want) {
+			t.Errorf("parts %+v and %+v differ in %v, want %v", inA, inB, got, want)
+		}
+	}
+	part := func(disk []byte) Part {
+		off := rng.Int64N(int64(len(disk)) - 1)
+		return Part{Off: off, Len: 1 + rng.Int64N(int64(len(disk))-off)}
+	}
+	for range 8 {
+		in := part(a)
+		check(0, 1, in, in, false)
+		check(1, 0, in, Part{Off: in.Off, Len: 1 + rng.Int64N(size-in.Off)}, false)
+		check(0, 2, in, in, false) // disks of different heights, too
+		x, y := part(a), part(c)
+		if y.Off == x.Off {
+			y.Off, y.Len = y.Off+1, max(y.Len-1, 1)
+		}
+		check(0, 2, x, y, true)
+	}
+	inB, inC := Part{Off: 5 << 20, Len: size - 5<<20}, Part{Off: 5<<20 + moved, Len: size - 5<<20}
+	check(1, 2, inB, inC, true)
+	check(0, 2, inB, inC, true)
+}
+
+// TestDiffPartsReadsLittle holds that parts which moved by whole blocks are compared by ids for the most part.
+func TestDiffPartsReadsLittle(t *testing.T) {
+	const size, moved = 2 * RegionSize, 3 << 20
+	mem := new(store.Mem)
+	r := testRepo(t, mem)
+	a := make([]byte, size)
+	rand.NewChaCha8([32]byte{7}).Read(a)
+	b := append(make([]byte, moved), a...)
+	x, y := keep(t, r, image.Mem{Data: a}), keep(t, r, image.Mem{Data: b})
+	counted := &countingStore{Store: mem}
+	got, err := DiffParts(context.Background(), reopen(t, counted), x, y, x.Whole(), Part{Off: moved, Len: size})
+	if err != nil || len(got) > 0 {
+		t.Fatalf("they differ in %v (%v)", got, err)
+	}
+	if counted.bytes.Load() > size/8 {
+		t.Errorf("%d bytes were read of disks of %d", counted.bytes.Load(), size)
+	}
+}
+
+// A countingStore counts the bytes that are read.
+type countingStore struct {
+	store.Store
+	bytes atomic.Int64
+}
+
+func (s *countingStore) Get(ctx context.Context, name string, off, n int64) ([]byte, error) {
+	data, err := s.Store.Get(ctx, name, off, n)
+	s.bytes.Add(int64(len(data)))
+	return data, err
+}
