@@ -213,3 +213,21 @@ func feed(w Writer, d image.Mem) error {
 	}
 	return w.Close()
 }
+
+// qemuIO writes to an image with the commands of qemu-io, and closes it.
+func qemuIO(t testing.TB, dir, name string, commands ...string) {
+	t.Helper()
+	path, err := exec.LookPath("qemu-io")
+	if err != nil {
+		lacking(t, "no qemu-io: %v", err)
+	}
+	cmd := exec.Command(path, name)
+	for _, c := range commands {
+		cmd.Args = append(cmd.Args, "-c", c)
+	}
+	cmd.Dir = dir
+	out, err := cmd.CombinedOutput()
+	if err != nil || bytes.Contains(out, []byte("failed")) {
+		t.Fatalf("qemu-io %q: %v\n%s", commands, err, out)
+	}
+}

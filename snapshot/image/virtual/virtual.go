@@ -35,7 +35,10 @@ type format struct {
 }
 
 // formats are in the order in which they are looked for.
-var formats = []format{}
+var formats = []format{
+	{"vmdk", detectVMDK, openVMDK, createVMDK},
+	{"vdi", detectVDI, openVDI, createVDI},
+}
 
 // Raw is the name of no format: the file's bytes are the disk's.
 const Raw = image.KindRaw
@@ -119,8 +122,8 @@ type opening struct {
 	also func(path string) (image.Disk, error) // opens one more; the disk closes it
 }
 
-// maxFiles bounds what one disk is made of.
-const maxFiles = 256
+// maxFiles bounds what one disk is made of. VMware splits a disk into files of 2 GiB.
+const maxFiles = 8192
 
 func (d *Disk) also(path string) (image.Disk, error) {
 	if len(d.files) >= maxFiles {
