@@ -9,6 +9,7 @@ import (
 	"sort"
 	"strings"
 
+	"platter/chunk"
 	"platter/snapshot/image"
 )
 
@@ -26,11 +27,12 @@ const (
 	vmdkMagicSE = "\xbe\xba\xfe\xca\x00\x00\x00\x00\x01\x00\x00\x00\x02\x00\x00\x00"
 )
 
-// detectVMDK also knows what openVMDK refuses: such a file kept as if it were raw would be a backup of nothing.
+// detectVMDK also knows what openVMDK refuses: such a file kept as if it were raw would be a backup of nothing. Behind a
+// descriptor there are zeros up to the next sector at most; a disk with one written to its start is a raw disk.
 func detectVMDK(head, tail []byte) bool {
 	begin := string(head[:min(16, len(head))])
 	return strings.HasPrefix(begin, vmdkMagic) || strings.HasPrefix(begin, vmdkMagicCOWD) || begin == vmdkMagicSE ||
-		looksLikeDescriptor(head) && isText(tail)
+		looksLikeDescriptor(head) && isText(tail) && (len(tail) < edgeLen || !chunk.IsZero(tail))
 }
 
 // vmdkOpening is what the files of one disk, and of those that it is a difference to, have in common.
