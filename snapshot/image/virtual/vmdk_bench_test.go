@@ -1,0 +1,104 @@
+package virtual
+
+import (
+	"bytes"
+	"math/rand/v2"
+	"os"
+	"path/filepath"
+	"sync/atomic"
+	"testing"
+
+	"golang.org/x/sync/errgroup"
+
+	"platter/snapshot/image"
+)
+
+// benchDisk is 1 GiB of text, noise and zeros.
+func benchDisk() image.Mem {
+	part := randomDisk(rand.New(rand.NewPCG(4, 1)), 64<<20).Data
+	return image.Mem{Data: bytes.Repeat(part, 16), Holes: true}
+}
+
+// BenchmarkReadVMDK reads a stream-optimized disk of 1 GiB, in pieces of 1 MiB as a backup does, beside qemu-img.
+func BenchmarkReadVMDK(b *testing.B) {
+	dir := b.TempDir()
+	d := benchDisk()
+	path := writeAs(b, dir, "vmdk", d, CreateOptions{})
+	for name, readers := range map[string]int{"1 reader": 1, "2 readers": 2} {
+		b.Run(name, func(b *testing.B) {
+			b.SetBytes(d.Size())
+			for b.Loop() {
+				readAll(b, mustOpen(b, path, "vmdk", Options{}), readers)
+			}
+		})
+	}
+	b.Run("qemu-img convert", func(b *testing.B) {
+		b.SetBytes(d.Size())
+		for b.Loop() {
+			qemuImg(b, dir, "convert", "-O", "raw", "disk.vmdk", "back.raw")
+		}
+	})
+}
+
+// readAll reads what is no zeros.
+func readAll(b *testing.B, d image.Disk, readers int) {
+	const piece = 1 << 20
+	pieces := make(chan image.Extent, 16)
+	var g errgroup.Group
+	var total atomic.Int64
+	for range readers {
+		g.Go(func() error {
+			buf := make([]byte, piece)
+			for e := range pieces {
+				n, err := d.ReadAt(buf[:e.Len], e.Off)
+				if total.Add(int64(n)); n < int(e.Len) {
+					return err
+				}
+			}
+			return nil
+		})
+	}
+	for e, err := range d.Extents() {
+		if err != nil {
+			b.Error(err)
+			break
+		}
+		for !e.Zero && e.Len > 0 {
+			n := min(e.Len, piece-e.Off%piece)
+			pieces <- image.Extent{Off: e.Off, Len: n}
+			e.Off, e.Len = e.Off+n, e.Len-n
+		}
+	}
+	close(pieces)
+	if err := g.Wait(); err != nil {
+		b.Fatal(err)
+	}
+}
+
+// BenchmarkWriteVMDK writes a stream-optimized disk of 1 GiB, beside qemu-img.
+func BenchmarkWriteVMDK(b *testing.B) {
+	dir := b.TempDir()
+	d := benchDisk()
+	writeRaw(b, dir, d)
+	b.Run("platter", func(b *testing.B) {
+		b.SetBytes(d.Size())
+		for b.Loop() {
+			info, err := os.Stat(writeAs(b, dir, "vmdk", d, CreateOptions{}))
+			if err != nil {
+				b.Fatal(err)
+			}
+			b.ReportMetric(float64(info.Size())/(1<<20), "MiB")
+		}
+	})
+	b.Run("qemu-img convert", func(b *testing.B) {
+		b.SetBytes(d.Size())
+		for b.Loop() {
+			qemuImg(b, dir, "convert", "-O", "vmdk", "-o", "subformat=streamOptimized", "disk.raw", "theirs.vmdk")
+			info, err := os.Stat(filepath.Join(dir, "theirs.vmdk"))
+			if err != nil {
+				b.Fatal(err)
+			}
+			b.ReportMetric(float64(info.Size())/(1<<20), "MiB")
+		}
+	})
+}
