@@ -2,6 +2,7 @@ package virtual
 
 import (
 	"bytes"
+	"fmt"
 	"math/rand/v2"
 	"os"
 	"path/filepath"
@@ -24,8 +25,8 @@ func BenchmarkReadVMDK(b *testing.B) {
 	dir := b.TempDir()
 	d := benchDisk()
 	path := writeAs(b, dir, "vmdk", d, CreateOptions{})
-	for name, readers := range map[string]int{"1 reader": 1, "2 readers": 2} {
-		b.Run(name, func(b *testing.B) {
+	for _, readers := range []int{1, 2} {
+		b.Run(fmt.Sprintf("%d readers", readers), func(b *testing.B) {
 			b.SetBytes(d.Size())
 			for b.Loop() {
 				readAll(b, mustOpen(b, path, "vmdk", Options{}), readers)
