@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -197,7 +198,7 @@ func TestWriteLargeVMDK(t *testing.T) {
 	qemuImg(t, ".", "check", path)
 }
 
-func writeSparse(t testing.TB, path, format string, d image.Sparse, o CreateOptions) {
+func writeSparse(t testing.TB, path, format string, d image.Disk, o CreateOptions) {
 	t.Helper()
 	f, err := os.Create(path)
 	if err != nil {
@@ -231,4 +232,41 @@ func copyTo(w Writer, d image.Disk) error {
 		}
 	}
 	return w.Close()
+}
+
+// TestRealContent takes a file system with real files through every kind of file, there and back.
+func TestRealContent(t *testing.T) {
+	mke2fs, err := exec.LookPath("mke2fs")
+	if err != nil {
+		mke2fs = "/usr/sbin/mke2fs" // not in every user's PATH
+	}
+	dir := t.TempDir()
+	goroot, err := exec.Command("go", "env", "GOROOT").Output()
+	if err != nil {
+		t.Fatal(err)
+	}
+	root := filepath.Join(strings.TrimSpace(string(goroot)), "src", "net")
+	if out, err := exec.Command(mke2fs, "-q", "-F", "-t", "ext4", "-d", root, filepath.Join(dir, "disk.raw"), "96M").CombinedOutput(); err != nil {
+		lacking(t, "mke2fs: %v\n%s", err, out)
+	}
+	raw, err := image.Open(filepath.Join(dir, "disk.raw"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = raw.Close() })
+	for i, c := range [][2]string{
+		{"vmdk", "subformat=monolithicSparse"}, {"vmdk", "subformat=monolithicFlat"}, {"vmdk", "subformat=twoGbMaxExtentSparse"},
+		{"vmdk", "subformat=twoGbMaxExtentFlat"}, {"vmdk", "subformat=streamOptimized"}, {"vdi", "static=off"}, {"vdi", "static=on"},
+	} {
+		name := fmt.Sprintf("theirs%d.%s", i, c[0])
+		qemuImg(t, dir, "convert", "-O", c[0], "-o", c[1], "disk.raw", name)
+		same(t, mustOpen(t, filepath.Join(dir, name), c[0], Options{}), raw)
+	}
+	for _, format := range []string{"vmdk", "vdi"} {
+		path := filepath.Join(dir, "ours."+format)
+		writeSparse(t, path, format, raw, CreateOptions{Extents: raw.Extents})
+		same(t, mustOpen(t, path, format, Options{}), raw)
+		qemuImg(t, dir, "check", "ours."+format)
+		qemuImg(t, dir, "compare", "disk.raw", "ours."+format)
+	}
 }
