@@ -59,10 +59,16 @@ func looksLikeDescriptor(head []byte) bool {
 	return false
 }
 
+// vmdkLeftMax is how many bytes of an older descriptor may be behind a shorter one. qemu rewrites the content id in place,
+// without leading zeros, and leaves behind the zero at the end what stuck out.
+const vmdkLeftMax = 8
+
 // isText reports whether bytes are text, perhaps with zeros after it, up to the end of a sector.
 func isText(p []byte) bool {
-	p = bytes.TrimRight(p, "\x00")
-	return !bytes.ContainsFunc(p, func(r rune) bool { return r < ' ' && r != '\n' && r != '\r' && r != '\t' || r == 0x7f })
+	text, left, _ := bytes.Cut(bytes.TrimRight(p, "\x00"), []byte{0})
+	left = bytes.TrimLeft(left, "\x00")
+	control := func(r rune) bool { return r < ' ' && r != '\n' && r != '\r' && r != '\t' || r == 0x7f }
+	return !bytes.ContainsFunc(text, control) && !bytes.ContainsFunc(left, control) && len(left) <= vmdkLeftMax
 }
 
 // vmdkDescriptorFile reads a descriptor that is a file of its own. A raw disk is longer than any, so that a guest which

@@ -34,6 +34,7 @@ func TestVMDKDescriptor(t *testing.T) {
 		"of all kinds": {descriptorHead + "RW 3 FLAT \"flat.vmdk\" 2\nRW 4 ZERO\nRW 33 SPARSE \"small part.vmdk\"\nRW 1 FLAT \"flat.vmdk\" 9\n",
 			bytes.Join([][]byte{flat[1024 : 5*512], make([]byte, 4*512), disk, flat[9*512:]}, nil)},
 		"of a sector":           {descriptorHead + "RW 10 FLAT \"flat.vmdk\" 0\n" + strings.Repeat("\x00", 300), flat},
+		"of qemu, shortened":    {descriptorHead + "RW 10 FLAT \"flat.vmdk\" 0\n\x00\"\n" + strings.Repeat("\x00", 100), flat},
 		"in another code page":  {descriptorHead + "encoding=\"windows-1252\"\nRW 10 FLAT \"B\xfcro.vmdk\" 0\n", flat},
 		"in UTF-8":              {descriptorHead + "encoding=\"UTF-8\"\nRW 10 FLAT \"Büro.vmdk\" 0\n", flat},
 		"without its first one": {"# made by hand\n\nversion=1\nCID=1\nRW 10 FLAT \"flat.vmdk\" 0\n", flat},
