@@ -8,6 +8,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"sync/atomic"
 	"testing"
 
 	"golang.org/x/sync/errgroup"
@@ -212,4 +213,56 @@ func feed(w Writer, d image.Mem) error {
 		}
 	}
 	return w.Close()
+}
+
+// qemuIO does to an image of a format what commands of qemu-io say, as a guest would.
+func qemuIO(t testing.TB, path, format string, commands ...string) {
+	t.Helper()
+	tool, err := exec.LookPath("qemu-io")
+	if err != nil {
+		lacking(t, "no qemu-io: %v", err)
+	}
+	args := []string{"-f", format, "-t", "unsafe"} // no syncs
+	for _, c := range commands {
+		args = append(args, "-c", c)
+	}
+	out, err := exec.Command(tool, append(args, path)...).CombinedOutput()
+	if err != nil || bytes.Contains(out, []byte("failed")) || bytes.Contains(out, []byte("rror")) {
+		t.Fatalf("qemu-io %q: %v\n%s", args, err, out)
+	}
+}
+
+// readAll reads what is no zeros, as a backup does: in pieces of 1 MiB, several at a time.
+func readAll(b *testing.B, d image.Disk, readers int) {
+	const piece = 1 << 20
+	pieces := make(chan image.Extent, 16)
+	var g errgroup.Group
+	var total atomic.Int64
+	for range readers {
+		g.Go(func() error {
+			buf := make([]byte, piece)
+			for e := range pieces {
+				n, err := d.ReadAt(buf[:e.Len], e.Off)
+				if total.Add(int64(n)); n < int(e.Len) {
+					return err
+				}
+			}
+			return nil
+		})
+	}
+	for e, err := range d.Extents() {
+		if err != nil {
+			b.Error(err)
+			break
+		}
+		for !e.Zero && e.Len > 0 {
+			n := min(e.Len, piece-e.Off%piece)
+			pieces <- image.Extent{Off: e.Off, Len: n}
+			e.Off, e.Len = e.Off+n, e.Len-n
+		}
+	}
+	close(pieces)
+	if err := g.Wait(); err != nil {
+		b.Fatal(err)
+	}
 }

@@ -16,13 +16,11 @@ import (
 //	refcounts   how often each cluster of the file is used; only writers need them
 const qcow2Name = "qcow2"
 
-var qcow2Format = format{name: qcow2Name, detect: detectQcow2, open: openQcow2, create: createQcow2}
-
 const qcow2Magic = "QFI\xfb"
 
 // detectQcow2 knows versions that are not read too, so that they are refused and not taken for raw disks.
-func detectQcow2(head, _ []byte) bool {
-	return len(head) >= 8 && string(head[:4]) == qcow2Magic
+func detectQcow2(e edges) bool {
+	return len(e.head) >= 8 && string(e.head[:4]) == qcow2Magic
 }
 
 // A qcow2 is the virtual disk of one file, and of those below it.

@@ -2,17 +2,12 @@ package virtual
 
 import (
 	"fmt"
-	"io"
 	"math/rand/v2"
 	"os"
 	"path/filepath"
 	"runtime"
 	"testing"
 	"time"
-
-	"golang.org/x/sync/errgroup"
-
-	"platter/snapshot/image"
 )
 
 // BenchmarkQcow2 reads a disk as a backup does, in pieces of 1 MiB from several goroutines, and lets qemu-img convert the
@@ -34,14 +29,14 @@ func BenchmarkQcow2(b *testing.B) {
 			raw, path := filepath.Join(dir, "disk.raw"), filepath.Join(dir, "disk.qcow2")
 			writeRepeated(b, raw, randomDisk(rand.New(rand.NewPCG(2, 6)), 64<<20).Data, bb.size)
 			qemuImg(b, dir, append(append([]string{"convert", "-f", "raw", "-O", "qcow2"}, bb.args...), raw, path)...)
-			ours := shortest(func() { readAsBackup(b, path) })
+			ours := shortest(func() { readAll(b, mustOpen(b, path, "qcow2", Options{}), runtime.GOMAXPROCS(0)) })
 			raws := shortest(func() { qemuImg(b, dir, "convert", "-f", "qcow2", "-O", "raw", path, raw) })
 			null := shortest(func() {
 				qemuImg(b, dir, "convert", "-n", "-f", "qcow2", path, "--target-image-opts", fmt.Sprintf("driver=null-co,size=%d", bb.size))
 			})
 			b.SetBytes(int64(bb.size))
 			for b.Loop() {
-				readAsBackup(b, path)
+				readAll(b, mustOpen(b, path, "qcow2", Options{}), runtime.GOMAXPROCS(0))
 			}
 			b.ReportMetric(ours.Seconds()/raws.Seconds(), "x-qemu")
 			b.ReportMetric(ours.Seconds()/null.Seconds(), "x-qemu-null")
@@ -69,49 +64,6 @@ func writeRepeated(b *testing.B, path string, data []byte, size int) {
 		_, err = f.Write(data)
 	}
 	if err != nil || f.Close() != nil {
-		b.Fatal(err)
-	}
-}
-
-// readAsBackup reads all data of an image.
-func readAsBackup(b *testing.B, path string) {
-	const piece = 1 << 20
-	f, err := image.Open(path)
-	if err != nil {
-		b.Fatal(err)
-	}
-	d, err := Open(f, "qcow2", Options{})
-	if err != nil {
-		b.Fatal(err)
-	}
-	defer d.Close()
-	var g errgroup.Group
-	todo := make(chan int64)
-	for range runtime.GOMAXPROCS(0) {
-		g.Go(func() error {
-			buf, first := make([]byte, piece), error(nil)
-			for off := range todo {
-				if _, err := d.ReadAt(buf, off); err != nil && err != io.EOF && first == nil {
-					first = err
-				}
-			}
-			return first
-		})
-	}
-	done := int64(0) // pieces
-	for e, err := range d.Extents() {
-		if err != nil {
-			b.Fatal(err)
-		}
-		if e.Zero {
-			continue
-		}
-		for done = max(done, e.Off/piece); done*piece < e.Off+e.Len; done++ {
-			todo <- done * piece
-		}
-	}
-	close(todo)
-	if err := g.Wait(); err != nil {
 		b.Fatal(err)
 	}
 }

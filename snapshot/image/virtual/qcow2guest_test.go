@@ -4,30 +4,12 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"strings"
 	"testing"
 
 	"platter/snapshot/image"
 )
-
-// guestDoes does something to an image file as a guest would.
-func guestDoes(t testing.TB, path string, commands ...string) {
-	t.Helper()
-	tool, err := exec.LookPath("qemu-io")
-	if err != nil {
-		lacking(t, "no qemu-io: %v", err)
-	}
-	args := []string{"-f", "qcow2", "-t", "unsafe"} // no syncs
-	for _, c := range commands {
-		args = append(args, "-c", c)
-	}
-	out, err := exec.Command(tool, append(args, path)...).CombinedOutput()
-	if err != nil || strings.Contains(string(out), "failed") || strings.Contains(string(out), "rror") {
-		t.Fatalf("qemu-io %q: %v\n%s", args, err, out)
-	}
-}
 
 // guestWrites makes commands for qemu-io: what a guest does to a disk of size bytes.
 func guestWrites(rng *rand.Rand, size, n int) (commands []string) {
@@ -77,7 +59,7 @@ func TestQcow2Guest(t *testing.T) {
 				name := fmt.Sprintf("%d.qcow2", i)
 				qemuImg(t, dir, "create", "-f", "qcow2", "-b", below, "-F", format, "-o", options, name, fmt.Sprint(size))
 				path := filepath.Join(dir, name)
-				guestDoes(t, path, guestWrites(rng, size, 30)...)
+				qemuIO(t, path, "qcow2", guestWrites(rng, size, 30)...)
 				d := mustOpen(t, path, "qcow2", Options{FollowBacking: true})
 				compare(t, d, readBack(t, path))
 				if len(d.files) != i+2 || len(d.Notes) > 0 {
@@ -94,7 +76,7 @@ func TestQcow2Guest(t *testing.T) {
 func compareSnapshots(t *testing.T, rng *rand.Rand, path string, size int) {
 	for _, name := range []string{"one", "two", "3"} {
 		qemuImg(t, "", "snapshot", "-c", name, path)
-		guestDoes(t, path, guestWrites(rng, size, 10)...)
+		qemuIO(t, path, "qcow2", guestWrites(rng, size, 10)...)
 		size += 1 << 20
 		if data, err := os.ReadFile(path); err != nil || data[7] == 2 {
 			size -= 1 << 20 // version 2 cannot grow with snapshots in it

@@ -61,7 +61,7 @@ func readQcowHeader(o *opening) (*qcowHeader, error) {
 	if _, err := o.ReadAt(head, 0); err != nil && err != io.EOF {
 		return nil, fmt.Errorf("read header: %w", err)
 	}
-	if !detectQcow2(head, nil) {
+	if !detectQcow2(edges{head: head}) {
 		return nil, fmt.Errorf("%w: it does not begin as a qcow2 does", ErrDamaged)
 	}
 	h := &qcowHeader{version: binary.BigEndian.Uint32(head[4:])}

@@ -117,7 +117,8 @@ func vhdEnd(tail []byte) []byte { return tail[max(0, len(tail)-vhdFooterLen):] }
 
 // detectVHD finds a fixed disk only by its last sector. A raw disk may have one like it, from a VHD that once lay there:
 // so it has to be whole, and to speak of a disk of just this length.
-func detectVHD(head, tail []byte, size int64) bool {
+func detectVHD(e edges) bool {
+	head, tail, size := e.head, e.tail, e.size
 	if end, err := parseVHDFooter(vhdEnd(tail)); err == nil {
 		if end.fits(size) {
 			return true

@@ -14,10 +14,10 @@ import (
 // A pieced is a file with bytes in places and zeros everywhere else.
 type pieced struct {
 	size   int64
-	pieces []piece
+	pieces []vhdPiece
 }
 
-type piece struct {
+type vhdPiece struct {
 	at   int64
 	data []byte
 }
@@ -109,9 +109,9 @@ func FuzzVHD(f *testing.F) {
 			binary.BigEndian.PutUint32(header[36:], vhdSum(header, 36))
 			binary.BigEndian.PutUint32(last[64:], vhdSum(last, 64))
 		}
-		file := pieced{pieces: []piece{{0, first}, {512, header}, {1536, table}}}
+		file := pieced{pieces: []vhdPiece{{0, first}, {512, header}, {1536, table}}}
 		at := (1536 + int64(len(table)) + int64(room)%(4<<20) + 511) / 512 * 512
-		file.pieces, file.size = append(file.pieces, piece{at, last}), at+512
+		file.pieces, file.size = append(file.pieces, vhdPiece{at, last}), at+512
 		found, err := Detect(file)
 		if err != nil {
 			t.Fatal(err)
@@ -152,7 +152,7 @@ func FuzzVHDX(f *testing.F) {
 				}
 			}
 		}
-		d, err := openVHDX(&opening{Disk: pieced{size: 8 << 20, pieces: []piece{
+		d, err := openVHDX(&opening{Disk: pieced{size: 8 << 20, pieces: []vhdPiece{
 			{0, []byte(vhdxCookie)}, {vhdxHeader1, header}, {vhdxHeader2, header}, {vhdxRegions1, regions}, {vhdxRegions2, regions},
 			{vhdxLogAt, log}, {vhdxMetadataAt, metadata}, {vhdxMetadataAt + vhdxTableLen, items}, {vhdxTableAt, table},
 		}}})

@@ -40,22 +40,6 @@ func TestVHDFileSystem(t *testing.T) {
 	}
 }
 
-// qemuIO runs commands of qemu-io on a file.
-func qemuIO(t *testing.T, path, format string, commands ...string) {
-	t.Helper()
-	tool, err := exec.LookPath("qemu-io")
-	if err != nil {
-		lacking(t, "no qemu-io: %v", err)
-	}
-	args := []string{"-f", format}
-	for _, c := range commands {
-		args = append(args, "-c", c)
-	}
-	if out, err := exec.Command(tool, append(args, path)...).CombinedOutput(); err != nil || bytes.Contains(out, []byte("failed")) {
-		t.Fatalf("qemu-io %q: %v\n%s", args, err, out)
-	}
-}
-
 // TestVHDWritten reads files whose blocks lie in the order in which a guest wrote them.
 func TestVHDWritten(t *testing.T) {
 	rng := rand.New(rand.NewPCG(11, 1))

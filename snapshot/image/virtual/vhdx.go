@@ -62,7 +62,7 @@ func vhdxWhole(p []byte, name string) bool {
 	return string(p[:4]) == name && vhdxSum(p) == binary.LittleEndian.Uint32(p[4:])
 }
 
-func detectVHDX(head, _ []byte) bool { return bytes.HasPrefix(head, []byte(vhdxCookie)) }
+func detectVHDX(e edges) bool { return bytes.HasPrefix(e.head, []byte(vhdxCookie)) }
 
 // A vhdxFile is what a VHDX file says of where things are.
 type vhdxFile struct {

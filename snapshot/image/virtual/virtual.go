@@ -26,22 +26,21 @@ var (
 
 // A format is one way to keep a virtual disk in a file: one file of this package, and one row below.
 type format struct {
-	name string
-	// detect looks at the first and the last 4 KiB of a file, less where it is shorter.
-	detect func(head, tail []byte) bool
-	// detectSized is detect where the length of the file matters; one of the two is nil.
-	detectSized func(head, tail []byte, size int64) bool
-	open        func(o *opening) (image.Disk, error)
+	name   string
+	detect func(e edges) bool
+	open   func(o *opening) (image.Disk, error)
 	// create is nil where the format is only read.
 	create func(c *creation) (Writer, error)
 }
 
 // formats are in the order in which they are looked for.
 var formats = []format{
-	qcow2Format,
-	{name: VHDX, detect: detectVHDX, open: openVHDX, create: createVHDX},
+	{qcow2Name, detectQcow2, openQcow2, createQcow2},
+	{"vmdk", detectVMDK, openVMDK, createVMDK},
+	{"vdi", detectVDI, openVDI, createVDI},
+	{VHDX, detectVHDX, openVHDX, createVHDX},
 	// The last: a fixed VHD is known by its last sector, and what is said at a file's beginning goes before that.
-	{name: VHD, detectSized: detectVHD, open: openVHD, create: createVHD},
+	{VHD, detectVHD, openVHD, createVHD},
 }
 
 // Raw is the name of no format: the file's bytes are the disk's.
@@ -65,20 +64,25 @@ func find(name string) (*format, error) {
 	return nil, fmt.Errorf("format %q: want one of %s", name, strings.Join(Formats(), ", "))
 }
 
-// edgeLen is how many bytes at either end of a file tell its format.
+// edges are what of a file tells its format.
+type edges struct {
+	head, tail []byte // the first and the last edgeLen bytes, less where it is shorter
+	size       int64  // of the file, in bytes
+}
+
 const edgeLen = 4096
 
 // Detect tells the format of a file from its content; Raw where it is none of them.
 func Detect(d image.Disk) (string, error) {
-	head, tail := make([]byte, min(edgeLen, d.Size())), make([]byte, min(edgeLen, d.Size()))
-	if _, err := d.ReadAt(head, 0); err != nil && err != io.EOF {
+	e := edges{make([]byte, min(edgeLen, d.Size())), make([]byte, min(edgeLen, d.Size())), d.Size()}
+	if _, err := d.ReadAt(e.head, 0); err != nil && err != io.EOF {
 		return "", fmt.Errorf("look for the image's format: %w", err)
 	}
-	if _, err := d.ReadAt(tail, d.Size()-int64(len(tail))); err != nil && err != io.EOF {
+	if _, err := d.ReadAt(e.tail, d.Size()-int64(len(e.tail))); err != nil && err != io.EOF {
 		return "", fmt.Errorf("look for the image's format: %w", err)
 	}
 	for _, f := range formats {
-		if f.detect != nil && f.detect(head, tail) || f.detectSized != nil && f.detectSized(head, tail, d.Size()) {
+		if f.detect(e) {
 			return f.name, nil
 		}
 	}
@@ -132,8 +136,8 @@ type opening struct {
 
 func (d *Disk) note(text string) { d.Notes = append(d.Notes, text) }
 
-// maxFiles bounds what one disk is made of.
-const maxFiles = 256
+// maxFiles bounds what one disk is made of. VMware splits a disk into files of 2 GiB.
+const maxFiles = 8192
 
 func (d *Disk) also(path string) (image.Disk, error) {
 	if len(d.files) >= maxFiles {

@@ -1,0 +1,197 @@
+package virtual
+
+import (
+	"bytes"
+	"fmt"
+	"iter"
+)
+
+// openVMDKExtent opens a sparse file that a descriptor names.
+func openVMDKExtent(f *tableFile, e vmdkExtent, parent vmdkParent) (layout, error) {
+	magic, err := f.bytes(0, min(f.Size(), int64(len(vmdkMagicSE))))
+	if err == nil {
+		err = refuseVMDK(magic)
+	}
+	var h *vmdkHeader
+	if err == nil {
+		h, err = readVMDKHeader(f)
+	}
+	var s *vmdkSparse
+	if err == nil {
+		s, err = newVMDKSparse(f, h, e.sectors*vmdkSector, parent)
+	}
+	if err != nil {
+		return nil, fmt.Errorf("part %q: %w", e.name, err)
+	}
+	return s, nil
+}
+
+// vmdkSparse is a part that is kept in grains. A directory leads to tables, and those to the grains. For each table there
+// may be a second one, which says the same.
+type vmdkSparse struct {
+	file      *tableFile
+	size      int64 // of the part, in bytes
+	grain     int64 // bytes
+	entries   int64 // of a table
+	direct    int64 // byte of the directory
+	redundant int64 // byte of the second directory; 0 for none
+	first     int64 // byte that no grain begins before
+	zeroed    bool
+	packed    *origin // unpacks grains; nil where they are not compressed
+	parent    vmdkParent
+}
+
+// newVMDKSparse checks a header, and that a part of size bytes is what it is about.
+func newVMDKSparse(f *tableFile, h *vmdkHeader, size int64, parent vmdkParent) (*vmdkSparse, error) {
+	grain := h.grain * vmdkSector
+	switch {
+	case h.grain > vmdkGrainMax/vmdkSector || grain < vmdkGrainMin || grain&(grain-1) != 0:
+		return nil, fmt.Errorf("%w: grains of %d sectors", ErrDamaged, h.grain)
+	case h.entries < vmdkTableMin || h.entries > vmdkTableMax:
+		return nil, fmt.Errorf("%w: grain tables of %d entries", ErrDamaged, h.entries)
+	case h.capacity > vmdkMax/vmdkSector:
+		return nil, fmt.Errorf("%w: a sparse VMDK of %d sectors", ErrUnsupported, h.capacity)
+	}
+	// Some round the header's number up to whole grains; the descriptor has the disk's.
+	if capacity := int64(h.capacity) * vmdkSector; size > capacity || capacity-size >= int64(grain) {
+		return nil, fmt.Errorf("%w: the descriptor says that there are %d bytes, the header %d", ErrDamaged, size, capacity)
+	}
+	s := &vmdkSparse{file: f, size: size, grain: int64(grain), entries: int64(h.entries), zeroed: h.flags&vmdkFlagZeroed != 0,
+		parent: parent, first: vmdkSector}
+	if h.desc == 1 && h.descLen < vmdkDescriptorMax/vmdkSector { // where everybody has it
+		s.first += int64(h.descLen) * vmdkSector
+	}
+	var err error
+	if s.direct, err = s.directory(h.direct); err != nil {
+		return nil, err
+	}
+	if h.flags&vmdkFlagRedundant != 0 && h.redundant != 0 {
+		if s.redundant, err = s.directory(h.redundant); err != nil {
+			return nil, fmt.Errorf("the second one: %w", err)
+		}
+	}
+	if h.flags&vmdkFlagPacked != 0 {
+		s.packed = &origin{ReaderAt: newVMDKUnpacker(s)}
+	}
+	return s, nil
+}
+
+// directory returns the byte of a directory, which has to lie inside the file.
+func (s *vmdkSparse) directory(sector uint64) (int64, error) {
+	span := s.grain * s.entries
+	n := (s.size + span - 1) / span * wordLen
+	if sector == 0 || sector > vmdkMax/vmdkSector || !s.file.holds(int64(sector)*vmdkSector, n) {
+		return 0, fmt.Errorf("%w: its grain directory, %d bytes at sector %d, lies past the file's end of %d bytes", ErrDamaged, n,
+			sector, s.file.Size())
+	}
+	return int64(sector) * vmdkSector, nil
+}
+
+// places returns entries of one table, for up to n grains from the index on, in the bytes that they are in. Where there is
+// no table it returns none, and for how many grains that is so.
+func (s *vmdkSparse) places(index, n int64) (entries []byte, absent int64, err error) {
+	table, at := index/s.entries, index%s.entries
+	n = min(n, s.entries-at)
+	entry, err := s.file.words(s.direct+table*wordLen, 1)
+	if err != nil {
+		return nil, 0, err
+	}
+	sector := int64(le32(entry))
+	if sector > 0 {
+		if entries, err = s.file.words(sector*vmdkSector+at*wordLen, n); err != nil {
+			return nil, 0, err
+		}
+	}
+	if s.redundant > 0 {
+		if entries, err = s.confirm(table, at, sector, entries); err != nil {
+			return nil, 0, err
+		}
+	}
+	if sector == 0 {
+		return nil, n, nil
+	}
+	return entries, 0, nil
+}
+
+// confirm compares entries with those of the second table, and returns as many as it compared. One of two that differ is
+// wrong, and to take the wrong one is to lose a grain without a word: a table that was zeroed reads as zeros.
+func (s *vmdkSparse) confirm(table, at, sector int64, entries []byte) ([]byte, error) {
+	entry, err := s.file.words(s.redundant+table*wordLen, 1)
+	if err != nil {
+		return nil, err
+	}
+	second := int64(le32(entry))
+	same := (second == 0) == (sector == 0)
+	if same && second > 0 {
+		other, err := s.file.words(second*vmdkSector+at*wordLen, int64(len(entries)/wordLen))
+		if err != nil {
+			return nil, err
+		}
+		entries = entries[:min(len(entries), len(other))]
+		same = bytes.Equal(entries, other)
+	}
+	if !same {
+		return nil, fmt.Errorf("%w: grain table %d and its copy differ, as after a crash: shut the machine down, then repair the "+
+			"disk with vmware-vdiskmanager -R; or take the first as qemu-img convert does", ErrDamaged, table)
+	}
+	return entries, nil
+}
+
+func (s *vmdkSparse) pieces(off, end int64) iter.Seq2[piece, error] {
+	return func(yield func(piece, error) bool) {
+		var run piece // what was found, as long as it goes on
+		for off < end {
+			index := off / s.grain
+			entries, absent, err := s.places(index, (end-1)/s.grain-index+1)
+			if err != nil {
+				yield(piece{}, err)
+				return
+			}
+			for i := int64(0); i < max(absent, int64(len(entries))/wordLen); {
+				// All grains of a table that is not there are one step.
+				to, entry := min(end, (index+absent)*s.grain), uint32(0)
+				if absent == 0 {
+					to, entry = min(end, (index+i+1)*s.grain), le32(entries[i*wordLen:])
+				}
+				pc, err := s.piece(off, to-off, entry)
+				if err != nil {
+					yield(piece{}, err)
+					return
+				}
+				switch {
+				case run.n > 0 && run.from == pc.from && (pc.from == nil || run.at+run.n == pc.at):
+					run.n += pc.n
+				case run.n > 0 && !yield(run, nil):
+					return
+				default:
+					run = pc
+				}
+				if off += pc.n; off == to { // else the disk below ended inside it
+					i += max(absent, 1)
+				}
+			}
+		}
+		if run.n > 0 {
+			yield(run, nil)
+		}
+	}
+}
+
+// piece says where n bytes at off are, which all lie in one grain, or have no table. It may say it of fewer.
+func (s *vmdkSparse) piece(off, n int64, entry uint32) (piece, error) {
+	switch {
+	case entry == 0:
+		return s.parent.piece(off, n), nil
+	case entry == 1 && s.zeroed:
+		return piece{off: off, n: n}, nil
+	case int64(entry)*vmdkSector < s.first:
+		return piece{}, fmt.Errorf("%w: the grain at byte %d of the disk is said to be at sector %d, before all data", ErrDamaged, off, entry)
+	case s.packed != nil:
+		return piece{off, n, s.packed, off}, nil
+	}
+	at := int64(entry)*vmdkSector + off%s.grain
+	if !s.file.holds(at, n) {
+		return piece{}, fmt.Errorf("%w: the grain at byte %d of the disk lies past the file's end, at sector %d", ErrDamaged, off, entry)
+	}
+	return piece{off, n, s.file.data, at}, nil
+}
