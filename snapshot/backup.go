@@ -15,7 +15,8 @@ import (
 
 // Backup keeps a disk as a new snapshot. s says who, when and what; Backup adds the rest and stores it last. parent, which
 // may be nil, is a version of the disk that makes it faster to cut this one. A disk that changed its size meanwhile is an
-// error that wraps image.ErrResized; one that was only written to is kept and marked.
+// error that wraps image.ErrResized; one that was only written to is kept and marked. What cannot be read is an error, but of
+// an image.Patient it is kept as unreadable.
 func Backup(ctx context.Context, r *repo.Repo, disk image.Disk, parent, s *Snapshot, p *repo.Progress) error {
 	if once, ok := disk.(image.Once); ok {
 		once.ReadOnce()
@@ -69,7 +70,7 @@ func (b *run) keep(ctx context.Context, s *Snapshot, read func(context.Context, 
 	if err != nil {
 		return fmt.Errorf("back up %s: %w", s.Source.Path, err)
 	}
-	s.Size, s.Modified = b.size, b.modified
+	s.Size, s.Modified, s.Unreadable = b.size, b.modified, b.bad.Load()
 	s.Stats = Stats{Data: b.data.Load(), Read: b.read.Load(), New: stats.Raw.Load(), Stored: stats.Stored.Load(),
 		Millis: time.Since(start).Milliseconds()}
 	return s.save(ctx, r)
@@ -85,6 +86,7 @@ type run struct {
 	tree     treeBuilder
 	data     atomic.Int64 // bytes in chunks
 	read     atomic.Int64 // bytes read from the source
+	bad      atomic.Int64 // bytes that could not be read
 	size     int64
 	modified bool
 }

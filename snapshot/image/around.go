@@ -48,6 +48,9 @@ func (d *Patient) Around() *Around {
 			a.sizes = []int64{max(largePiece, size), size}
 		}
 	}
+	if d.patience.Any {
+		a.sizes = []int64{largePiece, smallPiece}
+	}
 	return a
 }
 
@@ -66,7 +69,7 @@ func (a *Around) Read(ctx context.Context, p []byte, off int64, bad []Extent) ([
 		}
 		done += n
 	}
-	if len(a.bad) == 1 && a.bad[0].Len == int64(len(p)) {
+	if len(a.bad) == 1 && a.bad[0].Len == int64(len(p)) && !a.disk.patience.Any {
 		if err := a.answers(); err != nil {
 			return bad, err
 		}
@@ -84,7 +87,7 @@ func (a *Around) pieces(p []byte, off int64, sizes []int64) (done int64, err err
 		err := a.try(q, at)
 		switch {
 		case err == nil:
-		case !OfMedium(err):
+		case !a.disk.IsSick(err):
 			return done, err
 		case len(sizes) > 1 && !a.disk.Impatient():
 			if n, err = a.pieces(q, at, sizes[1:]); err != nil {
@@ -117,7 +120,7 @@ func (a *Around) jump(p []byte, off int64, sizes []int64) (int64, error) {
 			}
 			return next - off, a.lose(p[:from-off], off)
 		}
-		if !OfMedium(err) {
+		if !a.disk.IsSick(err) {
 			return 0, err
 		}
 		failed = next
@@ -135,7 +138,7 @@ func (a *Around) back(p []byte, off int64) (int64, error) {
 		switch {
 		case err == nil:
 			end = at
-		case !OfMedium(err):
+		case !a.disk.IsSick(err):
 			return 0, err
 		case end-at <= a.sizes[len(a.sizes)-1]:
 			return end, nil
@@ -148,7 +151,7 @@ func (a *Around) back(p []byte, off int64) (int64, error) {
 
 // runAt returns how many bytes right before off were lost in a row.
 func (a *Around) runAt(off int64) int64 {
-	if a.run.Off+a.run.Len != off {
+	if a.run.Off+a.run.Len != off || a.disk.patience.Any {
 		return 0
 	}
 	return a.run.Len
@@ -188,10 +191,10 @@ func (a *Around) try(p []byte, off int64) error {
 		a.disk.good.Store(off)
 		return nil
 	case err == nil || errors.Is(err, io.EOF):
-		return fmt.Errorf("read at %d: %w: it ends at %d now", off, ErrResized, off+int64(n))
+		err = fmt.Errorf("%w: it ends at %d now", ErrResized, off+int64(n))
 	}
 	a.why = err
-	if OfMedium(err) {
+	if a.disk.IsSick(err) {
 		a.disk.spent.Add(int64(a.disk.now().Sub(start)))
 		return err
 	}

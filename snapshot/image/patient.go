@@ -49,6 +49,9 @@ type Patient struct {
 // Patience says how to treat a disk that fails.
 type Patience struct {
 	Strict bool // what cannot be read is an error after all, but one that was made sure of
+	// Any takes any error for one of the medium, and tries every block: it is for who looks for what can be proved on a disk,
+	// and takes nothing else from it.
+	Any bool
 	// Longest is how long to wait, all in all, for what cannot be read at once; 0 for as long as it takes. After that a
 	// place that fails costs what lies in the 64 KiB around it.
 	Longest time.Duration
@@ -99,6 +102,12 @@ func (d *Patient) readAt(p []byte, off int64) (int, error) {
 // Spared yields what of a stretch is not to be read, in order.
 func (d *Patient) Spared(off, n int64) iter.Seq[Extent] { return d.known.Within(off, n) }
 
+// IsSick reports whether Around can go on after an error of ReadAt.
+func (d *Patient) IsSick(err error) bool { return d.patience.Any || OfMedium(err) }
+
+// Strict reports whether what cannot be read is an error.
+func (d *Patient) Strict() bool { return d.patience.Strict }
+
 // Extents yields the disk in order. What is not to be read counts as data: it may have been, also where an image has a
 // hole. So does all from where the medium does not tell what is data on.
 func (d *Patient) Extents() iter.Seq2[Extent, error] {
@@ -106,7 +115,7 @@ func (d *Patient) Extents() iter.Seq2[Extent, error] {
 		at, end := int64(0), d.Size()
 		for e, err := range d.Disk.Extents() {
 			switch {
-			case OfMedium(err):
+			case err != nil && d.IsSick(err):
 				yield(Extent{Off: at, Len: end - at}, nil)
 				return
 			case err != nil:
