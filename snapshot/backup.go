@@ -33,6 +33,11 @@ func Backup(ctx context.Context, r *repo.Repo, disk image.Disk, parent, s *Snaps
 		if err := b.disk(ctx, disk); err != nil {
 			return err
 		}
+		if patient, ok := disk.(*image.Patient); ok {
+			if err := patient.Answers(ctx); err != nil {
+				return err
+			}
+		}
 		b.size = disk.Size()
 		return b.unchanged(disk)
 	}, p)

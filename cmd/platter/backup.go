@@ -2,9 +2,7 @@ package main
 
 import (
 	"context"
-	"errors"
 	"fmt"
-	"io/fs"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -15,7 +13,6 @@ import (
 	"platter/pack"
 	"platter/repo"
 	"platter/snapshot"
-	"platter/snapshot/image"
 )
 
 type backupOptions struct {
@@ -23,6 +20,8 @@ type backupOptions struct {
 	name, host, note, time, parent string
 	tags                           cli.StringSlice
 	compression                    compression
+	failing                        failingOptions
+	hooks                          hookOptions
 }
 
 func backupCommand(env *env) *cli.Command {
@@ -33,8 +32,11 @@ func backupCommand(env *env) *cli.Command {
 		ArgsUsage: "SOURCE",
 		Category:  aboutDisks,
 		Description: "SOURCE is a raw disk image, a block device, or - for standard input. Holes of an image are not read. " +
-			"Only what the repository does not have yet is stored. The source should not change meanwhile: back up a snapshot of a disk in use.",
-		Flags: append([]cli.Flag{
+			"Only what the repository does not have yet is stored. The source should not change meanwhile: back up a snapshot of a disk in use, " +
+			"which --before can make and --after drop.\n\n" +
+			"What cannot be read of a disk is tried again, down to the sector, and is then kept as unreadable: it is restored as zeros, 'show' " +
+			"lists it, and the exit code is 3. A later backup reads all again. A disk that is gone, or gives nothing at all, is an error.",
+		Flags: slices.Concat([]cli.Flag{
 			&cli.StringFlag{Name: "name", Usage: "what to call the disk (default: HOST/SOURCE's own name)", Destination: &opts.name},
 			&cli.StringFlag{Name: "host", Usage: "the machine it belongs to (default: this one)", Destination: &opts.host},
 			&cli.StringSliceFlag{Name: "tag", Usage: "a `TAG` to find it by; may be repeated", Destination: &opts.tags},
@@ -43,7 +45,7 @@ func backupCommand(env *env) *cli.Command {
 			&cli.StringFlag{Name: "parent", Usage: "the `SNAPSHOT` it is the next version of (default: the newest of that name and host)", Destination: &opts.parent},
 			&cli.GenericFlag{Name: "compression", Usage: "`HOW` hard to compress what is new: off, fastest, default, better, or auto, which is as hard as the store leaves time for", Value: &opts.compression, EnvVars: []string{"PLATTER_COMPRESSION"}},
 			&cli.BoolFlag{Name: "dry-run", Aliases: []string{"n"}, Usage: "do all but store", Destination: &opts.dryRun, DisableDefaultText: true},
-		}, repoFlags(&opts.common)...),
+		}, failingFlags(&opts.failing), hookFlags(&opts.hooks), repoFlags(&opts.common)),
 		Action: action(env, &opts, runBackup),
 	}
 }
@@ -59,17 +61,42 @@ func runBackup(ctx context.Context, env *env, opts backupOptions, args []string)
 	if err != nil {
 		return err
 	}
-	src, err := openSource(ctx, env, args[0], s) // before the password is asked for
-	if err != nil {
+	if err := opts.failing.check(opts, args[0]); err != nil {
 		return err
 	}
-	defer src.close()
+	if !opts.hooks.given() {
+		src, err := openSource(ctx, env, opts, args[0], s) // before the password is asked for
+		if err != nil {
+			return err
+		}
+		defer src.close()
+		r, err := openRepo(ctx, env, opts.common)
+		if err != nil {
+			return err
+		}
+		return keepSource(ctx, env, opts, r, src, s)
+	}
 	r, err := openRepo(ctx, env, opts.common)
 	if err != nil {
 		return err
 	}
+	return opts.hooks.around(ctx, env, opts.common, s, args[0], func(open *openSources) error {
+		src, err := openSource(ctx, env, opts, args[0], s)
+		if err != nil {
+			return err
+		}
+		if err := open.add(src); err != nil {
+			return err
+		}
+		return keepSource(ctx, env, opts, r, src, s)
+	})
+}
+
+// keepSource keeps a source as a snapshot, and tells of it.
+func keepSource(ctx context.Context, env *env, opts backupOptions, r *repo.Repo, src *source, s *snapshot.Snapshot) error {
 	defer env.warnHealed(opts.common, r)
-	err = r.WithLease(ctx, repo.BackingUp, func(ctx context.Context) error {
+	src.warnOfUses(env, opts.common)
+	err := r.WithLease(ctx, repo.BackingUp, func(ctx context.Context) error {
 		return runSource(ctx, env, opts, r, src, s)
 	})
 	if err != nil {
@@ -79,12 +106,15 @@ func runBackup(ctx context.Context, env *env, opts backupOptions, args []string)
 		snapshot.Saw(r, s, env.now())
 	}
 	if s.Modified {
-		env.warn(opts.common, "%s was written to while it was read, so what was kept is a mixture; back up a snapshot of a disk in use", args[0])
+		env.warn(opts.common, "%s was written to while it was read, so what was kept is a mixture; back up a snapshot of a disk in use", src.path)
 	}
 	if s.Size == 0 {
-		env.warn(opts.common, "%s has no bytes at all", args[0])
+		env.warn(opts.common, "%s has no bytes at all", src.path)
 	}
-	return printBackup(env, opts, s)
+	if err := printBackup(env, opts, s); err != nil {
+		return err
+	}
+	return tellUnreadable(ctx, env, opts, r, src, s)
 }
 
 // runSource keeps a source as a snapshot.
@@ -141,43 +171,6 @@ func describe(env *env, opts backupOptions, source string) (*snapshot.Snapshot, 
 		}
 	}
 	return s, nil
-}
-
-// stdio stands for standard input as a source and for standard output as a target.
-const stdio = "-"
-
-// A source is a disk to be read.
-type source struct {
-	backup func(ctx context.Context, r *repo.Repo, parent, s *snapshot.Snapshot, p *repo.Progress) error
-	close  func() error
-}
-
-func openSource(ctx context.Context, env *env, path string, s *snapshot.Snapshot) (*source, error) {
-	s.Source.Path = path
-	if path == stdio {
-		s.Source.Kind = "stream"
-		stream, err := image.OpenStream(ctx, env.stdin)
-		if err != nil {
-			return nil, err
-		}
-		return &source{func(ctx context.Context, r *repo.Repo, parent, s *snapshot.Snapshot, p *repo.Progress) error {
-			return snapshot.BackupStream(ctx, r, stream, parent, s, p)
-		}, stream.Close}, nil
-	}
-	if abs, err := filepath.Abs(path); err == nil {
-		s.Source.Path = abs
-	}
-	disk, err := image.Open(path)
-	if errors.Is(err, fs.ErrPermission) {
-		return nil, fmt.Errorf("%w; reading disks takes root, or the group that owns them", err)
-	}
-	if err != nil {
-		return nil, err
-	}
-	s.Source.Kind = disk.Kind
-	return &source{func(ctx context.Context, r *repo.Repo, parent, s *snapshot.Snapshot, p *repo.Progress) error {
-		return snapshot.Backup(ctx, r, disk, parent, s, p)
-	}, disk.Close}, nil
 }
 
 // findParent returns the version before this one, nil when there is none.

@@ -75,7 +75,7 @@ func runRestore(ctx context.Context, env *env, opts restoreOptions, args []strin
 			return err
 		}
 		stop()
-		return warnOfLost(ctx, env, opts, r, s)
+		return warnOfLost(ctx, env, opts.common, r, s)
 	}
 	start := env.now()
 	done, err := snapshot.Restore(ctx, r, s, target, snapshot.RestoreOptions{Replace: opts.force, InPlace: opts.inPlace, Verify: opts.verify}, &p)
@@ -86,19 +86,7 @@ func runRestore(ctx context.Context, env *env, opts restoreOptions, args []strin
 	if err := printRestored(env, opts, s, target, done, env.now().Sub(start)); err != nil {
 		return err
 	}
-	return warnOfLost(ctx, env, opts, r, s)
-}
-
-// warnOfLost names the ranges of a restored disk that are zeros because they were lost.
-func warnOfLost(ctx context.Context, env *env, opts restoreOptions, r *repo.Repo, s *snapshot.Snapshot) error {
-	lost, err := snapshot.Lost(ctx, r, s)
-	if err != nil || len(lost) == 0 {
-		return err
-	}
-	for _, q := range lost {
-		env.warn(opts.common, "bytes %d to %d were lost before this version was repaired, and are zeros", q.Off, q.Off+q.Len)
-	}
-	return fmt.Errorf("%w: %s of the disk are lost", errIncomplete, size(s.Unreadable))
+	return warnOfLost(ctx, env, opts.common, r, s)
 }
 
 func printRestored(env *env, opts restoreOptions, s *snapshot.Snapshot, target string, done *snapshot.Restored, took time.Duration) error {

@@ -69,7 +69,7 @@ func (a *Around) Read(ctx context.Context, p []byte, off int64, bad []Extent) ([
 		}
 		done += n
 	}
-	if len(a.bad) == 1 && a.bad[0].Len == int64(len(p)) && !a.disk.patience.Any {
+	if len(a.bad) == 1 && a.bad[0].Len == int64(len(p)) {
 		if err := a.answers(); err != nil {
 			return bad, err
 		}
@@ -195,6 +195,7 @@ func (a *Around) try(p []byte, off int64) error {
 	}
 	a.why = err
 	if a.disk.IsSick(err) {
+		a.disk.sick.Store(true)
 		a.disk.spent.Add(int64(a.disk.now().Sub(start)))
 		return err
 	}
@@ -204,9 +205,22 @@ func (a *Around) try(p []byte, off int64) error {
 // places is on how many places of a disk is looked for one that can be read.
 const places = 16
 
-// answers makes sure, when a whole stretch was lost, that the disk is still there: a snapshot of nothing but unreadable
-// bytes is of no use to anybody, and hides that there is none.
+// Answers makes sure, where something could not be read, that the disk is still there. One that was unplugged fails like a
+// medium, and a snapshot of nothing but unreadable bytes is of no use, and hides that there is none. The error wraps ErrGone,
+// ErrDead, ErrResized, or is ctx's.
+func (d *Patient) Answers(ctx context.Context) error {
+	if !d.sick.Load() {
+		return nil
+	}
+	a := d.Around()
+	a.ctx = ctx
+	return a.answers()
+}
+
 func (a *Around) answers() error {
+	if a.disk.patience.Any {
+		return nil
+	}
 	if err := a.disk.Changed(); err != nil && !errors.Is(err, ErrModified) {
 		return err
 	}

@@ -42,6 +42,7 @@ type Patient struct {
 	patience Patience
 	now      func() time.Time
 
+	sick  atomic.Bool  // something could not be read
 	good  atomic.Int64 // a byte that could be read
 	spent atomic.Int64 // nanoseconds waited for what cannot be read
 }
