@@ -6,8 +6,13 @@ PATH="$PATH:/usr/sbin:/sbin" # where Debian keeps sgdisk and fsck, but not every
 
 tools=( # command:package
 	b3sum:b3sum
+	ddrescue:gddrescue
 	fsck.ext4:e2fsprogs
 	fsck.vfat:dosfstools
+	fusermount3:fuse3
+	losetup:mount
+	nbdfuse:libnbd-bin
+	nbdkit:nbdkit
 	qemu-img:qemu-utils
 	sgdisk:gdisk
 	shellcheck:shellcheck
