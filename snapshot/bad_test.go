@@ -146,7 +146,7 @@ func TestBadSectorAddsLittle(t *testing.T) {
 	rand.NewChaCha8([32]byte{9}).Read(data)
 	whole := keepRound(t, s, 2, image.Mem{Data: data}, nil, nil)
 	disk := failingDisk{image.Mem{Data: data}, map[int64]bool{12345: true}, syscall.EIO}
-	if hurt := keepRound(t, s, 2, disk, nil, whole); hurt.Unreadable != 512 || hurt.Stats.New > 2<<20 {
+	if hurt := keepRound(t, s, 2, disk, nil, whole); hurt.Unreadable != 512 || hurt.Stats.New > 1<<20 {
 		t.Errorf("%d bytes unreadable, %d new", hurt.Unreadable, hurt.Stats.New)
 	}
 	if again := keepRound(t, s, 2, disk.Mem, nil, nil); again.Root != whole.Root || again.Stats.New > 0 {
