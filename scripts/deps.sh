@@ -8,8 +8,10 @@ tools=( # command:package
 	b3sum:b3sum
 	blkid:util-linux
 	cryptsetup:cryptsetup-bin
+	ddrescue:gddrescue
 	fsck.ext4:e2fsprogs
 	fsck.vfat:dosfstools
+	fusermount3:fuse3
 	genisoimage:genisoimage
 	losetup:mount
 	mkapfs:apfsprogs
@@ -21,6 +23,8 @@ tools=( # command:package
 	mkfs.xfs:xfsprogs
 	mksquashfs:squashfs-tools
 	mkswap:util-linux
+	nbdfuse:libnbd-bin
+	nbdkit:nbdkit
 	pvcreate:lvm2
 	qemu-img:qemu-utils
 	qemu-io:qemu-utils

@@ -15,6 +15,8 @@ type source interface {
 	cached(s *slot) bool
 	// fill reads a slot, or says in it why not. readers of them may run at once.
 	fill(ctx context.Context, s *slot)
+	// rescue reads what fill put off, because it depends on the slot before. Slots come in order.
+	rescue(ctx context.Context, s *slot)
 	readers() int
 }
 
@@ -31,6 +33,7 @@ type ahead struct {
 
 	first *slot // of the region that region returned, until it is in view
 	final bool  // nothing of the region lies behind the view
+	bad   badRuns
 }
 
 func newAhead(src source, need int) *ahead {
@@ -63,7 +66,7 @@ func (a *ahead) region(ctx context.Context) (job regionJob, ok bool, err error) 
 	if err != nil || a.first == nil || a.first.end {
 		return job, false, err
 	}
-	a.final = false
+	a.final, a.bad = false, a.bad[:0]
 	return a.first.job, true, nil
 }
 
@@ -82,6 +85,7 @@ func (a *ahead) more(ctx context.Context) (err error) {
 		clear(s.buf[:s.n])
 	}
 	a.ring.add(s)
+	a.bad.add(s)
 	a.final = s.last
 	return nil
 }
@@ -98,9 +102,10 @@ func (a *ahead) skip(ctx context.Context) (n int, err error) {
 		}
 	}
 	s := a.first
-	if !s.zero || s.n < slotLen {
+	if !s.zero || s.n < slotLen || s.err != nil {
 		return 0, nil
 	}
+	a.bad.add(s)
 	a.first, s.busy, a.final = nil, false, s.last
 	return s.n, nil
 }
@@ -118,15 +123,18 @@ func (a *ahead) slot(ctx context.Context) (*slot, error) {
 	a.queue = a.queue[:copy(a.queue, a.queue[1:])]
 	if a.asked == 0 {
 		a.src.fill(ctx, s)
-		return s, nil
+	} else {
+		a.asked--
+		select {
+		case <-s.full:
+		case <-ctx.Done():
+			return nil, context.Cause(ctx)
+		}
 	}
-	a.asked--
-	select {
-	case <-s.full:
-		return s, nil
-	case <-ctx.Done():
-		return nil, context.Cause(ctx)
+	if len(s.bad) > 0 && s.err == nil {
+		a.src.rescue(ctx, s)
 	}
+	return s, nil
 }
 
 // lookAhead plans slots and hands them to readers, as many as are free, up to one that need not be waited for: that one is

@@ -16,7 +16,8 @@ import (
 
 // Backup keeps a disk as a new snapshot. s says who, when and what; Backup adds the rest and stores it last. parent, which
 // may be nil, is a version of the disk that makes it faster to cut this one. A disk that changed its size meanwhile is an
-// error that wraps image.ErrResized; one that was only written to is kept and marked.
+// error that wraps image.ErrResized; one that was only written to is kept and marked. What cannot be read is an error, but of
+// an image.Patient it is kept as unreadable.
 func Backup(ctx context.Context, r *repo.Repo, disk image.Disk, parent, s *Snapshot, p *repo.Progress) error {
 	if once, ok := disk.(image.Once); ok {
 		once.ReadOnce()
@@ -32,6 +33,11 @@ func Backup(ctx context.Context, r *repo.Repo, disk image.Disk, parent, s *Snaps
 	return backup(ctx, r, parent, s, func(ctx context.Context, b *run) error {
 		if err := b.disk(ctx, disk); err != nil {
 			return err
+		}
+		if patient, ok := disk.(*image.Patient); ok {
+			if err := patient.Answers(ctx); err != nil {
+				return err
+			}
 		}
 		b.size = disk.Size()
 		s.Anatomy = anatomy.Read(disk) // before the last look at whether the disk changes, which then covers this as well
@@ -71,7 +77,7 @@ func (b *run) keep(ctx context.Context, s *Snapshot, read func(context.Context, 
 	if err != nil {
 		return fmt.Errorf("back up %s: %w", s.Source.Path, err)
 	}
-	s.Size, s.Modified = b.size, b.modified
+	s.Size, s.Modified, s.Unreadable = b.size, b.modified, b.bad.Load()
 	s.Stats = Stats{Data: b.data.Load(), Read: b.read.Load(), New: stats.Raw.Load(), Stored: stats.Stored.Load(),
 		Millis: time.Since(start).Milliseconds()}
 	if s.Anatomy == nil && !r.IsDry() { // a stream cannot be looked at twice, and what was made of it can
@@ -92,6 +98,7 @@ type run struct {
 	tree     treeBuilder
 	data     atomic.Int64 // bytes in chunks
 	read     atomic.Int64 // bytes read from the source
+	bad      atomic.Int64 // bytes that could not be read
 	size     int64
 	modified bool
 }

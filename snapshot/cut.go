@@ -54,6 +54,10 @@ func (w *regionWorker) regions(ctx context.Context) error {
 }
 
 // region cuts one region, saves what is new, and hangs its page into the tree.
+//
+// Bytes that could not be read are zeros to the cutter: around them, chunks are what they would be on a disk that has zeros
+// there. A chunk or zero run that holds some is then parted at them. So cuts stay where they are when a sector fails, and a
+// page depends on nothing but the region's bytes and which of them could be read.
 func (w *regionWorker) region(ctx context.Context, job regionJob) error {
 	w.old = trail{}
 	if !job.before.IsZero() {
@@ -127,15 +131,51 @@ func (w *regionWorker) piece(ctx context.Context, held []byte, final bool) (int,
 	return n, w.addChunk(ctx, id, held[:n])
 }
 
+// addZeros adds n bytes at w.at that are zero or could not be read.
 func (w *regionWorker) addZeros(n int) {
-	if last := len(w.pieces) - 1; last >= 0 && w.pieces[last].kind == zeroPiece {
-		w.pieces[last].len += uint32(n)
-	} else {
-		w.pieces = append(w.pieces, piece{kind: zeroPiece, len: uint32(n)})
+	for at, end := w.at, w.at+int64(n); at < end; {
+		well, bad := w.ahead.bad.take(at, end)
+		w.addRun(zeroPiece, well)
+		w.addRun(badPiece, bad)
+		at += well + bad
 	}
 }
 
+// addRun makes the last piece longer, if it is of the kind.
+func (w *regionWorker) addRun(kind pieceKind, n int64) {
+	if n == 0 {
+		return
+	}
+	if kind == badPiece {
+		w.run.bad.Add(n)
+	}
+	if last := len(w.pieces) - 1; last >= 0 && w.pieces[last].kind == kind {
+		w.pieces[last].len += uint32(n)
+	} else {
+		w.pieces = append(w.pieces, piece{kind: kind, len: uint32(n)})
+	}
+}
+
+// addChunk adds a chunk at w.at, or what could be read of it.
 func (w *regionWorker) addChunk(ctx context.Context, id chunk.ID, data []byte) error {
+	for at, end := w.at, w.at+int64(len(data)); at < end; {
+		well, bad := w.ahead.bad.take(at, end)
+		part := data[at-w.at:][:well]
+		if len(part) == len(data) {
+			return w.save(ctx, id, data)
+		}
+		if chunk.IsZero(part) {
+			w.addRun(zeroPiece, well)
+		} else if err := w.save(ctx, w.lane.Name(part), part); err != nil {
+			return err
+		}
+		w.addRun(badPiece, bad)
+		at += well + bad
+	}
+	return nil
+}
+
+func (w *regionWorker) save(ctx context.Context, id chunk.ID, data []byte) error {
 	w.pieces = append(w.pieces, piece{kind: dataPiece, len: uint32(len(data)), id: id})
 	w.run.data.Add(int64(len(data)))
 	if w.run.only != nil && !w.run.only(id) {

@@ -50,16 +50,21 @@ func (g *guide) page(region int64) chunk.ID {
 type trail struct {
 	pieces []piece // from off on
 	off    int64   // in the region, bytes
+	before pieceKind
 }
 
 // chunkAt returns the chunk that started at byte off of the region, and whether it ended with the region or before zeros.
-// The caller's off never goes back.
+// Next to bytes that could not be read lies what is left of a chunk, which was not cut by what it holds. The caller's off
+// never goes back.
 func (t *trail) chunkAt(off int64) (c piece, ended, ok bool) {
 	for len(t.pieces) > 0 && t.off < off {
 		t.off += int64(t.pieces[0].len)
-		t.pieces = t.pieces[1:]
+		t.before, t.pieces = t.pieces[0].kind, t.pieces[1:]
 	}
 	if len(t.pieces) == 0 || t.off != off || t.pieces[0].kind != dataPiece {
+		return piece{}, false, false
+	}
+	if t.before == badPiece || len(t.pieces) > 1 && t.pieces[1].kind == badPiece {
 		return piece{}, false, false
 	}
 	ended = len(t.pieces) == 1 || t.pieces[1].kind != dataPiece

@@ -4,7 +4,6 @@ import (
 	"cmp"
 	"context"
 	"fmt"
-	"sync/atomic"
 
 	"platter/chunk"
 	"platter/repo"
@@ -205,9 +204,11 @@ func (m *mending) from(ctx context.Context, name string, take func(context.Conte
 // cut cuts a disk as a backup does, and stores what is wanted: chunks, pages, and nodes. A page comes out as it was where
 // all of its region is as it was.
 func (m *mending) cut(ctx context.Context, disk image.Disk, f *Found) error {
-	var skipped atomic.Int64
 	stats, err := m.repo.Write(ctx, func(ctx context.Context, w *repo.Writer) error {
-		patient := &patientDisk{disk, ctx, &skipped}
+		patient, err := image.NewPatient(disk, nil, image.Patience{Any: true})
+		if err != nil {
+			return err
+		}
 		for e, err := range patient.Extents() {
 			if err != nil {
 				return err
@@ -220,12 +221,13 @@ func (m *mending) cut(ctx context.Context, disk image.Disk, f *Found) error {
 		if err := b.disk(ctx, patient); err != nil {
 			return err
 		}
-		_, err := b.tree.finish(ctx, disk.Size(), b.saveMap)
+		f.Skipped = b.bad.Load()
+		_, err = b.tree.finish(ctx, disk.Size(), b.saveMap)
 		return err
 	})
 	if err != nil {
 		return err
 	}
-	f.Chunks, f.Skipped = stats.Chunks.Load(), skipped.Load()
+	f.Chunks = stats.Chunks.Load()
 	return nil
 }

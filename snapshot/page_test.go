@@ -112,7 +112,7 @@ func TestNodeRoundTrip(t *testing.T) {
 }
 
 func snapshotJSON(t testing.TB) []byte {
-	s := &Snapshot{Version: 1, Name: "disk", Host: "host", Tags: []string{"a"}, Size: 1 << 40, Root: chunk.ID{1}, Parent: &pack.ID{2}, Source: Source{"raw", "/dev/sda"}}
+	s := &Snapshot{Version: 1, Name: "disk", Host: "host", Tags: []string{"a"}, Size: 1 << 40, Root: chunk.ID{1}, Parent: &pack.ID{2}, Source: Source{Kind: "raw", Path: "/dev/sda"}}
 	data, err := json.Marshal(s)
 	if err != nil {
 		t.Fatal(err)

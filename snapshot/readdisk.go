@@ -50,13 +50,18 @@ type diskReader struct {
 	jobs  <-chan regionJob
 	first *firstFault
 
+	patient *image.Patient // the disk; nil where it is none
+	around  *image.Around  // in a region
+	sick    int64          // that region
+
 	job       regionJob // being planned; data: what is left of it
 	off, size int64     // of the region: what is planned, and all
 }
 
 func newDiskReader(disk image.Disk, b *run, jobs <-chan regionJob, first *firstFault) *diskReader {
 	cache, _ := disk.(image.Cached)
-	return &diskReader{disk: disk, cache: cache, run: b, jobs: jobs, first: first}
+	patient, _ := disk.(*image.Patient)
+	return &diskReader{disk: disk, cache: cache, run: b, jobs: jobs, first: first, patient: patient}
 }
 
 // readers is as many as there are slots to fill.
@@ -142,7 +147,7 @@ func (r *diskReader) fill(ctx context.Context, s *slot) {
 		}
 		from, to := s.clip(e)
 		clear(s.buf[done:from])
-		if err := r.read(s.buf[from:to], s.pos()+from); err != nil {
+		if err := r.readParts(s, from, to); err != nil {
 			s.err = &fault{region: s.job.region, err: err}
 			return
 		}

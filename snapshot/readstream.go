@@ -61,6 +61,9 @@ func (r *streamReader) fill(ctx context.Context, s *slot) {
 	}
 }
 
+// rescue is for disks: what a stream did not give it never will.
+func (r *streamReader) rescue(context.Context, *slot) {}
+
 // read fills p or returns an error, io.EOF at the stream's end. io.ReadFull would not do: it makes io.ErrUnexpectedEOF
 // of an end within p, which is also what a stream says that broke off, and that is no end.
 func (r *streamReader) read(p []byte) (n int, err error) {

@@ -186,10 +186,7 @@ func (f *repairing) remade(ctx context.Context, q *Repair, root chunk.ID) (*Snap
 	if err != nil {
 		return nil, err
 	}
-	s.Stats.Data, s.Unreadable = data, 0
-	for _, lost := range bad {
-		s.Unreadable += lost.Len
-	}
+	s.Stats.Data, s.Unreadable = data, bad
 	s.Tags = slices.Clone(old.Tags)
 	if !slices.Contains(s.Tags, TagRepaired) {
 		s.Tags = append(s.Tags, TagRepaired)

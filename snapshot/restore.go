@@ -22,6 +22,10 @@ type RestoreOptions struct {
 	Replace bool // a file that is there; it stays as it is until the new one is whole
 	InPlace bool // write into the file that is there, and only what differs; not beside Replace
 	Verify  bool // read the target back and compare it with the snapshot
+
+	// cached has every byte go through the page cache. Where bytes could not be read, chunks begin and end within blocks, and
+	// what is written past the cache must not lie beside what is written through it: a page may then keep what was before.
+	cached bool
 }
 
 // Restored counts what Restore did, in bytes.
@@ -44,6 +48,7 @@ func Restore(ctx context.Context, r *repo.Repo, s *Snapshot, path string, o Rest
 	if o.InPlace {
 		write = restoreInPlace
 	}
+	o.cached = s.Unreadable > 0
 	done := new(Restored)
 	if err := write(ctx, r, s, path, o, done, p); err != nil {
 		return nil, fmt.Errorf("restore to %s: %w", path, err)
@@ -135,6 +140,9 @@ func fillFile(ctx context.Context, r *repo.Repo, s *Snapshot, f *os.File, o Rest
 		return err
 	}
 	defer func() { err = errors.Join(err, t.Close()) }()
+	if o.cached {
+		t.broken.Store(true)
+	}
 	p.Expect(s.Stats.Data)
 	if o.Verify {
 		p.Expect(s.Stats.Data)

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"io/fs"
+	"iter"
 
 	"platter/chunk"
 	"platter/pack"
@@ -134,36 +135,76 @@ func (w *rewriter) bad(ctx context.Context, m *Map, level int, at int64) (id chu
 	return id, err
 }
 
-// measure returns how many bytes of a disk are data, and where it cannot be read.
-func (m *Map) measure(ctx context.Context) (data int64, bad []Range, err error) {
-	var unreadable ranges
-	for reg, err := range m.regions(ctx) {
+// measure returns how many bytes of a disk are data, and how many are unreadable.
+func (m *Map) measure(ctx context.Context) (data, bad int64, err error) {
+	for q, err := range m.pieces(ctx) {
 		if err != nil {
-			return 0, nil, err
+			return 0, 0, err
 		}
-		pieces, err := m.page(ctx, reg.index, reg.page)
-		if err != nil {
-			return 0, nil, err
-		}
-		off := reg.index * RegionSize
-		for _, q := range pieces {
-			switch q.kind {
-			case dataPiece:
-				data += int64(q.len)
-			case badPiece:
-				unreadable.add(off, int64(q.len))
-			}
-			off += int64(q.len)
+		switch q.kind {
+		case dataPiece:
+			data += int64(q.len)
+		case badPiece:
+			bad += int64(q.len)
 		}
 	}
-	return data, unreadable, ctx.Err()
+	return data, bad, ctx.Err()
 }
 
-// Lost returns which ranges of a snapshot's disk are known to be lost, in order: they read as zeros.
-func Lost(ctx context.Context, r *repo.Repo, s *Snapshot) ([]Range, error) {
-	if s.Unreadable == 0 {
-		return nil, nil
+// A placed is a piece, and where on the disk it lies, in bytes.
+type placed struct {
+	piece
+	off int64
+}
+
+// pieces yields the pieces of all regions that have a page, in order.
+func (m *Map) pieces(ctx context.Context) iter.Seq2[placed, error] {
+	return func(yield func(placed, error) bool) {
+		for reg, err := range m.regions(ctx) {
+			var pieces []piece
+			if err == nil {
+				pieces, err = m.page(ctx, reg.index, reg.page)
+			}
+			if err != nil {
+				yield(placed{}, err)
+				return
+			}
+			off := reg.index * RegionSize
+			for _, q := range pieces {
+				if !yield(placed{q, off}, nil) {
+					return
+				}
+				off += int64(q.len)
+			}
+		}
 	}
-	_, bad, err := s.Map(r).measure(ctx)
-	return bad, err
+}
+
+// Lost yields which ranges of a snapshot's disk are known to be lost, in order, none next to another: they read as zeros.
+// There may be more of them than memory can hold.
+func Lost(ctx context.Context, r *repo.Repo, s *Snapshot) iter.Seq2[Range, error] {
+	return func(yield func(Range, error) bool) {
+		if s.Unreadable == 0 {
+			return
+		}
+		var lost Range
+		for q, err := range s.Map(r).pieces(ctx) {
+			switch {
+			case err != nil:
+				yield(Range{}, err)
+				return
+			case q.kind != badPiece:
+			case lost.Off+lost.Len == q.off:
+				lost.Len += int64(q.len)
+			default:
+				if lost.Len > 0 && !yield(lost, nil) {
+					return
+				}
+				lost = Range{q.off, int64(q.len)}
+			}
+		}
+		if lost.Len > 0 {
+			yield(lost, nil)
+		}
+	}
 }

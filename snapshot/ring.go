@@ -40,7 +40,8 @@ type slot struct {
 	off  int64     // in the region, a multiple of slotLen
 	n    int       // bytes; the region's last slot may have fewer
 	last bool      // of the region
-	zero bool      // it lies in a hole whole; its memory is cleared only when it comes into view
+	zero bool      // all of it is a hole, or unreadable; its memory is cleared only when it comes into view
+	bad  []badRun  // in order
 	end  bool      // there is no region; only a stream finds out by reading
 	err  error     // why it could not be read
 	full chan struct{}
@@ -71,7 +72,7 @@ func (r *ring) vacant() *slot {
 		return nil
 	}
 	r.next++
-	s.busy, s.zero, s.end, s.err = true, false, false, nil
+	s.busy, s.zero, s.end, s.err, s.bad = true, false, false, nil, s.bad[:0]
 	return s
 }
 

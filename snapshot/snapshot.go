@@ -40,7 +40,7 @@ type Snapshot struct {
 	Root     chunk.ID  `json:"root"`               // of its map; zero for a disk of zeros
 	Parent   *pack.ID  `json:"parent,omitempty"`   // the version before it
 	Modified bool      `json:"modified,omitempty"` // the source was written to while it was read
-	// Unreadable is how many bytes of the disk are known to be lost; they read as zeros.
+	// Unreadable is how many bytes of the disk could not be read, or are lost since; they read as zeros.
 	Unreadable int64 `json:"unreadable,omitempty"`
 	// Anatomy is what the disk said of itself; nil in versions from before anybody looked. See ReadAnatomy.
 	Anatomy *anatomy.Disk `json:"anatomy,omitempty"`
@@ -52,6 +52,12 @@ type Snapshot struct {
 type Source struct {
 	Kind string `json:"kind"` // raw, device, stream
 	Path string `json:"path"`
+	// Of a device, what it says of itself, as far as it does.
+	Model              string `json:"model,omitempty"`
+	Serial             string `json:"serial,omitempty"`
+	WWN                string `json:"wwn,omitempty"`
+	SectorSize         int64  `json:"sector_size,omitempty"`          // bytes
+	PhysicalSectorSize int64  `json:"physical_sector_size,omitempty"` // bytes
 }
 
 // Stats are what a backup measured, in bytes.

@@ -21,6 +21,8 @@ type backupOptions struct {
 	tags                           cli.StringSlice
 	image                          imageOptions
 	compression                    compression
+	failing                        failingOptions
+	hooks                          hookOptions
 }
 
 func backupCommand(env *env) *cli.Command {
@@ -32,7 +34,10 @@ func backupCommand(env *env) *cli.Command {
 		Category:  aboutDisks,
 		Description: "SOURCE is a disk image (raw, qcow2, VMDK, VHD, VHDX, VDI), a block device, or - for standard input. What is kept is the disk " +
 			"in an image, so it is the same in every format. Holes are not read. " +
-			"Only what the repository does not have yet is stored. The source should not change meanwhile: back up a snapshot of a disk in use.",
+			"Only what the repository does not have yet is stored. The source should not change meanwhile: back up a snapshot of a disk in use, " +
+			"which --before can make and --after drop.\n\n" +
+			"What cannot be read of a disk is tried again, down to the sector, and is then kept as unreadable: it is restored as zeros, 'show' " +
+			"lists it, and the exit code is 3. A later backup reads all again. A disk that is gone, or gives nothing at all, is an error.",
 		Flags: slices.Concat([]cli.Flag{
 			&cli.StringFlag{Name: "name", Usage: "what to call the disk (default: HOST/SOURCE's own name)", Destination: &opts.name},
 			&cli.StringFlag{Name: "host", Usage: "the machine it belongs to (default: this one)", Destination: &opts.host},
@@ -42,7 +47,7 @@ func backupCommand(env *env) *cli.Command {
 			&cli.StringFlag{Name: "parent", Usage: "the `SNAPSHOT` it is the next version of (default: the newest of that name and host)", Destination: &opts.parent},
 			&cli.GenericFlag{Name: "compression", Usage: "`HOW` hard to compress what is new: off, fastest, default, better, or auto, which is as hard as the store leaves time for", Value: &opts.compression, EnvVars: []string{"PLATTER_COMPRESSION"}},
 			&cli.BoolFlag{Name: "dry-run", Aliases: []string{"n"}, Usage: "do all but store", Destination: &opts.dryRun, DisableDefaultText: true},
-		}, imageFlags(&opts.image), repoFlags(&opts.common)),
+		}, imageFlags(&opts.image), failingFlags(&opts.failing), hookFlags(&opts.hooks), repoFlags(&opts.common)),
 		Action: action(env, &opts, runBackup),
 	}
 }
@@ -61,21 +66,42 @@ func runBackup(ctx context.Context, env *env, opts backupOptions, args []string)
 	if err != nil {
 		return err
 	}
-	src, err := openSource(ctx, env, args[0], opts.image) // before the password is asked for
-	if err != nil {
+	if err := opts.failing.check(opts, args[0]); err != nil {
 		return err
 	}
-	defer src.Close()
-	for _, note := range src.notes {
-		env.warn(opts.common, "%s: %s", args[0], note)
+	if !opts.hooks.given() {
+		src, err := openSource(ctx, env, opts, args[0], s) // before the password is asked for
+		if err != nil {
+			return err
+		}
+		defer src.Close()
+		r, err := openRepo(ctx, env, opts.common)
+		if err != nil {
+			return err
+		}
+		return keepSource(ctx, env, opts, r, src, s)
 	}
-	s.Source.Path, s.Source.Kind = src.path(args[0]), src.kind
 	r, err := openRepo(ctx, env, opts.common)
 	if err != nil {
 		return err
 	}
+	return opts.hooks.around(ctx, env, opts.common, s, args[0], func(open *openSources) error {
+		src, err := openSource(ctx, env, opts, args[0], s)
+		if err != nil {
+			return err
+		}
+		if err := open.add(src); err != nil {
+			return err
+		}
+		return keepSource(ctx, env, opts, r, src, s)
+	})
+}
+
+// keepSource keeps a source as a snapshot, and tells of it.
+func keepSource(ctx context.Context, env *env, opts backupOptions, r *repo.Repo, src *source, s *snapshot.Snapshot) error {
 	defer env.warnHealed(opts.common, r)
-	err = r.WithLease(ctx, repo.BackingUp, func(ctx context.Context) error {
+	src.warnOfUses(env, opts.common)
+	err := r.WithLease(ctx, repo.BackingUp, func(ctx context.Context) error {
 		return runSource(ctx, env, opts, r, src, s)
 	})
 	if err != nil {
@@ -85,12 +111,15 @@ func runBackup(ctx context.Context, env *env, opts backupOptions, args []string)
 		snapshot.Saw(r, s, env.now())
 	}
 	if s.Modified {
-		env.warn(opts.common, "%s was written to while it was read, so what was kept is a mixture; back up a snapshot of a disk in use", args[0])
+		env.warn(opts.common, "%s was written to while it was read, so what was kept is a mixture; back up a snapshot of a disk in use", src.path)
 	}
 	if s.Size == 0 {
-		env.warn(opts.common, "%s has no bytes at all", args[0])
+		env.warn(opts.common, "%s has no bytes at all", src.path)
 	}
-	return printBackup(env, opts, s)
+	if err := printBackup(env, opts, s); err != nil {
+		return err
+	}
+	return tellUnreadable(ctx, env, opts, r, src, s)
 }
 
 // runSource keeps a source as a snapshot.
@@ -103,7 +132,9 @@ func runSource(ctx context.Context, env *env, opts backupOptions, r *repo.Repo, 
 	if err != nil {
 		return err
 	}
-	if was := src.keepRaw(parent, opts.image); was != "" {
+	if was, err := src.keepRaw(parent, opts.image); err != nil {
+		return err
+	} else if was != "" {
 		s.Source.Kind = src.kind
 		env.warn(opts.common, "%s was a raw disk before, and begins like an image (%s) now, as a guest can make it: it is kept as the raw disk that it was. "+
 			"If it really is an image, say --format %s", s.Source.Path, was, was)

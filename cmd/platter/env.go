@@ -10,7 +10,8 @@ import (
 	"platter/repo/store"
 )
 
-// An env is the outside world as commands see it. Nothing in it changes while a command runs.
+// An env is the outside world as commands see it. Nothing in it changes while a command runs, but what is to be done in
+// the end.
 type env struct {
 	stdin    *os.File
 	stdout   *output
@@ -21,6 +22,7 @@ type env struct {
 	cacheDir func() (string, error)                                   // where programs of this user keep what can be had again
 	ask      func(ctx context.Context, prompt string) ([]byte, error) // errNoTerminal where there is nobody to ask
 
+	farewell   farewell
 	openFolder func(folder string) store.Store // the store in a folder
 }
 

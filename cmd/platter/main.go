@@ -19,5 +19,6 @@ func main() {
 		}
 		return env.stdout.err
 	})
+	err = env.farewell.run(err, func() {})
 	os.Exit(env.report(err, wantsJSON(os.Args)))
 }

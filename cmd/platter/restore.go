@@ -89,18 +89,6 @@ func runRestore(ctx context.Context, env *env, opts restoreOptions, args []strin
 	return warnOfLost(ctx, env, opts.common, r, s)
 }
 
-// warnOfLost names the ranges of a restored disk that are zeros because they were lost.
-func warnOfLost(ctx context.Context, env *env, opts common, r *repo.Repo, s *snapshot.Snapshot) error {
-	lost, err := snapshot.Lost(ctx, r, s)
-	if err != nil || len(lost) == 0 {
-		return err
-	}
-	for _, q := range lost {
-		env.warn(opts, "bytes %d to %d were lost before this version was repaired, and are zeros", q.Off, q.Off+q.Len)
-	}
-	return fmt.Errorf("%w: %s of the disk are lost", errIncomplete, size(s.Unreadable))
-}
-
 func printRestored(env *env, opts restoreOptions, s *snapshot.Snapshot, target string, done *snapshot.Restored, took time.Duration) error {
 	written, right, zeroed := done.Written.Load(), done.Right.Load(), done.Zeroed.Load()
 	if opts.json {

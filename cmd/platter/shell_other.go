@@ -4,6 +4,7 @@ package main
 
 import (
 	"context"
+	"os"
 	"os/exec"
 )
 
@@ -11,3 +12,6 @@ import (
 func shell(ctx context.Context, line string) *exec.Cmd {
 	return exec.CommandContext(ctx, "sh", "-c", line)
 }
+
+// endProcess asks a process to end.
+func endProcess(p *os.Process) error { return p.Signal(os.Interrupt) }

@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"os"
 	"os/exec"
 	"syscall"
 )
@@ -13,3 +14,6 @@ func shell(ctx context.Context, line string) *exec.Cmd {
 	cmd.SysProcAttr = &syscall.SysProcAttr{CmdLine: "cmd /C " + line}
 	return cmd
 }
+
+// endProcess ends a process: there is no asking.
+func endProcess(p *os.Process) error { return p.Kill() }

@@ -12,7 +12,10 @@ import (
 	"platter/snapshot"
 )
 
-type showOptions struct{ common }
+type showOptions struct {
+	common
+	badMap string
+}
 
 func showCommand(env *env) *cli.Command {
 	var opts showOptions
@@ -22,7 +25,7 @@ func showCommand(env *env) *cli.Command {
 		ArgsUsage:   "SNAPSHOT",
 		Category:    aboutDisks,
 		Description: "Draws the disk as well: its partitions, and what is in them. SNAPSHOT:p1 prints that partition alone.\n\n" + aboutSnapshotArgument + " " + aboutPartArgument,
-		Flags:       repoFlags(&opts.common),
+		Flags:       append([]cli.Flag{badMapFlag(&opts.badMap)}, repoFlags(&opts.common)...),
 		Action:      action(env, &opts, runShow),
 	}
 }
@@ -57,14 +60,17 @@ func runShow(ctx context.Context, env *env, opts showOptions, args []string) err
 	if isPart {
 		return showPart(ctx, env, opts, r, all, args[0])
 	}
-	lost, err := lostRanges(ctx, r, s)
+	if err := writeBadMap(ctx, r, s, opts.badMap); err != nil {
+		return err
+	}
+	lost, err := lostRanges(ctx, r, s, opts.common)
 	if err != nil {
 		return err
 	}
 	if opts.json {
 		return env.printJSON(struct {
 			snapshotJSON
-			Lost []snapshot.Range `json:"lost,omitempty"`
+			lostJSON
 		}{asJSON(s), lost})
 	}
 	printSnapshot(env, s, lost)
@@ -106,7 +112,7 @@ func showPart(ctx context.Context, env *env, opts showOptions, r *repo.Repo, all
 	return nil
 }
 
-func printSnapshot(env *env, s *snapshot.Snapshot, lost []snapshot.Range) {
+func printSnapshot(env *env, s *snapshot.Snapshot, lost lostJSON) {
 	line := env.line
 	line("id", s.ID.String())
 	line("name", s.Name)
@@ -115,6 +121,7 @@ func printSnapshot(env *env, s *snapshot.Snapshot, lost []snapshot.Range) {
 	line("tags", strings.Join(s.Tags, ", "))
 	line("note", s.Note)
 	line("source", fmt.Sprintf("%s (%s)", s.Source.Path, s.Source.Kind))
+	line("device", deviceText(s.Source))
 	line("disk", fmt.Sprintf("%s (%d bytes), of which %s are data", size(s.Size), s.Size, size(s.Stats.Data)))
 	line("read", fmt.Sprintf("%s in %s", size(s.Stats.Read), duration(time.Duration(s.Stats.Millis)*time.Millisecond)))
 	line("new", size(s.Stats.New))
@@ -124,9 +131,7 @@ func printSnapshot(env *env, s *snapshot.Snapshot, lost []snapshot.Range) {
 	}
 	line("map", rootText(s))
 	line("platter", s.Platter)
-	for _, q := range lost {
-		line("lost", fmt.Sprintf("bytes %d to %d, which read as zeros", q.Off, q.Off+q.Len))
-	}
+	lost.each(", which read as zeros", func(text string) { line("lost", text) })
 	if s.Modified {
 		line("warning", "the source was written to while it was read: this is a mixture")
 	}
@@ -141,17 +146,6 @@ func (e *env) line(key, value string) {
 	if value != "" {
 		fmt.Fprintf(e.stdout, "%-9s %s\n", key, printable(value))
 	}
-}
-
-// lostRanges returns which ranges of a disk are known to be lost. Few disks have any; of all others nothing more is read.
-func lostRanges(ctx context.Context, r *repo.Repo, s *snapshot.Snapshot) ([]snapshot.Range, error) {
-	if s.Unreadable == 0 {
-		return nil, nil
-	}
-	if err := r.LoadIndex(ctx); err != nil {
-		return nil, err
-	}
-	return snapshot.Lost(ctx, r, s)
 }
 
 func rootText(s *snapshot.Snapshot) string {

@@ -47,21 +47,55 @@ func (o imageOptions) validate(source string) error {
 
 // A source is a disk to be read.
 type source struct {
+	path   string        // as it was given
 	stream *image.Stream // or else:
 	disk   image.Disk
 	file   *image.File // that the disk was found in
 	kind   string
 	notes  []string // what there is to say of an image
 	io.Closer
+
+	known    *image.RescueMap
+	patience image.Patience
+	patient  *image.Patient // the disk, as it is read
 }
 
-// openSource opens what is to be kept.
-func openSource(ctx context.Context, env *env, path string, o imageOptions) (*source, error) {
+// openSource opens what is to be kept, and has s say where it is from.
+func openSource(ctx context.Context, env *env, opts backupOptions, path string, s *snapshot.Snapshot) (*source, error) {
+	s.Source.Path = absolute(path)
 	if path == stdio {
+		s.Source.Kind = "stream"
 		stream, err := image.OpenStream(ctx, env.stdin)
-		return &source{stream: stream, kind: "stream", Closer: stream}, err
+		return &source{path: path, stream: stream, Closer: stream}, err
 	}
-	return openImage(path, o)
+	known, err := readRescueMap(opts.failing.rescueMap)
+	if err != nil {
+		return nil, err
+	}
+	src, err := openImage(path, opts.image)
+	if err != nil {
+		return nil, err
+	}
+	for _, note := range src.notes {
+		env.warn(opts.common, "%s: %s", path, note)
+	}
+	src.known, src.patience = known, image.Patience{Strict: opts.failing.strict, Longest: opts.failing.patience}
+	if err := src.ready(); err != nil {
+		return nil, errors.Join(err, src.Close())
+	}
+	id := src.file.Identity()
+	s.Source.Kind = src.kind
+	s.Source.Model, s.Source.Serial, s.Source.WWN = id.Model, id.Serial, id.WWN
+	s.Source.SectorSize, s.Source.PhysicalSectorSize = id.SectorSize, id.PhysicalSectorSize
+	return src, nil
+}
+
+// ready makes the disk one that is read as far as it can be.
+func (s *source) ready() (err error) {
+	if s.patient, err = image.NewPatient(s.disk, s.known, s.patience); err != nil {
+		return fmt.Errorf("--rescue-map: %w", err)
+	}
+	return nil
 }
 
 // openImage opens an image or a device. Which format an image has is told by its content, never by its name; a device is raw
@@ -84,36 +118,77 @@ func openImage(path string, o imageOptions) (*source, error) {
 		if o.internal != "" || o.followBacking {
 			return nil, errors.Join(usagef("%s is a raw disk: it has no snapshots inside, and no other file that it is a difference to", path), file.Close())
 		}
-		return &source{disk: file, file: file, kind: file.Kind, Closer: file}, nil
+		return &source{path: path, disk: file, file: file, kind: file.Kind, Closer: file}, nil
 	}
 	disk, err := virtual.Open(file, format, virtual.Options{Snapshot: o.internal, FollowBacking: o.followBacking})
 	if err != nil {
 		return nil, err
 	}
-	return &source{disk: disk, file: file, kind: format, notes: disk.Notes, Closer: disk}, nil
+	return &source{path: path, disk: disk, file: file, kind: format, notes: disk.Notes, Closer: disk}, nil
 }
 
-// path is what the snapshot says of where a source was.
-func (s *source) path(given string) string {
-	if abs, err := filepath.Abs(given); err == nil && s.stream == nil {
+// absolute is a path for people who are in another folder.
+func absolute(path string) string {
+	if path == stdio {
+		return path
+	}
+	if abs, err := filepath.Abs(path); err == nil {
 		return abs
 	}
-	return given
+	return path
 }
 
 // keepRaw makes a disk raw again that was raw before and begins like an image now. A guest writes what it likes to the
 // beginning of its own disk: believed, it could leave out the rest of it, or put in files that lie beside it.
-func (s *source) keepRaw(parent *snapshot.Snapshot, o imageOptions) (was string) {
+func (s *source) keepRaw(parent *snapshot.Snapshot, o imageOptions) (was string, err error) {
 	if parent == nil || o.format != "" || s.file == nil || s.disk == image.Disk(s.file) || parent.Source.Kind != image.KindRaw {
-		return ""
+		return "", nil
 	}
 	was, s.disk, s.kind = s.kind, s.file, s.file.Kind
-	return was
+	return was, s.ready()
 }
 
 func (s *source) backup(ctx context.Context, r *repo.Repo, parent, version *snapshot.Snapshot, p *repo.Progress) error {
 	if s.stream != nil {
 		return snapshot.BackupStream(ctx, r, s.stream, parent, version, p)
 	}
-	return snapshot.Backup(ctx, r, s.disk, parent, version, p)
+	return snapshot.Backup(ctx, r, s.patient, parent, version, p)
+}
+
+// warnOfUses says who may write to a device while it is read. That it cannot be found out is no reason to keep nothing.
+func (src *source) warnOfUses(env *env, c common) {
+	if src.file == nil || src.file.Kind != image.KindDevice {
+		return
+	}
+	uses, err := src.file.Uses()
+	if err != nil {
+		env.detail(c, "%v", err)
+	}
+	var writable []string
+	for _, use := range uses {
+		if use.Writable {
+			writable = append(writable, use.String())
+		}
+	}
+	if len(writable) > 0 {
+		env.warn(c, "%s: what is written while it is read makes a mixture of old and new. Back up a snapshot of it (lvcreate -s, zfs snapshot), or "+
+			"have it hold still meanwhile (fsfreeze); --before and --after can do and undo that", strings.Join(writable, ", "))
+	}
+}
+
+// deviceText words what a device says of itself.
+func deviceText(s snapshot.Source) string {
+	var words []string
+	for _, w := range [][2]string{{"", s.Model}, {"serial ", s.Serial}, {"WWN ", s.WWN}} {
+		if w[1] != "" {
+			words = append(words, w[0]+w[1])
+		}
+	}
+	if s.SectorSize > 0 {
+		words = append(words, fmt.Sprintf("sectors of %d bytes", s.SectorSize))
+	}
+	if s.PhysicalSectorSize > s.SectorSize {
+		words = append(words, fmt.Sprintf("%d on the medium", s.PhysicalSectorSize))
+	}
+	return strings.Join(words, ", ")
 }

@@ -26,8 +26,8 @@ type directReader struct {
 	refused atomic.Bool // the device takes no direct reads after all
 }
 
-// ReadAt falls back on any error, since one read past the cache fails as a whole: the cache goes page by page, so it
-// gets what lies before the fault, and knows where the fault is.
+// ReadAt falls back on errors, but for those of the medium: to read a bad sector again takes a failing disk seconds, and
+// who wants to know where it lies had better ask in sectors than in pages.
 func (d *directReader) ReadAt(p []byte, off int64) (n int, err error) {
 	if whole := int64(len(p)) / d.block * d.block; whole > 0 && off%d.block == 0 && isAligned(p) && !d.refused.Load() {
 		n, err = d.direct.ReadAt(p[:whole], off)
@@ -36,6 +36,8 @@ func (d *directReader) ReadAt(p []byte, off int64) (n int, err error) {
 		}
 		if n == len(p) {
 			return n, nil
+		} else if OfMedium(err) {
+			return n, err
 		}
 	}
 	m, err := d.plain.ReadAt(p[n:], off+int64(n))

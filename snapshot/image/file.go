@@ -26,8 +26,9 @@ type File struct {
 	file     *os.File
 	read     io.ReaderAt // file, or what ReadOnce put before it
 	direct   *os.File    // the same device open past the page cache; nil for none
-	size     int64       // bytes, when it was opened
-	modified time.Time   // when it was opened; zero for a device, whose node only knows when its owner changed
+	sectors  sectorReader
+	size     int64     // bytes, when it was opened
+	modified time.Time // when it was opened; zero for a device, whose node only knows when its owner changed
 	nextData dataFinder
 }
 
@@ -36,6 +37,7 @@ var (
 	_ Steady    = (*File)(nil)
 	_ Once      = (*File)(nil)
 	_ Cached    = (*File)(nil)
+	_ Sectored  = (*File)(nil)
 	_ io.Closer = (*File)(nil)
 )
 
@@ -176,7 +178,7 @@ func (d *File) Close() error {
 	if d.direct != nil {
 		err = errors.Join(err, d.direct.Close())
 	}
-	return err
+	return errors.Join(err, d.sectors.close())
 }
 
 // Extents yields what the file system says about a file's holes, all of it as data where it says nothing, and a device

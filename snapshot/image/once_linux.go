@@ -32,13 +32,18 @@ func openDirect(path string, device *os.File) (*os.File, int64) {
 	if err != nil {
 		return nil, 0
 	}
-	var is, was unix.Stat_t
-	if unix.Fstat(int(f.Fd()), &is) != nil || unix.Fstat(int(device.Fd()), &was) != nil ||
-		is.Mode&unix.S_IFMT != unix.S_IFBLK || is.Rdev != was.Rdev {
+	if !isDevice(f, device) {
 		_ = f.Close()
 		return nil, 0
 	}
 	return f, max(int64(block), Alignment)
+}
+
+// isDevice reports whether two open files are one block device.
+func isDevice(a, b *os.File) bool {
+	var is, was unix.Stat_t
+	return unix.Fstat(int(a.Fd()), &is) == nil && unix.Fstat(int(b.Fd()), &was) == nil &&
+		is.Mode&unix.S_IFMT == unix.S_IFBLK && was.Mode&unix.S_IFMT == unix.S_IFBLK && is.Rdev == was.Rdev
 }
 
 // Cached asks the page cache. Of what is read past it nothing counts as cached.

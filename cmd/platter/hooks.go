@@ -1,0 +1,154 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"os/exec"
+	"strconv"
+	"sync"
+	"time"
+
+	"github.com/urfave/cli/v2"
+	"golang.org/x/term"
+
+	"platter/snapshot"
+)
+
+// hookOptions are commands that run around a backup.
+type hookOptions struct{ before, after string }
+
+func hookFlags(o *hookOptions) []cli.Flag {
+	const category = "Around the backup, by the shell, with PLATTER_SOURCE, PLATTER_NAME and PLATTER_HOST set:"
+	return []cli.Flag{
+		&cli.StringFlag{Name: "before", Usage: "run `COMMAND` before SOURCE is opened, to make a snapshot of it; if it fails, nothing is kept", Category: category, Destination: &o.before},
+		&cli.StringFlag{Name: "after", Usage: "run `COMMAND` in the end, come what may, with PLATTER_STATUS (the exit code) and PLATTER_SNAPSHOT (the id, if there is one); if it fails, the exit code is 3", Category: category, Destination: &o.after},
+	}
+}
+
+func (o hookOptions) given() bool { return o.before != "" || o.after != "" }
+
+// around runs the first command, keep, and the second command, which runs once the first was started: also when that
+// failed, since it may have made half of what is to be taken away. open is what keep has open: it can neither be unmounted
+// nor dropped before it is closed.
+func (o hookOptions) around(ctx context.Context, env *env, c common, s *snapshot.Snapshot, path string, keep func(open *openSources) error) error {
+	about := []string{"PLATTER_SOURCE=" + absolute(path), "PLATTER_NAME=" + s.Name, "PLATTER_HOST=" + s.Host}
+	var open openSources
+	id := ""
+	err := env.farewell.after(func() error {
+		if o.before == "" {
+			return nil
+		}
+		if err := env.runHook(ctx, o.before, about); err != nil {
+			return fmt.Errorf("--before: %w; nothing was kept", err)
+		}
+		return nil
+	}, func(err error) error {
+		err = errors.Join(err, open.close())
+		if o.after == "" {
+			return err
+		}
+		status := exitCode(interrupted(ctx, err))
+		about := append(about, "PLATTER_STATUS="+strconv.Itoa(status), "PLATTER_SNAPSHOT="+id)
+		if failed := env.runHook(context.WithoutCancel(ctx), o.after, about); failed != nil {
+			env.warn(c, "--after: %v", failed)
+			if err == nil {
+				err = fmt.Errorf("%w: the disk is kept, but --after failed", errIncomplete)
+			}
+		}
+		return err
+	})
+	if err == nil {
+		err = keep(&open)
+	}
+	return env.farewell.run(err, func() {
+		if (err == nil || errors.Is(err, errIncomplete)) && !c.dryRun {
+			id = s.ID.String()
+		}
+	})
+}
+
+// hookPatience is how long a command may go on that was told to end.
+const hookPatience = 5 * time.Second
+
+// runHook runs a command line. What it prints is no result of ours, so all of it goes to standard error.
+func (e *env) runHook(ctx context.Context, line string, about []string) error {
+	cmd := shell(ctx, line)
+	cmd.Env = append(os.Environ(), about...)
+	cmd.Stdout, cmd.Stderr = e.stderr, e.stderr
+	cmd.WaitDelay = hookPatience
+	cmd.Cancel = func() error { return endProcess(cmd.Process) }
+	if term.IsTerminal(int(e.stdin.Fd())) {
+		cmd.Stdin = e.stdin // it may ask there; but a disk that is piped into platter is not for it
+	}
+	err := cmd.Run()
+	switch {
+	case ctx.Err() != nil:
+		return context.Cause(ctx)
+	case errors.Is(err, exec.ErrWaitDelay): // it left something running
+		return nil
+	case err != nil:
+		return fmt.Errorf("the command %q failed: %w", line, err)
+	}
+	return nil
+}
+
+// openSources are what a command has open. Others may close them when a signal has ended it.
+type openSources struct {
+	mu     sync.Mutex
+	all    []io.Closer
+	closed bool
+}
+
+// add takes over a source; it closes it at once where the command has ended meanwhile.
+func (o *openSources) add(src io.Closer) error {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	if o.closed {
+		return errors.Join(errInterrupted, src.Close())
+	}
+	o.all = append(o.all, src)
+	return nil
+}
+
+func (o *openSources) close() error {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	o.closed = true
+	var errs []error
+	for _, src := range o.all {
+		errs = append(errs, src.Close())
+	}
+	o.all = nil
+	return errors.Join(errs...)
+}
+
+// A farewell is what is to be done when a command ends, by itself or left behind by a signal. It is done once, and whoever
+// comes second waits until it is.
+type farewell struct {
+	mu   sync.Mutex
+	last func(error) error // nil for nothing, or when it is done
+}
+
+// after runs first, and has last run in the end, even if first fails or a signal ends it.
+func (f *farewell) after(first func() error, last func(error) error) error {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.last = last
+	return first()
+}
+
+// run does what is left to do, about knowing how the command ended, and returns how it ends after that. Before, it calls
+// ready, unless all was done already.
+func (f *farewell) run(err error, ready func()) error {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	last := f.last
+	if f.last = nil; last == nil {
+		return err
+	}
+	ready()
+	return last(err)
+}

@@ -1,0 +1,149 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"iter"
+	"os"
+	"path/filepath"
+
+	"github.com/urfave/cli/v2"
+
+	"platter/repo"
+	"platter/snapshot"
+	"platter/snapshot/image"
+)
+
+// How many ranges that a disk has lost are listed. There may be millions; --bad-map takes all of them.
+const (
+	maxLostLines = 50
+	maxLostJSON  = 10_000
+)
+
+// lostJSON is what of a disk is known to be lost.
+type lostJSON struct {
+	Lost   []snapshot.Range `json:"lost,omitempty"`        // the first of them
+	Ranges int64            `json:"lost_ranges,omitempty"` // how many there are
+}
+
+// lostRanges returns which ranges of a disk are known to be lost. Few disks have any; of all others nothing more is read.
+func lostRanges(ctx context.Context, r *repo.Repo, s *snapshot.Snapshot, c common) (lost lostJSON, err error) {
+	if s.Unreadable == 0 {
+		return lost, nil
+	}
+	if err := r.LoadIndex(ctx); err != nil {
+		return lost, err
+	}
+	most := maxLostLines
+	if c.json {
+		most = maxLostJSON
+	}
+	for q, err := range snapshot.Lost(ctx, r, s) {
+		if err != nil {
+			return lost, err
+		}
+		if len(lost.Lost) < most {
+			lost.Lost = append(lost.Lost, q)
+		}
+		lost.Ranges++
+	}
+	return lost, nil
+}
+
+// each words the ranges, one by one, each with what is to be said of it.
+func (l lostJSON) each(what string, say func(string)) {
+	for _, q := range l.Lost {
+		say(fmt.Sprintf("bytes %d to %d%s", q.Off, q.Off+q.Len, what))
+	}
+	if more := l.Ranges - int64(len(l.Lost)); more > 0 {
+		say(fmt.Sprintf("and %d ranges more, which 'show --bad-map FILE' lists", more))
+	}
+}
+
+// warnOfLost names the ranges of a restored disk that are zeros because they were lost.
+func warnOfLost(ctx context.Context, env *env, c common, r *repo.Repo, s *snapshot.Snapshot) error {
+	lost, err := lostRanges(ctx, r, s, c)
+	if err != nil || lost.Ranges == 0 {
+		return err
+	}
+	lost.each(" were lost before this version was kept or repaired, and are zeros", func(text string) { env.warn(c, "%s", text) })
+	return fmt.Errorf("%w: %s of the disk are lost", errIncomplete, size(s.Unreadable))
+}
+
+func badMapFlag(to *string) cli.Flag {
+	return &cli.StringFlag{Name: "bad-map", Usage: "write what could not be read to `FILE`, as a mapfile of GNU ddrescue", TakesFile: true, Destination: to}
+}
+
+// checkBadMap returns an error where a bad map must not be written. A mapfile of ddrescue's own is hours of work, and often
+// lies beside the disk.
+func checkBadMap(path string) error {
+	f, err := os.Open(path)
+	if errors.Is(err, fs.ErrNotExist) {
+		if _, err := os.Stat(filepath.Dir(path)); err != nil {
+			return fmt.Errorf("--bad-map: make its folder first: %w", err)
+		}
+		return nil
+	}
+	if err != nil {
+		return fmt.Errorf("--bad-map: %w", err)
+	}
+	defer f.Close()
+	if info, err := f.Stat(); err != nil || !info.Mode().IsRegular() {
+		return fmt.Errorf("--bad-map %s: it is no regular file", path)
+	}
+	head := make([]byte, len(image.RescueMapHead))
+	if n, err := f.ReadAt(head, 0); err != nil && !errors.Is(err, io.EOF) {
+		return fmt.Errorf("--bad-map: %w", err)
+	} else if n > 0 && string(head[:n]) != image.RescueMapHead {
+		return fmt.Errorf("--bad-map %s: the file is there, and platter did not write it: choose another name", path)
+	}
+	return nil
+}
+
+// writeBadMap writes which ranges of a disk are lost, if path is not empty.
+func writeBadMap(ctx context.Context, r *repo.Repo, s *snapshot.Snapshot, path string) (err error) {
+	if path == "" {
+		return nil
+	}
+	if err := checkBadMap(path); err != nil {
+		return err
+	}
+	if s.Unreadable > 0 {
+		if err := r.LoadIndex(ctx); err != nil {
+			return err
+		}
+	}
+	f, err := os.CreateTemp(filepath.Dir(path), "."+filepath.Base(path)+".partial-*")
+	if err != nil {
+		return fmt.Errorf("write bad map: %w", err)
+	}
+	err = image.WriteRescueMap(f, buildVersion().Version, s.Size, lostExtents(ctx, r, s))
+	err = errors.Join(err, f.Close())
+	if err == nil {
+		err = os.Rename(f.Name(), path)
+	}
+	if err != nil {
+		return errors.Join(fmt.Errorf("write bad map: %w", err), removeIfThere(f.Name()))
+	}
+	return nil
+}
+
+func removeIfThere(path string) error {
+	if err := os.Remove(path); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return err
+	}
+	return nil
+}
+
+func lostExtents(ctx context.Context, r *repo.Repo, s *snapshot.Snapshot) iter.Seq2[image.Extent, error] {
+	return func(yield func(image.Extent, error) bool) {
+		for q, err := range snapshot.Lost(ctx, r, s) {
+			if !yield(image.Extent{Off: q.Off, Len: q.Len}, err) {
+				return
+			}
+		}
+	}
+}

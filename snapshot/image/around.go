@@ -1,0 +1,254 @@
+package image
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+)
+
+// How a stretch of about 1 MiB that failed is read again. What costs time on a failing disk is a read that fails, often
+// seconds, so it is cut into sixteen rather than two: one bad sector costs five such reads, and not twelve.
+const (
+	largePiece = 64 << 10 // bytes
+	smallPiece = 4 << 10
+	// longRun is how many bytes in a row must fail for the next not to be tried one by one. A sector of the medium is of
+	// 4 KiB at most, so these are two.
+	longRun = 8 << 10
+)
+
+// An Around reads what can be read of the stretches of a Patient that failed, front to back. It is not safe for concurrent
+// use.
+//
+// A stretch is read in pieces of 64 KiB, those that fail in pieces of 4 KiB, those in sectors, and the first sector that
+// fails once more. After 8 KiB that failed in a row it looks for where that ends: as far ahead as the run is long, then twice
+// as far, and at last at the end of the stretch. From the first place that can be read it reads back to the last that
+// cannot. So a dead area costs two reads that fail in each stretch, and both its ends are found to the sector; what is given
+// up untried lies between two places that failed.
+type Around struct {
+	disk  *Patient
+	read  func(p []byte, off int64) (int, error)
+	sizes []int64 // of pieces, the last of them of a sector
+
+	ctx context.Context // of the call under way
+	bad []Extent        // of the call under way
+	run Extent          // the last bytes that were lost
+	why error           // of those
+}
+
+// Around returns a reader of stretches that failed. What it makes of one depends on those before it: to get the same from
+// the same disk, begin anew at the same places.
+func (d *Patient) Around() *Around {
+	a := &Around{disk: d, read: d.Disk.ReadAt, sizes: []int64{largePiece, smallPiece, 512}}
+	if s, ok := d.Disk.(Sectored); ok {
+		a.read = s.ReadSectors
+		if size := s.SectorSize(); size < smallPiece {
+			a.sizes[2] = size
+		} else {
+			a.sizes = []int64{max(largePiece, size), size}
+		}
+	}
+	if d.patience.Any {
+		a.sizes = []int64{largePiece, smallPiece}
+	}
+	return a
+}
+
+// Read fills p with what can be read from byte off on, and the rest with zeros. It appends to bad what could not be read,
+// in order. The error is ctx's, not OfMedium, or wraps ErrGone or ErrDead; of a Strict disk it says what failed.
+func (a *Around) Read(ctx context.Context, p []byte, off int64, bad []Extent) ([]Extent, error) {
+	a.ctx, a.bad = ctx, nil
+	for done := int64(0); done < int64(len(p)); {
+		read := a.pieces
+		if a.runAt(off+done) >= longRun {
+			read = a.jump
+		}
+		n, err := read(p[done:], off+done, a.sizes)
+		if err != nil {
+			return bad, err
+		}
+		done += n
+	}
+	if len(a.bad) == 1 && a.bad[0].Len == int64(len(p)) {
+		if err := a.answers(); err != nil {
+			return bad, err
+		}
+	}
+	return append(bad, a.bad...), nil
+}
+
+// pieces reads a stretch in pieces of sizes[0], and those that fail in smaller ones. It returns how many bytes that makes:
+// not all where a long run ends it.
+func (a *Around) pieces(p []byte, off int64, sizes []int64) (done int64, err error) {
+	for done < int64(len(p)) && a.runAt(off+done) < longRun {
+		at := off + done
+		n := min(sizes[0]-at%sizes[0], int64(len(p))-done)
+		q := p[done : done+n]
+		err := a.try(q, at)
+		switch {
+		case err == nil:
+		case !a.disk.IsSick(err):
+			return done, err
+		case len(sizes) > 1 && !a.disk.Impatient():
+			if n, err = a.pieces(q, at, sizes[1:]); err != nil {
+				return done, err
+			}
+		case a.runAt(at) == 0 && a.try(q, at) == nil:
+		default:
+			if err := a.lose(q, at); err != nil {
+				return done, err
+			}
+		}
+		done += n
+	}
+	return done, nil
+}
+
+// jump looks for the end of a long run that reaches to byte off. It returns how many bytes are done.
+func (a *Around) jump(p []byte, off int64, sizes []int64) (int64, error) {
+	sector, end := sizes[len(sizes)-1], off+int64(len(p))
+	failed := off // all before is given up
+	for step := a.runAt(off); failed < end; step *= 2 {
+		at := min(failed+step, end-1)
+		at = max(at-at%sector, failed)
+		next := min(at-at%sector+sector, end)
+		err := a.try(p[at-off:next-off], at)
+		if err == nil {
+			from, err := a.back(p[failed-off:at-off], failed)
+			if err != nil {
+				return 0, err
+			}
+			return next - off, a.lose(p[:from-off], off)
+		}
+		if !a.disk.IsSick(err) {
+			return 0, err
+		}
+		failed = next
+	}
+	return int64(len(p)), a.lose(p, off)
+}
+
+// back reads a stretch from its end to the first place that fails, and returns the byte behind that.
+func (a *Around) back(p []byte, off int64) (int64, error) {
+	end := off + int64(len(p))
+	size := max(a.sizes[len(a.sizes)-1], smallPiece)
+	for end > off {
+		at := max((end-1)/size*size, off)
+		err := a.try(p[at-off:end-off], at)
+		switch {
+		case err == nil:
+			end = at
+		case !a.disk.IsSick(err):
+			return 0, err
+		case end-at <= a.sizes[len(a.sizes)-1]:
+			return end, nil
+		default: // from here on sector by sector
+			size = a.sizes[len(a.sizes)-1]
+		}
+	}
+	return off, nil
+}
+
+// runAt returns how many bytes right before off were lost in a row.
+func (a *Around) runAt(off int64) int64 {
+	if a.run.Off+a.run.Len != off || a.disk.patience.Any {
+		return 0
+	}
+	return a.run.Len
+}
+
+// lose gives a stretch up.
+func (a *Around) lose(p []byte, off int64) error {
+	if len(p) == 0 {
+		return nil
+	}
+	n := int64(len(p))
+	if a.disk.patience.Strict {
+		return fmt.Errorf("read at %d: %w", off, a.why)
+	}
+	clear(p)
+	if a.runAt(off) == 0 {
+		a.run = Extent{Off: off}
+	}
+	a.run.Len += n
+	if last := len(a.bad) - 1; last >= 0 && a.bad[last].Off+a.bad[last].Len == off {
+		a.bad[last].Len += n
+	} else {
+		a.bad = append(a.bad, Extent{Off: off, Len: n})
+	}
+	return nil
+}
+
+// try reads all of p or returns an error.
+func (a *Around) try(p []byte, off int64) error {
+	if a.ctx.Err() != nil {
+		return context.Cause(a.ctx)
+	}
+	start := a.disk.now()
+	n, err := a.read(p, off)
+	switch {
+	case n == len(p):
+		a.disk.good.Store(off)
+		return nil
+	case err == nil || errors.Is(err, io.EOF):
+		err = fmt.Errorf("%w: it ends at %d now", ErrResized, off+int64(n))
+	}
+	a.why = err
+	if a.disk.IsSick(err) {
+		a.disk.sick.Store(true)
+		a.disk.spent.Add(int64(a.disk.now().Sub(start)))
+		return err
+	}
+	return fmt.Errorf("read at %d: %w", off, err)
+}
+
+// places is on how many places of a disk is looked for one that can be read.
+const places = 16
+
+// Answers makes sure, where something could not be read, that the disk is still there. One that was unplugged fails like a
+// medium, and a snapshot of nothing but unreadable bytes is of no use, and hides that there is none. The error wraps ErrGone,
+// ErrDead, ErrResized, or is ctx's.
+func (d *Patient) Answers(ctx context.Context) error {
+	if !d.sick.Load() {
+		return nil
+	}
+	a := d.Around()
+	a.ctx = ctx
+	return a.answers()
+}
+
+func (a *Around) answers() error {
+	if a.disk.patience.Any {
+		return nil
+	}
+	if err := a.disk.Changed(); err != nil && !errors.Is(err, ErrModified) {
+		return err
+	}
+	buf := make([]byte, largePiece)[:a.sizes[len(a.sizes)-1]] // of this length it lies on a page
+	good, size := a.disk.good.Load(), a.disk.Disk.Size()
+	if good >= 0 && a.answersAt(buf, good) {
+		return nil
+	}
+	for i := range int64(places) {
+		if a.answersAt(buf, size/places*i) {
+			return nil
+		}
+	}
+	if a.ctx.Err() != nil {
+		return context.Cause(a.ctx)
+	}
+	if good < 0 {
+		return fmt.Errorf("%w: %w", ErrDead, a.why)
+	}
+	return fmt.Errorf("%w: %w", ErrGone, a.why)
+}
+
+// answersAt reports whether the sector that byte off lies in can be read.
+func (a *Around) answersAt(buf []byte, off int64) bool {
+	off -= off % int64(len(buf))
+	buf = buf[:min(int64(len(buf)), a.disk.Disk.Size()-off)]
+	for range a.disk.Spared(off, int64(len(buf))) {
+		return false
+	}
+	return a.try(buf, off) == nil
+}
