@@ -33,16 +33,6 @@ type checkJSON struct {
 	Missed    []snapshot.Seen `json:"missing_snapshots"` // that this machine has seen and nobody has forgotten
 }
 
-// lossJSON is what damage costs one snapshot.
-type lossJSON struct {
-	Snapshot string           `json:"snapshot"`
-	Name     string           `json:"name"`
-	Time     string           `json:"time"`
-	Bytes    int64            `json:"bytes"`
-	Ranges   []snapshot.Range `json:"ranges"`
-	Reasons  []string         `json:"reasons"`
-}
-
 func printCheck(env *env, opts checkOptions, c *checkJSON) error {
 	r := c.Report
 	c.Damage, c.Notes, c.Advice = append(r.Damage, c.Damage...), append(c.Notes, r.Notes...), r.Hints
@@ -143,7 +133,9 @@ func isAre(n int, what string) string {
 }
 
 // count words a number of things.
-func count(n int, what string) string {
+func count(n int, what string) string { return count64(int64(n), what) }
+
+func count64(n int64, what string) string {
 	if n != 1 && strings.HasSuffix(what, "x") {
 		what += "es"
 	} else if n != 1 {
