@@ -24,6 +24,8 @@ type checkJSON struct {
 	Snapshots int   `json:"snapshots"`
 	Indexes   int   `json:"index_files"`
 	Keys      int   `json:"keys"`
+	Odd       int   `json:"odd_files"`      // that are none of the repository's; notes name the first
+	Leftover  int   `json:"leftover_files"` // of writes that did not end; notes name the first
 
 	PacksRead int             `json:"packs_read"`
 	Recent    int             `json:"packs_read_lately"` // and so not again
@@ -39,6 +41,7 @@ func printCheck(env *env, opts checkOptions, c *checkJSON) error {
 	c.Packs, c.PackBytes, c.ReadBytes = r.Packs, r.PackBytes, r.ReadBytes
 	c.Parity, c.ParBytes = r.Parity, r.ParityBytes
 	c.Snapshots, c.Indexes, c.Keys = r.Snapshots, r.Indexes, r.Slots
+	c.Odd, c.Leftover = r.Odd, r.Leftover
 	c.PacksRead, c.Recent, c.Noted, c.Earlier, c.Cleared = r.PacksRead, r.Recent, r.Noted, r.Earlier, r.Cleared
 	if r.Unnoted != nil {
 		env.warn(opts.common, "what is damaged could not be noted in the repository, so backups go on to trust it: %v", r.Unnoted)

@@ -96,7 +96,7 @@ func (s *site) endures(code int, args ...string) {
 		t.Errorf("%v panics:\n%.9000s", args, out)
 	} else if at := strings.IndexFunc(out, func(c rune) bool { return c != '\n' && c != '\t' && !unicode.IsPrint(c) }); at >= 0 {
 		t.Errorf("%v prints %q", args, out[at:min(len(out), at+40)])
-	} else if len(out) > 16<<20 { // check has a line for every odd file
+	} else if len(out) > 64<<10 {
 		t.Errorf("%v prints %d bytes", args, len(out))
 	}
 	text, err := os.ReadFile(peak)
