@@ -30,6 +30,9 @@ func (c *checker) work(ctx context.Context, s *sight) error {
 		case silent >= leaseExpires:
 			c.note("%s: the %s by %s since %s was not heard of for %v; it is dead, or cut off. 'platter prune' clears its lease away",
 				name, l.says.Work, l.says.Host, since, silent.Round(time.Minute))
+		case silent < -leaseTouched:
+			c.note("%s: the %s by %s since %s was last heard of %v from now, by the store's clock; 'platter prune' dates its lease anew, and clears it away half an hour after that",
+				name, l.says.Work, l.says.Host, since, -silent.Round(time.Minute))
 		case c.isDead(l.says):
 			c.note("%s: the %s by %s since %s ended without a word; 'platter prune' clears its lease away", name, l.says.Work, l.says.Host, since)
 		}
@@ -85,22 +88,21 @@ func (w *workplace) alone(lease pack.ID) bool {
 }
 
 // storeTime tells what time it is by the store's clock: of a file that is touched, or, where nothing may be written, at
-// least that of the newest file.
+// least that of the newest file, if none is dated in the future.
 func (c *checker) storeTime(ctx context.Context, s *sight) time.Time {
-	now := s.newest
 	if c.opts.ReadOnly || c.dry || c.store.Touch(ctx, fileName(keysDir, c.slot)) != nil {
-		return now
+		return s.newest
 	}
 	files, err := list(ctx, c.store, keysDir)
 	if err != nil {
-		return now
+		return s.newest
 	}
 	for _, f := range files {
-		if f.id == c.slot && f.time.After(now) {
-			now = f.time
+		if f.id == c.slot {
+			return f.time
 		}
 	}
-	return now
+	return s.newest
 }
 
 // records reads the records of what was forgotten on purpose.
