@@ -16,6 +16,8 @@ import (
 type PruneOptions struct {
 	MaxUnused float64 // share of the packs' bytes that may stay unused; more is copied out of packs
 	MaxRepack int64   // bytes to copy at most
+	// Without are snapshots to be taken for forgotten, in a dry run only: what would go with them?
+	Without []pack.ID
 	// Lag is how old what a listing shows may be, for any machine that uses the store; less than 0 asks the store itself.
 	Lag time.Duration
 	// Wait waits so long, or until the context ends; nil for time.Timer. Tests have a clock of their own.
@@ -189,6 +191,9 @@ func (p *pruner) look(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	if p.dry {
+		ids = without(ids, p.opts.Without)
+	}
 	if err := p.LoadIndex(ctx); err != nil {
 		return err
 	}
@@ -198,6 +203,14 @@ func (p *pruner) look(ctx context.Context) error {
 		p.snapshots[id] = true
 	}
 	return p.mark(ctx, ids, p.marks)
+}
+
+func without(ids, others []pack.ID) []pack.ID {
+	out := map[pack.ID]bool{}
+	for _, id := range others {
+		out[id] = true
+	}
+	return slices.DeleteFunc(ids, func(id pack.ID) bool { return out[id] })
 }
 
 // choose returns the packs to be copied from.

@@ -18,6 +18,7 @@ type pruneOptions struct {
 	maxUnused share
 	maxRepack byteSize
 	grace     time.Duration
+	without   []pack.ID // snapshots to be taken for forgotten, in a dry run
 }
 
 func pruneCommand(env *env) *cli.Command {
@@ -43,7 +44,7 @@ func pruneCommand(env *env) *cli.Command {
 const defaultUnused = 0.05
 
 func (o pruneOptions) prune() repo.PruneOptions {
-	return repo.PruneOptions{MaxUnused: float64(o.maxUnused), MaxRepack: int64(o.maxRepack), Lag: o.grace}
+	return repo.PruneOptions{MaxUnused: float64(o.maxUnused), MaxRepack: int64(o.maxRepack), Without: o.without, Lag: o.grace}
 }
 
 func runPrune(ctx context.Context, env *env, opts pruneOptions, args []string) error {
