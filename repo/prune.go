@@ -72,8 +72,15 @@ func (r *Repo) Prune(ctx context.Context, o PruneOptions, mark MarkFunc, p *Prog
 		done = pr.done
 		return nil
 	})
+	if isFull(err) {
+		err = fmt.Errorf("%w; %s", err, hintFull)
+	}
 	return done, err
 }
+
+// hintFull names what can be missed: a parity file is made again, and nothing is built upon it.
+const hintFull = "before prune can make room it needs some, for two small files of a few KiB: delete something else there, or one of the " +
+	"repository's parity files (packs/*/*.par), which 'platter parity add' makes again, and no other file of the repository"
 
 func wait(ctx context.Context, d time.Duration) error {
 	t := time.NewTimer(d)
