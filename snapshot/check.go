@@ -16,6 +16,7 @@ type Loss struct {
 	Snapshot *Snapshot
 	Ranges   *Runs   // of its disk
 	Reasons  []error // one of each kind; of very many the first
+	Missing  bool    // one of all reasons is that no index file lists something (repo.ErrMissing)
 }
 
 // CheckMaps walks the maps of all snapshots and returns what is lost to those that are not whole: pages that cannot be
@@ -38,7 +39,7 @@ func (c *mapCheck) all(ctx context.Context, snapshots []*Snapshot) ([]Loss, erro
 			return nil, err
 		}
 		if lost != nil {
-			losses = append(losses, Loss{s, &lost.runs, lost.reasons})
+			losses = append(losses, Loss{s, &lost.runs, lost.reasons, lost.missing})
 		}
 	}
 	return losses, nil
@@ -73,6 +74,7 @@ func CheckMapsBeside(ctx context.Context, r *repo.Repo, snapshots []*Snapshot, r
 type lost struct {
 	runs    Runs
 	reasons []error // at least one
+	missing bool
 }
 
 // maxReasons is how many reasons are told of one subtree. Each names a chunk, and a hostile map has as many as it likes.
@@ -83,6 +85,7 @@ var errMoreReasons = errors.New("of other reasons, which are not listed")
 // because adds reasons that are not there yet.
 func (l *lost) because(reasons ...error) {
 	for _, reason := range reasons {
+		l.missing = l.missing || errors.Is(reason, repo.ErrMissing)
 		same := func(other error) bool { return other.Error() == reason.Error() }
 		switch {
 		case len(l.reasons) > maxReasons || slices.ContainsFunc(l.reasons, same):
@@ -161,6 +164,7 @@ func (c *mapCheck) node(ctx context.Context, m *Map, level int, at int64, id chu
 		if below != nil {
 			l.runs.place(childOff(level, i), &below.runs)
 			l.because(below.reasons...)
+			l.missing = l.missing || below.missing
 		}
 	}
 	return l, nil

@@ -4,12 +4,14 @@ import (
 	"context"
 	"fmt"
 	"math/rand/v2"
+	"slices"
 	"testing"
 	"time"
 
 	"platter/chunk"
 	"platter/repo"
 	"platter/repo/store"
+	"platter/snapshot/image"
 )
 
 // keepMaps stores maps that no disk was read for, and snapshots of them.
@@ -267,5 +269,41 @@ func TestEndlessDisk(t *testing.T) {
 	done, err := RepairSnapshots(ctx, reopen(t, mem), RepairOptions{Write: true}, nil)
 	if err != nil || len(done.Snapshots) != 1 || done.Snapshots[0].New == nil || done.Snapshots[0].New.Unreadable != size/2 {
 		t.Errorf("repair: %+v, %v", done, err)
+	}
+}
+
+// TestManyReasons holds that of very many reasons the first are told, and that one of the others is not forgotten which has a remedy.
+func TestManyReasons(t *testing.T) {
+	mem := new(store.Mem)
+	r := testRepo(t, mem)
+	keep(t, r, image.Mem{Data: randomDisk(rand.New(rand.NewPCG(1, 54)), 1<<20)})
+	r = reopen(t, mem)
+	all, _, err := Load(t.Context(), r)
+	if err != nil {
+		t.Fatal(err)
+	}
+	pieces, err := all[0].Map(r).page(t.Context(), 0, all[0].Root)
+	if err != nil {
+		t.Fatal(err)
+	}
+	at := slices.IndexFunc(pieces, func(q piece) bool { return q.kind == dataPiece })
+	for _, missing := range []bool{false, true} {
+		s := &Snapshot{Name: "many", Size: 1 << 20}
+		keepMaps(t, r, []*Snapshot{s}, func(save func([]byte) chunk.ID) {
+			var many []piece
+			left := uint32(s.Size)
+			for n := uint32(1); n <= 100; n++ { // which is too short
+				many, left = append(many, piece{len: n, id: pieces[at].id}), left-n
+			}
+			last := piece{kind: zeroPiece, len: left}
+			if missing {
+				last = piece{len: left, id: chunk.ID{1}}
+			}
+			s.Root = save(appendPage(nil, append(many, last)))
+		})
+		losses, err := CheckMaps(t.Context(), r, []*Snapshot{s}, func(chunk.ID) error { return nil })
+		if err != nil || len(losses) != 1 || len(losses[0].Reasons) != maxReasons+1 || losses[0].Reasons[maxReasons] != errMoreReasons || losses[0].Missing != missing {
+			t.Errorf("%+v, %v", losses, err)
+		}
 	}
 }
