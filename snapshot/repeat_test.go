@@ -2,8 +2,10 @@ package snapshot
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"math/rand/v2"
+	"runtime"
 	"slices"
 	"testing"
 	"time"
@@ -213,6 +215,19 @@ func plainDiff(t *testing.T, r *repo.Repo, a, b *Snapshot) []Range {
 	return rangesOf(out)
 }
 
+// wideMap is the map of a disk of equal regions, which has one page, and one node on each level.
+func wideMap(save func([]byte) chunk.ID, size int64, pieces ...piece) chunk.ID {
+	id := save(appendPage(nil, pieces))
+	for level := 1; level <= height(size); level++ {
+		var n node
+		for i := 0; i < fanOut && childOff(level, i) < size; i++ {
+			n[i] = id
+		}
+		id = save(n.appendTo(nil, level))
+	}
+	return id
+}
+
 // TestEndlessDisk holds that whoever walks the map of a disk of 2^36 equal regions goes to each page and node once, and can
 // say how much is lost all the same: who has the keys makes such a map of six chunks.
 func TestEndlessDisk(t *testing.T) {
@@ -221,24 +236,13 @@ func TestEndlessDisk(t *testing.T) {
 	const size, count = 1 << 62, 1 << 36
 	mem := new(store.Mem)
 	r := testRepo(t, mem)
-	wide := func(save func([]byte) chunk.ID, pieces ...piece) chunk.ID {
-		id := save(appendPage(nil, pieces))
-		for level := 1; level <= height(size); level++ {
-			var n node
-			for i := 0; i < fanOut && childOff(level, i) < size; i++ {
-				n[i] = id
-			}
-			id = save(n.appendTo(nil, level))
-		}
-		return id
-	}
 	zeros, data, bad := &Snapshot{Name: "zeros", Size: size}, &Snapshot{Name: "data", Size: size}, &Snapshot{Name: "bad", Size: size, Unreadable: 1}
 	all := []*Snapshot{zeros, data, bad}
 	const half = RegionSize / 2
 	keepMaps(t, r, all, func(save func([]byte) chunk.ID) {
-		zeros.Root = wide(save, piece{kind: zeroPiece, len: RegionSize})
-		data.Root = wide(save, piece{kind: zeroPiece, len: half}, piece{len: half, id: chunk.ID{1}})
-		bad.Root = wide(save, piece{kind: badPiece, len: half}, piece{kind: zeroPiece, len: half})
+		zeros.Root = wideMap(save, size, piece{kind: zeroPiece, len: RegionSize})
+		data.Root = wideMap(save, size, piece{kind: zeroPiece, len: half}, piece{len: half, id: chunk.ID{1}})
+		bad.Root = wideMap(save, size, piece{kind: badPiece, len: half}, piece{kind: zeroPiece, len: half})
 	})
 	losses, err := CheckMaps(ctx, r, all, func(chunk.ID) error { return nil })
 	if err != nil || len(losses) != 1 || losses[0].Snapshot != data || len(losses[0].Reasons) != 1 {
@@ -305,5 +309,46 @@ func TestManyReasons(t *testing.T) {
 		if err != nil || len(losses) != 1 || len(losses[0].Reasons) != maxReasons+1 || losses[0].Reasons[maxReasons] != errMoreReasons || losses[0].Missing != missing {
 			t.Errorf("%+v, %v", losses, err)
 		}
+	}
+}
+
+// nowhere is a target of zeros that tells how much memory is in use when all is written.
+type nowhere struct {
+	image.Sparse
+	inUse int64
+}
+
+func (*nowhere) WriteAt(p []byte, _ int64) (int, error) { return len(p), nil }
+func (*nowhere) Zero(int64, int64) error                { return nil }
+func (*nowhere) Settle(int64, int64) error              { return errors.ErrUnsupported }
+func (n *nowhere) Sync() error {
+	n.inUse = inUse()
+	return nil
+}
+
+func inUse() int64 {
+	runtime.GC()
+	runtime.GC() // which empties pools
+	var m runtime.MemStats
+	runtime.ReadMemStats(&m)
+	return int64(m.HeapAlloc)
+}
+
+// TestRestoreRemembersNoRegions holds that a restore of many regions takes no memory for each.
+func TestRestoreRemembersNoRegions(t *testing.T) {
+	const count = 1 << 18
+	mem := new(store.Mem)
+	r := testRepo(t, mem)
+	s := &Snapshot{Size: count * RegionSize}
+	keepMaps(t, r, nil, func(save func([]byte) chunk.ID) {
+		s.Root = wideMap(save, s.Size, piece{kind: zeroPiece, len: RegionSize})
+	})
+	r = reopen(t, mem)
+	target, before := &nowhere{Sparse: image.Sparse{Bytes: s.Size}}, inUse()
+	if err := newFilling(s.Map(r), target, RestoreOptions{}, new(Restored), nil).fill(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if grown := target.inUse - before; grown > count*4 {
+		t.Errorf("%d bytes for %d regions", grown, count)
 	}
 }
