@@ -7,70 +7,72 @@ import (
 	"platter/repo"
 )
 
-// A Range is a run of a disk, in bytes.
-type Range struct {
-	Off int64 `json:"offset"`
-	Len int64 `json:"length"`
-}
-
-// ranges collects runs in order and joins those that touch.
-type ranges []Range
-
-func (r *ranges) add(off, n int64) {
-	if n <= 0 {
-		return
-	}
-	if last := len(*r) - 1; last >= 0 && (*r)[last].Off+(*r)[last].Len == off {
-		(*r)[last].Len += n
-		return
-	}
-	*r = append(*r, Range{off, n})
-}
-
 // Diff returns where the disks of two snapshots differ, in order, from their maps alone: no data are read. Where chunks
 // have other bounds, ranges may be somewhat too long, never too short. What one disk has beyond the end of the other
-// differs.
-func Diff(ctx context.Context, r *repo.Repo, a, b *Snapshot) ([]Range, error) {
-	d := &differ{ctx: ctx, a: a.Map(r), b: b.Map(r), common: min(a.Size, b.Size)}
-	if err := d.trees(max(height(a.Size), height(b.Size)), 0, a.Root, b.Root); err != nil {
+// differs. Two subtrees that both maps have in many places, side by side, are compared once.
+func Diff(ctx context.Context, r *repo.Repo, a, b *Snapshot) (*Runs, error) {
+	d := &differ{ctx: ctx, a: a.Map(r), b: b.Map(r), common: min(a.Size, b.Size), known: map[[2]subtree]*Runs{}}
+	below, err := d.trees(max(height(a.Size), height(b.Size)), 0, a.Root, b.Root)
+	if err != nil {
 		return nil, err
 	}
-	d.out.add(d.common, max(a.Size, b.Size)-d.common)
-	return d.out, nil
+	out := new(Runs)
+	out.place(0, below)
+	out.add(d.common, max(a.Size, b.Size)-d.common)
+	return out, nil
 }
 
 type differ struct {
 	ctx    context.Context
 	a, b   *Map
 	common int64 // bytes that both disks have
-	out    ranges
+	known  map[[2]subtree]*Runs
 }
 
-// trees compares what lies below two nodes of a level, or two pages.
-func (d *differ) trees(level int, at int64, a, b chunk.ID) error {
+// trees compares what lies below two nodes of a level, or two pages. Ranges are counted from where they begin.
+func (d *differ) trees(level int, at int64, a, b chunk.ID) (*Runs, error) {
 	if a == b && d.sameShape(level) || !d.a.has(level, at) || !d.b.has(level, at) {
-		return nil
+		return new(Runs), nil
 	}
 	if from, _ := d.a.span(level, at); from >= d.common {
-		return nil
+		return new(Runs), nil
 	}
+	key := [2]subtree{d.a.subtree(level, at, a), d.b.subtree(level, at, b)}
+	if out, ok := d.known[key]; ok {
+		return out, nil
+	}
+	if err := d.ctx.Err(); err != nil {
+		return nil, err
+	}
+	compare := d.nodes
 	if level == 0 {
-		return d.pages(at, a, b)
+		compare = d.pages
 	}
+	out, err := compare(level, at, a, b)
+	if err == nil {
+		d.known[key] = out
+	}
+	return out, err
+}
+
+func (d *differ) nodes(level int, at int64, a, b chunk.ID) (*Runs, error) {
 	na, err := d.a.children(d.ctx, level, a)
 	if err != nil {
-		return err
+		return nil, err
 	}
 	nb, err := d.b.children(d.ctx, level, b)
 	if err != nil {
-		return err
+		return nil, err
 	}
+	out := new(Runs)
 	for i := range na {
-		if err := d.trees(level-1, at*fanOut+int64(i), na[i], nb[i]); err != nil {
-			return err
+		below, err := d.trees(level-1, at*fanOut+int64(i), na[i], nb[i])
+		if err != nil {
+			return nil, err
 		}
+		out.place(childOff(level, i), below)
 	}
-	return nil
+	return out, nil
 }
 
 // sameShape reports whether one id means the same for both maps: a root may stand on another level of a higher tree.
@@ -91,34 +93,33 @@ func (m *Map) children(ctx context.Context, level int, id chunk.ID) (*node, erro
 }
 
 // pages compares two regions, piece by piece.
-func (d *differ) pages(region int64, a, b chunk.ID) error {
+func (d *differ) pages(_ int, region int64, a, b chunk.ID) (*Runs, error) {
 	pa, err := d.a.page(d.ctx, region, a)
 	if err != nil {
-		return err
+		return nil, err
 	}
 	pb, err := d.b.page(d.ctx, region, b)
 	if err != nil {
-		return err
+		return nil, err
 	}
-	start := region * RegionSize
-	end := min(start+RegionSize, d.common)
-	ca, cb := cursor{at: start, rest: pa}, cursor{at: start, rest: pb}
-	for at := start; at < end; {
+	out, end := new(Runs), min(RegionSize, d.common-region*RegionSize)
+	ca, cb := cursor{rest: pa}, cursor{rest: pb}
+	for at := int64(0); at < end; {
 		qa, startA := ca.seek(at)
 		qb, startB := cb.seek(at)
 		next := min(startA+int64(qa.len), startB+int64(qb.len), end)
 		same := qa.kind == qb.kind && (qa.kind == zeroPiece || startA == startB && qa.id == qb.id && qa.len == qb.len)
 		if !same {
-			d.out.add(at, next-at)
+			out.add(at, next-at)
 		}
 		at = next
 	}
-	return nil
+	return out, nil
 }
 
 // A cursor walks along the pieces of a region.
 type cursor struct {
-	at   int64 // where rest[0] starts
+	at   int64 // where in it rest[0] starts
 	rest []piece
 }
 

@@ -16,15 +16,7 @@ type rewriter struct {
 	check  *mapCheck // after it has walked the maps
 	damage *repo.Damage
 	writer *repo.Writer
-	done   map[rewritten]chunk.ID
-}
-
-// A rewritten is a subtree that was made anew. One without an id is unreadable as a whole, and the same wherever it is as
-// long.
-type rewritten struct {
-	id        chunk.ID
-	level     int
-	from, len int64
+	done   map[subtree]chunk.ID // what was made of each; of those without an id, all is unreadable
 }
 
 // tree returns what takes the place of a node or a page.
@@ -32,14 +24,13 @@ func (w *rewriter) tree(ctx context.Context, m *Map, level int, at int64, id chu
 	if id.IsZero() || !m.has(level, at) {
 		return chunk.ID{}, ctx.Err()
 	}
-	from, to := m.span(level, at)
-	if from == to {
+	key := m.subtree(level, at, id)
+	if key.width == 0 {
 		return chunk.ID{}, nil
 	}
-	if lost, ok := w.check.known[subtree{id, from, to}]; ok && len(lost) == 0 {
+	if lost, ok := w.check.known[key]; ok && lost == nil {
 		return id, nil
 	}
-	key := rewritten{id, level, from, to - from}
 	if id, ok := w.done[key]; ok {
 		return id, nil
 	}
@@ -110,13 +101,12 @@ func isFinal(err error) bool {
 
 // bad makes a node or page of which all that lies below cannot be read.
 func (w *rewriter) bad(ctx context.Context, m *Map, level int, at int64) (id chunk.ID, err error) {
-	from, to := m.span(level, at)
-	key := rewritten{level: level, len: to - from}
+	key := m.subtree(level, at, chunk.ID{})
 	if id, ok := w.done[key]; ok {
 		return id, nil
 	}
 	if level == 0 {
-		id, err = w.writer.SaveMap(ctx, appendPage(nil, []piece{{kind: badPiece, len: uint32(to - from)}}))
+		id, err = w.writer.SaveMap(ctx, appendPage(nil, []piece{{kind: badPiece, len: uint32(key.width)}}))
 	} else {
 		n := new(node)
 		for i := range n {
@@ -134,36 +124,76 @@ func (w *rewriter) bad(ctx context.Context, m *Map, level int, at int64) (id chu
 	return id, err
 }
 
-// measure returns how many bytes of a disk are data, and where it cannot be read.
-func (m *Map) measure(ctx context.Context) (data int64, bad []Range, err error) {
-	var unreadable ranges
-	for reg, err := range m.regions(ctx) {
-		if err != nil {
-			return 0, nil, err
-		}
-		pieces, err := m.page(ctx, reg.index, reg.page)
-		if err != nil {
-			return 0, nil, err
-		}
-		off := reg.index * RegionSize
-		for _, q := range pieces {
-			switch q.kind {
-			case dataPiece:
-				data += int64(q.len)
-			case badPiece:
-				unreadable.add(off, int64(q.len))
-			}
-			off += int64(q.len)
-		}
-	}
-	return data, unreadable, ctx.Err()
+// A measured subtree has so many bytes of data, and ranges that cannot be read, counted from where it begins.
+type measured struct {
+	data int64
+	bad  Runs
 }
 
-// Lost returns which ranges of a snapshot's disk are known to be lost, in order: they read as zeros.
-func Lost(ctx context.Context, r *repo.Repo, s *Snapshot) ([]Range, error) {
-	if s.Unreadable == 0 {
-		return nil, nil
+// measure returns what a disk has.
+func (m *Map) measure(ctx context.Context) (*measured, error) {
+	known := map[subtree]*measured{}
+	var walk func(level int, at int64, id chunk.ID) (*measured, error)
+	walk = func(level int, at int64, id chunk.ID) (*measured, error) {
+		sum := new(measured)
+		if id.IsZero() || ctx.Err() != nil {
+			return sum, ctx.Err()
+		}
+		if !m.has(level, at) {
+			return nil, errBeyond
+		}
+		key := m.subtree(level, at, id)
+		if sum, ok := known[key]; ok {
+			return sum, nil
+		}
+		if level == 0 {
+			pieces, err := m.page(ctx, at, id)
+			if err != nil {
+				return nil, err
+			}
+			sum.pieces(pieces)
+			known[key] = sum
+			return sum, nil
+		}
+		n, err := m.node(ctx, level, id)
+		if err != nil {
+			return nil, err
+		}
+		for i, child := range n {
+			below, err := walk(level-1, at*fanOut+int64(i), child)
+			if err != nil {
+				return nil, err
+			}
+			sum.data += below.data
+			sum.bad.place(childOff(level, i), &below.bad)
+		}
+		known[key] = sum
+		return sum, nil
 	}
-	_, bad, err := s.Map(r).measure(ctx)
-	return bad, err
+	return walk(height(m.size), 0, m.root)
+}
+
+func (s *measured) pieces(pieces []piece) {
+	off := int64(0)
+	for _, q := range pieces {
+		switch q.kind {
+		case dataPiece:
+			s.data += int64(q.len)
+		case badPiece:
+			s.bad.add(off, int64(q.len))
+		}
+		off += int64(q.len)
+	}
+}
+
+// Lost returns which ranges of a snapshot's disk are known to be lost: they read as zeros.
+func Lost(ctx context.Context, r *repo.Repo, s *Snapshot) (*Runs, error) {
+	if s.Unreadable == 0 {
+		return new(Runs), nil
+	}
+	all, err := s.Map(r).measure(ctx)
+	if err != nil {
+		return nil, err
+	}
+	return &all.bad, nil
 }

@@ -19,7 +19,7 @@ func diffCommand(env *env) *cli.Command {
 		ArgsUsage: "SNAPSHOT SNAPSHOT",
 		Category:  aboutDisks,
 		Description: "Compares the maps of two disks; no data are read. Ranges are those of chunks, so they may be somewhat too long, " +
-			"never too short.\n\n" + aboutSnapshotArgument,
+			"never too short. Of more than 100,000 ranges the first are listed.\n\n" + aboutSnapshotArgument,
 		Flags:  repoFlags(&opts.common),
 		Action: action(env, &opts, runDiff),
 	}
@@ -42,35 +42,32 @@ func runDiff(ctx context.Context, env *env, opts diffOptions, args []string) err
 	if err != nil {
 		return err
 	}
-	ranges, err := snapshot.Diff(ctx, r, a, b)
+	differs, err := snapshot.Diff(ctx, r, a, b)
 	if err != nil {
 		return err
 	}
-	total := int64(0)
-	for _, d := range ranges {
-		total += d.Len
-	}
+	ranges := rangesOf(differs, maxDiffRanges)
 	if opts.json {
-		if ranges == nil {
-			ranges = []snapshot.Range{} // an empty list, not null
-		}
 		return env.printJSON(struct {
-			A       string           `json:"a"`
-			B       string           `json:"b"`
-			SizeA   int64            `json:"size_a"`
-			SizeB   int64            `json:"size_b"`
-			Differs int64            `json:"differs"`
-			Ranges  []snapshot.Range `json:"ranges"`
-		}{a.ID.String(), b.ID.String(), a.Size, b.Size, total, ranges})
+			A       string `json:"a"`
+			B       string `json:"b"`
+			SizeA   int64  `json:"size_a"`
+			SizeB   int64  `json:"size_b"`
+			Differs int64  `json:"differs"`
+			rangesJSON
+		}{a.ID.String(), b.ID.String(), a.Size, b.Size, differs.Bytes, ranges})
 	}
-	if len(ranges) > 0 {
+	if len(ranges.Ranges) > 0 {
 		table := newTable(">From", ">To", ">Size")
-		for _, d := range ranges {
+		for _, d := range ranges.Ranges {
 			table.row(fmt.Sprint(d.Off), fmt.Sprint(d.Off+d.Len), size(d.Len))
 		}
 		table.print(env)
 	}
-	fmt.Fprintf(env.stdout, "%s and %s differ in %s, in %s\n", shortID(a.ID), shortID(b.ID), size(total), count(len(ranges), "range"))
+	if more := ranges.more(); more != "" {
+		fmt.Fprintln(env.stdout, more)
+	}
+	fmt.Fprintf(env.stdout, "%s and %s differ in %s, in %s\n", shortID(a.ID), shortID(b.ID), size(differs.Bytes), count64(differs.Count, "range"))
 	if a.Size != b.Size {
 		fmt.Fprintf(env.stdout, "the first is %s (%d bytes) long, the second %s (%d bytes)\n", size(a.Size), a.Size, size(b.Size), b.Size)
 	}

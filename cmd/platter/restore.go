@@ -92,11 +92,15 @@ func runRestore(ctx context.Context, env *env, opts restoreOptions, args []strin
 // warnOfLost names the ranges of a restored disk that are zeros because they were lost.
 func warnOfLost(ctx context.Context, env *env, opts restoreOptions, r *repo.Repo, s *snapshot.Snapshot) error {
 	lost, err := snapshot.Lost(ctx, r, s)
-	if err != nil || len(lost) == 0 {
+	if err != nil || lost.Count == 0 {
 		return err
 	}
-	for _, q := range lost {
+	ranges := rangesOf(lost, maxLostRanges)
+	for _, q := range ranges.Ranges {
 		env.warn(opts.common, "bytes %d to %d were lost before this version was repaired, and are zeros", q.Off, q.Off+q.Len)
+	}
+	if more := ranges.more(); more != "" {
+		env.warn(opts.common, "%s, were lost, too", more)
 	}
 	return fmt.Errorf("%w: %s of the disk are lost", errIncomplete, size(s.Unreadable))
 }

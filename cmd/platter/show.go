@@ -53,8 +53,10 @@ func runShow(ctx context.Context, env *env, opts showOptions, args []string) err
 	if opts.json {
 		return env.printJSON(struct {
 			snapshotJSON
-			Lost []snapshot.Range `json:"lost,omitempty"`
-		}{asJSON(s), lost})
+			Lost      []snapshot.Range `json:"lost,omitempty"`
+			MoreLost  int64            `json:"more_lost,omitempty"` // ranges, which are not listed
+			MoreBytes int64            `json:"more_bytes,omitempty"`
+		}{asJSON(s), lost.Ranges, lost.MoreRanges, lost.MoreBytes})
 	}
 	line := func(key, value string) {
 		if value != "" {
@@ -77,9 +79,10 @@ func runShow(ctx context.Context, env *env, opts showOptions, args []string) err
 	}
 	line("map", rootText(s))
 	line("platter", s.Platter)
-	for _, q := range lost {
+	for _, q := range lost.Ranges {
 		line("lost", fmt.Sprintf("bytes %d to %d, which read as zeros", q.Off, q.Off+q.Len))
 	}
+	line("lost", lost.more())
 	if s.Modified {
 		line("warning", "the source was written to while it was read: this is a mixture")
 	}
@@ -87,14 +90,18 @@ func runShow(ctx context.Context, env *env, opts showOptions, args []string) err
 }
 
 // lostRanges returns which ranges of a disk are known to be lost. Few disks have any; of all others nothing more is read.
-func lostRanges(ctx context.Context, r *repo.Repo, s *snapshot.Snapshot) ([]snapshot.Range, error) {
+func lostRanges(ctx context.Context, r *repo.Repo, s *snapshot.Snapshot) (rangesJSON, error) {
 	if s.Unreadable == 0 {
-		return nil, nil
+		return rangesJSON{}, nil
 	}
 	if err := r.LoadIndex(ctx); err != nil {
-		return nil, err
+		return rangesJSON{}, err
 	}
-	return snapshot.Lost(ctx, r, s)
+	lost, err := snapshot.Lost(ctx, r, s)
+	if err != nil {
+		return rangesJSON{}, err
+	}
+	return rangesOf(lost, maxLostRanges), nil
 }
 
 func rootText(s *snapshot.Snapshot) string {
