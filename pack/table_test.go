@@ -170,7 +170,9 @@ func FuzzParseHeader(f *testing.F) {
 		body, err := ParseHeader(file, FileKind(kind))
 		switch {
 		case err == nil:
-			if again := append(Header(FileKind(kind)), body...); !bytes.Equal(again, file) {
+			again := append(Header(FileKind(kind)), body...)
+			again[HeaderSize-1] &= file[HeaderSize-1] // older files have none of the features
+			if !bytes.Equal(again, file) {
 				t.Fatalf("%x parses as %x", file, again)
 			}
 		case errors.Is(err, ErrDamaged) == errors.Is(err, ErrNewer):

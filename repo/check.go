@@ -33,6 +33,8 @@ type Report struct {
 	Hints  []string // what to do about it
 
 	Slots, Indexes, Packs, Snapshots int   // files looked at
+	Odd                              int   // files that are none of the repository's; Notes name the first
+	Leftover                         int   // files of writes that did not end; Notes name the first
 	PackBytes                        int64 // of all packs
 	ReadBytes                        int64 // of packs that were read whole
 	Parity                           int   // parity files
@@ -195,6 +197,7 @@ type leftovers interface {
 // files counts the store's files, names those that do not belong, and lists the others in s.
 func (c *checker) files(ctx context.Context, s *sight) error {
 	s.packs, s.parity = map[pack.ID]int64{}, map[pack.ID]int64{}
+	var odd, left few
 	for f, err := range c.store.List(ctx, "") {
 		if err != nil {
 			return fmt.Errorf("list files: %w", err)
@@ -219,7 +222,7 @@ func (c *checker) files(ctx context.Context, s *sight) error {
 		case ok && dir == forgottenDir:
 			s.records = append(s.records, id)
 		default:
-			c.report.Notes = append(c.report.Notes, fmt.Sprintf("%q is no file of the repository; it is not read", f.Name))
+			odd.add(f.Name)
 		}
 	}
 	for _, size := range s.parity {
@@ -230,9 +233,12 @@ func (c *checker) files(ctx context.Context, s *sight) error {
 			if err != nil {
 				return fmt.Errorf("list files: %w", err)
 			}
-			c.report.Notes = append(c.report.Notes, fmt.Sprintf("%q was left behind by a write that did not end; when no backup is running it may be deleted", f.Name))
+			left.add(f.Name)
 		}
 	}
+	c.report.Odd, c.report.Leftover = odd.count, left.count
+	c.report.Notes = slices.Concat(c.report.Notes, odd.notes("%q is no file of the repository; it is not read"),
+		left.notes("%q was left behind by a write that did not end; when no backup is running it may be deleted"))
 	return nil
 }
 

@@ -2,6 +2,7 @@ package repo
 
 import (
 	"context"
+	"fmt"
 	"slices"
 	"strings"
 	"sync/atomic"
@@ -242,6 +243,72 @@ func TestCheckWork(t *testing.T) {
 	}
 	if notes = check(CheckOptions{}); len(notes) != 2 || !strings.Contains(notes[0], "never committed") {
 		t.Errorf("without their leases: %q", notes)
+	}
+}
+
+// TestCheckSecondFiles holds that the second file of a lease is named where the lease is gone, until a prune has cleared it away.
+func TestCheckSecondFiles(t *testing.T) {
+	ctx := context.Background()
+	mem := memOf(t, newSample(t).files)
+	r := reopen(t, mem)
+	lease := Lease{Work: BackingUp, Host: "here", Time: time.Now()}
+	id, err := r.putLease(ctx, lease)
+	if err != nil {
+		t.Fatal(err)
+	}
+	lease.Of, lease.Honours = &id, []pack.ID{{1}}
+	vow, err := r.putLease(ctx, lease)
+	if err != nil {
+		t.Fatal(err)
+	}
+	notes := func() []string {
+		t.Helper()
+		r := reopen(t, mem)
+		r.isDead = func(Lease) bool { return false }
+		report, err := r.Check(ctx, CheckOptions{}, nil)
+		if err != nil || len(report.Damage) > 0 {
+			t.Fatalf("%v, %q", err, report.Damage)
+		}
+		return report.Notes
+	}
+	if said := notes(); len(said) > 0 {
+		t.Errorf("with its lease: %q", said)
+	}
+	if err := mem.Delete(ctx, fileName(workDir, id)); err != nil {
+		t.Fatal(err)
+	}
+	if said := notes(); len(said) != 1 || !strings.HasPrefix(said[0], fileName(workDir, vow)+": the second file of a lease that is gone") {
+		t.Errorf("without its lease: %q", said)
+	}
+	marks := func(context.Context, []pack.ID, *Marks) error { return nil }
+	if _, err := reopen(t, mem).Prune(ctx, PruneOptions{}, marks, nil); err != nil || countIn(t, mem, workDir) > 0 {
+		t.Errorf("prune leaves %d files (%v)", countIn(t, mem, workDir), err)
+	}
+}
+
+// TestCheckNamesFew holds that of many files that do not belong the first are named, and the others counted.
+func TestCheckNamesFew(t *testing.T) {
+	ctx := context.Background()
+	mem := memOf(t, newSample(t).files)
+	for i := range 1000 {
+		for _, name := range []string{fmt.Sprintf("packs/odd-%03d", i), fileName(pendingDir, pack.ID{byte(i / 256), byte(i)})} {
+			if err := mem.Put(ctx, name, nil); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	report, err := reopen(t, mem).Check(ctx, CheckOptions{}, nil)
+	if err != nil || report.Odd != 1000 || report.Leftover != 0 || len(report.Damage) > 0 {
+		t.Fatalf("%+v, %v", report, err)
+	}
+	all := strings.Join(report.Notes, "\n")
+	for _, want := range []string{`"packs/odd-000" is no file of the repository`, `"packs/odd-019" is`, `980 more are like "packs/odd-019"`, `980 more are like "pending/0013`, "pending/0013"} {
+		if !strings.Contains(all, want) {
+			t.Errorf("%q is not among\n%s", want, all)
+		}
+	}
+	if len(report.Notes) != 2*(fewNames+1) {
+		t.Errorf("%d notes:\n%s", len(report.Notes), all)
 	}
 }
 

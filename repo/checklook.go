@@ -141,6 +141,7 @@ func (r *Report) take(found *Report) {
 	}
 	r.Indexes, r.Packs, r.PackBytes, r.Snapshots = found.Indexes, found.Packs, found.PackBytes, found.Snapshots
 	r.Parity, r.ParityBytes = found.Parity, found.ParityBytes
+	r.Odd, r.Leftover = found.Odd, found.Leftover
 }
 
 // missing notes packs that the index lists and that are not there. What a prune has deleted nobody needs, or else it is
@@ -184,8 +185,10 @@ func (c *checker) settle(ctx context.Context, s *sight) (*sight, error) {
 }
 
 // note notes what is odd, and no damage.
-func (c *checker) note(format string, args ...any) {
+func (c *checker) note(format string, args ...any) { c.notes([]string{fmt.Sprintf(format, args...)}) }
+
+func (c *checker) notes(notes []string) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	c.report.Notes = append(c.report.Notes, fmt.Sprintf(format, args...))
+	c.report.Notes = append(c.report.Notes, notes...)
 }

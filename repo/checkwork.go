@@ -4,7 +4,6 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
-	"slices"
 	"time"
 
 	"platter/pack"
@@ -31,23 +30,31 @@ func (c *checker) work(ctx context.Context, s *sight) error {
 		case silent >= leaseExpires:
 			c.note("%s: the %s by %s since %s was not heard of for %v; it is dead, or cut off. 'platter prune' clears its lease away",
 				name, l.says.Work, l.says.Host, since, silent.Round(time.Minute))
+		case silent < -leaseTouched:
+			c.note("%s: the %s by %s since %s was last heard of %v from now, by the store's clock; 'platter prune' dates its lease anew, and clears it away half an hour after that",
+				name, l.says.Work, l.says.Host, since, -silent.Round(time.Minute))
 		case c.isDead(l.says):
 			c.note("%s: the %s by %s since %s ended without a word; 'platter prune' clears its lease away", name, l.says.Work, l.says.Host, since)
 		}
 	}
-	return c.pending(ctx, s)
+	return c.alone(ctx, s)
 }
 
-// pending notes snapshots and index files about to be whose maker is not there any more. They are listed again, after the leases were
-// read: a backup that has ended moved its own meanwhile.
-func (c *checker) pending(ctx context.Context, s *sight) error {
-	var alone []pack.ID
+// alone notes snapshots and index files about to be, and second files of leases, whose maker is not there any more. They are listed
+// again, after the leases were read: a backup that has ended took its own away meanwhile.
+func (c *checker) alone(ctx context.Context, s *sight) error {
+	pending, vows := map[pack.ID]bool{}, map[pack.ID]bool{}
 	for _, id := range s.pending {
-		if _, ok := s.work.leases[id]; !ok {
-			alone = append(alone, id)
+		if s.work.alone(id) {
+			pending[id] = true
 		}
 	}
-	if len(alone) == 0 {
+	for id, vow := range s.work.vows {
+		if s.work.alone(*vow.Of) {
+			vows[id] = true
+		}
+	}
+	if len(pending)+len(vows) == 0 {
 		return nil
 	}
 	w, err := c.readWork(ctx)
@@ -58,31 +65,44 @@ func (c *checker) pending(ctx context.Context, s *sight) error {
 	if err != nil {
 		return err
 	}
+	var never, left few
 	for _, f := range files {
-		if _, ok := w.leases[f.id]; !ok && slices.Contains(alone, f.id) {
-			c.note("%s: a snapshot or index file that was never committed, of work that is over; 'platter prune' clears it away", fileName(pendingDir, f.id))
+		if pending[f.id] && w.alone(f.id) {
+			never.add(fileName(pendingDir, f.id))
 		}
 	}
+	for id, vow := range w.vows {
+		if vows[id] && w.alone(*vow.Of) {
+			left.add(fileName(workDir, id))
+		}
+	}
+	c.notes(never.notes("%s: a snapshot or index file that was never committed, of work that is over; 'platter prune' clears it away"))
+	c.notes(left.notes("%s: the second file of a lease that is gone, of work that is over; 'platter prune' clears it away"))
 	return nil
 }
 
+// alone reports whether a lease is not there. One that cannot be read may be any.
+func (w *workplace) alone(lease pack.ID) bool {
+	_, ok := w.leases[lease]
+	return !ok && w.bad[lease] == nil
+}
+
 // storeTime tells what time it is by the store's clock: of a file that is touched, or, where nothing may be written, at
-// least that of the newest file.
+// least that of the newest file, if none is dated in the future.
 func (c *checker) storeTime(ctx context.Context, s *sight) time.Time {
-	now := s.newest
 	if c.opts.ReadOnly || c.dry || c.store.Touch(ctx, fileName(keysDir, c.slot)) != nil {
-		return now
+		return s.newest
 	}
 	files, err := list(ctx, c.store, keysDir)
 	if err != nil {
-		return now
+		return s.newest
 	}
 	for _, f := range files {
-		if f.id == c.slot && f.time.After(now) {
-			now = f.time
+		if f.id == c.slot {
+			return f.time
 		}
 	}
-	return now
+	return s.newest
 }
 
 // records reads the records of what was forgotten on purpose.

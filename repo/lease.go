@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"os"
 	"sync"
 	"time"
@@ -22,11 +23,22 @@ var (
 )
 
 // An InUseError says who is at work.
-type InUseError struct{ Lease }
+type InUseError struct {
+	Lease
+	Future bool  // its lease was dated in the future
+	Stuck  error // why such leases could not be dated anew; nil where they could
+}
 
 func (e *InUseError) Error() string {
-	return fmt.Sprintf("%v: a %s by %s (process %d) is under way since %s; wait for it to end. If that machine is dead, this works again %v after its death",
-		ErrInUse, e.Work, e.Host, e.PID, e.Time.Local().Format(time.DateTime), leaseExpires)
+	text := fmt.Sprintf("%v: a %s by %s (process %d) is under way since %s; wait for it to end. If that machine is dead, ",
+		ErrInUse, e.Work, e.Host, e.PID, e.Time.Local().Format(time.DateTime))
+	switch {
+	case e.Future && e.Stuck != nil:
+		return fmt.Sprintf("%sdelete its lease, which is dated in the future and cannot be dated anew: %v", text, e.Stuck)
+	case e.Future:
+		return fmt.Sprintf("%sthis works again in %v: its lease was dated in the future, by the store's clock", text, leaseExpires)
+	}
+	return fmt.Sprintf("%sthis works again %v after its death", text, leaseExpires)
 }
 
 // Is makes it an ErrInUse.
@@ -119,9 +131,10 @@ func (r *Repo) acquire(ctx context.Context, work Work) error {
 func (r *Repo) honour(ctx context.Context, id pack.ID, l Lease, w *workplace) (*pack.ID, error) {
 	own := w.leases[id]
 	if l.Work.alone() {
+		stuck := r.dateAnew(ctx, w, own.time)
 		for other, held := range w.leases {
 			if other != id && held.says.Work.alone() && !r.over(held, own.time) {
-				return nil, &InUseError{held.says}
+				return nil, &InUseError{held.says, inFuture(held.time, own.time), stuck}
 			}
 		}
 	} else if err := w.unread(); err != nil {
@@ -139,6 +152,29 @@ func (r *Repo) honour(ctx context.Context, id pack.ID, l Lease, w *workplace) (*
 func (r *Repo) over(l dated[Lease], now time.Time) bool {
 	return now.Sub(l.time) >= leaseExpires || r.isDead(l.says)
 }
+
+// dateAnew touches leases that are dated in the future, and what may be one: the store's clock was set back since, or lies.
+// Nobody can tell whether their holders live, so they count for as long as if those had touched them now. That ends no lease
+// earlier, and that of a dead holder not later than then; one that somebody has ended meanwhile does not come back.
+func (r *Repo) dateAnew(ctx context.Context, w *workplace, now time.Time) error {
+	dated := maps.Clone(w.times)
+	for id, l := range w.leases {
+		dated[id] = l.time
+	}
+	var errs []error
+	for id, touched := range dated {
+		if !inFuture(touched, now) {
+			continue
+		}
+		if err := r.store.Touch(ctx, fileName(workDir, id)); err != nil && !gone(err) {
+			errs = append(errs, err)
+		}
+	}
+	return errors.Join(errs...)
+}
+
+// inFuture reports whether a lease was touched later than its holder can have done since somebody asked for the time.
+func inFuture(touched, now time.Time) bool { return !now.IsZero() && touched.Sub(now) > leaseTouched }
 
 // keepLease touches the lease until ctx ends. A store that does not answer may do so again: then it is seen whether the
 // lease is still there.

@@ -11,28 +11,39 @@ import (
 type Marks struct {
 	mu      sync.Mutex
 	values  *index.Values
-	missing map[chunk.ID]bool // needed, and in no index file
+	missing map[chunk.ID]uint32 // needed, and in no index file
 }
 
-const needed = 1
+// What is known of a chunk.
+const (
+	needed = 1 << iota
+	walked // it is a node or a page, and what hangs below it is or will be marked
+)
 
 func newMarks(x *index.Index) *Marks {
-	return &Marks{values: x.Values(), missing: map[chunk.ID]bool{}}
+	return &Marks{values: x.Values(), missing: map[chunk.ID]uint32{}}
 }
 
-// Mark notes that a chunk is needed, and reports whether nobody had said so before.
-func (m *Marks) Mark(id chunk.ID) bool {
+// Mark notes that a chunk is needed.
+func (m *Marks) Mark(id chunk.ID) { m.mark(id, needed) }
+
+// Walk notes that a chunk of a map is needed, and reports whether nobody has said so with Walk before. That it was marked says
+// nothing of what hangs below it: a hostile page may name a node as if it were data.
+func (m *Marks) Walk(id chunk.ID) bool { return m.mark(id, needed|walked)&walked == 0 }
+
+// mark adds to what is known of a chunk, and returns what was.
+func (m *Marks) mark(id chunk.ID, as uint32) (before uint32) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	v, _ := m.values.At(id)
 	if v == nil {
-		before := m.missing[id]
-		m.missing[id] = true
-		return !before
+		before = m.missing[id]
+		m.missing[id] = before | as
+		return before
 	}
-	before := *v
-	*v = needed
-	return before != needed
+	before = *v
+	*v = before | as
+	return before
 }
 
 // needs reports whether a chunk is needed. What the marks know nothing of may be.
@@ -40,5 +51,5 @@ func (m *Marks) needs(id chunk.ID) bool {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	v, _ := m.values.At(id)
-	return v == nil || *v == needed
+	return v == nil || *v != 0
 }

@@ -16,6 +16,8 @@ import (
 type PruneOptions struct {
 	MaxUnused float64 // share of the packs' bytes that may stay unused; more is copied out of packs
 	MaxRepack int64   // bytes to copy at most
+	// Without are snapshots to be taken for forgotten, in a dry run only: what would go with them?
+	Without []pack.ID
 	// Lag is how old what a listing shows may be, for any machine that uses the store; less than 0 asks the store itself.
 	Lag time.Duration
 	// Wait waits so long, or until the context ends; nil for time.Timer. Tests have a clock of their own.
@@ -70,8 +72,15 @@ func (r *Repo) Prune(ctx context.Context, o PruneOptions, mark MarkFunc, p *Prog
 		done = pr.done
 		return nil
 	})
+	if isFull(err) {
+		err = fmt.Errorf("%w; %s", err, hintFull)
+	}
 	return done, err
 }
+
+// hintFull names what can be missed: a parity file is made again, and nothing is built upon it.
+const hintFull = "before prune can make room it needs some, for two small files of a few KiB: delete something else there, or one of the " +
+	"repository's parity files (packs/*/*.par), which 'platter parity add' makes again, and no other file of the repository"
 
 func wait(ctx context.Context, d time.Duration) error {
 	t := time.NewTimer(d)
@@ -189,6 +198,9 @@ func (p *pruner) look(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	if p.dry {
+		ids = without(ids, p.opts.Without)
+	}
 	if err := p.LoadIndex(ctx); err != nil {
 		return err
 	}
@@ -198,6 +210,14 @@ func (p *pruner) look(ctx context.Context) error {
 		p.snapshots[id] = true
 	}
 	return p.mark(ctx, ids, p.marks)
+}
+
+func without(ids, others []pack.ID) []pack.ID {
+	out := map[pack.ID]bool{}
+	for _, id := range others {
+		out[id] = true
+	}
+	return slices.DeleteFunc(ids, func(id pack.ID) bool { return out[id] })
 }
 
 // choose returns the packs to be copied from.

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"maps"
 	"math/rand/v2"
+	"reflect"
 	"slices"
 	"testing"
 	"time"
@@ -127,16 +128,23 @@ func TestPrune(t *testing.T) {
 	for seed := range uint64(12) {
 		mem, ids := manySnapshots(t, seed)
 		gone := int(seed) % (len(ids) + 1)
-		r := reopen(t, mem)
-		if _, err := r.Forget(context.Background(), ids[:gone]); err != nil {
+		openDry := func() *Repo {
+			t.Helper()
+			dry, err := Open(context.Background(), store.DryRun{Store: mem}, []byte("pw"))
+			if err != nil {
+				t.Fatal(err)
+			}
+			return dry
+		}
+		asIf := mustPrune(t, openDry(), PruneOptions{Without: ids[:gone]})
+		if _, err := reopen(t, mem).Forget(context.Background(), ids[:gone]); err != nil {
 			t.Fatal(err)
 		}
 		before := filesOf(t, mem)
-		dry, err := Open(context.Background(), store.DryRun{Store: mem}, []byte("pw"))
-		if err != nil {
-			t.Fatal(err)
+		foretold := mustPrune(t, openDry(), PruneOptions{})
+		if !reflect.DeepEqual(asIf, foretold) {
+			t.Errorf("seed %d: %+v before %d were forgotten, and %+v after it", seed, asIf, gone, foretold)
 		}
-		foretold := mustPrune(t, dry, PruneOptions{})
 		if !maps.EqualFunc(before, filesOf(t, mem), slices.Equal) {
 			t.Fatalf("seed %d: a dry run changes something", seed)
 		}

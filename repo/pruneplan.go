@@ -43,6 +43,9 @@ func (p *pruner) ripe(ctx context.Context) (plans []pack.ID, condemned map[pack.
 	if err != nil {
 		return nil, nil, err
 	}
+	if err := p.dateAnew(ctx, w, now); err != nil { // what their holders may need stays, as if they lived
+		p.note("a lease is dated in the future, and could not be dated anew: %v", err)
+	}
 	live, err := p.living(ctx, w, now)
 	if err == nil {
 		err = p.sweep(ctx, now)

@@ -10,6 +10,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing/synctest"
 	"time"
 
@@ -22,9 +23,11 @@ var errKilled = errors.New("killed")
 // for how long, who dies, and whose answers get lost. It is fair to nobody. It lives in a bubble of testing/synctest, so
 // that time is its own, and it goes on only when everybody waits for it.
 type scheduler struct {
-	rnd *rand.Rand
-	mem *store.Mem // the server
-	lag time.Duration
+	rnd   *rand.Rand
+	mem   *store.Mem // the server
+	lag   time.Duration
+	ahead atomic.Int64 // of the server's clock before everybody's, nanoseconds
+	jumps *rand.Rand   // when the server's clock is set, and by how much; nil for never
 
 	mu      sync.Mutex
 	waiting []*request
@@ -57,6 +60,24 @@ type request struct {
 }
 
 var _ store.Store = (*host)(nil)
+
+// serverTime is what the server's clock says.
+func (s *scheduler) serverTime() time.Time { return time.Now().Add(time.Duration(s.ahead.Load())) }
+
+// setClock sets the server's clock now and then: by days or minutes, and more often back than forward.
+func (s *scheduler) setClock() {
+	if s.jumps == nil || s.jumps.IntN(150) > 0 {
+		return
+	}
+	by := time.Duration(s.jumps.IntN(3*24*60)-2*24*60) * time.Minute
+	if s.jumps.IntN(2) == 0 {
+		by /= 24
+	}
+	s.ahead.Add(int64(by))
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.trace = append(s.trace, fmt.Sprintf("%s the server's clock is set by %v", time.Now().Format("02 15:04:05"), by))
+}
 
 // ask waits until the scheduler lets the host do its next operation.
 func (h *host) ask(op string) error {
@@ -111,6 +132,7 @@ func (s *scheduler) run(programs map[*host]func(context.Context)) {
 			time.Sleep(nap)
 		}
 		if r != nil {
+			s.setClock()
 			s.grant(r)
 		}
 	}
@@ -159,7 +181,7 @@ func (h *host) Put(ctx context.Context, name string, data []byte) error {
 	}
 	err := h.mem.Put(ctx, name, data)
 	if err == nil {
-		h.saw(name, &store.Info{Name: name, Size: int64(len(data)), ModTime: time.Now()})
+		h.saw(name, &store.Info{Name: name, Size: int64(len(data)), ModTime: h.serverTime()})
 	}
 	return h.answer(err)
 }
@@ -187,7 +209,7 @@ func (h *host) Move(ctx context.Context, from, to string) error {
 	err := h.mem.Move(ctx, from, to)
 	h.saw(from, nil)
 	if err == nil {
-		h.saw(to, &store.Info{Name: to, ModTime: time.Now()})
+		h.saw(to, &store.Info{Name: to, ModTime: h.serverTime()})
 	}
 	return h.answer(err)
 }
@@ -199,7 +221,7 @@ func (h *host) Touch(ctx context.Context, name string) error {
 	err := h.mem.Touch(ctx, name)
 	if l := h.listings[dirOf(name)]; err == nil && l != nil {
 		info := l.files[name]
-		info.ModTime = time.Now()
+		info.ModTime = h.serverTime()
 		h.saw(name, &info)
 	}
 	return h.answer(err)

@@ -155,7 +155,7 @@ func TestEditsShareAndDiff(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			checkDiff(t, disk, edited, diff)
+			checkDiff(t, disk, edited, rangesOf(diff))
 			if !bytes.Equal(restored(t, r, after), edited) || !bytes.Equal(restored(t, r, before), disk) {
 				t.Fatalf("seed %d: a version differs", seed)
 			}

@@ -14,8 +14,9 @@ import (
 // A Loss is what damage costs one snapshot.
 type Loss struct {
 	Snapshot *Snapshot
-	Ranges   []Range // of its disk, in order
-	Reasons  []error // one of each kind
+	Ranges   *Runs   // of its disk
+	Reasons  []error // one of each kind; of very many the first
+	Missing  bool    // one of all reasons is that no index file lists something (repo.ErrMissing)
 }
 
 // CheckMaps walks the maps of all snapshots and returns what is lost to those that are not whole: pages that cannot be
@@ -26,7 +27,7 @@ func CheckMaps(ctx context.Context, r *repo.Repo, snapshots []*Snapshot, bad fun
 }
 
 func newMapCheck(r *repo.Repo, bad func(chunk.ID) error) *mapCheck {
-	return &mapCheck{repo: r, bad: bad, known: map[subtree][]lostRange{}}
+	return &mapCheck{repo: r, bad: bad, known: map[subtree]*lost{}}
 }
 
 func (c *mapCheck) all(ctx context.Context, snapshots []*Snapshot) ([]Loss, error) {
@@ -37,8 +38,8 @@ func (c *mapCheck) all(ctx context.Context, snapshots []*Snapshot) ([]Loss, erro
 		if err != nil {
 			return nil, err
 		}
-		if len(lost) > 0 {
-			losses = append(losses, makeLoss(s, lost))
+		if lost != nil {
+			losses = append(losses, Loss{s, &lost.runs, lost.reasons, lost.missing})
 		}
 	}
 	return losses, nil
@@ -69,108 +70,129 @@ func CheckMapsBeside(ctx context.Context, r *repo.Repo, snapshots []*Snapshot, r
 	}
 }
 
-func makeLoss(s *Snapshot, lost []lostRange) Loss {
-	l := Loss{Snapshot: s}
-	var joined ranges
-	seen := map[string]bool{}
-	for _, q := range lost {
-		joined.add(q.Off, q.Len)
-		if text := q.reason.Error(); !seen[text] {
-			seen[text] = true
-			l.Reasons = append(l.Reasons, q.reason)
+// lost is what damage costs a subtree, in ranges that are counted from where it begins.
+type lost struct {
+	runs    Runs
+	reasons []error // at least one
+	missing bool
+}
+
+// maxReasons is how many reasons are told of one subtree. Each names a chunk, and a hostile map has as many as it likes.
+const maxReasons = 20
+
+var errMoreReasons = errors.New("of other reasons, which are not listed")
+
+// because adds reasons that are not there yet.
+func (l *lost) because(reasons ...error) {
+	for _, reason := range reasons {
+		l.missing = l.missing || errors.Is(reason, repo.ErrMissing)
+		same := func(other error) bool { return other.Error() == reason.Error() }
+		switch {
+		case len(l.reasons) > maxReasons || slices.ContainsFunc(l.reasons, same):
+		case len(l.reasons) == maxReasons:
+			l.reasons = append(l.reasons, errMoreReasons)
+		default:
+			l.reasons = append(l.reasons, reason)
 		}
 	}
-	l.Ranges = joined
-	return l
-}
-
-type lostRange struct {
-	Range
-	reason error
-}
-
-// A subtree is what was walked before. The same page at another place, or as the shorter last one of another disk,
-// is walked again: what it loses lies elsewhere.
-type subtree struct {
-	id       chunk.ID
-	at, size int64 // bytes of the disk that it spans
 }
 
 type mapCheck struct {
 	repo    *repo.Repo
 	bad     func(chunk.ID) error
-	known   map[subtree][]lostRange
+	known   map[subtree]*lost       // what was walked before; nil for what is whole
 	missing map[chunk.ID]chunk.Kind // that no index lists; nil where nobody wants to know
 	passing error                   // why something could not be read that may be read another time
 }
 
-// walk returns what is lost below one node or page, in order. The error is ctx's.
-func (c *mapCheck) walk(ctx context.Context, m *Map, level int, at int64, id chunk.ID) (lost []lostRange, err error) {
+// walk returns what is lost below one node or page, nil for nothing. The error is ctx's.
+func (c *mapCheck) walk(ctx context.Context, m *Map, level int, at int64, id chunk.ID) (*lost, error) {
 	if ctx.Err() != nil || id.IsZero() {
 		return nil, ctx.Err()
 	}
 	if !m.has(level, at) {
-		return []lostRange{{Range{m.size, 0}, errBeyond}}, nil
+		return &lost{reasons: []error{errBeyond}}, nil
 	}
-	from, to := m.span(level, at)
-	key := subtree{id, from, to}
-	if lost, ok := c.known[key]; ok {
-		return lost, nil
+	key := m.subtree(level, at, id)
+	if l, ok := c.known[key]; ok {
+		return l, nil
 	}
-	whole := func(reason error) []lostRange {
-		if m, ok := errors.AsType[*repo.MissingError](reason); ok {
-			c.miss(m.ID, chunk.Map)
-		}
-		if !isFinal(reason) && c.bad(id) == nil {
-			c.passing = reason
-		}
-		return []lostRange{{Range{from, to - from}, reason}}
+	look := c.node
+	if level == 0 {
+		look = c.page
 	}
-	switch {
-	case level == 0:
-		pieces, err := m.page(ctx, at, id)
-		if err != nil {
-			lost = whole(err)
-			break
-		}
-		lost = c.pieces(from, pieces)
-	default:
-		n, err := m.node(ctx, level, id)
-		if err != nil {
-			lost = whole(err)
-			break
-		}
-		for i, child := range n {
-			below, err := c.walk(ctx, m, level-1, at*fanOut+int64(i), child)
-			if err != nil {
-				return nil, err
-			}
-			lost = append(lost, below...)
-		}
-	}
+	l, err := look(ctx, m, level, at, id)
 	if ctx.Err() != nil {
 		return nil, ctx.Err()
 	}
-	c.known[key] = lost
-	return lost, nil
+	if err != nil {
+		l = c.unreadable(key, err)
+	}
+	if len(l.reasons) == 0 {
+		l = nil
+	}
+	c.known[key] = l
+	return l, nil
+}
+
+// unreadable is what is lost with a node or page that cannot be read.
+func (c *mapCheck) unreadable(t subtree, reason error) *lost {
+	if m, ok := errors.AsType[*repo.MissingError](reason); ok {
+		c.miss(m.ID, chunk.Map)
+	}
+	if !isFinal(reason) && c.bad(t.id) == nil {
+		c.passing = reason
+	}
+	l := new(lost)
+	l.runs.add(0, t.width)
+	l.because(reason)
+	return l
+}
+
+// node returns what is lost below a node; the error says why it cannot be read, or is ctx's.
+func (c *mapCheck) node(ctx context.Context, m *Map, level int, at int64, id chunk.ID) (*lost, error) {
+	n, err := m.node(ctx, level, id)
+	if err != nil {
+		return nil, err
+	}
+	l := new(lost)
+	for i, child := range n {
+		below, err := c.walk(ctx, m, level-1, at*fanOut+int64(i), child)
+		if err != nil {
+			return nil, err
+		}
+		if below != nil {
+			l.runs.place(childOff(level, i), &below.runs)
+			l.because(below.reasons...)
+			l.missing = l.missing || below.missing
+		}
+	}
+	return l, nil
+}
+
+// page does the same for a page.
+func (c *mapCheck) page(ctx context.Context, m *Map, _ int, at int64, id chunk.ID) (*lost, error) {
+	pieces, err := m.page(ctx, at, id)
+	if err != nil {
+		return nil, err
+	}
+	l, off := new(lost), int64(0)
+	for _, q := range pieces {
+		if q.kind == dataPiece {
+			if reason := c.chunk(q); reason != nil {
+				l.runs.add(off, int64(q.len))
+				l.because(reason)
+			}
+		}
+		off += int64(q.len)
+	}
+	return l, nil
 }
 
 func (c *mapCheck) miss(id chunk.ID, kind chunk.Kind) {
 	if c.missing != nil {
 		c.missing[id] = kind
 	}
-}
-
-func (c *mapCheck) pieces(off int64, pieces []piece) (lost []lostRange) {
-	for _, q := range pieces {
-		if q.kind == dataPiece {
-			if reason := c.chunk(q); reason != nil {
-				lost = append(lost, lostRange{Range{off, int64(q.len)}, reason})
-			}
-		}
-		off += int64(q.len)
-	}
-	return lost
 }
 
 // chunk returns why a chunk cannot be had, or nil.

@@ -7,45 +7,25 @@ import (
 	"platter/repo"
 )
 
-// A Range is a run of a disk, in bytes.
-type Range struct {
-	Off int64 `json:"offset"`
-	Len int64 `json:"length"`
-}
-
-// ranges collects runs in order and joins those that touch.
-type ranges []Range
-
-func (r *ranges) add(off, n int64) {
-	if n <= 0 {
-		return
-	}
-	if last := len(*r) - 1; last >= 0 && (*r)[last].Off+(*r)[last].Len == off {
-		(*r)[last].Len += n
-		return
-	}
-	*r = append(*r, Range{off, n})
-}
-
 // Diff returns where the disks of two snapshots differ, in order, from their maps alone: no data are read. Where chunks
 // have other bounds, ranges may be somewhat too long, never too short. What one disk has beyond the end of the other
 // differs.
-func Diff(ctx context.Context, r *repo.Repo, a, b *Snapshot) ([]Range, error) {
+func Diff(ctx context.Context, r *repo.Repo, a, b *Snapshot) (*Runs, error) {
 	return DiffParts(ctx, r, a, b, a.Whole(), b.Whole())
 }
 
 // DiffParts does the same for parts of the disks; ranges are counted from where the parts begin. Parts that do not begin at
 // the same byte of their disks were cut in other places: where their maps do not agree, data are read and compared, and
 // ranges are those of blocks.
-func DiffParts(ctx context.Context, r *repo.Repo, a, b *Snapshot, inA, inB Part) ([]Range, error) {
-	common := min(inA.Len, inB.Len)
-	var out ranges
+func DiffParts(ctx context.Context, r *repo.Repo, a, b *Snapshot, inA, inB Part) (*Runs, error) {
+	common, out := min(inA.Len, inB.Len), new(Runs)
 	if inA.Off == inB.Off {
-		d := &differ{ctx: ctx, a: a.Map(r), b: b.Map(r), start: inA.Off, common: inA.Off + common}
-		if err := d.trees(max(height(a.Size), height(b.Size)), 0, a.Root, b.Root); err != nil {
+		d := &differ{ctx: ctx, a: a.Map(r), b: b.Map(r), start: inA.Off, end: inA.Off + common, known: map[differPair]*Runs{}}
+		all, err := d.trees(max(height(a.Size), height(b.Size)), 0, a.Root, b.Root)
+		if err != nil {
 			return nil, err
 		}
-		out = d.out
+		out.place(-inA.Off, all)
 	} else {
 		d, err := newShiftedDiffer(ctx, r, a, b, inA, inB)
 		if err != nil {
@@ -54,45 +34,72 @@ func DiffParts(ctx context.Context, r *repo.Repo, a, b *Snapshot, inA, inB Part)
 		if err := d.run(common); err != nil {
 			return nil, err
 		}
-		out = d.out
+		out = &d.out
 	}
 	out.add(common, max(inA.Len, inB.Len)-common)
 	return out, nil
 }
 
 type differ struct {
-	ctx           context.Context
-	a, b          *Map
-	start, common int64 // what is compared begins, and where both have bytes ends
-	out           ranges
+	ctx        context.Context
+	a, b       *Map
+	start, end int64 // of what both disks have, and is compared
+	known      map[differPair]*Runs
 }
 
-// trees compares what lies below two nodes of a level, or two pages.
-func (d *differ) trees(level int, at int64, a, b chunk.ID) error {
+// A differPair is two subtrees side by side, and what of them is compared, counted from where they begin. Two that both
+// maps have in many places are compared once.
+type differPair struct {
+	a, b     subtree
+	from, to int64 // bytes
+}
+
+// trees compares what lies below two nodes of a level, or two pages. Ranges are counted from where they begin.
+func (d *differ) trees(level int, at int64, a, b chunk.ID) (*Runs, error) {
 	if a == b && d.sameShape(level) || !d.a.has(level, at) || !d.b.has(level, at) {
-		return nil
+		return new(Runs), nil
 	}
-	fromA, toA := d.a.span(level, at)
-	if _, toB := d.b.span(level, at); fromA >= d.common || max(toA, toB) <= d.start {
-		return nil
+	pair := differPair{a: d.a.subtree(level, at, a), b: d.b.subtree(level, at, b)}
+	start, _ := d.a.span(level, at)
+	pair.from, pair.to = max(d.start-start, 0), min(max(pair.a.width, pair.b.width), d.end-start)
+	if pair.from >= pair.to {
+		return new(Runs), nil
 	}
+	if out, ok := d.known[pair]; ok {
+		return out, nil
+	}
+	if err := d.ctx.Err(); err != nil {
+		return nil, err
+	}
+	compare := d.nodes
 	if level == 0 {
-		return d.pages(at, a, b)
+		compare = d.pages
 	}
+	out, err := compare(level, at, a, b)
+	if err == nil {
+		d.known[pair] = out
+	}
+	return out, err
+}
+
+func (d *differ) nodes(level int, at int64, a, b chunk.ID) (*Runs, error) {
 	na, err := d.a.children(d.ctx, level, a)
 	if err != nil {
-		return err
+		return nil, err
 	}
 	nb, err := d.b.children(d.ctx, level, b)
 	if err != nil {
-		return err
+		return nil, err
 	}
+	out := new(Runs)
 	for i := range na {
-		if err := d.trees(level-1, at*fanOut+int64(i), na[i], nb[i]); err != nil {
-			return err
+		below, err := d.trees(level-1, at*fanOut+int64(i), na[i], nb[i])
+		if err != nil {
+			return nil, err
 		}
+		out.place(childOff(level, i), below)
 	}
-	return nil
+	return out, nil
 }
 
 // sameShape reports whether one id means the same for both maps: a root may stand on another level of a higher tree.
@@ -113,34 +120,33 @@ func (m *Map) children(ctx context.Context, level int, id chunk.ID) (*node, erro
 }
 
 // pages compares two regions, piece by piece.
-func (d *differ) pages(region int64, a, b chunk.ID) error {
+func (d *differ) pages(_ int, region int64, a, b chunk.ID) (*Runs, error) {
 	pa, err := d.a.page(d.ctx, region, a)
 	if err != nil {
-		return err
+		return nil, err
 	}
 	pb, err := d.b.page(d.ctx, region, b)
 	if err != nil {
-		return err
+		return nil, err
 	}
-	start := region * RegionSize
-	end := min(start+RegionSize, d.common)
-	ca, cb := cursor{at: start, rest: pa}, cursor{at: start, rest: pb}
-	for at := max(start, d.start); at < end; {
+	out, end := new(Runs), min(RegionSize, d.end-region*RegionSize)
+	ca, cb := cursor{rest: pa}, cursor{rest: pb}
+	for at := max(d.start-region*RegionSize, 0); at < end; {
 		qa, startA := ca.seek(at)
 		qb, startB := cb.seek(at)
 		next := min(startA+int64(qa.len), startB+int64(qb.len), end)
 		same := qa.kind == qb.kind && (qa.kind == zeroPiece || startA == startB && qa.id == qb.id && qa.len == qb.len)
 		if !same {
-			d.out.add(at-d.start, next-at)
+			out.add(at, next-at)
 		}
 		at = next
 	}
-	return nil
+	return out, nil
 }
 
 // A cursor walks along the pieces of a region.
 type cursor struct {
-	at   int64 // where rest[0] starts
+	at   int64 // where in it rest[0] starts
 	rest []piece
 }
 

@@ -23,7 +23,7 @@ type shiftedDiffer struct {
 	inA, inB   Part
 	bufA, bufB []byte
 	doubt      Range // a run that the maps do not agree on, and that is yet to be read
-	out        ranges
+	out        Runs
 }
 
 func newShiftedDiffer(ctx context.Context, r *repo.Repo, a, b *Snapshot, inA, inB Part) (*shiftedDiffer, error) {

@@ -24,13 +24,12 @@ type filling struct {
 	verifier *verifier // nil where nothing is to be proved
 	windows  *windows
 
-	mapped  map[int64]bool // regions that have a page
 	written chan mapRegion // regions that can be read back
 	late    atomic.Bool    // nothing can be read back before all of it is synced
 }
 
 func newFilling(m *Map, t target, o RestoreOptions, done *Restored, p *repo.Progress) *filling {
-	f := &filling{m: m, target: t, inPlace: o.InPlace, done: done, progress: p, windows: &windows{from: t}, mapped: map[int64]bool{}}
+	f := &filling{m: m, target: t, inPlace: o.InPlace, done: done, progress: p, windows: &windows{from: t}}
 	if o.Verify {
 		f.verifier = &verifier{m, t, done, p, f.windows}
 	}
@@ -67,7 +66,7 @@ func (f *filling) fill(ctx context.Context) error {
 			return fmt.Errorf("verify: %w", err)
 		}
 	}
-	if err := f.verifier.zeros(ctx, f.mapped); err != nil {
+	if err := f.verifier.zeros(ctx); err != nil {
 		return fmt.Errorf("verify: %w", err)
 	}
 	return nil
@@ -129,7 +128,6 @@ func (f *filling) feed(ctx context.Context, put func(*repo.Batch) error) error {
 			return put(b)
 		}
 		for plan := range plans {
-			f.mapped[plan.index] = true
 			regs, wants = append(regs, plan.mapRegion), append(wants, plan.wants...)
 			if len(regs) >= batchRegions || len(wants) >= batchChunks {
 				if err := flush(); err != nil {

@@ -50,7 +50,7 @@ func mark(ctx context.Context, m *Map, marks *repo.Marks) error {
 	}
 	var walk func(level int, at int64, id chunk.ID) error
 	walk = func(level int, at int64, id chunk.ID) error {
-		if id.IsZero() || gctx.Err() != nil || !marks.Mark(id) {
+		if id.IsZero() || gctx.Err() != nil || !marks.Walk(id) {
 			return gctx.Err()
 		}
 		if level == 0 {

@@ -207,16 +207,17 @@ func TestDiffParts(t *testing.T) {
 	ctx := context.Background()
 	check := func(i, j int, inA, inB Part, exact bool) {
 		t.Helper()
-		got, err := DiffParts(ctx, r, kept[i], kept[j], inA, inB)
+		runs, err := DiffParts(ctx, r, kept[i], kept[j], inA, inB)
 		if err != nil {
 			t.Fatal(err)
 		}
+		got := rangesOf(runs)
 		wa, wb := disks[i][inA.Off:inA.Off+inA.Len], disks[j][inB.Off:inB.Off+inB.Len]
 		checkDiff(t, wa, wb, got)
 		if !exact {
 			return
 		}
-		var want ranges
+		var want Runs
 		common := min(len(wa), len(wb))
 		for off := 0; off < common; {
 			n := min(chunk.Block, common-off)
@@ -226,7 +227,7 @@ func TestDiffParts(t *testing.T) {
 			off += n
 		}
 		want.add(int64(common), int64(max(len(wa), len(wb))-common))
-		var blocks ranges // where pieces begin or end within a block, less of it is named
+		var blocks Runs // where pieces begin or end within a block, less of it is named
 		for _, d := range got {
 			from, to := d.Off, d.Off+d.Len
 			if from < int64(common) {
@@ -237,8 +238,8 @@ func TestDiffParts(t *testing.T) {
 			}
 			blocks.add(from, to-from)
 		}
-		if !slices.Equal(blocks, want) {
-			t.Errorf("parts %+v and %+v differ in %v, want %v", inA, inB, got, want)
+		if !slices.Equal(rangesOf(&blocks), rangesOf(&want)) {
+			t.Errorf("parts %+v and %+v differ in %v, want %v", inA, inB, got, rangesOf(&want))
 		}
 	}
 	part := func(disk []byte) Part {
@@ -272,8 +273,8 @@ func TestDiffPartsReadsLittle(t *testing.T) {
 	x, y := keep(t, r, image.Mem{Data: a}), keep(t, r, image.Mem{Data: b})
 	counted := &countingStore{Store: mem}
 	got, err := DiffParts(context.Background(), reopen(t, counted), x, y, x.Whole(), Part{Off: moved, Len: size})
-	if err != nil || len(got) > 0 {
-		t.Fatalf("they differ in %v (%v)", got, err)
+	if err != nil || got.Count > 0 {
+		t.Fatalf("they differ in %+v (%v)", got, err)
 	}
 	if counted.bytes.Load() > size/8 {
 		t.Errorf("%d bytes were read of disks of %d", counted.bytes.Load(), size)

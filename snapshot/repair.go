@@ -115,7 +115,7 @@ func (f *repairing) run(ctx context.Context) error {
 func (f *repairing) write(ctx context.Context, check *mapCheck) error {
 	roots := make([]chunk.ID, len(f.done.Snapshots))
 	_, err := f.repo.Write(ctx, func(ctx context.Context, w *repo.Writer) (err error) {
-		rw := &rewriter{check: check, damage: f.damage, writer: w, done: map[rewritten]chunk.ID{}}
+		rw := &rewriter{check: check, damage: f.damage, writer: w, done: map[subtree]chunk.ID{}}
 		for i, q := range f.done.Snapshots {
 			m := q.Snapshot.Map(f.repo)
 			if roots[i], err = rw.tree(ctx, m, height(m.size), 0, m.root); err != nil {
@@ -182,11 +182,11 @@ func noteOf(old *Snapshot) string { return fmt.Sprintf("repaired from %s: ", old
 func (f *repairing) remade(ctx context.Context, q *Repair, root chunk.ID) (*Snapshot, error) {
 	old, s := q.Snapshot, *q.Snapshot
 	s.Root, s.Platter = root, f.opts.Platter
-	data, bad, err := s.Map(f.repo).measure(ctx)
+	all, err := s.Map(f.repo).measure(ctx)
 	if err != nil {
 		return nil, err
 	}
-	s.Stats.Data, s.Unreadable = data, bad
+	s.Stats.Data, s.Unreadable = all.data, all.bad.Bytes
 	s.Tags = slices.Clone(old.Tags)
 	if !slices.Contains(s.Tags, TagRepaired) {
 		s.Tags = append(s.Tags, TagRepaired)
@@ -201,18 +201,10 @@ func (f *repairing) remade(ctx context.Context, q *Repair, root chunk.ID) (*Snap
 // words tells how much is lost.
 func (l *Loss) words() string {
 	plural := "s"
-	if len(l.Ranges) == 1 {
+	if l.Ranges.Count == 1 {
 		plural = ""
 	}
-	return fmt.Sprintf("%d bytes in %d range%s lost", l.Bytes(), len(l.Ranges), plural)
-}
-
-// Bytes is how many bytes of the disk are lost.
-func (l *Loss) Bytes() (n int64) {
-	for _, q := range l.Ranges {
-		n += q.Len
-	}
-	return n
+	return fmt.Sprintf("%d bytes in %d range%s lost", l.Ranges.Bytes, l.Ranges.Count, plural)
 }
 
 // forget removes what new snapshots stand for, and files that hold none any more: those that are damaged. One that a newer

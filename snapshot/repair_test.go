@@ -30,15 +30,15 @@ func without(disk []byte, lost []Range) []byte {
 func wantRepaired(t *testing.T, r *repo.Repo, q Repair, disk []byte) {
 	t.Helper()
 	old, s := q.Snapshot, q.New
-	if s == nil || s.Name != old.Name || s.Host != old.Host || !s.Time.Equal(old.Time) || s.Size != old.Size || s.Unreadable != q.Bytes() {
+	if s == nil || s.Name != old.Name || s.Host != old.Host || !s.Time.Equal(old.Time) || s.Size != old.Size || s.Unreadable != q.Ranges.Bytes {
 		t.Fatalf("%+v in the place of %+v", s, old)
 	}
 	if !strings.Contains(s.Note, old.ID.String()) || len(s.Tags) != 1 || s.Tags[0] != TagRepaired || (s.Parent == nil) != (old.Parent == nil) {
 		t.Errorf("%q, %q, %v", s.Note, s.Tags, s.Parent)
 	}
 	lost := mustLost(t, r, s)
-	if fmt.Sprint(lost) != fmt.Sprint(q.Ranges) {
-		t.Errorf("%v is marked as lost, and %v is", lost, q.Ranges)
+	if fmt.Sprint(lost) != fmt.Sprint(rangesOf(q.Ranges)) {
+		t.Errorf("%v is marked as lost, and %v is", lost, rangesOf(q.Ranges))
 	}
 	if !bytes.Equal(restored(t, r, s), without(disk, lost)) {
 		t.Error("what is left is not what was kept")
@@ -56,9 +56,8 @@ func wantRepaired(t *testing.T, r *repo.Repo, q Repair, disk []byte) {
 			t.Errorf("byte %d is called lost, and can be read", q.Off)
 		}
 	}
-	data, _, err := s.Map(r).measure(context.Background())
-	if err != nil || data != s.Stats.Data {
-		t.Errorf("%d bytes are data, and it says %d (%v)", data, s.Stats.Data, err)
+	if all, err := s.Map(r).measure(context.Background()); err != nil || all.data != s.Stats.Data {
+		t.Errorf("%+v is there, and it says %d (%v)", all, s.Stats.Data, err)
 	}
 }
 
@@ -84,7 +83,7 @@ func TestRepairSnapshots(t *testing.T) {
 		}
 		r := reopen(t, mem)
 		for i, q := range done.Snapshots {
-			if fmt.Sprint(q.Ranges) != fmt.Sprint(told.Snapshots[i].Ranges) || !q.Made || q.Forgotten {
+			if fmt.Sprint(rangesOf(q.Ranges)) != fmt.Sprint(rangesOf(told.Snapshots[i].Ranges)) || !q.Made || q.Forgotten {
 				t.Errorf("%d: %+v, and was to be %+v", seed, q, told.Snapshots[i])
 			}
 			var at int
@@ -141,7 +140,7 @@ func TestRepairSnapshotsTwice(t *testing.T) {
 				made++
 			}
 			if q.New.ID != done.Snapshots[0].New.ID {
-				t.Errorf("%v has lost %v, and %v %v", q.New.ID, q.Ranges, done.Snapshots[0].New.ID, done.Snapshots[0].Ranges)
+				t.Errorf("%v has lost %v, and %v %v", q.New.ID, rangesOf(q.Ranges), done.Snapshots[0].New.ID, rangesOf(done.Snapshots[0].Ranges))
 			}
 		}
 		r := reopen(t, mem)
@@ -151,15 +150,13 @@ func TestRepairSnapshotsTwice(t *testing.T) {
 	}
 }
 
-func mustLost(t testing.TB, r *repo.Repo, s *Snapshot) (lost []Range) {
+func mustLost(t testing.TB, r *repo.Repo, s *Snapshot) []Range {
 	t.Helper()
-	for q, err := range Lost(context.Background(), r, s) {
-		if err != nil {
-			t.Fatal(err)
-		}
-		lost = append(lost, q)
+	lost, err := Lost(context.Background(), r, s)
+	if err != nil {
+		t.Fatal(err)
 	}
-	return lost
+	return rangesOf(lost)
 }
 
 // TestRepairSnapshotsWithoutMaps loses all maps of a disk of three levels: nothing is left, and that is said in few bytes.
@@ -246,7 +243,7 @@ func TestRepairSnapshotsEveryOpFails(t *testing.T) {
 	}
 	lost := map[string]string{}
 	for _, q := range told.Snapshots {
-		lost[q.Snapshot.Name] = fmt.Sprint(q.Ranges)
+		lost[q.Snapshot.Name] = fmt.Sprint(rangesOf(q.Ranges))
 	}
 	repair := func(r *repo.Repo) error {
 		done, err := RepairSnapshots(ctx, r, o, nil)

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"io/fs"
-	"iter"
 
 	"platter/chunk"
 	"platter/pack"
@@ -17,15 +16,7 @@ type rewriter struct {
 	check  *mapCheck // after it has walked the maps
 	damage *repo.Damage
 	writer *repo.Writer
-	done   map[rewritten]chunk.ID
-}
-
-// A rewritten is a subtree that was made anew. One without an id is unreadable as a whole, and the same wherever it is as
-// long.
-type rewritten struct {
-	id        chunk.ID
-	level     int
-	from, len int64
+	done   map[subtree]chunk.ID // what was made of each; of those without an id, all is unreadable
 }
 
 // tree returns what takes the place of a node or a page.
@@ -33,14 +24,13 @@ func (w *rewriter) tree(ctx context.Context, m *Map, level int, at int64, id chu
 	if id.IsZero() || !m.has(level, at) {
 		return chunk.ID{}, ctx.Err()
 	}
-	from, to := m.span(level, at)
-	if from == to {
+	key := m.subtree(level, at, id)
+	if key.width == 0 {
 		return chunk.ID{}, nil
 	}
-	if lost, ok := w.check.known[subtree{id, from, to}]; ok && len(lost) == 0 {
+	if lost, ok := w.check.known[key]; ok && lost == nil {
 		return id, nil
 	}
-	key := rewritten{id, level, from, to - from}
 	if id, ok := w.done[key]; ok {
 		return id, nil
 	}
@@ -111,13 +101,12 @@ func isFinal(err error) bool {
 
 // bad makes a node or page of which all that lies below cannot be read.
 func (w *rewriter) bad(ctx context.Context, m *Map, level int, at int64) (id chunk.ID, err error) {
-	from, to := m.span(level, at)
-	key := rewritten{level: level, len: to - from}
+	key := m.subtree(level, at, chunk.ID{})
 	if id, ok := w.done[key]; ok {
 		return id, nil
 	}
 	if level == 0 {
-		id, err = w.writer.SaveMap(ctx, appendPage(nil, []piece{{kind: badPiece, len: uint32(to - from)}}))
+		id, err = w.writer.SaveMap(ctx, appendPage(nil, []piece{{kind: badPiece, len: uint32(key.width)}}))
 	} else {
 		n := new(node)
 		for i := range n {
@@ -135,76 +124,76 @@ func (w *rewriter) bad(ctx context.Context, m *Map, level int, at int64) (id chu
 	return id, err
 }
 
-// measure returns how many bytes of a disk are data, and how many are unreadable.
-func (m *Map) measure(ctx context.Context) (data, bad int64, err error) {
-	for q, err := range m.pieces(ctx) {
-		if err != nil {
-			return 0, 0, err
+// A measured subtree has so many bytes of data, and ranges that cannot be read, counted from where it begins.
+type measured struct {
+	data int64
+	bad  Runs
+}
+
+// measure returns what a disk has.
+func (m *Map) measure(ctx context.Context) (*measured, error) {
+	known := map[subtree]*measured{}
+	var walk func(level int, at int64, id chunk.ID) (*measured, error)
+	walk = func(level int, at int64, id chunk.ID) (*measured, error) {
+		sum := new(measured)
+		if id.IsZero() || ctx.Err() != nil {
+			return sum, ctx.Err()
 		}
+		if !m.has(level, at) {
+			return nil, errBeyond
+		}
+		key := m.subtree(level, at, id)
+		if sum, ok := known[key]; ok {
+			return sum, nil
+		}
+		if level == 0 {
+			pieces, err := m.page(ctx, at, id)
+			if err != nil {
+				return nil, err
+			}
+			sum.pieces(pieces)
+			known[key] = sum
+			return sum, nil
+		}
+		n, err := m.node(ctx, level, id)
+		if err != nil {
+			return nil, err
+		}
+		for i, child := range n {
+			below, err := walk(level-1, at*fanOut+int64(i), child)
+			if err != nil {
+				return nil, err
+			}
+			sum.data += below.data
+			sum.bad.place(childOff(level, i), &below.bad)
+		}
+		known[key] = sum
+		return sum, nil
+	}
+	return walk(height(m.size), 0, m.root)
+}
+
+func (s *measured) pieces(pieces []piece) {
+	off := int64(0)
+	for _, q := range pieces {
 		switch q.kind {
 		case dataPiece:
-			data += int64(q.len)
+			s.data += int64(q.len)
 		case badPiece:
-			bad += int64(q.len)
+			s.bad.add(off, int64(q.len))
 		}
-	}
-	return data, bad, ctx.Err()
-}
-
-// A placed is a piece, and where on the disk it lies, in bytes.
-type placed struct {
-	piece
-	off int64
-}
-
-// pieces yields the pieces of all regions that have a page, in order.
-func (m *Map) pieces(ctx context.Context) iter.Seq2[placed, error] {
-	return func(yield func(placed, error) bool) {
-		for reg, err := range m.regions(ctx) {
-			var pieces []piece
-			if err == nil {
-				pieces, err = m.page(ctx, reg.index, reg.page)
-			}
-			if err != nil {
-				yield(placed{}, err)
-				return
-			}
-			off := reg.index * RegionSize
-			for _, q := range pieces {
-				if !yield(placed{q, off}, nil) {
-					return
-				}
-				off += int64(q.len)
-			}
-		}
+		off += int64(q.len)
 	}
 }
 
-// Lost yields which ranges of a snapshot's disk are known to be lost, in order, none next to another: they read as zeros.
-// There may be more of them than memory can hold.
-func Lost(ctx context.Context, r *repo.Repo, s *Snapshot) iter.Seq2[Range, error] {
-	return func(yield func(Range, error) bool) {
-		if s.Unreadable == 0 {
-			return
-		}
-		var lost Range
-		for q, err := range s.Map(r).pieces(ctx) {
-			switch {
-			case err != nil:
-				yield(Range{}, err)
-				return
-			case q.kind != badPiece:
-			case lost.Off+lost.Len == q.off:
-				lost.Len += int64(q.len)
-			default:
-				if lost.Len > 0 && !yield(lost, nil) {
-					return
-				}
-				lost = Range{q.off, int64(q.len)}
-			}
-		}
-		if lost.Len > 0 {
-			yield(lost, nil)
-		}
+// Lost returns which ranges of a snapshot's disk are known to be lost: they read as zeros.
+func Lost(ctx context.Context, r *repo.Repo, s *Snapshot) (*Runs, error) {
+	if s.Unreadable == 0 {
+		return new(Runs), nil
 	}
+	all, err := s.Map(r).measure(ctx)
+	if err != nil {
+		return nil, err
+	}
+	return &all.bad, nil
 }

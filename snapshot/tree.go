@@ -157,6 +157,23 @@ func (m *Map) span(level int, at int64) (from, to int64) {
 	return from, from + min(width, m.size-from)
 }
 
+// A subtree is a node or a page, and how much of a disk it describes. All that follows from its map alone is the same
+// wherever a disk has it, if it is counted from where it begins; so it is worked out once. Of a disk's last one less may be
+// there, and then it is another.
+type subtree struct {
+	id    chunk.ID
+	level int
+	width int64 // bytes
+}
+
+func (m *Map) subtree(level int, at int64, id chunk.ID) subtree {
+	from, to := m.span(level, at)
+	return subtree{id, level, to - from}
+}
+
+// childOff is where a node's child begins, counted from where the node does. It means nothing for a child that no disk has.
+func childOff(level, i int) int64 { return int64(i) * RegionSize << (8 * (level - 1)) }
+
 func (m *Map) node(ctx context.Context, level int, id chunk.ID) (n *node, err error) {
 	err = m.loadMap(ctx, id, func(data []byte) error {
 		n, err = parseNode(data, level)

@@ -4,7 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"sync"
+	"iter"
 
 	"platter/chunk"
 	"platter/pack"
@@ -35,18 +35,10 @@ type verifier struct {
 
 // all proves the whole disk.
 func (v *verifier) all(ctx context.Context) error {
-	var mu sync.Mutex
-	mapped := map[int64]bool{}
-	err := v.m.eachRegion(ctx, func(ctx context.Context, reg mapRegion) error {
-		mu.Lock()
-		mapped[reg.index] = true
-		mu.Unlock()
-		return v.region(ctx, reg)
-	})
-	if err != nil {
+	if err := v.m.eachRegion(ctx, v.region); err != nil {
 		return err
 	}
-	return v.zeros(ctx, mapped)
+	return v.zeros(ctx)
 }
 
 // region proves a region that has a page.
@@ -89,13 +81,17 @@ func (v *verifier) chunk(r *windowReader, namer *chunk.Namer, off, end int64, q 
 	return nil
 }
 
-// zeros proves that regions without a page hold nothing; holes need no reading.
-func (v *verifier) zeros(ctx context.Context, mapped map[int64]bool) error {
+// zeros proves that regions without a page hold nothing; holes need no reading. It walks the map along with the target: to
+// remember the regions that were written would take memory for each.
+func (v *verifier) zeros(ctx context.Context) error {
 	if size := v.disk.Size(); size != v.m.size {
 		return fmt.Errorf("it has %d bytes, the snapshot %d", size, v.m.size)
 	}
 	r := v.windows.take()
 	defer v.windows.put(r)
+	next, stop := iter.Pull2(v.m.regions(ctx))
+	defer stop()
+	mapped, failed, more := next()
 	for e, err := range v.disk.Extents() {
 		if err != nil || ctx.Err() != nil {
 			return errors.Join(err, ctx.Err())
@@ -103,7 +99,13 @@ func (v *verifier) zeros(ctx context.Context, mapped map[int64]bool) error {
 		for !e.Zero && e.Len > 0 {
 			region := e.Off / RegionSize
 			n := min(e.Len, (region+1)*RegionSize-e.Off)
-			if !mapped[region] {
+			for more && failed == nil && mapped.index < region {
+				mapped, failed, more = next()
+			}
+			if failed != nil {
+				return failed
+			}
+			if !more || mapped.index != region {
 				if err := v.zero(r, e.Off, n); err != nil {
 					return err
 				}

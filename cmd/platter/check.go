@@ -2,7 +2,6 @@ package main
 
 import (
 	"context"
-	"errors"
 	"runtime"
 	"time"
 
@@ -116,10 +115,8 @@ func checkAll(ctx context.Context, env *env, r *repo.Repo, opts checkOptions, re
 	}
 	result.Report.AddHealed(r.Healed()) // maps were read in spite of some damage
 	for _, l := range losses {
-		for _, reason := range l.Reasons {
-			if errors.Is(reason, repo.ErrMissing) {
-				result.Report.Advise(repo.HintIndex)
-			}
+		if l.Missing {
+			result.Report.Advise(repo.HintIndex)
 		}
 		result.Lost = append(result.Lost, lossOf(l))
 	}

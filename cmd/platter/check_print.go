@@ -24,6 +24,8 @@ type checkJSON struct {
 	Snapshots int   `json:"snapshots"`
 	Indexes   int   `json:"index_files"`
 	Keys      int   `json:"keys"`
+	Odd       int   `json:"odd_files"`      // that are none of the repository's; notes name the first
+	Leftover  int   `json:"leftover_files"` // of writes that did not end; notes name the first
 
 	PacksRead int             `json:"packs_read"`
 	Recent    int             `json:"packs_read_lately"` // and so not again
@@ -33,22 +35,13 @@ type checkJSON struct {
 	Missed    []snapshot.Seen `json:"missing_snapshots"` // that this machine has seen and nobody has forgotten
 }
 
-// lossJSON is what damage costs one snapshot.
-type lossJSON struct {
-	Snapshot string           `json:"snapshot"`
-	Name     string           `json:"name"`
-	Time     string           `json:"time"`
-	Bytes    int64            `json:"bytes"`
-	Ranges   []snapshot.Range `json:"ranges"`
-	Reasons  []string         `json:"reasons"`
-}
-
 func printCheck(env *env, opts checkOptions, c *checkJSON) error {
 	r := c.Report
 	c.Damage, c.Notes, c.Advice = append(r.Damage, c.Damage...), append(c.Notes, r.Notes...), r.Hints
 	c.Packs, c.PackBytes, c.ReadBytes = r.Packs, r.PackBytes, r.ReadBytes
 	c.Parity, c.ParBytes = r.Parity, r.ParityBytes
 	c.Snapshots, c.Indexes, c.Keys = r.Snapshots, r.Indexes, r.Slots
+	c.Odd, c.Leftover = r.Odd, r.Leftover
 	c.PacksRead, c.Recent, c.Noted, c.Earlier, c.Cleared = r.PacksRead, r.Recent, r.Noted, r.Earlier, r.Cleared
 	if r.Unnoted != nil {
 		env.warn(opts.common, "what is damaged could not be noted in the repository, so backups go on to trust it: %v", r.Unnoted)
@@ -143,7 +136,9 @@ func isAre(n int, what string) string {
 }
 
 // count words a number of things.
-func count(n int, what string) string {
+func count(n int, what string) string { return count64(int64(n), what) }
+
+func count64(n int64, what string) string {
 	if n != 1 && strings.HasSuffix(what, "x") {
 		what += "es"
 	} else if n != 1 {

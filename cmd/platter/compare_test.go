@@ -22,6 +22,11 @@ func sameFiles(pathA, pathB string) (err error) {
 		return err
 	}
 	defer b.Close()
+	return sameBytes(a, b)
+}
+
+// sameBytes reads both to their ends and says where they differ first.
+func sameBytes(a, b io.Reader) error {
 	bufA, bufB := make([]byte, 1<<20), make([]byte, 1<<20)
 	for off := int64(0); ; {
 		n, errA := io.ReadFull(a, bufA)

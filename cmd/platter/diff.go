@@ -19,7 +19,7 @@ func diffCommand(env *env) *cli.Command {
 		ArgsUsage: "SNAPSHOT SNAPSHOT",
 		Category:  aboutDisks,
 		Description: "Compares the maps of two disks; no data are read. Ranges are those of chunks, so they may be somewhat too long, " +
-			"never too short.\n\nPartitions are compared in the same way, and ranges are counted from where they begin. Two that do not begin " +
+			"never too short. Of more than 100,000 ranges the first are listed.\n\nPartitions are compared in the same way, and ranges are counted from where they begin. Two that do not begin " +
 			"at the same byte of their disks are cut in other places: where their maps do not agree, data are read, and ranges are exact " +
 			"to 4 KiB.\n\n" + aboutSnapshotArgument + " " + aboutPartArgument,
 		Flags:  repoFlags(&opts.common),
@@ -44,37 +44,34 @@ func runDiff(ctx context.Context, env *env, opts diffOptions, args []string) err
 	if err != nil {
 		return err
 	}
-	ranges, err := snapshot.DiffParts(ctx, r, a, b, inA, inB)
+	differs, err := snapshot.DiffParts(ctx, r, a, b, inA, inB)
 	if err != nil {
 		return err
 	}
-	total := int64(0)
-	for _, d := range ranges {
-		total += d.Len
-	}
+	ranges := rangesOf(differs, maxDiffRanges)
 	if opts.json {
-		if ranges == nil {
-			ranges = []snapshot.Range{} // an empty list, not null
-		}
 		return env.printJSON(struct {
-			A       string           `json:"a"`
-			B       string           `json:"b"`
-			PartA   string           `json:"part_a,omitempty"`
-			PartB   string           `json:"part_b,omitempty"`
-			SizeA   int64            `json:"size_a"`
-			SizeB   int64            `json:"size_b"`
-			Differs int64            `json:"differs"`
-			Ranges  []snapshot.Range `json:"ranges"`
-		}{a.ID.String(), b.ID.String(), inA.Name, inB.Name, inA.Len, inB.Len, total, ranges})
+			A       string `json:"a"`
+			B       string `json:"b"`
+			PartA   string `json:"part_a,omitempty"`
+			PartB   string `json:"part_b,omitempty"`
+			SizeA   int64  `json:"size_a"`
+			SizeB   int64  `json:"size_b"`
+			Differs int64  `json:"differs"`
+			rangesJSON
+		}{a.ID.String(), b.ID.String(), inA.Name, inB.Name, inA.Len, inB.Len, differs.Bytes, ranges})
 	}
-	if len(ranges) > 0 {
+	if len(ranges.Ranges) > 0 {
 		table := newTable(">From", ">To", ">Size")
-		for _, d := range ranges {
+		for _, d := range ranges.Ranges {
 			table.row(fmt.Sprint(d.Off), fmt.Sprint(d.Off+d.Len), size(d.Len))
 		}
 		table.print(env)
 	}
-	fmt.Fprintf(env.stdout, "%s and %s differ in %s, in %s\n", shortPart(a, inA), shortPart(b, inB), size(total), count(len(ranges), "range"))
+	if more := ranges.more(); more != "" {
+		fmt.Fprintln(env.stdout, more)
+	}
+	fmt.Fprintf(env.stdout, "%s and %s differ in %s, in %s\n", shortPart(a, inA), shortPart(b, inB), size(differs.Bytes), count64(differs.Count, "range"))
 	if inA.Len != inB.Len {
 		fmt.Fprintf(env.stdout, "the first is %s (%d bytes) long, the second %s (%d bytes)\n", size(inA.Len), inA.Len, size(inB.Len), inB.Len)
 	}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strings"
 	"testing"
 
 	"platter/repo"
@@ -21,12 +22,16 @@ func TestExitCode(t *testing.T) {
 		{usagef("too many"), 2},
 		{fmt.Errorf("restore: %w", errIncomplete), 3},
 		{fmt.Errorf("open: %w", repo.ErrNoRepository), 10},
+		{fmt.Errorf("prune: %w", &repo.InUseError{}), 11},
 		{errors.Join(crypt.ErrWrongPassword, errors.New("and more")), 12},
 		{fmt.Errorf("%w: %w", errInterrupted, usagef("x")), 130},
 	}
 	for _, tt := range tests {
 		if got := exitCode(tt.err); got != tt.want {
 			t.Errorf("%v: exit code %d, want %d", tt.err, got, tt.want)
+		}
+		if !strings.Contains(strings.Join(strings.Fields(description), " "), fmt.Sprintf(" %d ", tt.want)) {
+			t.Errorf("help says nothing of exit code %d", tt.want)
 		}
 	}
 }

@@ -204,9 +204,12 @@ func page(ids []chunk.ID, pieces ...uint32) []byte {
 const zeros30 = 1 << 30 // marks a piece of zeros
 
 // wide is a map for a disk of up to 2^62 bytes: a page of zeros, and levels of nodes each of which has the one below 256 times.
-func (f *forger) wide(levels int) chunk.ID {
+func (f *forger) wide(levels int) chunk.ID { return f.wider(levels, page(nil, zeros30|64<<20)) }
+
+// wider is the same with another page.
+func (f *forger) wider(levels int, page []byte) chunk.ID {
 	f.t.Helper()
-	chunks := [][]byte{page(nil, zeros30|64<<20)}
+	chunks := [][]byte{page}
 	namer := chunk.NewNamer(f.master.Key(crypt.MapIDs))
 	for level := 1; level <= levels; level++ {
 		below := namer.ID(chunks[len(chunks)-1])

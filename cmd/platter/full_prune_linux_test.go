@@ -30,13 +30,16 @@ func stuff(t *testing.T, dir string) {
 }
 
 // TestPruneFullNAS holds that a NAS on which a backup found no room has some again after forget and prune, though there is
-// none to copy anything. It takes room for a lease and a plan: two pages.
+// none to copy anything. It takes room for a lease and a plan: two pages, or a parity file that is deleted by hand.
 func TestPruneFullNAS(t *testing.T) {
-	for name, spare := range map[string]int{"nothing but lease and plan": 8 << 10, "an index file": 64 << 10, "more": 128 << 10} {
+	for name, spare := range map[string]int{"nothing but lease and plan": 8 << 10, "an index file": 64 << 10, "more": 128 << 10, "a parity file": 0} {
 		t.Run(name, func(t *testing.T) {
 			nas := mountSmall(t, "12m")
 			s := &site{t, t.TempDir(), filepath.Join(nas, "repo"), "platter"}
 			s.must(append([]string{"init", "--pack-size", "1M"}, cheapKDF...)...)
+			if spare == 0 {
+				s.must("parity", "add", "--share", "3%")
+			}
 			dead, live := s.disk("dead", 4<<20, 1, "random"), s.disk("live", 3<<20, 2, "random")
 			large := s.disk("large", 10<<20, 3, "random")
 			paste(t, s.disk("shared", 700<<10, 4, "random"), dead, 1<<20)
@@ -50,10 +53,18 @@ func TestPruneFullNAS(t *testing.T) {
 			s.start(nil, "backup", large, "--name", "large").ends(1, "no space left")
 			s.must("forget", "dead", "--yes")
 			stuff(t, nas)
-			s.start(nil, "prune", "--max-unused", "0").ends(1, "no space left") // not even for a lease
+			s.start(nil, "prune", "--max-unused", "0").ends(1, "one of the repository's parity files") // no space left, not even for a lease
 			s.restores("live", live)
 			s.sound()
-			if err := os.Remove(reserve); err != nil {
+			room := reserve
+			if spare == 0 {
+				all, err := filepath.Glob(filepath.Join(s.repo, "packs", "*", "*.par"))
+				if err != nil || len(all) == 0 {
+					t.Fatal(all, err)
+				}
+				room = all[0]
+			}
+			if err := os.Remove(room); err != nil {
 				t.Fatal(err)
 			}
 

@@ -20,7 +20,7 @@ The password comes from the variable PLATTER_PASSWORD, a file or a command, or i
 terminal. Flags may stand before or behind a command and its arguments.
 
 Exit codes: 0 done, 1 failed, 2 wrong usage, 3 done but not completely, 10 no repository there,
-12 wrong password, 130 interrupted.`
+11 in use by another prune or repair, 12 wrong password, 130 interrupted.`
 
 // commandHelp is the help text of a command; the templates in it are cli's.
 const commandHelp = `NAME:

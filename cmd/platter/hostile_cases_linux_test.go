@@ -35,8 +35,11 @@ func hostileCases() []hostileCase {
 		}, badMap},
 		{"a node of another level", true, func(f *forger) { f.snapshot(1<<62, f.wide(4)) }, badMap},
 		{"2^62 bytes of nothing", true, func(f *forger) { f.snapshot(1<<62, chunk.ID{}) }, map[string]int{"restore": 1}},
-		// It is one page and five nodes; check goes to each of their places.
-		{"2^36 regions", true, func(f *forger) { f.snapshot(1<<62, f.wide(5)) }, map[string]int{"restore": 1, "check": -1}},
+		// They are one page and five nodes.
+		{"2^36 regions", true, func(f *forger) { f.snapshot(1<<62, f.wide(5)) }, map[string]int{"restore": 1}},
+		{"2^36 regions of which one half is lost", true, func(f *forger) {
+			f.snapshot(1<<62, f.wider(5, page([]chunk.ID{{1}}, region/2, zeros30|region/2)))
+		}, map[string]int{"restore": 1, "check": 3, "prune": 3}},
 		{"a snapshot of less than nothing", false, func(f *forger) { f.snapshot(-1<<62, chunk.ID{}) }, badSnapshot},
 		{"a snapshot that is a tower of brackets", false, func(f *forger) {
 			f.sealed("snapshots", pack.SnapshotFile, crypt.Snapshots, bytes.Repeat([]byte("["), 15<<20))

@@ -17,40 +17,38 @@ import (
 	"platter/snapshot/image"
 )
 
-// How many ranges that a disk has lost are listed. There may be millions; --bad-map takes all of them.
-const (
-	maxLostLines = 50
-	maxLostJSON  = 10_000
-)
+// maxLostLines is how many of the ranges that a disk has lost are named to people; --bad-map takes all of them.
+const maxLostLines = 50
 
 // lostJSON is what of a disk is known to be lost.
 type lostJSON struct {
-	Lost   []snapshot.Range `json:"lost,omitempty"`        // the first of them
-	Ranges int64            `json:"lost_ranges,omitempty"` // how many there are
+	Lost      []snapshot.Range `json:"lost,omitempty"`
+	MoreLost  int64            `json:"more_lost,omitempty"` // ranges, which are not listed
+	MoreBytes int64            `json:"more_bytes,omitempty"`
 }
 
 // lostRanges returns which ranges of a disk are known to be lost. Few disks have any; of all others nothing more is read.
 func lostRanges(ctx context.Context, r *repo.Repo, s *snapshot.Snapshot, c common) (lost lostJSON, err error) {
-	if s.Unreadable == 0 {
-		return lost, nil
-	}
-	if err := r.LoadIndex(ctx); err != nil {
+	all, err := allLost(ctx, r, s)
+	if err != nil {
 		return lost, err
 	}
 	most := maxLostLines
 	if c.json {
-		most = maxLostJSON
+		most = maxLostRanges
 	}
-	for q, err := range snapshot.Lost(ctx, r, s) {
-		if err != nil {
-			return lost, err
-		}
-		if len(lost.Lost) < most {
-			lost.Lost = append(lost.Lost, q)
-		}
-		lost.Ranges++
-	}
+	lost.Lost, lost.MoreLost, lost.MoreBytes = all.First(most)
 	return lost, nil
+}
+
+func allLost(ctx context.Context, r *repo.Repo, s *snapshot.Snapshot) (*snapshot.Runs, error) {
+	if s.Unreadable == 0 {
+		return new(snapshot.Runs), nil
+	}
+	if err := r.LoadIndex(ctx); err != nil {
+		return nil, err
+	}
+	return snapshot.Lost(ctx, r, s)
 }
 
 // each words the ranges, one by one, each with what is to be said of it.
@@ -58,15 +56,15 @@ func (l lostJSON) each(what string, say func(string)) {
 	for _, q := range l.Lost {
 		say(fmt.Sprintf("bytes %d to %d%s", q.Off, q.Off+q.Len, what))
 	}
-	if more := l.Ranges - int64(len(l.Lost)); more > 0 {
-		say(fmt.Sprintf("and %d ranges more, which 'show --bad-map FILE' lists", more))
+	if l.MoreLost > 0 {
+		say(fmt.Sprintf("and %s, of %s, which 'show --bad-map FILE' lists", count64(l.MoreLost, "more range"), size(l.MoreBytes)))
 	}
 }
 
 // warnOfLost names the ranges of a restored disk that are zeros because they were lost.
 func warnOfLost(ctx context.Context, env *env, c common, r *repo.Repo, s *snapshot.Snapshot) error {
 	lost, err := lostRanges(ctx, r, s, c)
-	if err != nil || lost.Ranges == 0 {
+	if err != nil || len(lost.Lost) == 0 {
 		return err
 	}
 	lost.each(" were lost before this version was kept or repaired, and are zeros", func(text string) { env.warn(c, "%s", text) })
@@ -111,16 +109,15 @@ func writeBadMap(ctx context.Context, r *repo.Repo, s *snapshot.Snapshot, path s
 	if err := checkBadMap(path); err != nil {
 		return err
 	}
-	if s.Unreadable > 0 {
-		if err := r.LoadIndex(ctx); err != nil {
-			return err
-		}
+	lost, err := allLost(ctx, r, s)
+	if err != nil {
+		return err
 	}
 	f, err := os.CreateTemp(filepath.Dir(path), "."+filepath.Base(path)+".partial-*")
 	if err != nil {
 		return fmt.Errorf("write bad map: %w", err)
 	}
-	err = image.WriteRescueMap(f, buildVersion().Version, s.Size, lostExtents(ctx, r, s))
+	err = image.WriteRescueMap(f, buildVersion().Version, s.Size, lostExtents(lost))
 	err = errors.Join(err, f.Close())
 	if err == nil {
 		err = os.Rename(f.Name(), path)
@@ -138,10 +135,10 @@ func removeIfThere(path string) error {
 	return nil
 }
 
-func lostExtents(ctx context.Context, r *repo.Repo, s *snapshot.Snapshot) iter.Seq2[image.Extent, error] {
+func lostExtents(lost *snapshot.Runs) iter.Seq2[image.Extent, error] {
 	return func(yield func(image.Extent, error) bool) {
-		for q, err := range snapshot.Lost(ctx, r, s) {
-			if !yield(image.Extent{Off: q.Off, Len: q.Len}, err) {
+		for q := range lost.All() {
+			if !yield(image.Extent{Off: q.Off, Len: q.Len}, nil) {
 				return
 			}
 		}

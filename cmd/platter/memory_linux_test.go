@@ -1,6 +1,7 @@
 package main
 
 import (
+	"errors"
 	"io"
 	"os"
 	"os/exec"
@@ -107,6 +108,40 @@ func TestMemoryOfParity(t *testing.T) {
 	s.measured(patchy(3, 384<<20), "backup", "-", "--name", "stream")
 	s.must("parity", "remove")
 	s.measured(nil, "parity", "add", "--share", "10%")
+	s.measured(nil, "check", "--read-packs")
+
+	packs, err := filepath.Glob(s.path("repo/packs/*/*"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	damaged := 0
+	for _, name := range packs {
+		if filepath.Ext(name) == ".par" {
+			continue
+		}
+		f, err := os.OpenFile(name, os.O_WRONLY, 0)
+		if err != nil {
+			t.Fatal(err)
+		}
+		_, err = f.WriteAt(make([]byte, 100<<10), 1<<20)
+		if err := errors.Join(err, f.Close()); err != nil {
+			t.Fatal(err)
+		}
+		damaged++
+	}
+	if damaged < 3 {
+		t.Fatalf("%d packs", damaged)
+	}
+	s.measured(nil, "restore", "stream", s.path("back"), "--verify")
+	back, err := os.Open(s.path("back"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer back.Close()
+	if err := sameBytes(back, patchy(3, 384<<20)); err != nil {
+		t.Error(err)
+	}
+	s.measured(nil, "repair", "packs")
 	s.measured(nil, "check", "--read-packs")
 }
 

@@ -18,6 +18,7 @@ type pruneOptions struct {
 	maxUnused share
 	maxRepack byteSize
 	grace     time.Duration
+	without   []pack.ID // snapshots to be taken for forgotten, in a dry run
 }
 
 func pruneCommand(env *env) *cli.Command {
@@ -29,6 +30,9 @@ func pruneCommand(env *env) *cli.Command {
 		Description: "Deletes packs of which no snapshot needs anything, and copies what is needed out of packs of which little is. " +
 			"Backups and restores may go on meanwhile; what a running backup may still count on is deleted by the next prune. " +
 			"It can be interrupted at any time and run again.\n\n" +
+			"On a NAS that is full it makes room, but needs a little first: for a lease and for a plan of what goes, two files of 4 KiB, and 67 bytes " +
+			"more for each pack beyond some fifty. Where not even that is there, delete something else on the NAS, or one of the repository's " +
+			"parity files (packs/*/*.par), which 'parity add' makes again, and no other file of it.\n\n" +
 			"On a network file system it waits three times --grace, because other machines may see only then what it announced.",
 		Flags: append([]cli.Flag{
 			&cli.GenericFlag{Name: "max-unused", Usage: "`SHARE` of the repository that may stay although nobody needs it; less takes more copying", Value: &opts.maxUnused},
@@ -43,7 +47,7 @@ func pruneCommand(env *env) *cli.Command {
 const defaultUnused = 0.05
 
 func (o pruneOptions) prune() repo.PruneOptions {
-	return repo.PruneOptions{MaxUnused: float64(o.maxUnused), MaxRepack: int64(o.maxRepack), Lag: o.grace}
+	return repo.PruneOptions{MaxUnused: float64(o.maxUnused), MaxRepack: int64(o.maxRepack), Without: o.without, Lag: o.grace}
 }
 
 func runPrune(ctx context.Context, env *env, opts pruneOptions, args []string) error {

@@ -173,24 +173,3 @@ func printMendedText(env *env, out mendedJSON, still int) {
 		say("all snapshots are whole")
 	}
 }
-
-// lossOf is a loss as --json prints it.
-func lossOf(l snapshot.Loss) lossJSON {
-	lost := lossJSON{Snapshot: l.Snapshot.ID.String(), Name: l.Snapshot.Name, Time: localTime(l.Snapshot.Time), Bytes: l.Bytes(), Ranges: l.Ranges}
-	for _, reason := range l.Reasons {
-		lost.Reasons = append(lost.Reasons, reason.Error())
-	}
-	return lost
-}
-
-// printLoss lists what one snapshot has lost.
-func printLoss(env *env, l lossJSON) {
-	say := func(format string, args ...any) { fmt.Fprintln(env.stdout, printable(fmt.Sprintf(format, args...))) }
-	say("lost: %s of %s, %s: %s in %s", l.Snapshot[:8], l.Name, l.Time, size(l.Bytes), count(len(l.Ranges), "range"))
-	for _, q := range l.Ranges {
-		say("  bytes %d to %d", q.Off, q.Off+q.Len)
-	}
-	for _, reason := range l.Reasons {
-		say("  because %s", reason)
-	}
-}

@@ -56,6 +56,7 @@ type source struct {
 	io.Closer
 
 	known    *image.RescueMap
+	mapPath  string // the file that known is from
 	patience image.Patience
 	patient  *image.Patient // the disk, as it is read
 }
@@ -79,7 +80,8 @@ func openSource(ctx context.Context, env *env, opts backupOptions, path string, 
 	for _, note := range src.notes {
 		env.warn(opts.common, "%s: %s", path, note)
 	}
-	src.known, src.patience = known, image.Patience{Strict: opts.failing.strict, Longest: opts.failing.patience}
+	src.known, src.mapPath = known, opts.failing.rescueMap
+	src.patience = image.Patience{Strict: opts.failing.strict, Longest: opts.failing.patience}
 	if err := src.ready(); err != nil {
 		return nil, errors.Join(err, src.Close())
 	}
@@ -93,7 +95,7 @@ func openSource(ctx context.Context, env *env, opts backupOptions, path string, 
 // ready makes the disk one that is read as far as it can be.
 func (s *source) ready() (err error) {
 	if s.patient, err = image.NewPatient(s.disk, s.known, s.patience); err != nil {
-		return fmt.Errorf("--rescue-map: %w", err)
+		return fmt.Errorf("--rescue-map %s: %w", s.mapPath, err)
 	}
 	return nil
 }

@@ -1,0 +1,354 @@
+package snapshot
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"runtime"
+	"slices"
+	"testing"
+	"time"
+
+	"platter/chunk"
+	"platter/repo"
+	"platter/repo/store"
+	"platter/snapshot/image"
+)
+
+// keepMaps stores maps that no disk was read for, and snapshots of them.
+func keepMaps(t *testing.T, r *repo.Repo, snapshots []*Snapshot, make func(save func(data []byte) chunk.ID)) {
+	t.Helper()
+	err := r.WithLease(t.Context(), repo.BackingUp, func(ctx context.Context) error {
+		_, err := r.Write(ctx, func(ctx context.Context, w *repo.Writer) (err error) {
+			make(func(data []byte) chunk.ID {
+				id, e := w.SaveMap(ctx, data)
+				if e != nil {
+					err = e
+				}
+				return id
+			})
+			return err
+		})
+		for i := 0; i < len(snapshots) && err == nil; i++ {
+			err = snapshots[i].save(ctx, r)
+		}
+		return err
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+}
+
+// lostPieces fill a region; its chunks are in no index.
+func lostPieces(rnd *rand.Rand, length int64) (pieces []piece) {
+	kind := pieceKind(rnd.IntN(3))
+	for length > 0 {
+		q := piece{kind: kind, len: uint32(min(length, 1+rnd.Int64N(RegionSize)))}
+		if kind == dataPiece {
+			q.id = chunk.ID{1, byte(rnd.IntN(2))}
+			kind = pieceKind(rnd.IntN(3))
+		} else {
+			kind = dataPiece
+		}
+		pieces, length = append(pieces, q), length-int64(q.len)
+	}
+	return pieces
+}
+
+// A repeater makes maps out of few subtrees, each of which may stand in many places.
+type repeater struct {
+	rnd   *rand.Rand
+	save  func([]byte) chunk.ID
+	pools [3][]chunk.ID // of whole subtrees, by level
+}
+
+func (m *repeater) build(level int, width int64) chunk.ID {
+	whole := int64(RegionSize) << (8 * level)
+	if width == whole && len(m.pools[level]) > 2 {
+		return m.pools[level][m.rnd.IntN(len(m.pools[level]))]
+	}
+	var data []byte
+	if level == 0 {
+		data = appendPage(nil, lostPieces(m.rnd, width))
+	} else {
+		var n node
+		for i := 0; childOff(level, i) < width; i++ {
+			n[i] = m.build(level-1, min(whole/fanOut, width-childOff(level, i)))
+		}
+		n[0] = m.build(level-1, min(whole/fanOut, width)) // which is not zero
+		data = n.appendTo(nil, level)
+	}
+	id := m.save(data)
+	if width == whole {
+		m.pools[level] = append(m.pools[level], id)
+	}
+	return id
+}
+
+// plainRuns collects the ranges of a map by going to each place of it.
+func plainRuns(t *testing.T, m *Map, which func(piece) bool) (out []Range, data int64) {
+	t.Helper()
+	join := func(off, n int64) {
+		if last := len(out) - 1; last >= 0 && out[last].Off+out[last].Len == off {
+			out[last].Len += n
+		} else {
+			out = append(out, Range{off, n})
+		}
+	}
+	var walk func(level int, at int64, id chunk.ID)
+	walk = func(level int, at int64, id chunk.ID) {
+		from, to := m.span(level, at)
+		switch {
+		case id.IsZero():
+		case level == 0:
+			pieces, err := m.page(t.Context(), at, id)
+			if err != nil {
+				join(from, to-from)
+				return
+			}
+			for _, q := range pieces {
+				if q.kind == dataPiece {
+					data += int64(q.len)
+				}
+				if which(q) {
+					join(from, int64(q.len))
+				}
+				from += int64(q.len)
+			}
+		default:
+			n, err := m.node(t.Context(), level, id)
+			if err != nil {
+				join(from, to-from)
+				return
+			}
+			for i, child := range n {
+				walk(level-1, at*fanOut+int64(i), child)
+			}
+		}
+	}
+	walk(height(m.size), 0, m.root)
+	return out, data
+}
+
+// TestRepeatedSubtrees makes disks of a few pages and nodes that stand in many places, some of which are in no index, and
+// holds what is lost of them, what is marked as lost, and where two differ against what comes of going to each place.
+func TestRepeatedSubtrees(t *testing.T) {
+	for seed := range uint64(30) {
+		if testing.Short() && seed > 5 {
+			break
+		}
+		rnd := rand.New(rand.NewPCG(seed, 52))
+		for _, damaged := range []bool{false, true} {
+			r := testRepo(t, new(store.Mem))
+			var disks []*Snapshot
+			for i := range 3 {
+				size := []int64{RegionSize, 3 * RegionSize, fanOut * RegionSize, 3 * fanOut * RegionSize}[rnd.IntN(4)] - rnd.Int64N(2)*rnd.Int64N(RegionSize)
+				disks = append(disks, &Snapshot{Name: fmt.Sprint(i), Size: size})
+			}
+			keepMaps(t, r, disks, func(save func([]byte) chunk.ID) {
+				m := &repeater{rnd: rnd, save: save}
+				m.pools[0] = make([]chunk.ID, 1) // zeros
+				if damaged {
+					m.pools[0], m.pools[1] = append(m.pools[0], chunk.ID{2}), []chunk.ID{{3}}
+				}
+				for _, s := range disks {
+					s.Root = m.build(height(s.Size), s.Size)
+				}
+			})
+			compareRepeated(t, r, disks, damaged)
+			if t.Failed() {
+				t.Fatalf("seed %d", seed)
+			}
+		}
+	}
+}
+
+func compareRepeated(t *testing.T, r *repo.Repo, disks []*Snapshot, damaged bool) {
+	t.Helper()
+	lost := map[string][]Range{}
+	losses, err := CheckMaps(t.Context(), r, disks, func(chunk.ID) error { return nil })
+	for _, l := range losses {
+		lost[l.Snapshot.Name] = rangesOf(l.Ranges)
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, s := range disks {
+		want, data := plainRuns(t, s.Map(r), func(q piece) bool { return q.kind == dataPiece })
+		if fmt.Sprint(lost[s.Name]) != fmt.Sprint(want) {
+			t.Errorf("lost of %d bytes: %.400v; want %.400v", s.Size, lost[s.Name], want)
+		}
+		if damaged {
+			continue
+		}
+		marked, _ := plainRuns(t, s.Map(r), func(q piece) bool { return q.kind == badPiece })
+		all, err := s.Map(r).measure(t.Context())
+		if err != nil || all.data != data || fmt.Sprint(rangesOf(&all.bad)) != fmt.Sprint(marked) {
+			t.Errorf("of %d bytes: %+v, %v; want %d bytes of data and %.400v", s.Size, all, err, data, marked)
+		}
+		other := disks[0]
+		diff, err := Diff(t.Context(), r, s, other)
+		if err != nil || fmt.Sprint(rangesOf(diff)) != fmt.Sprint(plainDiff(t, r, s, other)) {
+			t.Errorf("%d bytes and %d differ in %.400v; want %.400v (%v)", s.Size, other.Size, rangesOf(diff), plainDiff(t, r, s, other), err)
+		}
+	}
+}
+
+// plainDiff compares two disks region by region.
+func plainDiff(t *testing.T, r *repo.Repo, a, b *Snapshot) []Range {
+	t.Helper()
+	out, common := new(Runs), min(a.Size, b.Size)
+	d := &differ{ctx: t.Context(), a: a.Map(r), b: b.Map(r), end: common}
+	for at := range regions(common) {
+		pa, errA := d.a.pageID(t.Context(), at)
+		pb, errB := d.b.pageID(t.Context(), at)
+		below, err := d.pages(0, at, pa, pb)
+		if errA != nil || errB != nil || err != nil {
+			t.Fatal(errA, errB, err)
+		}
+		for q := range below.All() {
+			out.add(at*RegionSize+q.Off, q.Len)
+		}
+	}
+	out.add(common, max(a.Size, b.Size)-common)
+	return rangesOf(out)
+}
+
+// wideMap is the map of a disk of equal regions, which has one page, and one node on each level.
+func wideMap(save func([]byte) chunk.ID, size int64, pieces ...piece) chunk.ID {
+	id := save(appendPage(nil, pieces))
+	for level := 1; level <= height(size); level++ {
+		var n node
+		for i := 0; i < fanOut && childOff(level, i) < size; i++ {
+			n[i] = id
+		}
+		id = save(n.appendTo(nil, level))
+	}
+	return id
+}
+
+// TestEndlessDisk holds that whoever walks the map of a disk of 2^36 equal regions goes to each page and node once, and can
+// say how much is lost all the same: who has the keys makes such a map of six chunks.
+func TestEndlessDisk(t *testing.T) {
+	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
+	defer cancel()
+	const size, count = 1 << 62, 1 << 36
+	mem := new(store.Mem)
+	r := testRepo(t, mem)
+	zeros, data, bad := &Snapshot{Name: "zeros", Size: size}, &Snapshot{Name: "data", Size: size}, &Snapshot{Name: "bad", Size: size, Unreadable: 1}
+	all := []*Snapshot{zeros, data, bad}
+	const half = RegionSize / 2
+	keepMaps(t, r, all, func(save func([]byte) chunk.ID) {
+		zeros.Root = wideMap(save, size, piece{kind: zeroPiece, len: RegionSize})
+		data.Root = wideMap(save, size, piece{kind: zeroPiece, len: half}, piece{len: half, id: chunk.ID{1}})
+		bad.Root = wideMap(save, size, piece{kind: badPiece, len: half}, piece{kind: zeroPiece, len: half})
+	})
+	losses, err := CheckMaps(ctx, r, all, func(chunk.ID) error { return nil })
+	if err != nil || len(losses) != 1 || losses[0].Snapshot != data || len(losses[0].Reasons) != 1 {
+		t.Fatalf("check: %+v, %v", losses, err)
+	}
+	lost, err := Lost(ctx, r, bad)
+	if err != nil {
+		t.Fatal(err)
+	}
+	diff, err := Diff(ctx, r, zeros, data)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for i, runs := range []*Runs{losses[0].Ranges, lost, diff} {
+		off := int64(half)
+		if runs == lost {
+			off = 0
+		}
+		first, more, bytes := runs.First(2)
+		if runs.Count != count || runs.Bytes != size/2 || fmt.Sprint(first) != fmt.Sprint([]Range{{off, half}, {off + RegionSize, half}}) ||
+			more != count-2 || bytes != size/2-RegionSize {
+			t.Errorf("%d: %d ranges of %d bytes: %v, then %d of %d", i, runs.Count, runs.Bytes, first, more, bytes)
+		}
+	}
+	if _, err := Measure(ctx, r, all); err != nil {
+		t.Error(err)
+	}
+	done, err := RepairSnapshots(ctx, reopen(t, mem), RepairOptions{Write: true}, nil)
+	if err != nil || len(done.Snapshots) != 1 || done.Snapshots[0].New == nil || done.Snapshots[0].New.Unreadable != size/2 {
+		t.Errorf("repair: %+v, %v", done, err)
+	}
+}
+
+// TestManyReasons holds that of very many reasons the first are told, and that one of the others is not forgotten which has a remedy.
+func TestManyReasons(t *testing.T) {
+	mem := new(store.Mem)
+	r := testRepo(t, mem)
+	keep(t, r, image.Mem{Data: randomDisk(rand.New(rand.NewPCG(1, 54)), 1<<20)})
+	r = reopen(t, mem)
+	all, _, err := Load(t.Context(), r)
+	if err != nil {
+		t.Fatal(err)
+	}
+	pieces, err := all[0].Map(r).page(t.Context(), 0, all[0].Root)
+	if err != nil {
+		t.Fatal(err)
+	}
+	at := slices.IndexFunc(pieces, func(q piece) bool { return q.kind == dataPiece })
+	for _, missing := range []bool{false, true} {
+		s := &Snapshot{Name: "many", Size: 1 << 20}
+		keepMaps(t, r, []*Snapshot{s}, func(save func([]byte) chunk.ID) {
+			var many []piece
+			left := uint32(s.Size)
+			for n := uint32(1); n <= 100; n++ { // which is too short
+				many, left = append(many, piece{len: n, id: pieces[at].id}), left-n
+			}
+			last := piece{kind: zeroPiece, len: left}
+			if missing {
+				last = piece{len: left, id: chunk.ID{1}}
+			}
+			s.Root = save(appendPage(nil, append(many, last)))
+		})
+		losses, err := CheckMaps(t.Context(), r, []*Snapshot{s}, func(chunk.ID) error { return nil })
+		if err != nil || len(losses) != 1 || len(losses[0].Reasons) != maxReasons+1 || losses[0].Reasons[maxReasons] != errMoreReasons || losses[0].Missing != missing {
+			t.Errorf("%+v, %v", losses, err)
+		}
+	}
+}
+
+// nowhere is a target of zeros that tells how much memory is in use when all is written.
+type nowhere struct {
+	image.Sparse
+	inUse int64
+}
+
+func (*nowhere) WriteAt(p []byte, _ int64) (int, error) { return len(p), nil }
+func (*nowhere) Zero(int64, int64) error                { return nil }
+func (*nowhere) Settle(int64, int64) error              { return errors.ErrUnsupported }
+func (n *nowhere) Sync() error {
+	n.inUse = inUse()
+	return nil
+}
+
+func inUse() int64 {
+	runtime.GC()
+	runtime.GC() // which empties pools
+	var m runtime.MemStats
+	runtime.ReadMemStats(&m)
+	return int64(m.HeapAlloc)
+}
+
+// TestRestoreRemembersNoRegions holds that a restore of many regions takes no memory for each.
+func TestRestoreRemembersNoRegions(t *testing.T) {
+	const count = 1 << 18
+	mem := new(store.Mem)
+	r := testRepo(t, mem)
+	s := &Snapshot{Size: count * RegionSize}
+	keepMaps(t, r, nil, func(save func([]byte) chunk.ID) {
+		s.Root = wideMap(save, s.Size, piece{kind: zeroPiece, len: RegionSize})
+	})
+	r = reopen(t, mem)
+	target, before := &nowhere{Sparse: image.Sparse{Bytes: s.Size}}, inUse()
+	if err := newFilling(s.Map(r), target, RestoreOptions{}, new(Restored), nil).fill(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if grown := target.inUse - before; grown > count*4 {
+		t.Errorf("%d bytes for %d regions", grown, count)
+	}
+}
