@@ -66,7 +66,7 @@ func find(name string) (*format, error) {
 
 // edges are what of a file tells its format.
 type edges struct {
-	head, tail []byte // the first and the last edgeLen bytes, less where it is shorter
+	head, tail []byte // the first and the last edgeLen bytes, less where it is shorter or cannot be read
 	size       int64  // of the file, in bytes
 }
 
@@ -74,12 +74,13 @@ const edgeLen = 4096
 
 // Detect tells the format of a file from its content; Raw where it is none of them.
 func Detect(d image.Disk) (string, error) {
-	e := edges{make([]byte, min(edgeLen, d.Size())), make([]byte, min(edgeLen, d.Size())), d.Size()}
-	if _, err := d.ReadAt(e.head, 0); err != nil && err != io.EOF {
-		return "", fmt.Errorf("look for the image's format: %w", err)
+	e := edges{size: d.Size()}
+	var err error
+	if e.head, err = edge(d, 0); err != nil {
+		return "", err
 	}
-	if _, err := d.ReadAt(e.tail, d.Size()-int64(len(e.tail))); err != nil && err != io.EOF {
-		return "", fmt.Errorf("look for the image's format: %w", err)
+	if e.tail, err = edge(d, max(d.Size()-edgeLen, 0)); err != nil {
+		return "", err
 	}
 	for _, f := range formats {
 		if f.detect(e) {
@@ -87,6 +88,16 @@ func Detect(d image.Disk) (string, error) {
 		}
 	}
 	return Raw, nil
+}
+
+// edge reads the beginning or the end of a file. What a failing medium does not give tells nothing: the disk is raw then.
+func edge(d image.Disk, off int64) ([]byte, error) {
+	p := make([]byte, min(edgeLen, d.Size()))
+	n, err := d.ReadAt(p, off)
+	if err != nil && err != io.EOF && !image.OfMedium(err) {
+		return nil, fmt.Errorf("look for the image's format: %w", err)
+	}
+	return p[:n], nil
 }
 
 // Options say how to open a virtual disk.
