@@ -1,0 +1,97 @@
+package image
+
+import (
+	"fmt"
+	"os"
+	"slices"
+)
+
+// An Identity is what a block device says of itself. What it does not say is empty; of a partition it is the disk's.
+type Identity struct {
+	Model, Serial, WWN string
+	SectorSize         int64 // bytes, as the device is addressed; 0 for a file
+	PhysicalSectorSize int64 // bytes, as the medium is written; 0 for a file
+
+	serials []string // all that the device is known by: programs do not agree on one
+}
+
+// HasSerial reports whether a serial number is one of the device's.
+func (i Identity) HasSerial(serial string) bool {
+	return serial != "" && (serial == i.Serial || slices.Contains(i.serials, serial))
+}
+
+// A UseKind says in which way a device is used.
+type UseKind int
+
+// The ways to use a device. None may be written to behind the user's back.
+const (
+	UseMount UseKind = iota // a file system on it is mounted
+	UseSwap                 // the system swaps to it
+	UseHeld                 // another device is made of it: md, device-mapper, loop
+)
+
+// A Use is one use that is made of a device, or of a partition of it.
+type Use struct {
+	Kind     UseKind
+	Device   string // the kernel's name of what is used: the device, a partition of it, or the disk that it is a partition of
+	By       string // where it is mounted, "" where that is not known; or which device holds it
+	Writable bool   // what uses it may write to it
+}
+
+func (u Use) String() string {
+	switch {
+	case u.Kind == UseSwap:
+		return u.Device + " is swapped on"
+	case u.Kind == UseHeld:
+		return fmt.Sprintf("%s is held by %s", u.Device, u.By)
+	case u.By == "":
+		return fmt.Sprintf("%s is mounted", u.Device)
+	case u.Writable:
+		return fmt.Sprintf("%s is mounted on %s (rw)", u.Device, u.By)
+	}
+	return fmt.Sprintf("%s is mounted on %s (ro)", u.Device, u.By)
+}
+
+// A System is where Linux tells of devices: sys, proc and run below a folder. The zero value is the machine's own; tests
+// make up others.
+//
+// Its methods take an open device rather than a path, because a path may lead elsewhere the next moment.
+type System struct{ Root string }
+
+// Identity returns what the device says of itself; nothing for a file.
+func (d *File) Identity() Identity { return System{}.Identity(d.file) }
+
+// Uses returns what uses the device now; nothing for a file.
+func (d *File) Uses() ([]Use, error) { return System{}.Uses(d.file) }
+
+// Identity returns what an open device says of itself; nothing for a file.
+func (s System) Identity(f *os.File) Identity { return s.identity(f) }
+
+// Uses returns what uses an open device, its partitions, and the disk that it is a partition of; nothing for a file. In
+// which mount namespaces it looks depends on the user: root sees all.
+func (s System) Uses(f *os.File) ([]Use, error) {
+	uses, err := s.uses(f)
+	if err != nil {
+		return nil, fmt.Errorf("find out what uses %s: %w", f.Name(), err)
+	}
+	return uses, nil
+}
+
+// Holds reports whether a file or folder lies on an open device, be it by way of partitions, md, device-mapper and loop
+// devices.
+func (s System) Holds(f *os.File, path string) (bool, error) {
+	held, err := s.holds(f, path)
+	if err != nil {
+		return false, fmt.Errorf("find out which device %s lies on: %w", path, err)
+	}
+	return held, nil
+}
+
+// Name returns the kernel's name of an open device, such as sdb1; "" for a file.
+func (s System) Name(f *os.File) string { return s.name(f) }
+
+// IsPartition reports whether an open device is a partition of another.
+func (s System) IsPartition(f *os.File) bool { return s.isPartition(f) }
+
+// IsReadOnly reports whether an open device takes no writes.
+func (s System) IsReadOnly(f *os.File) bool { return s.isReadOnly(f) }

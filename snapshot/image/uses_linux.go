@@ -1,0 +1,341 @@
+package image
+
+import (
+	"cmp"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+
+	"golang.org/x/sys/unix"
+)
+
+func (s System) uses(f *os.File) ([]Use, error) {
+	no, ok := blockDevno(f)
+	if !ok {
+		return nil, nil
+	}
+	dev, err := s.device(no)
+	if err != nil {
+		return nil, err
+	}
+	mounts, err := s.mounts()
+	if err != nil {
+		return nil, err
+	}
+	var uses []Use
+	for _, dev := range dev.family() {
+		found := s.mountsOf(dev, mounts)
+		if s.isSwap(dev) {
+			found = append(found, Use{Kind: UseSwap, Device: dev.name(), Writable: true})
+		}
+		for _, holder := range append(dev.linked("holders"), s.loopsOn(dev)...) {
+			found = append(found, Use{Kind: UseHeld, Device: dev.name(), By: holder.title(), Writable: holder.attr("ro") != "1"})
+		}
+		uses = append(uses, found...)
+	}
+	return uses, nil
+}
+
+// A mount is a line of mountinfo.
+type mount struct {
+	id       string
+	no       devno // major 0 for a file system that is on no device, or on several
+	point    string
+	kind     string // of file system
+	source   string
+	options  string // of the file system
+	writable bool   // through whichever of its mounts
+}
+
+// mounts returns what is mounted, in every mount namespace that some process is in and this one may look into.
+func (s System) mounts() ([]mount, error) {
+	all, err := readMounts(s.at("proc/self/mountinfo"))
+	if err != nil {
+		return nil, err
+	}
+	processes, err := os.ReadDir(s.at("proc"))
+	if err != nil {
+		return nil, err
+	}
+	seen := map[string]bool{}
+	for _, p := range processes {
+		if _, err := strconv.Atoi(p.Name()); err != nil {
+			continue
+		}
+		// What a process sees depends on its namespace and on its root. Those that end meanwhile, or are not to be looked
+		// into, cannot be told of.
+		space, _ := os.Readlink(s.at("proc", p.Name(), "ns/mnt"))
+		root, _ := os.Readlink(s.at("proc", p.Name(), "root"))
+		if key := space + " " + root; space == "" || seen[key] {
+			continue
+		} else {
+			seen[key] = true
+		}
+		more, err := readMounts(s.at("proc", p.Name(), "mountinfo"))
+		if err == nil {
+			all = append(all, more...)
+		}
+	}
+	return all, nil
+}
+
+// readMounts reads lines such as
+//
+//	36 35 8:1 /mnt1 /mnt2 rw,noatime master:1 - ext4 /dev/sda1 rw,errors=continue
+func readMounts(path string) (all []mount, err error) {
+	data, err := os.ReadFile(path)
+	if err != nil {
+		return nil, err
+	}
+	for line := range strings.Lines(string(data)) {
+		before, after, _ := strings.Cut(line, " - ")
+		left, right := strings.Fields(before), strings.Fields(after)
+		if len(left) < 6 || len(right) < 3 {
+			continue
+		}
+		no, ok := parseDevno(left[2])
+		if !ok {
+			continue
+		}
+		all = append(all, mount{
+			id: left[0], no: no, point: unescape(left[4]), kind: right[0], source: unescape(right[1]), options: unescape(right[2]),
+			writable: slices.Contains(strings.Split(right[2], ","), "rw"),
+		})
+	}
+	return all, nil
+}
+
+// unescape undoes what the kernel does to spaces, tabs, line breaks and backslashes: \040.
+func unescape(s string) string {
+	var out strings.Builder
+	for i := 0; i < len(s); i++ {
+		if s[i] == '\\' && i+4 <= len(s) {
+			if n, err := strconv.ParseUint(s[i+1:i+4], 8, 8); err == nil {
+				out.WriteByte(byte(n))
+				i += 3
+				continue
+			}
+		}
+		out.WriteByte(s[i])
+	}
+	return out.String()
+}
+
+// mountsOf returns the mounts of a device, each mount point once.
+func (s System) mountsOf(dev blockDev, mounts []mount) (uses []Use) {
+	pool := s.btrfsPool(dev)
+	for _, m := range mounts {
+		if slices.Contains(s.devicesOf(m), dev.no) {
+			uses = append(uses, Use{Kind: UseMount, Device: dev.name(), By: m.point, Writable: m.writable})
+		}
+	}
+	if len(uses) == 0 && len(pool) > 0 { // in a namespace that is not to be seen
+		uses = append(uses, Use{Kind: UseMount, Device: dev.name(), Writable: true})
+	}
+	slices.SortFunc(uses, func(a, b Use) int { return cmp.Compare(a.By, b.By) })
+	return slices.Compact(uses)
+}
+
+// devicesOf returns the devices of a mounted file system.
+func (s System) devicesOf(m mount) []devno {
+	if m.no.major != 0 {
+		return []devno{m.no}
+	}
+	// Btrfs and bcachefs have made-up numbers; bcachefs names all its devices, Btrfs one of them.
+	var all []devno
+	for source := range strings.SplitSeq(m.source, ":") {
+		if !strings.HasPrefix(source, "/") {
+			continue
+		}
+		dev, ok := s.named(source)
+		if !ok {
+			continue
+		}
+		all = append(all, dev.no)
+		if m.kind == "btrfs" {
+			all = append(all, s.btrfsPool(dev)...)
+		}
+	}
+	return all
+}
+
+// named returns a device by its path below /dev.
+func (s System) named(path string) (blockDev, bool) {
+	if no, ok := pathDevno(s.at(path)); ok {
+		dev, err := s.device(no)
+		return dev, err == nil
+	}
+	// The path may hold in another namespace only. The kernel's own names hold in all.
+	name, ok := strings.CutPrefix(path, "/dev/")
+	if !ok {
+		return blockDev{}, false
+	}
+	return deviceIn(s.at("sys/class/block", strings.ReplaceAll(name, "/", "!")))
+}
+
+// btrfsPool returns all devices of the mounted Btrfs that dev is one of.
+func (s System) btrfsPool(dev blockDev) []devno {
+	pools, _ := filepath.Glob(s.at("sys/fs/btrfs/*/devices"))
+	for _, pool := range pools {
+		var all []devno
+		entries, _ := os.ReadDir(pool)
+		for _, e := range entries {
+			if member, ok := deviceIn(filepath.Join(pool, e.Name())); ok {
+				all = append(all, member.no)
+			}
+		}
+		if slices.Contains(all, dev.no) {
+			return all
+		}
+	}
+	return nil
+}
+
+func (s System) isSwap(dev blockDev) bool {
+	data, err := os.ReadFile(s.at("proc/swaps"))
+	if err != nil {
+		return false
+	}
+	for line := range strings.Lines(string(data)) {
+		fields := strings.Fields(line)
+		if len(fields) < 2 || !strings.HasPrefix(fields[0], "/") {
+			continue
+		}
+		if swap, ok := s.named(unescape(fields[0])); ok && swap.no == dev.no {
+			return true
+		}
+	}
+	return false
+}
+
+// loopsOn returns the loop devices that a device is the file of, which the kernel does not count as holders.
+func (s System) loopsOn(dev blockDev) (all []blockDev) {
+	found, _ := filepath.Glob(s.at("sys/class/block/loop*"))
+	for _, link := range found {
+		loop, ok := deviceIn(link)
+		if !ok || loop.attr("loop/backing_file") == "" {
+			continue
+		}
+		if backing, ok := s.backing(loop); ok && backing == dev.no {
+			all = append(all, loop)
+		}
+	}
+	return all
+}
+
+// backing returns the device that is a loop device's file; false where that is a regular file.
+func (s System) backing(loop blockDev) (devno, bool) {
+	if f, err := os.Open(s.at("dev", loop.name())); err == nil {
+		info, err := unix.IoctlLoopGetStatus64(int(f.Fd()))
+		_ = f.Close()
+		if err == nil {
+			no := devno{unix.Major(info.Rdevice), unix.Minor(info.Rdevice)}
+			return no, info.Rdevice != 0
+		}
+	}
+	backing, ok := s.named(loop.attr("loop/backing_file"))
+	return backing.no, ok
+}
+
+// holds reports whether a path lies on an open device.
+func (s System) holds(f *os.File, path string) (bool, error) {
+	no, ok := blockDevno(f)
+	if !ok {
+		return false, nil
+	}
+	b := beneath{system: s, devices: map[devno]bool{}, paths: map[string]bool{}}
+	if err := b.path(path); err != nil {
+		return false, err
+	}
+	return b.devices[no], nil
+}
+
+// A beneath collects what lies beneath a path, down to the disks.
+type beneath struct {
+	system  System
+	devices map[devno]bool
+	paths   map[string]bool
+}
+
+func (b *beneath) path(path string) error {
+	if b.paths[path] {
+		return nil
+	}
+	b.paths[path] = true
+	m, err := b.system.mountOf(path)
+	if err != nil {
+		return err
+	}
+	for _, no := range b.system.devicesOf(m) {
+		b.device(no)
+	}
+	if m.kind != "overlay" {
+		return nil
+	}
+	for option := range strings.SplitSeq(m.options, ",") {
+		key, dirs, _ := strings.Cut(option, "=")
+		if key != "lowerdir" && key != "upperdir" && !strings.HasPrefix(key, "lowerdir") {
+			continue
+		}
+		for dir := range strings.SplitSeq(dirs, ":") {
+			// Its layers are named as they were when it was mounted; where that means nothing now, they cannot be followed.
+			if err := b.path(dir); err != nil && !errors.Is(err, fs.ErrNotExist) {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+func (b *beneath) device(no devno) {
+	if b.devices[no] {
+		return
+	}
+	b.devices[no] = true
+	dev, err := b.system.device(no)
+	if err != nil {
+		return
+	}
+	b.device(dev.disk().no)
+	for _, slave := range dev.linked("slaves") {
+		b.device(slave.no)
+	}
+	if file := dev.attr("loop/backing_file"); file != "" {
+		if backing, ok := b.system.backing(dev); ok {
+			b.device(backing)
+		} else {
+			_ = b.path(file) // deleted, or of another namespace: it cannot be followed
+		}
+	}
+}
+
+// mountOf returns the mount that a path lies in. Its number is not to be had from the path itself: of a Btrfs subvolume that
+// is another than its mount's.
+func (s System) mountOf(path string) (mount, error) {
+	f, err := os.OpenFile(path, unix.O_PATH, 0)
+	if err != nil {
+		return mount{}, err
+	}
+	defer f.Close()
+	info, err := os.ReadFile(fmt.Sprintf("/proc/self/fdinfo/%d", f.Fd()))
+	if err != nil {
+		return mount{}, err
+	}
+	_, after, _ := strings.Cut(string(info), "mnt_id:")
+	fields := strings.Fields(after)
+	mounts, err := readMounts(s.at("proc/self/mountinfo"))
+	if err != nil {
+		return mount{}, err
+	}
+	for _, m := range mounts {
+		if len(fields) > 0 && m.id == fields[0] {
+			return m, nil
+		}
+	}
+	return mount{}, nil // outside of this process's root
+}
