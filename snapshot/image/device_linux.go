@@ -145,11 +145,14 @@ func (s System) identity(f *os.File) (id Identity) {
 	if n, err := unix.IoctlGetUint32(int(f.Fd()), unix.BLKPBSZGET); err == nil {
 		id.PhysicalSectorSize = int64(n)
 	}
-	dev, err := s.device(no)
-	if err != nil {
-		return id
+	if dev, err := s.device(no); err == nil {
+		s.describe(dev.disk(), &id)
 	}
-	disk := dev.disk()
+	return id
+}
+
+// describe fills in what sysfs and udev know of a disk.
+func (s System) describe(disk blockDev, id *Identity) {
 	udev := s.udev(disk.no)
 	id.Model = firstOf(disk.attr("device/model"), disk.attr("device/name"), strings.ReplaceAll(udev["ID_MODEL"], "_", " "))
 	id.serials = slices.DeleteFunc([]string{
@@ -161,7 +164,6 @@ func (s System) identity(f *os.File) (id Identity) {
 	}, func(s string) bool { return s == "" })
 	id.Serial = firstOf(id.serials...)
 	id.WWN = firstOf(worldWide(disk.attr("wwid")), worldWide(disk.attr("device/wwid")), udev["ID_WWN_WITH_EXTENSION"], udev["ID_WWN"])
-	return id
 }
 
 // firstOf returns the first that is not empty, without what could move a terminal's cursor: devices say what they like.

@@ -23,6 +23,10 @@ func (s System) uses(f *os.File) ([]Use, error) {
 	if err != nil {
 		return nil, err
 	}
+	return s.usesOf(dev)
+}
+
+func (s System) usesOf(dev blockDev) ([]Use, error) {
 	mounts, err := s.mounts()
 	if err != nil {
 		return nil, err
@@ -147,11 +151,12 @@ func (s System) devicesOf(m mount) []devno {
 		return []devno{m.no}
 	}
 	// Btrfs and bcachefs have made-up numbers; bcachefs names all its devices, Btrfs one of them.
+	sources := []string{m.source}
+	if m.kind == "bcachefs" {
+		sources = strings.Split(m.source, ":")
+	}
 	var all []devno
-	for source := range strings.SplitSeq(m.source, ":") {
-		if !strings.HasPrefix(source, "/") {
-			continue
-		}
+	for _, source := range sources {
 		dev, ok := s.named(source)
 		if !ok {
 			continue
@@ -166,6 +171,9 @@ func (s System) devicesOf(m mount) []devno {
 
 // named returns a device by its path below /dev.
 func (s System) named(path string) (blockDev, bool) {
+	if !strings.HasPrefix(path, "/") {
+		return blockDev{}, false
+	}
 	if no, ok := pathDevno(s.at(path)); ok {
 		dev, err := s.device(no)
 		return dev, err == nil
@@ -202,11 +210,8 @@ func (s System) isSwap(dev blockDev) bool {
 		return false
 	}
 	for line := range strings.Lines(string(data)) {
-		fields := strings.Fields(line)
-		if len(fields) < 2 || !strings.HasPrefix(fields[0], "/") {
-			continue
-		}
-		if swap, ok := s.named(unescape(fields[0])); ok && swap.no == dev.no {
+		path, _, _ := strings.Cut(strings.ReplaceAll(line, "\t", " "), " ")
+		if swap, ok := s.named(unescape(path)); ok && swap.no == dev.no {
 			return true
 		}
 	}
@@ -248,11 +253,15 @@ func (s System) holds(f *os.File, path string) (bool, error) {
 	if !ok {
 		return false, nil
 	}
+	devices, err := s.beneath(path)
+	return devices[no], err
+}
+
+// beneath returns all devices that a path lies on.
+func (s System) beneath(path string) (map[devno]bool, error) {
 	b := beneath{system: s, devices: map[devno]bool{}, paths: map[string]bool{}}
-	if err := b.path(path); err != nil {
-		return false, err
-	}
-	return b.devices[no], nil
+	err := b.path(path)
+	return b.devices, err
 }
 
 // A beneath collects what lies beneath a path, down to the disks.
