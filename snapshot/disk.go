@@ -77,13 +77,21 @@ func (d *Disk) readRegion(p []byte, region, off int64) error {
 		if len(data) != int(wants[i].Len) {
 			return wrongLength(ids[i], len(data), wants[i].Len)
 		}
-		if from := wants[i].Off - off; from < 0 {
-			copy(p, data[-from:])
-		} else {
-			copy(p[from:], data)
-		}
+		overlay(p, off, data, wants[i].Off)
 		return nil
 	})
+}
+
+// wantsOf returns the chunks among pieces, of which the first lies at off of the disk.
+func wantsOf(off int64, pieces []piece) []repo.Want {
+	wants := make([]repo.Want, 0, len(pieces))
+	for _, q := range pieces {
+		if q.kind == dataPiece {
+			wants = append(wants, repo.Want{ID: q.id, Off: off, Len: q.len})
+		}
+		off += int64(q.len)
+	}
+	return wants
 }
 
 func (d *Disk) page(region int64) ([]piece, error) {

@@ -29,12 +29,17 @@ type filling struct {
 	late    atomic.Bool    // nothing can be read back before all of it is synced
 }
 
-func newFilling(m *Map, t target, o RestoreOptions, done *Restored, p *repo.Progress) *filling {
+// newFilling makes ready to write the map's part of the disk onto a target.
+func newFilling(ctx context.Context, m *Map, onto target, o RestoreOptions, done *Restored, p *repo.Progress) (*filling, error) {
+	t, err := m.seat(ctx, onto)
+	if err != nil {
+		return nil, err
+	}
 	f := &filling{m: m, target: t, inPlace: o.InPlace, done: done, progress: p, windows: &windows{from: t}, mapped: map[int64]bool{}}
 	if o.Verify {
 		f.verifier = &verifier{m, t, done, p, f.windows}
 	}
-	return f
+	return f, nil
 }
 
 // A batch is full at so many regions, or chunks: a frame that two batches share is opened twice, but the map of a batch is
@@ -113,11 +118,11 @@ func (f *filling) feed(ctx context.Context, put func(*repo.Batch) error) error {
 			return f.survey(gctx, send)
 		}
 		return f.m.eachRegion(gctx, func(ctx context.Context, reg mapRegion) error {
-			pieces, err := f.m.page(ctx, reg.index, reg.page)
+			places, err := f.m.places(ctx, reg.index, reg.page)
 			if err != nil {
 				return err
 			}
-			return send(regionPlan{reg, wantsOf(reg.index*RegionSize, pieces)})
+			return send(regionPlan{reg, wantsAt(places)})
 		})
 	})
 	g.Go(func() error {
@@ -140,18 +145,6 @@ func (f *filling) feed(ctx context.Context, put func(*repo.Batch) error) error {
 		return flush()
 	})
 	return g.Wait()
-}
-
-// wantsOf returns the chunks among pieces, of which the first lies at off of the disk.
-func wantsOf(off int64, pieces []piece) []repo.Want {
-	wants := make([]repo.Want, 0, len(pieces))
-	for _, q := range pieces {
-		if q.kind == dataPiece {
-			wants = append(wants, repo.Want{ID: q.id, Off: off, Len: q.len})
-		}
-		off += int64(q.len)
-	}
-	return wants
 }
 
 func (f *filling) batch(regs []mapRegion, wants []repo.Want) *repo.Batch {
@@ -212,6 +205,7 @@ func (f *filling) load(_ context.Context, got []repo.Got) error {
 		if err := f.writeSparse(run, got[0].Off); err != nil {
 			return err
 		}
+		f.done.Written.Add(int64(len(run)))
 		got = got[n:]
 	}
 	return nil
@@ -245,7 +239,6 @@ func (f *filling) writeSparse(data []byte, off int64) error {
 			}
 		}
 		data, off = data[n:], off+int64(n)
-		f.done.Written.Add(int64(n))
 	}
 	return nil
 }

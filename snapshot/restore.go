@@ -26,32 +26,46 @@ type RestoreOptions struct {
 
 // Restored counts what Restore did, in bytes.
 type Restored struct {
-	Written  atomic.Int64 // blocks that are not all zeros
+	Written  atomic.Int64 // chunks that were not there
 	Right    atomic.Int64 // chunks that were there already; only in place
-	Zeroed   atomic.Int64 // blocks that were not zero and are now; only in place
+	Zeroed   atomic.Int64 // blocks that belong to no chunk, were not zero, and are now; only in place
 	Verified atomic.Int64 // chunks
 }
 
-// Restore writes the snapshot's disk to a file.
+// Restore writes a part of the snapshot's disk to a file.
 //
 // A new file is sparse. Nothing has the target's name until all of it is written, verified if so wished, and durable.
 // Where it fails, nothing is left of it. The file is for its owner only: a disk holds secrets.
 //
 // In place, the file is the disk once Restore returned nil, and a mixture until then: what is right stays, what differs is
 // written, what should be zero becomes a hole. Where it fails, another Restore goes on from there.
-func Restore(ctx context.Context, r *repo.Repo, s *Snapshot, path string, o RestoreOptions, p *repo.Progress) (*Restored, error) {
+func Restore(ctx context.Context, r *repo.Repo, s *Snapshot, part Part, path string, o RestoreOptions, p *repo.Progress) (*Restored, error) {
 	write := restoreNew
 	if o.InPlace {
 		write = restoreInPlace
 	}
 	done := new(Restored)
-	if err := write(ctx, r, s, path, o, done, p); err != nil {
+	m, err := s.mapOf(r, part)
+	if err == nil {
+		expect(p, s, part, o.Verify)
+		err = write(ctx, m, path, o, done, p)
+	}
+	if err != nil {
 		return nil, fmt.Errorf("restore to %s: %w", path, err)
 	}
 	return done, nil
 }
 
-func restoreNew(ctx context.Context, r *repo.Repo, s *Snapshot, path string, o RestoreOptions, done *Restored, p *repo.Progress) error {
+// expect tells how much there is to do. How much of a part holds data is not known beforehand.
+func expect(p *repo.Progress, s *Snapshot, part Part, verify bool) {
+	data := min(s.Stats.Data, part.Len)
+	p.Expect(data)
+	if verify {
+		p.Expect(data)
+	}
+}
+
+func restoreNew(ctx context.Context, m *Map, path string, o RestoreOptions, done *Restored, p *repo.Progress) error {
 	if err := checkTarget(path, o.Replace); err != nil {
 		return err
 	}
@@ -59,7 +73,7 @@ func restoreNew(ctx context.Context, r *repo.Repo, s *Snapshot, path string, o R
 	if err != nil {
 		return err
 	}
-	err = fillFile(ctx, r, s, f, o, done, p)
+	err = fillFile(ctx, m, f, o, done, p)
 	if err == nil {
 		err = checkTarget(path, o.Replace) // somebody may have put one there meanwhile
 	}
@@ -75,7 +89,7 @@ func restoreNew(ctx context.Context, r *repo.Repo, s *Snapshot, path string, o R
 	return nil
 }
 
-func restoreInPlace(ctx context.Context, r *repo.Repo, s *Snapshot, path string, o RestoreOptions, done *Restored, p *repo.Progress) error {
+func restoreInPlace(ctx context.Context, m *Map, path string, o RestoreOptions, done *Restored, p *repo.Progress) error {
 	// A name that was mistyped must not become a new disk beside the one that was meant.
 	if _, err := os.Lstat(path); errors.Is(err, fs.ErrNotExist) {
 		return fmt.Errorf("%w; without --in-place it is made", err)
@@ -90,7 +104,7 @@ func restoreInPlace(ctx context.Context, r *repo.Repo, s *Snapshot, path string,
 	if err := refuseOwn(f); err != nil {
 		return errors.Join(err, f.Close())
 	}
-	if err := fillFile(ctx, r, s, f, o, done, p); err != nil {
+	if err := fillFile(ctx, m, f, o, done, p); err != nil {
 		return fmt.Errorf("%w (it is partly written now; the same command goes on from there)", err)
 	}
 	return nil
@@ -148,16 +162,17 @@ func checkTarget(target string, replace bool) error {
 	return nil
 }
 
-// fillFile makes f the snapshot's disk and closes it.
-func fillFile(ctx context.Context, r *repo.Repo, s *Snapshot, f *os.File, o RestoreOptions, done *Restored, p *repo.Progress) (err error) {
-	t, err := newFileTarget(f, s.Size)
+// fillFile makes f the map's part of the disk and closes it.
+func fillFile(ctx context.Context, m *Map, f *os.File, o RestoreOptions, done *Restored, p *repo.Progress) (err error) {
+	from, to := m.within()
+	t, err := newFileTarget(f, to-from)
 	if err != nil {
 		return err
 	}
 	defer func() { err = errors.Join(err, t.Close()) }()
-	p.Expect(s.Stats.Data)
-	if o.Verify {
-		p.Expect(s.Stats.Data)
+	filling, err := newFilling(ctx, m, t, o, done, p)
+	if err != nil {
+		return err
 	}
-	return newFilling(s.Map(r), t, o, done, p).fill(ctx)
+	return filling.fill(ctx)
 }

@@ -21,3 +21,10 @@ func punch(*os.File, int64, int64) error { return errors.ErrUnsupported }
 
 // settle cannot have one run of a file come from the medium.
 func settle(*os.File, int64, int64) error { return errors.ErrUnsupported }
+
+// zeroOut, dropCaches and rereadTable are for devices, which are not written to here.
+func zeroOut(*os.File, int64, int64) error { return errors.ErrUnsupported }
+
+func dropCaches(*os.File) {}
+
+func rereadTable(*os.File) error { return nil }
