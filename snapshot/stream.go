@@ -130,7 +130,7 @@ func (s *streaming) send(ctx context.Context, next *stretch, put func(*repo.Batc
 		return nil
 	}
 	next.data = s.memory(next.len)
-	end := int64(0) // of the chunk before, in data
+	end := int64(0)                // of the chunk before, in data
 	for _, w := range next.wants { // the first and the last may reach beyond the part
 		clear(next.data[end:max(end, w.Off-next.off)])
 		end = min(next.len, w.Off-next.off+int64(w.Len))
