@@ -114,16 +114,7 @@ func (f *filling) feed(ctx context.Context, put func(*repo.Batch) error) error {
 				return gctx.Err()
 			}
 		}
-		if f.inPlace {
-			return f.survey(gctx, send)
-		}
-		return f.m.eachRegion(gctx, func(ctx context.Context, reg mapRegion) error {
-			places, err := f.m.places(ctx, reg.index, reg.page)
-			if err != nil {
-				return err
-			}
-			return send(regionPlan{reg, wantsAt(places)})
-		})
+		return f.compareAll(gctx, send)
 	})
 	g.Go(func() error {
 		var regs []mapRegion
@@ -145,6 +136,20 @@ func (f *filling) feed(ctx context.Context, put func(*repo.Batch) error) error {
 		return flush()
 	})
 	return g.Wait()
+}
+
+// compareAll sends what each region lacks.
+func (f *filling) compareAll(ctx context.Context, send func(regionPlan) error) error {
+	if f.inPlace {
+		return f.survey(ctx, send)
+	}
+	return f.m.eachRegion(ctx, func(ctx context.Context, reg mapRegion) error {
+		places, err := f.m.places(ctx, reg.index, reg.page)
+		if err != nil {
+			return err
+		}
+		return send(regionPlan{reg, wantsAt(places)})
+	})
 }
 
 func (f *filling) batch(regs []mapRegion, wants []repo.Want) *repo.Batch {

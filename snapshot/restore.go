@@ -22,6 +22,8 @@ type RestoreOptions struct {
 	Replace bool // a file that is there; it stays as it is until the new one is whole
 	InPlace bool // write into the file that is there, and only what differs; not beside Replace
 	Verify  bool // read the target back and compare it with the snapshot
+
+	WipeRest bool // of a device, what lies behind the disk; only for RestoreDevice
 }
 
 // Restored counts what Restore did, in bytes.
@@ -90,24 +92,33 @@ func restoreNew(ctx context.Context, m *Map, path string, o RestoreOptions, done
 }
 
 func restoreInPlace(ctx context.Context, m *Map, path string, o RestoreOptions, done *Restored, p *repo.Progress) error {
-	// A name that was mistyped must not become a new disk beside the one that was meant.
-	if _, err := os.Lstat(path); errors.Is(err, fs.ErrNotExist) {
-		return fmt.Errorf("%w; without --in-place it is made", err)
-	}
-	if err := checkTarget(path, true); err != nil {
-		return err
-	}
-	f, err := os.OpenFile(path, os.O_RDWR, 0)
+	f, err := openInPlace(path, os.O_RDWR)
 	if err != nil {
 		return err
-	}
-	if err := refuseOwn(f); err != nil {
-		return errors.Join(err, f.Close())
 	}
 	if err := fillFile(ctx, m, f, o, done, p); err != nil {
 		return fmt.Errorf("%w (it is partly written now; the same command goes on from there)", err)
 	}
 	return nil
+}
+
+// openInPlace opens a file that is to be restored in place.
+func openInPlace(path string, flag int) (*os.File, error) {
+	// A name that was mistyped must not become a new disk beside the one that was meant.
+	if _, err := os.Lstat(path); errors.Is(err, fs.ErrNotExist) {
+		return nil, fmt.Errorf("%w; without --in-place it is made", err)
+	}
+	if err := checkTarget(path, true); err != nil {
+		return nil, err
+	}
+	f, err := os.OpenFile(path, flag, 0)
+	if err != nil {
+		return nil, err
+	}
+	if err := refuseOwn(f); err != nil {
+		return nil, errors.Join(err, f.Close())
+	}
+	return f, nil
 }
 
 // refuseOwn returns an error for a file of a repository, which may have a second name outside of it.
@@ -152,8 +163,7 @@ func checkTarget(target string, replace bool) error {
 	case info.IsDir():
 		return errors.New("it is a folder; name the file to write in it")
 	case info.Mode()&fs.ModeDevice != 0:
-		return errors.New("it is a device, and this version restores to files only; " +
-			"restore to a file or to - and copy that over, when you are sure which disk it is")
+		return errors.New("it is a device that platter does not write to (block devices on Linux are the ones that it does)")
 	case !info.Mode().IsRegular():
 		return errors.New("it is no regular file")
 	case !replace:

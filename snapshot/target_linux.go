@@ -21,13 +21,17 @@ func openDirect(f *os.File) *os.File {
 	if kind := int64(fs.Type); kind != unix.EXT4_SUPER_MAGIC && kind != unix.XFS_SUPER_MAGIC {
 		return nil
 	}
-	return reopenDirect(f)
+	return reopenDirect(f, true)
 }
 
 // reopenDirect opens an open file or device once more, past the page cache; nil where that is not to be had. It goes by the
 // descriptor: the file's name may lead elsewhere by now.
-func reopenDirect(f *os.File) *os.File {
-	fd, err := unix.Open(fmt.Sprintf("/proc/self/fd/%d", f.Fd()), unix.O_RDWR|unix.O_DIRECT|unix.O_CLOEXEC, 0)
+func reopenDirect(f *os.File, write bool) *os.File {
+	mode := unix.O_RDONLY
+	if write {
+		mode = unix.O_RDWR
+	}
+	fd, err := unix.Open(fmt.Sprintf("/proc/self/fd/%d", f.Fd()), mode|unix.O_DIRECT|unix.O_CLOEXEC, 0)
 	if err != nil {
 		return nil
 	}
