@@ -8,13 +8,10 @@ import (
 	"platter/repo"
 )
 
-// Whole is all of the snapshot's disk.
-func (s *Snapshot) Whole() Part { return Part{Len: s.Size} }
-
 // end is the byte behind the part.
 func (p Part) end() int64 { return p.Off + p.Len }
 
-// MapOf returns the map of a part of the snapshot's disk. Offsets stay those of the disk.
+// mapOf returns the map of a part of the snapshot's disk. Offsets stay those of the disk.
 func (s *Snapshot) mapOf(r *repo.Repo, p Part) (*Map, error) {
 	if p.Off < 0 || p.Len < 0 || p.Len > s.Size-p.Off {
 		return nil, fmt.Errorf("%d bytes at %d do not lie on the disk, which has %d", p.Len, p.Off, s.Size)

@@ -13,9 +13,9 @@ import (
 	"platter/snapshot/image"
 )
 
-// partitioned returns a disk with a GUID partition table that sgdisk made in sectors of so many bytes, and ext4 in its second
+// gptDisk returns a disk with a GUID partition table that sgdisk made in sectors of so many bytes, and ext4 in its second
 // and last partition, 3 MiB before its end.
-func partitioned(t *testing.T, size, sector int) []byte {
+func gptDisk(t *testing.T, size, sector int) []byte {
 	t.Helper()
 	node := loopDevice(t, make([]byte, size), sector)
 	mib := 1 << 20 / sector
@@ -61,7 +61,7 @@ func TestFit(t *testing.T) {
 	const size = 24 << 20
 	for _, sector := range []int{512, 4096} {
 		t.Run(fmt.Sprint(sector), func(t *testing.T) {
-			disk := partitioned(t, size, sector)
+			disk := gptDisk(t, size, sector)
 			r, snap := inRepo(t, disk)
 			whole := snap.Whole()
 			least := size - 3<<20 + (16384/sector+1)*sector
@@ -126,7 +126,7 @@ func TestFitWithoutGPT(t *testing.T) {
 	mbr := make([]byte, size)
 	copy(mbr[446:], []byte{0x80, 0, 0, 0, 0x83, 0, 0, 0, 0, 8, 0, 0, 0, 8, 0, 0}) // 1 MiB at 1 MiB
 	mbr[510], mbr[511] = 0x55, 0xaa
-	damaged := partitioned(t, 16<<20, 512)[:size]
+	damaged := gptDisk(t, 16<<20, 512)[:size]
 	damaged[520] ^= 1
 	bare := bytes.Repeat([]byte("data"), size/4)
 	for name, c := range map[string]struct {

@@ -1,7 +1,10 @@
 package snapshot
 
-// A Part is a run of a snapshot's disk that is taken by itself: a partition, or all of the disk.
+// A Part is a run of a disk, and what it is called: p3 for the third partition. The whole disk has no name.
 type Part struct {
-	Off, Len int64  // bytes
-	Name     string // such as p3; "" for all of the disk
+	Off, Len int64 // bytes
+	Name     string
 }
+
+// Whole returns the part that is all of the snapshot's disk.
+func (s *Snapshot) Whole() Part { return Part{Len: s.Size} }
