@@ -5,7 +5,9 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
+	"maps"
 	"os"
+	"slices"
 	"strings"
 
 	"platter/snapshot/image"
@@ -85,18 +87,8 @@ func (d *Device) look(o DeviceOptions) error {
 	if err := d.isMeant(o.Serial); err != nil {
 		return err
 	}
-	if err := unused(d.file, o.System); err != nil {
+	if err := unused(d.file, o); err != nil {
 		return err
-	}
-	for path, what := range o.Keep {
-		held, err := o.System.Holds(d.file, path)
-		switch {
-		case errors.Is(err, fs.ErrNotExist): // then it is nowhere
-		case err != nil:
-			return err
-		case held:
-			return fmt.Errorf("%s lies on it (%s)", what, path)
-		}
 	}
 	if o.System.IsReadOnly(d.file) {
 		return errReadOnly
@@ -118,9 +110,19 @@ func (d *Device) isMeant(serial string) error {
 	}
 }
 
-// unused returns an error that says what uses an open device, and how to end that.
-func unused(f *os.File, system image.System) error {
-	uses, err := system.Uses(f)
+// unused returns an error that says what lies on an open device, or uses it, and how to end that.
+func unused(f *os.File, o DeviceOptions) error {
+	for _, path := range slices.Sorted(maps.Keys(o.Keep)) {
+		held, err := o.System.Holds(f, path)
+		switch {
+		case errors.Is(err, fs.ErrNotExist): // then it is nowhere
+		case err != nil:
+			return err
+		case held:
+			return fmt.Errorf("%s lies on it (%s)", o.Keep[path], path)
+		}
+	}
+	uses, err := o.System.Uses(f)
 	if err != nil || len(uses) == 0 {
 		return err
 	}
@@ -135,19 +137,19 @@ func unused(f *os.File, system image.System) error {
 // whyNot finds words for what kept a device from being opened. Which device that is is of no consequence: nothing is done
 // to it.
 func whyNot(path string, o DeviceOptions, err error) error {
-	f, openErr := os.Open(path)
-	if openErr != nil {
+	f, lookErr := openToLook(path)
+	if lookErr != nil {
 		return err
 	}
 	defer f.Close()
 	if info, statErr := f.Stat(); statErr != nil || info.Mode()&fs.ModeDevice == 0 {
 		return err
 	}
+	if used := unused(f, o); used != nil {
+		return used
+	}
 	switch {
 	case isBusy(err):
-		if used := unused(f, o.System); used != nil {
-			return used
-		}
 		return fmt.Errorf("it is in use, by something that does not say so (ZFS, bcachefs, or another program that holds it): %w", err)
 	case o.System.IsReadOnly(f):
 		return errReadOnly

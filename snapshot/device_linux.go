@@ -19,4 +19,7 @@ func openExclusive(path string, write bool) (*os.File, error) {
 	return os.OpenFile(path, flags|unix.O_EXCL, 0)
 }
 
+// openToLook opens what is only to be asked about, whoever may read it.
+func openToLook(path string) (*os.File, error) { return os.OpenFile(path, unix.O_PATH, 0) }
+
 func isBusy(err error) bool { return errors.Is(err, unix.EBUSY) }
