@@ -93,7 +93,7 @@ func (d *Device) look(o DeviceOptions) error {
 	if o.System.IsReadOnly(d.file) {
 		return errReadOnly
 	}
-	return nil
+	return refuseOwn(d.file) // it may be a loop device
 }
 
 var errReadOnly = errors.New("it is read-only: look for a switch on it, or see 'blockdev --setrw'")

@@ -52,7 +52,8 @@ const (
 // A regionPlan is what a region's target lacks.
 type regionPlan struct {
 	mapRegion
-	wants []repo.Want
+	wants  []repo.Want
+	partly bool // some chunk of it is right already
 }
 
 // fill writes the disk, syncs it and proves it.
@@ -117,7 +118,7 @@ func (f *filling) feed(ctx context.Context, put func(*repo.Batch) error) error {
 		return f.compareAll(gctx, send)
 	})
 	g.Go(func() error {
-		var regs []mapRegion
+		var regs []regionPlan
 		var wants []repo.Want
 		flush := func() error {
 			b := f.batch(regs, wants)
@@ -126,7 +127,7 @@ func (f *filling) feed(ctx context.Context, put func(*repo.Batch) error) error {
 		}
 		for plan := range plans {
 			f.mapped[plan.index] = true
-			regs, wants = append(regs, plan.mapRegion), append(wants, plan.wants...)
+			regs, wants = append(regs, plan), append(wants, plan.wants...)
 			if len(regs) >= batchRegions || len(wants) >= batchChunks {
 				if err := flush(); err != nil {
 					return err
@@ -148,14 +149,18 @@ func (f *filling) compareAll(ctx context.Context, send func(regionPlan) error) e
 		if err != nil {
 			return err
 		}
-		return send(regionPlan{reg, wantsAt(places)})
+		return send(regionPlan{mapRegion: reg, wants: wantsAt(places)})
 	})
 }
 
-func (f *filling) batch(regs []mapRegion, wants []repo.Want) *repo.Batch {
+func (f *filling) batch(regs []regionPlan, wants []repo.Want) *repo.Batch {
+	partly := map[int64]bool{}
+	for _, reg := range regs {
+		partly[reg.index] = reg.partly
+	}
 	return &repo.Batch{
 		Wants: wants,
-		Load:  f.load,
+		Load:  func(_ context.Context, got []repo.Got) error { return f.load(got, partly) },
 		Done: func(ctx context.Context) error {
 			if f.verifier == nil || len(regs) == 0 {
 				return nil
@@ -166,7 +171,7 @@ func (f *filling) batch(regs []mapRegion, wants []repo.Want) *repo.Batch {
 }
 
 // settle has regions that are written proved.
-func (f *filling) settle(ctx context.Context, regs []mapRegion) error {
+func (f *filling) settle(ctx context.Context, regs []regionPlan) error {
 	from, to := regs[0].index, regs[0].index
 	for _, reg := range regs {
 		from, to = min(from, reg.index), max(to, reg.index)
@@ -181,7 +186,7 @@ func (f *filling) settle(ctx context.Context, regs []mapRegion) error {
 	}
 	for _, reg := range regs {
 		select {
-		case f.written <- reg:
+		case f.written <- reg.mapRegion:
 		case <-ctx.Done():
 			return ctx.Err()
 		}
@@ -190,7 +195,7 @@ func (f *filling) settle(ctx context.Context, regs []mapRegion) error {
 }
 
 // load writes chunks of one frame.
-func (f *filling) load(_ context.Context, got []repo.Got) error {
+func (f *filling) load(got []repo.Got, partly map[int64]bool) error {
 	for len(got) > 0 {
 		run, n := got[0].Data, 0
 		for ; n < len(got); n++ {
@@ -207,10 +212,14 @@ func (f *filling) load(_ context.Context, got []repo.Got) error {
 			}
 			f.progress.Add(int64(g.Len))
 		}
-		if err := f.writeSparse(run, got[0].Off); err != nil {
+		write := f.writeSparse
+		if partly[got[0].Off/RegionSize] {
+			write = f.writeDiffering
+		}
+		if err := write(run, got[0].Off); err != nil {
 			return err
 		}
-		f.done.Written.Add(int64(len(run)))
+		f.done.Differed.Add(int64(len(run)))
 		got = got[n:]
 	}
 	return nil
@@ -242,6 +251,7 @@ func (f *filling) writeSparse(data []byte, off int64) error {
 			if _, err := f.target.WriteAt(data[:n], off); err != nil {
 				return err
 			}
+			f.done.Written.Add(int64(n))
 		}
 		data, off = data[n:], off+int64(n)
 	}

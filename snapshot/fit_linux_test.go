@@ -8,6 +8,7 @@ import (
 	"strings"
 	"testing"
 
+	"platter/chunk"
 	"platter/repo"
 	"platter/repo/store"
 	"platter/snapshot/image"
@@ -81,10 +82,19 @@ func TestFit(t *testing.T) {
 						t.Errorf("it advises %q", advice)
 					}
 					done, _ := toDevice(t, r, snap, whole, node, RestoreOptions{Verify: true}, FitOptions{GrowGPT: true, ShrinkGPT: true})
-					if done.Written.Load() > 1<<20 {
+					if done.Written.Load() > 8*4096+64<<10 {
 						t.Errorf("only the table differed, and it wrote %d bytes", done.Written.Load())
 					}
 				})
+			}
+
+			wiped := loopDevice(t, bytes.Repeat([]byte{0xff}, size+4<<20), sector)
+			toDevice(t, r, snap, whole, wiped, RestoreOptions{Verify: true, WipeRest: true}, FitOptions{GrowGPT: true})
+			if out := tool(t, "sgdisk", "-v", wiped); !strings.Contains(out, "No problems found") {
+				t.Errorf("wiped: sgdisk says\n%s", out)
+			}
+			if got := onDevice(t, wiped); !chunk.IsZero(got[size : size+3<<20]) {
+				t.Error("between the disk and its second table there is something")
 			}
 
 			smaller := loopDevice(t, make([]byte, size-2<<20), sector)

@@ -1,6 +1,7 @@
 package snapshot
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"iter"
@@ -28,11 +29,11 @@ func (f *filling) survey(ctx context.Context, send func(regionPlan) error) error
 			break
 		}
 		g.Go(func() error {
-			wants, err := f.compare(gctx, reg)
+			plan, err := f.compare(gctx, reg)
 			if err != nil || reg.page.IsZero() {
 				return err
 			}
-			return send(regionPlan{reg.mapRegion, wants})
+			return send(plan)
 		})
 	}
 	if err := g.Wait(); err != nil {
@@ -89,19 +90,19 @@ func (f *filling) held(ctx context.Context) iter.Seq2[heldRegion, error] {
 	}
 }
 
-// compare zeroes what should be zero in a region, and returns the chunks that it lacks.
-func (f *filling) compare(ctx context.Context, reg heldRegion) ([]repo.Want, error) {
+// compare zeroes what should be zero in a region, and returns what it lacks.
+func (f *filling) compare(ctx context.Context, reg heldRegion) (regionPlan, error) {
+	plan := regionPlan{mapRegion: reg.mapRegion}
 	places, err := f.m.places(ctx, reg.index, reg.page)
 	if err != nil {
-		return nil, err
+		return plan, err
 	}
 	r, namer := f.windows.take(), f.m.repo.Namer(chunk.Data)
 	defer func() { f.windows.put(r); f.m.repo.Return(chunk.Data, namer) }()
-	var wants []repo.Want
 	data := reg.data
 	for _, q := range places {
 		if ctx.Err() != nil {
-			return nil, ctx.Err()
+			return plan, ctx.Err()
 		}
 		for len(data) > 0 && data[0].Off+data[0].Len <= q.off {
 			data = data[1:]
@@ -109,18 +110,19 @@ func (f *filling) compare(ctx context.Context, reg heldRegion) ([]repo.Want, err
 		switch held := len(data) > 0 && data[0].Off < q.end(); {
 		case q.kind != dataPiece:
 			if err := f.clearExtents(r, data, q.off, q.end()); err != nil {
-				return nil, err
+				return plan, err
 			}
 		case held:
 			if f.isRight(r, namer, max(q.end(), data[0].Off+data[0].Len), q) {
+				plan.partly = true
 				break
 			}
 			fallthrough
 		default: // a hole holds no chunk
-			wants = append(wants, repo.Want{ID: q.id, Off: q.off, Len: q.len})
+			plan.wants = append(plan.wants, repo.Want{ID: q.id, Off: q.off, Len: q.len})
 		}
 	}
-	return wants, nil
+	return plan, nil
 }
 
 // isRight reports whether the target holds a chunk.
@@ -153,11 +155,40 @@ func (f *filling) clearExtents(r *windowReader, data []image.Extent, off, end in
 	return nil
 }
 
+// writeDiffering writes the blocks of data that the target has not. Where much is right that saves more than the look at what
+// differs costs: a chunk is many blocks, and few of them may have been written since.
+func (f *filling) writeDiffering(data []byte, off int64) error {
+	r := f.windows.take()
+	defer f.windows.put(r)
+	old, err := r.view(off, int64(len(data)), off+int64(len(data)))
+	if err != nil { // what cannot be read is written
+		return f.writeSparse(data, off)
+	}
+	for at := 0; at < len(data); {
+		n := 0
+		for at+n < len(data) {
+			end := min(at+n+chunk.Block, len(data))
+			if bytes.Equal(data[at+n:end], old[at+n:end]) {
+				break
+			}
+			n = end - at
+		}
+		if n > 0 {
+			if err := f.writeSparse(data[at:at+n], off+int64(at)); err != nil {
+				return err
+			}
+		}
+		at = min(at+n+chunk.Block, len(data)) // the block behind is the same
+	}
+	return nil
+}
+
 // clear makes a run zero.
 func (f *filling) clear(off, n int64) error {
 	r := f.windows.take()
 	defer f.windows.put(r)
-	_, err := clearRun(f.target, r, off, off+n)
+	zeroed, err := clearRun(f.target, r, off, off+n)
+	f.done.Written.Add(zeroed)
 	return err
 }
 

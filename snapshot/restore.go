@@ -28,7 +28,8 @@ type RestoreOptions struct {
 
 // Restored counts what Restore did, in bytes.
 type Restored struct {
-	Written  atomic.Int64 // chunks that were not there
+	Differed atomic.Int64 // chunks that were not there, and were fetched
+	Written  atomic.Int64 // blocks of them; those that were right are left out where some of a region was
 	Right    atomic.Int64 // chunks that were there already; only in place
 	Zeroed   atomic.Int64 // blocks that belong to no chunk, were not zero, and are now; only in place
 	Verified atomic.Int64 // chunks

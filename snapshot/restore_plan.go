@@ -16,11 +16,11 @@ import (
 
 // A RestorePlan is what a restore would do, in bytes.
 type RestorePlan struct {
-	Fetch int64 // from the repository, as it is stored there
-	Write int64 // chunks that are not there
-	Right int64 // chunks that are there already; only in place
-	Zero  int64 // blocks that belong to no chunk, are not zero, and shall be; only in place
-	Time  time.Duration
+	Fetch  int64 // from the repository, as it is stored there
+	Differ int64 // chunks that are not there; of those that are there in part, only what differs is written
+	Right  int64 // chunks that are there already; only in place
+	Zero   int64 // blocks that belong to no chunk, are not zero, and shall be; only in place
+	Time   time.Duration
 }
 
 // PlanFile returns what Restore would do. Nothing is written.
@@ -134,7 +134,7 @@ func planOnto(ctx context.Context, r *repo.Repo, s *Snapshot, part Part, t lookO
 		mu.Lock()
 		defer mu.Unlock()
 		for _, w := range reg.wants {
-			plan.Write += int64(w.Len)
+			plan.Differ += int64(w.Len)
 			p.Add(int64(w.Len))
 		}
 		if len(reg.wants) > 0 && len(sample) < sampleFrames {
@@ -170,7 +170,7 @@ func estimate(ctx context.Context, r *repo.Repo, plan *RestorePlan, sample []rep
 	}
 	work := scaled(time.Since(start), plan.Fetch, fetched.Bytes)
 	if o.InPlace {
-		work = looked + max(work, scaled(looked, plan.Write+plan.Zero, length))
+		work = looked + max(work, scaled(looked, plan.Differ+plan.Zero, length))
 	}
 	if o.Verify && o.InPlace {
 		work += looked

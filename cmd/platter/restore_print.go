@@ -35,6 +35,7 @@ type restoreReport struct {
 	Plan     bool          `json:"plan,omitempty"`  // nothing was written
 	Fetch    *int64        `json:"fetch,omitempty"` // only of a plan
 	Right    int64         `json:"right"`
+	Differed int64         `json:"differed"` // of chunks; only what differs of them is written
 	Written  int64         `json:"written"`
 	Zeroed   int64         `json:"zeroed"`
 	Verified bool          `json:"verified"`
@@ -69,7 +70,7 @@ func printRestored(env *env, opts restoreOptions, what restoring, done *snapshot
 	written, right, zeroed := done.Written.Load(), done.Right.Load(), done.Zeroed.Load()
 	if opts.json {
 		r := newRestoreReport(opts, what, took)
-		r.Right, r.Written, r.Zeroed, r.Verified = right, written, zeroed, opts.verify
+		r.Right, r.Differed, r.Written, r.Zeroed, r.Verified = right, done.Differed.Load(), written, zeroed, opts.verify
 		return env.printJSON(r)
 	}
 	if opts.quiet {
@@ -120,7 +121,7 @@ func printBehind(env *env, opts restoreOptions, what restoring, stay, wiped stri
 func printRestorePlan(env *env, opts restoreOptions, what restoring, plan *snapshot.RestorePlan) error {
 	if opts.json {
 		r := newRestoreReport(opts, what, plan.Time)
-		r.Fetch, r.Right, r.Written, r.Zeroed = &plan.Fetch, plan.Right, plan.Write, plan.Zero
+		r.Fetch, r.Right, r.Differed, r.Zeroed = &plan.Fetch, plan.Right, plan.Differ, plan.Zero
 		return env.printJSON(r)
 	}
 	line := func(key, format string, args ...any) {
@@ -131,7 +132,7 @@ func printRestorePlan(env *env, opts restoreOptions, what restoring, plan *snaps
 		line("device", "%s of %s", size(d.Size), describeDevice(d))
 	}
 	line("fetch", "%s from the repository, as it is stored there", size(plan.Fetch))
-	line("write", "%s", size(plan.Write))
+	line("write", "%s at most", size(plan.Differ))
 	if opts.inPlace {
 		line("zero", "%s that hold something else", size(plan.Zero))
 		line("right", "%s already", size(plan.Right))
