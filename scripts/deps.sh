@@ -6,8 +6,14 @@ PATH="$PATH:/usr/sbin:/sbin" # where Debian keeps sgdisk and fsck, but not every
 
 tools=( # command:package
 	b3sum:b3sum
+	blockdev:util-linux
 	fsck.ext4:e2fsprogs
 	fsck.vfat:dosfstools
+	losetup:mount
+	mkfs.btrfs:btrfs-progs
+	nbdfuse:libnbd-bin
+	nbdkit:nbdkit
+	partx:util-linux
 	qemu-img:qemu-utils
 	sgdisk:gdisk
 	shellcheck:shellcheck

@@ -10,6 +10,7 @@ import (
 	"sync"
 	"time"
 
+	"platter/chunk"
 	"platter/repo"
 	"platter/snapshot/image"
 )
@@ -76,19 +77,24 @@ var _ target = lookOnly{}
 
 func (t lookOnly) Size() int64 { return t.size }
 
-// Extents yields what is there. Where it is to become longer, there are zeros.
+// Extents yields what is there. Where it is to become longer there will be zeros, of which the first share a block with data.
 func (t lookOnly) Extents() iter.Seq2[image.Extent, error] {
 	return func(yield func(image.Extent, error) bool) {
+		at := t.Disk.Size()
 		for e, err := range t.Disk.Extents() {
 			if err == nil && e.Off >= t.size {
 				return
+			}
+			if !e.Zero && e.Off+e.Len == at {
+				at = (at + chunk.Block - 1) &^ (chunk.Block - 1)
+				e.Len = at - e.Off
 			}
 			e.Len = min(e.Len, t.size-e.Off)
 			if !yield(e, err) || err != nil {
 				return
 			}
 		}
-		if at := t.Disk.Size(); at < t.size {
+		if at < t.size {
 			yield(image.Extent{Off: at, Len: t.size - at, Zero: true}, nil)
 		}
 	}
