@@ -26,7 +26,7 @@ type deviceOptions struct {
 }
 
 func deviceFlags(o *deviceOptions) []cli.Flag {
-	const category = "Where TARGET is a device:"
+	const category = "If TARGET is a device:"
 	return []cli.Flag{
 		&cli.StringFlag{Name: "serial", Usage: "it must be the one with this serial `NUMBER`, which is then not asked for", Destination: &o.serial, Category: category},
 		&cli.BoolFlag{Name: "yes", Usage: "ask nothing", Destination: &o.yes, Category: category, DisableDefaultText: true},
