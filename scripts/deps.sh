@@ -7,6 +7,7 @@ PATH="$PATH:/usr/sbin:/sbin" # where Debian keeps sgdisk and fsck, but not every
 tools=( # command:package
 	b3sum:b3sum
 	blkid:util-linux
+	blockdev:util-linux
 	cryptsetup:cryptsetup-bin
 	ddrescue:gddrescue
 	fsck.ext4:e2fsprogs
@@ -25,6 +26,7 @@ tools=( # command:package
 	mkswap:util-linux
 	nbdfuse:libnbd-bin
 	nbdkit:nbdkit
+	partx:util-linux
 	pvcreate:lvm2
 	qemu-img:qemu-utils
 	qemu-io:qemu-utils

@@ -73,7 +73,7 @@ func randomDisk(r *rand.Rand, size int) []byte {
 func restored(t *testing.T, r *repo.Repo, s *Snapshot) []byte {
 	t.Helper()
 	target := filepath.Join(t.TempDir(), "out")
-	if _, err := Restore(context.Background(), r, s, target, RestoreOptions{Verify: true}, nil); err != nil {
+	if _, err := Restore(context.Background(), r, s, s.Whole(), target, RestoreOptions{Verify: true}, nil); err != nil {
 		t.Fatal(err)
 	}
 	data, err := os.ReadFile(target)
@@ -102,7 +102,7 @@ func TestBackupRestoresEverySize(t *testing.T) {
 					t.Fatal("the restored file differs")
 				}
 				var out bytes.Buffer
-				if err := WriteStream(context.Background(), r, snap, &out, nil); err != nil || !bytes.Equal(out.Bytes(), disk) {
+				if err := WriteStream(context.Background(), r, snap, snap.Whole(), &out, nil); err != nil || !bytes.Equal(out.Bytes(), disk) {
 					t.Fatalf("the stream differs (%v)", err)
 				}
 			})

@@ -164,7 +164,7 @@ func TestRestoreAroundInPlace(t *testing.T) {
 		snap := keepRound(t, s, 2, disk, nil, nil)
 		r := reopen(t, s)
 		path := writeFile(t, scribbled(rnd, disk.Data))
-		if _, err := Restore(context.Background(), r, snap, path, RestoreOptions{InPlace: true, Verify: true}, nil); err != nil {
+		if _, err := Restore(context.Background(), r, snap, snap.Whole(), path, RestoreOptions{InPlace: true, Verify: true}, nil); err != nil {
 			t.Fatal(err)
 		}
 		mustHold(t, path, without(disk.Data, mustLost(t, r, snap)))

@@ -77,13 +77,21 @@ func (d *Disk) readRegion(p []byte, region, off int64) error {
 		if len(data) != int(wants[i].Len) {
 			return wrongLength(ids[i], len(data), wants[i].Len)
 		}
-		if from := wants[i].Off - off; from < 0 {
-			copy(p, data[-from:])
-		} else {
-			copy(p[from:], data)
-		}
+		overlay(p, off, data, wants[i].Off)
 		return nil
 	})
+}
+
+// wantsOf returns the chunks among pieces, of which the first lies at off of the disk.
+func wantsOf(off int64, pieces []piece) []repo.Want {
+	wants := make([]repo.Want, 0, len(pieces))
+	for _, q := range pieces {
+		if q.kind == dataPiece {
+			wants = append(wants, repo.Want{ID: q.id, Off: off, Len: q.len})
+		}
+		off += int64(q.len)
+	}
+	return wants
 }
 
 func (d *Disk) page(region int64) ([]piece, error) {
@@ -119,41 +127,33 @@ func (m *Map) pageID(ctx context.Context, region int64) (chunk.ID, error) {
 }
 
 // Extents yields the disk in order.
-func (d *Disk) Extents() iter.Seq2[image.Extent, error] {
-	return func(yield func(image.Extent, error) bool) {
-		pending := image.Extent{Zero: true}
-		// emit joins neighbours of one kind.
-		emit := func(n int64, zero bool) bool {
-			if n == 0 || zero == pending.Zero {
-				pending.Len += n
-				return true
-			}
-			full := pending
-			pending = image.Extent{Off: full.Off + full.Len, Len: n, Zero: zero}
-			return full.Len == 0 || yield(full, nil)
+func (d *Disk) Extents() iter.Seq2[image.Extent, error] { return d.m.extents(d.ctx) }
+
+// extents yields the map's part of the disk in order, counted from where it begins.
+func (m *Map) extents(ctx context.Context) iter.Seq2[image.Extent, error] {
+	return image.Joined(func(yield func(image.Extent, error) bool) {
+		from, to := m.within()
+		at := from
+		emit := func(end int64, zero bool) bool {
+			e := image.Extent{Off: at - from, Len: end - at, Zero: zero}
+			at = end
+			return yield(e, nil) // those without bytes are left out
 		}
-		at := int64(0)
-		for reg, err := range d.m.regions(d.ctx) {
-			var pieces []piece
+		for reg, err := range m.regions(ctx) {
+			var places []place
 			if err == nil {
-				pieces, err = d.m.page(d.ctx, reg.index, reg.page)
+				places, err = m.places(ctx, reg.index, reg.page)
 			}
 			if err != nil {
 				yield(image.Extent{}, err)
 				return
 			}
-			if !emit(reg.index*RegionSize-at, true) {
-				return
-			}
-			for _, q := range pieces {
-				if !emit(int64(q.len), q.kind != dataPiece) {
+			for _, p := range places {
+				if !emit(max(p.off, at), true) || !emit(min(p.end(), to), p.kind != dataPiece) {
 					return
 				}
 			}
-			at = reg.index*RegionSize + regionLen(d.m.size, reg.index)
 		}
-		if emit(d.m.size-at, true) && pending.Len > 0 {
-			yield(pending, nil)
-		}
-	}
+		emit(to, true)
+	})
 }

@@ -27,13 +27,13 @@ type Exported struct {
 	Verified int64 // of chunks that were read back
 }
 
-// Export writes the snapshot's disk to a new file as an image of some format. Nothing has the file's name until all of it is
+// Export writes a part of the snapshot's disk to a new file as an image of some format. Nothing has the file's name until all of it is
 // written, verified if so wished, and durable; where it fails, nothing is left of it.
-func Export(ctx context.Context, r *repo.Repo, s *Snapshot, path string, o ExportOptions, p *repo.Progress) (done *Exported, err error) {
+func Export(ctx context.Context, r *repo.Repo, s *Snapshot, part Part, path string, o ExportOptions, p *repo.Progress) (done *Exported, err error) {
 	err = intoNew(path, o.Replace, func(f *os.File) (err error) {
 		defer func() { err = errors.Join(err, f.Close()) }()
 		done = new(Exported)
-		if err := ExportStream(ctx, r, s, f, o, p); err != nil {
+		if err := ExportStream(ctx, r, s, part, f, o, p); err != nil {
 			return err
 		}
 		if err := f.Sync(); err != nil {
@@ -43,7 +43,7 @@ func Export(ctx context.Context, r *repo.Repo, s *Snapshot, path string, o Expor
 			return err
 		}
 		if o.Verify {
-			done.Verified, err = verifyImage(ctx, r, s, f.Name(), o.Format, p)
+			done.Verified, err = verifyImage(ctx, r, s, part, f.Name(), o.Format, p)
 		}
 		return err
 	})
@@ -53,26 +53,28 @@ func Export(ctx context.Context, r *repo.Repo, s *Snapshot, path string, o Expor
 	return done, nil
 }
 
-// ExportStream writes the snapshot's disk to w as an image of a format that can be written from its beginning to its end; to
+// ExportStream writes a part of the snapshot's disk to w as an image of a format that can be written from its beginning to its end; to
 // a file, any. The error wraps virtual.ErrUnsupported where the format cannot.
-func ExportStream(ctx context.Context, r *repo.Repo, s *Snapshot, w io.Writer, o ExportOptions, p *repo.Progress) error {
-	disk, err := s.Open(ctx, r)
+func ExportStream(ctx context.Context, r *repo.Repo, s *Snapshot, part Part, w io.Writer, o ExportOptions, p *repo.Progress) error {
+	m, err := s.mapOf(r, part)
 	if err != nil {
 		return err
 	}
-	extents := func() iter.Seq2[image.Extent, error] { return disk.Extents() }
-	out, err := virtual.Create(w, o.Format, s.Size, virtual.CreateOptions{Compress: o.Compress, Extents: extents})
+	out, err := virtual.Create(w, o.Format, part.Len, virtual.CreateOptions{
+		Compress: o.Compress,
+		Extents:  func() iter.Seq2[image.Extent, error] { return m.extents(ctx) },
+	})
 	if err != nil {
 		return err
 	}
-	if err := WriteStream(ctx, r, s, out, p); err != nil {
+	if err := WriteStream(ctx, r, s, part, out, p); err != nil {
 		return err
 	}
 	return out.Close()
 }
 
 // verifyImage opens an image that was written and proves the disk in it. It returns how many bytes of chunks there are.
-func verifyImage(ctx context.Context, r *repo.Repo, s *Snapshot, path, format string, p *repo.Progress) (n int64, err error) {
+func verifyImage(ctx context.Context, r *repo.Repo, s *Snapshot, part Part, path, format string, p *repo.Progress) (n int64, err error) {
 	f, err := image.Open(path)
 	if err != nil {
 		return 0, err
@@ -82,14 +84,36 @@ func verifyImage(ctx context.Context, r *repo.Repo, s *Snapshot, path, format st
 		return 0, err
 	}
 	defer func() { err = errors.Join(err, disk.Close()) }()
-	p.Expect(s.Stats.Data)
-	done, m := new(Restored), s.Map(r)
-	v := &verifier{m, &unpadded{disk, s.Size}, done, p, &windows{from: disk}}
+	m, err := s.mapOf(r, part)
+	if err != nil {
+		return 0, err
+	}
+	whole := &unpadded{disk, part.Len}
+	if size := whole.Size(); size != part.Len {
+		return 0, fmt.Errorf("verify: its disk has %d bytes, and %d were written", size, part.Len)
+	}
+	onto, err := m.seat(ctx, readOnly{whole})
+	if err != nil {
+		return 0, err
+	}
+	expect(p, s, part, false)
+	done := new(Restored)
+	v := &verifier{m, onto, done, p, &windows{from: onto}}
 	if err := v.all(ctx); err != nil {
 		return 0, fmt.Errorf("verify: %w", err)
 	}
 	return done.Verified.Load(), nil
 }
+
+// A readOnly is a disk in the place of a target, to be compared with a snapshot.
+type readOnly struct{ image.Disk }
+
+var _ target = readOnly{}
+
+func (readOnly) WriteAt([]byte, int64) (int, error) { return 0, errors.ErrUnsupported }
+func (readOnly) Zero(int64, int64) error            { return errors.ErrUnsupported }
+func (readOnly) Settle(int64, int64) error          { return errors.ErrUnsupported }
+func (readOnly) Sync() error                        { return errors.ErrUnsupported }
 
 // maxPadding is how many bytes a format may add to a disk to make it a whole number of its sectors.
 const maxPadding = 4095

@@ -28,12 +28,17 @@ type filling struct {
 	late    atomic.Bool    // nothing can be read back before all of it is synced
 }
 
-func newFilling(m *Map, t target, o RestoreOptions, done *Restored, p *repo.Progress) *filling {
+// newFilling makes ready to write the map's part of the disk onto a target.
+func newFilling(ctx context.Context, m *Map, onto target, o RestoreOptions, done *Restored, p *repo.Progress) (*filling, error) {
+	t, err := m.seat(ctx, onto)
+	if err != nil {
+		return nil, err
+	}
 	f := &filling{m: m, target: t, inPlace: o.InPlace, done: done, progress: p, windows: &windows{from: t}}
 	if o.Verify {
 		f.verifier = &verifier{m, t, done, p, f.windows}
 	}
-	return f
+	return f, nil
 }
 
 // A batch is full at so many regions, or chunks: a frame that two batches share is opened twice, but the map of a batch is
@@ -46,7 +51,8 @@ const (
 // A regionPlan is what a region's target lacks.
 type regionPlan struct {
 	mapRegion
-	wants []repo.Want
+	wants  []repo.Want
+	partly bool // some chunk of it is right already
 }
 
 // fill writes the disk, syncs it and proves it.
@@ -108,19 +114,10 @@ func (f *filling) feed(ctx context.Context, put func(*repo.Batch) error) error {
 				return gctx.Err()
 			}
 		}
-		if f.inPlace {
-			return f.survey(gctx, send)
-		}
-		return f.m.eachRegion(gctx, func(ctx context.Context, reg mapRegion) error {
-			pieces, err := f.m.page(ctx, reg.index, reg.page)
-			if err != nil {
-				return err
-			}
-			return send(regionPlan{reg, wantsOf(reg.index*RegionSize, pieces)})
-		})
+		return f.compareAll(gctx, send)
 	})
 	g.Go(func() error {
-		var regs []mapRegion
+		var regs []regionPlan
 		var wants []repo.Want
 		flush := func() error {
 			b := f.batch(regs, wants)
@@ -128,7 +125,7 @@ func (f *filling) feed(ctx context.Context, put func(*repo.Batch) error) error {
 			return put(b)
 		}
 		for plan := range plans {
-			regs, wants = append(regs, plan.mapRegion), append(wants, plan.wants...)
+			regs, wants = append(regs, plan), append(wants, plan.wants...)
 			if len(regs) >= batchRegions || len(wants) >= batchChunks {
 				if err := flush(); err != nil {
 					return err
@@ -140,22 +137,28 @@ func (f *filling) feed(ctx context.Context, put func(*repo.Batch) error) error {
 	return g.Wait()
 }
 
-// wantsOf returns the chunks among pieces, of which the first lies at off of the disk.
-func wantsOf(off int64, pieces []piece) []repo.Want {
-	wants := make([]repo.Want, 0, len(pieces))
-	for _, q := range pieces {
-		if q.kind == dataPiece {
-			wants = append(wants, repo.Want{ID: q.id, Off: off, Len: q.len})
-		}
-		off += int64(q.len)
+// compareAll sends what each region lacks.
+func (f *filling) compareAll(ctx context.Context, send func(regionPlan) error) error {
+	if f.inPlace {
+		return f.survey(ctx, send)
 	}
-	return wants
+	return f.m.eachRegion(ctx, func(ctx context.Context, reg mapRegion) error {
+		places, err := f.m.places(ctx, reg.index, reg.page)
+		if err != nil {
+			return err
+		}
+		return send(regionPlan{mapRegion: reg, wants: wantsAt(places)})
+	})
 }
 
-func (f *filling) batch(regs []mapRegion, wants []repo.Want) *repo.Batch {
+func (f *filling) batch(regs []regionPlan, wants []repo.Want) *repo.Batch {
+	partly := map[int64]bool{}
+	for _, reg := range regs {
+		partly[reg.index] = reg.partly
+	}
 	return &repo.Batch{
 		Wants: wants,
-		Load:  f.load,
+		Load:  func(_ context.Context, got []repo.Got) error { return f.load(got, partly) },
 		Done: func(ctx context.Context) error {
 			if f.verifier == nil || len(regs) == 0 {
 				return nil
@@ -166,7 +169,7 @@ func (f *filling) batch(regs []mapRegion, wants []repo.Want) *repo.Batch {
 }
 
 // settle has regions that are written proved.
-func (f *filling) settle(ctx context.Context, regs []mapRegion) error {
+func (f *filling) settle(ctx context.Context, regs []regionPlan) error {
 	from, to := regs[0].index, regs[0].index
 	for _, reg := range regs {
 		from, to = min(from, reg.index), max(to, reg.index)
@@ -181,7 +184,7 @@ func (f *filling) settle(ctx context.Context, regs []mapRegion) error {
 	}
 	for _, reg := range regs {
 		select {
-		case f.written <- reg:
+		case f.written <- reg.mapRegion:
 		case <-ctx.Done():
 			return ctx.Err()
 		}
@@ -190,7 +193,7 @@ func (f *filling) settle(ctx context.Context, regs []mapRegion) error {
 }
 
 // load writes chunks of one frame.
-func (f *filling) load(_ context.Context, got []repo.Got) error {
+func (f *filling) load(got []repo.Got, partly map[int64]bool) error {
 	for len(got) > 0 {
 		run, n := got[0].Data, 0
 		for ; n < len(got); n++ {
@@ -207,9 +210,14 @@ func (f *filling) load(_ context.Context, got []repo.Got) error {
 			}
 			f.progress.Add(int64(g.Len))
 		}
-		if err := f.writeSparse(run, got[0].Off); err != nil {
+		write := f.writeSparse
+		if partly[got[0].Off/RegionSize] {
+			write = f.writeDiffering
+		}
+		if err := write(run, got[0].Off); err != nil {
 			return err
 		}
+		f.done.Differed.Add(int64(len(run)))
 		got = got[n:]
 	}
 	return nil
@@ -241,9 +249,9 @@ func (f *filling) writeSparse(data []byte, off int64) error {
 			if _, err := f.target.WriteAt(data[:n], off); err != nil {
 				return err
 			}
+			f.done.Written.Add(int64(n))
 		}
 		data, off = data[n:], off+int64(n)
-		f.done.Written.Add(int64(n))
 	}
 	return nil
 }

@@ -72,7 +72,7 @@ func tinyChunks(t *testing.T, s store.Store) *repo.Repo {
 func mustBeWhole(t *testing.T, s store.Store, snap *Snapshot, disk []byte) {
 	t.Helper()
 	var out bytes.Buffer
-	if err := WriteStream(context.Background(), reopen(t, s), snap, &out, nil); err != nil || !bytes.Equal(out.Bytes(), disk) {
+	if err := WriteStream(context.Background(), reopen(t, s), snap, snap.Whole(), &out, nil); err != nil || !bytes.Equal(out.Bytes(), disk) {
 		t.Fatalf("the guided version is not the disk: %v", err)
 	}
 }

@@ -1,6 +1,7 @@
 package snapshot
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"iter"
@@ -28,11 +29,11 @@ func (f *filling) survey(ctx context.Context, send func(regionPlan) error) error
 			break
 		}
 		g.Go(func() error {
-			wants, err := f.compare(gctx, reg)
+			plan, err := f.compare(gctx, reg)
 			if err != nil || reg.page.IsZero() {
 				return err
 			}
-			return send(regionPlan{reg.mapRegion, wants})
+			return send(plan)
 		})
 	}
 	if err := g.Wait(); err != nil {
@@ -89,55 +90,53 @@ func (f *filling) held(ctx context.Context) iter.Seq2[heldRegion, error] {
 	}
 }
 
-// compare zeroes what should be zero in a region, and returns the chunks that it lacks.
-func (f *filling) compare(ctx context.Context, reg heldRegion) ([]repo.Want, error) {
-	pieces, err := f.m.page(ctx, reg.index, reg.page)
+// compare zeroes what should be zero in a region, and returns what it lacks.
+func (f *filling) compare(ctx context.Context, reg heldRegion) (regionPlan, error) {
+	plan := regionPlan{mapRegion: reg.mapRegion}
+	places, err := f.m.places(ctx, reg.index, reg.page)
 	if err != nil {
-		return nil, err
+		return plan, err
 	}
 	r, namer := f.windows.take(), f.m.repo.Namer(chunk.Data)
 	defer func() { f.windows.put(r); f.m.repo.Return(chunk.Data, namer) }()
-	var wants []repo.Want
-	off, data := reg.index*RegionSize, reg.data
-	for _, q := range pieces {
+	data := reg.data
+	for _, q := range places {
 		if ctx.Err() != nil {
-			return nil, ctx.Err()
+			return plan, ctx.Err()
 		}
-		end := off + int64(q.len)
-		for len(data) > 0 && data[0].Off+data[0].Len <= off {
+		for len(data) > 0 && data[0].Off+data[0].Len <= q.off {
 			data = data[1:]
 		}
-		switch held := len(data) > 0 && data[0].Off < end; {
+		switch held := len(data) > 0 && data[0].Off < q.end(); {
 		case q.kind != dataPiece:
-			if err := f.clearExtents(r, data, off, end); err != nil {
-				return nil, err
+			if err := f.clearExtents(r, data, q.off, q.end()); err != nil {
+				return plan, err
 			}
 		case held:
-			right, err := f.isRight(r, namer, off, max(end, data[0].Off+data[0].Len), q)
-			if err != nil {
-				return nil, err
-			}
-			if right {
+			if f.isRight(r, namer, max(q.end(), data[0].Off+data[0].Len), q) {
+				plan.partly = true
 				break
 			}
 			fallthrough
 		default: // a hole holds no chunk
-			wants = append(wants, repo.Want{ID: q.id, Off: off, Len: q.len})
+			plan.wants = append(plan.wants, repo.Want{ID: q.id, Off: q.off, Len: q.len})
 		}
-		off = end
 	}
-	return wants, nil
+	return plan, nil
 }
 
-// isRight reports whether the target holds a chunk at off.
-func (f *filling) isRight(r *windowReader, namer *chunk.Namer, off, limit int64, q piece) (bool, error) {
-	data, err := r.view(off, int64(q.len), limit)
+// isRight reports whether the target holds a chunk.
+func (f *filling) isRight(r *windowReader, namer *chunk.Namer, limit int64, q place) bool {
+	data, err := r.view(q.off, int64(q.len), limit)
+	if err != nil { // a sector that cannot be read: writing it is what mends it, or fails and says so
+		data, err = r.view(q.off, int64(q.len), q.end())
+	}
 	if err != nil || namer.ID(data) != q.id {
-		return false, err
+		return false
 	}
 	f.done.Right.Add(int64(q.len))
 	f.progress.Add(int64(q.len))
-	return true, nil
+	return true
 }
 
 // clearExtents clears what data has between off and end.
@@ -147,9 +146,39 @@ func (f *filling) clearExtents(r *windowReader, data []image.Extent, off, end in
 		if from >= end {
 			break
 		}
-		if err := f.clearRun(r, from, to); err != nil {
+		n, err := clearRun(f.target, r, from, to)
+		f.done.Zeroed.Add(n)
+		if err != nil {
 			return err
 		}
+	}
+	return nil
+}
+
+// writeDiffering writes the blocks of data that the target has not. Where much is right that saves more than the look at what
+// differs costs: a chunk is many blocks, and few of them may have been written since.
+func (f *filling) writeDiffering(data []byte, off int64) error {
+	r := f.windows.take()
+	defer f.windows.put(r)
+	old, err := r.view(off, int64(len(data)), off+int64(len(data)))
+	if err != nil { // what cannot be read is written
+		return f.writeSparse(data, off)
+	}
+	for at := 0; at < len(data); {
+		n := 0
+		for at+n < len(data) {
+			end := min(at+n+chunk.Block, len(data))
+			if bytes.Equal(data[at+n:end], old[at+n:end]) {
+				break
+			}
+			n = end - at
+		}
+		if n > 0 {
+			if err := f.writeSparse(data[at:at+n], off+int64(at)); err != nil {
+				return err
+			}
+		}
+		at = min(at+n+chunk.Block, len(data)) // the block behind is the same
 	}
 	return nil
 }
@@ -158,15 +187,22 @@ func (f *filling) clearExtents(r *windowReader, data []image.Extent, off, end in
 func (f *filling) clear(off, n int64) error {
 	r := f.windows.take()
 	defer f.windows.put(r)
-	return f.clearRun(r, off, off+n)
+	zeroed, err := clearRun(f.target, r, off, off+n)
+	f.done.Written.Add(zeroed)
+	return err
 }
 
-// clearRun makes a run zero where it is not.
-func (f *filling) clearRun(r *windowReader, off, end int64) error {
+// clearRun makes a run zero where it is not, and returns how many bytes those were.
+func clearRun(t target, r *windowReader, off, end int64) (zeroed int64, err error) {
 	for off < end {
-		data, err := r.view(off, min(windowSize, end-off), end)
-		if err != nil {
-			return err
+		step := min(windowSize, end-off)
+		data, err := r.view(off, step, end)
+		if err != nil { // what cannot be read may hold anything
+			if err := t.Zero(off, step); err != nil {
+				return zeroed, err
+			}
+			off, zeroed = off+step, zeroed+step
+			continue
 		}
 		next := off + int64(len(data))
 		for len(data) > 0 {
@@ -177,14 +213,13 @@ func (f *filling) clearRun(r *windowReader, off, end int64) error {
 			data, off = data[skip:], off+int64(skip)
 			n := dataBlocks(data)
 			if n > 0 {
-				if err := f.target.Zero(off, int64(n)); err != nil {
-					return err
+				if err := t.Zero(off, int64(n)); err != nil {
+					return zeroed, err
 				}
 			}
-			data, off = data[n:], off+int64(n)
-			f.done.Zeroed.Add(int64(n))
+			data, off, zeroed = data[n:], off+int64(n), zeroed+int64(n)
 		}
 		off = next
 	}
-	return nil
+	return zeroed, nil
 }

@@ -44,7 +44,7 @@ func wantRepaired(t *testing.T, r *repo.Repo, q Repair, disk []byte) {
 		t.Error("what is left is not what was kept")
 	}
 	var out bytes.Buffer
-	if err := WriteStream(context.Background(), r, s, &out, nil); err != nil || !bytes.Equal(out.Bytes(), without(disk, lost)) {
+	if err := WriteStream(context.Background(), r, s, s.Whole(), &out, nil); err != nil || !bytes.Equal(out.Bytes(), without(disk, lost)) {
 		t.Errorf("the stream differs (%v)", err)
 	}
 	broken, err := old.Open(context.Background(), r)

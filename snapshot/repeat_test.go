@@ -345,7 +345,11 @@ func TestRestoreRemembersNoRegions(t *testing.T) {
 	})
 	r = reopen(t, mem)
 	target, before := &nowhere{Sparse: image.Sparse{Bytes: s.Size}}, inUse()
-	if err := newFilling(s.Map(r), target, RestoreOptions{}, new(Restored), nil).fill(t.Context()); err != nil {
+	f, err := newFilling(t.Context(), s.Map(r), target, RestoreOptions{}, new(Restored), nil)
+	if err == nil {
+		err = f.fill(t.Context())
+	}
+	if err != nil {
 		t.Fatal(err)
 	}
 	if grown := target.inUse - before; grown > count*4 {

@@ -23,6 +23,8 @@ type RestoreOptions struct {
 	InPlace bool // write into the file that is there, and only what differs; not beside Replace
 	Verify  bool // read the target back and compare it with the snapshot
 
+	WipeRest bool // of a device, what lies behind the disk; only for RestoreDevice
+
 	// cached has every byte go through the page cache. Where bytes could not be read, chunks begin and end within blocks, and
 	// what is written past the cache must not lie beside what is written through it: a page may then keep what was before.
 	cached bool
@@ -30,55 +32,79 @@ type RestoreOptions struct {
 
 // Restored counts what Restore did, in bytes.
 type Restored struct {
-	Written  atomic.Int64 // blocks that are not all zeros
+	Differed atomic.Int64 // chunks that were not there, and were fetched
+	Written  atomic.Int64 // blocks of them; those that were right are left out where some of a region was
 	Right    atomic.Int64 // chunks that were there already; only in place
-	Zeroed   atomic.Int64 // blocks that were not zero and are now; only in place
+	Zeroed   atomic.Int64 // blocks that belong to no chunk, were not zero, and are now; only in place
 	Verified atomic.Int64 // chunks
 }
 
-// Restore writes the snapshot's disk to a file.
+// Restore writes a part of the snapshot's disk to a file.
 //
 // A new file is sparse. Nothing has the target's name until all of it is written, verified if so wished, and durable.
 // Where it fails, nothing is left of it. The file is for its owner only: a disk holds secrets.
 //
 // In place, the file is the disk once Restore returned nil, and a mixture until then: what is right stays, what differs is
 // written, what should be zero becomes a hole. Where it fails, another Restore goes on from there.
-func Restore(ctx context.Context, r *repo.Repo, s *Snapshot, path string, o RestoreOptions, p *repo.Progress) (*Restored, error) {
+func Restore(ctx context.Context, r *repo.Repo, s *Snapshot, part Part, path string, o RestoreOptions, p *repo.Progress) (*Restored, error) {
 	write := restoreNew
 	if o.InPlace {
 		write = restoreInPlace
 	}
 	o.cached = s.Unreadable > 0
 	done := new(Restored)
-	if err := write(ctx, r, s, path, o, done, p); err != nil {
+	m, err := s.mapOf(r, part)
+	if err == nil {
+		expect(p, s, part, o.Verify)
+		err = write(ctx, m, path, o, done, p)
+	}
+	if err != nil {
 		return nil, fmt.Errorf("restore to %s: %w", path, err)
 	}
 	return done, nil
 }
 
-func restoreNew(ctx context.Context, r *repo.Repo, s *Snapshot, path string, o RestoreOptions, done *Restored, p *repo.Progress) error {
-	return intoNew(path, o.Replace, func(f *os.File) error { return fillFile(ctx, r, s, f, o, done, p) })
+// expect tells how much there is to do. How much of a part holds data is not known beforehand.
+func expect(p *repo.Progress, s *Snapshot, part Part, verify bool) {
+	data := min(s.Stats.Data, part.Len)
+	p.Expect(data)
+	if verify {
+		p.Expect(data)
+	}
 }
 
-func restoreInPlace(ctx context.Context, r *repo.Repo, s *Snapshot, path string, o RestoreOptions, done *Restored, p *repo.Progress) error {
-	// A name that was mistyped must not become a new disk beside the one that was meant.
-	if _, err := os.Lstat(path); errors.Is(err, fs.ErrNotExist) {
-		return fmt.Errorf("%w; without --in-place it is made", err)
-	}
-	if err := checkTarget(path, true); err != nil {
-		return err
-	}
-	f, err := os.OpenFile(path, os.O_RDWR, 0)
+func restoreNew(ctx context.Context, m *Map, path string, o RestoreOptions, done *Restored, p *repo.Progress) error {
+	return intoNew(path, o.Replace, func(f *os.File) error { return fillFile(ctx, m, f, o, done, p) })
+}
+
+func restoreInPlace(ctx context.Context, m *Map, path string, o RestoreOptions, done *Restored, p *repo.Progress) error {
+	f, err := openInPlace(path, os.O_RDWR)
 	if err != nil {
 		return err
 	}
-	if err := refuseOwn(f); err != nil {
-		return errors.Join(err, f.Close())
-	}
-	if err := fillFile(ctx, r, s, f, o, done, p); err != nil {
+	if err := fillFile(ctx, m, f, o, done, p); err != nil {
 		return fmt.Errorf("%w (it is partly written now; the same command goes on from there)", err)
 	}
 	return nil
+}
+
+// openInPlace opens a file that is to be restored in place.
+func openInPlace(path string, flag int) (*os.File, error) {
+	// A name that was mistyped must not become a new disk beside the one that was meant.
+	if _, err := os.Lstat(path); errors.Is(err, fs.ErrNotExist) {
+		return nil, fmt.Errorf("%w; without --in-place it is made", err)
+	}
+	if err := checkTarget(path, true); err != nil {
+		return nil, err
+	}
+	f, err := os.OpenFile(path, flag, 0)
+	if err != nil {
+		return nil, err
+	}
+	if err := refuseOwn(f); err != nil {
+		return nil, errors.Join(err, f.Close())
+	}
+	return f, nil
 }
 
 // refuseOwn returns an error for a file of a repository, which may have a second name outside of it.
@@ -123,8 +149,7 @@ func checkTarget(target string, replace bool) error {
 	case info.IsDir():
 		return errors.New("it is a folder; name the file to write in it")
 	case info.Mode()&fs.ModeDevice != 0:
-		return errors.New("it is a device, and this version restores to files only; " +
-			"restore to a file or to - and copy that over, when you are sure which disk it is")
+		return errors.New("it is a device that platter does not write to (block devices on Linux are the ones that it does)")
 	case !info.Mode().IsRegular():
 		return errors.New("it is no regular file")
 	case !replace:
@@ -133,9 +158,10 @@ func checkTarget(target string, replace bool) error {
 	return nil
 }
 
-// fillFile makes f the snapshot's disk and closes it.
-func fillFile(ctx context.Context, r *repo.Repo, s *Snapshot, f *os.File, o RestoreOptions, done *Restored, p *repo.Progress) (err error) {
-	t, err := newFileTarget(f, s.Size)
+// fillFile makes f the map's part of the disk and closes it.
+func fillFile(ctx context.Context, m *Map, f *os.File, o RestoreOptions, done *Restored, p *repo.Progress) (err error) {
+	from, to := m.within()
+	t, err := newFileTarget(f, to-from)
 	if err != nil {
 		return err
 	}
@@ -143,9 +169,9 @@ func fillFile(ctx context.Context, r *repo.Repo, s *Snapshot, f *os.File, o Rest
 	if o.cached {
 		t.broken.Store(true)
 	}
-	p.Expect(s.Stats.Data)
-	if o.Verify {
-		p.Expect(s.Stats.Data)
+	filling, err := newFilling(ctx, m, t, o, done, p)
+	if err != nil {
+		return err
 	}
-	return newFilling(s.Map(r), t, o, done, p).fill(ctx)
+	return filling.fill(ctx)
 }

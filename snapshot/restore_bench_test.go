@@ -32,7 +32,7 @@ func BenchmarkRestore(b *testing.B) {
 			b.ReportAllocs()
 			target := filepath.Join(b.TempDir(), "disk")
 			for b.Loop() {
-				if _, err := Restore(context.Background(), r, snap, target, o, nil); err != nil {
+				if _, err := Restore(context.Background(), r, snap, snap.Whole(), target, o, nil); err != nil {
 					b.Fatal(err)
 				}
 			}
@@ -43,7 +43,7 @@ func BenchmarkRestore(b *testing.B) {
 func BenchmarkStream(b *testing.B) {
 	_, r, snap := restoreDisk(b)
 	for b.Loop() {
-		if err := WriteStream(context.Background(), r, snap, io.Discard, nil); err != nil {
+		if err := WriteStream(context.Background(), r, snap, snap.Whole(), io.Discard, nil); err != nil {
 			b.Fatal(err)
 		}
 	}
@@ -67,7 +67,7 @@ func BenchmarkInPlace(b *testing.B) {
 			}
 		}
 		b.StartTimer()
-		if _, err := Restore(context.Background(), r, snap, path, RestoreOptions{InPlace: true}, nil); err != nil {
+		if _, err := Restore(context.Background(), r, snap, snap.Whole(), path, RestoreOptions{InPlace: true}, nil); err != nil {
 			b.Fatal(err)
 		}
 	}

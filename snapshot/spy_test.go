@@ -70,7 +70,11 @@ func (s *spy) over(ctx context.Context, t testing.TB, r *repo.Repo, snap *Snapsh
 		s.fileTarget.direct = nil
 	}
 	done := new(Restored)
-	return done, newFilling(snap.Map(r), s, o, done, nil).fill(ctx)
+	filling, err := newFilling(ctx, snap.Map(r), s, o, done, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return done, filling.fill(ctx)
 }
 
 func newSpy() *spy { return &spy{direct: true} }

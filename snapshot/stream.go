@@ -36,11 +36,16 @@ type skipper interface {
 	Skip(n int64) error // the next n bytes are zeros
 }
 
-// WriteStream writes the snapshot's disk to w from its first byte to its last, zeros and all, unless w can Skip them.
-func WriteStream(ctx context.Context, r *repo.Repo, s *Snapshot, w io.Writer, p *repo.Progress) error {
-	p.Expect(s.Size)
+// WriteStream writes a part of the snapshot's disk to w from its first byte to its last, zeros and all, unless w
+// can Skip them.
+func WriteStream(ctx context.Context, r *repo.Repo, s *Snapshot, part Part, w io.Writer, p *repo.Progress) error {
+	m, err := s.mapOf(r, part)
+	if err != nil {
+		return err
+	}
+	p.Expect(part.Len)
 	ahead := r.Workers()/2 + 3
-	st := &streaming{m: s.Map(r), order: make(chan *stretch, ahead), slots: make(chan struct{}, ahead)}
+	st := &streaming{m: m, order: make(chan *stretch, ahead), slots: make(chan struct{}, ahead)}
 	g, gctx := errgroup.WithContext(ctx)
 	g.Go(func() error {
 		defer close(st.order)
@@ -59,7 +64,8 @@ func WriteStream(ctx context.Context, r *repo.Repo, s *Snapshot, w io.Writer, p 
 
 // feed cuts the disk into stretches and has them filled.
 func (s *streaming) feed(ctx context.Context, put func(*repo.Batch) error) error {
-	next := &stretch{}
+	from, to := s.m.within()
+	next := &stretch{off: from}
 	flush := func() error {
 		done := next
 		next = &stretch{off: done.off + done.len}
@@ -81,7 +87,7 @@ func (s *streaming) feed(ctx context.Context, put func(*repo.Batch) error) error
 		if err != nil {
 			return err
 		}
-		pieces, err := s.m.page(ctx, reg.index, reg.page)
+		places, err := s.m.places(ctx, reg.index, reg.page)
 		if err != nil {
 			return err
 		}
@@ -90,22 +96,23 @@ func (s *streaming) feed(ctx context.Context, put func(*repo.Batch) error) error
 				return err
 			}
 		}
-		for _, q := range pieces {
+		for _, q := range places {
+			n := min(q.end(), to) - max(q.off, from)
 			if q.kind != dataPiece {
-				err = skip(int64(q.len))
-			} else if next.len > 0 && next.len+int64(q.len) > stretchSize {
+				err = skip(n)
+			} else if next.len > 0 && next.len+n > stretchSize {
 				err = flush()
 			}
 			if err != nil {
 				return err
 			}
 			if q.kind == dataPiece {
-				next.wants = append(next.wants, repo.Want{ID: q.id, Off: next.off + next.len, Len: q.len})
-				next.len += int64(q.len)
+				next.wants = append(next.wants, repo.Want{ID: q.id, Off: q.off, Len: q.len})
+				next.len += n
 			}
 		}
 	}
-	if gap := s.m.size - next.off - next.len; gap > 0 {
+	if gap := to - next.off - next.len; gap > 0 {
 		if err := skip(gap); err != nil {
 			return err
 		}
@@ -130,10 +137,10 @@ func (s *streaming) send(ctx context.Context, next *stretch, put func(*repo.Batc
 		return nil
 	}
 	next.data = s.memory(next.len)
-	end := int64(0) // of the chunk before, in data
-	for _, w := range next.wants {
-		clear(next.data[end : w.Off-next.off])
-		end = w.Off - next.off + int64(w.Len)
+	end := int64(0)                // of the chunk before, in data
+	for _, w := range next.wants { // the first and the last may reach beyond the part
+		clear(next.data[end:max(end, w.Off-next.off)])
+		end = min(next.len, w.Off-next.off+int64(w.Len))
 	}
 	clear(next.data[end:])
 	return put(&repo.Batch{
@@ -143,7 +150,7 @@ func (s *streaming) send(ctx context.Context, next *stretch, put func(*repo.Batc
 				if len(g.Data) != int(g.Len) {
 					return wrongLength(g.ID, len(g.Data), g.Len)
 				}
-				copy(next.data[g.Off-next.off:], g.Data)
+				overlay(next.data, next.off, g.Data, g.Off)
 			}
 			return nil
 		},

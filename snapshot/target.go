@@ -25,55 +25,26 @@ type target interface {
 	Sync() error
 }
 
-// A fileTarget is a regular file of a disk's size. Where the system and the file system are known to do it well, whole
-// blocks bypass the page cache: that takes a fifth of the time in the kernel, the medium works while the cores do, a sync
-// finds nothing left to wait for, what is read back comes from the medium, and the page cache keeps what it had.
-type fileTarget struct {
+// blocks is an open file or device. Where direct is there, whole blocks bypass the page cache: that takes a fifth of the time
+// in the kernel, the medium works while the cores do, a sync finds nothing left to wait for, what is read back comes from
+// the medium, and the page cache keeps what it had.
+type blocks struct {
 	file   *os.File
-	disk   *image.File // for its extents
 	direct *os.File    // nil where there is none
+	grain  int64       // what offsets and lengths past the page cache are multiples of, bytes
 	broken atomic.Bool // direct was refused after all
 }
 
-var _ target = (*fileTarget)(nil)
-
-// newFileTarget takes over f, of whatever length, and makes it size bytes long.
-func newFileTarget(f *os.File, size int64) (*fileTarget, error) {
-	err := f.Truncate(size)
-	if err != nil {
-		return nil, errors.Join(fmt.Errorf("make it %d bytes long: %w", size, err), f.Close())
-	}
-	t := &fileTarget{file: f}
-	if t.disk, err = image.Open(f.Name()); err != nil {
-		return nil, errors.Join(err, f.Close())
-	}
-	t.direct = openDirect(f)
-	return t, nil
-}
-
-// Close closes the file.
-func (t *fileTarget) Close() error {
-	var err error
-	if t.direct != nil {
-		err = t.direct.Close()
-	}
-	return errors.Join(err, t.disk.Close(), t.file.Close())
-}
-
-func (t *fileTarget) Size() int64 { return t.disk.Size() }
-
-func (t *fileTarget) Extents() iter.Seq2[image.Extent, error] { return t.disk.Extents() }
-
 // whole returns the file to use for p: the direct one for whole blocks.
-func (t *fileTarget) whole(p []byte, off int64) *os.File {
-	if t.direct != nil && !t.broken.Load() && len(p)%chunk.Block == 0 && off%chunk.Block == 0 && onPage(p) {
+func (t *blocks) whole(p []byte, off int64) *os.File {
+	if t.direct != nil && !t.broken.Load() && int64(len(p))%t.grain == 0 && off%t.grain == 0 && onPage(p) {
 		return t.direct
 	}
 	return t.file
 }
 
 // refused reports whether the system would not do to t.direct what it does to t.file.
-func (t *fileTarget) refused(f *os.File, err error) bool {
+func (t *blocks) refused(f *os.File, err error) bool {
 	if f == t.direct && isInvalid(err) {
 		t.broken.Store(true)
 		return true
@@ -81,7 +52,7 @@ func (t *fileTarget) refused(f *os.File, err error) bool {
 	return false
 }
 
-func (t *fileTarget) ReadAt(p []byte, off int64) (int, error) {
+func (t *blocks) ReadAt(p []byte, off int64) (int, error) {
 	f := t.whole(p, off)
 	n, err := f.ReadAt(p, off)
 	if t.refused(f, err) {
@@ -90,7 +61,7 @@ func (t *fileTarget) ReadAt(p []byte, off int64) (int, error) {
 	return n, err
 }
 
-func (t *fileTarget) WriteAt(p []byte, off int64) (int, error) {
+func (t *blocks) WriteAt(p []byte, off int64) (int, error) {
 	f := t.whole(p, off)
 	n, err := f.WriteAt(p, off)
 	if t.refused(f, err) {
@@ -102,6 +73,49 @@ func (t *fileTarget) WriteAt(p []byte, off int64) (int, error) {
 	}
 	return n, err
 }
+
+func (t *blocks) Sync() error { return cmp.Or(t.file.Sync(), t.syncDirect()) }
+
+// syncDirect syncs the other descriptor too: a write error is told once to every open file, and this one has its own.
+func (t *blocks) syncDirect() error {
+	if t.direct == nil {
+		return nil
+	}
+	return t.direct.Sync()
+}
+
+func (t *blocks) Close() error {
+	var err error
+	if t.direct != nil {
+		err = t.direct.Close()
+	}
+	return errors.Join(err, t.file.Close())
+}
+
+// A fileTarget is a regular file of a disk's size. It bypasses the page cache where the system and the file system are known
+// to do that well.
+type fileTarget struct {
+	blocks
+	disk *image.File // the same open file, for its extents
+}
+
+var _ target = (*fileTarget)(nil)
+
+// newFileTarget takes over f, of whatever length, and makes it size bytes long.
+func newFileTarget(f *os.File, size int64) (*fileTarget, error) {
+	if err := f.Truncate(size); err != nil {
+		return nil, errors.Join(fmt.Errorf("make it %d bytes long: %w", size, err), f.Close())
+	}
+	disk, err := image.OfFile(f)
+	if err != nil {
+		return nil, errors.Join(err, f.Close())
+	}
+	return &fileTarget{blocks{file: f, direct: openDirect(f), grain: chunk.Block}, disk}, nil
+}
+
+func (t *fileTarget) Size() int64 { return t.disk.Size() }
+
+func (t *fileTarget) Extents() iter.Seq2[image.Extent, error] { return t.disk.Extents() }
 
 // zeros are what is written where no hole can be made.
 var zeros [256 << 10]byte
@@ -126,13 +140,3 @@ func writeZeros(w io.WriterAt, off, n int64) error {
 }
 
 func (t *fileTarget) Settle(off, n int64) error { return settle(t.file, off, n) }
-
-func (t *fileTarget) Sync() error { return cmp.Or(t.file.Sync(), t.syncDirect()) }
-
-// syncDirect syncs the other descriptor too: a write error is told once to every open file, and this one has its own.
-func (t *fileTarget) syncDirect() error {
-	if t.direct == nil {
-		return nil
-	}
-	return t.direct.Sync()
-}

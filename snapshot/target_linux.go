@@ -21,13 +21,24 @@ func openDirect(f *os.File) *os.File {
 	if kind := int64(fs.Type); kind != unix.EXT4_SUPER_MAGIC && kind != unix.XFS_SUPER_MAGIC {
 		return nil
 	}
-	direct, err := os.OpenFile(f.Name(), os.O_RDWR|unix.O_DIRECT, 0)
+	return reopenDirect(f, true)
+}
+
+// reopenDirect opens an open file or device once more, past the page cache; nil where that is not to be had. It goes by the
+// descriptor: the file's name may lead elsewhere by now.
+func reopenDirect(f *os.File, write bool) *os.File {
+	mode := unix.O_RDONLY
+	if write {
+		mode = unix.O_RDWR
+	}
+	fd, err := unix.Open(fmt.Sprintf("/proc/self/fd/%d", f.Fd()), mode|unix.O_DIRECT|unix.O_CLOEXEC, 0)
 	if err != nil {
 		return nil
 	}
+	direct := os.NewFile(uintptr(fd), f.Name())
 	a, errA := f.Stat()
 	b, errB := direct.Stat()
-	if errA != nil || errB != nil || !os.SameFile(a, b) { // its name leads elsewhere now
+	if errA != nil || errB != nil || !os.SameFile(a, b) {
 		direct.Close()
 		return nil
 	}
@@ -58,6 +69,39 @@ func punch(f *os.File, off, n int64) error {
 			return fmt.Errorf("make a hole of %d bytes at %d: %w", n, off, err)
 		}
 	}
+}
+
+// zeroOut makes a run of a device zero, of whole sectors, by whatever command the device has for that.
+func zeroOut(f *os.File, off, n int64) error {
+	run := [2]uint64{uint64(off), uint64(n)}
+	for {
+		_, _, errno := unix.Syscall(unix.SYS_IOCTL, f.Fd(), unix.BLKZEROOUT, uintptr(unsafe.Pointer(&run)))
+		switch {
+		case errno == 0:
+			return nil
+		case errno == unix.EINTR:
+		case errno == unix.ENOTTY || errno == unix.EOPNOTSUPP || errno == unix.EINVAL:
+			return errors.ErrUnsupported
+		default:
+			return fmt.Errorf("make %d bytes at %d zero: %w", n, off, errno)
+		}
+	}
+}
+
+// dropCaches forgets what the system has cached of a device, which is clean. Not all users may have that done; what is read
+// past the page cache needs none of it.
+func dropCaches(f *os.File) {
+	_ = unix.IoctlSetInt(int(f.Fd()), unix.BLKFLSBUF, 0)
+	_ = unix.Fadvise(int(f.Fd()), 0, 0, unix.FADV_DONTNEED)
+}
+
+// rereadTable has the system look for partitions anew. The device must be open exclusively.
+func rereadTable(f *os.File) error {
+	err := unix.IoctlSetInt(int(f.Fd()), unix.BLKRRPART, 0)
+	if errors.Is(err, unix.EINVAL) { // it is one that has no partitions
+		return nil
+	}
+	return err
 }
 
 // settle drops what the system caches of a run. What is dirty stays cached, so it is written first; all of the file,

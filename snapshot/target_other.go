@@ -7,8 +7,10 @@ import (
 	"os"
 )
 
-// openDirect returns nil: here nothing is known to be gained.
+// openDirect and reopenDirect return nil: here nothing is known to be gained.
 func openDirect(*os.File) *os.File { return nil }
+
+func reopenDirect(*os.File, bool) *os.File { return nil }
 
 func onPage([]byte) bool { return false }
 
@@ -21,3 +23,10 @@ func punch(*os.File, int64, int64) error { return errors.ErrUnsupported }
 
 // settle cannot have one run of a file come from the medium.
 func settle(*os.File, int64, int64) error { return errors.ErrUnsupported }
+
+// zeroOut, dropCaches and rereadTable are for devices, which are not written to here.
+func zeroOut(*os.File, int64, int64) error { return errors.ErrUnsupported }
+
+func dropCaches(*os.File) {}
+
+func rereadTable(*os.File) error { return nil }

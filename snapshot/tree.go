@@ -20,6 +20,7 @@ type Map struct {
 	repo *repo.Repo
 	size int64
 	root chunk.ID
+	part *Part // what of the disk is looked at; nil for all of it
 }
 
 // regions is how many regions a disk of size bytes has.
@@ -97,7 +98,7 @@ type mapRegion struct {
 	page  chunk.ID
 }
 
-// regions yields every region that is not all zeros, in order.
+// regions yields every region of the part that is not all zeros, in order.
 func (m *Map) regions(ctx context.Context) iter.Seq2[mapRegion, error] {
 	return func(yield func(mapRegion, error) bool) {
 		m.walk(ctx, height(m.size), 0, m.root, yield)
@@ -134,6 +135,9 @@ func (m *Map) walk(ctx context.Context, level int, at int64, id chunk.ID, yield 
 	for i, child := range n {
 		if !child.IsZero() && !m.has(level-1, at*fanOut+int64(i)) {
 			return yield(mapRegion{}, errBeyond)
+		}
+		if !m.touches(level-1, at*fanOut+int64(i)) {
+			continue
 		}
 		if !m.walk(ctx, level-1, at*fanOut+int64(i), child, yield) {
 			return false

@@ -33,7 +33,7 @@ type verifier struct {
 	windows  *windows
 }
 
-// all proves the whole disk.
+// all proves the whole disk, or the map's part of it.
 func (v *verifier) all(ctx context.Context) error {
 	if err := v.m.eachRegion(ctx, v.region); err != nil {
 		return err
@@ -43,38 +43,36 @@ func (v *verifier) all(ctx context.Context) error {
 
 // region proves a region that has a page.
 func (v *verifier) region(ctx context.Context, reg mapRegion) error {
-	pieces, err := v.m.page(ctx, reg.index, reg.page)
+	places, err := v.m.places(ctx, reg.index, reg.page)
 	if err != nil {
 		return err
 	}
 	r, namer := v.windows.take(), v.m.repo.Namer(chunk.Data)
 	defer func() { v.windows.put(r); v.m.repo.Return(chunk.Data, namer) }()
-	off := reg.index * RegionSize
-	end := off + regionLen(v.m.size, reg.index)
-	for _, q := range pieces {
+	end := reg.index*RegionSize + regionLen(v.m.size, reg.index)
+	for _, q := range places {
 		if ctx.Err() != nil {
 			return ctx.Err()
 		}
 		if q.kind == dataPiece {
-			err = v.chunk(r, namer, off, end, q)
+			err = v.chunk(r, namer, end, q)
 		} else {
-			err = v.zero(r, off, int64(q.len))
+			err = v.zero(r, q.off, int64(q.len))
 		}
 		if err != nil {
 			return err
 		}
-		off += int64(q.len)
 	}
 	return nil
 }
 
-func (v *verifier) chunk(r *windowReader, namer *chunk.Namer, off, end int64, q piece) error {
-	data, err := r.view(off, int64(q.len), end)
+func (v *verifier) chunk(r *windowReader, namer *chunk.Namer, end int64, q place) error {
+	data, err := r.view(q.off, int64(q.len), end)
 	if err != nil {
 		return err
 	}
 	if namer.ID(data) != q.id {
-		return &MismatchError{off, int64(q.len)}
+		return &MismatchError{q.off, int64(q.len)}
 	}
 	v.done.Verified.Add(int64(q.len))
 	v.progress.Add(int64(q.len))
@@ -84,9 +82,6 @@ func (v *verifier) chunk(r *windowReader, namer *chunk.Namer, off, end int64, q 
 // zeros proves that regions without a page hold nothing; holes need no reading. It walks the map along with the target: to
 // remember the regions that were written would take memory for each.
 func (v *verifier) zeros(ctx context.Context) error {
-	if size := v.disk.Size(); size != v.m.size {
-		return fmt.Errorf("it has %d bytes, the snapshot %d", size, v.m.size)
-	}
 	r := v.windows.take()
 	defer v.windows.put(r)
 	next, stop := iter.Pull2(v.m.regions(ctx))

@@ -8,6 +8,7 @@ import (
 	"golang.org/x/term"
 
 	"platter/repo/store"
+	"platter/snapshot/image"
 )
 
 // An env is the outside world as commands see it. Nothing in it changes while a command runs, but what is to be done in
@@ -21,6 +22,8 @@ type env struct {
 	hostname func() (string, error)
 	cacheDir func() (string, error)                                   // where programs of this user keep what can be had again
 	ask      func(ctx context.Context, prompt string) ([]byte, error) // errNoTerminal where there is nobody to ask
+	confirm  func(ctx context.Context, prompt string) ([]byte, error) // the same, and what is typed is shown
+	devices  image.System
 
 	farewell   farewell
 	openFolder func(folder string) store.Store // the store in a folder
@@ -36,6 +39,7 @@ func newEnv() *env {
 		hostname: os.Hostname,
 		cacheDir: os.UserCacheDir,
 		ask:      askTerminal,
+		confirm:  confirmTerminal,
 
 		openFolder: localStore,
 	}

@@ -30,7 +30,7 @@ func exportCommand(env *env) *cli.Command {
 		Usage:     "write a disk as a virtual machine's image",
 		ArgsUsage: "SNAPSHOT FILE",
 		Category:  aboutDisks,
-		Description: aboutSnapshotArgument + "\n\nFILE is a new image of the disk, which takes no room for zeros, or - for standard output. Its format is that " +
+		Description: aboutSnapshotArgument + " " + aboutPartArgument + "\n\nFILE is a new image of the disk, which takes no room for zeros, or - for standard output. Its format is that " +
 			"of --format, or that of its suffix (.qcow2, .vmdk, .vhd, .vhdx, .vdi). qcow2 without --compress and vmdk, which is always compressed " +
 			"(streamOptimized), can go to standard output. The file has its name only once all of it is written and safe on its disk." +
 			"\n\nFor a raw image, or a device, see 'platter restore'.",
@@ -57,7 +57,7 @@ func runExport(ctx context.Context, env *env, opts exportOptions, args []string)
 		return err
 	}
 	defer env.warnHealed(opts.common, r)
-	s, err := snapshot.Find(all, args[0])
+	s, part, err := snapshot.FindPart(ctx, r, all, args[0])
 	if err != nil {
 		return err
 	}
@@ -68,20 +68,20 @@ func runExport(ctx context.Context, env *env, opts exportOptions, args []string)
 	start := env.now()
 	done := new(snapshot.Exported)
 	if file == stdio {
-		err = snapshot.ExportStream(ctx, r, s, env.stdout, o, &p)
+		err = snapshot.ExportStream(ctx, r, s, part, env.stdout, o, &p)
 	} else {
-		done, err = snapshot.Export(ctx, r, s, file, o, &p)
+		done, err = snapshot.Export(ctx, r, s, part, file, o, &p)
 	}
 	stop()
 	if err != nil {
 		return err
 	}
 	if file != stdio {
-		if err := printExported(env, opts, s, file, done, env.now().Sub(start)); err != nil {
+		if err := printExported(env, opts, s, part, file, done, env.now().Sub(start)); err != nil {
 			return err
 		}
 	}
-	return warnOfLost(ctx, env, opts.common, r, s)
+	return warnOfLost(ctx, env, opts.common, r, s, part)
 }
 
 // validate completes what was asked for, and refuses what does not go together.
@@ -108,17 +108,18 @@ func (o *exportOptions) validate(env *env, file string) error {
 	return nil
 }
 
-func printExported(env *env, opts exportOptions, s *snapshot.Snapshot, file string, done *snapshot.Exported, took time.Duration) error {
+func printExported(env *env, opts exportOptions, s *snapshot.Snapshot, part snapshot.Part, file string, done *snapshot.Exported, took time.Duration) error {
 	if opts.json {
 		return env.printJSON(struct {
 			Snapshot string `json:"snapshot"`
+			Part     string `json:"part,omitempty"`
 			File     string `json:"file"`
 			Format   string `json:"format"`
 			Size     int64  `json:"size"`
 			Length   int64  `json:"file_size"`
 			Verified bool   `json:"verified"`
 			Millis   int64  `json:"millis"`
-		}{s.ID.String(), file, opts.format, s.Size, done.File, opts.verify, took.Milliseconds()})
+		}{s.ID.String(), part.Name, file, opts.format, part.Len, done.File, opts.verify, took.Milliseconds()})
 	}
 	if opts.quiet {
 		return nil
@@ -128,6 +129,6 @@ func printExported(env *env, opts exportOptions, s *snapshot.Snapshot, file stri
 		proof = "; read back and identical"
 	}
 	fmt.Fprintf(env.stdout, "exported %s of %s to %s: %s as %s, a file of %s, in %s%s\n",
-		shortID(s.ID), s.Name, file, size(s.Size), opts.format, size(done.File), duration(took), proof)
+		shortPart(s, part), s.Name, file, size(part.Len), opts.format, size(done.File), duration(took), proof)
 	return nil
 }

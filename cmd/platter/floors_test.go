@@ -13,6 +13,7 @@ import (
 var floors = []string{
 	"platter/cmd/platter",
 	"platter/snapshot",
+	"platter/snapshot/image/gpt",
 	"platter/snapshot/image/virtual",
 	"platter/snapshot/image/anatomy",
 	"platter/snapshot/image",

@@ -61,14 +61,30 @@ func (l lostJSON) each(what string, say func(string)) {
 	}
 }
 
-// warnOfLost names the ranges of a restored disk that are zeros because they were lost.
-func warnOfLost(ctx context.Context, env *env, c common, r *repo.Repo, s *snapshot.Snapshot) error {
-	lost, err := lostRanges(ctx, r, s, c)
-	if err != nil || len(lost.Lost) == 0 {
+// warnOfLost names the ranges of what was restored that are zeros because they were lost.
+func warnOfLost(ctx context.Context, env *env, c common, r *repo.Repo, s *snapshot.Snapshot, part snapshot.Part) error {
+	all, err := allLost(ctx, r, s)
+	if err != nil {
 		return err
 	}
-	lost.each(" were lost before this version was kept or repaired, and are zeros", func(text string) { env.warn(c, "%s", text) })
-	return fmt.Errorf("%w: %s of the disk are lost", errIncomplete, size(s.Unreadable))
+	total, named := int64(0), 0
+	for q := range all.All() {
+		from, to := max(q.Off, part.Off), min(q.Off+q.Len, part.Off+part.Len)
+		if from >= to {
+			continue
+		}
+		if named++; named <= maxLostLines {
+			env.warn(c, "bytes %d to %d were lost before this version was kept or repaired, and are zeros", from, to)
+		}
+		total += to - from
+	}
+	switch {
+	case total == 0:
+		return nil
+	case named > maxLostLines:
+		env.warn(c, "and %s, which 'show --bad-map FILE' lists", count(named-maxLostLines, "more range"))
+	}
+	return fmt.Errorf("%w: %s of the disk are lost", errIncomplete, size(total))
 }
 
 func badMapFlag(to *string) cli.Flag {

@@ -9,16 +9,18 @@ import (
 	"os"
 )
 
-func main() {
+func main() { os.Exit(runProgram(newEnv(), os.Args)) }
+
+// runProgram runs the program and returns its exit code.
+func runProgram(env *env, args []string) int {
 	limitMemory(0)
-	env := newEnv()
 	app := newApp(env)
 	err := untilSignal(func(ctx context.Context) error {
-		if err := app.RunContext(ctx, arrange(app, os.Args)); err != nil {
+		if err := app.RunContext(ctx, arrange(app, args)); err != nil {
 			return err
 		}
 		return env.stdout.err
 	})
 	err = env.farewell.run(err, func() {})
-	os.Exit(env.report(err, wantsJSON(os.Args)))
+	return env.report(err, wantsJSON(args))
 }

@@ -12,6 +12,8 @@ import (
 	"time"
 
 	"github.com/rogpeppe/go-internal/testscript"
+
+	"platter/snapshot/image"
 )
 
 // raceOptions keep programs with the race detector in them from sleeping for a second before they end.
@@ -20,11 +22,12 @@ const raceOptions = "atexit_sleep_ms=0"
 func TestMain(m *testing.M) {
 	os.Setenv("GORACE", strings.TrimSpace(os.Getenv("GORACE")+" "+raceOptions))
 	testscript.Main(m, map[string]func(){
-		"platter":  main,
-		"askpass":  askpass,
-		"hang":     hang,
-		"measure":  measure,
-		"stopping": stopping,
+		"platter":    main,
+		"on-made-up": onMadeUp,
+		"askpass":    askpass,
+		"hang":       hang,
+		"measure":    measure,
+		"stopping":   stopping,
 	})
 }
 
@@ -41,6 +44,13 @@ func askpass() {
 		fmt.Fprintf(env.stdout, "%q\n", p)
 		return err
 	}), false))
+}
+
+// onMadeUp is the program on a machine whose /sys, /proc and /run lie in the folder MADE_UP.
+func onMadeUp() {
+	env := newEnv()
+	env.devices = image.System{Root: os.Getenv("MADE_UP")}
+	os.Exit(runProgram(env, os.Args))
 }
 
 // hang is a command that does not end, whatever its context says.
@@ -97,6 +107,7 @@ func testEnv(t *testing.T) (e *env, stdout, stderr *buffer) {
 		hostname: func() (string, error) { return "testhost", nil },
 		cacheDir: func() (string, error) { return "", errors.New("none in tests") },
 		ask:      func(context.Context, string) ([]byte, error) { return nil, errNoTerminal },
+		confirm:  func(context.Context, string) ([]byte, error) { return nil, errNoTerminal },
 
 		openFolder: localStore,
 	}, stdout, stderr

@@ -5,7 +5,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
-	"time"
+	"strings"
 
 	"github.com/urfave/cli/v2"
 	"golang.org/x/term"
@@ -16,7 +16,8 @@ import (
 
 type restoreOptions struct {
 	common
-	force, inPlace, verify bool
+	force, inPlace, verify, noVerify, plan bool
+	device                                 deviceOptions
 }
 
 func restoreCommand(env *env) *cli.Command {
@@ -26,16 +27,19 @@ func restoreCommand(env *env) *cli.Command {
 		Usage:     "give a disk back, byte for byte",
 		ArgsUsage: "SNAPSHOT TARGET",
 		Category:  aboutDisks,
-		Description: aboutSnapshotArgument + "\n\nTARGET is a new file, which takes no more room than the data, or - for standard output. " +
+		Description: aboutSnapshotArgument + " " + aboutPartArgument + "\n\nTARGET is a new file, which takes no more room than the data, or - for standard output. " +
 			"The file has its name only once all of it is written and safe on its disk." +
 			"\n\nWith --in-place TARGET is a file that is there, an older version of the disk as a rule. What it holds is compared with " +
 			"the snapshot, and only what differs is fetched and written. Nothing else may use the file meanwhile. Until the command is " +
-			"done, the file is neither the one disk nor the other; where it was interrupted, the same command goes on.",
-		Flags: append([]cli.Flag{
+			"done, the file is neither the one disk nor the other; where it was interrupted, the same command goes on." +
+			"\n\n" + aboutDeviceTarget,
+		Flags: append(append([]cli.Flag{
 			&cli.BoolFlag{Name: "force", Aliases: []string{"f"}, Usage: "replace TARGET if it is there", Destination: &opts.force, DisableDefaultText: true},
-			&cli.BoolFlag{Name: "in-place", Usage: "write into TARGET, which is there, what differs from SNAPSHOT", Destination: &opts.inPlace, DisableDefaultText: true},
-			&cli.BoolFlag{Name: "verify", Usage: "read TARGET back and prove every byte of it", Destination: &opts.verify, DisableDefaultText: true},
-		}, repoFlags(&opts.common)...),
+			&cli.BoolFlag{Name: "in-place", Usage: "write into TARGET, which is there, what differs from SNAPSHOT; always so for a device", Destination: &opts.inPlace, DisableDefaultText: true},
+			&cli.BoolFlag{Name: "plan", Usage: "only say what would be fetched and written, and how long that may take", Destination: &opts.plan, DisableDefaultText: true},
+			&cli.BoolFlag{Name: "verify", Usage: "read TARGET back and prove every byte of it; always so for a device", Destination: &opts.verify, DisableDefaultText: true},
+			&cli.BoolFlag{Name: "no-verify", Usage: "do not read a device back", Destination: &opts.noVerify, DisableDefaultText: true},
+		}, deviceFlags(&opts.device)...), repoFlags(&opts.common)...),
 		Action: action(env, &opts, runRestore),
 	}
 }
@@ -45,78 +49,94 @@ func runRestore(ctx context.Context, env *env, opts restoreOptions, args []strin
 		return err
 	}
 	target := args[1]
-	if opts.force && opts.inPlace {
-		return usagef("--force replaces TARGET and --in-place writes into it; say one of them")
-	}
-	if target == stdio {
-		if f, ok := env.stdout.w.(*os.File); ok && term.IsTerminal(int(f.Fd())) {
-			return usagef("TARGET - would fill the terminal with a disk; redirect it")
-		}
-		if opts.verify || opts.json || opts.inPlace {
-			return usagef("--verify, --in-place and --json do not go with TARGET -")
-		}
-	} else if err := outsideOf(opts.repo, target); err != nil {
+	if err := checkRestore(env, opts, target); err != nil {
 		return err
+	}
+	if snapshot.IsDevice(target) {
+		return restoreToDevice(ctx, env, opts, args[0], target)
+	}
+	if target != stdio {
+		if err := outsideOf(opts.repo, target); err != nil {
+			return err
+		}
 	}
 	r, all, err := openSnapshots(ctx, env, opts.common)
 	if err != nil {
 		return err
 	}
 	defer env.warnHealed(opts.common, r)
-	s, err := snapshot.Find(all, args[0])
+	s, part, err := snapshot.FindPart(ctx, r, all, args[0])
 	if err != nil {
 		return err
 	}
+	return restoreToFile(ctx, env, opts, r, restoring{snapshot: s, part: part, target: target})
+}
+
+// restoreToFile restores to a file, or to standard output.
+func restoreToFile(ctx context.Context, env *env, opts restoreOptions, r *repo.Repo, what restoring) error {
 	var p repo.Progress
-	stop := env.progress(opts.common, s.Name, &p)
+	stop := env.progress(opts.common, what.snapshot.Name, &p)
 	defer stop()
-	if target == stdio {
-		if err := snapshot.WriteStream(ctx, r, s, env.stdout, &p); err != nil {
+	o := snapshot.RestoreOptions{Replace: opts.force, InPlace: opts.inPlace, Verify: opts.verify}
+	start := env.now()
+	switch {
+	case what.target == stdio:
+		if err := snapshot.WriteStream(ctx, r, what.snapshot, what.part, env.stdout, &p); err != nil {
 			return err
 		}
 		stop()
-		return warnOfLost(ctx, env, opts.common, r, s)
+	case opts.plan:
+		plan, err := snapshot.PlanFile(ctx, r, what.snapshot, what.part, what.target, o, &p)
+		stop()
+		if err != nil {
+			return err
+		}
+		return printRestorePlan(env, opts, what, plan)
+	default:
+		done, err := snapshot.Restore(ctx, r, what.snapshot, what.part, what.target, o, &p)
+		stop()
+		if err != nil {
+			return err
+		}
+		if err := printRestored(env, opts, what, done, env.now().Sub(start)); err != nil {
+			return err
+		}
 	}
-	start := env.now()
-	done, err := snapshot.Restore(ctx, r, s, target, snapshot.RestoreOptions{Replace: opts.force, InPlace: opts.inPlace, Verify: opts.verify}, &p)
-	stop()
-	if err != nil {
-		return err
-	}
-	if err := printRestored(env, opts, s, target, done, env.now().Sub(start)); err != nil {
-		return err
-	}
-	return warnOfLost(ctx, env, opts.common, r, s)
+	return warnOfLost(ctx, env, opts.common, r, what.snapshot, what.part)
 }
 
-func printRestored(env *env, opts restoreOptions, s *snapshot.Snapshot, target string, done *snapshot.Restored, took time.Duration) error {
-	written, right, zeroed := done.Written.Load(), done.Right.Load(), done.Zeroed.Load()
-	if opts.json {
-		return env.printJSON(struct {
-			Snapshot string `json:"snapshot"`
-			Target   string `json:"target"`
-			Size     int64  `json:"size"`
-			InPlace  bool   `json:"in_place"`
-			Right    int64  `json:"right"`
-			Written  int64  `json:"written"`
-			Zeroed   int64  `json:"zeroed"`
-			Verified bool   `json:"verified"`
-			Millis   int64  `json:"millis"`
-		}{s.ID.String(), target, s.Size, opts.inPlace, right, written, zeroed, opts.verify, took.Milliseconds()})
+// checkRestore returns an error for flags that do not go together, or not with the target.
+func checkRestore(env *env, opts restoreOptions, target string) error {
+	isDevice := snapshot.IsDevice(target)
+	switch {
+	case opts.force && opts.inPlace:
+		return usagef("--force replaces TARGET and --in-place writes into it; say one of them")
+	case opts.verify && opts.noVerify:
+		return usagef("--verify and --no-verify contradict each other")
+	case isDevice && opts.force:
+		return usagef("--force replaces a file; a device is written in place")
+	case !isDevice && opts.device.needed() != "":
+		return usagef("%s is for a device, and %s is none", opts.device.needed(), target)
+	case target == stdio && (opts.verify || opts.json || opts.inPlace || opts.plan):
+		return usagef("--verify, --in-place, --plan and --json do not go with TARGET -")
+	case target != stdio:
+		return noSuchDevice(target)
 	}
-	if opts.quiet {
+	if f, ok := env.stdout.w.(*os.File); ok && term.IsTerminal(int(f.Fd())) {
+		return usagef("TARGET - would fill the terminal with a disk; redirect it")
+	}
+	return nil
+}
+
+// noSuchDevice returns an error for the name of a device that is not there: a file by that name would fill the memory.
+func noSuchDevice(target string) error {
+	path, err := filepath.Abs(target)
+	if err != nil || !strings.HasPrefix(path, "/dev/") || strings.HasPrefix(path, "/dev/shm/") {
 		return nil
 	}
-	did := fmt.Sprintf("of which %s were written", size(written))
-	if opts.inPlace {
-		did = fmt.Sprintf("of which %s were right already, %s were written and %s zeroed", size(right), size(written), size(zeroed))
+	if _, err := os.Stat(path); err != nil {
+		return fmt.Errorf("restore to %s: %w", target, err)
 	}
-	proof := ""
-	if opts.verify {
-		proof = "; read back and identical"
-	}
-	fmt.Fprintf(env.stdout, "restored %s of %s to %s: %s, %s, in %s%s\n",
-		shortID(s.ID), s.Name, target, size(s.Size), did, duration(took), proof)
 	return nil
 }
 

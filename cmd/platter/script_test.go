@@ -33,6 +33,9 @@ import (
 //	tree DIR FILE                   write the path, size and checksum of every file below DIR into FILE
 //	snapid VAR                      set VAR to the first id, 8 to 64 hex digits, that the last program printed
 //	json FILE PATH WANT             look at a value in FILE, which must be one JSON document; see scriptJSON
+//	matching A B KEY...             two JSON documents must have the same values under these keys, and not all zeros
+//	loop VAR FILE [SECTOR]          set VAR to a loop device over FILE, with sectors of so many bytes, until the script ends
+//	madeup DIR DEVICE SERIAL        make up a /sys, /proc and /run in DIR, in which a device has a serial number
 //
 // Sizes and offsets may end in K, M or G. A negative offset counts from the end of the file. FILE of json may be stdout or
 // stderr.
@@ -94,6 +97,9 @@ func scriptCommands() map[string]func(*testscript.TestScript, bool, []string) {
 	})
 	add("tree", 2, 2, scriptTree)
 	add("json", 3, 3, scriptJSON)
+	add("matching", 3, 9, scriptMatching)
+	add("loop", 2, 3, scriptLoop)
+	add("madeup", 3, 3, scriptMadeUp)
 	add("snapid", 1, 1, func(ts *testscript.TestScript, args []string) {
 		id := regexp.MustCompile(`\b[0-9a-f]{8,64}\b`).FindString(ts.ReadFile("stdout"))
 		if id == "" {

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"bufio"
 	"context"
 	"errors"
 	"fmt"
@@ -17,6 +18,15 @@ var errNoTerminal = errors.New("no terminal")
 // askTerminal prints a prompt on the terminal and returns the line that is typed there, which the terminal does not
 // show. Neither standard input nor output need be the terminal: a disk may come or go there.
 func askTerminal(ctx context.Context, prompt string) ([]byte, error) {
+	return onTerminal(ctx, prompt, readHidden)
+}
+
+// confirmTerminal is askTerminal for what is no secret.
+func confirmTerminal(ctx context.Context, prompt string) ([]byte, error) {
+	return onTerminal(ctx, prompt, readShown)
+}
+
+func onTerminal(ctx context.Context, prompt string, read func(ctx context.Context, in, out *os.File, prompt string) ([]byte, error)) ([]byte, error) {
 	// A process may have a controlling terminal and yet nobody who looks at it: one that a script started, say.
 	if !term.IsTerminal(int(os.Stdin.Fd())) && !term.IsTerminal(int(os.Stderr.Fd())) {
 		return nil, errNoTerminal
@@ -29,7 +39,7 @@ func askTerminal(ctx context.Context, prompt string) ([]byte, error) {
 	if out != in {
 		defer out.Close()
 	}
-	return readHidden(ctx, in, out, prompt)
+	return read(ctx, in, out, prompt)
 }
 
 // openTerminal opens the terminal itself, wherever standard input and output lead.
@@ -60,6 +70,38 @@ func readHidden(ctx context.Context, in, out *os.File, prompt string) ([]byte, e
 	fmt.Fprint(out, prompt)
 	defer fmt.Fprintln(out) // the line break that was typed is not shown either
 
+	line, err := awaitLine(ctx, func() ([]byte, error) { return term.ReadPassword(fd) })
+	switch {
+	case ctx.Err() != nil:
+		if err := term.Restore(fd, before); err != nil {
+			return nil, fmt.Errorf("show what is typed again: %w", err)
+		}
+		return nil, context.Cause(ctx)
+	case errors.Is(err, io.EOF):
+		err = errors.New("no password was typed")
+	}
+	if err != nil {
+		return nil, fmt.Errorf("ask for password: %w", err)
+	}
+	return line, nil
+}
+
+// readShown reads a line that the terminal shows as it is typed.
+func readShown(ctx context.Context, in, out *os.File, prompt string) ([]byte, error) {
+	fmt.Fprint(out, prompt)
+	line, err := awaitLine(ctx, func() ([]byte, error) { return bufio.NewReader(in).ReadBytes('\n') })
+	switch {
+	case ctx.Err() != nil:
+		fmt.Fprintln(out)
+		return nil, context.Cause(ctx)
+	case err != nil && !errors.Is(err, io.EOF):
+		return nil, fmt.Errorf("ask: %w", err)
+	}
+	return trimLineEnd(line), nil
+}
+
+// awaitLine returns what read returns, or the cause of ctx's end.
+func awaitLine(ctx context.Context, read func() ([]byte, error)) ([]byte, error) {
 	type answer struct {
 		line []byte
 		err  error
@@ -68,22 +110,13 @@ func readHidden(ctx context.Context, in, out *os.File, prompt string) ([]byte, e
 	// No system lets a read from a terminal be ended from outside in the same way, so after a signal this goroutine is
 	// left waiting; the process ends next.
 	go func() {
-		line, err := term.ReadPassword(fd)
+		line, err := read()
 		answers <- answer{line, err}
 	}()
 	select {
 	case a := <-answers:
-		if errors.Is(a.err, io.EOF) {
-			a.err = errors.New("no password was typed")
-		}
-		if a.err != nil {
-			return nil, fmt.Errorf("ask for password: %w", a.err)
-		}
-		return a.line, nil
+		return a.line, a.err
 	case <-ctx.Done():
-		if err := term.Restore(fd, before); err != nil {
-			return nil, fmt.Errorf("show what is typed again: %w", err)
-		}
 		return nil, context.Cause(ctx)
 	}
 }

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"os"
 	"slices"
+	"strings"
 )
 
 // An Identity is what a block device says of itself. What it does not say is empty; of a partition it is the disk's.
@@ -95,3 +96,25 @@ func (s System) IsPartition(f *os.File) bool { return s.isPartition(f) }
 
 // IsReadOnly reports whether an open device takes no writes.
 func (s System) IsReadOnly(f *os.File) bool { return s.isReadOnly(f) }
+
+// Remedy is a command that ends the use.
+func (u Use) Remedy() string {
+	switch {
+	case u.Kind == UseSwap:
+		return "swapoff /dev/" + u.Device
+	case u.Kind == UseMount && u.By == "":
+		return "umount /dev/" + u.Device
+	case u.Kind == UseMount:
+		return "umount " + u.By
+	}
+	name, _, _ := strings.Cut(u.By, " ")
+	switch {
+	case strings.HasPrefix(name, "md"):
+		return "mdadm --stop /dev/" + name
+	case strings.HasPrefix(name, "loop"):
+		return "losetup --detach /dev/" + name
+	case strings.HasPrefix(name, "dm-"):
+		return fmt.Sprintf("vgchange -an, cryptsetup close, or dmsetup remove, whichever made %s", u.By)
+	}
+	return "release " + name
+}

@@ -63,9 +63,19 @@ func Open(path string) (*File, error) {
 	if err != nil {
 		return nil, fmt.Errorf("open disk: %w", err)
 	}
-	d := &File{Path: path, file: f, read: f, nextData: nextData}
+	d, err := OfFile(f)
+	if err != nil {
+		return nil, errors.Join(err, f.Close())
+	}
+	return d, nil
+}
+
+// OfFile returns the disk that an open file is. Closing the disk closes the file, which may also be used and closed by
+// whoever has it.
+func OfFile(f *os.File) (*File, error) {
+	d := &File{Path: f.Name(), file: f, read: f, nextData: nextData}
 	if err := d.identify(); err != nil {
-		return nil, errors.Join(fmt.Errorf("open disk: %w", err), f.Close())
+		return nil, fmt.Errorf("open disk: %w", err)
 	}
 	return d, nil
 }

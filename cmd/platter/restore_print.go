@@ -1,0 +1,149 @@
+package main
+
+import (
+	"fmt"
+	"time"
+
+	"platter/snapshot"
+)
+
+// A restoring is what is restored, and onto what.
+type restoring struct {
+	snapshot *snapshot.Snapshot
+	part     snapshot.Part
+	target   string
+	device   *snapshot.Device // nil for a file
+	fit      *snapshot.Fit    // nil for a file
+}
+
+// title is what is restored, for people.
+func (w restoring) title() string {
+	if w.part.Name != "" {
+		return w.snapshot.Name + ":" + w.part.Name
+	}
+	return w.snapshot.Name
+}
+
+// A restoreReport is what --json prints of a restore, and of a plan.
+type restoreReport struct {
+	Snapshot string        `json:"snapshot"`
+	Part     string        `json:"part,omitempty"`
+	Target   string        `json:"target"`
+	Device   *deviceReport `json:"device,omitempty"`
+	Size     int64         `json:"size"`
+	InPlace  bool          `json:"in_place"`
+	Plan     bool          `json:"plan,omitempty"`  // nothing was written
+	Fetch    *int64        `json:"fetch,omitempty"` // only of a plan
+	Right    int64         `json:"right"`
+	Differed int64         `json:"differed"` // of chunks; only what differs of them is written
+	Written  int64         `json:"written"`
+	Zeroed   int64         `json:"zeroed"`
+	Verified bool          `json:"verified"`
+	Left     int64         `json:"left,omitempty"` // bytes of the device behind it
+	Moved    bool          `json:"moved_gpt,omitempty"`
+	Advice   []string      `json:"advice,omitempty"`
+	Millis   int64         `json:"millis"` // of a plan, what it may take
+}
+
+type deviceReport struct {
+	Name       string `json:"name"`
+	Model      string `json:"model,omitempty"`
+	Serial     string `json:"serial,omitempty"`
+	WWN        string `json:"wwn,omitempty"`
+	Size       int64  `json:"size"`
+	SectorSize int64  `json:"sector_size"`
+}
+
+func newRestoreReport(opts restoreOptions, what restoring, took time.Duration) restoreReport {
+	r := restoreReport{
+		Snapshot: what.snapshot.ID.String(), Part: what.part.Name, Target: what.target, Size: what.part.Len, InPlace: opts.inPlace,
+		Plan: opts.plan, Millis: took.Milliseconds(),
+	}
+	if d := what.device; d != nil {
+		r.Device = &deviceReport{d.Name, d.Identity.Model, d.Identity.Serial, d.Identity.WWN, d.Size, d.Identity.SectorSize}
+		r.Left, r.Moved, r.Advice = what.fit.Left, what.fit.Moves(), what.fit.Advice
+	}
+	return r
+}
+
+func printRestored(env *env, opts restoreOptions, what restoring, done *snapshot.Restored, took time.Duration) error {
+	written, right, zeroed := done.Written.Load(), done.Right.Load(), done.Zeroed.Load()
+	if opts.json {
+		r := newRestoreReport(opts, what, took)
+		r.Right, r.Differed, r.Written, r.Zeroed, r.Verified = right, done.Differed.Load(), written, zeroed, opts.verify
+		return env.printJSON(r)
+	}
+	if opts.quiet {
+		return nil
+	}
+	did := fmt.Sprintf("of which %s were written", size(written))
+	if opts.inPlace {
+		did = fmt.Sprintf("of which %s were right already, %s were written and %s zeroed", size(right), size(written), size(zeroed))
+	}
+	proof := ""
+	if opts.verify && what.device == nil {
+		proof = "; read back and identical"
+	}
+	fmt.Fprintf(env.stdout, "restored %s of %s to %s: %s, %s, in %s%s\n",
+		shortID(what.snapshot.ID), what.title(), what.target, size(what.part.Len), did, duration(took), proof)
+	if what.device != nil {
+		printDeviceDone(env, opts, what)
+	}
+	return nil
+}
+
+// printDeviceDone says what is proved of a device that was restored to, and what is left to do.
+func printDeviceDone(env *env, opts restoreOptions, what restoring) {
+	if opts.verify {
+		fmt.Fprintf(env.stdout, "proved: flushed, then read back from the device and not from a cache, and every byte is the snapshot's\n")
+	} else {
+		fmt.Fprintf(env.stdout, "not proved: the device has flushed it, but it was not read back (--no-verify)\n")
+	}
+	if what.fit.Moves() {
+		fmt.Fprintf(env.stdout, "the second partition table is now at the end of the device\n")
+	}
+	printBehind(env, opts, what, "are as they were", "are zeros now")
+}
+
+// printBehind says what is behind the disk, and gives advice.
+func printBehind(env *env, opts restoreOptions, what restoring, stay, wiped string) {
+	switch {
+	case what.fit.Left > 0 && opts.device.wipeRest:
+		fmt.Fprintf(env.stdout, "the %s behind it %s\n", size(what.fit.Left), wiped)
+	case what.fit.Left > 0:
+		fmt.Fprintf(env.stdout, "the %s behind it %s; --wipe-rest writes zeros there\n", size(what.fit.Left), stay)
+	}
+	for _, line := range what.fit.Advice {
+		fmt.Fprintf(env.stdout, "note: %s\n", printable(line))
+	}
+}
+
+func printRestorePlan(env *env, opts restoreOptions, what restoring, plan *snapshot.RestorePlan) error {
+	if opts.json {
+		r := newRestoreReport(opts, what, plan.Time)
+		r.Fetch, r.Right, r.Differed, r.Zeroed = &plan.Fetch, plan.Right, plan.Differ, plan.Zero
+		return env.printJSON(r)
+	}
+	line := func(key, format string, args ...any) {
+		fmt.Fprintf(env.stdout, "%-9s %s\n", key, printable(fmt.Sprintf(format, args...)))
+	}
+	line("restore", "%s of %s to %s: %s", shortID(what.snapshot.ID), what.title(), what.target, size(what.part.Len))
+	if d := what.device; d != nil {
+		line("device", "%s of %s", size(d.Size), describeDevice(d))
+	}
+	line("fetch", "%s from the repository, as it is stored there", size(plan.Fetch))
+	line("write", "%s at most", size(plan.Differ))
+	if opts.inPlace {
+		line("zero", "%s that hold something else", size(plan.Zero))
+		line("right", "%s already", size(plan.Right))
+	}
+	line("time", "about %s", duration(plan.Time))
+	if what.device != nil {
+		if what.fit.Moves() {
+			fmt.Fprintf(env.stdout, "the second partition table would be moved to the end of the device\n")
+		}
+		printBehind(env, opts, what, "would stay as they are", "would become zeros")
+	}
+	fmt.Fprintf(env.stdout, "nothing was written to %s\n", what.target)
+	return nil
+}

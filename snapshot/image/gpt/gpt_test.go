@@ -1,0 +1,301 @@
+package gpt
+
+import (
+	"bytes"
+	"encoding/binary"
+	"errors"
+	"hash/crc32"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"testing"
+)
+
+const mib = 1 << 20
+
+// made returns a disk of size bytes on which sgdisk made the partitions that args say, in sectors of 512 bytes.
+func made(t testing.TB, size int64, args ...string) []byte {
+	t.Helper()
+	path := filepath.Join(t.TempDir(), "disk")
+	if err := os.WriteFile(path, nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Truncate(path, size); err != nil {
+		t.Fatal(err)
+	}
+	sgdisk(t, append(args, path)...)
+	disk, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return disk
+}
+
+func sgdisk(t testing.TB, args ...string) string {
+	t.Helper()
+	t.Setenv("PATH", os.Getenv("PATH")+":/usr/sbin:/sbin")
+	if _, err := exec.LookPath("sgdisk"); err != nil {
+		lacking(t, "sgdisk makes the tables and looks at them: %v", err)
+	}
+	out, err := exec.Command("sgdisk", args...).CombinedOutput()
+	if err != nil {
+		t.Fatalf("sgdisk %v: %v\n%s", args, err, out)
+	}
+	return string(out)
+}
+
+// lacking ends a test for which something is not to be had here: skipped, but where CI is set that is a failure.
+func lacking(t testing.TB, format string, args ...any) {
+	t.Helper()
+	if os.Getenv("CI") != "" {
+		t.Fatalf(format, args...)
+	}
+	t.Skipf(format, args...)
+}
+
+// on4K returns the same table for sectors of 4096 bytes, on a disk of eight times the size: every sector eight times as far.
+func on4K(t *testing.T, disk []byte) []byte {
+	t.Helper()
+	big := make([]byte, 8*len(disk))
+	last := int64(len(disk)/512 - 1)
+	table, err := Read(bytes.NewReader(disk), int64(len(disk)))
+	if err != nil {
+		t.Fatal(err)
+	}
+	copy(big, disk[:512])
+	copy(big[4096:], disk[512:1024])
+	copy(big[2*4096:], table.entries)
+	copy(big[last*4096:], disk[last*512:])
+	copy(big[(last-32)*4096:], table.entries)
+	return big
+}
+
+func apply(disk []byte, writes []Write) {
+	for _, w := range writes {
+		copy(disk[w.Off:], w.Data)
+	}
+}
+
+// resized returns the disk cut off or with zeros behind it.
+func resized(disk []byte, size int64) []byte {
+	out := make([]byte, size)
+	copy(out, disk)
+	return out
+}
+
+// sound holds that sgdisk finds nothing wrong with a disk of 512-byte sectors.
+func sound(t *testing.T, disk []byte) {
+	t.Helper()
+	path := filepath.Join(t.TempDir(), "disk")
+	if err := os.WriteFile(path, disk, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if out := sgdisk(t, "-v", path); !strings.Contains(out, "No problems found") {
+		t.Errorf("sgdisk says\n%s", out)
+	}
+}
+
+// TestMoved takes tables to larger and smaller disks. sgdisk has to find nothing wrong with them.
+func TestMoved(t *testing.T) {
+	three := []string{"-n1:2048:+4M", "-n2:0:+8M", "-n5:0:+2M"}
+	for name, c := range map[string]struct {
+		args []string
+		size int64
+		last int
+	}{
+		"usual":        {three, 64 * mib, 5},
+		"odd size":     {three, 64*mib + 512*7, 5},
+		"no entries":   {[]string{"-o"}, 4 * mib, 0},
+		"256 entries":  {append([]string{"-S256"}, three...), 64 * mib, 5},
+		"out of order": {[]string{"-n1:40960:+4M", "-n2:2048:+4M"}, 64 * mib, 1},
+	} {
+		t.Run(name, func(t *testing.T) {
+			disk := made(t, c.size, c.args...)
+			table, err := Read(bytes.NewReader(disk), c.size)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if p, ok := table.Last(); ok != (c.last > 0) || p.Number != c.last {
+				t.Errorf("the last partition is %+v, want %d", p, c.last)
+			}
+			if !table.IsAtEnd(c.size) || table.IsAtEnd(c.size+512) {
+				t.Error("it does not know where it ends")
+			}
+			for _, size := range []int64{table.Smallest(), table.Smallest() + 512, c.size - 512, c.size, c.size + 512, 2 * c.size} {
+				second, first, err := table.Moved(size)
+				if err != nil {
+					t.Fatal(err)
+				}
+				moved := resized(disk, size)
+				apply(moved, second)
+				apply(moved, first)
+				sound(t, moved)
+				again, err := Read(bytes.NewReader(moved), size)
+				if err != nil || !again.IsAtEnd(size) || !bytes.Equal(again.entries, table.entries) {
+					t.Errorf("moved to %d bytes it is no longer the same (%v)", size, err)
+				}
+			}
+			if _, _, err := table.Moved(table.Smallest() - 512); err == nil {
+				t.Error("it was moved to a disk that has no room for it")
+			}
+		})
+	}
+}
+
+// TestMovedAtAnyMoment has the power fail between and within writes: the table is whole all the same, the old or the new one.
+func TestMovedAtAnyMoment(t *testing.T) {
+	old := made(t, 16*mib, "-n1:2048:+4M")
+	table, err := Read(bytes.NewReader(old), 16*mib)
+	if err != nil {
+		t.Fatal(err)
+	}
+	second, first, err := table.Moved(24 * mib)
+	if err != nil {
+		t.Fatal(err)
+	}
+	disk := resized(old, 24*mib)
+	for step, w := range append(second, first...) {
+		for off := 0; off < len(w.Data); off += 512 {
+			copy(disk[w.Off+int64(off):], w.Data[off:min(len(w.Data), off+512)])
+			got, err := Read(bytes.NewReader(disk), 24*mib)
+			if err != nil {
+				t.Fatalf("step %d, %d bytes on: %v", step, off, err)
+			}
+			// Where the table says that its second is, there is one that holds.
+			at := int64(got.u64(atOther)) * 512
+			header := disk[at:][:512]
+			entries := disk[int64(binary.LittleEndian.Uint64(header[atEntries:]))*512:][:len(got.entries)]
+			if sum(header[:headerLen], atSum) != binary.LittleEndian.Uint32(header[atSum:]) || !bytes.Equal(entries, got.entries) {
+				t.Fatalf("step %d, %d bytes on: the second table does not hold", step, off)
+			}
+		}
+	}
+}
+
+func TestMoved4K(t *testing.T) {
+	disk := on4K(t, made(t, 4*mib, "-n1:64:+1M"))
+	size := int64(len(disk))
+	table, err := Read(bytes.NewReader(disk), size)
+	if err != nil || table.Sector != 4096 {
+		t.Fatalf("%+v, %v", table, err)
+	}
+	for _, size := range []int64{size, table.Smallest(), size + 4096*3, 2 * size} {
+		second, first, err := table.Moved(size)
+		if err != nil {
+			t.Fatal(err)
+		}
+		moved := resized(disk, size)
+		apply(moved, second)
+		apply(moved, first)
+		got, err := Read(bytes.NewReader(moved), size)
+		if err != nil || !got.IsAtEnd(size) || got.Sector != 4096 {
+			t.Errorf("moved to %d bytes: %v", size, err)
+		}
+	}
+}
+
+// TestReadRefuses damages every byte of a header, and of the entries.
+func TestReadRefuses(t *testing.T) {
+	disk := made(t, 4*mib, "-n1:2048:+1M")
+	size := int64(len(disk))
+	for _, at := range []int{520, 524, 528, 532, 540, 560, 584, 592, 596, 600, 1024, 1024 + 32, 1024 + 128*127} {
+		bad := bytes.Clone(disk)
+		bad[at] ^= 1
+		if _, err := Read(bytes.NewReader(bad), size); !errors.Is(err, ErrDamaged) {
+			t.Errorf("byte %d: %v", at, err)
+		}
+	}
+	for _, n := range []int{0, 1, 512, 1024, 2000} {
+		if _, err := Read(bytes.NewReader(disk[:n]), int64(n)); err == nil {
+			t.Errorf("a disk of %d bytes has a table", n)
+		}
+	}
+	if _, err := Read(bytes.NewReader(make([]byte, mib)), mib); !errors.Is(err, ErrNone) {
+		t.Error(err)
+	}
+}
+
+func TestEndOfMBR(t *testing.T) {
+	sector := func(entries ...[4]uint32) []byte { // status, kind, start, length
+		p := make([]byte, 512)
+		p[510], p[511] = 0x55, 0xaa
+		for i, e := range entries {
+			at := p[mbrEntries+i*mbrEntryLen:]
+			at[0], at[mbrKind] = byte(e[0]), byte(e[1])
+			binary.LittleEndian.PutUint32(at[mbrStart:], e[2])
+			binary.LittleEndian.PutUint32(at[mbrLen:], e[3])
+		}
+		return p
+	}
+	for name, c := range map[string]struct {
+		first []byte
+		end   int64
+		ok    bool
+	}{
+		"zeros":      {first: make([]byte, 512)},
+		"short":      {first: []byte{1}},
+		"empty":      {first: sector()},
+		"one":        {sector([4]uint32{0x80, 0x83, 2048, 100}), 2148 * 512, true},
+		"extended":   {sector([4]uint32{0, 7, 63, 10}, [4]uint32{0, 5, 1000, 9000}), 10000 * 512, true},
+		"largest":    {sector([4]uint32{0, 7, 1<<32 - 1, 1<<32 - 1}), (1<<33 - 2) * 512, true},
+		"protective": {first: sector([4]uint32{0, 0xee, 1, 1<<32 - 1})},
+		"boot code":  {first: sector([4]uint32{0x33, 7, 63, 10})},
+		"no length":  {first: sector([4]uint32{0, 7, 63, 0})},
+		"at zero":    {first: sector([4]uint32{0, 7, 0, 63})},
+	} {
+		if end, ok := EndOfMBR(c.first, 512); end != c.end || ok != c.ok {
+			t.Errorf("%s: %d, %v; want %d, %v", name, end, ok, c.end, c.ok)
+		}
+	}
+}
+
+// FuzzRead holds that no disk makes Read panic or take more memory than it may, and that what it says can be worked with.
+func FuzzRead(f *testing.F) {
+	valid := func(sector int) []byte {
+		p := make([]byte, 2*sector+128*4)
+		h := p[sector:]
+		copy(h, signature)
+		for at, v := range map[int]uint64{atOwn: 1, atOther: 63, atFirstUsable: 3, atLastUsable: 60, atEntries: 2} {
+			binary.LittleEndian.PutUint64(h[at:], v)
+		}
+		for at, v := range map[int]uint32{atLength: headerLen, atCount: 4, atEntrySize: 128} {
+			binary.LittleEndian.PutUint32(h[at:], v)
+		}
+		return p
+	}
+	f.Add(valid(512), int64(1<<20))
+	f.Add(valid(4096), int64(1<<20))
+	f.Fuzz(func(t *testing.T, disk []byte, size int64) {
+		for _, sector := range []int{512, 4096} { // checksums that hold, or nothing gets past them
+			if len(disk) < sector+headerLen {
+				continue
+			}
+			h := disk[sector:]
+			entries := int64(binary.LittleEndian.Uint64(h[atEntries:])) * int64(sector)
+			n := int64(binary.LittleEndian.Uint32(h[atCount:])) * int64(binary.LittleEndian.Uint32(h[atEntrySize:]))
+			if entries > 0 && n >= 0 && entries < int64(len(disk)) && n <= int64(len(disk))-entries {
+				binary.LittleEndian.PutUint32(h[atEntriesSum:], crc32.ChecksumIEEE(disk[entries:][:n]))
+			}
+			if length := int(binary.LittleEndian.Uint32(h[atLength:])); length >= headerLen && length <= len(h) {
+				binary.LittleEndian.PutUint32(h[atSum:], sum(h[:length], atSum))
+			}
+		}
+		table, err := Read(bytes.NewReader(disk), size)
+		if err != nil {
+			return
+		}
+		if table.Smallest() <= 0 {
+			t.Fatalf("the smallest disk has %d bytes", table.Smallest())
+		}
+		second, first, err := table.Moved(table.Smallest())
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, w := range append(second, first...) {
+			if w.Off < 0 || w.Off+int64(len(w.Data)) > table.Smallest() {
+				t.Fatalf("it writes %d bytes at %d of a disk of %d", len(w.Data), w.Off, table.Smallest())
+			}
+		}
+	})
+}
