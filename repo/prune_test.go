@@ -15,16 +15,17 @@ import (
 	"platter/repo/store"
 )
 
-// keepChunks keeps chunks as a snapshot.
-func keepChunks(t testing.TB, r *Repo, chunks [][]byte) (id pack.ID) {
-	t.Helper()
-	err := r.WithLease(context.Background(), BackingUp, func(ctx context.Context) error {
+// keep keeps chunks as a snapshot, in a repository as it is now.
+func keep(ctx context.Context, r *Repo, chunks [][]byte) (id pack.ID, kept []saved, err error) {
+	err = r.WithLease(ctx, BackingUp, func(ctx context.Context) error {
 		if err := r.LoadIndex(ctx); err != nil {
 			return err
 		}
+		if _, err := r.Adopt(ctx); err != nil {
+			return err
+		}
 		var s modelSnapshot
-		kept, _, err := save(ctx, r, chunks)
-		if err != nil {
+		if kept, _, err = save(ctx, r, chunks); err != nil {
 			return err
 		}
 		for _, c := range kept {
@@ -37,6 +38,13 @@ func keepChunks(t testing.TB, r *Repo, chunks [][]byte) (id pack.ID) {
 		id, err = r.PutSnapshot(ctx, data)
 		return err
 	})
+	return id, kept, err
+}
+
+// keepChunks is keep, which must succeed.
+func keepChunks(t testing.TB, r *Repo, chunks [][]byte) pack.ID {
+	t.Helper()
+	id, _, err := keep(context.Background(), r, chunks)
 	if err != nil {
 		t.Fatal(err)
 	}
