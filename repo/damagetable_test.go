@@ -313,7 +313,8 @@ func (x *damageSample) suffer(t *testing.T, kind string, f mishap, d damaged, wa
 	}
 	x.readers(t, what, kind, f, d, got)
 	if goOn {
-		x.goesOn(t, what, s)
+		inTheWay := want == damage && (dirOf(d.names[0]) == workDir || kind == "index")
+		x.goesOn(t, what, s, inTheWay)
 	}
 }
 
@@ -350,8 +351,9 @@ func (x *damageSample) readers(t *testing.T, what, kind string, f mishap, d dama
 }
 
 // goesOn backs up all that there was, and more, after what the error says to run where there is one. Then all can be had
-// again, whatever was damaged: check has said which packs nobody may build upon.
-func (x *damageSample) goesOn(t *testing.T, what string, s store.Store) {
+// again, whatever was damaged: check has said which packs nobody may build upon. What is in the way is an index file or a plan
+// that cannot be read: nobody knows what may be built upon then.
+func (x *damageSample) goesOn(t *testing.T, what string, s store.Store, inTheWay bool) {
 	t.Helper()
 	ctx := t.Context()
 	chunks := noiseChunks(7, 8, 6000)
@@ -360,17 +362,19 @@ func (x *damageSample) goesOn(t *testing.T, what string, s store.Store) {
 	}
 	r := openEither(t, s)
 	_, kept, err := keep(ctx, r, chunks)
+	if (err != nil) != inTheWay {
+		t.Errorf("%s: the next backup says %v", what, err)
+	}
 	if err != nil {
 		switch r := openEither(t, s); {
 		case strings.Contains(err.Error(), "'repair index'"):
-			_, e := r.RepairIndex(ctx, nil)
-			err = errors.Join(e)
+			_, err = r.RepairIndex(ctx, nil)
 		case strings.Contains(err.Error(), "'platter prune'"):
 			x.hours++ // whatever cannot be read may be a lease
 			_, err = r.Prune(ctx, PruneOptions{MaxRepack: 1 << 40}, markModel(r), nil)
 		}
 		if err != nil {
-			t.Errorf("%s: the next backup, or what it says to run, says %v", what, err)
+			t.Errorf("%s: the next backup, or what it ends with %v", what, err)
 			return
 		}
 		if _, kept, err = keep(ctx, openEither(t, s), chunks); err != nil {

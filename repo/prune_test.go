@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"iter"
 	"maps"
 	"math/rand/v2"
 	"slices"
@@ -429,4 +430,14 @@ func (s *spying) Put(ctx context.Context, name string, data []byte) error {
 func (s *spying) Move(ctx context.Context, from, to string) error {
 	s.before("move", from)
 	return s.Store.Move(ctx, from, to)
+}
+
+func (s *spying) Delete(ctx context.Context, name string) error {
+	s.before("delete", name)
+	return s.Store.Delete(ctx, name)
+}
+
+func (s *spying) List(ctx context.Context, dir string) iter.Seq2[store.Info, error] {
+	s.before("list", dir)
+	return s.Store.List(ctx, dir)
 }

@@ -1,0 +1,125 @@
+package repo
+
+import (
+	"context"
+	"errors"
+	"slices"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"platter/pack"
+	"platter/repo/store"
+)
+
+// TestLeaseIsKept holds that a lease stays young for as long as the work takes, and that work ends when it was removed.
+func TestLeaseIsKept(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		mem := &store.Mem{Clock: time.Now}
+		testRepo(t, mem)
+		r := reopen(t, mem)
+		err := r.WithLease(t.Context(), BackingUp, func(ctx context.Context) error {
+			time.Sleep(5 * time.Hour)
+			files, err := list(ctx, mem, workDir)
+			if err != nil || len(files) != 1 || time.Since(files[0].time) > leaseTouched {
+				t.Errorf("five hours later: %v, %v", files, err)
+			}
+			if done := mustPrune(t, reopen(t, mem), PruneOptions{}); len(done.AtWork) != 0 || ctx.Err() != nil { // there is nothing to wait for
+				t.Errorf("a prune beside it: %+v, %v", done, ctx.Err())
+			}
+			if err := mem.Delete(ctx, fileName(workDir, files[0].id)); err != nil {
+				t.Error(err)
+			}
+			select {
+			case <-ctx.Done():
+				return ctx.Err()
+			case <-time.After(2 * leaseTouched):
+				t.Error("the work goes on without a lease")
+				return nil
+			}
+		})
+		if !errors.Is(err, ErrLeaseLost) {
+			t.Errorf("without its lease it ends with %v", err)
+		}
+	})
+}
+
+// TestLeaseAge holds that a lease is as old as the store says, whatever the clocks of machines are, and to the minute.
+func TestLeaseAge(t *testing.T) {
+	for _, wrong := range []time.Duration{-1e5 * time.Hour, 0, 1e5 * time.Hour} {
+		for age, lives := range map[time.Duration]bool{0: true, leaseExpires - time.Minute: true, leaseExpires + time.Minute: false} {
+			now := time.Now()
+			mem := &store.Mem{Clock: func() time.Time { return now }}
+			testRepo(t, mem)
+			first := keepChunks(t, reopen(t, mem), noiseChunks(1, 5, 5000))
+			if _, err := reopen(t, mem).Forget(t.Context(), []pack.ID{first}); err != nil {
+				t.Fatal(err)
+			}
+			if err := reopen(t, mem).acquire(t.Context(), BackingUp); err != nil {
+				t.Fatal(err)
+			}
+			now = now.Add(age)
+			r := reopen(t, mem)
+			r.now, r.isDead = func() time.Time { return time.Now().Add(wrong) }, func(Lease) bool { return false }
+			done := mustPrune(t, r, PruneOptions{})
+			if (len(done.AtWork) == 1) != lives || (done.Deleted.Packs == 0) != lives {
+				t.Errorf("a lease %v old, with a clock that is wrong by %v: %+v", age, wrong, done)
+			}
+		}
+	}
+}
+
+// TestPruneEndsTheDead holds in which order a prune ends the work of somebody who may only be asleep: his lease, then what he
+// is about to commit, and only then does it look again at what snapshots there are.
+func TestPruneEndsTheDead(t *testing.T) {
+	ctx := t.Context()
+	mem := new(store.Mem)
+	testRepo(t, mem)
+	asleep := reopen(t, mem)
+	if err := asleep.acquire(ctx, BackingUp); err != nil {
+		t.Fatal(err)
+	}
+	lease, pending := fileName(workDir, asleep.lease.id), fileName(pendingDir, asleep.lease.id)
+	if err := mem.Put(ctx, pending, []byte("a snapshot")); err != nil {
+		t.Fatal(err)
+	}
+	var calls []string
+	r := reopen(t, mem)
+	r.isDead = everybody
+	r.store = &spying{Store: mem, before: func(op, name string) {
+		if op == "delete" && (name == lease || name == pending) || op == "list" && (name == snapshotsDir || name == pendingDir) {
+			calls = append(calls, op+" "+name)
+		}
+	}}
+	mustPrune(t, r, PruneOptions{})
+	want := []string{"list snapshots", "delete " + lease, "delete " + pending, "list pending", "list snapshots"}
+	if !slices.Equal(calls, want) {
+		t.Errorf("%q; want %q", calls, want)
+	}
+}
+
+// TestPruneWithoutLease removes a prune's own lease, as who takes it for dead does, when it is about to change the index, and
+// when it is about to delete packs: it does neither.
+func TestPruneWithoutLease(t *testing.T) {
+	ctx := t.Context()
+	for _, when := range []string{"list " + indexDir, "delete " + indexDir} {
+		mem := new(store.Mem)
+		testRepo(t, mem)
+		first := keepChunks(t, reopen(t, mem), noiseChunks(1, 30, 50000))
+		if _, err := reopen(t, mem).Forget(ctx, []pack.ID{first}); err != nil {
+			t.Fatal(err)
+		}
+		packs, indexes := countIn(t, mem, packsDir), countIn(t, mem, indexDir)
+		r, planned := reopen(t, mem), false
+		r.store = &spying{Store: mem, before: func(op, name string) {
+			if planned = planned || op == "put" && dirOf(name) == workDir && r.lease.users > 0; planned && op+" "+dirOf(name) == when {
+				_ = mem.Delete(ctx, fileName(workDir, r.lease.id))
+			}
+		}}
+		_, err := r.Prune(ctx, PruneOptions{}, markModel(r), nil)
+		left := countIn(t, mem, indexDir)
+		if !errors.Is(err, ErrLeaseLost) || countIn(t, mem, packsDir) != packs || when == "list "+indexDir && left != indexes {
+			t.Errorf("%s: %v; %d packs of %d, %d index files of %d", when, err, countIn(t, mem, packsDir), packs, left, indexes)
+		}
+	}
+}
