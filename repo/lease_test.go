@@ -123,3 +123,16 @@ func TestPruneWithoutLease(t *testing.T) {
 		}
 	}
 }
+
+// TestIndexIsOfTheLease holds that what was in the index before there was a lease is not built upon: it may be gone.
+func TestIndexIsOfTheLease(t *testing.T) {
+	mem := new(store.Mem)
+	chunks := noiseChunks(1, 30, 50000)
+	mustSave(t, testRepo(t, mem), chunks)
+	r := reopen(t, mem)
+	if done := mustPrune(t, reopen(t, mem), PruneOptions{}); done.After.Packs > 0 {
+		t.Fatalf("%+v", done)
+	}
+	kept := mustSave(t, r, chunks)
+	wantLoads(t, reopen(t, mem), kept)
+}
