@@ -232,7 +232,7 @@ func changed(data []byte, f mishap) iter.Seq2[string, []byte] {
 				}
 			}
 		case truncated:
-			for _, to := range []int{n - 1, n / 2, pack.HeaderSize, 0} {
+			for _, to := range []int{n / 2, n - 1, pack.HeaderSize, 0} {
 				if !yield(fmt.Sprintf("to %d bytes", to), slices.Clone(data[:to])) {
 					return
 				}
@@ -312,6 +312,13 @@ func (x *damageSample) suffer(t *testing.T, kind string, f mishap, d damaged, wa
 		t.Errorf("%s: check notes %q", what, got.report.Notes)
 	}
 	x.readers(t, what, kind, f, d, got)
+	if kind == "pack" {
+		x.counted(t, what, s, got.report)
+		report, err := reopen(t, s).Check(t.Context(), CheckOptions{}, nil)
+		if err != nil || f != bitFlipped && f != duplicated && !begins(report.Damage, x.kinds[kind][0]) {
+			t.Errorf("%s: a check that reads no packs says %v, %+v", what, err, report)
+		}
+	}
 	if goOn {
 		inTheWay := want == damage && (dirOf(d.names[0]) == workDir || kind == "index")
 		x.goesOn(t, what, s, inTheWay)
@@ -352,6 +359,17 @@ func (x *damageSample) readers(t *testing.T, what, kind string, f mishap, d dama
 	}
 	if kind == "snapshot" && f != duplicated && len(got.snaps) == 0 {
 		t.Errorf("%s: GetSnapshot says nothing", what)
+	}
+}
+
+// counted holds that check counts what cannot be had any more for lost.
+func (x *damageSample) counted(t *testing.T, what string, s store.Store, report *Report) {
+	t.Helper()
+	r := reopen(t, s)
+	for _, c := range x.chunks {
+		if err := loadOne(r, c); err != nil && report.Bad(c.id) == nil {
+			t.Errorf("%s: check does not count chunk %v for lost: %v", what, c.id, err)
+		}
 	}
 }
 
