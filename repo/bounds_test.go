@@ -2,12 +2,15 @@ package repo
 
 import (
 	"context"
+	"errors"
 	"strings"
 	"sync"
 	"testing"
 
 	"platter/index"
+	"platter/pack"
 	"platter/pack/parity"
+	"platter/repo/crypt"
 	"platter/repo/store"
 )
 
@@ -41,6 +44,22 @@ func TestReadsAreBounded(t *testing.T) {
 	} {
 		if most := s.most[dir]; most == 0 || most > max(limit+1, readBlock) { // which whoever knows nothing of a file reads at once
 			t.Errorf("%d bytes are asked for of %s, at most %d belong there", most, dir, limit)
+		}
+	}
+}
+
+// TestFilesAreBounded holds that a file which is one byte too long is refused, whoever has made it.
+func TestFilesAreBounded(t *testing.T) {
+	mem := new(store.Mem)
+	r := testRepo(t, mem)
+	for length, good := range map[int]bool{maxSnapshot: true, maxSnapshot + 1: false} {
+		plain := make([]byte, length-pack.HeaderSize-pack.NonceSize-pack.TagSize)
+		id, n, err := putNamed(t.Context(), mem, snapshotsDir, pack.SnapshotFile, crypt.NewBox(r.master, crypt.Snapshots, r.id).Seal(plain))
+		if err != nil || n != int64(length) {
+			t.Fatal(n, err)
+		}
+		if _, err := r.GetSnapshot(t.Context(), id); (err == nil) != good || !good && !errors.Is(err, pack.ErrDamaged) {
+			t.Errorf("a snapshot of %d bytes: %v", length, err)
 		}
 	}
 }

@@ -136,3 +136,30 @@ func TestIndexIsOfTheLease(t *testing.T) {
 	kept := mustSave(t, r, chunks)
 	wantLoads(t, reopen(t, mem), kept)
 }
+
+// TestPruneClearsAway holds that a file of work which cannot be read counts for the lease of somebody at work until it is as old
+// as a dead one's, and that what nobody can commit any more goes.
+func TestPruneClearsAway(t *testing.T) {
+	now := time.Now()
+	mem := &store.Mem{Clock: func() time.Time { return now }}
+	testRepo(t, mem)
+	first := keepChunks(t, reopen(t, mem), noiseChunks(1, 5, 5000))
+	if _, err := reopen(t, mem).Forget(t.Context(), []pack.ID{first}); err != nil {
+		t.Fatal(err)
+	}
+	for _, name := range []string{fileName(workDir, pack.ID{1}), fileName(pendingDir, pack.ID{2})} {
+		if err := mem.Put(t.Context(), name, []byte("garbage")); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for _, step := range []struct {
+		later         time.Duration
+		atWork, files int // of leases and plans
+	}{{0, 1, 2}, {leaseExpires - time.Minute, 1, 2}, {2 * time.Minute, 0, 0}} {
+		now = now.Add(step.later)
+		done := mustPrune(t, reopen(t, mem), PruneOptions{})
+		if len(done.AtWork) != step.atWork || (done.After.Packs == 0) != (step.atWork == 0) || countIn(t, mem, workDir) != step.files || countIn(t, mem, pendingDir) > 0 {
+			t.Errorf("%v later: %+v; %d files of work, %d pending", step.later, done, countIn(t, mem, workDir), countIn(t, mem, pendingDir))
+		}
+	}
+}
