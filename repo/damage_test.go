@@ -3,7 +3,6 @@ package repo
 import (
 	"context"
 	"errors"
-	"fmt"
 	"io/fs"
 	"slices"
 	"strings"
@@ -109,53 +108,6 @@ func TestUndamaged(t *testing.T) {
 	}
 	if f.report.ReadBytes != f.report.PackBytes || f.report.PackBytes == 0 {
 		t.Errorf("%d of %d bytes were read", f.report.ReadBytes, f.report.PackBytes)
-	}
-}
-
-// changes are what can happen to a file's bytes.
-func changes(data []byte) map[string][]byte {
-	out := map[string][]byte{
-		"emptied": {}, "a byte less": data[:len(data)-1], "half": data[:len(data)/2], "only a header": data[:pack.HeaderSize],
-		"a byte more": append(slices.Clone(data), 0), "a block more": append(slices.Clone(data), make([]byte, 4096)...),
-	}
-	at := []int{0, 7, 8, 9, 10, 11, 12, 27, 28, 60, len(data) / 4, len(data) / 2, len(data) - 20, len(data) - 12, len(data) - 9, len(data) - 1}
-	for _, i := range at {
-		bad := slices.Clone(data)
-		bad[i] ^= 1 << (i % 8)
-		out[fmt.Sprintf("bit flipped in byte %d", i)] = bad
-	}
-	return out
-}
-
-// TestDamagedBytes changes each kind of file in every way. Nothing may panic or load as other bytes, and the file must
-// be named.
-func TestDamagedBytes(t *testing.T) {
-	x := newSample(t)
-	for _, dir := range []string{configName, keysDir, packsDir, indexDir, snapshotsDir} {
-		name := x.in(dir)[0]
-		for change, bad := range changes(x.files[name]) {
-			if testing.Short() && dir == packsDir && change != "half" {
-				continue
-			}
-			y := x.clone()
-			y.files[name] = bad
-			f := y.look(t, memOf(t, y.files))
-			if !f.found(name) {
-				t.Errorf("%s, %s: nobody names it: %+v", name, change, f)
-			}
-			if dir != configName && !lists(f.names, name) {
-				t.Errorf("%s, %s: CheckNames does not name it: %+v", name, change, f.names)
-			}
-			if dir == keysDir && (len(f.open) != 1 || !mentions(f.open, name)) {
-				t.Errorf("%s, %s: of two passwords one must open: %v", name, change, f.open)
-			}
-			if dir == indexDir && !mentions(f.load[:1], name) {
-				t.Errorf("%s, %s: LoadIndex says %v", name, change, f.load)
-			}
-			if dir == snapshotsDir && len(f.snaps) != 1 {
-				t.Errorf("%s, %s: %v", name, change, f.snaps)
-			}
-		}
 	}
 }
 

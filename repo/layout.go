@@ -39,7 +39,6 @@ const (
 	maxConfig   = 64 << 10
 	maxSlot     = 128 << 10
 	maxSnapshot = 16 << 20
-	maxLease    = 1 << 20
 	maxPlan     = 16 << 20
 	maxRecord   = 16 << 20
 )

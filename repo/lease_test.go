@@ -3,119 +3,163 @@ package repo
 import (
 	"context"
 	"errors"
-	"io/fs"
-	"strings"
+	"slices"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"platter/pack"
 	"platter/repo/store"
-	"platter/repo/store/storetest"
 )
 
-// TestLeaseFromTheFuture sets the store's clock back by a hundred years while somebody is at work. If he is dead, that ends half
-// an hour after a prune has looked; if he lives, it does not.
-func TestLeaseFromTheFuture(t *testing.T) {
-	ctx := context.Background()
-	for _, work := range []Work{Pruning, Repairing, BackingUp, ""} { // the last is of garbage
-		for _, alive := range []bool{false, true} {
-			now := time.Date(2126, 1, 1, 0, 0, 0, 0, time.UTC)
+// TestLeaseIsKept holds that a lease stays young for as long as the work takes, and that work ends when it was removed.
+func TestLeaseIsKept(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		mem := &store.Mem{Clock: time.Now}
+		testRepo(t, mem)
+		r := reopen(t, mem)
+		err := r.WithLease(t.Context(), BackingUp, func(ctx context.Context) error {
+			time.Sleep(5 * time.Hour)
+			files, err := list(ctx, mem, workDir)
+			if err != nil || len(files) != 1 || time.Since(files[0].time) > leaseTouched {
+				t.Errorf("five hours later: %v, %v", files, err)
+			}
+			if done := mustPrune(t, reopen(t, mem), PruneOptions{}); len(done.AtWork) != 0 || ctx.Err() != nil { // there is nothing to wait for
+				t.Errorf("a prune beside it: %+v, %v", done, ctx.Err())
+			}
+			if err := mem.Delete(ctx, fileName(workDir, files[0].id)); err != nil {
+				t.Error(err)
+			}
+			select {
+			case <-ctx.Done():
+				return ctx.Err()
+			case <-time.After(2 * leaseTouched):
+				t.Error("the work goes on without a lease")
+				return nil
+			}
+		})
+		if !errors.Is(err, ErrLeaseLost) {
+			t.Errorf("without its lease it ends with %v", err)
+		}
+	})
+}
+
+// TestLeaseAge holds that a lease is as old as the store says, whatever the clocks of machines are, and to the minute.
+func TestLeaseAge(t *testing.T) {
+	for _, wrong := range []time.Duration{-1e5 * time.Hour, 0, 1e5 * time.Hour} {
+		for age, lives := range map[time.Duration]bool{0: true, leaseExpires - time.Minute: true, leaseExpires + time.Minute: false} {
+			now := time.Now()
 			mem := &store.Mem{Clock: func() time.Time { return now }}
 			testRepo(t, mem)
-			first := keepChunks(t, reopen(t, mem), noiseChunks(1, 30, 50000))
-			if _, err := reopen(t, mem).Forget(ctx, []pack.ID{first}); err != nil {
+			first := keepChunks(t, reopen(t, mem), noiseChunks(1, 5, 5000))
+			if _, err := reopen(t, mem).Forget(t.Context(), []pack.ID{first}); err != nil {
 				t.Fatal(err)
 			}
-			id, err := reopen(t, mem).putLease(ctx, Lease{Work: work, Host: "there"})
-			if work == "" {
-				err = errors.Join(err, mem.Delete(ctx, fileName(workDir, id)), mem.Put(ctx, fileName(workDir, id), []byte("garbage")))
-			}
-			if err != nil {
+			if err := reopen(t, mem).acquire(t.Context(), BackingUp); err != nil {
 				t.Fatal(err)
 			}
-			now = now.AddDate(-100, 0, 0)
-			for minutes := range 32 {
-				if alive && minutes%20 == 1 { // late, but he does it
-					if err := mem.Touch(ctx, fileName(workDir, id)); err != nil {
-						t.Fatal(err)
-					}
-				}
-				r := reopen(t, mem)
-				done, err := r.Prune(ctx, PruneOptions{}, markModel(r), nil)
-				ended := err == nil && done.Deleted.Packs > 0
-				if waits := errors.Is(err, ErrInUse) || err == nil && done.Pending.Packs > 0; ended == waits || ended && !work.alone() && len(done.AtWork) > 0 {
-					t.Fatalf("%q, minute %d: %+v, %v", work, minutes, done, err)
-				}
-				if ended != (minutes >= 30 && !alive) {
-					t.Fatalf("%q, alive %v, minute %d: %+v, %v", work, alive, minutes, done, err)
-				}
-				if ended {
-					break
-				}
-				if said := err != nil && strings.Contains(err.Error(), "dated in the future"); said != (work.alone() && minutes == 0) {
-					t.Errorf("%q, minute %d: %v", work, minutes, err)
-				}
-				now = now.Add(time.Minute)
+			now = now.Add(age)
+			r := reopen(t, mem)
+			r.now, r.isDead = func() time.Time { return time.Now().Add(wrong) }, func(Lease) bool { return false }
+			done := mustPrune(t, r, PruneOptions{})
+			if (len(done.AtWork) == 1) != lives || (done.Deleted.Packs == 0) != lives {
+				t.Errorf("a lease %v old, with a clock that is wrong by %v: %+v", age, wrong, done)
 			}
 		}
 	}
 }
 
-// TestLeaseCannotBeDated holds that a lease from the future that nobody else may touch is named as what is in the way, and that
-// a prune which it does not keep from working leaves alone what its holder may need.
-func TestLeaseCannotBeDated(t *testing.T) {
-	ctx := context.Background()
-	for _, work := range []Work{Pruning, BackingUp} {
-		now := time.Date(2126, 1, 1, 0, 0, 0, 0, time.UTC)
-		mem := &store.Mem{Clock: func() time.Time { return now }}
+// TestPruneEndsTheDead holds in which order a prune ends the work of somebody who may only be asleep: his lease, then what he
+// is about to commit, and only then does it look again at what snapshots there are.
+func TestPruneEndsTheDead(t *testing.T) {
+	ctx := t.Context()
+	mem := new(store.Mem)
+	testRepo(t, mem)
+	asleep := reopen(t, mem)
+	if err := asleep.acquire(ctx, BackingUp); err != nil {
+		t.Fatal(err)
+	}
+	lease, pending := fileName(workDir, asleep.lease.id), fileName(pendingDir, asleep.lease.id)
+	if err := mem.Put(ctx, pending, []byte("a snapshot")); err != nil {
+		t.Fatal(err)
+	}
+	var calls []string
+	r := reopen(t, mem)
+	r.isDead = everybody
+	r.store = &spying{Store: mem, before: func(op, name string) {
+		if op == "delete" && (name == lease || name == pending) || op == "list" && (name == snapshotsDir || name == pendingDir) {
+			calls = append(calls, op+" "+name)
+		}
+	}}
+	mustPrune(t, r, PruneOptions{})
+	want := []string{"list snapshots", "delete " + lease, "delete " + pending, "list pending", "list snapshots"}
+	if !slices.Equal(calls, want) {
+		t.Errorf("%q; want %q", calls, want)
+	}
+}
+
+// TestPruneWithoutLease removes a prune's own lease, as who takes it for dead does, when it is about to change the index, and
+// when it is about to delete packs: it does neither.
+func TestPruneWithoutLease(t *testing.T) {
+	ctx := t.Context()
+	for _, when := range []string{"list " + indexDir, "delete " + indexDir} {
+		mem := new(store.Mem)
 		testRepo(t, mem)
 		first := keepChunks(t, reopen(t, mem), noiseChunks(1, 30, 50000))
 		if _, err := reopen(t, mem).Forget(ctx, []pack.ID{first}); err != nil {
 			t.Fatal(err)
 		}
-		id, err := reopen(t, mem).putLease(ctx, Lease{Work: work, Host: "there"})
-		if err != nil {
-			t.Fatal(err)
-		}
-		now = now.AddDate(-100, 0, 0)
-		r := reopen(t, mem)
-		r.store = &storetest.Faulty{Store: mem, Fail: func(op, name string) error {
-			if op == "touch" && name == fileName(workDir, id) {
-				return fs.ErrPermission
+		packs, indexes := countIn(t, mem, packsDir), countIn(t, mem, indexDir)
+		r, planned := reopen(t, mem), false
+		r.store = &spying{Store: mem, before: func(op, name string) {
+			if planned = planned || op == "put" && dirOf(name) == workDir && r.lease.users > 0; planned && op+" "+dirOf(name) == when {
+				_ = mem.Delete(ctx, fileName(workDir, r.lease.id))
 			}
-			return nil
 		}}
-		done, err := r.Prune(ctx, PruneOptions{}, markModel(r), nil)
-		switch {
-		case work == Pruning && (!errors.Is(err, ErrInUse) || !strings.Contains(err.Error(), "cannot be dated anew: "+fs.ErrPermission.Error())):
-			t.Errorf("%s: %v", work, err)
-		case work == BackingUp && (err != nil || done.Pending.Packs == 0 || len(done.Notes) != 1):
-			t.Errorf("%s: %+v, %v", work, done, err)
+		_, err := r.Prune(ctx, PruneOptions{}, markModel(r), nil)
+		left := countIn(t, mem, indexDir)
+		if !errors.Is(err, ErrLeaseLost) || countIn(t, mem, packsDir) != packs || when == "list "+indexDir && left != indexes {
+			t.Errorf("%s: %v; %d packs of %d, %d index files of %d", when, err, countIn(t, mem, packsDir), packs, left, indexes)
 		}
 	}
 }
 
-// TestCheckLeaseFromTheFuture holds that a lease from the future is named, and makes no other look old.
-func TestCheckLeaseFromTheFuture(t *testing.T) {
-	ctx := context.Background()
+// TestIndexIsOfTheLease holds that what was in the index before there was a lease is not built upon: it may be gone.
+func TestIndexIsOfTheLease(t *testing.T) {
+	mem := new(store.Mem)
+	chunks := noiseChunks(1, 30, 50000)
+	mustSave(t, testRepo(t, mem), chunks)
+	r := reopen(t, mem)
+	if done := mustPrune(t, reopen(t, mem), PruneOptions{}); done.After.Packs > 0 {
+		t.Fatalf("%+v", done)
+	}
+	kept := mustSave(t, r, chunks)
+	wantLoads(t, reopen(t, mem), kept)
+}
+
+// TestPruneClearsAway holds that a file of work which cannot be read counts for the lease of somebody at work until it is as old
+// as a dead one's, and that what nobody can commit any more goes.
+func TestPruneClearsAway(t *testing.T) {
 	now := time.Now()
 	mem := &store.Mem{Clock: func() time.Time { return now }}
-	for name, data := range newSample(t).files {
-		if err := mem.Put(ctx, name, data); err != nil {
+	testRepo(t, mem)
+	first := keepChunks(t, reopen(t, mem), noiseChunks(1, 5, 5000))
+	if _, err := reopen(t, mem).Forget(t.Context(), []pack.ID{first}); err != nil {
+		t.Fatal(err)
+	}
+	for _, name := range []string{fileName(workDir, pack.ID{1}), fileName(pendingDir, pack.ID{2})} {
+		if err := mem.Put(t.Context(), name, []byte("garbage")); err != nil {
 			t.Fatal(err)
 		}
 	}
-	r := reopen(t, mem)
-	r.isDead = func(Lease) bool { return false }
-	for _, host := range []string{"alive", "future"} {
-		if _, err := r.putLease(ctx, Lease{Work: Pruning, Host: host}); err != nil {
-			t.Fatal(err)
+	for _, step := range []struct {
+		later         time.Duration
+		atWork, files int // of leases and plans
+	}{{0, 1, 2}, {leaseExpires - time.Minute, 1, 2}, {2 * time.Minute, 0, 0}} {
+		now = now.Add(step.later)
+		done := mustPrune(t, reopen(t, mem), PruneOptions{})
+		if len(done.AtWork) != step.atWork || (done.After.Packs == 0) != (step.atWork == 0) || countIn(t, mem, workDir) != step.files || countIn(t, mem, pendingDir) > 0 {
+			t.Errorf("%v later: %+v; %d files of work, %d pending", step.later, done, countIn(t, mem, workDir), countIn(t, mem, pendingDir))
 		}
-		now = now.Add(24 * time.Hour)
-	}
-	now = now.Add(-48 * time.Hour)
-	report, err := r.Check(ctx, CheckOptions{}, nil)
-	if err != nil || len(report.Notes) != 1 || !strings.Contains(report.Notes[0], "the prune by future since") || !strings.Contains(report.Notes[0], "24h0m0s from now") {
-		t.Errorf("%q, %v", report.Notes, err)
 	}
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"iter"
 	"maps"
 	"math/rand/v2"
 	"reflect"
@@ -16,16 +17,17 @@ import (
 	"platter/repo/store"
 )
 
-// keepChunks keeps chunks as a snapshot.
-func keepChunks(t testing.TB, r *Repo, chunks [][]byte) (id pack.ID) {
-	t.Helper()
-	err := r.WithLease(context.Background(), BackingUp, func(ctx context.Context) error {
+// keep keeps chunks as a snapshot, in a repository as it is now.
+func keep(ctx context.Context, r *Repo, chunks [][]byte) (id pack.ID, kept []saved, err error) {
+	err = r.WithLease(ctx, BackingUp, func(ctx context.Context) error {
 		if err := r.LoadIndex(ctx); err != nil {
 			return err
 		}
+		if _, err := r.Adopt(ctx); err != nil {
+			return err
+		}
 		var s modelSnapshot
-		kept, _, err := save(ctx, r, chunks)
-		if err != nil {
+		if kept, _, err = save(ctx, r, chunks); err != nil {
 			return err
 		}
 		for _, c := range kept {
@@ -38,6 +40,13 @@ func keepChunks(t testing.TB, r *Repo, chunks [][]byte) (id pack.ID) {
 		id, err = r.PutSnapshot(ctx, data)
 		return err
 	})
+	return id, kept, err
+}
+
+// keepChunks is keep, which must succeed.
+func keepChunks(t testing.TB, r *Repo, chunks [][]byte) pack.ID {
+	t.Helper()
+	id, _, err := keep(context.Background(), r, chunks)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -220,6 +229,79 @@ func TestPruneBesideBackup(t *testing.T) {
 	wantSnapshots(t, mem, late)
 }
 
+// TestPruneGoesOnBesideWhoKnows holds that a backup which knows of a plan does not hold up what the plan says, however long it takes.
+func TestPruneGoesOnBesideWhoKnows(t *testing.T) {
+	ctx := t.Context()
+	mem := new(store.Mem)
+	testRepo(t, mem)
+	chunks := noiseChunks(1, 30, 50000)
+	first := keepChunks(t, reopen(t, mem), chunks)
+	packs := countIn(t, mem, packsDir)
+	if _, err := reopen(t, mem).Forget(ctx, []pack.ID{first}); err != nil {
+		t.Fatal(err)
+	}
+	err := reopen(t, mem).WithLease(ctx, BackingUp, func(context.Context) error {
+		mustPrune(t, reopen(t, mem), PruneOptions{})
+		return nil
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	var second pack.ID
+	r := reopen(t, mem)
+	err = r.WithLease(ctx, BackingUp, func(context.Context) error {
+		if done := mustPrune(t, reopen(t, mem), PruneOptions{}); done.Deleted.Packs != packs || len(done.AtWork) > 0 {
+			t.Errorf("beside a backup that knows of the plan: %+v", done)
+		}
+		second = keepChunks(t, r, chunks)
+		return nil
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	wantSnapshots(t, mem, second)
+}
+
+// TestPruneBesideLatecomer has a backup begin when a prune has seen who is at work and what is needed, and has not announced
+// anything yet. Whether it has ended when the plan is there or is still at work, what it builds upon stays.
+func TestPruneBesideLatecomer(t *testing.T) {
+	for _, ended := range []bool{true, false} {
+		ctx := t.Context()
+		mem := new(store.Mem)
+		testRepo(t, mem)
+		chunks := noiseChunks(1, 30, 50000)
+		first := keepChunks(t, reopen(t, mem), chunks)
+		if _, err := reopen(t, mem).Forget(ctx, []pack.ID{first}); err != nil {
+			t.Fatal(err)
+		}
+		late, second, puts := reopen(t, mem), pack.ID{}, 0
+		r := reopen(t, mem)
+		r.store = &spying{Store: mem, before: func(op, name string) {
+			if op != "put" || dirOf(name) != workDir {
+				return
+			}
+			if puts++; puts != 2 { // the first is the lease, the second the plan
+				return
+			}
+			if err := late.acquire(ctx, BackingUp); err != nil {
+				t.Fatal(err)
+			}
+			if ended {
+				second = keepChunks(t, late, chunks)
+				late.release(ctx)
+			}
+		}}
+		if done := mustPrune(t, r, PruneOptions{}); done.Deleted.Packs > 0 || puts < 2 {
+			t.Errorf("ended %t: %+v, %d files of work", ended, done, puts)
+		}
+		if !ended {
+			second = keepChunks(t, late, chunks)
+			late.release(ctx)
+		}
+		wantSnapshots(t, mem, second)
+	}
+}
+
 // TestPruneRescues holds that a plan's packs stay if somebody who did not know of it needs them after all.
 func TestPruneRescues(t *testing.T) {
 	ctx := context.Background()
@@ -356,4 +438,14 @@ func (s *spying) Put(ctx context.Context, name string, data []byte) error {
 func (s *spying) Move(ctx context.Context, from, to string) error {
 	s.before("move", from)
 	return s.Store.Move(ctx, from, to)
+}
+
+func (s *spying) Delete(ctx context.Context, name string) error {
+	s.before("delete", name)
+	return s.Store.Delete(ctx, name)
+}
+
+func (s *spying) List(ctx context.Context, dir string) iter.Seq2[store.Info, error] {
+	s.before("list", dir)
+	return s.Store.List(ctx, dir)
 }

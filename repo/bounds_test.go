@@ -1,0 +1,65 @@
+package repo
+
+import (
+	"context"
+	"errors"
+	"strings"
+	"sync"
+	"testing"
+
+	"platter/index"
+	"platter/pack"
+	"platter/pack/parity"
+	"platter/repo/crypt"
+	"platter/repo/store"
+)
+
+// askedFor remembers the most bytes that were asked for at once of files of each folder.
+type askedFor struct {
+	store.Store
+	mu   sync.Mutex
+	most map[string]int64
+}
+
+func (s *askedFor) Get(ctx context.Context, name string, off, n int64) ([]byte, error) {
+	s.mu.Lock()
+	dir := dirOf(name)
+	if strings.HasSuffix(name, parityEnd) {
+		dir = "parity"
+	}
+	s.most[dir] = max(s.most[dir], n)
+	s.mu.Unlock()
+	return s.Store.Get(ctx, name, off, n)
+}
+
+// TestReadsAreBounded holds that nobody asks a store for more of a file than such a file may have, and one byte that tells
+// whether it has more: the store may give it.
+func TestReadsAreBounded(t *testing.T) {
+	x := newDamageSample(t)
+	s := &askedFor{Store: x.storeOf(t, "", damaged{files: x.files}), most: map[string]int64{}}
+	x.look(t, s)
+	for dir, limit := range map[string]int64{
+		configName: maxConfig, keysDir: maxSlot, indexDir: index.MaxFile, snapshotsDir: maxSnapshot, workDir: maxPlan, forgottenDir: maxRecord,
+		packsDir: readBlock, "parity": parity.MaxFile,
+	} {
+		if most := s.most[dir]; most == 0 || most > max(limit+1, readBlock) { // which whoever knows nothing of a file reads at once
+			t.Errorf("%d bytes are asked for of %s, at most %d belong there", most, dir, limit)
+		}
+	}
+}
+
+// TestFilesAreBounded holds that a file which is one byte too long is refused, whoever has made it.
+func TestFilesAreBounded(t *testing.T) {
+	mem := new(store.Mem)
+	r := testRepo(t, mem)
+	for length, good := range map[int]bool{maxSnapshot: true, maxSnapshot + 1: false} {
+		plain := make([]byte, length-pack.HeaderSize-pack.NonceSize-pack.TagSize)
+		id, n, err := putNamed(t.Context(), mem, snapshotsDir, pack.SnapshotFile, crypt.NewBox(r.master, crypt.Snapshots, r.id).Seal(plain))
+		if err != nil || n != int64(length) {
+			t.Fatal(n, err)
+		}
+		if _, err := r.GetSnapshot(t.Context(), id); (err == nil) != good || !good && !errors.Is(err, pack.ErrDamaged) {
+			t.Errorf("a snapshot of %d bytes: %v", length, err)
+		}
+	}
+}

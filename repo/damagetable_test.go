@@ -1,0 +1,255 @@
+package repo
+
+import (
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"testing"
+
+	"platter/repo/store"
+)
+
+// seen is what check says of a fault.
+type seen int
+
+const (
+	damage seen = iota // it names the file, and no other, as damaged
+	noted              // it has a note of it, and calls nothing damaged
+	silent             // it says nothing, since nothing is wrong or nobody can know
+	closed             // nothing opens, and the error names the file
+)
+
+// A mishap is one that can befall any file.
+type mishap int
+
+const (
+	bitFlipped mishap = iota // a bit of it, in many places
+	truncated
+	extended
+	zeroed
+	missing
+	duplicated // under another name that looks like one of its kind
+	renamed    // to such a name
+	swapped    // with another of its kind
+	faults     // so many
+)
+
+func (f mishap) String() string {
+	return []string{"a bit flipped", "truncated", "extended", "zeroed", "missing", "duplicated", "renamed", "swapped"}[f]
+}
+
+// TestDamage lets every fault befall every kind of file, and holds what check says of it, that no chunk and no snapshot ever
+// comes as other bytes, that those are to be had which the fault cannot touch, and that the next command works: at once, or
+// after the one that it says to run.
+func TestDamage(t *testing.T) {
+	table := []struct {
+		kind string
+		seen [faults]seen // flipped, truncated, extended, zeroed, missing, duplicated, renamed, swapped
+	}{
+		{"config", [faults]seen{closed, closed, closed, closed, closed, noted, closed, closed}}, // swapped with another repository's
+		{"key", [faults]seen{damage, damage, damage, damage, silent, damage, damage, closed}},   // swapped, none opens
+		{"pack", [faults]seen{damage, damage, damage, damage, damage, damage, damage, damage}},
+		{"parity", [faults]seen{damage, damage, damage, damage, noted, noted, noted, damage}},
+		{"index", [faults]seen{damage, damage, damage, damage, noted, damage, damage, damage}}, // missing: packs are in none
+		// A snapshot that is missing is missed by the machines that have seen it: cmd/platter, seen.txtar.
+		{"snapshot", [faults]seen{damage, damage, damage, damage, silent, damage, damage, damage}},
+		// Without it its holder commits nothing, and his pending file is one of nobody.
+		{"lease", [faults]seen{damage, damage, damage, damage, noted, damage, damage, damage}},
+		// Without it a prune waits for its lease.
+		{"second file of a lease", [faults]seen{damage, damage, damage, damage, silent, damage, damage, damage}},
+		// Without it the packs are announced anew.
+		{"plan", [faults]seen{damage, damage, damage, damage, silent, damage, damage, damage}},
+		// Without it the next check finds the same packs.
+		{"plan of damaged packs", [faults]seen{damage, damage, damage, damage, silent, damage, damage, damage}},
+		// Nothing is in it yet that anybody was promised. Once it is moved to its name, it is an index file or a snapshot.
+		{"pending", [faults]seen{silent, silent, silent, silent, silent, noted, noted, silent}},
+		// Without it other machines ask where those snapshots are.
+		{"record", [faults]seen{damage, damage, damage, damage, silent, damage, damage, damage}},
+		// Nobody reads it, whatever is in it.
+		{"leftover", [faults]seen{noted, noted, noted, noted, silent, noted, noted, noted}},
+	}
+	x := newDamageSample(t)
+	count := 0
+	for _, row := range table {
+		for f := range faults {
+			for n, d := range x.befall(row.kind, f) {
+				if testing.Short() && n > 0 {
+					break
+				}
+				count++
+				x.suffer(t, row.kind, f, d, row.seen[f], n == 0)
+			}
+		}
+	}
+	t.Logf("%d kinds of files, %d faults, %d repositories", len(table), faults, count)
+}
+
+// suffer looks at one damaged repository as all readers do, and goes on in it.
+func (x *damageSample) suffer(t *testing.T, kind string, f mishap, d damaged, want seen, goOn bool) {
+	t.Helper()
+	what := fmt.Sprintf("%s %v %s", kind, f, d.what)
+	s := x.storeOf(t, kind, d)
+	got := x.look(t, s)
+	if want == closed {
+		for _, name := range d.names {
+			if len(got.open) != 2 || d.files[name] != nil && f != renamed && (!mentions(got.open[:1], name) || !mentions(got.open[1:], name)) {
+				t.Errorf("%s: Open says %v", what, got.open)
+			}
+		}
+		return
+	}
+	if got.report == nil {
+		t.Fatalf("%s: %v", what, got.open)
+	}
+	reported := append(got.report.Damage, listedSnapshots(t, s)...)
+	for _, name := range d.names {
+		there := d.files[name] != nil
+		if said := begins(reported, name); want == damage && !said && (there || kind == "pack") || want != damage && said {
+			t.Errorf("%s: check says %q of damage", what, reported)
+		}
+		if want == damage && there && !begins(got.names.Damage, name) {
+			t.Errorf("%s: CheckNames says %q", what, got.names.Damage)
+		}
+	}
+	for _, line := range reported {
+		if !slices.ContainsFunc(d.names, func(name string) bool { return begins([]string{line}, name) }) {
+			t.Errorf("%s: check says %q", what, line)
+		}
+	}
+	if n := len(got.report.Notes); want == noted && n == 0 || want == silent && n > 0 {
+		t.Errorf("%s: check notes %q", what, got.report.Notes)
+	}
+	x.readers(t, what, kind, f, d, got)
+	if kind == "pack" {
+		x.counted(t, what, s, got.report)
+		report, err := reopen(t, s).Check(t.Context(), CheckOptions{}, nil)
+		if err != nil || f != bitFlipped && f != duplicated && !begins(report.Damage, x.kinds[kind][0]) {
+			t.Errorf("%s: a check that reads no packs says %v, %+v", what, err, report)
+		}
+	}
+	if goOn {
+		inTheWay := want == damage && (dirOf(d.names[0]) == workDir || kind == "index")
+		x.goesOn(t, what, s, inTheWay)
+	}
+}
+
+// begins reports whether one of the lines is about a file.
+func begins(lines []string, name string) bool {
+	return slices.ContainsFunc(lines, func(s string) bool { return strings.HasPrefix(s, name+": ") })
+}
+
+// readers holds that errors name the file that a fault befell, and that all can be had which is not in it.
+func (x *damageSample) readers(t *testing.T, what, kind string, f mishap, d damaged, got findings) {
+	t.Helper()
+	named := func(err error) bool {
+		return slices.ContainsFunc(d.names, func(name string) bool { return strings.Contains(err.Error(), name) })
+	}
+	fine := func(error) bool { return false }
+	errs := slices.Concat(got.open, got.load, got.snaps)
+	switch {
+	case kind == "key" && f != duplicated && len(got.open) == 1: // the other password's
+		fine = func(err error) bool { return f == missing || named(err) }
+	case kind == "pack" && f != bitFlipped: // parity mends those
+		fine = named
+	case kind == "snapshot" && f != duplicated:
+		fine = named
+	case kind == "index":
+		var lost *MissingError
+		if len(got.load) == 0 || !named(got.load[0]) && !(f == missing && errors.As(got.load[0], &lost)) {
+			t.Errorf("%s: LoadIndex and Load say %v", what, got.load)
+		}
+		errs = slices.Concat(got.open, got.snaps)
+	}
+	for _, err := range errs {
+		if !fine(err) {
+			t.Errorf("%s: a reader says %v", what, err)
+		}
+	}
+	if kind == "snapshot" && f != duplicated && len(got.snaps) == 0 {
+		t.Errorf("%s: GetSnapshot says nothing", what)
+	}
+}
+
+// counted holds that check counts what cannot be had any more for lost.
+func (x *damageSample) counted(t *testing.T, what string, s store.Store, report *Report) {
+	t.Helper()
+	r := reopen(t, s)
+	for _, c := range x.chunks {
+		if err := loadOne(r, c); err != nil && report.Bad(c.id) == nil {
+			t.Errorf("%s: check does not count chunk %v for lost: %v", what, c.id, err)
+		}
+	}
+}
+
+// goesOn backs up all that there was, and more, after what the error says to run where there is one. Then all can be had
+// again, whatever was damaged: check has said which packs nobody may build upon. What is in the way is an index file or a plan
+// that cannot be read: nobody knows what may be built upon then.
+func (x *damageSample) goesOn(t *testing.T, what string, s store.Store, inTheWay bool) {
+	t.Helper()
+	ctx := t.Context()
+	chunks := noiseChunks(7, 8, 6000)
+	for _, c := range x.chunks {
+		chunks = append(chunks, c.data)
+	}
+	r := openEither(t, s)
+	_, kept, err := keep(ctx, r, chunks)
+	if (err != nil) != inTheWay {
+		t.Errorf("%s: the next backup says %v", what, err)
+	}
+	if err != nil {
+		switch r := openEither(t, s); {
+		case strings.Contains(err.Error(), "'repair index'"):
+			_, err = r.RepairIndex(ctx, nil)
+		case strings.Contains(err.Error(), "'platter prune'"):
+			x.hours++ // whatever cannot be read may be a lease
+			_, err = r.Prune(ctx, PruneOptions{MaxRepack: 1 << 40}, markModel(r), nil)
+		}
+		if err != nil {
+			t.Errorf("%s: the next backup, or what it ends with %v", what, err)
+			return
+		}
+		if _, kept, err = keep(ctx, openEither(t, s), chunks); err != nil {
+			t.Errorf("%s: the next backup but one says %v", what, err)
+			return
+		}
+	}
+	r = openEither(t, s)
+	if err := r.LoadIndex(ctx); err != nil {
+		t.Fatal(err)
+	}
+	for _, c := range kept {
+		if err := loadOne(r, c); err != nil {
+			t.Errorf("%s: after the next backup: %v", what, err)
+		}
+	}
+}
+
+// openEither opens with whichever password still does.
+func openEither(t *testing.T, s store.Store) *Repo {
+	t.Helper()
+	r, err := Open(t.Context(), s, []byte("pw"))
+	if err != nil {
+		r, err = Open(t.Context(), s, []byte("second"))
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	return r
+}
+
+// listedSnapshots are the errors of all snapshots that are listed and cannot be read, as the command tells them.
+func listedSnapshots(t *testing.T, s store.Store) (lines []string) {
+	t.Helper()
+	r := openEither(t, s)
+	ids, err := r.ListSnapshots(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, id := range ids {
+		if _, err := r.GetSnapshot(t.Context(), id); err != nil {
+			lines = append(lines, err.Error())
+		}
+	}
+	return lines
+}
