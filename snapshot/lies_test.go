@@ -71,7 +71,7 @@ func readAll(t *testing.T, r *repo.Repo, s *Snapshot, disk []byte) map[string]er
 		if o.InPlace {
 			path = writeFile(t, make([]byte, len(disk)))
 		}
-		_, err := Restore(t.Context(), r, s, path, o, nil)
+		_, err := Restore(t.Context(), r, s, s.Whole(), path, o, nil)
 		got, e := os.ReadFile(path)
 		if err != nil && !o.InPlace && !errors.Is(e, fs.ErrNotExist) {
 			t.Errorf("%s failed and left %d bytes (%v)", how, len(got), e)
@@ -79,7 +79,7 @@ func readAll(t *testing.T, r *repo.Repo, s *Snapshot, disk []byte) map[string]er
 		note(how, err, got)
 	}
 	var out bytes.Buffer
-	err := WriteStream(t.Context(), r, s, &out, nil)
+	err := WriteStream(t.Context(), r, s, s.Whole(), &out, nil)
 	note("stream", err, out.Bytes())
 	got := make([]byte, len(disk))
 	opened, err := s.Open(t.Context(), r)
