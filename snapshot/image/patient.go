@@ -159,14 +159,6 @@ func (d *Patient) Cached(off, n int64) bool {
 	return ok && cached.Cached(off, n)
 }
 
-// Identity asks the disk, if it can tell.
-func (d *Patient) Identity() Identity {
-	if known, ok := d.Disk.(interface{ Identity() Identity }); ok {
-		return known.Identity()
-	}
-	return Identity{}
-}
-
 // Impatient reports whether so much time was waited that not all was tried.
 func (d *Patient) Impatient() bool {
 	return d.patience.Longest > 0 && d.spent.Load() >= int64(d.patience.Longest)

@@ -51,8 +51,8 @@ type Content struct {
 	Size    int64  `json:"size,omitempty"` // bytes, of the file system by its own account; 0 when it does not say
 }
 
-// An Identified disk may know how long its sectors are, as the machine that wrote the table counted them.
-type Identified interface{ Identity() image.Identity }
+// A Sectored disk knows how long its logical sectors are, in bytes.
+type Sectored interface{ SectorSize() int64 }
 
 // Bounds of what is kept, whatever a disk claims.
 const (

@@ -244,7 +244,7 @@ type sectored struct {
 	sector int64
 }
 
-func (d sectored) Identity() image.Identity { return image.Identity{SectorSize: d.sector} }
+func (d sectored) SectorSize() int64 { return d.sector }
 
 // TestSectored holds that a disk which knows how long its sectors are is believed, when it talks sense.
 func TestSectored(t *testing.T) {

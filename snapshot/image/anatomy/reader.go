@@ -30,8 +30,8 @@ type reader struct {
 
 func newReader(disk image.Disk) *reader {
 	r := &reader{disk: disk, size: disk.Size(), left: maxRead}
-	if d, ok := disk.(Identified); ok {
-		if n := d.Identity().SectorSize; n >= 512 && n <= 1<<16 && n&(n-1) == 0 {
+	if s, ok := disk.(Sectored); ok {
+		if n := s.SectorSize(); n >= 512 && n <= 1<<16 && n&(n-1) == 0 {
 			r.sector = n
 		}
 	}
