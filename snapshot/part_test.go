@@ -292,3 +292,22 @@ func (s *countingStore) Get(ctx context.Context, name string, off, n int64) ([]b
 	s.bytes.Add(int64(len(data)))
 	return data, err
 }
+
+// TestAnatomyKnowsSectors holds that an MBR counts in the sectors of the device that it was read from, and not in those of
+// what an image lies on.
+func TestAnatomyKnowsSectors(t *testing.T) {
+	r := testRepo(t, new(store.Mem))
+	for kind, want := range map[string]int64{image.KindDevice: 4096, image.KindRaw: 512, "qcow2": 512} {
+		disk, err := image.NewPatient(image.Mem{Data: partitioned(make([]byte, 8<<20))}, nil, image.Patience{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		s := &Snapshot{Name: "disk", Host: "host", Source: Source{Kind: kind, SectorSize: 4096}}
+		if err := Backup(t.Context(), r, disk, nil, s, nil); err != nil {
+			t.Fatal(err)
+		}
+		if s.Anatomy.SectorSize != want {
+			t.Errorf("%s: the table counts in sectors of %d bytes, want %d", kind, s.Anatomy.SectorSize, want)
+		}
+	}
+}

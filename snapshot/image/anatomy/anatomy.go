@@ -51,9 +51,6 @@ type Content struct {
 	Size    int64  `json:"size,omitempty"` // bytes, of the file system by its own account; 0 when it does not say
 }
 
-// A Sectored disk knows how long its logical sectors are, in bytes.
-type Sectored interface{ SectorSize() int64 }
-
 // Bounds of what is kept, whatever a disk claims.
 const (
 	maxPartitions = 256
@@ -61,9 +58,10 @@ const (
 	maxText       = 255 // bytes of a label or a name
 )
 
-// Read looks at a disk. A fault of its own is a note as well: it must not cost anybody a backup.
-func Read(disk image.Disk) (d *Disk) {
-	r := newReader(disk)
+// Read looks at a disk that is addressed in sectors of so many bytes; 0 where that is not known, as of an image. A fault of
+// its own is a note as well: it must not cost anybody a backup.
+func Read(disk image.Disk, sector int64) (d *Disk) {
+	r := newReader(disk, sector)
 	defer func() {
 		if p := recover(); p != nil {
 			d = &Disk{Notes: []string{fmt.Sprintf("looking at the disk failed: %.200v", p)}}

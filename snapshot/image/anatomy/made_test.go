@@ -238,21 +238,18 @@ func TestLabels(t *testing.T) {
 	}
 }
 
-// A sectored disk knows how long its sectors are.
-type sectored struct {
-	image.Mem
-	sector int64
-}
-
-func (d sectored) SectorSize() int64 { return d.sector }
-
-// TestSectored holds that a disk which knows how long its sectors are is believed, when it talks sense.
-func TestSectored(t *testing.T) {
+// TestSectors holds that a disk which says how long its sectors are is believed, when it talks sense; but not of a GPT, which
+// says it as well.
+func TestSectors(t *testing.T) {
 	disk := chained(link{100, 1, 10, 0})
 	for sector, want := range map[int64]int64{512: 512, 1024: 1024, 4096: 4096, 0: 512, 513: 512, -4096: 512, 1 << 40: 512} {
-		d := check(t, sectored{disk, sector})
+		d := checkIn(t, disk, sector)
 		if d.SectorSize != want || len(d.Partitions) == 0 || d.Partitions[0].Off != 10*want {
 			t.Errorf("sectors of %d bytes: found %+v", sector, d)
+		}
+		d = checkIn(t, gptDisk(2048, layout{linuxKind, 64, 100}), sector)
+		if d.SectorSize != 512 || len(d.Partitions) != 1 || len(d.Notes) > 0 {
+			t.Errorf("a GPT in sectors of 512 bytes, on a disk of %d: found %+v", sector, d)
 		}
 	}
 }
