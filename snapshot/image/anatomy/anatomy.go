@@ -70,6 +70,21 @@ func Read(disk image.Disk, sector int64) (d *Disk) {
 	return read(r)
 }
 
+// ContentAt returns what lies in n bytes of a disk from a byte on, as Read does of a partition; nil for nothing that is known,
+// or that can be read.
+func ContentAt(disk image.Disk, off, n int64) (c *Content) {
+	if off < 0 || n <= 0 || off >= disk.Size() {
+		return nil
+	}
+	defer func() {
+		if recover() != nil {
+			c = nil
+		}
+	}()
+	r := newReader(disk, 0)
+	return r.probe(r.section(off, min(n, disk.Size()-off)), "it").content()
+}
+
 func read(r *reader) *Disk {
 	whole := r.section(0, r.size)
 	d := r.table(whole)

@@ -5,6 +5,7 @@ import (
 	"compress/gzip"
 	"encoding/binary"
 	"io"
+	"math"
 	"os"
 	"path/filepath"
 	"testing"
@@ -212,6 +213,26 @@ func TestHeads(t *testing.T) {
 		if got != want || len(d.Notes) > 0 {
 			t.Errorf("%s: found %+v, want %+v; notes %q", name, got, want, d.Notes)
 		}
+	}
+}
+
+// TestContentAt looks at a run of a disk, also one that reaches beyond its end, and at what is none.
+func TestContentAt(t *testing.T) {
+	const at = 3 << 20
+	data := append(make([]byte, at), head(t, "ext4")...)
+	disk, n := image.Mem{Data: data}, int64(len(data)-at)
+	for _, length := range []int64{n, n + 1, math.MaxInt64} {
+		if c := ContentAt(disk, at, length); c == nil || *c != heads["ext4"] {
+			t.Errorf("%d bytes: found %+v", length, c)
+		}
+	}
+	for _, run := range [][2]int64{{0, at}, {at + 512, n}, {at, 0}, {at, -1}, {-1, n}, {at + n, 1}, {math.MaxInt64, math.MaxInt64}} {
+		if c := ContentAt(disk, run[0], run[1]); c != nil {
+			t.Errorf("%d bytes at %d: found %+v", run[1], run[0], c)
+		}
+	}
+	if c := ContentAt(&failing{Mem: disk, bad: func(int64) bool { panic("a fault") }}, at, n); c != nil {
+		t.Errorf("found %+v", c)
 	}
 }
 
