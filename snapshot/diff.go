@@ -27,11 +27,11 @@ func DiffParts(ctx context.Context, r *repo.Repo, a, b *Snapshot, inA, inB Part)
 		}
 		out.place(-inA.Off, all)
 	} else {
-		d, err := newShiftedDiffer(ctx, r, a, b, inA, inB)
+		d, err := newShiftedDiffer(ctx, r, a, b, inA, inB, common)
 		if err != nil {
 			return nil, err
 		}
-		if err := d.run(common); err != nil {
+		if err := d.run(); err != nil {
 			return nil, err
 		}
 		out = &d.out
