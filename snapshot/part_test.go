@@ -207,7 +207,7 @@ func TestDiffParts(t *testing.T) {
 	ctx := context.Background()
 	check := func(i, j int, inA, inB Part, exact bool) {
 		t.Helper()
-		runs, err := DiffParts(ctx, r, kept[i], kept[j], inA, inB)
+		runs, err := Diff(ctx, r, kept[i], kept[j], inA, inB)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -272,7 +272,7 @@ func TestDiffPartsReadsLittle(t *testing.T) {
 	b := append(make([]byte, moved), a...)
 	x, y := keep(t, r, image.Mem{Data: a}), keep(t, r, image.Mem{Data: b})
 	counted := &countingStore{Store: mem}
-	got, err := DiffParts(context.Background(), reopen(t, counted), x, y, x.Whole(), Part{Off: moved, Len: size})
+	got, err := Diff(context.Background(), reopen(t, counted), x, y, x.Whole(), Part{Off: moved, Len: size})
 	if err != nil || got.Count > 0 {
 		t.Fatalf("they differ in %+v (%v)", got, err)
 	}
