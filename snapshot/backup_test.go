@@ -151,7 +151,7 @@ func TestEditsShareAndDiff(t *testing.T) {
 			edited := edit(rnd, disk)
 			r = reopen(t, s)
 			after := keep(t, r, image.Mem{Data: edited, Holes: true})
-			diff, err := Diff(context.Background(), r, before, after)
+			diff, err := Diff(context.Background(), r, before, after, before.Whole(), after.Whole())
 			if err != nil {
 				t.Fatal(err)
 			}

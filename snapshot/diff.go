@@ -7,17 +7,13 @@ import (
 	"platter/repo"
 )
 
-// Diff returns where the disks of two snapshots differ, in order, from their maps alone: no data are read. Where chunks
-// have other bounds, ranges may be somewhat too long, never too short. What one disk has beyond the end of the other
-// differs.
-func Diff(ctx context.Context, r *repo.Repo, a, b *Snapshot) (*Runs, error) {
-	return DiffParts(ctx, r, a, b, a.Whole(), b.Whole())
-}
-
-// DiffParts does the same for parts of the disks; ranges are counted from where the parts begin. Parts that do not begin at
-// the same byte of their disks were cut in other places: where their maps do not agree, data are read and compared, and
-// ranges are those of blocks.
-func DiffParts(ctx context.Context, r *repo.Repo, a, b *Snapshot, inA, inB Part) (*Runs, error) {
+// Diff returns where parts of the disks of two snapshots differ, in order, from their maps alone: no data are read. Ranges are
+// counted from where the parts begin. Where chunks have other bounds, ranges may be somewhat too long, never too short. What
+// one part has beyond the end of the other differs.
+//
+// Parts that do not begin at the same byte of their disks were cut in other places: where their maps do not agree, data are
+// read and compared, and ranges are those of blocks.
+func Diff(ctx context.Context, r *repo.Repo, a, b *Snapshot, inA, inB Part) (*Runs, error) {
 	common, out := min(inA.Len, inB.Len), new(Runs)
 	if inA.Off == inB.Off {
 		d := &differ{ctx: ctx, a: a.Map(r), b: b.Map(r), start: inA.Off, end: inA.Off + common, known: map[differPair]*Runs{}}
@@ -27,11 +23,11 @@ func DiffParts(ctx context.Context, r *repo.Repo, a, b *Snapshot, inA, inB Part)
 		}
 		out.place(-inA.Off, all)
 	} else {
-		d, err := newShiftedDiffer(ctx, r, a, b, inA, inB)
+		d, err := newShiftedDiffer(ctx, r, a, b, inA, inB, common)
 		if err != nil {
 			return nil, err
 		}
-		if err := d.run(common); err != nil {
+		if err := d.run(); err != nil {
 			return nil, err
 		}
 		out = &d.out

@@ -20,19 +20,26 @@ const compareSize = 8 << 20
 type shiftedDiffer struct {
 	ctx        context.Context
 	a, b       *Disk
-	inA, inB   Part
+	inA, inB   *Map // of parts, as long as each other
 	bufA, bufB []byte
 	doubt      Range // a run that the maps do not agree on, and that is yet to be read
 	out        Runs
 }
 
-func newShiftedDiffer(ctx context.Context, r *repo.Repo, a, b *Snapshot, inA, inB Part) (*shiftedDiffer, error) {
-	d := &shiftedDiffer{ctx: ctx, inA: inA, inB: inB, bufA: make([]byte, compareSize), bufB: make([]byte, compareSize)}
+// newShiftedDiffer compares the first n bytes of both parts.
+func newShiftedDiffer(ctx context.Context, r *repo.Repo, a, b *Snapshot, inA, inB Part, n int64) (*shiftedDiffer, error) {
+	d := &shiftedDiffer{ctx: ctx, bufA: make([]byte, compareSize), bufB: make([]byte, compareSize)}
 	var err error
 	if d.a, err = a.Open(ctx, r); err != nil {
 		return nil, err
 	}
-	d.b, err = b.Open(ctx, r)
+	if d.b, err = b.Open(ctx, r); err != nil {
+		return nil, err
+	}
+	if d.inA, err = a.mapOf(r, Part{Off: inA.Off, Len: n}); err != nil {
+		return nil, err
+	}
+	d.inB, err = b.mapOf(r, Part{Off: inB.Off, Len: n})
 	return d, err
 }
 
@@ -43,57 +50,48 @@ type partRun struct {
 	whole    bool // all of the piece
 }
 
-// runs yields what a part consists of, in order and without gaps.
-func (m *Map) runs(ctx context.Context, in Part) iter.Seq2[partRun, error] {
+// runs yields what the map's part consists of, in order and without gaps.
+func (m *Map) runs(ctx context.Context) iter.Seq2[partRun, error] {
 	return func(yield func(partRun, error) bool) {
-		at, end := in.Off, in.Off+in.Len
-		// emit yields a piece that begins at a byte of the disk, as far as it lies in the part and behind what was yielded.
-		emit := func(q piece, off, n int64) bool {
-			from, to := max(off, at), min(off+n, end)
-			if from >= to {
+		from, to := m.within()
+		at := from
+		// emit yields a piece from off to end, as far as it lies in the part and behind what was yielded.
+		emit := func(q piece, off, end int64) bool {
+			start, stop := max(off, at), min(end, to)
+			if start >= stop {
 				return true
 			}
-			at = to
-			return yield(partRun{q, from - in.Off, to - from, from == off && to == off+n}, nil)
+			at = stop
+			return yield(partRun{q, start - from, stop - start, start == off && stop == end}, nil)
 		}
 		zero := piece{kind: zeroPiece}
 		for reg, err := range m.regions(ctx) {
-			start := reg.index * RegionSize
-			if err == nil && (start+regionLen(m.size, reg.index) <= in.Off) {
-				continue
-			}
-			if err == nil && start >= end {
-				break
-			}
-			var pieces []piece
+			var places []place
 			if err == nil {
-				pieces, err = m.page(ctx, reg.index, reg.page)
+				places, err = m.places(ctx, reg.index, reg.page)
 			}
 			if err != nil {
 				yield(partRun{}, err)
 				return
 			}
-			if !emit(zero, at, start-at) {
-				return
-			}
-			for _, q := range pieces {
-				if !emit(q, start, int64(q.len)) {
+			for _, p := range places {
+				if !emit(zero, at, p.off) || !emit(p.piece, p.off, p.end()) {
 					return
 				}
-				start += int64(q.len)
 			}
 		}
-		emit(zero, at, end-at)
+		emit(zero, at, to)
 	}
 }
 
-// run compares the first n bytes of both parts.
-func (d *shiftedDiffer) run(n int64) error {
-	nextA, stopA := iter.Pull2(d.a.m.runs(d.ctx, Part{Off: d.inA.Off, Len: n}))
+func (d *shiftedDiffer) run() error {
+	nextA, stopA := iter.Pull2(d.inA.runs(d.ctx))
 	defer stopA()
-	nextB, stopB := iter.Pull2(d.b.m.runs(d.ctx, Part{Off: d.inB.Off, Len: n}))
+	nextB, stopB := iter.Pull2(d.inB.runs(d.ctx))
 	defer stopB()
 	var a, b partRun
+	from, to := d.inA.within()
+	n := to - from
 	for at := int64(0); at < n; {
 		var err error
 		if a, err = seekRun(nextA, a, at); err != nil {
@@ -159,10 +157,12 @@ func (d *shiftedDiffer) settle() error {
 		return nil
 	}
 	a, b := d.bufA[:n], d.bufB[:n]
-	if _, err := d.a.ReadAt(a, d.inA.Off+off); err != nil {
+	fromA, _ := d.inA.within()
+	fromB, _ := d.inB.within()
+	if _, err := d.a.ReadAt(a, fromA+off); err != nil {
 		return err
 	}
-	if _, err := d.b.ReadAt(b, d.inB.Off+off); err != nil {
+	if _, err := d.b.ReadAt(b, fromB+off); err != nil {
 		return err
 	}
 	for len(a) > 0 {

@@ -18,7 +18,7 @@ import (
 type Disk struct {
 	ctx   context.Context // io.ReaderAt has no room for one
 	m     *Map
-	pages *lru.Cache[int64, []piece]
+	pages *lru.Cache[int64, []place]
 }
 
 var _ image.Disk = (*Disk)(nil)
@@ -28,7 +28,7 @@ const pagesKept = 32
 
 // Open returns the snapshot's disk. Reads end with ctx.
 func (s *Snapshot) Open(ctx context.Context, r *repo.Repo) (*Disk, error) {
-	pages, err := lru.New[int64, []piece](pagesKept)
+	pages, err := lru.New[int64, []place](pagesKept)
 	if err != nil {
 		return nil, fmt.Errorf("open snapshot: %w", err)
 	}
@@ -60,7 +60,7 @@ func (d *Disk) ReadAt(p []byte, off int64) (n int, err error) {
 
 // readRegion fills p from byte off of the disk on, all of it in one region.
 func (d *Disk) readRegion(p []byte, region, off int64) error {
-	pieces, err := d.page(region)
+	places, err := d.page(region)
 	if err != nil {
 		return err
 	}
@@ -68,7 +68,7 @@ func (d *Disk) readRegion(p []byte, region, off int64) error {
 	var ids []chunk.ID
 	var wants []repo.Want
 	end := off + int64(len(p))
-	for _, w := range wantsOf(region*RegionSize, pieces) {
+	for _, w := range wantsAt(places) {
 		if w.Off+int64(w.Len) > off && w.Off < end {
 			ids, wants = append(ids, w.ID), append(wants, w)
 		}
@@ -82,31 +82,19 @@ func (d *Disk) readRegion(p []byte, region, off int64) error {
 	})
 }
 
-// wantsOf returns the chunks among pieces, of which the first lies at off of the disk.
-func wantsOf(off int64, pieces []piece) []repo.Want {
-	wants := make([]repo.Want, 0, len(pieces))
-	for _, q := range pieces {
-		if q.kind == dataPiece {
-			wants = append(wants, repo.Want{ID: q.id, Off: off, Len: q.len})
-		}
-		off += int64(q.len)
-	}
-	return wants
-}
-
-func (d *Disk) page(region int64) ([]piece, error) {
-	if pieces, ok := d.pages.Get(region); ok {
-		return pieces, nil
+func (d *Disk) page(region int64) ([]place, error) {
+	if places, ok := d.pages.Get(region); ok {
+		return places, nil
 	}
 	id, err := d.m.pageID(d.ctx, region)
 	if err != nil {
 		return nil, err
 	}
-	pieces, err := d.m.page(d.ctx, region, id)
+	places, err := d.m.places(d.ctx, region, id)
 	if err == nil {
-		d.pages.Add(region, pieces)
+		d.pages.Add(region, places)
 	}
-	return pieces, err
+	return places, err
 }
 
 // pageID finds the page of one region.

@@ -95,7 +95,8 @@ func (f *Fit) place(disk image.Disk, d *Device) error {
 	if f.Part.Len > d.Size {
 		return tooSmall(d.Size, f.Part.Len)
 	}
-	return f.adviseGrowth(disk, f.Part.Off, "/dev/"+d.Name)
+	f.adviseGrowth(disk, f.Part.Off, f.Part.Len, "/dev/"+d.Name)
+	return nil
 }
 
 // shrink puts a disk onto a smaller device.
@@ -168,7 +169,7 @@ func (f *Fit) grow(disk image.Disk, table *gpt.Table, damage error, d *Device, o
 			return err
 		}
 		if p, ok := table.Last(); ok {
-			return f.adviseGrowth(disk, p.Off, partitionNode(d.Name, p.Number), fmt.Sprintf("'parted %s resizepart %d 100%%'", d.Path, p.Number))
+			f.adviseGrowth(disk, p.Off, p.Len, partitionNode(d.Name, p.Number), fmt.Sprintf("'parted %s resizepart %d 100%%'", d.Path, p.Number))
 		}
 	}
 	return nil
@@ -187,7 +188,8 @@ func (f *Fit) growOld(disk image.Disk, d *Device, o FitOptions) error {
 		f.advise("there is room behind the disk: its partition table (MBR) needs no change, and the last partition can be grown into it with parted")
 		return nil
 	}
-	return f.adviseGrowth(disk, 0, "/dev/"+d.Name)
+	f.adviseGrowth(disk, 0, disk.Size(), "/dev/"+d.Name)
+	return nil
 }
 
 func (f *Fit) move(table *gpt.Table, d *Device) (err error) {

@@ -83,11 +83,11 @@ func allowed(t testing.TB, m *Map, disk, old []byte) (blocks map[int64]bool, rig
 		if err != nil {
 			t.Fatal(err)
 		}
-		pieces, err := m.page(t.Context(), reg.index, reg.page)
+		places, err := m.places(t.Context(), reg.index, reg.page)
 		if err != nil {
 			t.Fatal(err)
 		}
-		for _, w := range wantsOf(reg.index*RegionSize, pieces) {
+		for _, w := range wantsAt(places) {
 			end := w.Off + int64(w.Len)
 			if bytes.Equal(disk[w.Off:end], old[w.Off:end]) {
 				right += int64(w.Len)

@@ -29,7 +29,7 @@ func (s *Snapshot) ReadAnatomy(ctx context.Context, r *repo.Repo) (*anatomy.Disk
 	if err != nil {
 		return nil, err
 	}
-	return anatomy.Read(disk), ctx.Err()
+	return anatomy.Read(disk, s.Source.tableSector()), ctx.Err()
 }
 
 // FindPart finds what spec names: a snapshot, as Find does, and behind a colon a part of its disk: p3 for partition 3,

@@ -207,7 +207,7 @@ func TestDiffParts(t *testing.T) {
 	ctx := context.Background()
 	check := func(i, j int, inA, inB Part, exact bool) {
 		t.Helper()
-		runs, err := DiffParts(ctx, r, kept[i], kept[j], inA, inB)
+		runs, err := Diff(ctx, r, kept[i], kept[j], inA, inB)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -272,7 +272,7 @@ func TestDiffPartsReadsLittle(t *testing.T) {
 	b := append(make([]byte, moved), a...)
 	x, y := keep(t, r, image.Mem{Data: a}), keep(t, r, image.Mem{Data: b})
 	counted := &countingStore{Store: mem}
-	got, err := DiffParts(context.Background(), reopen(t, counted), x, y, x.Whole(), Part{Off: moved, Len: size})
+	got, err := Diff(context.Background(), reopen(t, counted), x, y, x.Whole(), Part{Off: moved, Len: size})
 	if err != nil || got.Count > 0 {
 		t.Fatalf("they differ in %+v (%v)", got, err)
 	}
@@ -291,4 +291,23 @@ func (s *countingStore) Get(ctx context.Context, name string, off, n int64) ([]b
 	data, err := s.Store.Get(ctx, name, off, n)
 	s.bytes.Add(int64(len(data)))
 	return data, err
+}
+
+// TestAnatomyKnowsSectors holds that an MBR counts in the sectors of the device that it was read from, and not in those of
+// what an image lies on.
+func TestAnatomyKnowsSectors(t *testing.T) {
+	r := testRepo(t, new(store.Mem))
+	for kind, want := range map[string]int64{image.KindDevice: 4096, image.KindRaw: 512, "qcow2": 512} {
+		disk, err := image.NewPatient(image.Mem{Data: partitioned(make([]byte, 8<<20))}, nil, image.Patience{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		s := &Snapshot{Name: "disk", Host: "host", Source: Source{Kind: kind, SectorSize: 4096}}
+		if err := Backup(t.Context(), r, disk, nil, s, nil); err != nil {
+			t.Fatal(err)
+		}
+		if s.Anatomy.SectorSize != want {
+			t.Errorf("%s: the table counts in sectors of %d bytes, want %d", kind, s.Anatomy.SectorSize, want)
+		}
+	}
 }

@@ -188,7 +188,7 @@ func compareRepeated(t *testing.T, r *repo.Repo, disks []*Snapshot, damaged bool
 			t.Errorf("of %d bytes: %+v, %v; want %d bytes of data and %.400v", s.Size, all, err, data, marked)
 		}
 		other := disks[0]
-		diff, err := Diff(t.Context(), r, s, other)
+		diff, err := Diff(t.Context(), r, s, other, s.Whole(), other.Whole())
 		if err != nil || fmt.Sprint(rangesOf(diff)) != fmt.Sprint(plainDiff(t, r, s, other)) {
 			t.Errorf("%d bytes and %d differ in %.400v; want %.400v (%v)", s.Size, other.Size, rangesOf(diff), plainDiff(t, r, s, other), err)
 		}
@@ -252,7 +252,7 @@ func TestEndlessDisk(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	diff, err := Diff(ctx, r, zeros, data)
+	diff, err := Diff(ctx, r, zeros, data, zeros.Whole(), data.Whole())
 	if err != nil {
 		t.Fatal(err)
 	}

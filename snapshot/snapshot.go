@@ -20,6 +20,7 @@ import (
 	"platter/chunk"
 	"platter/pack"
 	"platter/repo"
+	"platter/snapshot/image"
 	"platter/snapshot/image/anatomy"
 )
 
@@ -58,6 +59,15 @@ type Source struct {
 	WWN                string `json:"wwn,omitempty"`
 	SectorSize         int64  `json:"sector_size,omitempty"`          // bytes
 	PhysicalSectorSize int64  `json:"physical_sector_size,omitempty"` // bytes
+}
+
+// tableSector is the sectors, in bytes, that a partition table counts in as a rule; 0 where nobody knows. What an image is of
+// is not what the image lies on.
+func (s Source) tableSector() int64 {
+	if s.Kind != image.KindDevice {
+		return 0
+	}
+	return s.SectorSize
 }
 
 // Stats are what a backup measured, in bytes.

@@ -44,7 +44,7 @@ func runDiff(ctx context.Context, env *env, opts diffOptions, args []string) err
 	if err != nil {
 		return err
 	}
-	differs, err := snapshot.DiffParts(ctx, r, a, b, inA, inB)
+	differs, err := snapshot.Diff(ctx, r, a, b, inA, inB)
 	if err != nil {
 		return err
 	}

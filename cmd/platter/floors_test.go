@@ -13,9 +13,9 @@ import (
 var floors = []string{
 	"platter/cmd/platter",
 	"platter/snapshot",
-	"platter/snapshot/image/gpt",
 	"platter/snapshot/image/virtual",
 	"platter/snapshot/image/anatomy",
+	"platter/snapshot/image/gpt",
 	"platter/snapshot/image",
 	"platter/repo",
 	"platter/repo/store/storetest",

@@ -2,23 +2,79 @@ package main
 
 import (
 	"context"
-	"errors"
 	"fmt"
-	"io"
-	"io/fs"
-	"iter"
-	"os"
-	"path/filepath"
-
-	"github.com/urfave/cli/v2"
 
 	"platter/repo"
 	"platter/snapshot"
-	"platter/snapshot/image"
 )
 
-// maxLostLines is how many of the ranges that a disk has lost are named to people; --bad-map takes all of them.
-const maxLostLines = 50
+// How many ranges of a disk are listed. Whoever has the keys can make one that has 2^36 of them, and another program takes
+// no more of them than it has memory for.
+const (
+	maxLostLines  = 50 // to people, of what could not be read; --bad-map takes all of them
+	maxLostRanges = 1000
+	maxDiffRanges = 100_000
+)
+
+// rangesJSON are the first ranges of a disk, and how many and how much the others are.
+type rangesJSON struct {
+	Ranges     []snapshot.Range `json:"ranges"`
+	MoreRanges int64            `json:"more_ranges,omitempty"`
+	MoreBytes  int64            `json:"more_bytes,omitempty"`
+}
+
+func rangesOf(r *snapshot.Runs, most int) (out rangesJSON) {
+	out.Ranges, out.MoreRanges, out.MoreBytes = r.First(most)
+	return out
+}
+
+// more says what is left out; "" where nothing is.
+func (r rangesJSON) more() string { return moreRanges(r.MoreRanges, r.MoreBytes) }
+
+func moreRanges(ranges, bytes int64) string {
+	if ranges == 0 {
+		return ""
+	}
+	return fmt.Sprintf("and %s, of %s", count64(ranges, "more range"), size(bytes))
+}
+
+// rangeText words a range, for people.
+func rangeText(q snapshot.Range) string { return fmt.Sprintf("bytes %d to %d", q.Off, q.Off+q.Len) }
+
+// lossJSON is what damage costs one snapshot.
+type lossJSON struct {
+	Snapshot string `json:"snapshot"`
+	Name     string `json:"name"`
+	Time     string `json:"time"`
+	Bytes    int64  `json:"bytes"`
+	rangesJSON
+	Reasons []string `json:"reasons"`
+}
+
+// lossOf is a loss as --json prints it.
+func lossOf(l snapshot.Loss) lossJSON {
+	lost := lossJSON{Snapshot: l.Snapshot.ID.String(), Name: l.Snapshot.Name, Time: localTime(l.Snapshot.Time), Bytes: l.Ranges.Bytes,
+		rangesJSON: rangesOf(l.Ranges, maxLostRanges)}
+	for _, reason := range l.Reasons {
+		lost.Reasons = append(lost.Reasons, reason.Error())
+	}
+	return lost
+}
+
+// printLoss lists what one snapshot has lost.
+func printLoss(env *env, l lossJSON) {
+	say := func(format string, args ...any) { fmt.Fprintln(env.stdout, printable(fmt.Sprintf(format, args...))) }
+	say("lost: %s of %s, %s: %s in %s", l.Snapshot[:8], l.Name, l.Time, size(l.Bytes), count64(int64(len(l.Ranges))+l.MoreRanges, "range"))
+	for _, q := range l.Ranges {
+		say("  %s", rangeText(q))
+	}
+	if more := l.more(); more != "" {
+		say("  %s", more)
+	}
+	for _, reason := range l.Reasons {
+		say("  because %s", reason)
+	}
+}
 
 // lostJSON is what of a disk is known to be lost.
 type lostJSON struct {
@@ -54,10 +110,10 @@ func allLost(ctx context.Context, r *repo.Repo, s *snapshot.Snapshot) (*snapshot
 // each words the ranges, one by one, each with what is to be said of it.
 func (l lostJSON) each(what string, say func(string)) {
 	for _, q := range l.Lost {
-		say(fmt.Sprintf("bytes %d to %d%s", q.Off, q.Off+q.Len, what))
+		say(rangeText(q) + what)
 	}
-	if l.MoreLost > 0 {
-		say(fmt.Sprintf("and %s, of %s, which 'show --bad-map FILE' lists", count64(l.MoreLost, "more range"), size(l.MoreBytes)))
+	if more := moreRanges(l.MoreLost, l.MoreBytes); more != "" {
+		say(more + badMapLists)
 	}
 }
 
@@ -69,12 +125,15 @@ func warnOfLost(ctx context.Context, env *env, c common, r *repo.Repo, s *snapsh
 	}
 	total, named := int64(0), 0
 	for q := range all.All() {
+		if q.Off >= part.Off+part.Len {
+			break
+		}
 		from, to := max(q.Off, part.Off), min(q.Off+q.Len, part.Off+part.Len)
 		if from >= to {
 			continue
 		}
 		if named++; named <= maxLostLines {
-			env.warn(c, "bytes %d to %d were lost before this version was kept or repaired, and are zeros", from, to)
+			env.warn(c, "%s were lost before this version was kept or repaired, and are zeros", rangeText(snapshot.Range{Off: from, Len: to - from}))
 		}
 		total += to - from
 	}
@@ -82,81 +141,7 @@ func warnOfLost(ctx context.Context, env *env, c common, r *repo.Repo, s *snapsh
 	case total == 0:
 		return nil
 	case named > maxLostLines:
-		env.warn(c, "and %s, which 'show --bad-map FILE' lists", count(named-maxLostLines, "more range"))
+		env.warn(c, "and %s%s", count(named-maxLostLines, "more range"), badMapLists)
 	}
 	return fmt.Errorf("%w: %s of the disk are lost", errIncomplete, size(total))
-}
-
-func badMapFlag(to *string) cli.Flag {
-	return &cli.StringFlag{Name: "bad-map", Usage: "write what could not be read to `FILE`, as a mapfile of GNU ddrescue", TakesFile: true, Destination: to}
-}
-
-// checkBadMap returns an error where a bad map must not be written. A mapfile of ddrescue's own is hours of work, and often
-// lies beside the disk.
-func checkBadMap(path string) error {
-	f, err := os.Open(path)
-	if errors.Is(err, fs.ErrNotExist) {
-		if _, err := os.Stat(filepath.Dir(path)); err != nil {
-			return fmt.Errorf("--bad-map: make its folder first: %w", err)
-		}
-		return nil
-	}
-	if err != nil {
-		return fmt.Errorf("--bad-map: %w", err)
-	}
-	defer f.Close()
-	if info, err := f.Stat(); err != nil || !info.Mode().IsRegular() {
-		return fmt.Errorf("--bad-map %s: it is no regular file", path)
-	}
-	head := make([]byte, len(image.RescueMapHead))
-	if n, err := f.ReadAt(head, 0); err != nil && !errors.Is(err, io.EOF) {
-		return fmt.Errorf("--bad-map: %w", err)
-	} else if n > 0 && string(head[:n]) != image.RescueMapHead {
-		return fmt.Errorf("--bad-map %s: the file is there, and platter did not write it: choose another name", path)
-	}
-	return nil
-}
-
-// writeBadMap writes which ranges of a disk are lost, if path is not empty.
-func writeBadMap(ctx context.Context, r *repo.Repo, s *snapshot.Snapshot, path string) (err error) {
-	if path == "" {
-		return nil
-	}
-	if err := checkBadMap(path); err != nil {
-		return err
-	}
-	lost, err := allLost(ctx, r, s)
-	if err != nil {
-		return err
-	}
-	f, err := os.CreateTemp(filepath.Dir(path), "."+filepath.Base(path)+".partial-*")
-	if err != nil {
-		return fmt.Errorf("write bad map: %w", err)
-	}
-	err = image.WriteRescueMap(f, buildVersion().Version, s.Size, lostExtents(lost))
-	err = errors.Join(err, f.Close())
-	if err == nil {
-		err = os.Rename(f.Name(), path)
-	}
-	if err != nil {
-		return errors.Join(fmt.Errorf("write bad map: %w", err), removeIfThere(f.Name()))
-	}
-	return nil
-}
-
-func removeIfThere(path string) error {
-	if err := os.Remove(path); err != nil && !errors.Is(err, fs.ErrNotExist) {
-		return err
-	}
-	return nil
-}
-
-func lostExtents(lost *snapshot.Runs) iter.Seq2[image.Extent, error] {
-	return func(yield func(image.Extent, error) bool) {
-		for q := range lost.All() {
-			if !yield(image.Extent{Off: q.Off, Len: q.Len}, nil) {
-				return
-			}
-		}
-	}
 }

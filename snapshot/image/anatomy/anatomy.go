@@ -51,9 +51,6 @@ type Content struct {
 	Size    int64  `json:"size,omitempty"` // bytes, of the file system by its own account; 0 when it does not say
 }
 
-// A Sectored disk knows how long its logical sectors are, in bytes.
-type Sectored interface{ SectorSize() int64 }
-
 // Bounds of what is kept, whatever a disk claims.
 const (
 	maxPartitions = 256
@@ -61,15 +58,31 @@ const (
 	maxText       = 255 // bytes of a label or a name
 )
 
-// Read looks at a disk. A fault of its own is a note as well: it must not cost anybody a backup.
-func Read(disk image.Disk) (d *Disk) {
-	r := newReader(disk)
+// Read looks at a disk that is addressed in sectors of so many bytes; 0 where that is not known, as of an image. A fault of
+// its own is a note as well: it must not cost anybody a backup.
+func Read(disk image.Disk, sector int64) (d *Disk) {
+	r := newReader(disk, sector)
 	defer func() {
 		if p := recover(); p != nil {
 			d = &Disk{Notes: []string{fmt.Sprintf("looking at the disk failed: %.200v", p)}}
 		}
 	}()
 	return read(r)
+}
+
+// ContentAt returns what lies in n bytes of a disk from a byte on, as Read does of a partition; nil for nothing that is known,
+// or that can be read.
+func ContentAt(disk image.Disk, off, n int64) (c *Content) {
+	if off < 0 || n <= 0 || off >= disk.Size() {
+		return nil
+	}
+	defer func() {
+		if recover() != nil {
+			c = nil
+		}
+	}()
+	r := newReader(disk, 0)
+	return r.probe(r.section(off, min(n, disk.Size()-off)), "it").content()
 }
 
 func read(r *reader) *Disk {

@@ -167,7 +167,13 @@ func TestManyPartitions(t *testing.T) {
 // check reads a disk, and holds what must be true of all of them.
 func check(t testing.TB, disk image.Disk) *Disk {
 	t.Helper()
-	d := read(newReader(disk))
+	return checkIn(t, disk, 0)
+}
+
+// checkIn does the same with a disk whose sectors are known to be so long.
+func checkIn(t testing.TB, disk image.Disk, sector int64) *Disk {
+	t.Helper()
+	d := read(newReader(disk, sector))
 	out, err := json.Marshal(d)
 	if err != nil || len(out) > 1<<20 || len(d.Partitions) > maxPartitions || len(d.Notes) > maxNotes {
 		t.Fatalf("%d bytes of JSON, %d partitions, %d notes: %v", len(out), len(d.Partitions), len(d.Notes), err)
@@ -410,7 +416,7 @@ func (c *counting) ReadAt(p []byte, off int64) (int, error) {
 
 // TestPanic holds that a fault of this package is a note.
 func TestPanic(t *testing.T) {
-	d := Read(&failing{Mem: gptDisk(2048), bad: func(int64) bool { panic("a fault") }})
+	d := Read(&failing{Mem: gptDisk(2048), bad: func(int64) bool { panic("a fault") }}, 0)
 	if len(d.Notes) != 1 || !strings.Contains(d.Notes[0], "a fault") {
 		t.Errorf("found %+v", d)
 	}

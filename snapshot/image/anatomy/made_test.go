@@ -5,6 +5,7 @@ import (
 	"compress/gzip"
 	"encoding/binary"
 	"io"
+	"math"
 	"os"
 	"path/filepath"
 	"testing"
@@ -215,6 +216,26 @@ func TestHeads(t *testing.T) {
 	}
 }
 
+// TestContentAt looks at a run of a disk, also one that reaches beyond its end, and at what is none.
+func TestContentAt(t *testing.T) {
+	const at = 3 << 20
+	data := append(make([]byte, at), head(t, "ext4")...)
+	disk, n := image.Mem{Data: data}, int64(len(data)-at)
+	for _, length := range []int64{n, n + 1, math.MaxInt64} {
+		if c := ContentAt(disk, at, length); c == nil || *c != heads["ext4"] {
+			t.Errorf("%d bytes: found %+v", length, c)
+		}
+	}
+	for _, run := range [][2]int64{{0, at}, {at + 512, n}, {at, 0}, {at, -1}, {-1, n}, {at + n, 1}, {math.MaxInt64, math.MaxInt64}} {
+		if c := ContentAt(disk, run[0], run[1]); c != nil {
+			t.Errorf("%d bytes at %d: found %+v", run[1], run[0], c)
+		}
+	}
+	if c := ContentAt(&failing{Mem: disk, bad: func(int64) bool { panic("a fault") }}, at, n); c != nil {
+		t.Errorf("found %+v", c)
+	}
+}
+
 // TestLabels holds how labels are cut and cleaned.
 func TestLabels(t *testing.T) {
 	for _, c := range []struct{ in, want string }{
@@ -238,21 +259,18 @@ func TestLabels(t *testing.T) {
 	}
 }
 
-// A sectored disk knows how long its sectors are.
-type sectored struct {
-	image.Mem
-	sector int64
-}
-
-func (d sectored) SectorSize() int64 { return d.sector }
-
-// TestSectored holds that a disk which knows how long its sectors are is believed, when it talks sense.
-func TestSectored(t *testing.T) {
+// TestSectors holds that a disk which says how long its sectors are is believed, when it talks sense; but not of a GPT, which
+// says it as well.
+func TestSectors(t *testing.T) {
 	disk := chained(link{100, 1, 10, 0})
 	for sector, want := range map[int64]int64{512: 512, 1024: 1024, 4096: 4096, 0: 512, 513: 512, -4096: 512, 1 << 40: 512} {
-		d := check(t, sectored{disk, sector})
+		d := checkIn(t, disk, sector)
 		if d.SectorSize != want || len(d.Partitions) == 0 || d.Partitions[0].Off != 10*want {
 			t.Errorf("sectors of %d bytes: found %+v", sector, d)
+		}
+		d = checkIn(t, gptDisk(2048, layout{linuxKind, 64, 100}), sector)
+		if d.SectorSize != 512 || len(d.Partitions) != 1 || len(d.Notes) > 0 {
+			t.Errorf("a GPT in sectors of 512 bytes, on a disk of %d: found %+v", sector, d)
 		}
 	}
 }

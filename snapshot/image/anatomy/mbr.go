@@ -1,6 +1,10 @@
 package anatomy
 
-import "fmt"
+import (
+	"fmt"
+
+	"platter/snapshot/image/gpt"
+)
 
 // An mbrEntry is one of the four entries of a boot sector, an MBR's or one of the chain of an extended partition.
 //
@@ -83,7 +87,7 @@ func (r *reader) table(whole *section) *Disk {
 		if m.isHybrid() {
 			r.note("it has a hybrid MBR, which names partitions besides the GPT; this is the GPT")
 		}
-		g.partitions(r, d)
+		r.gptPartitions(d, g)
 	case m != nil:
 		d.Table = GPT
 		if !seen {
@@ -97,7 +101,7 @@ func (r *reader) table(whole *section) *Disk {
 
 // orphan takes in a GPT without an MBR: the first sector was lost, or somebody has put a file system over an older table,
 // whose backup at the end of the disk is always left.
-func (r *reader) orphan(d *Disk, g *gpt, whole *section, before int) {
+func (r *reader) orphan(d *Disk, g *gpt.Table, whole *section, before int) {
 	notes := r.notes[before:]
 	r.notes = r.notes[:before:before]
 	if d.Content = r.probe(whole, "the disk").content(); d.Content != nil {
@@ -106,7 +110,7 @@ func (r *reader) orphan(d *Disk, g *gpt, whole *section, before int) {
 	}
 	r.notes = append(r.notes, notes...)
 	if r.note("the protective MBR is missing or damaged: not every system sees the GPT without it"); g != nil {
-		g.partitions(r, d)
+		r.gptPartitions(d, g)
 	}
 }
 

@@ -88,7 +88,7 @@ func readFile(t testing.TB, path string) *Disk {
 		t.Fatal(err)
 	}
 	defer f.Close()
-	return read(newReader(f))
+	return read(newReader(f, f.Identity().SectorSize))
 }
 
 // blkid returns what blkid finds, by looking and not by remembering.

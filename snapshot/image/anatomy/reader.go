@@ -22,20 +22,17 @@ const (
 type reader struct {
 	disk   image.Disk
 	size   int64
-	sector int64 // bytes; 0 when the disk does not know
+	sector int64 // bytes; 0 when nobody knows
 	left   int64 // bytes that may still be read
 	faults int
 	notes  []string
 }
 
-func newReader(disk image.Disk) *reader {
-	r := &reader{disk: disk, size: disk.Size(), left: maxRead}
-	if s, ok := disk.(Sectored); ok {
-		if n := s.SectorSize(); n >= 512 && n <= 1<<16 && n&(n-1) == 0 {
-			r.sector = n
-		}
+func newReader(disk image.Disk, sector int64) *reader {
+	if sector < 512 || sector > 1<<16 || sector&(sector-1) != 0 {
+		sector = 0
 	}
-	return r
+	return &reader{disk: disk, size: disk.Size(), sector: sector, left: maxRead}
 }
 
 // note keeps something to tell people, once.

@@ -3,7 +3,7 @@
 // Such a table lies on a disk twice: a header in sector 1 with the partitions behind it, and a second header in the last
 // sector with the same partitions before it. So it does not survive a change of the disk's size as it is.
 //
-// Its promise: a table that Read returned is whole, by both its checksums; and what Moved says to write leaves a valid table
+// Its promise: a table that it returned is whole, by both its checksums; and what Moved says to write leaves a valid table
 // on the disk whenever the power fails, as far as the sector with the header is written whole or not at all.
 package gpt
 
@@ -14,6 +14,7 @@ import (
 	"fmt"
 	"hash/crc32"
 	"io"
+	"iter"
 )
 
 var (
@@ -22,6 +23,14 @@ var (
 	// ErrDamaged says that it has one that is not whole.
 	ErrDamaged = errors.New("its GUID partition table is damaged")
 )
+
+// damage says what is wrong with a table. It is ErrDamaged.
+type damage string
+
+func (d damage) Error() string   { return string(d) }
+func (damage) Is(err error) bool { return err == ErrDamaged }
+
+func damaged(format string, args ...any) error { return damage(fmt.Sprintf(format, args...)) }
 
 // A header, little-endian, at the start of its sector; the rest of the sector is zeros:
 //
@@ -41,6 +50,7 @@ const (
 	atOther       = 32
 	atFirstUsable = 40
 	atLastUsable  = 48
+	atID          = 56
 	atEntries     = 72
 	atCount       = 80
 	atEntrySize   = 84
@@ -48,21 +58,39 @@ const (
 	headerLen     = 92
 )
 
-// An entry begins with the type's GUID, zero for one that is not used, the partition's GUID, and its first and last sector.
+// An entry, whose type is zero where it is not used:
+//
+//	+-----------+-------------+-----------+----------+------------+--------------+
+//	| type      | partition's | first     | last     | attributes | name, 36     |
+//	| GUID      | GUID        | LBA, u64  | LBA, u64 | u64        | UTF-16 units |
+//	+-----------+-------------+-----------+----------+------------+--------------+
 const (
 	minEntry   = 128     // bytes
-	maxEntries = 4 << 20 // bytes of all entries; 16 KiB are usual
+	maxEntries = 4 << 20 // bytes of all entries, as for Linux; 16 KiB are usual
 	maxSector  = 1 << 50 // far beyond any disk, and bytes up to there can be counted
+	maxOff     = 1 << 62 // bytes, the same for sectors of any length
+	atGUID     = 16
 	atFirst    = 32
 	atLast     = 40
+	atFlags    = 48
+	atName     = 56
 )
 
-// A Table is the first of the two, and the sector before it, which says in the old way that the disk is taken.
+// A Table is one of the two. Only of one that Read returned is it known that its partitions can be, and that it can be moved.
 type Table struct {
-	Sector  int64 // bytes
-	mbr     []byte
+	Sector  int64  // bytes
+	mbr     []byte // the first sector, which says in the old way that the disk is taken; only Read reads it
 	header  []byte // all of the sector
 	entries []byte
+}
+
+// An Entry is a partition as the table has it, whatever it claims.
+type Entry struct {
+	Number      int      // from 1 on
+	Type, ID    [16]byte // GUIDs, whose first three numbers are little-endian
+	First, Last uint64   // sectors
+	Attributes  uint64
+	Name        []byte // little-endian UTF-16, zeros behind it
 }
 
 // A Partition is one of a table.
@@ -77,60 +105,100 @@ type Write struct {
 	Data []byte
 }
 
-// Read reads the table of a disk of size bytes, whatever its sectors. The error wraps ErrNone, ErrDamaged or that of disk.
+// Read reads the first table of a disk of size bytes, whatever its sectors. The error wraps ErrNone, ErrDamaged or that of
+// disk.
 func Read(disk io.ReaderAt, size int64) (*Table, error) {
 	for _, sector := range []int64{512, 4096} {
-		head := make([]byte, len(signature))
 		if 2*sector > size {
 			break
 		}
-		if _, err := disk.ReadAt(head, sector); err != nil && !errors.Is(err, io.EOF) {
-			return nil, fmt.Errorf("read partition table: %w", err)
+		t, err := ReadCopy(disk, 1, sector)
+		if errors.Is(err, ErrNone) {
+			continue
 		}
-		if string(head) == signature {
-			return read(disk, size, sector)
+		if err == nil {
+			err = t.holds(size)
 		}
+		if errors.Is(err, ErrDamaged) {
+			return nil, fmt.Errorf("%w: %w", ErrDamaged, err)
+		}
+		if err != nil {
+			return nil, err
+		}
+		t.mbr = make([]byte, sector)
+		if _, err := readFull(disk, t.mbr, 0, sector); err != nil {
+			return nil, err
+		}
+		return t, nil
 	}
 	return nil, ErrNone
 }
 
-func read(disk io.ReaderAt, size, sector int64) (*Table, error) {
-	head := make([]byte, 2*sector)
-	if err := readFull(disk, head, 0); err != nil {
+// ReadCopy reads the table whose header lies in a sector, on a disk whose sectors have so many bytes, 512 at least. The
+// error wraps ErrNone; or ErrDamaged, and then says no more than what is wrong; or that of disk.
+func ReadCopy(disk io.ReaderAt, lba uint64, sector int64) (*Table, error) {
+	t := &Table{Sector: sector, header: make([]byte, sector)}
+	ok, err := readFull(disk, t.header, lba, sector)
+	if err != nil {
 		return nil, err
 	}
-	t := &Table{Sector: sector, mbr: head[:sector:sector], header: head[sector:]}
-	length := t.u32(atLength)
-	if length < headerLen || int64(length) > sector || sum(t.header[:length], atSum) != t.u32(atSum) || t.u64(atOwn) != 1 {
-		return nil, fmt.Errorf("%w: the header in sector 1 does not hold", ErrDamaged)
+	if !ok || string(t.header[:len(signature)]) != signature {
+		return nil, ErrNone
 	}
-	count, entry, at := uint64(t.u32(atCount)), uint64(t.u32(atEntrySize)), t.u64(atEntries)
-	switch {
-	case entry < minEntry || entry%8 != 0 || count == 0 || entry > maxEntries || count*entry > maxEntries:
-		return nil, fmt.Errorf("%w: %d entries of %d bytes", ErrDamaged, count, entry)
-	case t.u64(atFirstUsable) > uint64(size/sector):
-		return nil, fmt.Errorf("%w: its first usable sector is %d", ErrDamaged, t.u64(atFirstUsable))
-	case at < 2 || at > uint64(size/sector) || int64(at)*sector+int64(count*entry) > size:
-		return nil, fmt.Errorf("%w: entries in sector %d", ErrDamaged, at)
+	length := t.u32(atLength)
+	if length < headerLen || int64(length) > sector {
+		return nil, damaged("its header claims to be %d bytes long", length)
+	}
+	if sum(t.header[:length], atSum) != t.u32(atSum) {
+		return nil, damaged("the checksum of its header is wrong")
+	}
+	if own := t.u64(atOwn); own != lba {
+		return nil, damaged("it says that it is at sector %d, and is at %d", own, lba)
+	}
+	count, entry := uint64(t.u32(atCount)), uint64(t.u32(atEntrySize))
+	if entry < minEntry || entry%8 != 0 || count == 0 || count*entry > maxEntries {
+		return nil, damaged("it claims to have %d entries of %d bytes", count, entry)
 	}
 	t.entries = make([]byte, count*entry)
-	if err := readFull(disk, t.entries, int64(at)*sector); err != nil {
+	if ok, err := readFull(disk, t.entries, t.u64(atEntries), sector); err != nil {
 		return nil, err
+	} else if !ok {
+		return nil, damaged("its entries cannot be read")
 	}
 	if crc32.ChecksumIEEE(t.entries) != t.u32(atEntriesSum) {
-		return nil, fmt.Errorf("%w: the entries do not hold", ErrDamaged)
-	}
-	for _, e := range t.all() {
-		if e.first < 2 || e.last < e.first || e.last >= maxSector {
-			return nil, fmt.Errorf("%w: a partition from sector %d to %d", ErrDamaged, e.first, e.last)
-		}
+		return nil, damaged("the checksum of its entries is wrong")
 	}
 	return t, nil
 }
 
-func readFull(disk io.ReaderAt, p []byte, off int64) error {
-	if n, err := disk.ReadAt(p, off); n < len(p) {
-		return fmt.Errorf("read partition table: %w", err)
+// readFull fills p from a sector on. It is not ok where the disk ends before that.
+func readFull(disk io.ReaderAt, p []byte, lba uint64, sector int64) (ok bool, err error) {
+	if lba > uint64(maxOff/sector) {
+		return false, nil
+	}
+	switch n, err := disk.ReadAt(p, int64(lba)*sector); {
+	case n == len(p):
+		return true, nil
+	case err == io.EOF: // and nothing that wraps it: a pack may end too early, and that says nothing of the disk
+		return false, nil
+	default:
+		return false, fmt.Errorf("read partition table: %w", err)
+	}
+}
+
+// holds returns an error where what a table says of a disk of size bytes cannot be.
+func (t *Table) holds(size int64) error {
+	at, usable := t.u64(atEntries), t.u64(atFirstUsable)
+	if usable > uint64(size/t.Sector) {
+		return damaged("its first usable sector is %d", usable)
+	}
+	if at < 2 || at > uint64(size/t.Sector) || int64(at)*t.Sector+int64(len(t.entries)) > size {
+		return damaged("its entries are in sector %d", at)
+	}
+	for e := range t.Entries() {
+		if e.First < 2 || e.Last < e.First || e.Last >= maxSector {
+			return damaged("it has a partition from sector %d to %d", e.First, e.Last)
+		}
 	}
 	return nil
 }
@@ -145,29 +213,37 @@ func sum(header []byte, at int) uint32 {
 func (t *Table) u32(at int) uint32 { return binary.LittleEndian.Uint32(t.header[at:]) }
 func (t *Table) u64(at int) uint64 { return binary.LittleEndian.Uint64(t.header[at:]) }
 
-// An entry is a partition, in sectors.
-type entry struct {
-	number      int
-	first, last uint64
+// ID is the disk's GUID, whose first three numbers are little-endian.
+func (t *Table) ID() [16]byte { return [16]byte(t.header[atID:]) }
+
+// Other is the sector in which the other copy should be. It may lie outside the disk.
+func (t *Table) Other() uint64 { return t.u64(atOther) }
+
+// IsLike reports whether another copy is of the same disk and partitions.
+func (t *Table) IsLike(other *Table) bool {
+	return t.ID() == other.ID() && bytes.Equal(t.entries, other.entries)
 }
 
-func (t *Table) all() (all []entry) {
-	size := int(t.u32(atEntrySize))
-	for i := 0; i*size < len(t.entries); i++ {
-		e := t.entries[i*size:][:size]
-		if !bytes.Equal(e[:16], make([]byte, 16)) {
-			all = append(all, entry{i + 1, binary.LittleEndian.Uint64(e[atFirst:]), binary.LittleEndian.Uint64(e[atLast:])})
+// Entries yields those that are used, in order.
+func (t *Table) Entries() iter.Seq[Entry] {
+	return func(yield func(Entry) bool) {
+		size, u64 := int(t.u32(atEntrySize)), binary.LittleEndian.Uint64
+		for i := 0; i*size < len(t.entries); i++ {
+			e := t.entries[i*size:][:size]
+			kind := [16]byte(e)
+			if kind != [16]byte{} && !yield(Entry{i + 1, kind, [16]byte(e[atGUID:]), u64(e[atFirst:]), u64(e[atLast:]), u64(e[atFlags:]), e[atName:minEntry]}) {
+				return
+			}
 		}
 	}
-	return all
 }
 
 // Last returns the partition that ends last; false where there is none.
 func (t *Table) Last() (p Partition, ok bool) {
-	for _, e := range t.all() {
-		off, end := int64(e.first)*t.Sector, int64(e.last+1)*t.Sector
+	for e := range t.Entries() {
+		off, end := int64(e.First)*t.Sector, int64(e.Last+1)*t.Sector
 		if !ok || end > p.Off+p.Len {
-			p, ok = Partition{e.number, off, end - off}, true
+			p, ok = Partition{e.Number, off, end - off}, true
 		}
 	}
 	return p, ok
@@ -186,4 +262,4 @@ func (t *Table) Smallest() int64 {
 }
 
 // IsAtEnd reports whether the second table is where it belongs on a disk of size bytes.
-func (t *Table) IsAtEnd(size int64) bool { return t.u64(atOther) == uint64(size/t.Sector-1) }
+func (t *Table) IsAtEnd(size int64) bool { return t.Other() == uint64(size/t.Sector-1) }

@@ -4,7 +4,9 @@ import (
 	"bytes"
 	"encoding/binary"
 	"errors"
+	"fmt"
 	"hash/crc32"
+	"io"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -214,6 +216,56 @@ func TestReadRefuses(t *testing.T) {
 	if _, err := Read(bytes.NewReader(make([]byte, mib)), mib); !errors.Is(err, ErrNone) {
 		t.Error(err)
 	}
+}
+
+// TestReadCopy reads either copy, and looks at who is to blame where there is none.
+func TestReadCopy(t *testing.T) {
+	disk := made(t, 4*mib, "-n1:2048:+1M")
+	size := int64(len(disk))
+	last := uint64(size/512 - 1)
+	first, err := ReadCopy(bytes.NewReader(disk), 1, 512)
+	if err != nil || first.Other() != last {
+		t.Fatalf("the first: %+v, %v", first, err)
+	}
+	second, err := ReadCopy(bytes.NewReader(disk), last, 512)
+	if err != nil || second.Other() != 1 || !first.IsLike(second) {
+		t.Fatalf("the second: %+v, %v", second, err)
+	}
+	for e := range second.Entries() {
+		if e.Number != 1 || e.First != 2048 || e.Last != 4095 {
+			t.Errorf("it has %+v", e)
+		}
+	}
+	for _, lba := range []uint64{0, 2, last - 1, last + 1, maxOff/512 + 1, 1<<64 - 1} {
+		if _, err := ReadCopy(bytes.NewReader(disk), lba, 512); err != ErrNone {
+			t.Errorf("sector %d: %v", lba, err)
+		}
+	}
+	moved := bytes.Clone(disk)
+	copy(moved[3*512:], disk[512:1024])
+	if _, err := ReadCopy(bytes.NewReader(moved), 3, 512); !errors.Is(err, ErrDamaged) || err.Error() != "it says that it is at sector 1, and is at 3" {
+		t.Error(err)
+	}
+	for _, n := range []int{512, 1024} { // from the header on, or from the entries on
+		if _, err := ReadCopy(&failing{disk[:n]}, 1, 512); !errors.Is(err, errMedium) || errors.Is(err, ErrNone) || errors.Is(err, ErrDamaged) {
+			t.Errorf("a disk that fails from byte %d on: %v", n, err)
+		}
+		if _, err := Read(&failing{disk[:n]}, size); !errors.Is(err, errMedium) || errors.Is(err, ErrNone) || errors.Is(err, ErrDamaged) {
+			t.Errorf("a disk that fails from byte %d on: %v", n, err)
+		}
+	}
+}
+
+// failing is a disk that cannot be read beyond some bytes, and whose error looks like an end at first glance.
+type failing struct{ data []byte }
+
+var errMedium = fmt.Errorf("medium error: %w", io.EOF)
+
+func (f *failing) ReadAt(p []byte, off int64) (int, error) {
+	if off >= int64(len(f.data)) || len(p) > len(f.data[off:]) {
+		return 0, errMedium
+	}
+	return copy(p, f.data[off:]), nil
 }
 
 func TestEndOfMBR(t *testing.T) {

@@ -54,7 +54,7 @@ func (t *Table) protective(last uint64) []byte {
 	if !hasMBR(mbr) {
 		return mbr
 	}
-	was := t.u64(atOther)
+	was := t.Other()
 	for i := range 4 {
 		e := mbr[mbrEntries+i*mbrEntryLen:][:mbrEntryLen]
 		start, n := binary.LittleEndian.Uint32(e[mbrStart:]), binary.LittleEndian.Uint32(e[mbrLen:])
