@@ -42,7 +42,7 @@ func (m *model) open(s store.Store) *Repo {
 	r.SetWorkers(1)
 	r.SetCompression(pack.CompressOff)
 	r.isDead = func(Lease) bool { return false } // hosts know nothing of each other's processes
-	skew := time.Duration(m.rnd.IntN(1e6)-5e5) * time.Second
+	skew := time.Duration(m.intN(1e6)-5e5) * time.Second
 	r.now = func() time.Time { return time.Now().Add(skew) }
 	return r
 }
@@ -126,12 +126,6 @@ func (m *model) pick() []int {
 	return m.rnd.Perm(len(m.universe))[:2+m.rnd.IntN(3)]
 }
 
-func (m *model) intN(n int) int {
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	return m.rnd.IntN(n)
-}
-
 // programs are what machines do: four keep disks, one forgets some, two prune.
 func (m *model) programs() map[*host]func(context.Context) {
 	out := map[*host]func(context.Context){}
@@ -212,8 +206,6 @@ func (m *model) whole(when string) {
 
 // direct is the repository as it lies on the server.
 func (m *model) direct() *Repo {
-	m.mu.Lock()
-	defer m.mu.Unlock()
 	return m.open(m.mem)
 }
 

@@ -79,6 +79,13 @@ func (s *scheduler) setClock() {
 	s.trace = append(s.trace, fmt.Sprintf("%s the server's clock is set by %v", time.Now().Format("02 15:04:05"), by))
 }
 
+// intN is a number below n. Machines begin to work side by side.
+func (s *scheduler) intN(n int) int {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.rnd.IntN(n)
+}
+
 // ask waits until the scheduler lets the host do its next operation.
 func (h *host) ask(op string) error {
 	r := &request{h, op, make(chan error)}
@@ -246,7 +253,7 @@ func (h *host) List(ctx context.Context, dir string) iter.Seq2[store.Info, error
 			return
 		}
 		l := h.listings[dir]
-		if l == nil || time.Since(l.time) >= h.lag || h.rnd.IntN(3) == 0 {
+		if l == nil || time.Since(l.time) >= h.lag || h.intN(3) == 0 {
 			l = &listing{time.Now(), map[string]store.Info{}}
 			for info, err := range h.mem.List(ctx, dir) {
 				if err != nil {

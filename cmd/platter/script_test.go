@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"crypto/sha256"
 	"encoding/hex"
 	"errors"
@@ -10,6 +11,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -29,6 +31,7 @@ import (
 //	paste FILE OFFSET SOURCE        write all of SOURCE over what is there
 //	firstfile DIR VAR               set VAR to the path of the first file below DIR, sorted by path, and VAR_NAME to its name
 //	lastfile DIR VAR                the same for the last file
+//	largest DIR N VAR               the same for the Nth in size, counted from 0: of packs, those hold data and no maps
 //	count DIR N                     there must be N files below DIR
 //	tree DIR FILE                   write the path, size and checksum of every file below DIR into FILE
 //	snapid VAR                      set VAR to the first id, 8 to 64 hex digits, that the last program printed
@@ -89,6 +92,13 @@ func scriptCommands() map[string]func(*testscript.TestScript, bool, []string) {
 	add("lastfile", 2, 2, func(ts *testscript.TestScript, args []string) {
 		files := filesBelow(ts, args[0], 1)
 		setFile(ts, args[1], files[len(files)-1])
+	})
+	add("largest", 3, 3, func(ts *testscript.TestScript, args []string) {
+		n, err := strconv.Atoi(args[1])
+		ts.Check(err)
+		files := filesBelow(ts, args[0], n+1)
+		slices.SortStableFunc(files, func(a, b string) int { return cmp.Compare(sizeOf(ts, b), sizeOf(ts, a)) })
+		setFile(ts, args[2], files[n])
 	})
 	add("count", 2, 2, func(ts *testscript.TestScript, args []string) {
 		if n := len(filesBelow(ts, args[0], 0)); strconv.Itoa(n) != args[1] {
@@ -187,6 +197,12 @@ func filesBelow(ts *testscript.TestScript, dir string, least int) (files []strin
 		ts.Fatalf("%d files below %s", len(files), dir)
 	}
 	return files
+}
+
+func sizeOf(ts *testscript.TestScript, path string) int64 {
+	info, err := os.Stat(path)
+	ts.Check(err)
+	return info.Size()
 }
 
 func setFile(ts *testscript.TestScript, variable, path string) {
