@@ -288,11 +288,9 @@ func TestUnpluggedDiskIsNoSnapshot(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		want := image.ErrGone
-		if reads == 0 {
-			want = image.ErrDead
-		}
-		if err := Backup(context.Background(), r, patient, nil, &Snapshot{}, nil); !errors.Is(err, want) {
+		// Whoever meets a failing place may do so before another has noted that his could be read.
+		err = Backup(context.Background(), r, patient, nil, &Snapshot{}, nil)
+		if dead, gone := errors.Is(err, image.ErrDead), errors.Is(err, image.ErrGone); !dead && (!gone || reads == 0) {
 			t.Errorf("after %d reads: %v", reads, err)
 		}
 	}

@@ -61,6 +61,9 @@ func refusal(t *testing.T, r *repo.Repo, snap *Snapshot, part Part, node string,
 func TestFit(t *testing.T) {
 	const size = 24 << 20
 	for _, sector := range []int{512, 4096} {
+		if testing.Short() && sector == 512 {
+			continue
+		}
 		t.Run(fmt.Sprint(sector), func(t *testing.T) {
 			disk := gptDisk(t, size, sector)
 			r, snap := inRepo(t, disk)

@@ -87,7 +87,8 @@ func TestAnatomyNeverStopsABackup(t *testing.T) {
 	if len(s.Anatomy.Notes) == 0 {
 		t.Errorf("found %+v", s.Anatomy)
 	}
-	d := &breaking{Mem: image.Mem{Data: disk}, left: 8 << 20}
+	d := &breaking{Mem: image.Mem{Data: disk}}
+	d.left.Store(8 << 20)
 	if s := keep(t, r, d); len(s.Anatomy.Notes) == 0 || s.Anatomy.Table != "" {
 		t.Errorf("found %+v", s.Anatomy)
 	}
@@ -96,14 +97,13 @@ func TestAnatomyNeverStopsABackup(t *testing.T) {
 // A breaking disk can be read for so many bytes.
 type breaking struct {
 	image.Mem
-	left int64
+	left atomic.Int64
 }
 
 func (d *breaking) ReadAt(p []byte, off int64) (int, error) {
-	if d.left < int64(len(p)) {
+	if d.left.Add(-int64(len(p))) < 0 {
 		return 0, errors.New("medium error")
 	}
-	d.left -= int64(len(p))
 	return d.Mem.ReadAt(p, off)
 }
 

@@ -53,9 +53,7 @@ func randomDisk(rng *rand.Rand, size int) image.Mem {
 		run := data[off : off+n]
 		switch rng.IntN(3) {
 		case 0:
-			for i := range run {
-				run[i] = byte(rng.Uint32())
-			}
+			noise(rng, run)
 		case 1:
 			for i := range run {
 				run[i] = "All the world's a stage, "[(off+i)%25]
@@ -64,6 +62,15 @@ func randomDisk(rng *rand.Rand, size int) image.Mem {
 		off += n
 	}
 	return image.Mem{Data: data, Holes: true}
+}
+
+// noise fills p with what packs badly.
+func noise(rng *rand.Rand, p []byte) {
+	var seed [32]byte
+	for i := range seed {
+		seed[i] = byte(rng.Uint32())
+	}
+	_, _ = rand.NewChaCha8(seed).Read(p) // never fails
 }
 
 // writeRaw writes a disk to a raw file with holes, and returns its path.
