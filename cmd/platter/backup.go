@@ -139,6 +139,9 @@ func runSource(ctx context.Context, env *env, opts backupOptions, r *repo.Repo, 
 		env.warn(opts.common, "%s was a raw disk before, and begins like an image (%s) now, as a guest can make it: it is kept as the raw disk that it was. "+
 			"If it really is an image, say --format %s", s.Source.Path, was, was)
 	}
+	if src.broken != nil {
+		return src.broken
+	}
 	if n, err := r.Adopt(ctx); err != nil {
 		return err
 	} else if n > 0 {

@@ -125,6 +125,13 @@ func TestImagesOfGuests(t *testing.T) {
 	s.restores("guest", raw)
 	s.start(nil, "backup", raw, "--name", "fresh", "--format", "raw").ends(0, "")
 	s.restores("fresh", raw)
+	if err := os.WriteFile(s.path("header"), append([]byte("QFI\xfb\x00\x00\x00\x03"), make([]byte, 4096)...), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	paste(t, s.path("header"), raw, 0) // of an image that does not even open
+	s.start(nil, "backup", raw, "--name", "guest").ends(0, "was a raw disk before")
+	s.restores("guest", raw)
+	s.start(nil, "backup", raw, "--name", "nobody knows it").ends(1, "--format raw takes it for a raw disk")
 
 	// A device, or a pipe, is what it is.
 	in, err := os.Open(raw)

@@ -52,6 +52,9 @@ func (r *rescue) openDisks(paths []string) error {
 			return err
 		}
 		r.opened = append(r.opened, src)
+		if src.broken != nil {
+			return src.broken
+		}
 		r.disks = append(r.disks, snapshot.Holder{Name: path, Disk: src.disk})
 	}
 	return nil

@@ -53,6 +53,7 @@ type source struct {
 	file   *image.File // that the disk was found in
 	kind   string
 	notes  []string // what there is to say of an image
+	broken error    // the file begins like an image of that kind, and is none that opens; disk is the file as it is
 	io.Closer
 
 	known    *image.RescueMap
@@ -123,6 +124,13 @@ func openImage(path string, o imageOptions) (*source, error) {
 		return &source{path: path, disk: file, file: file, kind: file.Kind, Closer: file}, nil
 	}
 	disk, err := virtual.Open(file, format, virtual.Options{Snapshot: o.internal, FollowBacking: o.followBacking})
+	if err != nil && o.format == "" {
+		broken := fmt.Errorf("%w (it was found to be %s by how it begins; --format raw takes it for a raw disk)", err, format)
+		if file, err = image.Open(path); err != nil {
+			return nil, errors.Join(broken, err)
+		}
+		return &source{path: path, disk: file, file: file, kind: format, broken: broken, Closer: file}, nil
+	}
 	if err != nil {
 		return nil, err
 	}
@@ -143,10 +151,10 @@ func absolute(path string) string {
 // keepRaw makes a disk raw again that was raw before and begins like an image now. A guest writes what it likes to the
 // beginning of its own disk: believed, it could leave out the rest of it, or put in files that lie beside it.
 func (s *source) keepRaw(parent *snapshot.Snapshot, o imageOptions) (was string, err error) {
-	if parent == nil || o.format != "" || s.file == nil || s.disk == image.Disk(s.file) || parent.Source.Kind != image.KindRaw {
+	if parent == nil || o.format != "" || s.file == nil || s.kind == s.file.Kind || parent.Source.Kind != image.KindRaw {
 		return "", nil
 	}
-	was, s.disk, s.kind = s.kind, s.file, s.file.Kind
+	was, s.disk, s.kind, s.broken = s.kind, s.file, s.file.Kind, nil
 	return was, s.ready()
 }
 

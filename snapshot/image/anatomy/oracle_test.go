@@ -315,7 +315,7 @@ func TestTables(t *testing.T) {
 func loop(t *testing.T, path string, sector int) string {
 	t.Helper()
 	if os.Getuid() != 0 {
-		t.Skip("only root may attach loop devices")
+		lacking(t, "only root may attach loop devices")
 	}
 	out, err := exec.Command(tool(t, "losetup"), "-f", "--show", "-b", strconv.Itoa(sector), path).Output()
 	if err != nil {
