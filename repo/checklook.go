@@ -72,7 +72,7 @@ func (s *sight) same(as *sight) bool {
 func (c *checker) look(ctx context.Context) (*sight, error) {
 	var missed map[pack.ID]bool
 	for try := 1; ; try++ {
-		if lag := c.storeLag(); try > 1 && lag > 0 { // where listings may be old, looking again at once shows the same
+		if lag := c.listingAge(); try > 1 && lag > 0 { // where listings may be old, looking again at once shows the same
 			if err := wait(ctx, lag); err != nil {
 				return nil, err
 			}

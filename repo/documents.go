@@ -85,14 +85,21 @@ func (r *Repo) GetSnapshot(ctx context.Context, id pack.ID) ([]byte, error) {
 // ListSnapshots returns the names of all snapshots, in no order.
 func (r *Repo) ListSnapshots(ctx context.Context) ([]pack.ID, error) {
 	files, err := list(ctx, r.store, snapshotsDir)
-	if err != nil {
-		return nil, err
-	}
+	return idsOf(files), err
+}
+
+// listSnapshotsNow is ListSnapshots for whoever deletes what they do not need; see listNow.
+func (r *Repo) listSnapshotsNow(ctx context.Context) ([]pack.ID, error) {
+	files, err := listNow(ctx, r.store, snapshotsDir)
+	return idsOf(files), err
+}
+
+func idsOf(files []listed) []pack.ID {
 	ids := make([]pack.ID, len(files))
 	for i, f := range files {
 		ids[i] = f.id
 	}
-	return ids, nil
+	return ids
 }
 
 func (r *Repo) openNamed(ctx context.Context, dir string, id pack.ID, kind pack.FileKind, p crypt.Purpose, limit int64) ([]byte, error) {

@@ -26,13 +26,32 @@ const idsPerRecord = 100_000
 
 // Forget removes snapshot files, one after the other in the order given, and returns how many are gone. What they are made
 // of stays until it is pruned. One that is not there any more counts as removed: somebody else was first. After an error,
-// or a crash, the rest are there as before.
+// or a crash, the rest are there as before. The error is a *HeldError where one of them is being read, and then nothing is removed.
 //
 // A record of it comes first. Where there is no room for one, there is some afterwards; it may then be missing after a crash.
 func (r *Repo) Forget(ctx context.Context, ids []pack.ID) (removed int, err error) {
 	if err := r.writable(); err != nil {
 		return 0, err
 	}
+	o, err := r.lookOut(ctx, Forgetting)
+	if err != nil {
+		return 0, fmt.Errorf("forget snapshots: %w", err)
+	}
+	defer o.close(ctx)
+	if err := o.heldOf(ctx, ids); err != nil {
+		return 0, fmt.Errorf("forget snapshots: %w", err)
+	}
+	kept := r.bytesOf(ctx, ids)
+	removed, err = r.forget(ctx, ids)
+	// Somebody may have begun to read one between the look and its deletion.
+	held := o.heldOf(ctx, ids[:removed])
+	if h, ok := errors.AsType[*HeldError](held); ok {
+		return 0, errors.Join(fmt.Errorf("forget snapshots: %w", h), r.putBack(ctx, kept), err)
+	}
+	return removed, err
+}
+
+func (r *Repo) forget(ctx context.Context, ids []pack.ID) (removed int, err error) {
 	recorded := r.putRecord(ctx, ids)
 	if recorded != nil && !errors.Is(recorded, store.ErrFull) {
 		return 0, fmt.Errorf("forget snapshots: %w", recorded)

@@ -49,8 +49,8 @@ func TestForget(t *testing.T) {
 	x.wantWhole(t, mem)
 }
 
-// TestForgetEveryOpFails fails each call of Forget, of which the first puts the record: those before it are gone, those behind
-// it are not, and another run does the rest.
+// TestForgetEveryOpFails fails each call of Forget that puts the record, the first of them, or deletes a snapshot: those before it
+// are gone, those behind it are not, and another run does the rest.
 func TestForgetEveryOpFails(t *testing.T) {
 	ctx := context.Background()
 	x := newSample(t)
@@ -60,7 +60,14 @@ func TestForgetEveryOpFails(t *testing.T) {
 			mem := memOf(t, x.files)
 			r := reopen(t, mem)
 			s := &storetest.Faulty{Store: mem}
-			if fault := storetest.Nth(int64(i), errBroken); lost > 0 {
+			nth := storetest.Nth(int64(i), errBroken)
+			fault := func(op, name string) error {
+				if op == "put" && dirOf(name) == forgottenDir || op == "delete" && dirOf(name) == snapshotsDir {
+					return nth(op, name)
+				}
+				return nil
+			}
+			if lost > 0 {
 				s.Lose = fault
 			} else {
 				s.Fail = fault
@@ -88,7 +95,7 @@ func TestForgottenIsRecordedFirst(t *testing.T) {
 	ctx := context.Background()
 	x := newSample(t)
 	ids := slices.Collect(maps.Keys(x.snapshots))
-	for i := range int64(len(ids) + 2) {
+	for i := range int64(len(ids) + 20) {
 		mem := memOf(t, x.files)
 		r := reopen(t, mem)
 		r.store = &storetest.Faulty{Store: mem, Fail: storetest.After(i, errBroken)}

@@ -96,6 +96,15 @@ func list(ctx context.Context, s store.Store, dir string) ([]listed, error) {
 	return files, nil
 }
 
+// listNow is list for whoever deletes, or builds upon, what it does not show: it shows what is there now, or as good as now
+// where the store cannot tell; see Repo.storeLag.
+func listNow(ctx context.Context, s store.Store, dir string) ([]listed, error) {
+	if err := store.Refresh(ctx, s, dir); err != nil {
+		return nil, fmt.Errorf("list %s: %w", dir, err)
+	}
+	return list(ctx, s, dir)
+}
+
 // readWhole returns a file of at most limit bytes.
 func readWhole(ctx context.Context, s store.Store, name string, limit int64) ([]byte, error) {
 	data, err := s.Get(ctx, name, 0, limit+1)

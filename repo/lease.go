@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"maps"
-	"os"
 	"sync"
 	"time"
 
@@ -108,14 +107,13 @@ func (r *Repo) acquire(ctx context.Context, work Work) error {
 	if err := r.upgrade(ctx); err != nil {
 		return err
 	}
-	host, _ := os.Hostname() // only for people to read
-	l := Lease{Work: work, Host: host, PID: os.Getpid(), Boot: thisBoot(), Time: r.now().UTC().Truncate(time.Second)}
+	l := r.newLease(work)
 	id, err := r.putLease(ctx, l)
 	if err != nil {
 		return fmt.Errorf("take a lease: %w", err)
 	}
 	h.vow = nil
-	w, err := r.readWork(ctx)
+	w, err := r.workAfter(ctx)
 	if err == nil {
 		h.vow, err = r.honour(ctx, id, l, w)
 	}
@@ -125,6 +123,16 @@ func (r *Repo) acquire(ctx context.Context, work Work) error {
 	}
 	h.users, h.id, h.says, h.found = 1, id, l, w
 	return nil
+}
+
+// workAfter reads leases and plans as they are now, or were after a lease was put. Where that cannot be had at once, it waits.
+func (r *Repo) workAfter(ctx context.Context) (*workplace, error) {
+	if lag := r.storeLag(); lag.Unknown != "" {
+		if err := wait(ctx, r.listingAge()); err != nil {
+			return nil, err
+		}
+	}
+	return r.readWorkNow(ctx)
 }
 
 // honour looks at what others are about, and puts a file that says so.

@@ -92,7 +92,7 @@ func TestPruneEndsTheDead(t *testing.T) {
 		}
 	}}
 	mustPrune(t, r, PruneOptions{})
-	want := []string{"list snapshots", "delete " + lease, "delete " + pending, "list pending", "list snapshots"}
+	want := []string{"list snapshots", "list pending", "delete " + lease, "delete " + pending, "list snapshots"}
 	if !slices.Equal(calls, want) {
 		t.Errorf("%q; want %q", calls, want)
 	}

@@ -5,6 +5,7 @@ import (
 
 	"platter/chunk"
 	"platter/index"
+	"platter/pack"
 )
 
 // Marks are the chunks that somebody needs, four bytes a chunk of the index. They are safe for concurrent use.
@@ -12,6 +13,7 @@ type Marks struct {
 	mu      sync.Mutex
 	values  *index.Values
 	missing map[chunk.ID]uint32 // needed, and in no index file
+	hosts   map[pack.ID]string  // of snapshots, the machines that they are of
 }
 
 // What is known of a chunk.
@@ -21,7 +23,14 @@ const (
 )
 
 func newMarks(x *index.Index) *Marks {
-	return &Marks{values: x.Values(), missing: map[chunk.ID]uint32{}}
+	return &Marks{values: x.Values(), missing: map[chunk.ID]uint32{}, hosts: map[pack.ID]string{}}
+}
+
+// Host notes on which machine a snapshot was made.
+func (m *Marks) Host(snapshot pack.ID, host string) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.hosts[snapshot] = host
 }
 
 // Mark notes that a chunk is needed.

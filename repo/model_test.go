@@ -44,7 +44,18 @@ func (m *model) open(s store.Store) *Repo {
 	r.isDead = func(Lease) bool { return false } // hosts know nothing of each other's processes
 	skew := time.Duration(m.intN(1e6)-5e5) * time.Second
 	r.now = func() time.Time { return time.Now().Add(skew) }
+	if m.vague {
+		r.SetGrace(m.lag)
+	}
 	return r
+}
+
+// pruneLag is what a prune counts on. Where listings can be had fresh, others may be older than it knows of.
+func (m *model) pruneLag() time.Duration {
+	if m.vague {
+		return m.lag
+	}
+	return min(m.lag, time.Minute)
 }
 
 // backup keeps some of the universe, as the command does it.
@@ -126,7 +137,7 @@ func (m *model) pick() []int {
 	return m.rnd.Perm(len(m.universe))[:2+m.rnd.IntN(3)]
 }
 
-// programs are what machines do: four keep disks, one forgets some, two prune.
+// programs are what machines do: four keep disks, two read, one forgets some, two prune.
 func (m *model) programs() map[*host]func(context.Context) {
 	out := map[*host]func(context.Context){}
 	add := func(name string, rounds int, run func(context.Context, *Repo) error) {
@@ -145,6 +156,14 @@ func (m *model) programs() map[*host]func(context.Context) {
 	for i := range 4 {
 		add(fmt.Sprintf("backup %d", i), 2, func(ctx context.Context, r *Repo) error { return m.backup(ctx, r, m.pick()) })
 	}
+	for i := range 2 {
+		add(fmt.Sprintf("read %d", i), 3, m.read)
+	}
+	for h := range out { // a reader that sleeps, or whose lease is not put, has no promise
+		if strings.HasPrefix(h.name, "read") {
+			h.mortal = false
+		}
+	}
 	add("forget", 4, func(ctx context.Context, r *Repo) error {
 		ids, err := r.ListSnapshots(ctx)
 		if err != nil {
@@ -153,7 +172,11 @@ func (m *model) programs() map[*host]func(context.Context) {
 		for _, id := range ids {
 			if m.intN(2) == 0 {
 				m.note(func() { m.dropped[id] = true })
-				if _, err := r.Forget(ctx, []pack.ID{id}); err != nil {
+				forget := func() error { _, err := r.Forget(ctx, []pack.ID{id}); return err }
+				if m.intN(4) == 0 { // as a program did that knew nothing of readers
+					forget = func() error { return r.store.Delete(ctx, fileName(snapshotsDir, id)) }
+				}
+				if err := forget(); err != nil && !errors.Is(err, ErrInUse) {
 					return err
 				}
 			}
@@ -162,12 +185,46 @@ func (m *model) programs() map[*host]func(context.Context) {
 	})
 	for i := range 2 {
 		add(fmt.Sprintf("prune %d", i), 2, func(ctx context.Context, r *Repo) error {
-			_, err := r.Prune(ctx, PruneOptions{MaxRepack: 1 << 40, Lag: m.lag}, markModel(r), nil)
+			_, err := r.Prune(ctx, PruneOptions{MaxRepack: 1 << 40, Lag: m.pruneLag()}, markModel(r), nil)
 			m.whole("after a prune")
 			return err
 		})
 	}
 	return out
+}
+
+// read reads a version slowly. What was there when it began is there to its end.
+func (m *model) read(ctx context.Context, r *Repo) error {
+	ids, err := r.ListSnapshots(ctx)
+	if err != nil || len(ids) == 0 {
+		return err
+	}
+	id := ids[m.intN(len(ids))]
+	chunks, err := chunksOf(ctx, r, id)
+	if err == nil {
+		err = r.LoadIndex(ctx)
+	}
+	if err != nil {
+		return err
+	}
+	began := false
+	err = r.Reading(ctx, Restoring, []pack.ID{id}, func(ctx context.Context) error {
+		began = true
+		for _, c := range chunks {
+			time.Sleep(time.Duration(m.intN(40*60)) * time.Second)
+			if err := r.Load(ctx, chunk.Data, []chunk.ID{c}, func(int, []byte) error { return nil }); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+	if err != nil && began && m.jumps == nil && !m.vague { // where the clock is set, its lease may look dead
+		m.note(func() {
+			m.trace = append(m.trace, fmt.Sprintf("FAULT: a reader of %.8s: %v", id, err))
+			m.faults = append(m.faults, fmt.Sprintf("a reader of %.8s: %v", id, err))
+		})
+	}
+	return nil
 }
 
 // whole holds that every snapshot that is there can be had, byte for byte, and that those reported are there.
@@ -269,8 +326,13 @@ func playSchedule(t *testing.T, template *Repo, seed uint64) (faults []string) {
 		if seed%5 == 3 {
 			m.jumps = rand.New(rand.NewPCG(seed, 2))
 		}
-		if seed%2 == 1 {
+		switch seed % 8 {
+		case 1, 3:
 			m.lag = time.Minute
+		case 5, 7:
+			m.lag = 5 * time.Minute
+		case 6:
+			m.lag, m.vague = 5*time.Minute, true
 		}
 		for i := range 7 {
 			m.universe = append(m.universe, noiseChunks(byte(i), 1, 300)[0])
@@ -291,10 +353,11 @@ func playSchedule(t *testing.T, template *Repo, seed uint64) (faults []string) {
 }
 
 // TestSchedules interleaves backups, a forget and prunes, one store operation at a time, with listings that lag, clocks that
-// are wrong or, the server's own, are set, answers that get lost, machines that sleep past their leases, and machines that die. Whatever the order, every
-// snapshot that is there is whole, what was reported is there, and in the end nothing is left over.
+// are wrong or, the server's own, are set, answers that get lost, machines that sleep past their leases, and machines that die. Listings lag by up to five
+// minutes, for machines that can have them fresh and believe that others' lag by one, and for such as can only wait. Whatever the order, every
+// snapshot that is there is whole, what was reported is there, what is being read can be read to its end, and in the end nothing is left over.
 //
-// PLATTER_SEED=N plays one schedule again.
+// PLATTER_SEED=N plays one schedule again, PLATTER_SCHEDULES=N plays so many.
 func TestSchedules(t *testing.T) {
 	template := testRepo(t, new(store.Mem))
 	template.config.FrameSize, template.config.PackSize = 4<<10, 16<<10 // or most of the time would go into clearing memory
@@ -311,6 +374,9 @@ func TestSchedules(t *testing.T) {
 	schedules := uint64(20_000)
 	if testing.Short() {
 		schedules = 200
+	}
+	if n, err := strconv.ParseUint(os.Getenv("PLATTER_SCHEDULES"), 10, 64); err == nil {
+		schedules = n
 	}
 	const parts = 4
 	for part := range uint64(parts) {

@@ -6,6 +6,7 @@ import (
 
 	"platter/index"
 	"platter/pack"
+	"platter/repo/store"
 )
 
 // newer is the index as it is now, where it is not the one that was loaded any more. It is for rescues only: what was written
@@ -21,6 +22,7 @@ func (r *Repo) newerIndex(ctx context.Context) *index.Index {
 	r.newer.mu.Lock()
 	defer r.newer.mu.Unlock()
 	for range 3 { // index files may go between being listed and being read
+		_ = store.Refresh(ctx, r.store, indexDir) // a repository that may only be read lists what it lists
 		files, err := list(ctx, r.store, indexDir)
 		if err != nil || r.files.are(files) {
 			return nil

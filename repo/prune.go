@@ -18,7 +18,9 @@ type PruneOptions struct {
 	MaxRepack int64   // bytes to copy at most
 	// Without are snapshots to be taken for forgotten, in a dry run only: what would go with them?
 	Without []pack.ID
-	// Lag is how old what a listing shows may be, for any machine that uses the store; less than 0 asks the store itself.
+	// Lag is how old what a listing shows may be, for any machine that uses the store. Less than 0 finds out: it asks the store, and
+	// counts a minute where another machine has left a lease, a plan or a snapshot. The error wraps ErrUnknownLag where the store
+	// cannot tell.
 	Lag time.Duration
 	// Wait waits so long, or until the context ends; nil for time.Timer. Tests have a clock of their own.
 	Wait func(context.Context, time.Duration) error
@@ -61,8 +63,8 @@ func (r *Repo) Prune(ctx context.Context, o PruneOptions, mark MarkFunc, p *Prog
 	if o.Wait == nil {
 		o.Wait = wait
 	}
-	if o.Lag < 0 {
-		o.Lag = r.storeLag()
+	if lag := r.storeLag(); o.Lag < 0 && lag.Unknown != "" {
+		return nil, fmt.Errorf("prune: %w", &UnknownLagError{lag.Unknown})
 	}
 	err = r.WithLease(ctx, Pruning, func(ctx context.Context) error {
 		pr := &pruner{Repo: r, opts: o, mark: mark, progress: p, done: &Pruned{AtWork: []Lease{}}, copy: true}
@@ -93,18 +95,6 @@ func wait(ctx context.Context, d time.Duration) error {
 	}
 }
 
-// storeLag asks the store how old what it lists may be.
-func (r *Repo) storeLag() time.Duration {
-	s := r.store
-	if c := r.cached(); c != nil {
-		s = c.Uncached()
-	}
-	if s, ok := s.(store.Lagging); ok {
-		return s.Lag()
-	}
-	return 0
-}
-
 // A pruner is a Prune under way.
 type pruner struct {
 	*Repo
@@ -118,6 +108,7 @@ type pruner struct {
 	marks     *Marks
 	planned   map[pack.ID]bool // packs that plans condemn
 	there     map[pack.ID]bool // packs that were there at first
+	lag       time.Duration    // how old what any machine lists may be
 }
 
 // run prunes once. Where a full store kept it from copying, it does so again with the room that it has made; and in the end
@@ -194,7 +185,7 @@ func (p *pruner) first(s *scan) {
 
 // look marks what all snapshots need that are there now. They are listed first, and the index is read after that.
 func (p *pruner) look(ctx context.Context) error {
-	ids, err := p.ListSnapshots(ctx)
+	ids, err := p.listSnapshotsNow(ctx)
 	if err != nil {
 		return err
 	}

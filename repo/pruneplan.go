@@ -36,7 +36,13 @@ func (p *pruner) announce(ctx context.Context, going map[pack.ID]*use) error {
 // ripe returns the plans that everybody at work knows of, and the packs that they condemn.
 func (p *pruner) ripe(ctx context.Context) (plans []pack.ID, condemned map[pack.ID]bool, err error) {
 	// A machine that looked for plans before ours was to be seen has put a lease that is to be seen after twice that time.
-	if err := p.lag(ctx, 2); err != nil {
+	p.lag = p.lagOfAll(p.lease.found)
+	if err := p.waitLag(ctx, 2); err != nil {
+		return nil, nil, err
+	}
+	// Pending files first: each that is shown belongs to a lease that is shown after it, or to one that is over.
+	pending, err := list(ctx, p.store, pendingDir)
+	if err != nil {
 		return nil, nil, err
 	}
 	w, now, err := p.workNow(ctx)
@@ -46,7 +52,7 @@ func (p *pruner) ripe(ctx context.Context) (plans []pack.ID, condemned map[pack.
 	if err := p.dateAnew(ctx, w, now); err != nil { // what their holders may need stays, as if they lived
 		p.note("a lease is dated in the future, and could not be dated anew: %v", err)
 	}
-	live, err := p.living(ctx, w, now)
+	live, err := p.living(ctx, w, pending, now)
 	if err == nil {
 		err = p.sweep(ctx, now)
 	}
@@ -61,7 +67,7 @@ func (p *pruner) ripe(ctx context.Context) (plans []pack.ID, condemned map[pack.
 		}
 		ripe := true
 		for lease, l := range live {
-			if !w.honours(lease, id) {
+			if l.Work.builds() && !w.honours(lease, id) {
 				if ripe = false; !waited[lease] {
 					waited[lease] = true
 					p.done.AtWork = append(p.done.AtWork, l)
@@ -76,15 +82,15 @@ func (p *pruner) ripe(ctx context.Context) (plans []pack.ID, condemned map[pack.
 		}
 	}
 	// And what those have put who are gone is to be seen, too.
-	return plans, condemned, p.lag(ctx, 1)
+	return plans, condemned, p.waitLag(ctx, 1)
 }
 
-// lag waits until what was done before is to be seen in every listing.
-func (p *pruner) lag(ctx context.Context, times int) error {
-	if p.opts.Lag <= 0 {
+// waitLag waits until what was done before is to be seen in every listing.
+func (p *pruner) waitLag(ctx context.Context, times int) error {
+	if p.lag <= 0 {
 		return ctx.Err()
 	}
-	return p.opts.Wait(ctx, time.Duration(times)*p.opts.Lag)
+	return p.opts.Wait(ctx, time.Duration(times)*p.lag)
 }
 
 // workNow lists who is at work, and tells what time it is by the store's clock.
@@ -94,7 +100,7 @@ func (p *pruner) workNow(ctx context.Context) (*workplace, time.Time, error) {
 	} else if err != nil {
 		return nil, time.Time{}, err
 	}
-	w, err := p.readWork(ctx)
+	w, err := p.readWorkNow(ctx)
 	if err != nil {
 		return nil, time.Time{}, err
 	}
@@ -107,7 +113,7 @@ func (p *pruner) workNow(ctx context.Context) (*workplace, time.Time, error) {
 
 // living returns the leases of others who may be alive, and breaks those of the dead: first the lease is deleted, then what
 // they may be about to commit. See Repo.commit.
-func (p *pruner) living(ctx context.Context, w *workplace, now time.Time) (map[pack.ID]Lease, error) {
+func (p *pruner) living(ctx context.Context, w *workplace, pending []listed, now time.Time) (map[pack.ID]Lease, error) {
 	live := map[pack.ID]Lease{}
 	for id, l := range w.leases {
 		if id == p.lease.id {
@@ -138,12 +144,9 @@ func (p *pruner) living(ctx context.Context, w *workplace, now time.Time) (map[p
 			p.dropLease(ctx, id)
 		}
 	}
-	pending, err := list(ctx, p.store, pendingDir)
-	if err != nil {
-		return nil, err
-	}
 	for _, f := range pending {
-		if _, ok := live[f.id]; !ok && f.id != p.lease.id {
+		_, broken := w.leases[f.id]
+		if _, ok := live[f.id]; !ok && !broken && f.id != p.lease.id {
 			if err := p.store.Delete(ctx, fileName(pendingDir, f.id)); err != nil && !gone(err) {
 				return nil, err
 			}
@@ -169,10 +172,10 @@ func (p *pruner) breakLease(ctx context.Context, id pack.ID) error {
 // were deleted just now: a plan of those is left to a later prune.
 func (p *pruner) endPlans(ctx context.Context, plans []pack.ID, going map[pack.ID]*use) error {
 	for _, id := range plans {
-		early := p.opts.Lag > 0 && slices.ContainsFunc(p.lease.found.plans[id].says.Packs, func(id pack.ID) bool {
+		early := p.lag > 0 && slices.ContainsFunc(p.lease.found.plans[id].says.Packs, func(id pack.ID) bool {
 			return p.there[id] && going[id] != nil
 		})
-		if _, before := p.lease.found.plans[id]; early || p.opts.Lag > 0 && !before {
+		if _, before := p.lease.found.plans[id]; early || p.lag > 0 && !before {
 			continue
 		}
 		if err := p.store.Delete(ctx, fileName(workDir, id)); err != nil && !gone(err) {

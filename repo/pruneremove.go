@@ -30,14 +30,19 @@ func (p *pruner) remove(ctx context.Context, going map[pack.ID]*use, copied bool
 	if err != nil {
 		return 0, err
 	}
+	wanted := going
+	going, held, err := p.again(ctx, known, copied)
+	if err != nil {
+		return 0, err
+	}
 	p.done.Pending = Amount{}
-	for id, u := range going {
-		if !known[id] && !u.gone {
+	for id, u := range wanted {
+		if (held || !known[id]) && !u.gone {
 			p.done.Pending.add(u.size)
 		}
 	}
-	if going, err = p.again(ctx, known, copied); err != nil {
-		return 0, err
+	if held {
+		return 0, nil
 	}
 	if err := p.dropFromIndex(ctx, going); isFull(err) {
 		// There is no room for the new index files before the packs are gone. Until they are there, the plans say why
@@ -63,24 +68,28 @@ func (p *pruner) remove(ctx context.Context, going map[pack.ID]*use, copied bool
 }
 
 // again marks once more, with the snapshots that there are now, and returns those of the condemned packs of which nobody
-// needs anything, and those that are gone. Where no snapshot came since and no pack, the marks still stand.
-func (p *pruner) again(ctx context.Context, condemned map[pack.ID]bool, copied bool) (map[pack.ID]*use, error) {
-	ids, err := p.ListSnapshots(ctx)
-	if err != nil {
-		return nil, err
+// needs anything, and those that are gone. Where no snapshot came since and no pack, the marks still stand. held says that a
+// snapshot is being read that no mark keeps any more.
+func (p *pruner) again(ctx context.Context, condemned map[pack.ID]bool, copied bool) (going map[pack.ID]*use, held bool, err error) {
+	ids, err := p.listSnapshotsNow(ctx)
+	if err == nil {
+		held, err = p.readsForgotten(ctx, ids)
+	}
+	if err != nil || held {
+		return nil, held, err
 	}
 	if copied || slices.ContainsFunc(ids, func(id pack.ID) bool { return !p.snapshots[id] }) {
 		if err := p.look(ctx); err != nil {
-			return nil, err
+			return nil, false, err
 		}
 	} else {
 		p.index.Doubt(slices.Collect(maps.Keys(p.planned)))
 	}
 	s, err := p.scanPacks(ctx, p.marks)
 	if err != nil {
-		return nil, err
+		return nil, false, err
 	}
-	going := s.dead()
+	going = s.dead()
 	maps.DeleteFunc(going, func(id pack.ID, u *use) bool { return !condemned[id] && !u.gone })
 	p.done.Unused = 0
 	for id, u := range s.packs {
@@ -88,13 +97,13 @@ func (p *pruner) again(ctx context.Context, condemned map[pack.ID]bool, copied b
 			p.done.Unused += u.unused()
 		}
 	}
-	return going, nil
+	return going, false, nil
 }
 
 // dropFromIndex puts new index files in the place of those that list packs that go: without them, those packs are unknown to
 // everybody who opens the repository from then on.
 func (p *pruner) dropFromIndex(ctx context.Context, going map[pack.ID]*use) error {
-	files, err := list(ctx, p.store, indexDir)
+	files, err := listNow(ctx, p.store, indexDir)
 	if err != nil {
 		return err
 	}

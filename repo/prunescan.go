@@ -104,7 +104,7 @@ func (r *Repo) lookForGone(ctx context.Context, s *scan) error {
 
 // countingIndexes returns the index files of which none stands in for another.
 func (r *Repo) countingIndexes(ctx context.Context) ([]listed, error) {
-	files, err := list(ctx, r.store, indexDir)
+	files, err := listNow(ctx, r.store, indexDir)
 	if err != nil {
 		return nil, err
 	}

@@ -37,7 +37,7 @@ func (r *Repo) RepairIndex(ctx context.Context, p *Progress) (*Repaired, error) 
 func (r *Repo) repairIndex(ctx context.Context, p *Progress) (*Repaired, error) {
 	r.dropCache()
 	done := new(Repaired)
-	old, err := list(ctx, r.store, indexDir)
+	old, err := listNow(ctx, r.store, indexDir)
 	if err != nil {
 		return nil, err
 	}

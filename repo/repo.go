@@ -70,13 +70,21 @@ type Config struct {
 	Settings
 	Created time.Time `json:"created"`
 	// Features are what somebody must know of to read the repository, and WriteFeatures what somebody must know of to
-	// change it. This code knows of no Features, and of Leases.
+	// change it. This code knows of no Features, and of Leases and Readers.
 	Features      []string `json:"features,omitempty"`
 	WriteFeatures []string `json:"write_features,omitempty"`
 }
 
-// Leases is the write feature of a repository in which nobody writes without a lease.
-const Leases = "leases"
+// Write features, each with the first of which a repository was written to.
+const (
+	// Leases has it that nobody writes without a lease.
+	Leases = "leases"
+	// Readers has it that whoever deletes anything goes by fresh listings, and leaves alone what readers hold leases of.
+	Readers = "readers"
+)
+
+// writeFeatures are those that this code knows of.
+var writeFeatures = [...]string{Leases, Readers}
 
 // A Repo is an open repository. It is safe for concurrent use.
 type Repo struct {
@@ -111,7 +119,8 @@ type Repo struct {
 	mends       mends
 	healed      healed
 	newer       newer
-	upgraded    bool // an older platter wrote to it before this one opened it
+	upgraded    bool           // an older platter wrote to it before this one opened it
+	grace       *time.Duration // how old what a listing shows may be, as the user said; nil where nobody did
 }
 
 // Find returns nil where a store holds a repository, and ErrNoRepository where it does not. It needs no password.
@@ -145,7 +154,7 @@ func Init(ctx context.Context, s store.Store, password []byte, cost crypt.Cost, 
 		}
 	}
 	r := &Repo{store: s, id: crypt.NewRepoID(), master: crypt.NewMasterKey(),
-		config: Config{Settings: settings, Created: time.Now().UTC().Truncate(time.Second), WriteFeatures: []string{Leases}}}
+		config: Config{Settings: settings, Created: time.Now().UTC().Truncate(time.Second), WriteFeatures: writeFeatures[:]}}
 	slot, err := r.putSlot(ctx, crypt.NewKDF(cost), password, label)
 	if err != nil {
 		return nil, err
@@ -172,17 +181,24 @@ func (r *Repo) putConfig(ctx context.Context) ([]byte, error) {
 	return sealed, r.store.Put(ctx, configName, append(pack.Header(pack.ConfigFile), sealed...))
 }
 
-// upgrade has writers that know nothing of leases kept out from now on. Some of them may be at work.
+// upgrade keeps out writers that know less than this code, from now on. Those that know nothing of leases may be at work unseen.
 func (r *Repo) upgrade(ctx context.Context) error {
-	if slices.Contains(r.config.WriteFeatures, Leases) {
+	before := r.config.WriteFeatures
+	features := slices.Clone(before)
+	for _, f := range writeFeatures {
+		if !slices.Contains(features, f) {
+			features = append(features, f)
+		}
+	}
+	if len(features) == len(before) {
 		return nil
 	}
-	r.config.WriteFeatures = append(r.config.WriteFeatures, Leases)
+	r.config.WriteFeatures = features
 	if _, err := r.putConfig(ctx); err != nil {
-		r.config.WriteFeatures = slices.DeleteFunc(r.config.WriteFeatures, func(f string) bool { return f == Leases })
-		return fmt.Errorf("note in the config that writers have leases: %w", err)
+		r.config.WriteFeatures = before
+		return fmt.Errorf("note in the config what writers must know of: %w", err)
 	}
-	r.upgraded = true
+	r.upgraded = !slices.Contains(before, Leases)
 	return nil
 }
 
@@ -285,7 +301,7 @@ func (r *Repo) Config() Config {
 // writable returns an error that wraps pack.ErrNewer when changing the repository takes knowing what this code does not.
 func (r *Repo) writable() error {
 	for _, feature := range r.config.WriteFeatures {
-		if feature != Leases {
+		if !slices.Contains(writeFeatures[:], feature) {
 			return fmt.Errorf("it can be read, but not written to: %w (feature %q)", pack.ErrNewer, feature)
 		}
 	}

@@ -24,10 +24,11 @@ var errKilled = errors.New("killed")
 // that time is its own, and it goes on only when everybody waits for it.
 type scheduler struct {
 	rnd   *rand.Rand
-	mem   *store.Mem // the server
-	lag   time.Duration
-	ahead atomic.Int64 // of the server's clock before everybody's, nanoseconds
-	jumps *rand.Rand   // when the server's clock is set, and by how much; nil for never
+	mem   *store.Mem    // the server
+	lag   time.Duration // how old listings may be
+	vague bool          // hosts cannot make them newer, nor know how old they are
+	ahead atomic.Int64  // of the server's clock before everybody's, nanoseconds
+	jumps *rand.Rand    // when the server's clock is set, and by how much; nil for never
 
 	mu      sync.Mutex
 	waiting []*request
@@ -59,7 +60,34 @@ type request struct {
 	run  chan error // nil to go on
 }
 
-var _ store.Store = (*host)(nil)
+var (
+	_ store.Store     = (*host)(nil)
+	_ store.Lagging   = (*host)(nil)
+	_ store.Refresher = (*host)(nil)
+)
+
+// Lag is what a file system tells of itself: a minute, however long it really is.
+func (h *host) Lag() store.Lag {
+	switch {
+	case h.vague:
+		return store.Lag{Unknown: "vague"}
+	case h.lag > 0:
+		return store.Lag{Time: time.Minute}
+	}
+	return store.Lag{}
+}
+
+// Refresh has the host forget what it remembers of a folder.
+func (h *host) Refresh(_ context.Context, dir string) error {
+	if h.vague {
+		return nil
+	}
+	if err := h.ask("refresh " + dir); err != nil {
+		return err
+	}
+	delete(h.listings, dir)
+	return nil
+}
 
 // serverTime is what the server's clock says.
 func (s *scheduler) serverTime() time.Time { return time.Now().Add(time.Duration(s.ahead.Load())) }

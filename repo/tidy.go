@@ -61,7 +61,7 @@ func (w *Writer) tidy(ctx context.Context) {
 // ones take. Two that do it at once leave packs listed twice, which does no harm, and which the next one mends.
 func (r *Repo) joinIndexes(ctx context.Context) (bytes int64, err error) {
 	// Listed anew: what somebody else has superseded since must not come back.
-	files, err := list(ctx, r.store, indexDir)
+	files, err := listNow(ctx, r.store, indexDir)
 	if err != nil {
 		return 0, err
 	}

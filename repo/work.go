@@ -12,16 +12,27 @@ import (
 
 	"platter/pack"
 	"platter/repo/crypt"
+	"platter/repo/store"
 )
 
 // A Work is what somebody does in a repository.
 type Work string
 
 const (
-	BackingUp Work = "backup"
-	Pruning   Work = "prune"
-	Repairing Work = "repair"
+	BackingUp  Work = "backup"
+	Pruning    Work = "prune"
+	Repairing  Work = "repair"
+	Restoring  Work = "restore"
+	Exporting  Work = "export"
+	Checking   Work = "check"
+	Forgetting Work = "forget"
 )
+
+// builds reports whether such work builds upon what is there: what it found in the index it does not store again. Whoever
+// deletes packs waits for it. Of work that this code does not know, that is assumed.
+func (w Work) builds() bool {
+	return w != Restoring && w != Exporting && w != Checking && w != Forgetting
+}
 
 // alone reports whether no two may do such work at once: both would put new index files in the place of the same old ones.
 func (w Work) alone() bool { return w == Pruning || w == Repairing }
@@ -38,6 +49,8 @@ type Lease struct {
 	// were another lease put in the place of the first, somebody who has just taken its holder for dead would not see it.
 	Honours []pack.ID `json:"honours,omitempty"`
 	Of      *pack.ID  `json:"of,omitempty"` // the lease that this second file belongs to
+	// Reads are the snapshots that a reader reads. It builds upon nothing, so that no plan concerns it.
+	Reads []pack.ID `json:"reads,omitempty"`
 }
 
 // isDead reports whether the lease is of a process of this machine that has died. Were that wrong, its holder would lose
@@ -70,6 +83,14 @@ type workplace struct {
 	plans  map[pack.ID]dated[plan]
 	bad    map[pack.ID]error // what cannot be read, each error naming its file
 	times  map[pack.ID]time.Time
+}
+
+// readWorkNow is readWork for whoever deletes, or builds upon, what it does not show.
+func (r *Repo) readWorkNow(ctx context.Context) (*workplace, error) {
+	if err := store.Refresh(ctx, r.store, workDir); err != nil {
+		return nil, err
+	}
+	return r.readWork(ctx)
 }
 
 // readWork lists leases and plans. A file that is gone when it is read has done its duty.

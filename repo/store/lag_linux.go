@@ -1,9 +1,16 @@
 package store
 
-import "golang.org/x/sys/unix"
+import (
+	"fmt"
+	"os"
+	"strconv"
+	"strings"
+	"time"
 
-// localKinds are file systems that nobody but this machine's kernel changes. All others count as remote, FUSE too: it may be
-// sshfs.
+	"golang.org/x/sys/unix"
+)
+
+// localKinds are file systems that nobody but this machine's kernel changes.
 var localKinds = map[int64]bool{
 	unix.EXT4_SUPER_MAGIC: true, unix.XFS_SUPER_MAGIC: true, unix.BTRFS_SUPER_MAGIC: true, unix.F2FS_SUPER_MAGIC: true,
 	unix.TMPFS_MAGIC: true, unix.RAMFS_MAGIC: true, unix.OVERLAYFS_SUPER_MAGIC: true, unix.MSDOS_SUPER_MAGIC: true,
@@ -14,7 +21,67 @@ var localKinds = map[int64]bool{
 	0xca451a4e: true, // bcachefs
 }
 
-func isRemote(root string) bool {
+// forgetful are FUSE file systems that forget what they remember of a folder when this machine changes it, or remember nothing.
+// Of all others nobody knows: rclone, for one, goes on showing what it saw minutes ago.
+var forgetful = map[string]bool{
+	"fuse.sshfs": true, "fuse.mergerfs": true, "fuse.gocryptfs": true, "fuse.encfs": true, "fuse.cryfs": true,
+	"fuse.bindfs": true, "fuse.shfs": true, "fuse.ceph-fuse": true,
+}
+
+func lagOf(root string) Lag {
 	var s unix.Statfs_t
-	return unix.Statfs(root, &s) == nil && !localKinds[int64(s.Type)&0xffffffff]
+	if unix.Statfs(root, &s) != nil || localKinds[int64(s.Type)&0xffffffff] {
+		return Lag{}
+	}
+	return mountOf(root).lag(int64(s.Type)&0xffffffff == unix.FUSE_SUPER_MAGIC)
+}
+
+// A mount is what the kernel says of one.
+type mount struct {
+	kind    string // of file system, with that of a FUSE file system behind a dot
+	options string // of the file system, joined by commas
+}
+
+// mountOf finds the mount that a folder is in; an empty one where nobody can tell.
+func mountOf(root string) mount {
+	var info unix.Stat_t
+	table, err := os.ReadFile("/proc/self/mountinfo")
+	if err != nil || unix.Stat(root, &info) != nil {
+		return mount{}
+	}
+	return findMount(string(table), fmt.Sprintf("%d:%d", unix.Major(info.Dev), unix.Minor(info.Dev)))
+}
+
+// findMount finds the mount of a device, MAJOR:MINOR, in a table as proc(5) describes mountinfo.
+func findMount(table, device string) mount {
+	for line := range strings.Lines(table) {
+		head, tail, ok := strings.Cut(strings.TrimSpace(line), " - ")
+		fields, of := strings.Fields(head), strings.Fields(tail)
+		if ok && len(fields) > 2 && fields[2] == device && len(of) > 2 {
+			return mount{of[0], of[2]}
+		}
+	}
+	return mount{}
+}
+
+// lag is how old what the file system lists may be, by its type and options.
+func (m mount) lag(fuse bool) Lag {
+	switch {
+	case m.kind == "fuseblk": // of a disk of this machine
+		return Lag{}
+	case fuse && !forgetful[m.kind]:
+		if m.kind == "" {
+			m.kind = "fuse"
+		}
+		return Lag{Unknown: m.kind}
+	}
+	longest := remoteLag
+	for option := range strings.SplitSeq(m.options, ",") {
+		name, value, _ := strings.Cut(option, "=")
+		seconds, err := strconv.ParseUint(value, 10, 31)
+		if err == nil && (name == "acdirmax" || name == "actimeo") {
+			longest = max(longest, time.Duration(seconds)*time.Second)
+		}
+	}
+	return Lag{Time: longest}
 }

@@ -6,11 +6,14 @@ import (
 	"golang.org/x/sys/windows"
 )
 
-func isRemote(root string) bool {
+func lagOf(root string) Lag {
 	path, err := filepath.Abs(root)
 	if err != nil {
-		return false
+		return Lag{}
 	}
 	volume, err := windows.UTF16PtrFromString(filepath.VolumeName(path) + `\`)
-	return err == nil && windows.GetDriveType(volume) == windows.DRIVE_REMOTE
+	if err == nil && windows.GetDriveType(volume) == windows.DRIVE_REMOTE {
+		return Lag{Time: remoteLag}
+	}
+	return Lag{}
 }
