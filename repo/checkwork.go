@@ -87,18 +87,23 @@ func (w *workplace) alone(lease pack.ID) bool {
 	return !ok && w.bad[lease] == nil
 }
 
-// storeTime tells what time it is by the store's clock: of a file that is touched, or, where nothing may be written, at
+// storeTime tells what time it is by the store's clock: that of a lease which is put for that, or, where nothing may be written, at
 // least that of the newest file, if none is dated in the future.
 func (c *checker) storeTime(ctx context.Context, s *sight) time.Time {
-	if c.opts.ReadOnly || c.dry || c.store.Touch(ctx, fileName(keysDir, c.slot)) != nil {
+	if c.opts.ReadOnly || c.dry || c.writable() != nil {
 		return s.newest
 	}
-	files, err := list(ctx, c.store, keysDir)
+	o, err := c.lookOut(ctx, Checking)
+	if err != nil {
+		return s.newest
+	}
+	defer o.close(ctx)
+	files, err := list(ctx, c.store, workDir)
 	if err != nil {
 		return s.newest
 	}
 	for _, f := range files {
-		if f.id == c.slot {
+		if f.id == o.id {
 			return f.time
 		}
 	}

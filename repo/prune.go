@@ -63,7 +63,7 @@ func (r *Repo) Prune(ctx context.Context, o PruneOptions, mark MarkFunc, p *Prog
 	if o.Wait == nil {
 		o.Wait = wait
 	}
-	if lag := r.storeLag(); o.Lag < 0 && lag.Unknown != "" {
+	if lag := r.storeLag(); o.Lag < 0 && lag.Unknown != "" && r.grace == nil && !r.dry {
 		return nil, fmt.Errorf("prune: %w", &UnknownLagError{lag.Unknown})
 	}
 	err = r.WithLease(ctx, Pruning, func(ctx context.Context) error {

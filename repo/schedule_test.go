@@ -262,10 +262,15 @@ func (h *host) Touch(ctx context.Context, name string) error {
 	return h.answer(err)
 }
 
-// saw puts what the host did itself into what it remembers: nobody misses his own files.
+// saw puts what the host did itself into what it remembers: nobody misses his own files. As a rule it forgets the rest, as most file
+// systems do.
 func (h *host) saw(name string, info *store.Info) {
 	l := h.listings[dirOf(name)]
 	if l == nil {
+		return
+	}
+	if h.intN(4) > 0 {
+		delete(h.listings, dirOf(name))
 		return
 	}
 	if delete(l.files, name); info != nil {

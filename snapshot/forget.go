@@ -120,6 +120,20 @@ func (p *Plan) KeepsNone() error {
 	return fmt.Errorf("%w of %s", ErrKeepsNone, strings.Join(names, ", "))
 }
 
+// Hold keeps the versions that are being read, and returns how many of those that would have gone.
+func (p *Plan) Hold(read map[pack.ID]repo.Lease) (held int) {
+	for _, v := range p.Disks {
+		for i := range v.Decisions {
+			d := &v.Decisions[i]
+			if by, ok := read[d.ID]; ok && !d.Stays() {
+				d.because("read by " + by.String())
+				held++
+			}
+		}
+	}
+	return held
+}
+
 // IDs returns what goes: of each disk the oldest first, so that what was not yet removed when something fails is new.
 func (p *Plan) IDs() (ids []pack.ID) {
 	for _, u := range p.Unreadable {

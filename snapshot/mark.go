@@ -25,6 +25,7 @@ func Mark(ctx context.Context, r *repo.Repo, ids []pack.ID, marks *repo.Marks) e
 		if err != nil {
 			return fmt.Errorf("%w: nobody knows what it needs, so nothing is deleted; put it back from a copy, or forget it by its id", err)
 		}
+		marks.Host(id, s.Host)
 		if err := mark(ctx, s.Map(r), marks); err != nil {
 			return fmt.Errorf("snapshot %.8s of %s: %w; nobody knows what it needs, so nothing is deleted; see 'platter check'", id, s.Name, err)
 		}

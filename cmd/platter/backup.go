@@ -101,6 +101,10 @@ func runBackup(ctx context.Context, env *env, opts backupOptions, args []string)
 func keepSource(ctx context.Context, env *env, opts backupOptions, r *repo.Repo, src *source, s *snapshot.Snapshot) error {
 	defer env.warnHealed(opts.common, r)
 	src.warnOfUses(env, opts.common)
+	if kind, waits := r.UnknownLag(); kind != "" && waits > 0 && !opts.dryRun {
+		env.warn(opts.common, "the repository is on a file system of type %s, which may show a folder as it was a while ago: this backup begins in %v. "+
+			"Where that takes less, say so with --grace or PLATTER_GRACE", kind, waits)
+	}
 	err := r.WithLease(ctx, repo.BackingUp, func(ctx context.Context) error {
 		return runSource(ctx, env, opts, r, src, s)
 	})

@@ -75,7 +75,13 @@ func runCheck(ctx context.Context, env *env, opts checkOptions, args []string) e
 			return err
 		}
 		stop = env.progress(opts.common, "check", &p)
-		if err := checkAll(ctx, env, r, opts, &result, &p); err != nil {
+		check := func(ctx context.Context) error { return checkAll(ctx, env, r, opts, &result, &p) }
+		if opts.readData && !opts.readOnly {
+			err = r.Reading(ctx, repo.Checking, nil, check) // it may take days, and others are told
+		} else {
+			err = check(ctx)
+		}
+		if err != nil {
 			return err
 		}
 	}

@@ -12,6 +12,7 @@ import (
 	"github.com/urfave/cli/v2"
 	"golang.org/x/term"
 
+	"platter/pack"
 	"platter/repo"
 	"platter/snapshot"
 	"platter/snapshot/image/virtual"
@@ -61,6 +62,13 @@ func runExport(ctx context.Context, env *env, opts exportOptions, args []string)
 	if err != nil {
 		return err
 	}
+	return r.Reading(ctx, repo.Exporting, []pack.ID{s.ID}, func(ctx context.Context) error {
+		return exportTo(ctx, env, opts, r, s, part, file)
+	})
+}
+
+// exportTo exports to a file, or to standard output.
+func exportTo(ctx context.Context, env *env, opts exportOptions, r *repo.Repo, s *snapshot.Snapshot, part snapshot.Part, file string) (err error) {
 	var p repo.Progress
 	stop := env.progress(opts.common, s.Name, &p)
 	defer stop()

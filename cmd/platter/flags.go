@@ -2,6 +2,7 @@ package main
 
 import (
 	"fmt"
+	"time"
 
 	"github.com/urfave/cli/v2"
 )
@@ -14,7 +15,8 @@ type common struct {
 	dryRun               bool // of the commands that have such a flag
 	cacheDir             string
 	noCache              bool
-	memoryOnly           bool // of the cache: contents are read from the repository
+	memoryOnly           bool          // of the cache: contents are read from the repository
+	grace                time.Duration // how old what a folder shows may be; less than 0 where nobody said
 	watch                *watch
 }
 
@@ -35,6 +37,10 @@ func repoFlags(c *common) []cli.Flag {
 		EnvVars:     []string{"PLATTER_CACHE_DIR"}, Category: commonFlags, Destination: &c.cacheDir,
 	}, &cli.BoolFlag{
 		Name: "no-cache", Usage: "read all from the repository, remember nothing of it, and compare it with nothing", Category: commonFlags, Destination: &c.noCache, DisableDefaultText: true,
+	})
+	flags = append(flags, &cli.DurationFlag{
+		Name: "grace", Usage: "`TIME` until every machine sees what one of them does in the repository's folders", Value: -1,
+		DefaultText: "found out", EnvVars: []string{"PLATTER_GRACE"}, Category: commonFlags, Destination: &c.grace,
 	})
 	return append(flags, outputFlags(c)...)
 }

@@ -9,6 +9,7 @@ import (
 
 	"github.com/urfave/cli/v2"
 
+	"platter/repo"
 	"platter/snapshot"
 )
 
@@ -103,6 +104,10 @@ func runForget(ctx context.Context, env *env, opts forgetOptions, args []string)
 	if err != nil {
 		return err
 	}
+	held, err := holdRead(ctx, env, opts, r, plan, len(args) > 0)
+	if err != nil {
+		return err
+	}
 	result := forgetJSON{plan: plan, named: len(args) > 0, DryRun: opts.dryRun}
 	if !opts.dryRun {
 		if result.Removed, err = plan.Run(ctx, r); result.Removed > 0 {
@@ -124,7 +129,30 @@ func runForget(ctx context.Context, env *env, opts forgetOptions, args []string)
 	if err == nil && len(args) == 0 && len(bad) > 0 {
 		err = unreadable(bad) // the policy did not see them, and they are still there
 	}
+	if err == nil && held > 0 {
+		err = fmt.Errorf("%w: %s kept because they are being read", errIncomplete, count(held, "version"))
+	}
 	return err
+}
+
+// holdRead keeps versions that somebody is reading, and returns how many; where they were named, it is an error.
+func holdRead(ctx context.Context, env *env, opts forgetOptions, r *repo.Repo, plan *snapshot.Plan, named bool) (held int, err error) {
+	going := plan.IDs()
+	if len(going) == 0 {
+		return 0, nil
+	}
+	read, err := r.Readers(ctx)
+	if err != nil {
+		return 0, err
+	}
+	for _, id := range going {
+		if by, ok := read[id]; ok && named {
+			return 0, fmt.Errorf("nothing was forgotten: %w", &repo.HeldError{Snapshot: id, By: by})
+		} else if ok {
+			env.warn(opts.common, "version %.8s is kept: it is being read by %v", id, by)
+		}
+	}
+	return plan.Hold(read), nil
 }
 
 // planForget chooses what goes, and refuses what is a slip more often than not; in a dry run that is only a warning.

@@ -54,6 +54,9 @@ func openWith(ctx context.Context, env *env, c common, s store.Store, password [
 	if err != nil {
 		return nil, openError(c, err)
 	}
+	if c.grace >= 0 {
+		r.SetGrace(c.grace)
+	}
 	if folder := cacheFolder(env, c); folder != "" {
 		if c.memoryOnly {
 			r.UseMemory(folder)

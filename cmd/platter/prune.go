@@ -4,7 +4,6 @@ import (
 	"context"
 	"fmt"
 	"math"
-	"time"
 
 	"github.com/urfave/cli/v2"
 
@@ -17,7 +16,6 @@ type pruneOptions struct {
 	common
 	maxUnused share
 	maxRepack byteSize
-	grace     time.Duration
 	without   []pack.ID // snapshots to be taken for forgotten, in a dry run
 }
 
@@ -33,11 +31,12 @@ func pruneCommand(env *env) *cli.Command {
 			"On a NAS that is full it makes room, but needs a little first: for a lease and for a plan of what goes, two files of 4 KiB, and 67 bytes " +
 			"more for each pack beyond some fifty. Where not even that is there, delete something else on the NAS, or one of the repository's " +
 			"parity files (packs/*/*.par), which 'parity add' makes again, and no other file of it.\n\n" +
-			"On a network file system it waits three times --grace, because other machines may see only then what it announced.",
+			"Other machines may see late what it announces, so it waits three times --grace. Unless given, that is what the mount's options say, " +
+			"and a minute at least; nothing where the repository is on a disk of this machine and no other has left anything in it. " +
+			"On FUSE file systems that do not tell, such as 'rclone mount', it has to be given.",
 		Flags: append([]cli.Flag{
 			&cli.GenericFlag{Name: "max-unused", Usage: "`SHARE` of the repository that may stay although nobody needs it; less takes more copying", Value: &opts.maxUnused},
 			&cli.GenericFlag{Name: "max-repack", Usage: "copy no more than `SIZE`", Value: &opts.maxRepack, DefaultText: "as much as it takes"},
-			&cli.DurationFlag{Name: "grace", Usage: "`TIME` until every machine sees what is in a folder", Destination: &opts.grace, Value: -1, DefaultText: "1m on network file systems, none on others"},
 			&cli.BoolFlag{Name: "dry-run", Aliases: []string{"n"}, Usage: "only tell what would be done", Destination: &opts.dryRun, DisableDefaultText: true},
 		}, repoFlags(&opts.common)...),
 		Action: action(env, &opts, runPrune),

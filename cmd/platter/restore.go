@@ -10,6 +10,7 @@ import (
 	"github.com/urfave/cli/v2"
 	"golang.org/x/term"
 
+	"platter/pack"
 	"platter/repo"
 	"platter/snapshot"
 )
@@ -69,7 +70,9 @@ func runRestore(ctx context.Context, env *env, opts restoreOptions, args []strin
 	if err != nil {
 		return err
 	}
-	return restoreToFile(ctx, env, opts, r, restoring{snapshot: s, part: part, target: target})
+	return r.Reading(ctx, repo.Restoring, []pack.ID{s.ID}, func(ctx context.Context) error {
+		return restoreToFile(ctx, env, opts, r, restoring{snapshot: s, part: part, target: target})
+	})
 }
 
 // restoreToFile restores to a file, or to standard output.

@@ -8,6 +8,7 @@ import (
 
 	"github.com/urfave/cli/v2"
 
+	"platter/pack"
 	"platter/repo"
 	"platter/snapshot"
 )
@@ -76,7 +77,9 @@ func restoreToDevice(ctx context.Context, env *env, opts restoreOptions, spec, t
 		return err
 	}
 	opts.inPlace, opts.verify = true, !opts.noVerify
-	return fillDevice(ctx, env, opts, r, restoring{s, fit.Part, target, d, fit})
+	return r.Reading(ctx, repo.Restoring, []pack.ID{s.ID}, func(ctx context.Context) error {
+		return fillDevice(ctx, env, opts, r, restoring{s, fit.Part, target, d, fit})
+	})
 }
 
 // fillDevice makes a plan, or asks and restores.

@@ -1,0 +1,297 @@
+package repo
+
+import (
+	"context"
+	"errors"
+	"os"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"platter/pack"
+	"platter/repo/store"
+	"platter/repo/store/storetest"
+)
+
+// A far store is on a file system that tells how it lists.
+type far struct {
+	store.Store
+	lag       store.Lag
+	refreshed []string
+}
+
+func (f *far) Lag() store.Lag { return f.lag }
+
+func (f *far) Refresh(_ context.Context, dir string) error {
+	f.refreshed = append(f.refreshed, dir)
+	return nil
+}
+
+// TestReadingHolds holds that what is being read is neither forgotten nor pruned, whoever forgot it, and that both say who reads.
+func TestReadingHolds(t *testing.T) {
+	ctx := context.Background()
+	mem := new(store.Mem)
+	testRepo(t, mem)
+	first := keepChunks(t, reopen(t, mem), noiseChunks(1, 30, 50000))
+	err := reopen(t, mem).Reading(ctx, Restoring, []pack.ID{first}, func(context.Context) error {
+		read, err := reopen(t, mem).Readers(ctx)
+		if err != nil || read[first].Work != Restoring || len(read) != 1 {
+			t.Errorf("readers: %v, %v", read, err)
+		}
+		n, err := reopen(t, mem).Forget(ctx, []pack.ID{first})
+		if held, ok := errors.AsType[*HeldError](err); n != 0 || !ok || held.By.Work != Restoring || !errors.Is(err, ErrInUse) {
+			t.Errorf("forget: %d, %v", n, err)
+		}
+		wantSnapshots(t, mem, first)
+		// A program that knows nothing of readers:
+		file, err := mem.Get(ctx, fileName(snapshotsDir, first), 0, maxSnapshot)
+		if err = errors.Join(err, mem.Delete(ctx, fileName(snapshotsDir, first))); err != nil {
+			return err
+		}
+		for range 2 {
+			done := mustPrune(t, reopen(t, mem), PruneOptions{})
+			if done.Deleted.Packs != 0 || done.Pending.Packs == 0 || len(done.AtWork) != 1 || done.AtWork[0].Work != Restoring {
+				t.Errorf("prune: %+v", done)
+			}
+		}
+		return mem.Put(ctx, fileName(snapshotsDir, first), file)
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	wantSnapshots(t, mem, first)
+	if n, err := reopen(t, mem).Forget(ctx, []pack.ID{first}); n != 1 || err != nil {
+		t.Fatalf("after it: %d, %v", n, err)
+	}
+	if done := mustPrune(t, reopen(t, mem), PruneOptions{}); done.After.Packs != 0 || countIn(t, mem, workDir) != 0 {
+		t.Errorf("after it: %+v, %d files of work", done, countIn(t, mem, workDir))
+	}
+}
+
+// TestReadingLetsOthersBe holds that a reader of one version keeps nobody from pruning others.
+func TestReadingLetsOthersBe(t *testing.T) {
+	ctx := context.Background()
+	mem := new(store.Mem)
+	testRepo(t, mem)
+	first := keepChunks(t, reopen(t, mem), noiseChunks(1, 30, 50000))
+	second := keepChunks(t, reopen(t, mem), noiseChunks(2, 30, 50000))
+	err := reopen(t, mem).Reading(ctx, Exporting, []pack.ID{second}, func(context.Context) error {
+		if _, err := reopen(t, mem).Forget(ctx, []pack.ID{first}); err != nil {
+			return err
+		}
+		if done := mustPrune(t, reopen(t, mem), PruneOptions{}); done.Deleted.Packs == 0 || done.Pending.Packs != 0 || len(done.AtWork) != 0 {
+			t.Errorf("%+v", done)
+		}
+		wantSnapshots(t, mem, second)
+		return nil
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+}
+
+// TestReadingOfForgotten holds that nothing is read of a version that is gone, although a listing has shown it.
+func TestReadingOfForgotten(t *testing.T) {
+	mem := new(store.Mem)
+	testRepo(t, mem)
+	first := keepChunks(t, reopen(t, mem), noiseChunks(1, 3, 50000))
+	r := reopen(t, mem)
+	if err := mem.Delete(t.Context(), fileName(snapshotsDir, first)); err != nil {
+		t.Fatal(err)
+	}
+	err := r.Reading(t.Context(), Restoring, []pack.ID{first}, func(context.Context) error {
+		t.Error("it is read")
+		return nil
+	})
+	if !errors.Is(err, ErrForgotten) || countIn(t, mem, workDir) != 0 {
+		t.Errorf("%v, %d files of work", err, countIn(t, mem, workDir))
+	}
+}
+
+// TestReadingWithoutLease holds that a repository that nobody may write to can be read.
+func TestReadingWithoutLease(t *testing.T) {
+	mem := new(store.Mem)
+	testRepo(t, mem)
+	first := keepChunks(t, reopen(t, mem), noiseChunks(1, 3, 50000))
+	r := reopen(t, mem)
+	r.store = &storetest.Faulty{Store: mem, Fail: func(op, _ string) error {
+		if op == "put" || op == "touch" || op == "delete" {
+			return os.ErrPermission
+		}
+		return nil
+	}}
+	ran := false
+	err := r.Reading(t.Context(), Restoring, []pack.ID{first}, func(context.Context) error { ran = true; return nil })
+	if err != nil || !ran {
+		t.Errorf("%v, ran %v", err, ran)
+	}
+}
+
+// TestForgetPutsBack begins to read a version at each moment of its being forgotten: it is not there and not read, or it is read and
+// there in the end.
+func TestForgetPutsBack(t *testing.T) {
+	ctx := context.Background()
+	both := map[bool]int{}
+	for at := range 40 {
+		mem := new(store.Mem)
+		testRepo(t, mem)
+		first := keepChunks(t, reopen(t, mem), noiseChunks(1, 3, 50000))
+		r, calls := reopen(t, mem), 0
+		var ended chan struct{}
+		release := make(chan struct{})
+		reading := false
+		begin := func() {
+			began := make(chan struct{})
+			ended = make(chan struct{})
+			reader := reopen(t, mem)
+			go func() {
+				defer close(ended)
+				err := reader.Reading(ctx, Restoring, []pack.ID{first}, func(context.Context) error {
+					reading = true
+					close(began)
+					<-release
+					return nil
+				})
+				if err != nil {
+					close(began)
+				}
+			}()
+			<-began
+		}
+		r.store = &spying{Store: mem, before: func(string, string) {
+			if calls++; calls-1 == at {
+				begin()
+			}
+		}}
+		_, err := r.Forget(ctx, []pack.ID{first})
+		if ended == nil {
+			break // it is over before
+		}
+		there := countIn(t, mem, snapshotsDir) == 1
+		if held := errors.Is(err, ErrInUse); there != reading || held != reading {
+			t.Errorf("call %d: reading %v, there %v, %v", at, reading, there, err)
+		}
+		both[reading]++
+		close(release)
+		<-ended
+	}
+	if both[true] < 2 || both[false] < 2 {
+		t.Errorf("read and kept, or not: %v", both)
+	}
+}
+
+// TestReaderSleeps has others take a reader for dead: it goes on under another lease.
+func TestReaderSleeps(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		mem := new(store.Mem)
+		testRepo(t, mem)
+		first := keepChunks(t, reopen(t, mem), noiseChunks(1, 3, 50000))
+		err := reopen(t, mem).Reading(t.Context(), Restoring, []pack.ID{first}, func(ctx context.Context) error {
+			files, err := list(ctx, mem, workDir)
+			if err != nil || len(files) != 1 {
+				t.Fatal(files, err)
+			}
+			if err := mem.Delete(ctx, fileName(workDir, files[0].id)); err != nil {
+				return err
+			}
+			time.Sleep(3 * time.Minute)
+			if countIn(t, mem, workDir) != 1 {
+				t.Error("there is no lease any more")
+			}
+			return nil
+		})
+		if err != nil || countIn(t, mem, workDir) != 0 {
+			t.Errorf("%v; %d files of work", err, countIn(t, mem, workDir))
+		}
+	})
+}
+
+// TestUnknownLag holds that a prune asks how old listings may be where nobody can tell, and that a backup waits as long.
+func TestUnknownLag(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := &far{Store: new(store.Mem)}
+		testRepo(t, s)
+		s.lag = store.Lag{Unknown: "fuse.rclone"}
+		r := reopen(t, s)
+		_, err := r.Prune(t.Context(), PruneOptions{Lag: -1}, markModel(r), nil)
+		if unknown, ok := errors.AsType[*UnknownLagError](err); !ok || unknown.FileSystem != "fuse.rclone" || !errors.Is(err, ErrUnknownLag) {
+			t.Errorf("prune: %v", err)
+		}
+		for _, grace := range []time.Duration{0, time.Second, -1} {
+			r, want := reopen(t, s), grace
+			if grace < 0 {
+				want = 5 * time.Minute
+			} else {
+				r.SetGrace(grace)
+			}
+			start := time.Now()
+			keepChunks(t, r, noiseChunks(byte(3+grace), 3, 50000))
+			if took := time.Since(start); took != want {
+				t.Errorf("a backup waits %v, want %v", took, want)
+			}
+		}
+		r.SetGrace(time.Second)
+		if _, err := r.Prune(t.Context(), PruneOptions{Lag: time.Second}, markModel(r), nil); err != nil {
+			t.Errorf("prune --grace: %v", err)
+		}
+	})
+}
+
+// TestPruneOfOneMachine holds that a prune waits for none only where all that is there was made by this machine.
+func TestPruneOfOneMachine(t *testing.T) {
+	host, err := os.Hostname()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if host == "localhost" {
+		t.Skip("a machine of this name may be any") // so is none that tests run on in CI
+	}
+	ctx := context.Background()
+	for _, c := range []struct {
+		name  string
+		waits bool
+		with  func(r *Repo) error
+		mark  string // the host that a snapshot says it is of
+		lag   store.Lag
+	}{
+		{name: "this machine alone", mark: host},
+		{name: "a snapshot of another", mark: "other", waits: true},
+		{name: "a snapshot of nobody knows whom", waits: true},
+		{name: "a lease of another", mark: host, waits: true, with: func(r *Repo) error {
+			_, err := r.putLease(ctx, Lease{Work: BackingUp, Host: "other"})
+			return err
+		}},
+		{name: "a plan of another", mark: host, waits: true, with: func(r *Repo) error {
+			_, err := r.putPlan(ctx, plan{Host: "other", Damaged: true})
+			return err
+		}},
+		{name: "a file that nobody can read", mark: host, waits: true, with: func(r *Repo) error {
+			_, _, err := putNamed(ctx, r.store, workDir, pack.LeaseFile, []byte("garbage"))
+			return err
+		}},
+		{name: "a network file system", mark: host, waits: true, lag: store.Lag{Time: time.Minute}},
+	} {
+		s := &far{Store: new(store.Mem), lag: c.lag}
+		testRepo(t, s)
+		keepChunks(t, reopen(t, s), noiseChunks(1, 3, 50000))
+		r := reopen(t, s)
+		if c.with != nil {
+			if err := c.with(reopen(t, s)); err != nil {
+				t.Fatal(err)
+			}
+		}
+		waited := time.Duration(0)
+		o := PruneOptions{Lag: -1, Wait: func(_ context.Context, d time.Duration) error { waited += d; return nil }}
+		_, err := r.Prune(ctx, o, func(ctx context.Context, ids []pack.ID, m *Marks) error {
+			for _, id := range ids {
+				if c.mark != "" {
+					m.Host(id, c.mark)
+				}
+			}
+			return markModel(r)(ctx, ids, m)
+		}, nil)
+		if err != nil || waited != 0 != c.waits || c.waits && waited < 3*time.Minute {
+			t.Errorf("%s: waited %v, %v", c.name, waited, err)
+		}
+	}
+}
