@@ -107,6 +107,7 @@ func markModel(r *Repo) MarkFunc {
 		for _, id := range ids {
 			chunks, err := chunksOf(ctx, r, id)
 			if gone(err) {
+				marks.Vanished(id)
 				continue
 			}
 			if err != nil {
@@ -162,7 +163,7 @@ func (m *model) programs() map[*host]func(context.Context) {
 	})
 	for i := range 2 {
 		add(fmt.Sprintf("prune %d", i), 2, func(ctx context.Context, r *Repo) error {
-			_, err := r.Prune(ctx, PruneOptions{MaxRepack: 1 << 40, Lag: m.lag}, markModel(r), nil)
+			_, err := r.Prune(ctx, PruneOptions{MaxRepack: 1 << 40, Lag: m.lag, Sure: true}, markModel(r), nil)
 			m.whole("after a prune")
 			return err
 		})
@@ -215,7 +216,7 @@ func (m *model) clean() {
 	ctx := context.Background()
 	if m.jumps != nil { // who died may have left a lease that is dated in the future: it ends half an hour after it was seen
 		r := m.direct()
-		if _, err := r.Prune(ctx, PruneOptions{MaxRepack: 1 << 40}, markModel(r), nil); err != nil && !errors.Is(err, ErrInUse) {
+		if _, err := r.Prune(ctx, PruneOptions{MaxRepack: 1 << 40, Sure: true}, markModel(r), nil); err != nil && !errors.Is(err, ErrInUse) {
 			m.faults = append(m.faults, fmt.Sprintf("the last prune but one: %v", err))
 			return
 		}
@@ -223,7 +224,7 @@ func (m *model) clean() {
 	}
 	for range 2 { // plans of the first may wait for the second
 		r := m.direct()
-		if _, err := r.Prune(ctx, PruneOptions{MaxRepack: 1 << 40}, markModel(r), nil); err != nil {
+		if _, err := r.Prune(ctx, PruneOptions{MaxRepack: 1 << 40, Sure: true}, markModel(r), nil); err != nil {
 			m.faults = append(m.faults, fmt.Sprintf("the last prune: %v", err))
 			return
 		}

@@ -69,6 +69,9 @@ func (p *pruner) again(ctx context.Context, condemned map[pack.ID]bool, copied b
 	if err != nil {
 		return nil, err
 	}
+	if ids, err = p.accounted(ctx, ids); err != nil {
+		return nil, err
+	}
 	if copied || slices.ContainsFunc(ids, func(id pack.ID) bool { return !p.snapshots[id] }) {
 		if err := p.look(ctx); err != nil {
 			return nil, err

@@ -5,7 +5,6 @@ import (
 	"strings"
 
 	"platter/repo"
-	"platter/snapshot"
 )
 
 // checkJSON is what check --json prints.
@@ -32,7 +31,7 @@ type checkJSON struct {
 	Noted     int             `json:"noted"`             // damaged packs, now
 	Earlier   int             `json:"noted_before"`
 	Cleared   int             `json:"cleared"`
-	Missed    []snapshot.Seen `json:"missing_snapshots"` // that this machine has seen and nobody has forgotten
+	Missed    []repo.Seen `json:"missing_snapshots"` // that this machine has seen and nobody has forgotten
 }
 
 func printCheck(env *env, opts checkOptions, c *checkJSON) error {
@@ -49,7 +48,7 @@ func printCheck(env *env, opts checkOptions, c *checkJSON) error {
 	if r.Forgetful != nil {
 		env.warn(opts.common, "what was read could not be remembered: %v", r.Forgetful)
 	}
-	c.Missed = append([]snapshot.Seen{}, opts.watch.missed...) // an empty list, not null
+	c.Missed = append([]repo.Seen{}, opts.watch.missed...) // an empty list, not null
 	if c.Damage == nil {
 		c.Damage = []string{} // an empty list, not null
 	}
