@@ -31,6 +31,8 @@ type model struct {
 
 type modelSnapshot struct {
 	Chunks []chunk.ID `json:"chunks"`
+	Before *pack.ID   `json:"before,omitempty"` // the version before it
+	Made   time.Time  `json:"made"`
 }
 
 // open is the repository as a host sees it, without the cost of a password.
@@ -92,20 +94,24 @@ func (m *model) note(fn func()) {
 	fn()
 }
 
-// chunksOf reads a snapshot.
-func chunksOf(ctx context.Context, r *Repo, id pack.ID) ([]chunk.ID, error) {
+// readModel reads a snapshot.
+func readModel(ctx context.Context, r *Repo, id pack.ID) (s modelSnapshot, err error) {
 	data, err := r.GetSnapshot(ctx, id)
 	if err != nil {
-		return nil, err
+		return s, err
 	}
-	var s modelSnapshot
-	return s.Chunks, json.Unmarshal(data, &s)
+	return s, json.Unmarshal(data, &s)
+}
+
+func chunksOf(ctx context.Context, r *Repo, id pack.ID) ([]chunk.ID, error) {
+	s, err := readModel(ctx, r, id)
+	return s.Chunks, err
 }
 
 func markModel(r *Repo) MarkFunc {
 	return func(ctx context.Context, ids []pack.ID, marks *Marks) error {
 		for _, id := range ids {
-			chunks, err := chunksOf(ctx, r, id)
+			s, err := readModel(ctx, r, id)
 			if gone(err) {
 				marks.Vanished(id)
 				continue
@@ -113,7 +119,10 @@ func markModel(r *Repo) MarkFunc {
 			if err != nil {
 				return err
 			}
-			for _, c := range chunks {
+			if s.Before != nil {
+				marks.After(id, *s.Before, s.Made)
+			}
+			for _, c := range s.Chunks {
 				marks.Mark(c)
 			}
 		}
