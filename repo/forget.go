@@ -19,6 +19,7 @@ type record struct {
 	Time      time.Time `json:"time"` // by the clock of whoever removed them: for people
 	Host      string    `json:"host"`
 	Snapshots []pack.ID `json:"snapshots"`
+	Left      *int      `json:"left,omitempty"` // how many snapshots stayed; nil where nobody counted
 }
 
 // idsPerRecord keeps a record's file well below maxRecord.
@@ -52,7 +53,12 @@ func (r *Repo) Forget(ctx context.Context, ids []pack.ID) (removed int, err erro
 }
 
 func (r *Repo) forget(ctx context.Context, ids []pack.ID) (removed int, err error) {
-	recorded := r.putRecord(ctx, ids)
+	there, err := r.ListSnapshots(ctx)
+	if err != nil {
+		return 0, fmt.Errorf("forget snapshots: %w", err)
+	}
+	left := len(without(there, ids))
+	recorded := r.putRecord(ctx, ids, &left)
 	if recorded != nil && !errors.Is(recorded, store.ErrFull) {
 		return 0, fmt.Errorf("forget snapshots: %w", recorded)
 	}
@@ -62,17 +68,17 @@ func (r *Repo) forget(ctx context.Context, ids []pack.ID) (removed int, err erro
 		}
 	}
 	if recorded != nil {
-		if err := r.putRecord(ctx, ids); err != nil {
+		if err := r.putRecord(ctx, ids, &left); err != nil {
 			return len(ids), fmt.Errorf("the versions are forgotten, but that could not be noted, so other machines will ask where they are: %w", err)
 		}
 	}
 	return len(ids), nil
 }
 
-func (r *Repo) putRecord(ctx context.Context, ids []pack.ID) error {
+func (r *Repo) putRecord(ctx context.Context, ids []pack.ID, left *int) error {
 	host, _ := os.Hostname() // only for people to read
 	for part := range slices.Chunk(ids, idsPerRecord) {
-		says := record{r.now().UTC().Truncate(time.Second), host, part}
+		says := record{r.now().UTC().Truncate(time.Second), host, part, left}
 		if _, err := r.putJSON(ctx, forgottenDir, pack.RecordFile, crypt.Forgotten, says); err != nil {
 			return fmt.Errorf("note what is forgotten: %w", err)
 		}

@@ -130,7 +130,7 @@ func TestIndexIsOfTheLease(t *testing.T) {
 	chunks := noiseChunks(1, 30, 50000)
 	mustSave(t, testRepo(t, mem), chunks)
 	r := reopen(t, mem)
-	if done := mustPrune(t, reopen(t, mem), PruneOptions{}); done.After.Packs > 0 {
+	if done := mustPrune(t, reopen(t, mem), PruneOptions{Sure: true}); done.After.Packs > 0 {
 		t.Fatalf("%+v", done)
 	}
 	kept := mustSave(t, r, chunks)

@@ -2,6 +2,7 @@ package repo
 
 import (
 	"sync"
+	"time"
 
 	"platter/chunk"
 	"platter/index"
@@ -14,6 +15,15 @@ type Marks struct {
 	values  *index.Values
 	missing map[chunk.ID]uint32 // needed, and in no index file
 	hosts   map[pack.ID]string  // of snapshots, the machines that they are of
+
+	vanished []pack.ID // snapshots that were listed, and not there when they were read
+	kin      []kin
+}
+
+// A kin is a snapshot that says which one was there when it was made.
+type kin struct {
+	of, before pack.ID
+	made       time.Time
 }
 
 // What is known of a chunk.
@@ -39,6 +49,21 @@ func (m *Marks) Mark(id chunk.ID) { m.mark(id, needed) }
 // Walk notes that a chunk of a map is needed, and reports whether nobody has said so with Walk before. That it was marked says
 // nothing of what hangs below it: a hostile page may name a node as if it were data.
 func (m *Marks) Walk(id chunk.ID) bool { return m.mark(id, needed|walked)&walked == 0 }
+
+// Vanished notes that a snapshot was not there when it was read. Prune goes on only if somebody has forgotten it.
+func (m *Marks) Vanished(id pack.ID) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.vanished = append(m.vanished, id)
+}
+
+// After notes that a snapshot names another as the version before it, and when it was made. Prune goes on only if that one is
+// there, or somebody has forgotten it.
+func (m *Marks) After(of, before pack.ID, made time.Time) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.kin = append(m.kin, kin{of, before, made})
+}
 
 // mark adds to what is known of a chunk, and returns what was.
 func (m *Marks) mark(id chunk.ID, as uint32) (before uint32) {

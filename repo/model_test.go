@@ -31,6 +31,8 @@ type model struct {
 
 type modelSnapshot struct {
 	Chunks []chunk.ID `json:"chunks"`
+	Before *pack.ID   `json:"before,omitempty"` // the version before it
+	Made   time.Time  `json:"made"`
 }
 
 // open is the repository as a host sees it, without the cost of a password.
@@ -103,27 +105,35 @@ func (m *model) note(fn func()) {
 	fn()
 }
 
-// chunksOf reads a snapshot.
-func chunksOf(ctx context.Context, r *Repo, id pack.ID) ([]chunk.ID, error) {
+// readModel reads a snapshot.
+func readModel(ctx context.Context, r *Repo, id pack.ID) (s modelSnapshot, err error) {
 	data, err := r.GetSnapshot(ctx, id)
 	if err != nil {
-		return nil, err
+		return s, err
 	}
-	var s modelSnapshot
-	return s.Chunks, json.Unmarshal(data, &s)
+	return s, json.Unmarshal(data, &s)
+}
+
+func chunksOf(ctx context.Context, r *Repo, id pack.ID) ([]chunk.ID, error) {
+	s, err := readModel(ctx, r, id)
+	return s.Chunks, err
 }
 
 func markModel(r *Repo) MarkFunc {
 	return func(ctx context.Context, ids []pack.ID, marks *Marks) error {
 		for _, id := range ids {
-			chunks, err := chunksOf(ctx, r, id)
+			s, err := readModel(ctx, r, id)
 			if gone(err) {
+				marks.Vanished(id)
 				continue
 			}
 			if err != nil {
 				return err
 			}
-			for _, c := range chunks {
+			if s.Before != nil {
+				marks.After(id, *s.Before, s.Made)
+			}
+			for _, c := range s.Chunks {
 				marks.Mark(c)
 			}
 		}
@@ -174,7 +184,7 @@ func (m *model) programs() map[*host]func(context.Context) {
 				m.note(func() { m.dropped[id] = true })
 				forget := func() error { _, err := r.Forget(ctx, []pack.ID{id}); return err }
 				if m.intN(4) == 0 { // as a program did that knew nothing of readers
-					forget = func() error { return r.store.Delete(ctx, fileName(snapshotsDir, id)) }
+					forget = func() error { _, err := r.forget(ctx, []pack.ID{id}); return err }
 				}
 				if err := forget(); err != nil && !errors.Is(err, ErrInUse) {
 					return err
@@ -185,7 +195,7 @@ func (m *model) programs() map[*host]func(context.Context) {
 	})
 	for i := range 2 {
 		add(fmt.Sprintf("prune %d", i), 2, func(ctx context.Context, r *Repo) error {
-			_, err := r.Prune(ctx, PruneOptions{MaxRepack: 1 << 40, Lag: m.pruneLag()}, markModel(r), nil)
+			_, err := r.Prune(ctx, PruneOptions{MaxRepack: 1 << 40, Lag: m.pruneLag(), Sure: true}, markModel(r), nil)
 			m.whole("after a prune")
 			return err
 		})
@@ -272,7 +282,7 @@ func (m *model) clean() {
 	ctx := context.Background()
 	if m.jumps != nil { // who died may have left a lease that is dated in the future: it ends half an hour after it was seen
 		r := m.direct()
-		if _, err := r.Prune(ctx, PruneOptions{MaxRepack: 1 << 40}, markModel(r), nil); err != nil && !errors.Is(err, ErrInUse) {
+		if _, err := r.Prune(ctx, PruneOptions{MaxRepack: 1 << 40, Sure: true}, markModel(r), nil); err != nil && !errors.Is(err, ErrInUse) {
 			m.faults = append(m.faults, fmt.Sprintf("the last prune but one: %v", err))
 			return
 		}
@@ -280,7 +290,7 @@ func (m *model) clean() {
 	}
 	for range 2 { // plans of the first may wait for the second
 		r := m.direct()
-		if _, err := r.Prune(ctx, PruneOptions{MaxRepack: 1 << 40}, markModel(r), nil); err != nil {
+		if _, err := r.Prune(ctx, PruneOptions{MaxRepack: 1 << 40, Sure: true}, markModel(r), nil); err != nil {
 			m.faults = append(m.faults, fmt.Sprintf("the last prune: %v", err))
 			return
 		}

@@ -24,6 +24,9 @@ type PruneOptions struct {
 	Lag time.Duration
 	// Wait waits so long, or until the context ends; nil for time.Timer. Tests have a clock of their own.
 	Wait func(context.Context, time.Duration) error
+	// Sure goes on where the repository itself suggests that snapshots are missing: others name them, or there are packs and
+	// no snapshots. It does not where this machine has seen what is missing; see Accept.
+	Sure bool
 }
 
 // Amount counts packs and the bytes of their files.
@@ -51,10 +54,13 @@ type Pruned struct {
 	Notes    []string `json:"notes,omitempty"` // what else was cleared away
 }
 
-// A MarkFunc marks all chunks that the snapshots of some names need.
+// A MarkFunc marks all chunks that the snapshots of some names need. It tells the marks of snapshots that are not there when
+// they are read (Vanished), and which ones they say came before them (After).
 type MarkFunc func(ctx context.Context, snapshots []pack.ID, m *Marks) error
 
 // Prune deletes packs of which no snapshot needs anything, and copies what is needed out of packs of which little is.
+//
+// The error wraps ErrUnaccounted, and nothing is deleted, where snapshots seem to be missing rather than forgotten.
 //
 // It waits for nobody and nobody waits for it. What is to go is first announced in plans; it goes once everybody at work
 // knows of the plan, or when he has ended, which may be with the next Prune. Interrupted at any point, it has lost nothing
@@ -67,7 +73,7 @@ func (r *Repo) Prune(ctx context.Context, o PruneOptions, mark MarkFunc, p *Prog
 		return nil, fmt.Errorf("prune: %w", &UnknownLagError{lag.Unknown})
 	}
 	err = r.WithLease(ctx, Pruning, func(ctx context.Context) error {
-		pr := &pruner{Repo: r, opts: o, mark: mark, progress: p, done: &Pruned{AtWork: []Lease{}}, copy: true}
+		pr := &pruner{Repo: r, opts: o, mark: mark, progress: p, done: &Pruned{AtWork: []Lease{}}, copy: true, known: map[pack.ID]bool{}}
 		if err := pr.run(ctx); err != nil {
 			return fmt.Errorf("prune: %w", err)
 		}
@@ -105,6 +111,8 @@ type pruner struct {
 
 	copy      bool             // there may be room to copy
 	snapshots map[pack.ID]bool // that the marks are of
+	known     map[pack.ID]bool // snapshots that any look has found
+	given     []pack.ID        // snapshots that are missing, and were given up
 	marks     *Marks
 	planned   map[pack.ID]bool // packs that plans condemn
 	there     map[pack.ID]bool // packs that were there at first
@@ -189,6 +197,9 @@ func (p *pruner) look(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	if ids, err = p.accounted(ctx, ids); err != nil {
+		return err
+	}
 	if p.dry {
 		ids = without(ids, p.opts.Without)
 	}
@@ -196,11 +207,7 @@ func (p *pruner) look(ctx context.Context) error {
 		return err
 	}
 	p.index.Doubt(slices.Collect(maps.Keys(p.planned)))
-	p.marks, p.snapshots = newMarks(p.index), map[pack.ID]bool{}
-	for _, id := range ids {
-		p.snapshots[id] = true
-	}
-	return p.mark(ctx, ids, p.marks)
+	return p.markAll(ctx, ids)
 }
 
 func without(ids, others []pack.ID) []pack.ID {

@@ -73,6 +73,9 @@ func (p *pruner) remove(ctx context.Context, going map[pack.ID]*use, copied bool
 func (p *pruner) again(ctx context.Context, condemned map[pack.ID]bool, copied bool) (going map[pack.ID]*use, held bool, err error) {
 	ids, err := p.listSnapshotsNow(ctx)
 	if err == nil {
+		ids, err = p.accounted(ctx, ids)
+	}
+	if err == nil {
 		held, err = p.readsForgotten(ctx, ids)
 	}
 	if err != nil || held {

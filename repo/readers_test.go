@@ -45,8 +45,8 @@ func TestReadingHolds(t *testing.T) {
 		wantSnapshots(t, mem, first)
 		// A program that knows nothing of readers:
 		file, err := mem.Get(ctx, fileName(snapshotsDir, first), 0, maxSnapshot)
-		if err = errors.Join(err, mem.Delete(ctx, fileName(snapshotsDir, first))); err != nil {
-			return err
+		if _, failed := reopen(t, mem).forget(ctx, []pack.ID{first}); failed != nil || err != nil {
+			return errors.Join(err, failed)
 		}
 		for range 2 {
 			done := mustPrune(t, reopen(t, mem), PruneOptions{})

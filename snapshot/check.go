@@ -46,7 +46,7 @@ func (c *mapCheck) all(ctx context.Context, snapshots []*Snapshot) ([]Loss, erro
 }
 
 // CheckMapsBeside does what CheckMaps does after a Check, beside others who forget and prune. What seems to be lost is looked
-// at again, in the index as it is then: a snapshot that was forgotten is no loss, and a chunk may lie elsewhere by now.
+// at again, in the index as it is then: a snapshot that somebody has forgotten is no loss, and a chunk may lie elsewhere by now.
 func CheckMapsBeside(ctx context.Context, r *repo.Repo, snapshots []*Snapshot, report *repo.Report) ([]Loss, error) {
 	const tries = 4
 	for try := 1; ; try++ {
@@ -58,7 +58,19 @@ func CheckMapsBeside(ctx context.Context, r *repo.Repo, snapshots []*Snapshot, r
 		if err != nil {
 			return nil, err
 		}
-		losses = slices.DeleteFunc(losses, func(l Loss) bool { return !slices.Contains(listed, l.Snapshot.ID) })
+		var gone []pack.ID
+		for _, l := range losses {
+			if !slices.Contains(listed, l.Snapshot.ID) {
+				gone = append(gone, l.Snapshot.ID)
+			}
+		}
+		missing, err := r.NotForgotten(ctx, gone)
+		if err != nil {
+			return nil, err
+		}
+		losses = slices.DeleteFunc(losses, func(l Loss) bool {
+			return slices.Contains(gone, l.Snapshot.ID) && !slices.Contains(missing, l.Snapshot.ID)
+		})
 		changed, err := r.Recheck(ctx, report)
 		if err != nil || !changed || try == tries || len(losses) == 0 {
 			return losses, err

@@ -20,12 +20,16 @@ func Mark(ctx context.Context, r *repo.Repo, ids []pack.ID, marks *repo.Marks) e
 	for _, id := range ids {
 		s, err := load(ctx, r, id)
 		if errors.Is(err, fs.ErrNotExist) {
+			marks.Vanished(id)
 			continue
 		}
 		if err != nil {
 			return fmt.Errorf("%w: nobody knows what it needs, so nothing is deleted; put it back from a copy, or forget it by its id", err)
 		}
 		marks.Host(id, s.Host)
+		if s.Parent != nil {
+			marks.After(id, *s.Parent, s.Time)
+		}
 		if err := mark(ctx, s.Map(r), marks); err != nil {
 			return fmt.Errorf("snapshot %.8s of %s: %w; nobody knows what it needs, so nothing is deleted; see 'platter check'", id, s.Name, err)
 		}

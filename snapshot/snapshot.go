@@ -143,9 +143,11 @@ func Load(ctx context.Context, r *repo.Repo) (snapshots []*Snapshot, bad []error
 	if err := g.Wait(); err != nil {
 		return nil, nil, err
 	}
-	if bad, err = stillListed(ctx, r, bad); err != nil {
+	found, bad, err := readAgain(ctx, r, bad)
+	if err != nil {
 		return nil, nil, err
 	}
+	snapshots = append(snapshots, found...)
 	slices.SortFunc(snapshots, byTime)
 	return snapshots, bad, nil
 }
@@ -156,16 +158,32 @@ func byTime(a, b *Snapshot) int {
 	return cmp.Or(a.Time.Compare(b.Time), cmp.Compare(a.Unreadable, b.Unreadable), slices.Compare(a.ID[:], b.ID[:]))
 }
 
-// stillListed leaves out what was forgotten between the listing and its reading. What is listed and not there is damage.
-func stillListed(ctx context.Context, r *repo.Repo, bad []error) ([]error, error) {
-	if !slices.ContainsFunc(bad, func(err error) bool { return errors.Is(err, fs.ErrNotExist) }) {
-		return bad, nil
-	}
-	listed, err := r.ListSnapshots(ctx)
-	return slices.DeleteFunc(bad, func(err error) bool {
+// readAgain reads snapshots once more that could not be read: one bad read of a NAS is no damage. Of those that are not there
+// it leaves out what somebody has forgotten since the listing, as a record says. What nobody has forgotten is damage.
+func readAgain(ctx context.Context, r *repo.Repo, bad []error) (found []*Snapshot, still []error, err error) {
+	var gone []pack.ID
+	for _, err := range bad {
 		u, ok := errors.AsType[*Unreadable](err)
-		return ok && errors.Is(err, fs.ErrNotExist) && !slices.Contains(listed, u.ID)
-	}), err
+		if !ok {
+			still = append(still, err)
+			continue
+		}
+		s, err := load(ctx, r, u.ID)
+		switch {
+		case err == nil:
+			found = append(found, s)
+		case errors.Is(err, fs.ErrNotExist):
+			gone = append(gone, u.ID)
+		default:
+			still = append(still, &Unreadable{u.ID, err})
+		}
+	}
+	missing, err := r.NotForgotten(ctx, gone)
+	for _, id := range missing {
+		still = append(still, &Unreadable{id, fmt.Errorf("%s: it was listed, it cannot be read as if it were not there (%w), and nobody has forgotten it",
+			repo.SnapshotName(id), fs.ErrNotExist)})
+	}
+	return found, still, cmp.Or(err, ctx.Err())
 }
 
 // An Unreadable is a snapshot file that is there and cannot be read, and why.
@@ -176,6 +194,9 @@ type Unreadable struct {
 
 func (u *Unreadable) Error() string { return u.Err.Error() }
 func (u *Unreadable) Unwrap() error { return u.Err }
+
+// gone reports whether the file is not there after all.
+func (u *Unreadable) gone() bool { return errors.Is(u.Err, fs.ErrNotExist) }
 
 func load(ctx context.Context, r *repo.Repo, id pack.ID) (*Snapshot, error) {
 	data, err := r.GetSnapshot(ctx, id)

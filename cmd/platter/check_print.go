@@ -5,7 +5,6 @@ import (
 	"strings"
 
 	"platter/repo"
-	"platter/snapshot"
 )
 
 // checkJSON is what check --json prints.
@@ -27,12 +26,12 @@ type checkJSON struct {
 	Odd       int   `json:"odd_files"`      // that are none of the repository's; notes name the first
 	Leftover  int   `json:"leftover_files"` // of writes that did not end; notes name the first
 
-	PacksRead int             `json:"packs_read"`
-	Recent    int             `json:"packs_read_lately"` // and so not again
-	Noted     int             `json:"noted"`             // damaged packs, now
-	Earlier   int             `json:"noted_before"`
-	Cleared   int             `json:"cleared"`
-	Missed    []snapshot.Seen `json:"missing_snapshots"` // that this machine has seen and nobody has forgotten
+	PacksRead int         `json:"packs_read"`
+	Recent    int         `json:"packs_read_lately"` // and so not again
+	Noted     int         `json:"noted"`             // damaged packs, now
+	Earlier   int         `json:"noted_before"`
+	Cleared   int         `json:"cleared"`
+	Missed    []repo.Seen `json:"missing_snapshots"` // that this machine has seen and nobody has forgotten
 }
 
 func printCheck(env *env, opts checkOptions, c *checkJSON) error {
@@ -49,7 +48,7 @@ func printCheck(env *env, opts checkOptions, c *checkJSON) error {
 	if r.Forgetful != nil {
 		env.warn(opts.common, "what was read could not be remembered: %v", r.Forgetful)
 	}
-	c.Missed = append([]snapshot.Seen{}, opts.watch.missed...) // an empty list, not null
+	c.Missed = append([]repo.Seen{}, opts.watch.missed...) // an empty list, not null
 	if c.Damage == nil {
 		c.Damage = []string{} // an empty list, not null
 	}

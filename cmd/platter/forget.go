@@ -36,7 +36,7 @@ func forgetCommand(env *env) *cli.Command {
 			&cli.StringFlag{Name: "name", Usage: "apply the policy only to disks called `NAME`", Destination: &opts.name},
 			&cli.StringFlag{Name: "host", Usage: "apply the policy only to disks of `HOST`", Destination: &opts.host},
 			boolean("dry-run", "tell what would go, and forget nothing", &opts.dryRun, "n"),
-			boolean("yes", "go on although more than half of a disk's versions would go at once", &opts.yes),
+			boolean("yes", "go on although more than half of a disk's versions would go at once; with --prune, as 'prune --yes'", &opts.yes),
 			boolean("prune", "prune afterwards; with --dry-run, tell what that would do", &opts.prune),
 		}, repoFlags(&opts.common)),
 		Action: action(env, &opts, runForget),
@@ -49,7 +49,7 @@ const aboutForget = "Data that only forgotten versions have stay in the reposito
 	"without a version are not counted. --keep-within is measured from the disk's newest version. Versions whose time is in the " +
 	"future are never counted, and stay.\n\n" +
 	"When more than half of a disk's versions would go at once, nothing is forgotten without --yes. A policy that keeps no version " +
-	"of a disk is refused."
+	"of a disk is refused, and so is any policy while versions are missing that this machine has seen (see 'snapshots --accept')."
 
 func keepFlags(o *forgetOptions) []cli.Flag {
 	const category = "A policy keeps of each disk (N is a number or 'all'):" // in help texts before commonFlags
@@ -111,7 +111,7 @@ func runForget(ctx context.Context, env *env, opts forgetOptions, args []string)
 	result := forgetJSON{plan: plan, named: len(args) > 0, DryRun: opts.dryRun}
 	if !opts.dryRun {
 		if result.Removed, err = plan.Run(ctx, r); result.Removed > 0 {
-			snapshot.Unsee(r, plan.IDs()[:result.Removed])
+			r.Unsee(plan.IDs()[:result.Removed])
 		}
 		if err != nil {
 			return err
@@ -121,7 +121,7 @@ func runForget(ctx context.Context, env *env, opts forgetOptions, args []string)
 		printForget(env, result)
 	}
 	if opts.prune {
-		result.Prune, err = pruneAfterForget(ctx, env, opts.common, r, plan.IDs())
+		result.Prune, err = pruneAfterForget(ctx, env, opts, r, plan.IDs())
 	}
 	if opts.json {
 		err = errors.Join(env.printJSON(result.filled()), err)
@@ -173,6 +173,9 @@ func planForget(env *env, opts forgetOptions, args []string, all []*snapshot.Sna
 			return nil, err
 		}
 		return plan, refuse(drastic(opts, plan))
+	}
+	if err := refuse(opts.suspicious()); err != nil {
+		return nil, err
 	}
 	filter := snapshot.Filter{Name: opts.name, Host: opts.host}
 	all = slices.DeleteFunc(all, func(s *snapshot.Snapshot) bool { return !filter.Match(s) })

@@ -16,6 +16,7 @@ type pruneOptions struct {
 	common
 	maxUnused share
 	maxRepack byteSize
+	yes       bool
 	without   []pack.ID // snapshots to be taken for forgotten, in a dry run
 }
 
@@ -31,12 +32,15 @@ func pruneCommand(env *env) *cli.Command {
 			"On a NAS that is full it makes room, but needs a little first: for a lease and for a plan of what goes, two files of 4 KiB, and 67 bytes " +
 			"more for each pack beyond some fifty. Where not even that is there, delete something else on the NAS, or one of the repository's " +
 			"parity files (packs/*/*.par), which 'parity add' makes again, and no other file of it.\n\n" +
+			"Nothing is deleted while snapshots are missing that this machine has seen and nobody has forgotten (see 'snapshots --accept'); nor, without " +
+			"--yes, while others name a missing one as the version before them, or while there are packs and no snapshots that were forgotten.\n\n" +
 			"Other machines may see late what it announces, so it waits three times --grace. Unless given, that is what the mount's options say, " +
 			"and a minute at least; nothing where the repository is on a disk of this machine and no other has left anything in it. " +
 			"On FUSE file systems that do not tell, such as 'rclone mount', it has to be given.",
 		Flags: append([]cli.Flag{
 			&cli.GenericFlag{Name: "max-unused", Usage: "`SHARE` of the repository that may stay although nobody needs it; less takes more copying", Value: &opts.maxUnused},
 			&cli.GenericFlag{Name: "max-repack", Usage: "copy no more than `SIZE`", Value: &opts.maxRepack, DefaultText: "as much as it takes"},
+			&cli.BoolFlag{Name: "yes", Usage: "go on although snapshots seem to be missing, unless this machine has seen them", Destination: &opts.yes, DisableDefaultText: true},
 			&cli.BoolFlag{Name: "dry-run", Aliases: []string{"n"}, Usage: "only tell what would be done", Destination: &opts.dryRun, DisableDefaultText: true},
 		}, repoFlags(&opts.common)...),
 		Action: action(env, &opts, runPrune),
@@ -46,7 +50,7 @@ func pruneCommand(env *env) *cli.Command {
 const defaultUnused = 0.05
 
 func (o pruneOptions) prune() repo.PruneOptions {
-	return repo.PruneOptions{MaxUnused: float64(o.maxUnused), MaxRepack: int64(o.maxRepack), Without: o.without, Lag: o.grace}
+	return repo.PruneOptions{MaxUnused: float64(o.maxUnused), MaxRepack: int64(o.maxRepack), Without: o.without, Lag: o.grace, Sure: o.yes}
 }
 
 func runPrune(ctx context.Context, env *env, opts pruneOptions, args []string) error {
@@ -55,6 +59,9 @@ func runPrune(ctx context.Context, env *env, opts pruneOptions, args []string) e
 	}
 	r, err := openRepo(ctx, env, opts.common)
 	if err != nil {
+		return err
+	}
+	if _, _, err := loadWatched(ctx, env, r, opts.common); err != nil { // warns of what is missing, and remembers what is there
 		return err
 	}
 	done, err := prune(ctx, env, opts, r)

@@ -26,8 +26,8 @@ func snapshotsCommand(env *env) *cli.Command {
 		Aliases:  []string{"list", "ls"},
 		Usage:    "list what is kept",
 		Category: aboutDisks,
-		Description: "Every command compares the repository with what this machine has seen of it before: which one it is, and the newest " +
-			"version of each disk. What is gone although nobody has forgotten it is warned of, and the exit code is 3. --accept ends that: " +
+		Description: "Every command compares the repository with what this machine has seen of it before: which one it is, and all " +
+			"its versions. What is gone although nobody has forgotten it is warned of, the exit code is 3, and neither 'prune' nor a policy of 'forget' deletes anything. --accept ends that: " +
 			"for use when it was you who took the repository back to an earlier copy, or put another one in its place.\n\n" +
 			"--fs, --label and --uuid, where several are given, are of one and the same partition. Versions that an older platter " +
 			"kept do not say what is on their disks, and are not listed with them.",

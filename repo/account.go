@@ -1,0 +1,130 @@
+package repo
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+
+	"golang.org/x/sync/errgroup"
+
+	"platter/pack"
+	"platter/repo/store"
+)
+
+// ErrUnaccounted says that snapshots are missing, and that no record says somebody removed them; see UnaccountedError.
+var ErrUnaccounted = errors.New("snapshots are missing that nobody has forgotten")
+
+// An UnaccountedError says which snapshots are missing. Where it names none, there is no snapshot at all, though there are packs.
+type UnaccountedError struct {
+	Seen   []Seen    // that this machine has seen; they are missed until Accept
+	Before []pack.ID // that others name as the version before them
+	Here   []pack.ID // that were there when the work began
+}
+
+func (e *UnaccountedError) Error() string {
+	const back = "nothing was deleted; put their files back in snapshots/ (from lost+found, a copy, the NAS's own snapshots)"
+	short := func(ids []pack.ID) string {
+		return listSome(len(ids), func(i int) string { return ids[i].String()[:8] })
+	}
+	switch {
+	case len(e.Seen) > 0:
+		return fmt.Sprintf("%v, and this machine has seen them: %s; %s. If you removed them yourself, 'platter snapshots --accept' says so",
+			ErrUnaccounted, listSome(len(e.Seen), func(i int) string {
+				v := e.Seen[i]
+				return fmt.Sprintf("%.8s of %s, %s", v.ID, v.Name, v.Time.Local().Format(time.DateTime))
+			}), back)
+	case len(e.Before) > 0:
+		return fmt.Sprintf("%v, and others name them as the version before: %s; %s. If they are gone for good, --yes goes on",
+			ErrUnaccounted, short(e.Before), back)
+	case len(e.Here) > 0:
+		return fmt.Sprintf("%v, and that were listed a moment ago: %s; %s", ErrUnaccounted, short(e.Here), back)
+	}
+	return fmt.Sprintf("there are packs and no snapshots, and no record says that the snapshots were forgotten; %s. "+
+		"If no backup was ever finished here, or all of it may go, --yes goes on", back)
+}
+
+// Is makes it an ErrUnaccounted.
+func (e *UnaccountedError) Is(target error) bool { return target == ErrUnaccounted }
+
+// listSome lists the first few of n things.
+func listSome(n int, word func(int) string) string {
+	const some = 5
+	var words []string
+	for i := range min(n, some) {
+		words = append(words, word(i))
+	}
+	if n > some {
+		words = append(words, fmt.Sprintf("and %d more", n-some))
+	}
+	return strings.Join(words, ", ")
+}
+
+// fates are what became of snapshots that a listing did not show, or that could not be read as if they were not there.
+type fates struct {
+	forgotten []pack.ID // a record says so
+	there     []pack.ID // all the same: they can be read now, or fail in another way than by not being there
+	missing   []pack.ID
+}
+
+// fates finds out what became of snapshots. Only a record explains that one is not there: a listing may be old, and a NAS may
+// have lost the file.
+func (r *Repo) fates(ctx context.Context, ids []pack.ID) (f fates, err error) {
+	if len(ids) == 0 {
+		return f, nil
+	}
+	forgotten, err := r.Forgotten(ctx, ids)
+	if err != nil {
+		return f, err
+	}
+	var mu sync.Mutex
+	g, gctx := errgroup.WithContext(ctx)
+	g.SetLimit(4 * r.workers) // small reads: what takes time is waiting for the store
+	there := map[pack.ID]bool{}
+	for _, id := range ids {
+		if forgotten[id] {
+			continue
+		}
+		g.Go(func() error {
+			_, err := r.uncached().Get(gctx, fileName(snapshotsDir, id), 0, 1)
+			mu.Lock()
+			defer mu.Unlock()
+			there[id] = !gone(err)
+			return gctx.Err()
+		})
+	}
+	if err := g.Wait(); err != nil {
+		return f, err
+	}
+	for _, id := range ids {
+		switch {
+		case forgotten[id]:
+			f.forgotten = append(f.forgotten, id)
+		case there[id]:
+			f.there = append(f.there, id)
+		default:
+			f.missing = append(f.missing, id)
+		}
+	}
+	return f, nil
+}
+
+// uncached is the store itself.
+func (r *Repo) uncached() store.Store {
+	if c := r.cached(); c != nil {
+		return c.Uncached()
+	}
+	return r.store
+}
+
+// NotForgotten returns those of some snapshots of which no record says that somebody removed them.
+func (r *Repo) NotForgotten(ctx context.Context, ids []pack.ID) ([]pack.ID, error) {
+	if len(ids) == 0 {
+		return nil, nil
+	}
+	forgotten, err := r.Forgotten(ctx, ids)
+	return slices.DeleteFunc(slices.Clone(ids), func(id pack.ID) bool { return forgotten[id] }), err
+}

@@ -1,0 +1,206 @@
+package repo
+
+import (
+	"context"
+	"fmt"
+	"maps"
+	"slices"
+	"time"
+
+	"platter/pack"
+	"platter/repo/store"
+)
+
+// accounted returns the snapshots to go by: those of a listing, and those that are there though the listing does not show
+// them. The error is an *UnaccountedError where one is missing that this machine has seen, or that an earlier look found.
+//
+// A prune deletes what no snapshot needs, and so it believes that the snapshots it sees are all there are. A folder that was
+// lost, moved away, or only half copied would have it delete what could be put back.
+func (p *pruner) accounted(ctx context.Context, listed []pack.ID) (all []pack.ID, err error) {
+	there := setOf(listed)
+	unlisted := map[pack.ID]*Seen{} // nil for those that only an earlier look found
+	for id := range p.known {
+		if !there[id] {
+			unlisted[id] = nil
+		}
+	}
+	for _, v := range p.recallSeen().Versions {
+		if !there[v.ID] {
+			unlisted[v.ID] = &v
+		}
+	}
+	f, err := p.lateFates(ctx, slices.Collect(maps.Keys(unlisted)))
+	if err != nil {
+		return nil, err
+	}
+	if len(f.missing) > 0 {
+		missing := new(UnaccountedError)
+		for _, id := range f.missing {
+			if v := unlisted[id]; v != nil {
+				missing.Seen = append(missing.Seen, *v)
+			} else {
+				missing.Here = append(missing.Here, id)
+			}
+		}
+		return nil, missing
+	}
+	all = slices.Concat(listed, f.there)
+	for _, id := range all {
+		p.known[id] = true
+	}
+	return all, nil
+}
+
+// lateFates is fates by the records that there are now: another machine may have just recorded what it has forgotten. Where the store
+// cannot show those at once, it looks again when it must.
+func (p *pruner) lateFates(ctx context.Context, ids []pack.ID) (f fates, err error) {
+	if len(ids) == 0 {
+		return f, nil
+	}
+	if err := store.Refresh(ctx, p.store, forgottenDir); err != nil {
+		return f, err
+	}
+	f, err = p.fates(ctx, ids)
+	if err != nil || len(f.missing) == 0 || p.storeLag().Unknown == "" {
+		return f, err
+	}
+	if err := p.opts.Wait(ctx, p.listingAge()); err != nil {
+		return f, err
+	}
+	late, err := p.fates(ctx, f.missing)
+	return fates{append(f.forgotten, late.forgotten...), append(f.there, late.there...), late.missing}, err
+}
+
+// markAll marks what snapshots need, and accounts for those that are missing as only those show that are there.
+func (p *pruner) markAll(ctx context.Context, ids []pack.ID) error {
+	p.marks, p.snapshots = newMarks(p.index), map[pack.ID]bool{}
+	if err := p.noneLeft(ctx); err != nil {
+		return err
+	}
+	for len(ids) > 0 {
+		for _, id := range ids {
+			p.snapshots[id] = true
+		}
+		if err := p.mark(ctx, ids, p.marks); err != nil {
+			return err
+		}
+		if err := p.vanished(ctx); err != nil {
+			return err
+		}
+		var err error
+		if ids, err = p.before(ctx); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// vanished returns an error unless all snapshots that were listed, and not there when they were read, were forgotten.
+func (p *pruner) vanished(ctx context.Context) error {
+	f, err := p.lateFates(ctx, p.marks.vanished)
+	switch {
+	case err != nil:
+		return err
+	case len(f.missing) > 0:
+		return &UnaccountedError{Here: f.missing}
+	case len(f.there) > 0:
+		return fmt.Errorf("%s: it could not be read, as if it were not there, and now it is: run it again", SnapshotName(f.there[0]))
+	}
+	return nil
+}
+
+// kinYoung is how young a snapshot must be to witness that the version before it was there: of one that was forgotten later,
+// there is still a record.
+const kinYoung = recordsKept - 60*24*time.Hour
+
+// before returns snapshots that others name as the version before them, and that are there though no listing shows them. The
+// error is an *UnaccountedError where one is missing.
+func (p *pruner) before(ctx context.Context) ([]pack.ID, error) {
+	since := p.now().Add(-kinYoung)
+	passed := setOf(append(p.recallSeen().Accepted, p.given...))
+	if p.dry {
+		for _, id := range p.opts.Without {
+			passed[id] = true
+		}
+	}
+	var ids []pack.ID
+	by := map[pack.ID][]pack.ID{}
+	for _, k := range p.marks.kin {
+		if p.snapshots[k.before] || passed[k.before] || k.made.Before(since) {
+			continue
+		}
+		if by[k.before] == nil {
+			ids = append(ids, k.before)
+		}
+		by[k.before] = append(by[k.before], k.of)
+	}
+	f, err := p.lateFates(ctx, ids)
+	if err != nil || len(f.missing) == 0 {
+		return f.there, err
+	}
+	files, err := list(ctx, p.store, snapshotsDir)
+	if err != nil {
+		return nil, err
+	}
+	young := map[pack.ID]bool{} // by the store's clock too: whose time was given may be of any age
+	for _, file := range files {
+		young[file.id] = !file.time.Before(since)
+	}
+	missing := slices.DeleteFunc(f.missing, func(id pack.ID) bool {
+		return !slices.ContainsFunc(by[id], func(of pack.ID) bool { return young[of] })
+	})
+	if len(missing) > 0 && !p.opts.Sure {
+		return nil, &UnaccountedError{Before: missing}
+	}
+	return f.there, p.giveUp(ctx, missing)
+}
+
+// giveUp records that snapshots are gone for good, so that the next prune need not ask.
+func (p *pruner) giveUp(ctx context.Context, ids []pack.ID) error {
+	if len(ids) == 0 || p.dry {
+		return nil
+	}
+	p.given = append(p.given, ids...)
+	p.note("%d snapshots that others name are missing, and are noted as forgotten", len(ids))
+	if err := p.putRecord(ctx, ids, nil); err != nil && !isFull(err) {
+		return err
+	}
+	return nil
+}
+
+// noneLeft returns an error where there are packs and no snapshots, unless the latest record says that the last snapshot was
+// forgotten, and all packs are older than that.
+func (p *pruner) noneLeft(ctx context.Context) error {
+	if p.opts.Sure || len(p.known) > 0 {
+		return nil
+	}
+	packs, err := list(ctx, p.store, packsDir)
+	if err != nil || len(packs) == 0 {
+		return err
+	}
+	records, err := list(ctx, p.store, forgottenDir)
+	if err != nil {
+		return err
+	}
+	var latest time.Time
+	for _, f := range records {
+		if f.time.After(latest) {
+			latest = f.time
+		}
+	}
+	explained := false
+	for _, f := range records {
+		if !f.time.Equal(latest) {
+			continue
+		}
+		says, err := p.readRecord(ctx, f.id)
+		if err != nil && !unmendable(err) {
+			return err
+		}
+		explained = explained || err == nil && says.Left != nil && *says.Left == 0
+	}
+	if !explained || slices.ContainsFunc(packs, func(f listed) bool { return f.time.After(latest) }) {
+		return new(UnaccountedError)
+	}
+	return nil
+}

@@ -1,0 +1,349 @@
+package repo
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"iter"
+	"slices"
+	"testing"
+	"time"
+
+	"platter/pack"
+	"platter/repo/store"
+)
+
+// keepAfter keeps chunks as a snapshot that names another as the version before it.
+func keepAfter(t testing.TB, mem store.Store, chunks [][]byte, before pack.ID, made time.Time) (id pack.ID) {
+	t.Helper()
+	r := reopen(t, mem)
+	err := r.WithLease(t.Context(), BackingUp, func(ctx context.Context) error {
+		if err := r.LoadIndex(ctx); err != nil {
+			return err
+		}
+		kept, _, err := save(ctx, r, chunks)
+		if err != nil {
+			return err
+		}
+		s := modelSnapshot{Before: &before, Made: made}
+		for _, c := range kept {
+			s.Chunks = append(s.Chunks, c.id)
+		}
+		data, err := json.Marshal(s)
+		if err == nil {
+			id, err = r.PutSnapshot(ctx, data)
+		}
+		return err
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return id
+}
+
+// lose takes snapshot files away, and returns what puts them back.
+func lose(t testing.TB, mem *store.Mem, ids ...pack.ID) (back func()) {
+	t.Helper()
+	ctx := context.Background()
+	files := map[string][]byte{}
+	for _, id := range ids {
+		name := SnapshotName(id)
+		data, err := mem.Get(ctx, name, 0, maxSnapshot)
+		if err == nil {
+			err = mem.Delete(ctx, name)
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+		files[name] = data
+	}
+	return func() {
+		t.Helper()
+		for name, data := range files {
+			if err := mem.Put(ctx, name, data); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+}
+
+// TestPruneAccountsForSnapshots loses snapshot files in several ways. A prune that could have noticed deletes nothing, so that
+// all is whole once they are back, and one that was told that they are gone does its work.
+func TestPruneAccountsForSnapshots(t *testing.T) {
+	now := time.Now()
+	long := now.Add(-2 * recordsKept)
+	for name, test := range map[string]struct {
+		remember bool
+		lost     []int // of three versions, each made after the one before
+		forget   []int // and these are forgotten before
+		made     time.Time
+		refused  bool
+		seen     int // that the error names
+		before   int
+		accept   bool // then a prune works, else one that is sure
+	}{
+		"one that was seen":                   {remember: true, lost: []int{2}, made: now, refused: true, seen: 1, accept: true},
+		"one that was seen, and others name":  {remember: true, lost: []int{0}, made: now, refused: true, seen: 1, accept: true},
+		"all, seen":                           {remember: true, lost: []int{0, 1, 2}, made: now, refused: true, seen: 3, accept: true},
+		"all, seen, one forgotten":            {remember: true, lost: []int{1, 2}, forget: []int{0}, made: now, refused: true, seen: 2, accept: true},
+		"all":                                 {lost: []int{0, 1, 2}, made: now, refused: true},
+		"all that were left":                  {lost: []int{0, 2}, forget: []int{1}, made: now, refused: true},
+		"one that another names":              {lost: []int{1}, made: now, refused: true, before: 1},
+		"two, of which another names one":     {lost: []int{0, 1}, made: now, refused: true, before: 1},
+		"one that another named long ago":     {lost: []int{1}, made: long},
+		"the latest, which nobody knows of":   {lost: []int{2}, made: now},
+		"none, all forgotten":                 {forget: []int{0, 1, 2}, made: now},
+		"none, all seen and forgotten":        {remember: true, forget: []int{0, 1, 2}, made: now},
+		"none, one named and forgotten":       {forget: []int{1}, made: now},
+		"one seen of which another was named": {remember: true, lost: []int{2}, forget: []int{1}, made: now, refused: true, seen: 1, accept: true},
+	} {
+		t.Run(name, func(t *testing.T) {
+			ctx := t.Context()
+			mem := new(store.Mem)
+			testRepo(t, mem)
+			memory := t.TempDir()
+			open := func() *Repo {
+				r := reopen(t, mem)
+				if test.remember {
+					r.UseMemory(memory)
+				}
+				return r
+			}
+			var ids []pack.ID
+			for i := range 3 {
+				before := pack.ID{}
+				chunks := noiseChunks(byte(i), 20, 50000)
+				if i == 0 {
+					ids = append(ids, keepChunks(t, reopen(t, mem), chunks))
+				} else {
+					before = ids[i-1]
+					ids = append(ids, keepAfter(t, mem, chunks, before, test.made))
+				}
+				open().See(Seen{ID: ids[i], Name: "disk", Time: now})
+			}
+			for _, i := range test.forget {
+				if _, err := reopen(t, mem).Forget(ctx, ids[i:i+1]); err != nil {
+					t.Fatal(err)
+				}
+			}
+			var lost []pack.ID
+			for _, i := range test.lost {
+				lost = append(lost, ids[i])
+			}
+			back := lose(t, mem, lost...)
+			left := slices.DeleteFunc(slices.Clone(ids), func(id pack.ID) bool {
+				return slices.ContainsFunc(test.forget, func(i int) bool { return ids[i] == id })
+			})
+			dry, err := Open(ctx, store.DryRun{Store: mem}, []byte("pw"))
+			if err != nil {
+				t.Fatal(err)
+			}
+			if test.remember {
+				dry.UseMemory(memory)
+			}
+			for _, r := range []*Repo{dry, open()} {
+				_, err := r.Prune(ctx, PruneOptions{MaxRepack: 1 << 40}, markModel(r), nil)
+				if errors.Is(err, ErrUnaccounted) != test.refused || !test.refused && err != nil {
+					t.Fatalf("%v", err)
+				}
+				if u, ok := errors.AsType[*UnaccountedError](err); ok && (len(u.Seen) != test.seen || len(u.Before) != test.before || len(u.Here) > 0) {
+					t.Errorf("%+v: %v", u, u)
+				}
+			}
+			if !test.refused {
+				return
+			}
+			back()
+			wantSnapshots(t, mem, slices.Clone(left)...)
+
+			// They are gone for good.
+			lose(t, mem, lost...)
+			o, r := PruneOptions{MaxRepack: 1 << 40, Sure: true}, open()
+			if test.accept {
+				if _, err := r.Prune(ctx, o, markModel(r), nil); !errors.Is(err, ErrUnaccounted) {
+					t.Fatalf("one that is sure forgets what this machine has seen: %v", err)
+				}
+				var there []Seen
+				for _, id := range left {
+					if !slices.Contains(lost, id) {
+						there = append(there, Seen{ID: id, Name: "disk", Time: now})
+					}
+				}
+				if err := r.Accept(there, nil); err != nil {
+					t.Fatal(err)
+				}
+				o.Sure = len(there) == 0 // packs without any snapshot are asked about all the same
+			}
+			if _, err := r.Prune(ctx, o, markModel(r), nil); err != nil {
+				t.Fatal(err)
+			}
+			left = slices.DeleteFunc(left, func(id pack.ID) bool { return slices.Contains(lost, id) })
+			if len(left) == 0 && countIn(t, mem, packsDir) > 0 {
+				t.Error("packs are left")
+			}
+			wantSnapshots(t, mem, left...)
+			r = open()
+			if _, err := r.Prune(ctx, PruneOptions{}, markModel(r), nil); err != nil {
+				t.Errorf("the next prune: %v", err)
+			}
+		})
+	}
+}
+
+// TestPruneOfUnfinishedBackups holds that packs of backups that never ended go from a repository without any snapshot, but not
+// without a word: they may be of snapshots that were lost.
+func TestPruneOfUnfinishedBackups(t *testing.T) {
+	mem := new(store.Mem)
+	mustSave(t, testRepo(t, mem), noiseChunks(1, 30, 50000))
+	packs := countIn(t, mem, packsDir)
+	r := reopen(t, mem)
+	if _, err := r.Prune(t.Context(), PruneOptions{}, markModel(r), nil); !errors.Is(err, ErrUnaccounted) || countIn(t, mem, packsDir) != packs {
+		t.Fatalf("%v, %d packs of %d", err, countIn(t, mem, packsDir), packs)
+	}
+	if done := mustPrune(t, reopen(t, mem), PruneOptions{Sure: true}); done.After.Packs > 0 {
+		t.Errorf("%+v", done)
+	}
+	mustPrune(t, reopen(t, mem), PruneOptions{})
+
+	// Where all was forgotten, a backup that did not end is asked about as well.
+	first := keepChunks(t, reopen(t, mem), noiseChunks(2, 30, 50000))
+	if _, err := reopen(t, mem).Forget(t.Context(), []pack.ID{first}); err != nil {
+		t.Fatal(err)
+	}
+	mustSave(t, reopen(t, mem), noiseChunks(3, 30, 50000))
+	r = reopen(t, mem)
+	if _, err := r.Prune(t.Context(), PruneOptions{}, markModel(r), nil); !errors.Is(err, ErrUnaccounted) {
+		t.Errorf("packs that came after the last snapshot was forgotten: %v", err)
+	}
+}
+
+// TestPruneLosesSnapshotsAtAnyPoint has snapshot files vanish before each operation of a prune, one of them or all. Whatever it
+// does then, all is whole once they are back.
+func TestPruneLosesSnapshotsAtAnyPoint(t *testing.T) {
+	ctx := t.Context()
+	start := new(store.Mem)
+	testRepo(t, start)
+	chunks := noiseChunks(7, 12, 50000)
+	var ids []pack.ID
+	for i := range 4 { // each shares half of its chunks with the next
+		ids = append(ids, keepChunks(t, reopen(t, start), chunks[2*i:2*i+4]))
+	}
+	if _, err := reopen(t, start).Forget(ctx, ids[:2]); err != nil {
+		t.Fatal(err)
+	}
+	files := filesOf(t, start)
+	for _, remember := range []bool{true, false} {
+		for _, all := range []bool{true, false} {
+			refused := 0
+			for i := 0; ; i++ {
+				mem := memOf(t, files)
+				r := reopen(t, mem)
+				if remember {
+					r.UseMemory(t.TempDir())
+				}
+				for _, id := range ids[2:] {
+					r.See(Seen{ID: id})
+				}
+				lost, n, listed := ids[2:3], 0, false
+				if all {
+					lost = ids[2:]
+				}
+				back := func() {}
+				r.store = &spying{Store: mem, before: func(op, name string) {
+					// What was lost before the first listing, only a machine that remembers it can miss.
+					if n++; n == i+1 && (remember || listed) {
+						back = lose(t, mem, lost...)
+					}
+					listed = listed || op == "list" && dirOf(name) == snapshotsDir
+				}}
+				_, err := r.Prune(ctx, PruneOptions{MaxRepack: 1 << 40, MaxUnused: 0}, markModel(r), nil)
+				if err != nil && !errors.Is(err, ErrUnaccounted) {
+					t.Fatalf("operation %d: %v", i, err)
+				}
+				if err != nil {
+					refused++
+				}
+				back()
+				wantSnapshots(t, mem, slices.Clone(ids[2:])...)
+				if n <= i {
+					break
+				}
+			}
+			if refused == 0 {
+				t.Error("no prune noticed anything")
+			}
+		}
+	}
+}
+
+// forgetful is a store whose listings do not show some files.
+type forgetful struct {
+	store.Store
+	hidden map[string]bool
+}
+
+func (s *forgetful) List(ctx context.Context, dir string) iter.Seq2[store.Info, error] {
+	return func(yield func(store.Info, error) bool) {
+		for info, err := range s.Store.List(ctx, dir) {
+			if !s.hidden[info.Name] && !yield(info, err) {
+				return
+			}
+		}
+	}
+}
+
+// TestPruneBehindListings holds that a prune keeps what snapshots need that are there and not in a listing, if it knows of them.
+func TestPruneBehindListings(t *testing.T) {
+	mem := new(store.Mem)
+	testRepo(t, mem)
+	first := keepChunks(t, reopen(t, mem), noiseChunks(1, 20, 50000))
+	second := keepAfter(t, mem, noiseChunks(2, 20, 50000), first, time.Now())
+	third := keepAfter(t, mem, noiseChunks(3, 20, 50000), second, time.Now())
+	for name, remembered := range map[string][]pack.ID{"named by another": nil, "seen": {second, third}} {
+		hidden := map[string]bool{SnapshotName(second): true}
+		if remembered != nil {
+			hidden[SnapshotName(third)] = true
+		}
+		r := reopen(t, mem)
+		r.store = &forgetful{mem, hidden}
+		r.UseMemory(t.TempDir())
+		for _, id := range remembered {
+			r.See(Seen{ID: id})
+		}
+		if done := mustPrune(t, r, PruneOptions{}); done.Deleted.Packs > 0 {
+			t.Errorf("%s: %+v", name, done)
+		}
+		wantSnapshots(t, mem, first, second, third)
+	}
+}
+
+// TestPruneWaitsForRecords holds that where nobody can tell how old listings are, a prune waits for the record of what was just forgotten.
+func TestPruneWaitsForRecords(t *testing.T) {
+	ctx := t.Context()
+	mem := new(store.Mem)
+	testRepo(t, mem)
+	first := keepChunks(t, reopen(t, mem), noiseChunks(1, 20, 50000))
+	second := keepChunks(t, reopen(t, mem), noiseChunks(2, 20, 50000))
+	if _, err := reopen(t, mem).Forget(ctx, []pack.ID{first}); err != nil {
+		t.Fatal(err)
+	}
+	s := &forgetful{mem, map[string]bool{}}
+	for name := range filesOf(t, mem) {
+		s.hidden[name] = dirOf(name) == forgottenDir
+	}
+	r := reopen(t, mem)
+	r.store = &far{Store: s, lag: store.Lag{Unknown: "some"}}
+	r.SetGrace(time.Millisecond)
+	r.UseMemory(t.TempDir())
+	r.See(Seen{ID: first}, Seen{ID: second})
+	waits := 0
+	done := mustPrune(t, r, PruneOptions{Lag: time.Minute, Wait: func(context.Context, time.Duration) error {
+		waits++
+		clear(s.hidden)
+		return nil
+	}})
+	if done.Deleted.Packs == 0 || waits != 3 {
+		t.Errorf("%+v after %d waits", done, waits)
+	}
+	wantSnapshots(t, mem, second)
+}

@@ -1,0 +1,156 @@
+package repo
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"slices"
+	"time"
+
+	"platter/pack"
+)
+
+// A Seen version is a snapshot that this machine knows was in the repository. All but the ID is for people.
+type Seen struct {
+	ID   pack.ID   `json:"id"`
+	Name string    `json:"name"`
+	Host string    `json:"host"`
+	Time time.Time `json:"time"`
+}
+
+// What a machine has seen is a file (see Remember) of JSON. A repository proves what was kept and not that this is all, so a
+// client that remembers is the only one to notice that snapshots are hidden, or lost, or that all was taken back to an
+// earlier state.
+const (
+	seenName  = "seen"
+	seenMagic = "platterV"
+	maxSeen   = 100_000 // versions remembered; of more, the latest
+)
+
+type seenFile struct {
+	Versions []Seen `json:"versions"`
+	// Accepted are snapshots that are missing, and that Accept has taken for gone.
+	Accepted []pack.ID `json:"accepted,omitempty"`
+}
+
+// Missed returns the versions that this machine has seen, that are not there, and that no record says somebody removed.
+// They are missed until Accept. there are those that are in the repository now, which it remembers from now on; unreadable
+// are in it too, and nobody can tell what they are.
+func (r *Repo) Missed(ctx context.Context, there []Seen, unreadable []pack.ID) ([]Seen, error) {
+	if !r.Remembers() {
+		return nil, nil
+	}
+	ids := slices.Clone(unreadable)
+	for _, v := range there {
+		ids = append(ids, v.ID)
+	}
+	missed, forgotten, err := r.unseen(ctx, ids)
+	if err != nil {
+		return nil, err
+	}
+	r.reremember(there, forgotten)
+	return missed, nil
+}
+
+// unseen returns what this machine has seen and is missing, and those of it that were forgotten on purpose.
+func (r *Repo) unseen(ctx context.Context, there []pack.ID) (missed []Seen, forgotten []pack.ID, err error) {
+	listed := setOf(there)
+	gone := map[pack.ID]Seen{}
+	var ids []pack.ID
+	for _, v := range r.recallSeen().Versions {
+		if !listed[v.ID] {
+			gone[v.ID] = v
+			ids = append(ids, v.ID)
+		}
+	}
+	f, err := r.fates(ctx, ids)
+	if err != nil {
+		return nil, nil, err
+	}
+	for _, id := range f.missing {
+		missed = append(missed, gone[id])
+	}
+	return missed, f.forgotten, nil
+}
+
+// See remembers versions that this machine has put or seen.
+func (r *Repo) See(versions ...Seen) { r.reremember(versions, nil) }
+
+// Unsee makes this machine miss none of the snapshots that it has just forgotten, whatever records the NAS shows later.
+func (r *Repo) Unsee(ids []pack.ID) { r.reremember(nil, ids) }
+
+// Accept makes this machine take what is there now for all there is, and the snapshots that others name for gone. The error
+// is of what it remembers with.
+func (r *Repo) Accept(there []Seen, named []pack.ID) error {
+	f := r.recallSeen()
+	listed := map[pack.ID]bool{}
+	for _, v := range there {
+		listed[v.ID] = true
+	}
+	for _, v := range f.Versions {
+		named = append(named, v.ID)
+	}
+	accepted := append(f.Accepted, named...)
+	f.Accepted = slices.DeleteFunc(accepted, func(id pack.ID) bool { return listed[id] })
+	f.Versions = there
+	return r.rememberSeen(f)
+}
+
+func (r *Repo) recallSeen() (f seenFile) {
+	if json.Unmarshal(r.Recall(seenName, seenMagic), &f) != nil {
+		return seenFile{}
+	}
+	return f
+}
+
+// reremember adds versions to what this machine has seen, and drops some. It goes by the file as it is now, since another
+// process may have written it. Where it cannot be written there is no memory, as there is no cache then: what a command was
+// asked for is done all the same.
+func (r *Repo) reremember(add []Seen, drop []pack.ID) {
+	if !r.Remembers() {
+		return
+	}
+	f, dropped := r.recallSeen(), setOf(drop)
+	known := map[pack.ID]bool{}
+	changed := false
+	f.Versions = slices.DeleteFunc(f.Versions, func(v Seen) bool {
+		known[v.ID] = true
+		changed = changed || dropped[v.ID]
+		return dropped[v.ID]
+	})
+	for _, v := range add {
+		if !known[v.ID] && !dropped[v.ID] {
+			f.Versions, changed = append(f.Versions, v), true
+			known[v.ID] = true
+		}
+	}
+	if changed {
+		_ = r.rememberSeen(f)
+	}
+}
+
+func (r *Repo) rememberSeen(f seenFile) error {
+	slices.SortFunc(f.Versions, func(a, b Seen) int { // the latest first
+		if c := b.Time.Compare(a.Time); c != 0 {
+			return c
+		}
+		return bytes.Compare(a.ID[:], b.ID[:])
+	})
+	f.Versions = f.Versions[:min(len(f.Versions), maxSeen)]
+	slices.SortFunc(f.Accepted, func(a, b pack.ID) int { return bytes.Compare(a[:], b[:]) })
+	f.Accepted = slices.Compact(f.Accepted)
+	f.Accepted = f.Accepted[:min(len(f.Accepted), maxSeen)]
+	data, err := json.Marshal(f)
+	if err != nil {
+		return err
+	}
+	return r.Remember(seenName, seenMagic, data)
+}
+
+func setOf(ids []pack.ID) map[pack.ID]bool {
+	set := make(map[pack.ID]bool, len(ids))
+	for _, id := range ids {
+		set[id] = true
+	}
+	return set
+}
