@@ -26,6 +26,8 @@ type model struct {
 	universe [][]byte
 	reported map[pack.ID]bool // snapshots of backups that said they had succeeded
 	dropped  map[pack.ID]bool // that were forgotten
+	away     map[pack.ID]bool // whose files somebody has moved away, who puts them back
+	memory   string           // the folder of what machines that prune have seen
 	faults   []string
 }
 
@@ -157,7 +159,7 @@ func (m *model) programs() map[*host]func(context.Context) {
 			for range rounds {
 				time.Sleep(time.Duration(m.intN(600)) * time.Second)
 				err := run(ctx, m.open(h))
-				if err != nil && !errors.Is(err, errKilled) && !errors.Is(err, errBroken) && !errors.Is(err, ErrLeaseLost) && !errors.Is(err, ErrInUse) && !gone(err) {
+				if err != nil && !errors.Is(err, errKilled) && !errors.Is(err, errBroken) && !errors.Is(err, ErrLeaseLost) && !errors.Is(err, ErrInUse) && !errors.Is(err, ErrUnaccounted) && !errors.Is(err, errCameBack) && !gone(err) {
 					m.note(func() { m.faults = append(m.faults, fmt.Sprintf("%s: %v", name, err)) })
 				}
 			}
@@ -193,14 +195,49 @@ func (m *model) programs() map[*host]func(context.Context) {
 		}
 		return nil
 	})
+	if m.memory != "" {
+		add("vandal", 3, m.vandalize)
+	}
 	for i := range 2 {
 		add(fmt.Sprintf("prune %d", i), 2, func(ctx context.Context, r *Repo) error {
+			r.UseMemory(m.memory)
 			_, err := r.Prune(ctx, PruneOptions{MaxRepack: 1 << 40, Lag: m.pruneLag(), Sure: true}, markModel(r), nil)
 			m.whole("after a prune")
 			return err
 		})
 	}
 	return out
+}
+
+// vandalize moves the file of a snapshot away that machines which prune have seen, and puts it back hours later.
+func (m *model) vandalize(ctx context.Context, _ *Repo) error {
+	r := m.direct()
+	r.UseMemory(m.memory)
+	ids, err := r.ListSnapshots(ctx)
+	if err != nil || len(ids) == 0 {
+		return err
+	}
+	id := ids[m.intN(len(ids))]
+	name := fileName(snapshotsDir, id)
+	file, err := m.mem.Get(ctx, name, 0, maxSnapshot)
+	if err != nil {
+		return err
+	}
+	m.note(func() {
+		r.See(Seen{ID: id})
+		m.away[id] = true
+	})
+	if err := m.mem.Delete(ctx, name); err != nil {
+		return err
+	}
+	time.Sleep(time.Duration(m.intN(3*3600)) * time.Second)
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	delete(m.away, id)
+	if m.dropped[id] {
+		return nil
+	}
+	return m.mem.Put(ctx, name, file)
 }
 
 // read reads a version slowly. What was there when it began is there to its end.
@@ -264,7 +301,7 @@ func (m *model) whole(when string) {
 	}
 	m.note(func() {
 		for id := range m.reported {
-			if !there[id] && !m.dropped[id] {
+			if !there[id] && !m.dropped[id] && !m.away[id] {
 				m.faults = append(m.faults, fmt.Sprintf("%s: snapshot %.8s was reported and is not there", when, id))
 			}
 		}
@@ -330,11 +367,14 @@ func (m *model) clean() {
 func playSchedule(t *testing.T, template *Repo, seed uint64) (faults []string) {
 	synctest.Test(t, func(t *testing.T) {
 		rnd := rand.New(rand.NewPCG(seed, 1))
-		m := &model{t: t, template: template, reported: map[pack.ID]bool{}, dropped: map[pack.ID]bool{},
+		m := &model{t: t, template: template, reported: map[pack.ID]bool{}, dropped: map[pack.ID]bool{}, away: map[pack.ID]bool{},
 			scheduler: &scheduler{rnd: rnd, mem: new(store.Mem)}}
 		m.mem.Clock = m.serverTime
 		if seed%5 == 3 {
 			m.jumps = rand.New(rand.NewPCG(seed, 2))
+		}
+		if seed%3 == 0 {
+			m.memory = t.TempDir()
 		}
 		switch seed % 8 {
 		case 1, 3:
@@ -365,7 +405,8 @@ func playSchedule(t *testing.T, template *Repo, seed uint64) (faults []string) {
 // TestSchedules interleaves backups, a forget and prunes, one store operation at a time, with listings that lag, clocks that
 // are wrong or, the server's own, are set, answers that get lost, machines that sleep past their leases, and machines that die. Listings lag by up to five
 // minutes, for machines that can have them fresh and believe that others' lag by one, and for such as can only wait. Whatever the order, every
-// snapshot that is there is whole, what was reported is there, what is being read can be read to its end, and in the end nothing is left over.
+// snapshot that is there is whole, what was reported is there, what is being read can be read to its end, files that were moved away are of
+// use when they are put back, and in the end nothing is left over.
 //
 // PLATTER_SEED=N plays one schedule again, PLATTER_SCHEDULES=N plays so many.
 func TestSchedules(t *testing.T) {

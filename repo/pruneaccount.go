@@ -2,6 +2,7 @@ package repo
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"maps"
 	"slices"
@@ -95,6 +96,9 @@ func (p *pruner) markAll(ctx context.Context, ids []pack.ID) error {
 	return nil
 }
 
+// errCameBack says that somebody put a snapshot back while it was looked for.
+var errCameBack = errors.New("it was missing a moment ago and is there again: run this again")
+
 // vanished returns an error unless all snapshots that were listed, and not there when they were read, were forgotten.
 func (p *pruner) vanished(ctx context.Context) error {
 	f, err := p.lateFates(ctx, p.marks.vanished)
@@ -104,7 +108,7 @@ func (p *pruner) vanished(ctx context.Context) error {
 	case len(f.missing) > 0:
 		return &UnaccountedError{Here: f.missing}
 	case len(f.there) > 0:
-		return fmt.Errorf("%s: it could not be read, as if it were not there, and now it is: run it again", SnapshotName(f.there[0]))
+		return fmt.Errorf("%s: %w", SnapshotName(f.there[0]), errCameBack)
 	}
 	return nil
 }
