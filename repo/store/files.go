@@ -18,7 +18,7 @@ type FileSystem interface {
 	Create(name string) (File, error)
 	Rename(from, to string) error
 	Link(from, to string) error // fs.ErrExist where the new name is taken; see cannotLink
-	Touch(name string) error // Store.Touch
+	Touch(name string) error    // Store.Touch
 	Remove(name string) error
 	SyncFolder(dir string) error
 
