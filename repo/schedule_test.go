@@ -221,6 +221,17 @@ func (h *host) Put(ctx context.Context, name string, data []byte) error {
 	return h.answer(err)
 }
 
+func (h *host) Create(ctx context.Context, name string, data []byte) error {
+	if err := h.ask("create " + name); err != nil {
+		return err
+	}
+	err := h.mem.Create(ctx, name, data)
+	if err == nil {
+		h.saw(name, &store.Info{Name: name, Size: int64(len(data)), ModTime: h.serverTime()})
+	}
+	return h.answer(err)
+}
+
 func (h *host) Get(ctx context.Context, name string, off, n int64) ([]byte, error) {
 	if err := h.ask("get " + name); err != nil {
 		return nil, err

@@ -52,6 +52,11 @@ func (s *stopper) Put(ctx context.Context, name string, data []byte) error {
 	return s.store.Put(ctx, name, data)
 }
 
+func (s *stopper) Create(ctx context.Context, name string, data []byte) error {
+	s.operation()
+	return s.store.Create(ctx, name, data)
+}
+
 func (s *stopper) Get(ctx context.Context, name string, off, n int64) ([]byte, error) {
 	s.operation()
 	return s.store.Get(ctx, name, off, n)

@@ -5,7 +5,7 @@ import (
 	"errors"
 )
 
-// DryRun passes reads on and changes nothing: what is put is forgotten, what is deleted stays. It is for learning what
+// DryRun passes reads on and changes nothing: what is put or created is forgotten, what is deleted stays. It is for learning what
 // work would do by doing all of it but the last step.
 type DryRun struct{ Store }
 

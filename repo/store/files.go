@@ -17,7 +17,8 @@ type FileSystem interface {
 	Mkdir(dir string) error // fs.ErrExist when it is there; "." makes the missing folders above the root as well
 	Create(name string) (File, error)
 	Rename(from, to string) error
-	Touch(name string) error // Store.Touch
+	Link(from, to string) error // fs.ErrExist where the new name is taken; see cannotLink
+	Touch(name string) error    // Store.Touch
 	Remove(name string) error
 	SyncFolder(dir string) error
 

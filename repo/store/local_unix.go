@@ -14,6 +14,18 @@ func isFull(err error) bool {
 	return errors.Is(err, unix.ENOSPC) || errors.Is(err, unix.EDQUOT)
 }
 
+// cannotLink reports whether an error says that the file system has no hard links, or not these. EXDEV is what unions of
+// several disks say.
+func cannotLink(err error) bool {
+	for _, no := range []error{unix.EPERM, unix.EACCES, unix.ENOTSUP, unix.EOPNOTSUPP, unix.ENOSYS, unix.EMLINK, unix.EXDEV, unix.EINVAL} {
+		var link *os.LinkError
+		if errors.As(err, &link) && errors.Is(link.Err, no) {
+			return true
+		}
+	}
+	return errors.Is(err, errors.ErrUnsupported)
+}
+
 // openNoFollow does itself what Root.OpenFile does not: it refuses a link that stays below the root. O_NONBLOCK, because
 // opening a pipe would wait for its writer.
 func openNoFollow(root *os.Root, name string, mode int) (*os.File, error) {

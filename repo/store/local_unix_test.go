@@ -125,3 +125,29 @@ func TestRootIsALink(t *testing.T) {
 	wantNames(t, NewLocal(real), "", "packs/ab")
 	wantNames(t, NewLocal(link), "", "packs/ab")
 }
+
+// TestLinkRepeated: a network file system repeats a request whose answer was lost. The second answer is no loss.
+func TestLinkRepeated(t *testing.T) {
+	root := t.TempDir()
+	files := osFiles{root}
+	for _, name := range []string{"mine", "other"} {
+		must(t, os.WriteFile(filepath.Join(root, name), []byte("same bytes"), 0o600))
+	}
+	for range 2 {
+		must(t, files.Link("mine", "name"))
+	}
+	if err := files.Link("other", "name"); !errors.Is(err, fs.ErrExist) || cannotLink(err) {
+		t.Errorf("another file of the same bytes: %v, want fs.ErrExist", err)
+	}
+}
+
+func TestCannotLink(t *testing.T) {
+	for err, want := range map[error]bool{
+		unix.EPERM: true, unix.ENOTSUP: true, unix.ENOSYS: true, unix.EMLINK: true, unix.EXDEV: true, unix.EACCES: true,
+		unix.EEXIST: false, unix.EIO: false, unix.ENOSPC: false, unix.ENOENT: false, unix.EROFS: false,
+	} {
+		if got := cannotLink(&os.LinkError{Op: "linkat", Old: "a", New: "b", Err: err}); got != want {
+			t.Errorf("%v: %t", err, got)
+		}
+	}
+}

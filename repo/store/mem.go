@@ -48,9 +48,17 @@ func (m *Mem) Put(ctx context.Context, name string, data []byte) error {
 
 	m.mu.Lock()
 	defer m.mu.Unlock()
+	if err := m.set(name, data); err != nil {
+		return fmt.Errorf("put %s: %w", name, err)
+	}
+	return nil
+}
+
+// set keeps data, which is m's own from now on; mu is held.
+func (m *Mem) set(name string, data []byte) error {
 	used := m.used - int64(len(m.files[name].data)) + int64(len(data))
 	if m.Limit > 0 && used > m.Limit {
-		return fmt.Errorf("put %s: %w", name, ErrFull)
+		return ErrFull
 	}
 	if m.files == nil {
 		m.files = make(map[string]memFile)

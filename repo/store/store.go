@@ -1,6 +1,6 @@
 // Package store keeps immutable named files: on a folder of a NAS, or in memory.
 //
-// It promises that a Put or a Move which returned nil survives a power cut, that nobody ever sees half a file under its name,
+// It promises that a Put, a Create or a Move which returned nil survives a power cut, that nobody ever sees half a file under its name,
 // and that a Get never hands out more than it was asked for. It promises nothing about what the files say: whoever
 // owns the NAS can change them, and every reader above this floor proves what it reads.
 package store
@@ -20,6 +20,13 @@ type Store interface {
 	// ErrFull when there is no room. After an error the name holds what it held before, or all of data where only the
 	// proof that it is durable failed; to be sure, Put it again.
 	Put(ctx context.Context, name string, data []byte) error
+
+	// Create is a Put that makes a file only where there is none of that name: of several at the same time, by any machines,
+	// exactly one returns nil. The error wraps fs.ErrExist where the name is taken; the file there need not be durable yet
+	// (see Settle). After any other error, and where an answer may have been lost, the name may hold data all the same: read
+	// it back and compare, which tells whose it is only if nobody else would write the same bytes. A store without hard
+	// links may show a part of the file until Create returns, and keep that part after a crash.
+	Create(ctx context.Context, name string, data []byte) error
 
 	// Get returns n bytes of the named file from byte off on, fewer only where the file ends, and never allocates
 	// more than that. The error wraps fs.ErrNotExist when there is no such file.

@@ -26,7 +26,8 @@ type Disk struct {
 	Fail func(call int, what string) error
 	Then func(lose func(Cut) *Disk)
 
-	Clock func() time.Time // its own; time.Now where it is nil; set before use
+	Clock   func() time.Time // its own; time.Now where it is nil; set before use
+	NoLinks bool             // it has no hard links; set before use
 
 	mu      sync.Mutex
 	root    *node
@@ -206,6 +207,22 @@ func (d *Disk) Rename(from, to string) error {
 		fresh.set(n, call)
 		d.renames = append(d.renames, rename{old, fresh, call})
 		return nil
+	}))
+}
+
+// Link is one change of one entry: a power cut leaves the new name or does not.
+func (d *Disk) Link(from, to string) error {
+	return d.change("link", unlessTold(func(call int) error {
+		switch n := d.find(from); {
+		case d.NoLinks:
+			return errors.ErrUnsupported
+		case n == nil:
+			return fs.ErrNotExist
+		case n.entries != nil:
+			return errors.New("it is a folder")
+		default:
+			return d.make(to, n, call)
+		}
 	}))
 }
 

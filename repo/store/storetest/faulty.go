@@ -8,7 +8,7 @@ import (
 	"platter/repo/store"
 )
 
-// Faulty is a store whose calls can be made to fail. An op is "put", "get", "list", "delete", "move"
+// Faulty is a store whose calls can be made to fail. An op is "put", "create", "get", "list", "delete", "move"
 // or "touch", a name what it was given, of a move the first.
 // Fail, Lose and Short may be called from many goroutines at once; set them before use.
 //
@@ -58,6 +58,10 @@ func (f *Faulty) Ops() int64 { return f.ops.Load() }
 
 func (f *Faulty) Put(ctx context.Context, name string, data []byte) error {
 	return f.around("put", name, func() error { return f.Store.Put(ctx, name, data) })
+}
+
+func (f *Faulty) Create(ctx context.Context, name string, data []byte) error {
+	return f.around("create", name, func() error { return f.Store.Create(ctx, name, data) })
 }
 
 func (f *Faulty) Get(ctx context.Context, name string, off, n int64) (data []byte, err error) {

@@ -51,7 +51,7 @@ func (d *Disk) lose(c Cut) *Disk {
 			}
 		}
 	}
-	return &Disk{root: l.copy(d.root), Clock: d.Clock}
+	return &Disk{root: l.copy(d.root), Clock: d.Clock, NoLinks: d.NoLinks}
 }
 
 // Sum is the same for disks that hold the same.

@@ -31,6 +31,8 @@ func Run(t *testing.T, open func(t *testing.T) store.Store) {
 		{"good names", testGoodNames},
 		{"bad names", testBadNames},
 		{"copies", testCopies},
+		{"create", testCreate},
+		{"create at once", testCreateAtOnce},
 		{"cancelled", testCancelled},
 		{"move", testMove},
 		{"move or delete", testMoveOrDelete},
@@ -210,6 +212,7 @@ func testCancelled(t *testing.T, s store.Store) {
 	want("Put of nothing", s.Put(ctx, "new", nil))
 	want("Put", s.Put(ctx, "new/er", noise(5, 5<<20)))
 	want("Put over", s.Put(ctx, "old", []byte("new")))
+	want("Create", s.Create(ctx, "newer", []byte("new")))
 	want("Delete", s.Delete(ctx, "old"))
 	_, err := s.Get(ctx, "old", 0, 3)
 	want("Get", err)

@@ -1,0 +1,150 @@
+package store_test
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"io/fs"
+	"strings"
+	"syscall"
+	"testing"
+
+	"platter/repo/store"
+	"platter/repo/store/storetest"
+)
+
+// TestCreateOnOneFolder has several Local stores, as of several machines, create files in one folder.
+func TestCreateOnOneFolder(t *testing.T) {
+	root := t.TempDir()
+	var stores []store.Store
+	for range 4 {
+		stores = append(stores, store.NewLocal(root))
+	}
+	storetest.RunShared(t, stores...)
+	wantInfos(t, "Leftovers", store.NewLocal(root).Leftovers(t.Context()))
+}
+
+// TestCreateWithoutLinks does the same where the file system has no hard links.
+func TestCreateWithoutLinks(t *testing.T) {
+	storetest.Run(t, func(*testing.T) store.Store {
+		disk := storetest.NewDisk()
+		disk.NoLinks = true
+		return store.NewLocalOn(disk)
+	})
+	disk := storetest.NewDisk()
+	disk.NoLinks = true
+	storetest.RunShared(t, store.NewLocalOn(disk), store.NewLocalOn(disk), store.NewLocalOn(disk))
+	if left := temps(t, disk); len(left) > 0 {
+		t.Errorf("%v are left over", left)
+	}
+}
+
+func TestCreateOrder(t *testing.T) {
+	for _, test := range []struct {
+		noLinks bool
+		want    string
+	}{
+		{false, "create, write 1, sync, close, link, sync folder packs/ab, remove"},
+		{true, "create, write 1, sync, close, link, remove, create, write 1, sync, close, sync folder packs/ab"},
+	} {
+		disk := storetest.NewDisk()
+		disk.NoLinks = test.noLinks
+		l := store.NewLocalOn(disk)
+		if err := l.Put(t.Context(), "packs/ab/other", nil); err != nil {
+			t.Fatal(err)
+		}
+		before := len(disk.Calls())
+		if err := l.Create(t.Context(), testName, []byte("x")); err != nil {
+			t.Fatal(err)
+		}
+		if got := strings.Join(disk.Calls()[before:], ", "); got != test.want {
+			t.Errorf("without links %t: Create calls\n%s, want\n%s", test.noLinks, got, test.want)
+		}
+	}
+}
+
+// TestCreateEveryCall fails every call of a Create in turn, alone or with all that follow (a crash), with the name free or
+// taken. What a power cut then leaves is all of the file or none, and all where Create said so. Without hard links a crash
+// may leave a part, and nothing else may.
+func TestCreateEveryCall(t *testing.T) {
+	for _, noLinks := range []bool{false, true} {
+		for _, old := range []string{"", "old"} {
+			for _, crash := range []bool{false, true} {
+				for i := 0; failCreate(t, noLinks, old, i, crash); i++ {
+				}
+			}
+		}
+	}
+}
+
+// failCreate tells whether the Create came as far as call i.
+func failCreate(t *testing.T, noLinks bool, old string, i int, crash bool) bool {
+	where := fmt.Sprintf("without links %t, old %q, call %d failed (crash: %t)", noLinks, old, i, crash)
+	data := twoPieces()
+	disk := storetest.NewDisk()
+	disk.NoLinks = noLinks
+	l := store.NewLocalOn(disk)
+	if old != "" {
+		if err := l.Put(t.Context(), testName, []byte(old)); err != nil {
+			t.Fatal(err)
+		}
+		l = store.NewLocalOn(disk)
+	}
+	first := len(disk.Calls())
+	disk.Fail = func(call int, _ string) error {
+		if call == first+i || crash && call > first+i {
+			return syscall.EIO
+		}
+		return nil
+	}
+	err := l.Create(t.Context(), testName, data)
+	reached := len(disk.Calls()) > first+i
+	switch {
+	case old != "" && err == nil:
+		t.Errorf("%s: it took a name that is taken", where)
+	case !reached && old == "" && err != nil, !reached && old != "" && !errors.Is(err, fs.ErrExist):
+		t.Errorf("%s: Create says %v", where, err)
+	}
+	for c := range storetest.Cuts {
+		got, found := left(t, disk, c)
+		whole, none := found && bytes.Equal(got, data), !found
+		switch {
+		case old != "":
+			if string(got) != old {
+				t.Errorf("%s: a power cut (%v) leaves %d bytes of what was there", where, c, len(got))
+			}
+		case err == nil && !whole, !whole && !none && !noLinks:
+			t.Errorf("%s: Create says %v, and a power cut (%v) leaves %d bytes (found: %t)", where, err, c, len(got), found)
+		}
+	}
+	// The name may be whole after an error, but never a part of it where the process lived on.
+	if got, found := left(t, disk, storetest.Kept); old == "" && !crash && found && !bytes.Equal(got, data) {
+		t.Errorf("%s: %d bytes are left", where, len(got))
+	}
+	return reached
+}
+
+// TestCreateFull has the disk fill up in the middle of a Create: the name stays free.
+func TestCreateFull(t *testing.T) {
+	for _, noLinks := range []bool{false, true} {
+		disk := storetest.NewDisk()
+		disk.NoLinks = noLinks
+		writes := 0
+		disk.Fail = func(_ int, what string) error {
+			if strings.HasPrefix(what, "write") {
+				if writes++; !noLinks || writes == 4 { // the second time, in place
+					return syscall.ENOSPC
+				}
+			}
+			return nil
+		}
+		l := store.NewLocalOn(disk)
+		if err := l.Create(t.Context(), testName, twoPieces()); !errors.Is(err, store.ErrFull) {
+			t.Errorf("without links %t: Create on a full disk says %v, want ErrFull", noLinks, err)
+		}
+		disk.Fail = nil
+		if err := l.Create(t.Context(), testName, twoPieces()); err != nil || len(temps(t, disk)) > 0 {
+			t.Errorf("without links %t: after there is room again: %v; %v is left over", noLinks, err, temps(t, disk))
+		}
+	}
+}
