@@ -27,7 +27,7 @@ func Mark(ctx context.Context, r *repo.Repo, ids []pack.ID, marks *repo.Marks) e
 			return fmt.Errorf("%w: nobody knows what it needs, so nothing is deleted; put it back from a copy, or forget it by its id", err)
 		}
 		if s.Parent != nil {
-			marks.After(id, *s.Parent, s.Time)
+			marks.After(id, *s.Parent)
 		}
 		if err := mark(ctx, s.Map(r), marks); err != nil {
 			return fmt.Errorf("snapshot %.8s of %s: %w; nobody knows what it needs, so nothing is deleted; see 'platter check'", id, s.Name, err)
