@@ -1,6 +1,7 @@
 package repo
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -27,28 +28,29 @@ type UnaccountedError struct {
 
 func (e *UnaccountedError) Error() string {
 	const back = "nothing was deleted; put their files back in snapshots/ (from lost+found, a copy, the NAS's own snapshots)"
-	short := func(ids []pack.ID) string {
-		return listSome(len(ids), func(i int) string { return ids[i].String()[:8] })
-	}
 	switch {
 	case len(e.Seen) > 0:
 		return fmt.Sprintf("%v, and this machine has seen them: %s; %s. If you removed them yourself, 'platter snapshots --accept' says so",
 			ErrUnaccounted, listSome(len(e.Seen), func(i int) string {
 				v := e.Seen[i]
-				return fmt.Sprintf("%.8s of %s, %s", v.ID, v.Name, v.Time.Local().Format(time.DateTime))
+				return fmt.Sprintf("%.8s of %s (%s)", v.ID, v.Name, v.Time.Local().Format(time.DateTime))
 			}), back)
 	case len(e.Before) > 0:
-		return fmt.Sprintf("%v, and others name them as the version before: %s; %s. If they are gone for good, --yes goes on",
-			ErrUnaccounted, short(e.Before), back)
+		return fmt.Sprintf("%v, and others name them as the version before: %s; %s. If they are gone for good, 'platter prune --yes' goes on",
+			ErrUnaccounted, shortIDs(e.Before), back)
 	case len(e.Here) > 0:
-		return fmt.Sprintf("%v, and that were listed a moment ago: %s; %s", ErrUnaccounted, short(e.Here), back)
+		return fmt.Sprintf("%v, and that were listed a moment ago: %s; %s", ErrUnaccounted, shortIDs(e.Here), back)
 	}
 	return fmt.Sprintf("there are packs and no snapshots, and no record says that the snapshots were forgotten; %s. "+
-		"If no backup was ever finished here, or all of it may go, --yes goes on", back)
+		"If no backup was ever finished here, or all of it may go, 'platter prune --yes' goes on", back)
 }
 
 // Is makes it an ErrUnaccounted.
 func (e *UnaccountedError) Is(target error) bool { return target == ErrUnaccounted }
+
+func shortIDs(ids []pack.ID) string {
+	return listSome(len(ids), func(i int) string { return ids[i].String()[:8] })
+}
 
 // listSome lists the first few of n things.
 func listSome(n int, word func(int) string) string {
@@ -66,8 +68,9 @@ func listSome(n int, word func(int) string) string {
 // fates are what became of snapshots that a listing did not show, or that could not be read as if they were not there.
 type fates struct {
 	forgotten []pack.ID // a record says so
-	there     []pack.ID // all the same: they can be read now, or fail in another way than by not being there
+	there     []pack.ID // all the same: they can be read
 	missing   []pack.ID
+	failed    error // why others could not be read, where that is not that they are missing; they are in missing, too
 }
 
 // fates finds out what became of snapshots. Only a record explains that one is not there: a listing may be old, and a NAS may
@@ -92,7 +95,9 @@ func (r *Repo) fates(ctx context.Context, ids []pack.ID) (f fates, err error) {
 			_, err := r.uncached().Get(gctx, fileName(snapshotsDir, id), 0, 1)
 			mu.Lock()
 			defer mu.Unlock()
-			there[id] = !gone(err)
+			if there[id] = err == nil; err != nil && !gone(err) {
+				f.failed = cmp.Or(f.failed, err)
+			}
 			return gctx.Err()
 		})
 	}

@@ -2,7 +2,6 @@ package repo
 
 import (
 	"sync"
-	"time"
 
 	"platter/chunk"
 	"platter/index"
@@ -21,10 +20,7 @@ type Marks struct {
 }
 
 // A kin is a snapshot that says which one was there when it was made.
-type kin struct {
-	of, before pack.ID
-	made       time.Time
-}
+type kin struct{ of, before pack.ID }
 
 // What is known of a chunk.
 const (
@@ -57,12 +53,12 @@ func (m *Marks) Vanished(id pack.ID) {
 	m.vanished = append(m.vanished, id)
 }
 
-// After notes that a snapshot names another as the version before it, and when it was made. Prune goes on only if that one is
-// there, or somebody has forgotten it.
-func (m *Marks) After(of, before pack.ID, made time.Time) {
+// After notes that a snapshot names another as the version before it. Prune goes on only if that one is there, or somebody has
+// forgotten it.
+func (m *Marks) After(of, before pack.ID) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	m.kin = append(m.kin, kin{of, before, made})
+	m.kin = append(m.kin, kin{of, before})
 }
 
 // mark adds to what is known of a chunk, and returns what was.

@@ -34,7 +34,6 @@ type model struct {
 type modelSnapshot struct {
 	Chunks []chunk.ID `json:"chunks"`
 	Before *pack.ID   `json:"before,omitempty"` // the version before it
-	Made   time.Time  `json:"made"`
 }
 
 // open is the repository as a host sees it, without the cost of a password.
@@ -133,7 +132,7 @@ func markModel(r *Repo) MarkFunc {
 				return err
 			}
 			if s.Before != nil {
-				marks.After(id, *s.Before, s.Made)
+				marks.After(id, *s.Before)
 			}
 			for _, c := range s.Chunks {
 				marks.Mark(c)

@@ -43,6 +43,7 @@ func (p *pruner) accounted(ctx context.Context, listed []pack.ID) (all []pack.ID
 				missing.Here = append(missing.Here, id)
 			}
 		}
+		slices.SortFunc(missing.Seen, latestFirst)
 		return nil, missing
 	}
 	all = slices.Concat(listed, f.there)
@@ -62,14 +63,18 @@ func (p *pruner) lateFates(ctx context.Context, ids []pack.ID) (f fates, err err
 		return f, err
 	}
 	f, err = p.fates(ctx, ids)
-	if err != nil || len(f.missing) == 0 || p.storeLag().Unknown == "" {
-		return f, err
+	if err == nil && len(f.missing) > 0 && p.storeLag().Unknown != "" {
+		if err := p.opts.Wait(ctx, p.listingAge()); err != nil {
+			return f, err
+		}
+		var late fates
+		late, err = p.fates(ctx, f.missing)
+		f = fates{append(f.forgotten, late.forgotten...), append(f.there, late.there...), late.missing, late.failed}
 	}
-	if err := p.opts.Wait(ctx, p.listingAge()); err != nil {
-		return f, err
+	if err == nil && f.failed != nil {
+		err = fmt.Errorf("a snapshot is in no listing, and cannot be read: %w; nobody knows what it needs, so nothing is deleted", f.failed)
 	}
-	late, err := p.fates(ctx, f.missing)
-	return fates{append(f.forgotten, late.forgotten...), append(f.there, late.there...), late.missing}, err
+	return f, err
 }
 
 // markAll marks what snapshots need, and accounts for those that are missing as only those show that are there.
@@ -130,7 +135,7 @@ func (p *pruner) before(ctx context.Context) ([]pack.ID, error) {
 	var ids []pack.ID
 	by := map[pack.ID][]pack.ID{}
 	for _, k := range p.marks.kin {
-		if p.snapshots[k.before] || passed[k.before] || k.made.Before(since) {
+		if p.snapshots[k.before] || passed[k.before] {
 			continue
 		}
 		if by[k.before] == nil {
@@ -146,7 +151,7 @@ func (p *pruner) before(ctx context.Context) ([]pack.ID, error) {
 	if err != nil {
 		return nil, err
 	}
-	young := map[pack.ID]bool{} // by the store's clock too: whose time was given may be of any age
+	young := map[pack.ID]bool{} // by the store's clock: the time of a snapshot is whatever --time said
 	for _, file := range files {
 		young[file.id] = !file.time.Before(since)
 	}
@@ -165,7 +170,7 @@ func (p *pruner) giveUp(ctx context.Context, ids []pack.ID) error {
 		return nil
 	}
 	p.given = append(p.given, ids...)
-	p.note("%d snapshots that others name are missing, and are noted as forgotten", len(ids))
+	p.note("snapshots that others name are missing, and are noted as forgotten: %s", shortIDs(ids))
 	if err := p.putRecord(ctx, ids, nil); err != nil && !isFull(err) {
 		return err
 	}

@@ -14,7 +14,7 @@ import (
 )
 
 // keepAfter keeps chunks as a snapshot that names another as the version before it.
-func keepAfter(t testing.TB, mem store.Store, chunks [][]byte, before pack.ID, made time.Time) (id pack.ID) {
+func keepAfter(t testing.TB, mem store.Store, chunks [][]byte, before pack.ID) (id pack.ID) {
 	t.Helper()
 	r := reopen(t, mem)
 	err := r.WithLease(t.Context(), BackingUp, func(ctx context.Context) error {
@@ -25,7 +25,7 @@ func keepAfter(t testing.TB, mem store.Store, chunks [][]byte, before pack.ID, m
 		if err != nil {
 			return err
 		}
-		s := modelSnapshot{Before: &before, Made: made}
+		s := modelSnapshot{Before: &before}
 		for _, c := range kept {
 			s.Chunks = append(s.Chunks, c.id)
 		}
@@ -71,31 +71,30 @@ func lose(t testing.TB, mem *store.Mem, ids ...pack.ID) (back func()) {
 // all is whole once they are back, and one that was told that they are gone does its work.
 func TestPruneAccountsForSnapshots(t *testing.T) {
 	now := time.Now()
-	long := now.Add(-2 * recordsKept)
 	for name, test := range map[string]struct {
 		remember bool
-		lost     []int // of three versions, each made after the one before
-		forget   []int // and these are forgotten before
-		made     time.Time
+		lost     []int         // of three versions, each made after the one before
+		forget   []int         // and these are forgotten before
+		later    time.Duration // after which the prune comes
 		refused  bool
 		seen     int // that the error names
 		before   int
 		accept   bool // then a prune works, else one that is sure
 	}{
-		"one that was seen":                   {remember: true, lost: []int{2}, made: now, refused: true, seen: 1, accept: true},
-		"one that was seen, and others name":  {remember: true, lost: []int{0}, made: now, refused: true, seen: 1, accept: true},
-		"all, seen":                           {remember: true, lost: []int{0, 1, 2}, made: now, refused: true, seen: 3, accept: true},
-		"all, seen, one forgotten":            {remember: true, lost: []int{1, 2}, forget: []int{0}, made: now, refused: true, seen: 2, accept: true},
-		"all":                                 {lost: []int{0, 1, 2}, made: now, refused: true},
-		"all that were left":                  {lost: []int{0, 2}, forget: []int{1}, made: now, refused: true},
-		"one that another names":              {lost: []int{1}, made: now, refused: true, before: 1},
-		"two, of which another names one":     {lost: []int{0, 1}, made: now, refused: true, before: 1},
-		"one that another named long ago":     {lost: []int{1}, made: long},
-		"the latest, which nobody knows of":   {lost: []int{2}, made: now},
-		"none, all forgotten":                 {forget: []int{0, 1, 2}, made: now},
-		"none, all seen and forgotten":        {remember: true, forget: []int{0, 1, 2}, made: now},
-		"none, one named and forgotten":       {forget: []int{1}, made: now},
-		"one seen of which another was named": {remember: true, lost: []int{2}, forget: []int{1}, made: now, refused: true, seen: 1, accept: true},
+		"one that was seen":                   {remember: true, lost: []int{2}, refused: true, seen: 1, accept: true},
+		"one that was seen, and others name":  {remember: true, lost: []int{0}, refused: true, seen: 1, accept: true},
+		"all, seen":                           {remember: true, lost: []int{0, 1, 2}, refused: true, seen: 3, accept: true},
+		"all, seen, one forgotten":            {remember: true, lost: []int{1, 2}, forget: []int{0}, refused: true, seen: 2, accept: true},
+		"all":                                 {lost: []int{0, 1, 2}, refused: true},
+		"all that were left":                  {lost: []int{0, 2}, forget: []int{1}, refused: true},
+		"one that another names":              {lost: []int{1}, refused: true, before: 1},
+		"two, of which another names one":     {lost: []int{0, 1}, refused: true, before: 1},
+		"one that another named long ago":     {lost: []int{1}, later: 2 * recordsKept},
+		"the latest, which nobody knows of":   {lost: []int{2}},
+		"none, all forgotten":                 {forget: []int{0, 1, 2}},
+		"none, all seen and forgotten":        {remember: true, forget: []int{0, 1, 2}},
+		"none, one named and forgotten":       {forget: []int{1}},
+		"one seen of which another was named": {remember: true, lost: []int{2}, forget: []int{1}, refused: true, seen: 1, accept: true},
 	} {
 		t.Run(name, func(t *testing.T) {
 			ctx := t.Context()
@@ -107,6 +106,7 @@ func TestPruneAccountsForSnapshots(t *testing.T) {
 				if test.remember {
 					r.UseMemory(memory)
 				}
+				r.now = func() time.Time { return time.Now().Add(test.later) }
 				return r
 			}
 			var ids []pack.ID
@@ -117,7 +117,7 @@ func TestPruneAccountsForSnapshots(t *testing.T) {
 					ids = append(ids, keepChunks(t, reopen(t, mem), chunks))
 				} else {
 					before = ids[i-1]
-					ids = append(ids, keepAfter(t, mem, chunks, before, test.made))
+					ids = append(ids, keepAfter(t, mem, chunks, before))
 				}
 				open().See(Seen{ID: ids[i], Name: "disk", Time: now})
 			}
@@ -138,7 +138,7 @@ func TestPruneAccountsForSnapshots(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			if test.remember {
+			if dry.now = open().now; test.remember {
 				dry.UseMemory(memory)
 			}
 			for _, r := range []*Repo{dry, open()} {
@@ -297,8 +297,8 @@ func TestPruneBehindListings(t *testing.T) {
 	mem := new(store.Mem)
 	testRepo(t, mem)
 	first := keepChunks(t, reopen(t, mem), noiseChunks(1, 20, 50000))
-	second := keepAfter(t, mem, noiseChunks(2, 20, 50000), first, time.Now())
-	third := keepAfter(t, mem, noiseChunks(3, 20, 50000), second, time.Now())
+	second := keepAfter(t, mem, noiseChunks(2, 20, 50000), first)
+	third := keepAfter(t, mem, noiseChunks(3, 20, 50000), second)
 	for name, remembered := range map[string][]pack.ID{"named by another": nil, "seen": {second, third}} {
 		hidden := map[string]bool{SnapshotName(second): true}
 		if remembered != nil {

@@ -2,6 +2,7 @@ package repo
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"encoding/json"
 	"slices"
@@ -130,12 +131,7 @@ func (r *Repo) reremember(add []Seen, drop []pack.ID) {
 }
 
 func (r *Repo) rememberSeen(f seenFile) error {
-	slices.SortFunc(f.Versions, func(a, b Seen) int { // the latest first
-		if c := b.Time.Compare(a.Time); c != 0 {
-			return c
-		}
-		return bytes.Compare(a.ID[:], b.ID[:])
-	})
+	slices.SortFunc(f.Versions, latestFirst)
 	f.Versions = f.Versions[:min(len(f.Versions), maxSeen)]
 	slices.SortFunc(f.Accepted, func(a, b pack.ID) int { return bytes.Compare(a[:], b[:]) })
 	f.Accepted = slices.Compact(f.Accepted)
@@ -146,6 +142,8 @@ func (r *Repo) rememberSeen(f seenFile) error {
 	}
 	return r.Remember(seenName, seenMagic, data)
 }
+
+func latestFirst(a, b Seen) int { return cmp.Or(b.Time.Compare(a.Time), bytes.Compare(a.ID[:], b.ID[:])) }
 
 func setOf(ids []pack.ID) map[pack.ID]bool {
 	set := make(map[pack.ID]bool, len(ids))

@@ -28,7 +28,7 @@ func Mark(ctx context.Context, r *repo.Repo, ids []pack.ID, marks *repo.Marks) e
 		}
 		marks.Host(id, s.Host)
 		if s.Parent != nil {
-			marks.After(id, *s.Parent, s.Time)
+			marks.After(id, *s.Parent)
 		}
 		if err := mark(ctx, s.Map(r), marks); err != nil {
 			return fmt.Errorf("snapshot %.8s of %s: %w; nobody knows what it needs, so nothing is deleted; see 'platter check'", id, s.Name, err)

@@ -36,7 +36,7 @@ func forgetCommand(env *env) *cli.Command {
 			&cli.StringFlag{Name: "name", Usage: "apply the policy only to disks called `NAME`", Destination: &opts.name},
 			&cli.StringFlag{Name: "host", Usage: "apply the policy only to disks of `HOST`", Destination: &opts.host},
 			boolean("dry-run", "tell what would go, and forget nothing", &opts.dryRun, "n"),
-			boolean("yes", "go on although more than half of a disk's versions would go at once; with --prune, as 'prune --yes'", &opts.yes),
+			boolean("yes", "go on although more than half of a disk's versions would go at once", &opts.yes),
 			boolean("prune", "prune afterwards; with --dry-run, tell what that would do", &opts.prune),
 		}, repoFlags(&opts.common)),
 		Action: action(env, &opts, runForget),
@@ -121,7 +121,7 @@ func runForget(ctx context.Context, env *env, opts forgetOptions, args []string)
 		printForget(env, result)
 	}
 	if opts.prune {
-		result.Prune, err = pruneAfterForget(ctx, env, opts, r, plan.IDs())
+		result.Prune, err = pruneAfterForget(ctx, env, opts.common, r, plan.IDs())
 	}
 	if opts.json {
 		err = errors.Join(env.printJSON(result.filled()), err)

@@ -9,9 +9,9 @@ import (
 )
 
 // pruneAfterForget prunes once versions are forgotten, or tells what that would do if those of some ids were. It prints as
-// 'prune' does unless f.json, and returns what 'prune --json' prints.
-func pruneAfterForget(ctx context.Context, env *env, f forgetOptions, r *repo.Repo, forgotten []pack.ID) (any, error) {
-	o := pruneOptions{common: f.common, yes: f.yes, maxUnused: defaultUnused, maxRepack: math.MaxInt64, without: forgotten}
+// 'prune' does unless c.json, and returns what 'prune --json' prints.
+func pruneAfterForget(ctx context.Context, env *env, c common, r *repo.Repo, forgotten []pack.ID) (any, error) {
+	o := pruneOptions{common: c, maxUnused: defaultUnused, maxRepack: math.MaxInt64, without: forgotten}
 	done, err := prune(ctx, env, o, r)
 	if err != nil {
 		return nil, err
