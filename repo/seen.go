@@ -143,7 +143,9 @@ func (r *Repo) rememberSeen(f seenFile) error {
 	return r.Remember(seenName, seenMagic, data)
 }
 
-func latestFirst(a, b Seen) int { return cmp.Or(b.Time.Compare(a.Time), bytes.Compare(a.ID[:], b.ID[:])) }
+func latestFirst(a, b Seen) int {
+	return cmp.Or(b.Time.Compare(a.Time), bytes.Compare(a.ID[:], b.ID[:]))
+}
 
 func setOf(ids []pack.ID) map[pack.ID]bool {
 	set := make(map[pack.ID]bool, len(ids))
