@@ -37,6 +37,7 @@ type Report struct {
 	Leftover                         int   // files of writes that did not end; Notes name the first
 	PackBytes                        int64 // of all packs
 	ReadBytes                        int64 // of packs that were read whole
+	Aside                            int   // snapshots that are kept aside
 	Parity                           int   // parity files
 	ParityBytes                      int64 // of those
 	PacksRead                        int   // so many
@@ -216,6 +217,8 @@ func (c *checker) files(ctx context.Context, s *sight) error {
 		case ok && (dir == keysDir || dir == indexDir || dir == workDir):
 		case ok && dir == snapshotsDir:
 			c.report.Snapshots++
+		case ok && dir == asideDir:
+			c.report.Aside++
 		case s.takeParity(f):
 		case ok && dir == pendingDir:
 			s.pending = append(s.pending, id)

@@ -23,6 +23,7 @@ import (
 //	work/0123…          leases and plans, which come and go
 //	pending/0123…       snapshots about to be, by the name of their backup's lease
 //	forgotten/0123…     which snapshots were removed on purpose
+//	aside/0123…         snapshots that were removed as damaged, until a check has vouched for the others
 const (
 	configName   = "config"
 	keysDir      = "keys"

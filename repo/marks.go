@@ -24,8 +24,10 @@ type kin struct{ of, before pack.ID }
 
 // What is known of a chunk.
 const (
-	needed = 1 << iota
-	walked // it is a node or a page, and what hangs below it is or will be marked
+	needed       = 1 << iota
+	walked       // it is a node or a page, and what hangs below it is or will be marked
+	spared       // a snapshot that is kept aside needs it
+	sparedWalked // as walked
 )
 
 func newMarks(x *index.Index) *Marks {
@@ -45,6 +47,34 @@ func (m *Marks) Mark(id chunk.ID) { m.mark(id, needed) }
 // Walk notes that a chunk of a map is needed, and reports whether nobody has said so with Walk before. That it was marked says
 // nothing of what hangs below it: a hostile page may name a node as if it were data.
 func (m *Marks) Walk(id chunk.ID) bool { return m.mark(id, needed|walked)&walked == 0 }
+
+// Keep notes that a snapshot needs a chunk that is kept aside: it is not to go, but neither is it missed.
+func (m *Marks) Keep(id chunk.ID) { m.mark(id, spared) }
+
+// KeepWalk is Walk for snapshots that are kept aside.
+func (m *Marks) KeepWalk(id chunk.ID) bool { return m.mark(id, spared|sparedWalked)&sparedWalked == 0 }
+
+// KeepAway notes that a snapshot which is kept aside needs a chunk that cannot be had: packs that no index lists may have it.
+func (m *Marks) KeepAway(id chunk.ID) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if v, _ := m.values.At(id); v != nil {
+		*v &^= spared
+	}
+	m.missing[id] |= spared
+}
+
+// missed returns how many chunks are needed, by other snapshots than those that are kept aside, and in no index file.
+func (m *Marks) missed() (n int) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	for _, v := range m.missing {
+		if v&needed != 0 {
+			n++
+		}
+	}
+	return n
+}
 
 // Vanished notes that a snapshot was not there when it was read. Prune goes on only if somebody has forgotten it.
 func (m *Marks) Vanished(id pack.ID) {
@@ -81,5 +111,5 @@ func (m *Marks) needs(id chunk.ID) bool {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	v, _ := m.values.At(id)
-	return v == nil || *v != 0
+	return v == nil || *v&(needed|spared) != 0
 }

@@ -148,7 +148,7 @@ func (p *pruner) round(ctx context.Context, first bool) (deleted int, err error)
 	if first {
 		p.first(s)
 	}
-	p.done.Missing, p.done.Lost = len(p.marks.missing), 0
+	p.done.Missing, p.done.Lost = p.marks.missed(), 0
 	for _, u := range s.packs {
 		if u.gone && u.sole > 0 {
 			p.done.Lost++

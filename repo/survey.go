@@ -51,7 +51,7 @@ type Damage struct {
 // say. For the last it reads all packs, or only those that plans call damaged. LoadIndex must come first; from then on the
 // index builds upon none of those packs. To mend them, or to store anything, takes a lease that was held before LoadIndex.
 //
-// What cannot be read twice, from a store that answers otherwise, counts as damaged.
+// What cannot be read twice, from a store that answers otherwise, or twice as something else, counts as damaged.
 func (r *Repo) FindDamage(ctx context.Context, readAll bool, p *Progress) (*Damage, error) {
 	files, err := list(ctx, r.store, packsDir)
 	if err != nil {
@@ -101,6 +101,9 @@ func (d *Damage) compare(ctx context.Context, files []listed, readAll bool, p *P
 		delete(missing, f.id)
 		b := &BadPack{ID: f.id, size: known.Size, there: f.size, listed: ok}
 		if ok && f.size != known.Size {
+			if err := d.repo.confirmLength(ctx, known); err != nil {
+				return nil, errors.Join(err, g.Wait())
+			}
 			add(b, fmt.Errorf("%w: %d bytes where the index says %d", pack.ErrDamaged, f.size, known.Size))
 			continue
 		}
@@ -109,7 +112,7 @@ func (d *Damage) compare(ctx context.Context, files []listed, readAll bool, p *P
 		}
 		p.Expect(f.size)
 		g.Go(func() error {
-			why, err := d.repo.steady(gctx, func() error { return d.repo.proveName(gctx, f.id) })
+			why, err := d.repo.twice(gctx, func() error { return d.repo.proveName(gctx, f.id) })
 			p.Add(f.size)
 			if why != nil && err == nil {
 				add(b, why)
@@ -134,6 +137,15 @@ func (d *Damage) confirmMissing(ctx context.Context, known index.Pack) error {
 	}
 	d.bad[b.ID] = b
 	return nil
+}
+
+// confirmLength returns an error where a pack has the length that the index says after all, though the listing has another one.
+func (r *Repo) confirmLength(ctx context.Context, known index.Pack) error {
+	end, err := r.store.Get(ctx, packName(known.ID), max(0, known.Size-1), 2)
+	if err == nil && len(end) == 1 {
+		return fmt.Errorf("the store listed %s with another length than it has: try again when it shows what it has", packName(known.ID))
+	}
+	return ctx.Err()
 }
 
 var errIsMissing = errors.New("it is missing")
@@ -169,6 +181,14 @@ func (r *Repo) steady(ctx context.Context, read func() error) (bad, err error) {
 		bad = read()
 	}
 	return bad, ctx.Err()
+}
+
+// twice is steady, and has what is damaged read once more: a cable or memory may be at fault, and not the file.
+func (r *Repo) twice(ctx context.Context, read func() error) (bad, err error) {
+	if bad, err = r.steady(ctx, read); errors.Is(bad, pack.ErrDamaged) && err == nil {
+		bad, err = r.steady(ctx, read)
+	}
+	return bad, err
 }
 
 // readTables finds out what is in the bad packs: from index files, or from themselves.

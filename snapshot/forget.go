@@ -147,7 +147,19 @@ func (p *Plan) IDs() (ids []pack.ID) {
 	return ids
 }
 
-// Run forgets what goes, and returns how many snapshots are gone.
+// Run forgets what goes, and returns how many snapshots are gone. Files that cannot be read are read again, and kept aside: nobody
+// knows what was in them.
 func (p *Plan) Run(ctx context.Context, r *repo.Repo) (removed int, err error) {
-	return r.Forget(ctx, p.IDs())
+	var aside []pack.ID
+	for _, u := range p.Unreadable {
+		if still := reread(ctx, r, u); errors.Is(still, ErrReadable) {
+			return 0, fmt.Errorf("forget snapshots: %w", still)
+		}
+		aside = append(aside, u.ID)
+	}
+	if removed, err = r.SetAside(ctx, aside); err != nil || len(p.Disks) == 0 {
+		return removed, err
+	}
+	n, err := r.Forget(ctx, p.IDs()[removed:])
+	return removed + n, err
 }

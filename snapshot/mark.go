@@ -17,10 +17,12 @@ import (
 // once. A snapshot that is not there any more needs nothing; one that cannot be read, or a map, is an error: nobody knows
 // what it needs.
 func Mark(ctx context.Context, r *repo.Repo, ids []pack.ID, marks *repo.Marks) error {
+	var gone []pack.ID
 	for _, id := range ids {
 		s, err := load(ctx, r, id)
 		if errors.Is(err, fs.ErrNotExist) {
 			marks.Vanished(id)
+			gone = append(gone, id)
 			continue
 		}
 		if err != nil {
@@ -34,7 +36,7 @@ func Mark(ctx context.Context, r *repo.Repo, ids []pack.ID, marks *repo.Marks) e
 			return fmt.Errorf("snapshot %.8s of %s: %w; nobody knows what it needs, so nothing is deleted; see 'platter check'", id, s.Name, err)
 		}
 	}
-	return nil
+	return keepAside(ctx, r, gone, marks)
 }
 
 // mark marks what one map is made of: nodes one after the other, pages on all cores.

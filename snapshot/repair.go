@@ -17,7 +17,7 @@ import (
 type RepairOptions struct {
 	ReadAll bool   // every pack is read; else only those that are missing, cut off, or known to be damaged
 	Write   bool   // snapshots in the place of those that are not whole
-	Forget  bool   // remove those, and files that hold no snapshot any more; goes with Write
+	Forget  bool   // set aside those, and files that hold no snapshot any more; goes with Write
 	Platter string // version of the program
 }
 
@@ -207,27 +207,41 @@ func (l *Loss) words() string {
 	return fmt.Sprintf("%d bytes in %d range%s lost", l.Ranges.Bytes, l.Ranges.Count, plural)
 }
 
-// forget removes what new snapshots stand for, and files that hold none any more: those that are damaged. One that a newer
-// platter wrote, or that the store did not give, may be a whole one.
+// forget removes what new snapshots stand for, and files that hold none any more: those that are damaged, and still are when
+// they are read again. One that a newer platter wrote, or that the store did not give, may be a whole one. All of them are kept
+// aside.
 func (f *repairing) forget(ctx context.Context) error {
 	var ids []pack.ID
 	for _, q := range f.done.Snapshots {
 		ids = append(ids, q.Snapshot.ID)
 	}
-	lost := func(u *Unreadable) bool { return errors.Is(u, pack.ErrDamaged) && !errors.Is(u, pack.ErrNewer) }
-	for _, u := range f.done.Unreadable {
-		if lost(u.Unreadable) {
+	lost := map[pack.ID]bool{}
+	for i, u := range f.done.Unreadable {
+		still := reread(ctx, f.repo, u.Unreadable)
+		if lost[u.ID] = still.lost(); lost[u.ID] {
 			ids = append(ids, u.ID)
 		}
+		f.done.Unreadable[i].Unreadable = still
 	}
-	if _, err := f.repo.Forget(ctx, ids); err != nil {
+	if _, err := f.repo.SetAside(ctx, ids); err != nil {
 		return err
 	}
 	for i := range f.done.Snapshots {
 		f.done.Snapshots[i].Forgotten = true
 	}
 	for i, u := range f.done.Unreadable {
-		f.done.Unreadable[i].Forgotten = lost(u.Unreadable)
+		f.done.Unreadable[i].Forgotten = lost[u.ID]
 	}
 	return nil
 }
+
+// reread reads a file again that could not be read, and returns why it cannot be. The error of one that can be is ErrReadable.
+func reread(ctx context.Context, r *repo.Repo, u *Unreadable) *Unreadable {
+	if _, err := load(ctx, r, u.ID); err != nil {
+		return &Unreadable{u.ID, err}
+	}
+	return &Unreadable{u.ID, fmt.Errorf("%s: %w; run it again", repo.SnapshotName(u.ID), ErrReadable)}
+}
+
+// ErrReadable says that a file which could not be read now can be.
+var ErrReadable = errors.New("it could not be read, and now it can")

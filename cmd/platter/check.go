@@ -126,5 +126,5 @@ func checkAll(ctx context.Context, env *env, r *repo.Repo, opts checkOptions, re
 		}
 		result.Lost = append(result.Lost, lossOf(l))
 	}
-	return nil
+	return reviewAside(ctx, r, opts, result, len(bad))
 }

@@ -21,6 +21,7 @@ type checkJSON struct {
 	Parity    int   `json:"parity_files"`
 	ParBytes  int64 `json:"parity_bytes"`
 	Snapshots int   `json:"snapshots"`
+	Aside     int   `json:"aside"` // snapshots that were removed as damaged, and are kept aside
 	Indexes   int   `json:"index_files"`
 	Keys      int   `json:"keys"`
 	Odd       int   `json:"odd_files"`      // that are none of the repository's; notes name the first
@@ -40,6 +41,7 @@ func printCheck(env *env, opts checkOptions, c *checkJSON) error {
 	c.Packs, c.PackBytes, c.ReadBytes = r.Packs, r.PackBytes, r.ReadBytes
 	c.Parity, c.ParBytes = r.Parity, r.ParityBytes
 	c.Snapshots, c.Indexes, c.Keys = r.Snapshots, r.Indexes, r.Slots
+	c.Aside = r.Aside
 	c.Odd, c.Leftover = r.Odd, r.Leftover
 	c.PacksRead, c.Recent, c.Noted, c.Earlier, c.Cleared = r.PacksRead, r.Recent, r.Noted, r.Earlier, r.Cleared
 	if r.Unnoted != nil {

@@ -13,6 +13,7 @@ import (
 type repairSnapshotsOptions struct {
 	common
 	readData, write, forget bool
+	putBack                 cli.StringSlice
 }
 
 func repairSnapshotsCommand(env *env) *cli.Command {
@@ -28,11 +29,14 @@ func repairSnapshotsCommand(env *env) *cli.Command {
 			"or was noted as damaged then.\n\n" +
 			"With --write each of them gets a version beside it that is whole: of the same disk and time, with the tag 'repaired' and a note. " +
 			"What was lost is marked as lost in it, and reads as zeros; 'show' lists it, and 'restore' warns and exits with 3. " +
-			"With --forget too, the versions that are not whole are removed after that, and so are snapshot files in which nothing can be read.",
+			"With --forget too, the versions that are not whole are removed after that, and so are snapshot files in which nothing can be read. " +
+			"Their files are kept aside in the repository, and 'prune' leaves what they still have, until a full 'check --read-data' finds all " +
+			"other versions whole. --put-back gives one back, under a new id: where it was the way to the NAS that was bad and not the data.",
 		Flags: append([]cli.Flag{
 			boolean("read-data", "read every pack first, and not only those that are known to be damaged", &opts.readData),
 			boolean("write", "make a version of what is left of each", &opts.write),
-			boolean("forget", "remove what is not whole; goes with --write", &opts.forget),
+			boolean("forget", "set aside what is not whole; goes with --write", &opts.forget),
+			&cli.StringSliceFlag{Name: "put-back", Usage: "only put back the version of this `ID` that was set aside, or 'all'; may be repeated", Destination: &opts.putBack},
 		}, repoFlags(&opts.common)...),
 		Action: action(env, &opts, runRepairSnapshots),
 	}
@@ -45,10 +49,17 @@ func runRepairSnapshots(ctx context.Context, env *env, opts repairSnapshotsOptio
 	if opts.forget && !opts.write {
 		return usagef("--forget goes with --write: what is left of these versions is to be kept first")
 	}
+	which := opts.putBack.Value()
+	if len(which) > 0 && (opts.readData || opts.write) {
+		return usagef("--put-back goes alone")
+	}
 	opts.noCache = true // what is to be mended is the repository
 	r, err := openRepo(ctx, env, opts.common)
 	if err != nil {
 		return err
+	}
+	if len(which) > 0 {
+		return putBack(ctx, env, opts, r, which)
 	}
 	var p repo.Progress
 	stop := env.progress(opts.common, "repair snapshots", &p)
@@ -58,13 +69,18 @@ func runRepairSnapshots(ctx context.Context, env *env, opts repairSnapshotsOptio
 	if err != nil {
 		return err
 	}
-	return printRepairs(env, opts, done)
+	aside, err := listAside(ctx, r)
+	if err != nil {
+		return err
+	}
+	return printRepairs(env, opts, done, aside)
 }
 
 // repairsJSON is what repair snapshots --json prints.
 type repairsJSON struct {
 	Snapshots  []repairJSON     `json:"snapshots"`
 	Unreadable []unreadableJSON `json:"unreadable"`
+	Aside      []asideJSON      `json:"aside"` // that were removed, now or before, and are kept aside
 }
 
 type repairJSON struct {
@@ -79,8 +95,8 @@ type unreadableJSON struct {
 	Forgotten bool   `json:"forgotten"`
 }
 
-func printRepairs(env *env, opts repairSnapshotsOptions, done *snapshot.Repairs) error {
-	out := repairsJSON{Snapshots: []repairJSON{}, Unreadable: []unreadableJSON{}}
+func printRepairs(env *env, opts repairSnapshotsOptions, done *snapshot.Repairs, aside []asideJSON) error {
+	out := repairsJSON{Snapshots: []repairJSON{}, Unreadable: []unreadableJSON{}, Aside: aside}
 	open := 0 // are as they were found
 	for _, q := range done.Snapshots {
 		line := repairJSON{lossOf(q.Loss), "", q.Forgotten}
@@ -126,6 +142,9 @@ func printRepairsText(env *env, opts repairSnapshotsOptions, out repairsJSON) {
 		if u.Forgotten {
 			say("  forgotten")
 		}
+	}
+	for _, a := range out.Aside {
+		say("kept aside: %s", a)
 	}
 	switch n := len(out.Snapshots) + len(out.Unreadable); {
 	case n == 0:

@@ -1,0 +1,69 @@
+package repo
+
+import (
+	"context"
+	"fmt"
+
+	"platter/pack"
+	"platter/repo/crypt"
+)
+
+// asideDir has snapshot files that were removed because something was wrong with them, under the names that they had. What
+// looked damaged may be whole when the store is read another time, so it is not destroyed before a check has vouched for all
+// the others. Who knows nothing of the folder takes them for forgotten.
+const asideDir = "aside"
+
+// AsideName returns the name in the store of a snapshot's file that is kept aside.
+func AsideName(id pack.ID) string { return fileName(asideDir, id) }
+
+// SetAside removes snapshot files as Forget does, but keeps them aside, and returns how many are done.
+func (r *Repo) SetAside(ctx context.Context, ids []pack.ID) (done int, err error) {
+	if err := r.writable(); err != nil || len(ids) == 0 {
+		return 0, err
+	}
+	there, err := r.ListSnapshots(ctx)
+	if err != nil {
+		return 0, fmt.Errorf("set snapshots aside: %w", err)
+	}
+	left := len(without(there, ids))
+	if err := r.putRecord(ctx, ids, &left); err != nil {
+		return 0, fmt.Errorf("set snapshots aside: %w", err)
+	}
+	for i, id := range ids {
+		if err := r.store.Move(ctx, SnapshotName(id), AsideName(id)); err != nil && !gone(err) {
+			return i, fmt.Errorf("set snapshots aside, %d of %d done: %w", i, len(ids), err)
+		}
+	}
+	return len(ids), nil
+}
+
+// ListAside returns the names of the snapshots that are kept aside, in no order.
+func (r *Repo) ListAside(ctx context.Context) ([]pack.ID, error) {
+	files, err := list(ctx, r.store, asideDir)
+	if err != nil {
+		return nil, err
+	}
+	ids := make([]pack.ID, len(files))
+	for i, f := range files {
+		ids[i] = f.id
+	}
+	return ids, nil
+}
+
+// GetAside returns the JSON of a snapshot that is kept aside, as GetSnapshot does of others.
+func (r *Repo) GetAside(ctx context.Context, id pack.ID) ([]byte, error) {
+	return r.openNamed(ctx, asideDir, id, pack.SnapshotFile, crypt.Snapshots, maxSnapshot)
+}
+
+// DropAside deletes snapshots that are kept aside.
+func (r *Repo) DropAside(ctx context.Context, ids []pack.ID) error {
+	if err := r.writable(); err != nil {
+		return err
+	}
+	for _, id := range ids {
+		if err := r.store.Delete(ctx, AsideName(id)); err != nil && !gone(err) {
+			return fmt.Errorf("delete what was kept aside: %w", err)
+		}
+	}
+	return nil
+}

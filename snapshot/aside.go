@@ -1,0 +1,196 @@
+package snapshot
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"slices"
+
+	"platter/chunk"
+	"platter/pack"
+	"platter/repo"
+)
+
+// LoadAside reads the snapshots that were removed as damaged and are kept aside, oldest first. Of those that cannot be read, each
+// twice, bad has an *Unreadable.
+func LoadAside(ctx context.Context, r *repo.Repo) (aside []*Snapshot, bad []*Unreadable, err error) {
+	ids, err := r.ListAside(ctx)
+	if err != nil {
+		return nil, nil, err
+	}
+	for _, id := range ids {
+		s, err := loadAside(ctx, r, id)
+		switch {
+		case ctx.Err() != nil:
+			return nil, nil, ctx.Err()
+		case err == nil:
+			aside = append(aside, s)
+		case !errors.Is(err, fs.ErrNotExist): // it was put back
+			bad = append(bad, &Unreadable{id, err})
+		}
+	}
+	slices.SortFunc(aside, byTime)
+	slices.SortFunc(bad, func(a, b *Unreadable) int { return bytes.Compare(a.ID[:], b.ID[:]) })
+	return aside, bad, nil
+}
+
+func loadAside(ctx context.Context, r *repo.Repo, id pack.ID) (s *Snapshot, err error) {
+	for range 2 {
+		var data []byte
+		if data, err = r.GetAside(ctx, id); err == nil {
+			s, err = decode(id, data)
+		}
+		if err == nil {
+			return s, nil
+		}
+	}
+	return nil, fmt.Errorf("%s: %w", repo.AsideName(id), err)
+}
+
+// PutBack puts snapshots back that are kept aside: under new names, since records say that the old ones were removed. It returns
+// them in the order of the ids.
+func PutBack(ctx context.Context, r *repo.Repo, ids []pack.ID) (back []*Snapshot, err error) {
+	err = r.WithLease(ctx, repo.BackingUp, func(ctx context.Context) error {
+		for _, id := range ids {
+			s, err := loadAside(ctx, r, id)
+			if err != nil {
+				return err
+			}
+			if err := s.save(ctx, r); err != nil {
+				return err
+			}
+			back = append(back, s)
+			if err := r.DropAside(ctx, []pack.ID{id}); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+	if err != nil {
+		err = fmt.Errorf("put back: %w", err)
+	}
+	return back, err
+}
+
+// ReviewAside looks at the snapshots that are kept aside once a check has found that all others are whole, and has read all that
+// they are made of. Those that are still damaged are deleted: what took their place is whole. Those that are whole again stay,
+// for somebody to put back.
+func ReviewAside(ctx context.Context, r *repo.Repo, bad func(chunk.ID) error) (whole []*Snapshot, dropped []pack.ID, err error) {
+	aside, unreadable, err := LoadAside(ctx, r)
+	if err != nil {
+		return nil, nil, err
+	}
+	check := newMapCheck(r, bad)
+	losses, err := check.all(ctx, aside)
+	if err != nil {
+		return nil, nil, err
+	}
+	broken := map[pack.ID]bool{}
+	for _, l := range losses {
+		broken[l.Snapshot.ID] = true
+	}
+	for _, s := range aside {
+		if !broken[s.ID] {
+			whole = append(whole, s)
+		} else if check.passing == nil {
+			dropped = append(dropped, s.ID)
+		}
+	}
+	for _, u := range unreadable {
+		if u.lost() {
+			dropped = append(dropped, u.ID)
+		}
+	}
+	return whole, dropped, r.DropAside(ctx, dropped)
+}
+
+// lost reports whether a file holds no snapshot any more, as far as reading it tells. One that a newer platter wrote, or that
+// the store did not give, may be a whole one.
+func (u *Unreadable) lost() bool {
+	return errors.Is(u, pack.ErrDamaged) && !errors.Is(u, pack.ErrNewer)
+}
+
+// keepAside marks what the snapshots that are kept aside are made of, as far as it can be had, so that putting one back gives
+// what it gave before. Listed are snapshots that were there a moment ago: one of those may be on its way.
+func keepAside(ctx context.Context, r *repo.Repo, listed []pack.ID, marks *repo.Marks) error {
+	ids, err := r.ListAside(ctx)
+	if err != nil {
+		return err
+	}
+	for _, id := range slices.Concat(ids, listed) {
+		s, err := loadAside(ctx, r, id)
+		if err == nil {
+			k := keeper{repo: r, marks: marks, m: s.Map(r)}
+			err = k.walk(ctx, height(s.Size), 0, s.Root)
+		}
+		if ctx.Err() != nil {
+			return ctx.Err()
+		}
+		if err != nil && !isFinal(err) {
+			return fmt.Errorf("%w; what it needs is not known now, so nothing is deleted", err)
+		}
+	}
+	return nil
+}
+
+// A keeper marks what is left of a snapshot that is not whole.
+type keeper struct {
+	repo  *repo.Repo
+	marks *repo.Marks
+	m     *Map
+}
+
+// walk marks a node or a page, and all below it. The error says why the store does not answer.
+func (k *keeper) walk(ctx context.Context, level int, at int64, id chunk.ID) error {
+	if id.IsZero() || ctx.Err() != nil || !k.m.has(level, at) || !k.marks.KeepWalk(id) {
+		return ctx.Err()
+	}
+	if level == 0 {
+		pieces, err := k.m.page(ctx, at, id)
+		if err != nil {
+			return k.without(id, err)
+		}
+		for _, q := range pieces {
+			if q.kind == dataPiece {
+				if err := k.chunk(ctx, q.id); err != nil {
+					return err
+				}
+			}
+		}
+		return nil
+	}
+	n, err := k.m.node(ctx, level, id)
+	if err != nil {
+		return k.without(id, err)
+	}
+	for i, child := range n {
+		if err := k.walk(ctx, level-1, at*fanOut+int64(i), child); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// chunk marks a chunk of data. Where it lies in packs that are gone or damaged only, it is tried: what cannot be had is no reason
+// to keep those.
+func (k *keeper) chunk(ctx context.Context, id chunk.ID) error {
+	if _, ok := k.repo.Index().Lookup(id); ok && k.repo.Index().Lacks(id) {
+		err := k.repo.Load(ctx, chunk.Data, []chunk.ID{id}, func(int, []byte) error { return nil })
+		if err != nil {
+			return k.without(id, err)
+		}
+	}
+	k.marks.Keep(id)
+	return nil
+}
+
+// without goes on without a chunk that cannot be had for a reason that does not pass. It may lie in packs that no index lists.
+func (k *keeper) without(id chunk.ID, why error) error {
+	if !isFinal(why) {
+		return why
+	}
+	k.marks.KeepAway(id)
+	return nil
+}
