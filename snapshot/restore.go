@@ -1,6 +1,7 @@
 package snapshot
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -12,6 +13,7 @@ import (
 
 	"platter/pack"
 	"platter/repo"
+	"platter/snapshot/image"
 )
 
 // ErrTargetExists says that a restore would write over something.
@@ -22,6 +24,8 @@ type RestoreOptions struct {
 	Replace bool // a file that is there; it stays as it is until the new one is whole
 	InPlace bool // write into the file that is there, and only what differs; not beside Replace
 	Verify  bool // read the target back and compare it with the snapshot
+
+	ForceInUse bool // write to, or replace, a file that programs have open or locked
 
 	WipeRest bool // of a device, what lies behind the disk; only for RestoreDevice
 
@@ -74,11 +78,11 @@ func expect(p *repo.Progress, s *Snapshot, part Part, verify bool) {
 }
 
 func restoreNew(ctx context.Context, m *Map, path string, o RestoreOptions, done *Restored, p *repo.Progress) error {
-	return intoNew(path, o.Replace, func(f *os.File) error { return fillFile(ctx, m, f, o, done, p) })
+	return intoNew(path, o.Replace, o.ForceInUse, func(f *os.File) error { return fillFile(ctx, m, f, o, done, p) })
 }
 
 func restoreInPlace(ctx context.Context, m *Map, path string, o RestoreOptions, done *Restored, p *repo.Progress) error {
-	f, err := openInPlace(path, os.O_RDWR)
+	f, err := openInPlace(path, os.O_RDWR, o.ForceInUse)
 	if err != nil {
 		return err
 	}
@@ -89,7 +93,7 @@ func restoreInPlace(ctx context.Context, m *Map, path string, o RestoreOptions, 
 }
 
 // openInPlace opens a file that is to be restored in place.
-func openInPlace(path string, flag int) (*os.File, error) {
+func openInPlace(path string, flag int, forceInUse bool) (*os.File, error) {
 	// A name that was mistyped must not become a new disk beside the one that was meant.
 	if _, err := os.Lstat(path); errors.Is(err, fs.ErrNotExist) {
 		return nil, fmt.Errorf("%w; without --in-place it is made", err)
@@ -101,7 +105,11 @@ func openInPlace(path string, flag int) (*os.File, error) {
 	if err != nil {
 		return nil, err
 	}
-	if err := refuseOwn(f); err != nil {
+	use := claim
+	if flag == os.O_RDONLY {
+		use = refuseUsed
+	}
+	if err := cmp.Or(refuseOwn(f), use(f, image.System{}, forceInUse)); err != nil {
 		return nil, errors.Join(err, f.Close())
 	}
 	return f, nil

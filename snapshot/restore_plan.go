@@ -37,9 +37,14 @@ func planFile(ctx context.Context, r *repo.Repo, s *Snapshot, part Part, path st
 	if err := checkTarget(path, o.Replace || o.InPlace); err != nil {
 		return nil, err
 	}
+	if o.Replace {
+		if err := refuseReplacing(path, o.ForceInUse); err != nil {
+			return nil, err
+		}
+	}
 	var there image.Disk = image.Mem{}
 	if o.InPlace {
-		f, err := openInPlace(path, os.O_RDONLY)
+		f, err := openInPlace(path, os.O_RDONLY, o.ForceInUse)
 		if err != nil {
 			return nil, err
 		}
