@@ -23,6 +23,9 @@ type ExportOptions struct {
 	ForceInUse bool // replace a file that programs have open or locked
 }
 
+// packedFormat is always compressed.
+const packedFormat = "vmdk"
+
 // Exported is what Export did, in bytes.
 type Exported struct {
 	File     int64 // length of the file
@@ -62,6 +65,15 @@ func ExportStream(ctx context.Context, r *repo.Repo, s *Snapshot, part Part, w i
 	if err != nil {
 		return err
 	}
+	data, err := m.lookAhead(ctx, nil)
+	if err != nil {
+		return err
+	}
+	if f, ok := w.(*os.File); ok && !o.Compress && o.Format != packedFormat {
+		if err := roomOf(f).lacks(data, data, 0).refusal(); err != nil {
+			return err
+		}
+	}
 	out, err := virtual.Create(w, o.Format, part.Len, virtual.CreateOptions{
 		Compress: o.Compress,
 		Extents:  func() iter.Seq2[image.Extent, error] { return m.extents(ctx) },
@@ -69,7 +81,7 @@ func ExportStream(ctx context.Context, r *repo.Repo, s *Snapshot, part Part, w i
 	if err != nil {
 		return err
 	}
-	if err := WriteStream(ctx, r, s, part, out, p); err != nil {
+	if err := m.writeStream(ctx, out, p); err != nil {
 		return err
 	}
 	return out.Close()

@@ -78,6 +78,13 @@ func expect(p *repo.Progress, s *Snapshot, part Part, verify bool) {
 }
 
 func restoreNew(ctx context.Context, m *Map, path string, o RestoreOptions, done *Restored, p *repo.Progress) error {
+	data, err := m.lookAhead(ctx, nil)
+	if err != nil {
+		return err
+	}
+	if err := roomFor(path).lacks(data, m.length(), 0).refusal(); err != nil {
+		return err
+	}
 	return intoNew(path, o.Replace, o.ForceInUse, func(f *os.File) error { return fillFile(ctx, m, f, o, done, p) })
 }
 
@@ -86,10 +93,27 @@ func restoreInPlace(ctx context.Context, m *Map, path string, o RestoreOptions, 
 	if err != nil {
 		return err
 	}
+	if err := m.mayFill(ctx, f); err != nil {
+		return errors.Join(err, f.Close())
+	}
 	if err := fillFile(ctx, m, f, o, done, p); err != nil {
 		return fmt.Errorf("%w (it is partly written now; the same command goes on from there)", err)
 	}
 	return nil
+}
+
+// mayFill returns an error where it is known before the first write that a file will not become the map's part of the disk.
+func (m *Map) mayFill(ctx context.Context, f *os.File) error {
+	there, err := image.OfFile(f)
+	if err != nil {
+		return err
+	}
+	data, err := m.lookAhead(ctx, there)
+	if err != nil {
+		return err
+	}
+	room, allocated := roomIn(f)
+	return room.lacks(data, m.length(), allocated).refusal()
 }
 
 // openInPlace opens a file that is to be restored in place.
