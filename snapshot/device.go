@@ -10,6 +10,7 @@ import (
 	"slices"
 
 	"platter/snapshot/image"
+	"platter/snapshot/image/anatomy"
 )
 
 // A Device is a block device that a disk is to be written onto. It is open exclusively: as long as it is, nobody can mount it,
@@ -68,6 +69,13 @@ func openDevice(path string, o DeviceOptions) (*Device, error) {
 
 // Close lets go of the device.
 func (d *Device) Close() error { return d.file.Close() }
+
+// Anatomy returns what the device says of itself now: what would be lost.
+func (d *Device) Anatomy() *anatomy.Disk {
+	t := newDeviceTarget(d)
+	defer t.Close()
+	return anatomy.Read(t, d.Identity.SectorSize)
+}
 
 // look finds out what the open device is, and whether it may be written to.
 func (d *Device) look(o DeviceOptions) error {

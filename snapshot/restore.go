@@ -148,10 +148,8 @@ func refuseOwn(f *os.File) error {
 		}
 		return err
 	}
-	for kind := pack.ConfigFile; kind <= pack.SnapshotFile; kind++ {
-		if _, err := pack.ParseHeader(head, kind); !errors.Is(err, pack.ErrDamaged) {
-			return errors.New("it is a file of a platter repository")
-		}
+	if pack.IsFile(head) {
+		return errors.New("it is a file of a platter repository")
 	}
 	return nil
 }

@@ -120,9 +120,7 @@ func confirmDevice(ctx context.Context, env *env, opts restoreOptions, what rest
 	if word == "" {
 		word, thing = d.Name, "name"
 	}
-	prompt := fmt.Sprintf("%s, %s of %s, will become %s of %s; what is there will be lost.\nType its %s, %s, to go on: ",
-		what.target, size(d.Size), describeDevice(d), what.title(), localTime(what.snapshot.Time), thing, word)
-	typed, err := env.confirm(ctx, printable(prompt))
+	typed, err := env.confirm(ctx, deviceQuestion(what, thing, word))
 	switch {
 	case errors.Is(err, errNoTerminal) && d.Identity.Serial != "":
 		return usagef("%s would be overwritten (%s), and there is no terminal to ask at: give --serial %q, or --yes, where that is the one you mean",

@@ -3,6 +3,7 @@ package main
 import (
 	"cmp"
 	"fmt"
+	"strings"
 	"time"
 
 	"platter/snapshot"
@@ -143,6 +144,12 @@ func printRestorePlan(env *env, opts restoreOptions, what restoring, plan *snaps
 	line("restore", "%s of %s to %s: %s", shortID(what.snapshot.ID), what.title(), what.target, size(what.part.Len))
 	if d := what.device; d != nil {
 		line("device", "%s of %s", size(d.Size), describeDevice(d))
+		for i, text := range contentLines(d.Anatomy(), d.Size) {
+			line(map[bool]string{true: "holds"}[i == 0], "%s", strings.ReplaceAll(text, "\n", " "))
+		}
+		if text := sectorText(what.snapshot, d); text != "" {
+			line("beware", "%s", text)
+		}
 	}
 	line("fetch", "%s from the repository, as it is stored there", size(plan.Fetch))
 	line("write", "%s at most", size(plan.Differ))
