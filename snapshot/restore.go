@@ -1,7 +1,6 @@
 package snapshot
 
 import (
-	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -129,11 +128,15 @@ func openInPlace(path string, flag int, forceInUse bool) (*os.File, error) {
 	if err != nil {
 		return nil, err
 	}
-	use := claim
-	if flag == os.O_RDONLY {
-		use = refuseUsed
+	err = refuseOwn(f)
+	switch {
+	case err != nil:
+	case flag == os.O_RDONLY:
+		err = refuseUsed(f, image.System{}, forceInUse)
+	default:
+		err = claim(f, image.System{}, forceInUse)
 	}
-	if err := cmp.Or(refuseOwn(f), use(f, image.System{}, forceInUse)); err != nil {
+	if err != nil {
 		return nil, errors.Join(err, f.Close())
 	}
 	return f, nil
