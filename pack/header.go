@@ -99,9 +99,12 @@ func Header(kind FileKind) []byte {
 	return append(h, byte(kind), kind.features())
 }
 
+// IsFile reports whether a file begins as those of a repository do, of whatever kind and version.
+func IsFile(head []byte) bool { return len(head) >= len(magic) && string(head[:len(magic)]) == magic }
+
 // ParseHeader checks a file's header and returns what follows it. The error wraps ErrDamaged or ErrNewer.
 func ParseHeader(file []byte, kind FileKind) ([]byte, error) {
-	if len(file) < HeaderSize || string(file[:8]) != magic {
+	if len(file) < HeaderSize || !IsFile(file) {
 		return nil, fmt.Errorf("%w: it does not begin as a file of platter", ErrDamaged)
 	}
 	if v := binary.LittleEndian.Uint16(file[8:]); v > Version {

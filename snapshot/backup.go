@@ -16,7 +16,7 @@ import (
 
 // Backup keeps a disk as a new snapshot. s says who, when and what; Backup adds the rest and stores it last. parent, which
 // may be nil, is a version of the disk that makes it faster to cut this one. A disk that changed its size meanwhile is an
-// error that wraps image.ErrResized; one that was only written to is kept and marked. What cannot be read is an error, but of
+// error that wraps image.ErrResized; one that was only written to is kept and marked, and so is one that s says is Modified. What cannot be read is an error, but of
 // an image.Patient it is kept as unreadable.
 func Backup(ctx context.Context, r *repo.Repo, disk image.Disk, parent, s *Snapshot, p *repo.Progress) error {
 	if once, ok := disk.(image.Once); ok {
@@ -77,7 +77,7 @@ func (b *run) keep(ctx context.Context, s *Snapshot, read func(context.Context, 
 	if err != nil {
 		return fmt.Errorf("back up %s: %w", s.Source.Path, err)
 	}
-	s.Size, s.Modified, s.Unreadable = b.size, b.modified, b.bad.Load()
+	s.Size, s.Modified, s.Unreadable = b.size, s.Modified || b.modified, b.bad.Load()
 	s.Stats = Stats{Data: b.data.Load(), Read: b.read.Load(), New: stats.Raw.Load(), Stored: stats.Stored.Load(),
 		Millis: time.Since(start).Milliseconds()}
 	if s.Anatomy == nil && !r.IsDry() { // a stream cannot be looked at twice, and what was made of it can

@@ -31,6 +31,12 @@ func (m *Map) within() (from, to int64) {
 	return m.part.Off, m.part.end()
 }
 
+// length is how long the map's part is, in bytes.
+func (m *Map) length() int64 {
+	from, to := m.within()
+	return to - from
+}
+
 // touches reports whether some of what a node or page describes lies in the map's part.
 func (m *Map) touches(level int, at int64) bool {
 	if m.part == nil {

@@ -8,9 +8,9 @@ import (
 	"maps"
 	"os"
 	"slices"
-	"strings"
 
 	"platter/snapshot/image"
+	"platter/snapshot/image/anatomy"
 )
 
 // A Device is a block device that a disk is to be written onto. It is open exclusively: as long as it is, nobody can mount it,
@@ -35,6 +35,8 @@ type DeviceOptions struct {
 	Serial   string            // of the device that is meant; "" for whichever it is
 	Keep     map[string]string // files and folders, and what each of them is
 	ReadOnly bool              // for a plan
+
+	ForceInUse bool // write to it though programs have it open or locked
 }
 
 // IsDevice reports whether a path leads to something that OpenDevice is for.
@@ -68,6 +70,13 @@ func openDevice(path string, o DeviceOptions) (*Device, error) {
 // Close lets go of the device.
 func (d *Device) Close() error { return d.file.Close() }
 
+// Anatomy returns what the device says of itself now: what would be lost.
+func (d *Device) Anatomy() *anatomy.Disk {
+	t := newDeviceTarget(d)
+	defer t.Close()
+	return anatomy.Read(t, d.Identity.SectorSize)
+}
+
 // look finds out what the open device is, and whether it may be written to.
 func (d *Device) look(o DeviceOptions) error {
 	info, err := d.file.Stat()
@@ -93,7 +102,10 @@ func (d *Device) look(o DeviceOptions) error {
 	if o.System.IsReadOnly(d.file) {
 		return errReadOnly
 	}
-	return refuseOwn(d.file) // it may be a loop device
+	if err := refuseOwn(d.file); err != nil || d.readOnly || o.ForceInUse { // it may be a loop device
+		return err
+	}
+	return o.System.Lock(d.file)
 }
 
 var errReadOnly = errors.New("it is read-only: look for a switch on it, or see 'blockdev --setrw'")
@@ -122,16 +134,7 @@ func unused(f *os.File, o DeviceOptions) error {
 			return fmt.Errorf("%s lies on it (%s)", o.Keep[path], path)
 		}
 	}
-	uses, err := o.System.Uses(f)
-	if err != nil || len(uses) == 0 {
-		return err
-	}
-	var what, remedies []string
-	for _, u := range uses {
-		what = append(what, u.String())
-		remedies = append(remedies, u.Remedy())
-	}
-	return fmt.Errorf("it is in use: %s; end that first (%s)", strings.Join(what, ", "), strings.Join(remedies, "; "))
+	return refuseUsed(f, o.System, o.ForceInUse)
 }
 
 // whyNot finds words for what kept a device from being opened. Which device that is is of no consequence: nothing is done

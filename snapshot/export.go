@@ -19,7 +19,12 @@ type ExportOptions struct {
 	Compress bool   // where the format can
 	Replace  bool   // a file that is there; it stays as it is until the new one is whole
 	Verify   bool   // read the file back as an image, and compare the disk in it with the snapshot
+
+	ForceInUse bool // replace a file that programs have open or locked
 }
+
+// packedFormat is always compressed.
+const packedFormat = "vmdk"
 
 // Exported is what Export did, in bytes.
 type Exported struct {
@@ -30,7 +35,7 @@ type Exported struct {
 // Export writes a part of the snapshot's disk to a new file as an image of some format. Nothing has the file's name until all of it is
 // written, verified if so wished, and durable; where it fails, nothing is left of it.
 func Export(ctx context.Context, r *repo.Repo, s *Snapshot, part Part, path string, o ExportOptions, p *repo.Progress) (done *Exported, err error) {
-	err = intoNew(path, o.Replace, func(f *os.File) (err error) {
+	err = intoNew(path, o.Replace, o.ForceInUse, func(f *os.File) (err error) {
 		defer func() { err = errors.Join(err, f.Close()) }()
 		done = new(Exported)
 		if err := ExportStream(ctx, r, s, part, f, o, p); err != nil {
@@ -60,6 +65,15 @@ func ExportStream(ctx context.Context, r *repo.Repo, s *Snapshot, part Part, w i
 	if err != nil {
 		return err
 	}
+	data, err := m.lookAhead(ctx, nil)
+	if err != nil {
+		return err
+	}
+	if f, ok := w.(*os.File); ok && !o.Compress && o.Format != packedFormat {
+		if err := roomOf(f).lacks(data, data, 0).refusal(); err != nil {
+			return err
+		}
+	}
 	out, err := virtual.Create(w, o.Format, part.Len, virtual.CreateOptions{
 		Compress: o.Compress,
 		Extents:  func() iter.Seq2[image.Extent, error] { return m.extents(ctx) },
@@ -67,7 +81,7 @@ func ExportStream(ctx context.Context, r *repo.Repo, s *Snapshot, part Part, w i
 	if err != nil {
 		return err
 	}
-	if err := WriteStream(ctx, r, s, part, out, p); err != nil {
+	if err := m.writeStream(ctx, out, p); err != nil {
 		return err
 	}
 	return out.Close()

@@ -12,6 +12,7 @@ import (
 
 	"platter/pack"
 	"platter/repo"
+	"platter/snapshot/image"
 )
 
 // ErrTargetExists says that a restore would write over something.
@@ -22,6 +23,8 @@ type RestoreOptions struct {
 	Replace bool // a file that is there; it stays as it is until the new one is whole
 	InPlace bool // write into the file that is there, and only what differs; not beside Replace
 	Verify  bool // read the target back and compare it with the snapshot
+
+	ForceInUse bool // write to, or replace, a file that programs have open or locked
 
 	WipeRest bool // of a device, what lies behind the disk; only for RestoreDevice
 
@@ -74,13 +77,23 @@ func expect(p *repo.Progress, s *Snapshot, part Part, verify bool) {
 }
 
 func restoreNew(ctx context.Context, m *Map, path string, o RestoreOptions, done *Restored, p *repo.Progress) error {
-	return intoNew(path, o.Replace, func(f *os.File) error { return fillFile(ctx, m, f, o, done, p) })
+	data, err := m.lookAhead(ctx, nil)
+	if err != nil {
+		return err
+	}
+	if err := roomFor(path).lacks(data, m.length(), 0).refusal(); err != nil {
+		return err
+	}
+	return intoNew(path, o.Replace, o.ForceInUse, func(f *os.File) error { return fillFile(ctx, m, f, o, done, p) })
 }
 
 func restoreInPlace(ctx context.Context, m *Map, path string, o RestoreOptions, done *Restored, p *repo.Progress) error {
-	f, err := openInPlace(path, os.O_RDWR)
+	f, err := openInPlace(path, os.O_RDWR, o.ForceInUse)
 	if err != nil {
 		return err
+	}
+	if err := m.mayFill(ctx, f); err != nil {
+		return errors.Join(err, f.Close())
 	}
 	if err := fillFile(ctx, m, f, o, done, p); err != nil {
 		return fmt.Errorf("%w (it is partly written now; the same command goes on from there)", err)
@@ -88,8 +101,22 @@ func restoreInPlace(ctx context.Context, m *Map, path string, o RestoreOptions, 
 	return nil
 }
 
+// mayFill returns an error where it is known before the first write that a file will not become the map's part of the disk.
+func (m *Map) mayFill(ctx context.Context, f *os.File) error {
+	there, err := image.OfFile(f)
+	if err != nil {
+		return err
+	}
+	data, err := m.lookAhead(ctx, there)
+	if err != nil {
+		return err
+	}
+	room, allocated := roomIn(f)
+	return room.lacks(data, m.length(), allocated).refusal()
+}
+
 // openInPlace opens a file that is to be restored in place.
-func openInPlace(path string, flag int) (*os.File, error) {
+func openInPlace(path string, flag int, forceInUse bool) (*os.File, error) {
 	// A name that was mistyped must not become a new disk beside the one that was meant.
 	if _, err := os.Lstat(path); errors.Is(err, fs.ErrNotExist) {
 		return nil, fmt.Errorf("%w; without --in-place it is made", err)
@@ -101,7 +128,15 @@ func openInPlace(path string, flag int) (*os.File, error) {
 	if err != nil {
 		return nil, err
 	}
-	if err := refuseOwn(f); err != nil {
+	err = refuseOwn(f)
+	switch {
+	case err != nil:
+	case flag == os.O_RDONLY:
+		err = refuseUsed(f, image.System{}, forceInUse)
+	default:
+		err = claim(f, image.System{}, forceInUse)
+	}
+	if err != nil {
 		return nil, errors.Join(err, f.Close())
 	}
 	return f, nil
@@ -116,10 +151,8 @@ func refuseOwn(f *os.File) error {
 		}
 		return err
 	}
-	for kind := pack.ConfigFile; kind <= pack.SnapshotFile; kind++ {
-		if _, err := pack.ParseHeader(head, kind); !errors.Is(err, pack.ErrDamaged) {
-			return errors.New("it is a file of a platter repository")
-		}
+	if pack.IsFile(head) {
+		return errors.New("it is a file of a platter repository")
 	}
 	return nil
 }

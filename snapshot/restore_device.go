@@ -20,10 +20,15 @@ func RestoreDevice(ctx context.Context, r *repo.Repo, s *Snapshot, fit *Fit, d *
 	done := new(Restored)
 	m, err := s.mapOf(r, fit.Part)
 	if err == nil {
-		expect(p, s, fit.Part, o.Verify)
-		err = fillDevice(ctx, m, fit, d, o, done, p)
+		t := newDeviceTarget(d)
+		_, err = m.lookAhead(ctx, t)
+		err = errors.Join(err, t.Close())
 	}
 	if err != nil {
+		return nil, fmt.Errorf("restore to %s: %w", d.Path, err)
+	}
+	expect(p, s, fit.Part, o.Verify)
+	if err := fillDevice(ctx, m, fit, d, o, done, p); err != nil {
 		return nil, fmt.Errorf("restore to %s: %w (it is partly written now; the same command goes on from there)", d.Path, err)
 	}
 	return done, nil

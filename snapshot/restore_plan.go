@@ -22,6 +22,8 @@ type RestorePlan struct {
 	Right  int64 // chunks that are there already; only in place
 	Zero   int64 // blocks that belong to no chunk, are not zero, and shall be; only in place
 	Time   time.Duration
+
+	Room *RoomError // of a file: the file system may lack room; nil where it does not, or nobody knows
 }
 
 // PlanFile returns what Restore would do. Nothing is written.
@@ -37,9 +39,15 @@ func planFile(ctx context.Context, r *repo.Repo, s *Snapshot, part Part, path st
 	if err := checkTarget(path, o.Replace || o.InPlace); err != nil {
 		return nil, err
 	}
+	if o.Replace {
+		if err := refuseReplacing(path, o.ForceInUse); err != nil {
+			return nil, err
+		}
+	}
 	var there image.Disk = image.Mem{}
+	left, allocated := roomFor(path), int64(0)
 	if o.InPlace {
-		f, err := openInPlace(path, os.O_RDONLY)
+		f, err := openInPlace(path, os.O_RDONLY, o.ForceInUse)
 		if err != nil {
 			return nil, err
 		}
@@ -47,15 +55,20 @@ func planFile(ctx context.Context, r *repo.Repo, s *Snapshot, part Part, path st
 		if there, err = image.OfFile(f); err != nil {
 			return nil, err
 		}
+		left, allocated = roomIn(f)
 	}
-	return planOnto(ctx, r, s, part, lookOnly{there, part.Len}, o, p)
+	plan, data, err := planOnto(ctx, r, s, part, lookOnly{there, part.Len}, o, p)
+	if err == nil {
+		plan.Room = left.lacks(data, part.Len, allocated)
+	}
+	return plan, err
 }
 
 // PlanDevice returns what RestoreDevice would do. Nothing is written.
 func PlanDevice(ctx context.Context, r *repo.Repo, s *Snapshot, fit *Fit, d *Device, o RestoreOptions, p *repo.Progress) (*RestorePlan, error) {
 	t := newDeviceTarget(d)
 	o.InPlace = true
-	plan, err := planOnto(ctx, r, s, fit.Part, lookOnly{t, d.Size}, o, p)
+	plan, _, err := planOnto(ctx, r, s, fit.Part, lookOnly{t, d.Size}, o, p)
 	if err == nil && o.WipeRest {
 		rest := new(Restored)
 		err = wipe(ctx, lookOnly{t, d.Size}, fit.Part.Len, false, rest)
@@ -121,17 +134,20 @@ func (t lookOnly) Zero(int64, int64) error                { return nil }
 func (t lookOnly) Settle(int64, int64) error              { return nil }
 func (t lookOnly) Sync() error                            { return nil }
 
-// planOnto looks at a target as a restore would.
-func planOnto(ctx context.Context, r *repo.Repo, s *Snapshot, part Part, t lookOnly, o RestoreOptions, p *repo.Progress) (*RestorePlan, error) {
+// planOnto looks at a target as a restore would. data is how many bytes of chunks there are.
+func planOnto(ctx context.Context, r *repo.Repo, s *Snapshot, part Part, t lookOnly, o RestoreOptions, p *repo.Progress) (_ *RestorePlan, data int64, err error) {
 	m, err := s.mapOf(r, part)
 	if err != nil {
-		return nil, err
+		return nil, 0, err
+	}
+	if data, err = m.lookAhead(ctx, t); err != nil {
+		return nil, 0, err
 	}
 	p.Expect(min(s.Stats.Data, part.Len))
 	done, start := new(Restored), time.Now()
 	filling, err := newFilling(ctx, m, t, o, done, p)
 	if err != nil {
-		return nil, err
+		return nil, 0, err
 	}
 	var plan RestorePlan
 	var mu sync.Mutex
@@ -149,12 +165,12 @@ func planOnto(ctx context.Context, r *repo.Repo, s *Snapshot, part Part, t lookO
 		return tally.Add(reg.wants)
 	})
 	if err != nil {
-		return nil, err
+		return nil, 0, err
 	}
 	looked := time.Since(start)
 	plan.Fetch, plan.Right, plan.Zero = tally.Bytes, done.Right.Load(), done.Zeroed.Load()
 	plan.Time, err = estimate(ctx, r, &plan, sample, looked, part.Len, o)
-	return &plan, err
+	return &plan, data, err
 }
 
 // sampleFrames is how many frames are fetched to learn how long that takes.

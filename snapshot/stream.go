@@ -43,7 +43,15 @@ func WriteStream(ctx context.Context, r *repo.Repo, s *Snapshot, part Part, w io
 	if err != nil {
 		return err
 	}
-	p.Expect(part.Len)
+	if _, err := m.lookAhead(ctx, nil); err != nil {
+		return err
+	}
+	return m.writeStream(ctx, w, p)
+}
+
+func (m *Map) writeStream(ctx context.Context, w io.Writer, p *repo.Progress) error {
+	r := m.repo
+	p.Expect(m.length())
 	ahead := r.Workers()/2 + 3
 	st := &streaming{m: m, order: make(chan *stretch, ahead), slots: make(chan struct{}, ahead)}
 	g, gctx := errgroup.WithContext(ctx)

@@ -22,6 +22,7 @@ type exportOptions struct {
 	common
 	format                  string
 	compress, force, verify bool
+	forceInUse              bool
 }
 
 func exportCommand(env *env) *cli.Command {
@@ -39,6 +40,7 @@ func exportCommand(env *env) *cli.Command {
 			&cli.StringFlag{Name: "format", Usage: "`FORMAT` of the image: " + strings.Join(virtual.Formats()[1:], ", "), DefaultText: "as FILE's suffix says", Destination: &opts.format},
 			&cli.BoolFlag{Name: "compress", Aliases: []string{"c"}, Usage: "compress the image (qcow2)", Destination: &opts.compress, DisableDefaultText: true},
 			&cli.BoolFlag{Name: "force", Aliases: []string{"f"}, Usage: "replace FILE if it is there", Destination: &opts.force, DisableDefaultText: true},
+			&cli.BoolFlag{Name: "force-in-use", Usage: "with --force: replace FILE though a program has it open for writing, or locked", Destination: &opts.forceInUse, DisableDefaultText: true},
 			&cli.BoolFlag{Name: "verify", Usage: "open FILE as an image again, and prove every byte of the disk in it", Destination: &opts.verify, DisableDefaultText: true},
 		}, repoFlags(&opts.common)...),
 		Action: action(env, &opts, runExport),
@@ -72,7 +74,7 @@ func exportTo(ctx context.Context, env *env, opts exportOptions, r *repo.Repo, s
 	var p repo.Progress
 	stop := env.progress(opts.common, s.Name, &p)
 	defer stop()
-	o := snapshot.ExportOptions{Format: opts.format, Compress: opts.compress, Replace: opts.force, Verify: opts.verify}
+	o := snapshot.ExportOptions{Format: opts.format, Compress: opts.compress, Replace: opts.force, Verify: opts.verify, ForceInUse: opts.forceInUse}
 	start := env.now()
 	done := new(snapshot.Exported)
 	if file == stdio {

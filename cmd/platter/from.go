@@ -47,7 +47,7 @@ func (r *rescue) close() error {
 // openDisks opens what --from-disk names.
 func (r *rescue) openDisks(paths []string) error {
 	for _, path := range paths {
-		src, err := openImage(path, imageOptions{})
+		src, err := openImage(path, imageOptions{forceInUse: true}) // every chunk is proved by its id
 		if err != nil {
 			return err
 		}

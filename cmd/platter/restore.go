@@ -18,6 +18,7 @@ import (
 type restoreOptions struct {
 	common
 	force, inPlace, verify, noVerify, plan bool
+	forceInUse                             bool
 	device                                 deviceOptions
 }
 
@@ -31,12 +32,13 @@ func restoreCommand(env *env) *cli.Command {
 		Description: aboutSnapshotArgument + " " + aboutPartArgument + "\n\nTARGET is a new file, which takes no more room than the data, or - for standard output. " +
 			"The file has its name only once all of it is written and safe on its disk." +
 			"\n\nWith --in-place TARGET is a file that is there, an older version of the disk as a rule. What it holds is compared with " +
-			"the snapshot, and only what differs is fetched and written. Nothing else may use the file meanwhile. Until the command is " +
+			"the snapshot, and only what differs is fetched and written. A file that is in use is refused: locked, open for writing, behind a loop device, swapped to. Until the command is " +
 			"done, the file is neither the one disk nor the other; where it was interrupted, the same command goes on." +
 			"\n\n" + aboutDeviceTarget,
 		Flags: append(append([]cli.Flag{
 			&cli.BoolFlag{Name: "force", Aliases: []string{"f"}, Usage: "replace TARGET if it is there", Destination: &opts.force, DisableDefaultText: true},
 			&cli.BoolFlag{Name: "in-place", Usage: "write into TARGET, which is there, what differs from SNAPSHOT; always so for a device", Destination: &opts.inPlace, DisableDefaultText: true},
+			&cli.BoolFlag{Name: "force-in-use", Usage: "write though a program has TARGET open for writing, or locked; never if it is mounted, or behind a loop device", Destination: &opts.forceInUse, DisableDefaultText: true},
 			&cli.BoolFlag{Name: "plan", Usage: "only say what would be fetched and written, and how long that may take", Destination: &opts.plan, DisableDefaultText: true},
 			&cli.BoolFlag{Name: "verify", Usage: "read TARGET back and prove every byte of it; always so for a device", Destination: &opts.verify, DisableDefaultText: true},
 			&cli.BoolFlag{Name: "no-verify", Usage: "do not read a device back", Destination: &opts.noVerify, DisableDefaultText: true},
@@ -80,7 +82,7 @@ func restoreToFile(ctx context.Context, env *env, opts restoreOptions, r *repo.R
 	var p repo.Progress
 	stop := env.progress(opts.common, what.snapshot.Name, &p)
 	defer stop()
-	o := snapshot.RestoreOptions{Replace: opts.force, InPlace: opts.inPlace, Verify: opts.verify}
+	o := snapshot.RestoreOptions{Replace: opts.force, InPlace: opts.inPlace, Verify: opts.verify, ForceInUse: opts.forceInUse}
 	start := env.now()
 	switch {
 	case what.target == stdio:

@@ -14,7 +14,7 @@ import (
 )
 
 const aboutDeviceTarget = "On Linux TARGET may be a block device: a disk, or a partition. It is refused where it is mounted, swapped on, " +
-	"or held by another device, where the repository or the running system lies on it, and where it is too small or read-only. " +
+	"held by another device, or open for writing in a program, where the repository or the running system lies on it, and where it is too small or read-only. " +
 	"--serial says which disk it has to be; else its serial number is asked for, unless --yes is given. " +
 	"It is held open from then on, so that nothing is written to another one. What is there is compared, and only what differs is " +
 	"written; then all of it is flushed and read back. What is behind the disk stays as it is."
@@ -56,7 +56,7 @@ func (o deviceOptions) needed() string {
 // that it is the wrong one, and none can take its place.
 func restoreToDevice(ctx context.Context, env *env, opts restoreOptions, spec, target string) error {
 	d, err := snapshot.OpenDevice(target, snapshot.DeviceOptions{
-		System: env.devices, Serial: opts.device.serial, ReadOnly: opts.plan,
+		System: env.devices, Serial: opts.device.serial, ReadOnly: opts.plan, ForceInUse: opts.forceInUse,
 		Keep: map[string]string{"/": "the running system", opts.repo: "the repository"},
 	})
 	if err != nil {
@@ -123,9 +123,7 @@ func confirmDevice(ctx context.Context, env *env, opts restoreOptions, what rest
 	if word == "" {
 		word, thing = d.Name, "name"
 	}
-	prompt := fmt.Sprintf("%s, %s of %s, will become %s of %s; what is there will be lost.\nType its %s, %s, to go on: ",
-		what.target, size(d.Size), describeDevice(d), what.title(), localTime(what.snapshot.Time), thing, word)
-	typed, err := env.confirm(ctx, printable(prompt))
+	typed, err := env.confirm(ctx, deviceQuestion(what, thing, word))
 	switch {
 	case errors.Is(err, errNoTerminal) && d.Identity.Serial != "":
 		return usagef("%s would be overwritten (%s), and there is no terminal to ask at: give --serial %q, or --yes, where that is the one you mean",

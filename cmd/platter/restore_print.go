@@ -1,7 +1,9 @@
 package main
 
 import (
+	"cmp"
 	"fmt"
+	"strings"
 	"time"
 
 	"platter/snapshot"
@@ -43,6 +45,15 @@ type restoreReport struct {
 	Moved    bool          `json:"moved_gpt,omitempty"`
 	Advice   []string      `json:"advice,omitempty"`
 	Millis   int64         `json:"millis"` // of a plan, what it may take
+
+	Room *roomJSON `json:"lacks_room,omitempty"` // only of a plan
+}
+
+// roomJSON says that a file system lacks room, in bytes, or may lack it, where it may compress.
+type roomJSON struct {
+	Needs   int64 `json:"needs"`
+	Free    int64 `json:"free"`
+	Certain bool  `json:"certain"`
 }
 
 type deviceReport struct {
@@ -122,7 +133,10 @@ func printRestorePlan(env *env, opts restoreOptions, what restoring, plan *snaps
 	if opts.json {
 		r := newRestoreReport(opts, what, plan.Time)
 		r.Fetch, r.Right, r.Differed, r.Zeroed = &plan.Fetch, plan.Right, plan.Differ, plan.Zero
-		return env.printJSON(r)
+		if lacks := plan.Room; lacks != nil {
+			r.Room = &roomJSON{lacks.Needs, lacks.Free, lacks.Certain}
+		}
+		return cmp.Or(env.printJSON(r), lacksRoom(what, plan))
 	}
 	line := func(key, format string, args ...any) {
 		fmt.Fprintf(env.stdout, "%-9s %s\n", key, printable(fmt.Sprintf(format, args...)))
@@ -130,12 +144,21 @@ func printRestorePlan(env *env, opts restoreOptions, what restoring, plan *snaps
 	line("restore", "%s of %s to %s: %s", shortID(what.snapshot.ID), what.title(), what.target, size(what.part.Len))
 	if d := what.device; d != nil {
 		line("device", "%s of %s", size(d.Size), describeDevice(d))
+		for i, text := range contentLines(d.Anatomy(), d.Size) {
+			line(map[bool]string{true: "holds"}[i == 0], "%s", strings.ReplaceAll(text, "\n", " "))
+		}
+		if text := sectorText(what.snapshot, d); text != "" {
+			line("beware", "%s", text)
+		}
 	}
 	line("fetch", "%s from the repository, as it is stored there", size(plan.Fetch))
 	line("write", "%s at most", size(plan.Differ))
 	if opts.inPlace {
 		line("zero", "%s that hold something else", size(plan.Zero))
 		line("right", "%s already", size(plan.Right))
+	}
+	if lacks := plan.Room; lacks != nil {
+		line("room", "%s are needed, and the file system has %s left%s", size(lacks.Needs), size(lacks.Free), map[bool]string{false: "; it may be enough if it compresses"}[lacks.Certain])
 	}
 	line("time", "about %s", duration(plan.Time))
 	if what.device != nil {
@@ -145,5 +168,13 @@ func printRestorePlan(env *env, opts restoreOptions, what restoring, plan *snaps
 		printBehind(env, opts, what, "would stay as they are", "would become zeros")
 	}
 	fmt.Fprintf(env.stdout, "nothing was written to %s\n", what.target)
-	return nil
+	return lacksRoom(what, plan)
+}
+
+// lacksRoom is the error that the restore itself would end with.
+func lacksRoom(what restoring, plan *snapshot.RestorePlan) error {
+	if plan.Room == nil || !plan.Room.Certain {
+		return nil
+	}
+	return fmt.Errorf("restore to %s: %w", what.target, plan.Room)
 }

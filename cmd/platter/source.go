@@ -25,6 +25,7 @@ const stdio = "-"
 type imageOptions struct {
 	format, internal string
 	followBacking    bool
+	forceInUse       bool
 }
 
 func imageFlags(o *imageOptions) []cli.Flag {
@@ -32,6 +33,7 @@ func imageFlags(o *imageOptions) []cli.Flag {
 		&cli.StringFlag{Name: "format", Usage: "take SOURCE for an image of this `FORMAT`: " + strings.Join(virtual.Formats(), ", "), DefaultText: "what its content is", Destination: &o.format},
 		&cli.StringFlag{Name: "internal-snapshot", Usage: "the snapshot with this `NAME` or number inside of SOURCE, and not what is there now (qcow2)", Destination: &o.internal},
 		&cli.BoolFlag{Name: "follow-backing", Usage: "read the files that SOURCE is a difference to, wherever it says they are", Destination: &o.followBacking, DisableDefaultText: true},
+		&cli.BoolFlag{Name: "force-in-use", Usage: "read SOURCE though a program that writes to it has it open; the version is marked as a mixture", Destination: &o.forceInUse, DisableDefaultText: true},
 	}
 }
 
@@ -52,8 +54,9 @@ type source struct {
 	disk   image.Disk
 	file   *image.File // that the disk was found in
 	kind   string
-	notes  []string // what there is to say of an image
-	broken error    // the file begins like an image of that kind, and is none that opens; disk is the file as it is
+	notes  []string    // what there is to say of an image
+	uses   []image.Use // programs that write to it
+	broken error       // the file begins like an image of that kind, and is none that opens; disk is the file as it is
 	io.Closer
 
 	known    *image.RescueMap
@@ -67,6 +70,9 @@ func openSource(ctx context.Context, env *env, opts backupOptions, path string, 
 	s.Source.Path = absolute(path)
 	if path == stdio {
 		s.Source.Kind = "stream"
+		if err := checkInput(env, opts, s); err != nil {
+			return nil, err
+		}
 		stream, err := image.OpenStream(ctx, env.stdin)
 		return &source{path: path, stream: stream, Closer: stream}, err
 	}
@@ -80,6 +86,9 @@ func openSource(ctx context.Context, env *env, opts backupOptions, path string, 
 	}
 	for _, note := range src.notes {
 		env.warn(opts.common, "%s: %s", path, note)
+	}
+	if err := src.checkUse(env, opts, s); err != nil {
+		return nil, errors.Join(err, src.Close())
 	}
 	src.known, src.mapPath = known, opts.failing.rescueMap
 	src.patience = image.Patience{Strict: opts.failing.strict, Longest: opts.failing.patience}
@@ -110,6 +119,9 @@ func openImage(path string, o imageOptions) (*source, error) {
 	}
 	if err != nil {
 		return nil, err
+	}
+	if err := o.refuseLocked(file); err != nil {
+		return nil, errors.Join(err, file.Close())
 	}
 	format := o.format
 	if format == "" && file.Kind == image.KindRaw {
@@ -165,9 +177,9 @@ func (s *source) backup(ctx context.Context, r *repo.Repo, parent, version *snap
 	return snapshot.Backup(ctx, r, s.patient, parent, version, p)
 }
 
-// warnOfUses says who may write to a device while it is read. That it cannot be found out is no reason to keep nothing.
+// warnOfUses says who may write to a device, or to a raw image, while it is read. That it cannot be found out is no reason to keep nothing.
 func (src *source) warnOfUses(env *env, c common) {
-	if src.file == nil || src.file.Kind != image.KindDevice {
+	if src.file == nil || src.kind != src.file.Kind {
 		return
 	}
 	uses, err := src.file.Uses()
@@ -175,7 +187,7 @@ func (src *source) warnOfUses(env *env, c common) {
 		env.detail(c, "%v", err)
 	}
 	var writable []string
-	for _, use := range uses {
+	for _, use := range append(uses, src.uses...) {
 		if use.Writable {
 			writable = append(writable, use.String())
 		}

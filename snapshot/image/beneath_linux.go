@@ -77,11 +77,11 @@ func (b *beneath) device(no devno) {
 	for _, slave := range dev.linked("slaves") {
 		b.device(slave.no)
 	}
-	if file := dev.attr("loop/backing_file"); file != "" {
-		if backing, ok := b.system.backing(dev); ok {
-			b.device(backing)
+	if behind, ok := b.system.backing(dev); ok {
+		if behind.device != (devno{}) {
+			b.device(behind.device)
 		} else {
-			_ = b.path(file) // deleted, or of another namespace: it cannot be followed
+			_ = b.path(behind.path) // deleted, or of another namespace: it cannot be followed
 		}
 	}
 }

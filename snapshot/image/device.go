@@ -1,6 +1,7 @@
 package image
 
 import (
+	"cmp"
 	"fmt"
 	"os"
 	"slices"
@@ -24,20 +25,27 @@ func (i Identity) HasSerial(serial string) bool {
 // A UseKind says in which way a device is used.
 type UseKind int
 
-// The ways to use a device. None may be written to behind the user's back.
+// The ways to use a device, or an image file. Neither may be written to behind the user's back.
 const (
 	UseMount UseKind = iota // a file system on it is mounted
 	UseSwap                 // the system swaps to it
 	UseHeld                 // another device is made of it: md, device-mapper, loop
+	UseLock                 // a program holds a lock on it
+	UseOpen                 // a program has it open for writing, or mapped to write to it
 )
 
-// A Use is one use that is made of a device, or of a partition of it.
+// A Use is one use that is made of a device, of a partition of it, or of an image file.
 type Use struct {
-	Kind     UseKind
-	Device   string // the kernel's name of what is used: the device, a partition of it, or the disk that it is a partition of
-	By       string // where it is mounted, "" where that is not known; or which device holds it
+	Kind UseKind
+	// Device is the kernel's name of what is used: the device, a partition of it, or the disk that it is a partition of. Of a
+	// file it is the path.
+	Device   string
+	By       string // where it is mounted, which device holds it, or which program; "" where that is not known
 	Writable bool   // what uses it may write to it
 }
+
+// IsProgram reports whether a program makes the use, and not the system itself.
+func (u Use) IsProgram() bool { return u.Kind == UseLock || u.Kind == UseOpen }
 
 func (u Use) String() string {
 	switch {
@@ -45,6 +53,12 @@ func (u Use) String() string {
 		return u.Device + " is swapped on"
 	case u.Kind == UseHeld:
 		return fmt.Sprintf("%s is held by %s", u.Device, u.By)
+	case u.Kind == UseLock && u.By == "":
+		return fmt.Sprintf("%s is locked by a program that cannot be seen from here (another user's, or on another machine)", u.Device)
+	case u.Kind == UseLock:
+		return fmt.Sprintf("%s is locked by %s", u.Device, u.By)
+	case u.Kind == UseOpen:
+		return fmt.Sprintf("%s is open for writing in %s", u.Device, u.By)
 	case u.By == "":
 		return fmt.Sprintf("%s is mounted", u.Device)
 	case u.Writable:
@@ -62,14 +76,15 @@ type System struct{ Root string }
 // Identity returns what the device says of itself; nothing for a file.
 func (d *File) Identity() Identity { return System{}.Identity(d.file) }
 
-// Uses returns what uses the device now; nothing for a file.
+// Uses returns what the system uses the device or the file for now.
 func (d *File) Uses() ([]Use, error) { return System{}.Uses(d.file) }
 
 // Identity returns what an open device says of itself; nothing for a file.
 func (s System) Identity(f *os.File) Identity { return s.identity(f) }
 
-// Uses returns what uses an open device, its partitions, and the disk that it is a partition of; nothing for a file. In
-// which mount namespaces it looks depends on the user: root sees all.
+// Uses returns what the system uses an open device for, its partitions, and the disk that it is a partition of; of a file, the
+// loop devices that it is behind, with what uses those, and whether it is swapped to. In which mount namespaces it looks
+// depends on the user: root sees all. Programs are those that Claims returns.
 func (s System) Uses(f *os.File) ([]Use, error) {
 	uses, err := s.uses(f)
 	if err != nil {
@@ -100,8 +115,12 @@ func (s System) IsReadOnly(f *os.File) bool { return s.isReadOnly(f) }
 // Remedy is a command that ends the use.
 func (u Use) Remedy() string {
 	switch {
+	case u.Kind == UseSwap && strings.HasPrefix(u.Device, "/"):
+		return "swapoff " + u.Device
 	case u.Kind == UseSwap:
 		return "swapoff /dev/" + u.Device
+	case u.IsProgram():
+		return "end " + cmp.Or(u.By, "that program")
 	case u.Kind == UseMount && u.By == "":
 		return "umount /dev/" + u.Device
 	case u.Kind == UseMount:

@@ -30,6 +30,7 @@ type File struct {
 	size     int64     // bytes, when it was opened
 	modified time.Time // when it was opened; zero for a device, whose node only knows when its owner changed
 	nextData dataFinder
+	locked   bool // by somebody who writes to it, when it was opened
 }
 
 var (
@@ -67,6 +68,7 @@ func Open(path string) (*File, error) {
 	if err != nil {
 		return nil, errors.Join(err, f.Close())
 	}
+	d.locked = System{}.isLocked(f, false) // before anything is read of it
 	return d, nil
 }
 
@@ -178,6 +180,8 @@ func (d *File) Changed() error {
 		return fmt.Errorf("%s: %w: %d bytes when it was opened, %d bytes now", d.Path, ErrResized, d.size, size)
 	case !modified.Equal(d.modified):
 		return fmt.Errorf("%s: %w: at %s", d.Path, ErrModified, modified.Format(time.RFC3339Nano))
+	case d.locked || System{}.isLocked(d.file, false):
+		return fmt.Errorf("%s: %w: a program that writes to it has it locked", d.Path, ErrModified)
 	}
 	return nil
 }

@@ -7,14 +7,12 @@ import (
 	"slices"
 	"strconv"
 	"strings"
-
-	"golang.org/x/sys/unix"
 )
 
 func (s System) uses(f *os.File) ([]Use, error) {
 	no, ok := blockDevno(f)
 	if !ok {
-		return nil, nil
+		return s.usesOfFile(f)
 	}
 	dev, err := s.device(no)
 	if err != nil {
@@ -202,44 +200,23 @@ func (s System) btrfsPool(dev blockDev) []devno {
 }
 
 func (s System) isSwap(dev blockDev) bool {
+	return slices.ContainsFunc(s.swaps(), func(path string) bool {
+		swap, ok := s.named(path)
+		return ok && swap.no == dev.no
+	})
+}
+
+// swaps returns the devices and files that the system swaps to.
+func (s System) swaps() (paths []string) {
 	data, err := os.ReadFile(s.at("proc/swaps"))
 	if err != nil {
-		return false
+		return nil
 	}
 	for line := range strings.Lines(string(data)) {
 		path, _, _ := strings.Cut(strings.ReplaceAll(line, "\t", " "), " ")
-		if swap, ok := s.named(unescape(path)); ok && swap.no == dev.no {
-			return true
+		if path = unescape(path); strings.HasPrefix(path, "/") {
+			paths = append(paths, path)
 		}
 	}
-	return false
-}
-
-// loopsOn returns the loop devices that a device is the file of, which the kernel does not count as holders.
-func (s System) loopsOn(dev blockDev) (all []blockDev) {
-	found, _ := filepath.Glob(s.at("sys/class/block/loop*"))
-	for _, link := range found {
-		loop, ok := deviceIn(link)
-		if !ok || loop.attr("loop/backing_file") == "" {
-			continue
-		}
-		if backing, ok := s.backing(loop); ok && backing == dev.no {
-			all = append(all, loop)
-		}
-	}
-	return all
-}
-
-// backing returns the device that is a loop device's file; false where that is a regular file.
-func (s System) backing(loop blockDev) (devno, bool) {
-	if f, err := os.Open(s.at("dev", loop.name())); err == nil {
-		info, err := unix.IoctlLoopGetStatus64(int(f.Fd()))
-		_ = f.Close()
-		if err == nil {
-			no := devno{unix.Major(info.Rdevice), unix.Minor(info.Rdevice)}
-			return no, info.Rdevice != 0
-		}
-	}
-	backing, ok := s.named(loop.attr("loop/backing_file"))
-	return backing.no, ok
+	return paths
 }

@@ -178,9 +178,15 @@ func (o *opening) beside(name string) (image.Disk, error) {
 	return o.also(path)
 }
 
-// Changed reports whether one of the files was changed since it was opened.
+// Claims returns the programs that write to one of the files: what is in them is no image then, as these hold tables in memory.
+func (d *Disk) Claims() ([]image.Use, error) { return image.Claims(d.files...) }
+
+// Changed reports whether one of the files was changed since it was opened, or may be at any moment.
 func (d *Disk) Changed() error {
 	var all error
+	if uses, err := d.Claims(); err == nil && len(uses) > 0 {
+		all = fmt.Errorf("%w: %s", image.ErrModified, uses[0])
+	}
 	for _, f := range d.files {
 		all = errors.Join(all, f.Changed())
 	}

@@ -1,0 +1,166 @@
+package image
+
+import (
+	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
+
+	"golang.org/x/sys/unix"
+)
+
+// openers returns which other processes have files and devices open: of each file those that may write to it, and those that
+// hold a lock. Of a device its partitions count, and the disk that it is one of. Processes that end meanwhile, or belong to
+// somebody else, are left out.
+func (s System) openers(files []*os.File) ([][]opener, error) {
+	found := make([][]opener, len(files))
+	look := openerSearch{system: s, titles: files, files: map[fileID][]int{}, devices: map[devno][]int{}, names: map[devno]string{}, found: found}
+	for i, f := range files {
+		if id, ok := regularID(f); ok {
+			look.files[id] = append(look.files[id], i)
+		} else if no, ok := blockDevno(f); ok {
+			look.add(no, i)
+		}
+	}
+	processes, err := os.ReadDir(s.at("proc"))
+	if err != nil {
+		return nil, err
+	}
+	self, _ := os.Readlink(s.at("proc/self"))
+	for _, p := range processes {
+		if pid, err := strconv.Atoi(p.Name()); err == nil && p.Name() != self {
+			look.process(pid)
+		}
+	}
+	return found, nil
+}
+
+// An openerSearch looks for those who have some files open.
+type openerSearch struct {
+	system  System
+	titles  []*os.File
+	files   map[fileID][]int // which of the files
+	devices map[devno][]int
+	names   map[devno]string
+	found   [][]opener
+}
+
+// add has a device looked for, and what shares bytes with it.
+func (o *openerSearch) add(no devno, at int) {
+	o.devices[no] = append(o.devices[no], at)
+	dev, err := o.system.device(no)
+	if err != nil {
+		return
+	}
+	for _, d := range dev.family() {
+		o.names[d.no] = d.name()
+		if d.no != no {
+			o.devices[d.no] = append(o.devices[d.no], at)
+		}
+	}
+}
+
+// process looks at all that one process has open.
+func (o *openerSearch) process(pid int) {
+	dir := o.system.at("proc", strconv.Itoa(pid))
+	entries, err := os.ReadDir(filepath.Join(dir, "fdinfo"))
+	if err != nil {
+		return
+	}
+	seen := map[int]*opener{} // by the file
+	note := func(st *unix.Stat_t, does opener) {
+		at, device := o.match(st)
+		for _, i := range at {
+			if seen[i] == nil {
+				seen[i] = &opener{device: device, pid: pid, name: readLine(filepath.Join(dir, "comm"))}
+				if device == "" {
+					seen[i].device = o.titles[i].Name()
+				}
+			}
+			seen[i].writes, seen[i].locks, seen[i].excludes = seen[i].writes || does.writes, seen[i].locks || does.locks, seen[i].excludes || does.excludes
+		}
+	}
+	for _, e := range entries {
+		o.descriptor(dir, e.Name(), note)
+	}
+	o.mappings(dir, note)
+	for i, who := range seen {
+		if who.writes || who.locks {
+			o.found[i] = append(o.found[i], *who)
+		}
+	}
+}
+
+// match returns which of the files something is, and the name of a device.
+func (o *openerSearch) match(st *unix.Stat_t) (at []int, device string) {
+	if no, ok := statDevno(st); ok {
+		return o.devices[no], o.names[no]
+	}
+	return o.files[idOf(st)], ""
+}
+
+// descriptor looks at one descriptor. A file is asked what it is only if its number may be the right one: what lies on a server
+// that is gone would not answer.
+func (o *openerSearch) descriptor(dir, fd string, note func(st *unix.Stat_t, does opener)) {
+	link := filepath.Join(dir, "fd", fd)
+	to, err := os.Readlink(link)
+	if err != nil || !strings.HasPrefix(to, "/") { // a socket, or something else without a name
+		return
+	}
+	info, err := os.ReadFile(filepath.Join(dir, "fdinfo", fd))
+	if err != nil {
+		return
+	}
+	flags, ino, does := int64(0), "", opener{}
+	for line := range strings.Lines(string(info)) {
+		key, value, _ := strings.Cut(line, ":")
+		switch value = strings.TrimSpace(value); key {
+		case "flags":
+			flags, _ = strconv.ParseInt(value, 8, 64)
+		case "ino":
+			ino = value
+		case "lock":
+			does.locks, does.excludes = true, does.excludes || strings.Contains(value, " WRITE ")
+		}
+	}
+	does.writes = flags&unix.O_ACCMODE != unix.O_RDONLY
+	if !does.writes && !does.locks || flags&unix.O_PATH != 0 || len(o.devices) == 0 && ino != "" && !o.hasNumber(ino) {
+		return
+	}
+	var st unix.Stat_t
+	if unix.Stat(link, &st) == nil {
+		note(&st, does)
+	}
+}
+
+func (o *openerSearch) hasNumber(ino string) bool {
+	n, err := strconv.ParseUint(ino, 10, 64)
+	for id := range o.files {
+		if err == nil && id.ino == n {
+			return true
+		}
+	}
+	return false
+}
+
+// mappings looks for what a process writes to without a descriptor, in lines such as
+//
+//	7f1c4a000000-7f1c4a100000 rw-s 00000000 08:01 1835042    /srv/disk.img
+func (o *openerSearch) mappings(dir string, note func(st *unix.Stat_t, does opener)) {
+	data, err := os.ReadFile(filepath.Join(dir, "maps"))
+	if err != nil {
+		return
+	}
+	for line := range strings.Lines(string(data)) {
+		fields := strings.Fields(line)
+		if len(fields) < 6 || len(fields[1]) < 4 || fields[1][1] != 'w' || fields[1][3] != 's' || fields[5][0] != '/' ||
+			len(o.devices) == 0 && !o.hasNumber(fields[4]) {
+			continue
+		}
+		// The path is as it was when it was mapped, in a namespace that may be another; but not all may look through the former.
+		var st unix.Stat_t
+		if unix.Stat(filepath.Join(dir, "map_files", fields[0]), &st) == nil || unix.Stat(filepath.Join(dir, "root", fields[5]), &st) == nil {
+			note(&st, opener{writes: true})
+		}
+	}
+}
