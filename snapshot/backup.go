@@ -40,7 +40,7 @@ func Backup(ctx context.Context, r *repo.Repo, disk image.Disk, parent, s *Snaps
 			}
 		}
 		b.size = disk.Size()
-		s.Anatomy = anatomy.Read(disk, s.Source.tableSector()) // before the last look at whether the disk changes, which then covers this as well
+		s.Anatomy = anatomy.Read(disk, s.Source.TableSector()) // before the last look at whether the disk changes, which then covers this as well
 		return b.unchanged(disk)
 	}, p)
 }

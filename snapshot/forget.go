@@ -27,6 +27,7 @@ const minUnreadable = 8
 type Plan struct {
 	Disks      []Versions
 	Unreadable []*Unreadable // that go: only those named by their ids ever do
+	Passed     []*Snapshot   // that names passed over, since they are from the future
 }
 
 // ByPolicy plans to forget what a policy does not keep.
@@ -40,7 +41,8 @@ func ByName(specs []string, snapshots []*Snapshot, bad []error, now time.Time) (
 	plan := new(Plan)
 	named := map[pack.ID]bool{}
 	for _, spec := range specs {
-		s, err := Find(snapshots, spec)
+		s, passed, err := Find(snapshots, spec, now)
+		plan.Passed = append(plan.Passed, passed...)
 		u, ambiguous := findUnreadable(bad, spec)
 		switch {
 		case ambiguous || u != nil && !errors.Is(err, ErrNotFound):

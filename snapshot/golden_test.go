@@ -13,6 +13,7 @@ import (
 	"os"
 	"path/filepath"
 	"testing"
+	"time"
 
 	"platter/pack"
 	"platter/repo"
@@ -104,7 +105,7 @@ func wantGolden(t *testing.T, folder string) {
 			t.Fatalf("check: %+v, %v", report, err)
 		}
 		for _, w := range want {
-			s, err := Find(snapshots, w.ID)
+			s, _, err := Find(snapshots, w.ID, time.Now())
 			if err != nil {
 				t.Fatal(err)
 			}

@@ -11,6 +11,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"platter/chunk"
 	"platter/pack"
@@ -171,7 +172,7 @@ func allDisks(t *testing.T, r *repo.Repo, disks [][]byte) {
 		t.Fatalf("%v, %v", losses, err)
 	}
 	for i, disk := range disks {
-		s, err := Find(all, fmt.Sprint("disk", i))
+		s, _, err := Find(all, fmt.Sprint("disk", i), time.Now())
 		if err != nil || !bytes.Equal(contents(t, r, s), disk) {
 			t.Fatalf("version %d differs (%v)", i, err)
 		}

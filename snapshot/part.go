@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"strconv"
 	"strings"
+	"time"
 
 	"platter/repo"
 	"platter/snapshot/image/anatomy"
@@ -29,18 +30,25 @@ func (s *Snapshot) ReadAnatomy(ctx context.Context, r *repo.Repo) (*anatomy.Disk
 	if err != nil {
 		return nil, err
 	}
-	return anatomy.Read(disk, s.Source.tableSector()), ctx.Err()
+	return anatomy.Read(disk, s.Source.TableSector()), ctx.Err()
 }
 
 // FindPart finds what spec names: a snapshot, as Find does, and behind a colon a part of its disk: p3 for partition 3,
 // LABEL=root or UUID=… for the partition with a file system of that label or number. No name of a disk has a colon. Without one
 // the part is the whole disk. What it reads, it reads of versions from before backups looked at partitions.
-func FindPart(ctx context.Context, r *repo.Repo, snapshots []*Snapshot, spec string) (*Snapshot, Part, error) {
-	of, name, ok := strings.Cut(spec, ":")
-	s, err := Find(snapshots, of)
+func FindPart(ctx context.Context, r *repo.Repo, snapshots []*Snapshot, spec string, now time.Time) (*Snapshot, Part, []*Snapshot, error) {
+	of, _, _ := strings.Cut(spec, ":")
+	s, passed, err := Find(snapshots, of, now)
 	if err != nil {
-		return nil, Part{}, err
+		return nil, Part{}, passed, err
 	}
+	s, part, err := s.part(ctx, r, spec)
+	return s, part, passed, err
+}
+
+// part finds the part of the snapshot's disk that spec names.
+func (s *Snapshot) part(ctx context.Context, r *repo.Repo, spec string) (*Snapshot, Part, error) {
+	_, name, ok := strings.Cut(spec, ":")
 	if !ok {
 		return s, s.Whole(), nil
 	}

@@ -11,6 +11,7 @@ import (
 	"strings"
 	"sync/atomic"
 	"testing"
+	"time"
 
 	"platter/chunk"
 	"platter/repo/store"
@@ -149,7 +150,7 @@ func TestFindPart(t *testing.T) {
 		{"nothing:p1", 0, Part{}, `no such snapshot; 'snapshots' lists them: "nothing"`},
 		{":p1", 0, Part{}, "no such snapshot"},
 	} {
-		s, part, err := FindPart(context.Background(), nil, all, c.spec)
+		s, part, _, err := FindPart(context.Background(), nil, all, c.spec, time.Now())
 		switch {
 		case c.err != "":
 			if err == nil || !strings.Contains(err.Error(), c.err) {
@@ -159,7 +160,7 @@ func TestFindPart(t *testing.T) {
 			t.Errorf("%s: %v %+v (%v), want %+v", c.spec, s, part, err, c.part)
 		}
 	}
-	if _, err := Find(all, "web:p1"); err == nil || !strings.Contains(err.Error(), `"web:p1" names "p1" of a disk, and here belongs all of it: "web"`) {
+	if _, _, err := Find(all, "web:p1", time.Now()); err == nil || !strings.Contains(err.Error(), `"web:p1" names "p1" of a disk, and here belongs all of it: "web"`) {
 		t.Errorf("Find: %v", err)
 	}
 	for _, c := range []struct {

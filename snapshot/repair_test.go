@@ -9,6 +9,7 @@ import (
 	"math/rand/v2"
 	"strings"
 	"testing"
+	"time"
 
 	"platter/chunk"
 	"platter/pack"
@@ -92,7 +93,7 @@ func TestRepairSnapshots(t *testing.T) {
 			}
 			wantRepaired(t, r, q, disks[at])
 			all, _, err := Load(ctx, r)
-			if s, e := Find(all, q.Snapshot.Name); err != nil || e != nil || s.ID != q.New.ID {
+			if s, _, e := Find(all, q.Snapshot.Name, time.Now()); err != nil || e != nil || s.ID != q.New.ID {
 				t.Errorf("%d: the name leads to the broken one (%v, %v)", seed, err, e)
 			}
 		}

@@ -6,6 +6,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"time"
 	"unicode"
 	"unicode/utf8"
 
@@ -32,36 +33,44 @@ const minPrefix = 4
 // Find returns the snapshot that spec names, among snapshots that are sorted oldest first: "latest", a name for its
 // newest version, either with ~N for the Nth version before that, or at least four digits of an id. The error wraps
 // ErrNotFound or ErrAmbiguous, unless spec names a part of a disk: that is for FindPart.
-func Find(snapshots []*Snapshot, spec string) (*Snapshot, error) {
+//
+// A version from the future would be the newest for ever. So a name passes over those, and they are returned too; only an
+// id finds them, or a name without any other version.
+func Find(snapshots []*Snapshot, spec string, now time.Time) (found *Snapshot, passed []*Snapshot, err error) {
 	if whole, part, ok := strings.Cut(spec, ":"); ok {
-		return nil, fmt.Errorf("%q names %q of a disk, and here belongs all of it: %q", spec, part, whole)
+		return nil, nil, fmt.Errorf("%q names %q of a disk, and here belongs all of it: %q", spec, part, whole)
 	}
 	base, back, err := splitBack(spec)
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	var named, byID []*Snapshot
 	for _, s := range snapshots {
-		if s.Name == base || base == Latest {
+		if (s.Name == base || base == Latest) && !s.IsFuture(now) {
 			named = append(named, s)
+		} else if s.Name == base || base == Latest {
+			passed = append(passed, s)
 		}
 		if len(spec) >= minPrefix && strings.HasPrefix(s.ID.String(), strings.ToLower(spec)) {
 			byID = append(byID, s)
 		}
 	}
+	if len(named) == 0 {
+		named, passed = passed, nil
+	}
 	switch {
 	case len(named) > 0 && len(byID) > 0:
-		return nil, fmt.Errorf("%w: %q is a name and begins an id; write %s~0, or more of the id", ErrAmbiguous, spec, spec)
+		return nil, nil, fmt.Errorf("%w: %q is a name and begins an id; write %s~0, or more of the id", ErrAmbiguous, spec, spec)
 	case len(byID) > 1:
-		return nil, fmt.Errorf("%w: %d ids begin with %q; write more of it", ErrAmbiguous, len(byID), spec)
+		return nil, nil, fmt.Errorf("%w: %d ids begin with %q; write more of it", ErrAmbiguous, len(byID), spec)
 	case len(byID) == 1:
-		return byID[0], nil
+		return byID[0], nil, nil
 	case len(named) == 0:
-		return nil, fmt.Errorf("%w: %q", ErrNotFound, spec)
+		return nil, nil, fmt.Errorf("%w: %q", ErrNotFound, spec)
 	case back >= len(named):
-		return nil, fmt.Errorf("%w: %q has %d versions, so it goes back to %s~%d", ErrNotFound, base, len(named), base, len(named)-1)
+		return nil, passed, fmt.Errorf("%w: %q has %d versions, so it goes back to %s~%d", ErrNotFound, base, len(named), base, len(named)-1)
 	}
-	return named[len(named)-1-back], nil
+	return named[len(named)-1-back], passed, nil
 }
 
 // splitBack splits "name~2" into its parts.

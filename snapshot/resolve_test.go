@@ -4,6 +4,7 @@ import (
 	"errors"
 	"strings"
 	"testing"
+	"time"
 
 	"platter/pack"
 )
@@ -46,7 +47,7 @@ func TestFind(t *testing.T) {
 		{"cafe", -1, several}, {"cafe~0", 4, nil}, {"cafe1", 3, nil}, {"beef", -1, several}, {"beef~0", 3, nil}, {"beef~1", -1, none},
 		{all[0].ID.String(), 0, nil}, {strings.ToUpper(all[0].ID.String()), 0, nil}, {all[0].ID.String() + "0", -1, none},
 	} {
-		got, err := Find(all, test.spec)
+		got, _, err := Find(all, test.spec, time.Now())
 		if test.want < 0 {
 			if got != nil || !errors.Is(err, test.err) {
 				t.Errorf("%q: %v, %v; want %v", test.spec, got, err, test.err)
@@ -56,7 +57,7 @@ func TestFind(t *testing.T) {
 		}
 	}
 	for _, spec := range []string{"latest", "latest~1", "web", "0123", ""} {
-		if got, err := Find(nil, spec); got != nil || !errors.Is(err, ErrNotFound) {
+		if got, _, err := Find(nil, spec, time.Now()); got != nil || !errors.Is(err, ErrNotFound) {
 			t.Errorf("%q among none: %v, %v", spec, got, err)
 		}
 	}
@@ -104,7 +105,7 @@ func FuzzCleanName(f *testing.F) {
 			t.Fatalf("%q is cleaned to %q, and that to %q", s, clean, again)
 		}
 		named := &Snapshot{Name: clean}
-		if got, err := Find([]*Snapshot{named}, clean+"~0"); got != named {
+		if got, _, err := Find([]*Snapshot{named}, clean+"~0", time.Now()); got != named {
 			t.Fatalf("%q is not found by it: %v", clean, err)
 		}
 	})

@@ -11,6 +11,10 @@ import (
 // Hours, days, weeks (of ISO 8601: they begin on Monday), months and years are those of the calendar, in the time zone of
 // whoever asks. Only those count in which there is a version, however long ago they are, and of each the newest version
 // stays: a machine that was off for a year keeps its last seven days of work with Daily: 7.
+//
+// Whole versions come first. In a period, a mixture stays only where there is no whole version, and one with unreadable
+// bytes only where there is nothing better. The newest version stays all the same, and wherever one stays that is not
+// whole, so does the newest of each better grade: no policy leaves a disk with worse versions only.
 type Policy struct {
 	Last                                   int  // so many of the newest; All for all, 0 for no such rule, as with those below
 	Hourly, Daily, Weekly, Monthly, Yearly int  // the newest of each of so many hours, days, …
@@ -72,8 +76,14 @@ func (p Policy) decide(decisions []Decision, loc *time.Location) {
 			real = append(real, d)
 		}
 	}
+	grades := gradesOf(real)
+	counted := false
 	for _, rule := range p.rules() {
-		rule.apply(real, loc)
+		rule.apply(real, grades, loc)
+		counted = counted || rule.most != 0
+	}
+	if counted && len(real) > 0 && !real[0].Stays() {
+		real[0].because("newest")
 	}
 	p.keepWithin(real, loc)
 	for _, d := range real {
@@ -83,25 +93,39 @@ func (p Policy) decide(decisions []Decision, loc *time.Location) {
 			}
 		}
 	}
+	keepBetter(real, grades)
 }
 
-// apply gives a reason to the newest version of each period. It remembers all periods, not only the last one: where clocks
-// are put back over midnight, a day is left and comes again.
-func (r rule) apply(newestFirst []*Decision, loc *time.Location) {
-	seen := map[string]bool{}
+// apply gives a reason to one version of each period: the newest of the best grade. It remembers all periods, not only the
+// last one: where clocks are put back over midnight, a day is left and comes again.
+func (r rule) apply(newestFirst []*Decision, grades []grade, loc *time.Location) {
+	if r.most == 0 {
+		return
+	}
+	var order []string // of periods, the newest first
+	best := map[string]int{}
 	for i, d := range newestFirst {
-		key, words := fmt.Sprint(i), ""
+		key := fmt.Sprint(i)
 		if r.period != nil {
-			key, words = r.period(d.Time.In(loc))
+			key, _ = r.period(d.Time.In(loc))
+		}
+		if at, ok := best[key]; !ok {
+			order = append(order, key)
+			best[key] = i
+		} else if grades[i] < grades[at] {
+			best[key] = i
+		}
+	}
+	if r.most != All {
+		order = order[:min(r.most, len(order))]
+	}
+	for _, key := range order {
+		d, words := newestFirst[best[key]], ""
+		if r.period != nil {
+			_, words = r.period(d.Time.In(loc))
 			words = " " + words
 		}
-		if r.most != All && len(seen) >= r.most {
-			return
-		}
-		if !seen[key] {
-			seen[key] = true
-			d.because(r.name + words)
-		}
+		d.because(r.name + words)
 	}
 }
 

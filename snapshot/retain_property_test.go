@@ -34,6 +34,8 @@ func randomVersions(rnd *rand.Rand, now time.Time) (all []*Snapshot) {
 		if rnd.IntN(5) == 0 {
 			s.Tags = []string{"x"}
 		}
+		s.Modified = rnd.IntN(4) == 0
+		s.Unreadable = int64(max(0, rnd.IntN(4)-2)) * 512
 		all = append(all, s)
 	}
 	return all
@@ -78,10 +80,35 @@ func TestPolicyProperties(t *testing.T) {
 			t.Fatalf("seed %d: %+v drops the newest", seed, p)
 		}
 		ahead := append(slices.Clone(all), &Snapshot{ID: pack.ID{200}, Name: "web", Host: "a", Time: now.Add(time.Hour)})
+		if text := worseOnly(all, before, now); text != "" {
+			t.Fatalf("seed %d: %+v %s", seed, p, text)
+		}
 		if after := kept(p, ahead, now, loc); len(after) != len(before)+1 {
 			t.Fatalf("seed %d: with one from the future %d stay, not %d and it", seed, len(after), len(before))
 		}
 	}
+}
+
+// worseOnly says what is wrong where a version stays that is not whole, and the newest whole version, or the newest without
+// unreadable bytes, does not.
+func worseOnly(all []*Snapshot, stays map[*Snapshot]bool, now time.Time) string {
+	isWhole := func(s *Snapshot) bool { return s.Unreadable == 0 && !s.Modified }
+	isReadable := func(s *Snapshot) bool { return s.Unreadable == 0 }
+	for what, good := range map[string]func(*Snapshot) bool{"whole": isWhole, "readable": isReadable} {
+		var some []*Snapshot
+		for _, s := range all {
+			if good(s) {
+				some = append(some, s)
+			}
+		}
+		best := newestBy(some, now)
+		for s := range stays {
+			if !s.Time.After(now) && !good(s) && best != nil && !slices.ContainsFunc(some, func(s *Snapshot) bool { return stays[s] && !s.Time.After(now) }) {
+				return fmt.Sprintf("keeps %v, which is not %s, and no such version, though there is one of %v", s.Time, what, best.Time)
+			}
+		}
+	}
+	return ""
 }
 
 // moreOf is a policy that keeps more by one rule.

@@ -34,6 +34,7 @@ type Snapshot struct {
 	Time     time.Time `json:"time"`
 	Name     string    `json:"name"`
 	Host     string    `json:"host"`
+	Disk     string    `json:"disk,omitempty"` // the same in all versions of one disk; see DiskID
 	Tags     []string  `json:"tags,omitempty"`
 	Note     string    `json:"note,omitempty"`
 	Source   Source    `json:"source"`
@@ -53,17 +54,21 @@ type Snapshot struct {
 type Source struct {
 	Kind string `json:"kind"` // raw, device, stream
 	Path string `json:"path"`
+	// Place is the path without symbolic links; of a loop device that of the file behind it, of a device-mapper device the
+	// one by its name.
+	Place string `json:"place,omitempty"`
 	// Of a device, what it says of itself, as far as it does.
 	Model              string `json:"model,omitempty"`
 	Serial             string `json:"serial,omitempty"`
 	WWN                string `json:"wwn,omitempty"`
+	Partition          int    `json:"partition,omitempty"`            // its number, of a partition
 	SectorSize         int64  `json:"sector_size,omitempty"`          // bytes
 	PhysicalSectorSize int64  `json:"physical_sector_size,omitempty"` // bytes
 }
 
-// tableSector is the sectors, in bytes, that a partition table counts in as a rule; 0 where nobody knows. What an image is of
+// TableSector is the sectors, in bytes, that a partition table counts in as a rule; 0 where nobody knows. What an image is of
 // is not what the image lies on.
-func (s Source) tableSector() int64 {
+func (s Source) TableSector() int64 {
 	if s.Kind != image.KindDevice {
 		return 0
 	}

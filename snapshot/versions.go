@@ -4,12 +4,14 @@ import (
 	"cmp"
 	"fmt"
 	"slices"
+	"strings"
 	"time"
 )
 
-// Versions are all versions of one disk: those with the same name and host.
+// Versions are all versions of one disk: those with the same name and host, unless they are of several disks.
 type Versions struct {
 	Name, Host string
+	From       string     // where the newest was read from, where several disks have the name and host
 	Decisions  []Decision // oldest first
 }
 
@@ -29,19 +31,29 @@ func (d *Decision) because(reason string) { d.Reasons = append(d.Reasons, reason
 const clockSlack = 5 * time.Minute
 
 // versions sorts snapshots by disk and then by time. Nothing is decided yet.
-func versions(snapshots []*Snapshot, now time.Time) (disks []Versions) {
+func versions(snapshots []*Snapshot, now time.Time) (all []Versions) {
 	sorted := slices.SortedFunc(slices.Values(snapshots), func(a, b *Snapshot) int {
 		return cmp.Or(cmp.Compare(a.Name, b.Name), cmp.Compare(a.Host, b.Host), byTime(a, b))
 	})
-	for _, s := range sorted {
-		last := len(disks) - 1
-		if last < 0 || disks[last].Name != s.Name || disks[last].Host != s.Host {
-			disks = append(disks, Versions{Name: s.Name, Host: s.Host})
-			last++
+	for len(sorted) > 0 {
+		first, n := sorted[0], 1
+		for n < len(sorted) && sorted[n].Name == first.Name && sorted[n].Host == first.Host {
+			n++
 		}
-		disks[last].Decisions = append(disks[last].Decisions, Decision{Snapshot: s, Future: s.Time.After(now.Add(clockSlack))})
+		parted := disks(sorted[:n])
+		for _, disk := range parted {
+			v := Versions{Name: first.Name, Host: first.Host}
+			if len(parted) > 1 {
+				v.From = disk[len(disk)-1].Source.String()
+			}
+			for _, s := range disk {
+				v.Decisions = append(v.Decisions, Decision{Snapshot: s, Future: s.IsFuture(now)})
+			}
+			all = append(all, v)
+		}
+		sorted = sorted[n:]
 	}
-	return disks
+	return all
 }
 
 // Going returns the versions that go, oldest first.
@@ -56,10 +68,17 @@ func (v Versions) Going() (going []*Snapshot) {
 
 // String is what people call the disk.
 func (v Versions) String() string {
-	if v.Host == "" {
+	var more []string
+	if v.Host != "" {
+		more = append(more, "host "+v.Host)
+	}
+	if v.From != "" {
+		more = append(more, "from "+v.From)
+	}
+	if len(more) == 0 {
 		return v.Name
 	}
-	return fmt.Sprintf("%s (host %s)", v.Name, v.Host)
+	return fmt.Sprintf("%s (%s)", v.Name, strings.Join(more, ", "))
 }
 
 // counted counts the versions whose time has come, and those of them that go.

@@ -172,6 +172,7 @@ func planForget(env *env, opts forgetOptions, args []string, all []*snapshot.Sna
 		if err != nil {
 			return nil, err
 		}
+		env.warnPassed(opts.common, plan.Passed)
 		return plan, refuse(drastic(opts, plan))
 	}
 	if err := refuse(opts.suspicious()); err != nil {

@@ -25,6 +25,7 @@ type forgetJSON struct {
 type forgetDiskJSON struct {
 	Name   string              `json:"name"`
 	Host   string              `json:"host"`
+	From   string              `json:"from,omitempty"` // of several disks with this name and host
 	Keep   []forgetVersionJSON `json:"keep"`
 	Remove []forgetVersionJSON `json:"remove"`
 }
@@ -39,7 +40,7 @@ type forgetVersionJSON struct {
 func (f forgetJSON) filled() forgetJSON {
 	f.Disks, f.Unreadable = []forgetDiskJSON{}, []string{}
 	for _, v := range f.plan.Disks {
-		disk := forgetDiskJSON{v.Name, v.Host, []forgetVersionJSON{}, []forgetVersionJSON{}}
+		disk := forgetDiskJSON{v.Name, v.Host, v.From, []forgetVersionJSON{}, []forgetVersionJSON{}}
 		for _, d := range v.Decisions {
 			version := forgetVersionJSON{d.ID.String(), d.Time, d.Reasons}
 			if d.Stays() {

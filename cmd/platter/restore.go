@@ -68,7 +68,7 @@ func runRestore(ctx context.Context, env *env, opts restoreOptions, args []strin
 		return err
 	}
 	defer env.warnHealed(opts.common, r)
-	s, part, err := snapshot.FindPart(ctx, r, all, args[0])
+	s, part, err := env.findPart(ctx, opts.common, r, all, args[0])
 	if err != nil {
 		return err
 	}

@@ -50,7 +50,7 @@ func runShow(ctx context.Context, env *env, opts showOptions, args []string) err
 	}
 	defer env.warnHealed(opts.common, r)
 	of, _, isPart := strings.Cut(args[0], ":")
-	s, err := snapshot.Find(all, of)
+	s, err := env.find(opts.common, all, of)
 	if err != nil {
 		return err
 	}
@@ -96,7 +96,7 @@ func lookAt(ctx context.Context, env *env, c common, r *repo.Repo, s *snapshot.S
 
 // showPart prints one partition. The snapshot has been looked at.
 func showPart(ctx context.Context, env *env, opts showOptions, r *repo.Repo, all []*snapshot.Snapshot, spec string) error {
-	s, part, err := snapshot.FindPart(ctx, r, all, spec)
+	s, part, _, err := snapshot.FindPart(ctx, r, all, spec, env.now())
 	if err != nil {
 		return err
 	}

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -15,6 +16,7 @@ import (
 	"platter/repo"
 	"platter/snapshot"
 	"platter/snapshot/image"
+	"platter/snapshot/image/anatomy"
 	"platter/snapshot/image/virtual"
 )
 
@@ -49,10 +51,11 @@ func (o imageOptions) validate(source string) error {
 
 // A source is a disk to be read.
 type source struct {
-	path   string        // as it was given
-	stream *image.Stream // or else:
+	path   string  // as it was given
+	stream *stream // or else:
 	disk   image.Disk
 	file   *image.File // that the disk was found in
+	device image.Identity
 	kind   string
 	notes  []string    // what there is to say of an image
 	uses   []image.Use // programs that write to it
@@ -70,11 +73,12 @@ func openSource(ctx context.Context, env *env, opts backupOptions, path string, 
 	s.Source.Path = absolute(path)
 	if path == stdio {
 		s.Source.Kind = "stream"
-		if err := checkInput(env, opts, s); err != nil {
-			return nil, err
+		if opts.command == "" {
+			if err := checkInput(env, opts, s); err != nil {
+				return nil, err
+			}
 		}
-		stream, err := image.OpenStream(ctx, env.stdin)
-		return &source{path: path, stream: stream, Closer: stream}, err
+		return openStream(ctx, env, opts)
 	}
 	known, err := readRescueMap(opts.failing.rescueMap)
 	if err != nil {
@@ -95,11 +99,31 @@ func openSource(ctx context.Context, env *env, opts backupOptions, path string, 
 	if err := src.ready(); err != nil {
 		return nil, errors.Join(err, src.Close())
 	}
-	id := src.file.Identity()
+	id := src.file.IdentityIn(env.devices)
 	s.Source.Kind = src.kind
-	s.Source.Model, s.Source.Serial, s.Source.WWN = id.Model, id.Serial, id.WWN
+	s.Source.Place = cmp.Or(id.Place, resolved(s.Source.Path))
+	s.Source.Model, s.Source.Serial, s.Source.WWN, s.Source.Partition = id.Model, id.Serial, id.WWN, id.Partition
 	s.Source.SectorSize, s.Source.PhysicalSectorSize = id.SectorSize, id.PhysicalSectorSize
+	src.device = id
 	return src, nil
+}
+
+// openStream opens standard input, or what a command prints.
+func openStream(ctx context.Context, env *env, opts backupOptions) (*source, error) {
+	var from io.ReadCloser
+	var err error
+	path := stdio
+	if opts.command != "" {
+		path = "what the command prints"
+		from, err = newCommandStream(ctx, env, opts.command)
+	} else {
+		from, err = image.OpenStream(ctx, env.stdin)
+	}
+	if err != nil {
+		return nil, err
+	}
+	s := &stream{ReadCloser: from, want: int64(opts.size)}
+	return &source{path: path, stream: s, Closer: s}, nil
 }
 
 // ready makes the disk one that is read as far as it can be.
@@ -158,6 +182,36 @@ func absolute(path string) string {
 		return abs
 	}
 	return path
+}
+
+// resolved is an absolute path without symbolic links, as far as that can be found out.
+func resolved(path string) string {
+	if real, err := filepath.EvalSymlinks(path); err == nil {
+		return real
+	}
+	return path
+}
+
+// look reads what the source says of itself. before is the size of the version before, which tells how long a stream may
+// be.
+func (s *source) look(of snapshot.Source, before int64) *anatomy.Disk {
+	if s.stream != nil {
+		return s.stream.look(before)
+	}
+	return anatomy.Read(s.patient, of.TableSector())
+}
+
+// checkSize holds a disk to what is known before it is read. A stream's size is known when it has ended.
+func (s *source) checkSize(want int64) error {
+	switch {
+	case s.stream != nil:
+		return nil
+	case s.patient.Size() == 0:
+		return fmt.Errorf("%s has no bytes at all; no version is kept", s.path)
+	case want > 0 && s.patient.Size() != want:
+		return fmt.Errorf("%s has %d bytes, and --size says %d; no version is kept", s.path, s.patient.Size(), want)
+	}
+	return nil
 }
 
 // keepRaw makes a disk raw again that was raw before and begins like an image now. A guest writes what it likes to the

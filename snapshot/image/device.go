@@ -14,6 +14,10 @@ type Identity struct {
 	SectorSize         int64 // bytes, as the device is addressed; 0 for a file
 	PhysicalSectorSize int64 // bytes, as the medium is written; 0 for a file
 
+	Partition int    // its number, of a partition; else 0
+	Removable bool   // the medium can be changed, so model and serial number may be those of a card reader
+	Place     string // of a loop device the file behind it, of a device-mapper device its path by name; else ""
+
 	serials []string // all that the device is known by: programs do not agree on one
 }
 
@@ -74,7 +78,10 @@ func (u Use) String() string {
 type System struct{ Root string }
 
 // Identity returns what the device says of itself; nothing for a file.
-func (d *File) Identity() Identity { return System{}.Identity(d.file) }
+func (d *File) Identity() Identity { return d.IdentityIn(System{}) }
+
+// IdentityIn is Identity on another system.
+func (d *File) IdentityIn(s System) Identity { return s.Identity(d.file) }
 
 // Uses returns what the system uses the device or the file for now.
 func (d *File) Uses() ([]Use, error) { return System{}.Uses(d.file) }

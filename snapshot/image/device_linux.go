@@ -8,6 +8,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strconv"
 	"strings"
 
 	"golang.org/x/sys/unix"
@@ -147,8 +148,26 @@ func (s System) identity(f *os.File) (id Identity) {
 	}
 	if dev, err := s.device(no); err == nil {
 		s.describe(dev.disk(), &id)
+		dev.locate(&id)
 	}
 	return id
+}
+
+// locate fills in which partition the device is, and where its disk lies. Numbers of loop and device-mapper devices are
+// given out anew each time, so their names tell nothing.
+func (d blockDev) locate(id *Identity) {
+	disk := d.disk()
+	id.Partition, _ = strconv.Atoi(d.attr("partition"))
+	id.Removable = disk.attr("removable") == "1"
+	if name := disk.attr("dm/name"); name != "" {
+		id.Place = "/dev/mapper/" + name
+	}
+	if file := disk.attr("loop/backing_file"); file != "" {
+		id.Place = file
+		if off := disk.attr("loop/offset"); off != "" && off != "0" {
+			id.Place += "+" + off
+		}
+	}
 }
 
 // describe fills in what sysfs and udev know of a disk.

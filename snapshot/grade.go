@@ -1,0 +1,55 @@
+package snapshot
+
+import (
+	"slices"
+	"strings"
+)
+
+// A grade says how good a version is. A smaller one is better.
+type grade int
+
+const (
+	whole      grade = iota
+	mixed            // the source was written to while it was read
+	unreadable       // bytes of the disk are missing
+)
+
+func (g grade) String() string {
+	return [...]string{"whole version", "version without unreadable bytes", "version"}[g]
+}
+
+// gradesOf returns the grade of each version of one disk. A version that 'repair snapshots' has replaced is no better than
+// its replacement: it claims to be whole, and the repository has lost parts of it.
+func gradesOf(newestFirst []*Decision) []grade {
+	grades := make([]grade, len(newestFirst))
+	for i, d := range newestFirst {
+		switch {
+		case d.Unreadable > 0:
+			grades[i] = unreadable
+		case d.Modified:
+			grades[i] = mixed
+		}
+		// A replacement has the time of what it replaces, and sorts right before it.
+		for j := i - 1; j >= 0 && newestFirst[j].Time.Equal(d.Time); j-- {
+			if strings.Contains(newestFirst[j].Note, noteOf(d.Snapshot)) {
+				grades[i] = max(grades[i], grades[j])
+			}
+		}
+	}
+	return grades
+}
+
+// keepBetter keeps, where any version stays that is not whole, the newest version of each better grade too.
+func keepBetter(newestFirst []*Decision, grades []grade) {
+	worst := whole
+	for i, d := range newestFirst {
+		if d.Stays() {
+			worst = max(worst, grades[i])
+		}
+	}
+	for g := whole; g < worst; g++ {
+		if i := slices.Index(grades, g); i >= 0 && !newestFirst[i].Stays() {
+			newestFirst[i].because("newest " + g.String())
+		}
+	}
+}

@@ -1,0 +1,324 @@
+package snapshot
+
+import (
+	"crypto/sha256"
+	"encoding/hex"
+	"fmt"
+	"path"
+	"slices"
+	"strings"
+
+	"platter/snapshot/image"
+	"platter/snapshot/image/anatomy"
+)
+
+// A sameness is what one kind of evidence says of two disks.
+type sameness int
+
+const (
+	unknown sameness = iota
+	same
+	other
+)
+
+// A placement says where a source lies, compared with the version before.
+type placement int
+
+const (
+	placeUnknown   placement = iota // one of the two has no place that means anything: a stream, /dev/sda
+	placeSame                       // in the same place
+	placeRelinked                   // by the same path, which leads elsewhere now
+	placeMoved                      // elsewhere, and where the one before was nothing is now
+	placeElsewhere                  // elsewhere, and the one before is still in its place
+)
+
+// A Verdict says whether a source is the disk that a version is of.
+type Verdict int
+
+// Verdicts, from the best to the worst.
+const (
+	Same    Verdict = iota
+	Changed         // the same disk, but what is on it has nothing in common with what was there
+	Unsure          // nothing speaks against it, and nothing for it but the name that somebody gave
+	Another         // another disk
+)
+
+// evidence is all that decides whether a source is the disk that a version is of. docs/disks.md has the table.
+type evidence struct {
+	hardware  sameness // serial number, WWN, model, number of the partition
+	marks     sameness // numbers of the partition table, of partitions and file systems
+	place     placement
+	named     bool // somebody gave the name; it was not made of the path
+	removable bool // the hardware is a reader, and not the medium
+	resized   bool
+}
+
+func (e evidence) verdict() Verdict {
+	differs := e.marks == other
+	switch {
+	case e.hardware == other:
+		return Another
+	case e.hardware == same && !e.removable:
+		if differs && e.resized { // cheap adapters share a serial number
+			return Another
+		}
+		return pick(differs, Changed, Same)
+	case e.place == placeSame:
+		return pick(differs, pick(e.removable, Another, Changed), Same)
+	case differs:
+		return Another
+	case e.place == placeUnknown:
+		return Same
+	case e.place == placeRelinked, e.named && e.place == placeElsewhere:
+		return pick(e.marks == same, Same, Unsure)
+	case e.place == placeMoved && (e.named || e.marks == same):
+		return Same
+	}
+	return Another // a name that two files have in two folders; clones have the same marks
+}
+
+func pick(condition bool, yes, no Verdict) Verdict {
+	if condition {
+		return yes
+	}
+	return no
+}
+
+// A Claim is a source that is about to be kept as the next version of a disk.
+type Claim struct {
+	*Snapshot // its name, host and source
+	Size      int64
+	Named     bool                 // somebody gave the name
+	Device    image.Identity       // of a device
+	Look      func() *anatomy.Disk // reads what the source says of itself
+	// Stays reports whether the source of a version is still where it was, and whether it is the very same file.
+	Stays func(path string) (there, same bool)
+}
+
+// Compare says whether a claim is the disk that old is a version of, and why it is not the same. was is what is known of
+// the content of old.
+func (c *Claim) Compare(old *Snapshot, was *anatomy.Disk) (Verdict, string) {
+	e := evidence{named: c.Named, removable: c.Device.Removable, resized: c.Size != old.Size}
+	var why string
+	if e.hardware, why = compareHardware(old.Source, c.Source, c.Device.HasSerial); e.hardware == other {
+		return Another, why
+	}
+	if e.place = comparePlaces(old.Source, c.Source); e.place == placeElsewhere {
+		there, very := c.Stays(old.Source.where())
+		switch {
+		case very:
+			e.place = placeSame
+		case !there:
+			e.place = placeMoved
+		}
+	}
+	now := c.Look()
+	e.marks = compareMarks(marks(was), marks(now))
+	return e.verdict(), e.why(old, was, now)
+}
+
+// why words what speaks against a claim, apart from the hardware.
+func (e evidence) why(old *Snapshot, was, now *anatomy.Disk) string {
+	switch {
+	case e.marks == other:
+		return fmt.Sprintf("it has %s, that version has %s", describeMarks(now), describeMarks(was))
+	case e.place == placeElsewhere:
+		return fmt.Sprintf("that version was read from %s, which is still there", old.Source.where())
+	}
+	return fmt.Sprintf("that version was read from %s", old.Source.where())
+}
+
+// describeMarks names the first mark, which is the table's where there is one.
+func describeMarks(d *anatomy.Disk) string {
+	kind, number, _ := strings.Cut(marks(d)[0], " ")
+	if kind == d.Table {
+		return fmt.Sprintf("the %s partition table %s", strings.ToUpper(kind), number)
+	}
+	return kind + " " + number
+}
+
+// DiskID is the same for all versions of one disk: the one of its first version, which is made of what it was called and
+// where it came from. Versions from before there was one are told apart by that alone.
+func (s *Snapshot) DiskID() string {
+	if s.Disk != "" {
+		return s.Disk
+	}
+	at := s.Source.where()
+	if s.Source.Serial != "" || s.Source.WWN != "" {
+		at = ""
+	}
+	sum := sha256.Sum256(fmt.Appendf(nil, "%q %q %q %q %q %d", s.Host, s.Name, at, s.Source.Serial, s.Source.WWN, s.Source.Partition))
+	return hex.EncodeToString(sum[:8])
+}
+
+// where is the place that a source was read from, as far as it is known.
+func (s Source) where() string {
+	if s.Place != "" {
+		return s.Place
+	}
+	return s.Path
+}
+
+// String is the place, and the serial number where there is one.
+func (s Source) String() string {
+	if s.Serial != "" {
+		return fmt.Sprintf("%s, serial number %s", s.where(), s.Serial)
+	}
+	return s.where()
+}
+
+// compareHardware compares what devices say of themselves, and words the difference. known reports whether a serial number
+// is one of the second's: programs do not agree on one.
+func compareHardware(a, b Source, known func(serial string) bool) (sameness, string) {
+	if a.Kind != image.KindDevice || b.Kind != image.KindDevice {
+		return unknown, ""
+	}
+	if a.Place != "" && b.Place != "" && a.Partition != b.Partition {
+		return other, fmt.Sprintf("it is %s, that version is of %s", partitionText(b.Partition), partitionText(a.Partition))
+	}
+	differ := func(what, a, b string) string { return fmt.Sprintf("its %s is %s, that version's is %s", what, b, a) }
+	switch wa, wb := plainWWN(a.WWN), plainWWN(b.WWN); {
+	case wa == "" || wb == "":
+	case strings.HasPrefix(wa, wb) || strings.HasPrefix(wb, wa):
+		return same, ""
+	case len(wa) == len(wb): // others are written in another way
+		return other, differ("WWN", a.WWN, b.WWN)
+	}
+	switch {
+	case a.Serial != "" && (a.Serial == b.Serial || known != nil && known(a.Serial)):
+		return same, ""
+	case a.Serial != "" && b.Serial != "":
+		return other, differ("serial number", a.Serial, b.Serial)
+	case a.Model != "" && b.Model != "" && a.Model != b.Model:
+		return other, differ("model", a.Model, b.Model)
+	}
+	return unknown, ""
+}
+
+func partitionText(number int) string {
+	if number == 0 {
+		return "a whole disk"
+	}
+	return fmt.Sprintf("partition %d of one", number)
+}
+
+// plainWWN is a WWN without what says of which kind it is: the kernel and udev differ in that.
+func plainWWN(s string) string {
+	s = strings.ToLower(s)
+	for _, prefix := range []string{"naa.", "eui.", "0x"} {
+		s = strings.TrimPrefix(s, prefix)
+	}
+	return s
+}
+
+// comparePlaces never returns placeMoved: that takes a look at the machine.
+func comparePlaces(a, b Source) placement {
+	pa, pb := a.place(), b.place()
+	switch {
+	case pa == "" || pb == "":
+		return placeUnknown
+	case pa == pb, (a.Place == "" || b.Place == "") && a.Path == b.Path:
+		return placeSame
+	case a.Path == b.Path && a.Kind != image.KindDevice && b.Kind != image.KindDevice:
+		return placeRelinked
+	}
+	return placeElsewhere
+}
+
+// place is where a source lies for good; "" where the path says nothing. The kernel numbers devices as it finds them, so
+// the name of a disk below /dev is no place, unless it is a link or one of device-mapper. A relative path leads nowhere
+// from somewhere else.
+func (s Source) place() string {
+	at := s.where()
+	switch {
+	case s.Kind == "stream" || !isAbsolute(at):
+		return ""
+	case s.Kind != image.KindDevice || strings.HasPrefix(at, "/dev/mapper/") || !strings.HasPrefix(at, "/dev/"):
+		return at
+	case s.Place == "" || s.Path == s.Place: // /dev/sda; or it was not looked at where a link leads
+		return ""
+	}
+	return s.Path
+}
+
+// isAbsolute reports whether a path is absolute on any system: the version may be from another one.
+func isAbsolute(p string) bool {
+	return path.IsAbs(p) || strings.HasPrefix(p, `\\`) || len(p) > 2 && p[1] == ':' && (p[2] == '\\' || p[2] == '/')
+}
+
+// sameDisk reports whether two versions of one name and host are of one disk, as far as they say it themselves. The older
+// comes first.
+func sameDisk(a, b *Snapshot) bool {
+	e := evidence{
+		place:   comparePlaces(a.Source, b.Source),
+		marks:   compareMarks(marks(a.Anatomy), marks(b.Anatomy)),
+		named:   !a.hasDefaultName() || !b.hasDefaultName(),
+		resized: a.Size != b.Size,
+	}
+	e.hardware, _ = compareHardware(a.Source, b.Source, nil)
+	return e.verdict() != Another
+}
+
+// DefaultName is what a disk is called when nobody gives it a name.
+func DefaultName(host, base string) string { return CleanName(host + "/" + base) }
+
+// hasDefaultName reports whether the name may be the one that was made of the path.
+func (s *Snapshot) hasDefaultName() bool {
+	base := s.Source.Path[strings.LastIndexAny(s.Source.Path, `/\`)+1:]
+	return s.Name == DefaultName(s.Host, base)
+}
+
+// disks parts the versions of one name and host, oldest first, into those of one disk each. Versions say themselves which
+// disk they are of; those that an older platter kept are compared. That one took two disks of one name for one, so of places
+// that take turns each is a disk.
+func disks(versions []*Snapshot) (all [][]*Snapshot) {
+	last := map[string]int{}
+	for i, s := range versions {
+		last[s.DiskID()] = i
+	}
+	ids := []map[string]bool{} // of each disk
+	find := func(i int, s *Snapshot) int {
+		fits := func(n int) bool {
+			newest := all[n][len(all[n])-1]
+			return sameDisk(newest, s)
+		}
+		for n := range slices.Backward(all) {
+			if ids[n][s.DiskID()] && (s.Disk != "" || fits(n)) {
+				return n
+			}
+		}
+		for n := range slices.Backward(all) {
+			newest := all[n][len(all[n])-1]
+			takesTurns := newest.Disk == "" && s.Disk == "" && newest.DiskID() != s.DiskID() && last[newest.DiskID()] > i
+			if !takesTurns && fits(n) {
+				return n
+			}
+		}
+		return -1
+	}
+	for i, s := range versions {
+		n := find(i, s)
+		if n < 0 {
+			n = len(all)
+			all, ids = append(all, nil), append(ids, map[string]bool{})
+		}
+		all[n] = append(all[n], s)
+		ids[n][s.DiskID()] = true
+	}
+	return all
+}
+
+// Known returns the newest version that is of the claim's disk under another name or host, as far as its hardware or its
+// place tells; nil for none.
+func (c *Claim) Known(all []*Snapshot) *Snapshot {
+	for _, s := range slices.Backward(all) {
+		if s.Name == c.Name && s.Host == c.Host {
+			continue
+		}
+		hardware, _ := compareHardware(s.Source, c.Source, c.Device.HasSerial)
+		if hardware == same && !c.Device.Removable || hardware == unknown && comparePlaces(s.Source, c.Source) == placeSame {
+			return s
+		}
+	}
+	return nil
+}
