@@ -19,6 +19,8 @@ type ExportOptions struct {
 	Compress bool   // where the format can
 	Replace  bool   // a file that is there; it stays as it is until the new one is whole
 	Verify   bool   // read the file back as an image, and compare the disk in it with the snapshot
+
+	Unfinished *Unfinished // nil for none
 }
 
 // Exported is what Export did, in bytes.
@@ -30,7 +32,7 @@ type Exported struct {
 // Export writes a part of the snapshot's disk to a new file as an image of some format. Nothing has the file's name until all of it is
 // written, verified if so wished, and durable; where it fails, nothing is left of it.
 func Export(ctx context.Context, r *repo.Repo, s *Snapshot, part Part, path string, o ExportOptions, p *repo.Progress) (done *Exported, err error) {
-	err = intoNew(path, o.Replace, func(f *os.File) (err error) {
+	err = intoNew(path, o.Replace, o.Unfinished, func(f *os.File) (err error) {
 		defer func() { err = errors.Join(err, f.Close()) }()
 		done = new(Exported)
 		if err := ExportStream(ctx, r, s, part, f, o, p); err != nil {

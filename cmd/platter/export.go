@@ -64,7 +64,7 @@ func runExport(ctx context.Context, env *env, opts exportOptions, args []string)
 	var p repo.Progress
 	stop := env.progress(opts.common, s.Name, &p)
 	defer stop()
-	o := snapshot.ExportOptions{Format: opts.format, Compress: opts.compress, Replace: opts.force, Verify: opts.verify}
+	o := snapshot.ExportOptions{Format: opts.format, Compress: opts.compress, Replace: opts.force, Verify: opts.verify, Unfinished: &env.unfinished}
 	start := env.now()
 	done := new(snapshot.Exported)
 	if file == stdio {

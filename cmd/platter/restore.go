@@ -77,7 +77,7 @@ func restoreToFile(ctx context.Context, env *env, opts restoreOptions, r *repo.R
 	var p repo.Progress
 	stop := env.progress(opts.common, what.snapshot.Name, &p)
 	defer stop()
-	o := snapshot.RestoreOptions{Replace: opts.force, InPlace: opts.inPlace, Verify: opts.verify}
+	o := snapshot.RestoreOptions{Replace: opts.force, InPlace: opts.inPlace, Verify: opts.verify, Unfinished: &env.unfinished}
 	start := env.now()
 	switch {
 	case what.target == stdio:
