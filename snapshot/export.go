@@ -21,6 +21,8 @@ type ExportOptions struct {
 	Verify   bool   // read the file back as an image, and compare the disk in it with the snapshot
 
 	ForceInUse bool // replace a file that programs have open or locked
+
+	Unfinished *Unfinished // nil for none
 }
 
 // packedFormat is always compressed.
@@ -35,7 +37,7 @@ type Exported struct {
 // Export writes a part of the snapshot's disk to a new file as an image of some format. Nothing has the file's name until all of it is
 // written, verified if so wished, and durable; where it fails, nothing is left of it.
 func Export(ctx context.Context, r *repo.Repo, s *Snapshot, part Part, path string, o ExportOptions, p *repo.Progress) (done *Exported, err error) {
-	err = intoNew(path, o.Replace, o.ForceInUse, func(f *os.File) (err error) {
+	err = intoNew(path, overwriting{o.Replace, o.ForceInUse}, o.Unfinished, func(f *os.File) (err error) {
 		defer func() { err = errors.Join(err, f.Close()) }()
 		done = new(Exported)
 		if err := ExportStream(ctx, r, s, part, f, o, p); err != nil {

@@ -26,6 +26,8 @@ type RestoreOptions struct {
 
 	ForceInUse bool // write to, or replace, a file that programs have open or locked
 
+	Unfinished *Unfinished // of a new file; nil for none
+
 	WipeRest bool // of a device, what lies behind the disk; only for RestoreDevice
 
 	// cached has every byte go through the page cache. Where bytes could not be read, chunks begin and end within blocks, and
@@ -45,7 +47,7 @@ type Restored struct {
 // Restore writes a part of the snapshot's disk to a file.
 //
 // A new file is sparse. Nothing has the target's name until all of it is written, verified if so wished, and durable.
-// Where it fails, nothing is left of it. The file is for its owner only: a disk holds secrets.
+// Where it fails, nothing is left of it. ReplaceFile says what becomes of links, and who may read the file.
 //
 // In place, the file is the disk once Restore returned nil, and a mixture until then: what is right stays, what differs is
 // written, what should be zero becomes a hole. Where it fails, another Restore goes on from there.
@@ -84,7 +86,7 @@ func restoreNew(ctx context.Context, m *Map, path string, o RestoreOptions, done
 	if err := roomFor(path).lacks(data, m.length(), 0).refusal(); err != nil {
 		return err
 	}
-	return intoNew(path, o.Replace, o.ForceInUse, func(f *os.File) error { return fillFile(ctx, m, f, o, done, p) })
+	return intoNew(path, overwriting{o.Replace, o.ForceInUse}, o.Unfinished, func(f *os.File) error { return fillFile(ctx, m, f, o, done, p) })
 }
 
 func restoreInPlace(ctx context.Context, m *Map, path string, o RestoreOptions, done *Restored, p *repo.Progress) error {
@@ -153,14 +155,6 @@ func refuseOwn(f *os.File) error {
 	}
 	if pack.IsFile(head) {
 		return errors.New("it is a file of a platter repository")
-	}
-	return nil
-}
-
-// removeIfThere removes a file; that it is gone already is no error.
-func removeIfThere(name string) error {
-	if err := os.Remove(name); err != nil && !errors.Is(err, fs.ErrNotExist) {
-		return err
 	}
 	return nil
 }

@@ -15,7 +15,7 @@ import (
 // blocks into holes that way; a network file system would wait for its server after each write, btrfs would not compress.
 func openDirect(f *os.File) *os.File {
 	var fs unix.Statfs_t
-	if err := unix.Fstatfs(int(f.Fd()), &fs); err != nil {
+	if err := again(func() error { return unix.Fstatfs(int(f.Fd()), &fs) }); err != nil {
 		return nil
 	}
 	if kind := int64(fs.Type); kind != unix.EXT4_SUPER_MAGIC && kind != unix.XFS_SUPER_MAGIC {
@@ -31,7 +31,11 @@ func reopenDirect(f *os.File, write bool) *os.File {
 	if write {
 		mode = unix.O_RDWR
 	}
-	fd, err := unix.Open(fmt.Sprintf("/proc/self/fd/%d", f.Fd()), mode|unix.O_DIRECT|unix.O_CLOEXEC, 0)
+	fd := -1
+	err := again(func() (err error) {
+		fd, err = unix.Open(fmt.Sprintf("/proc/self/fd/%d", f.Fd()), mode|unix.O_DIRECT|unix.O_CLOEXEC, 0)
+		return err
+	})
 	if err != nil {
 		return nil
 	}
@@ -59,16 +63,13 @@ func startWriting(f *os.File, off, n int64) {
 
 // punch makes a hole. The error wraps errors.ErrUnsupported where the file system has none.
 func punch(f *os.File, off, n int64) error {
-	for {
-		err := unix.Fallocate(int(f.Fd()), unix.FALLOC_FL_PUNCH_HOLE|unix.FALLOC_FL_KEEP_SIZE, off, n)
-		switch {
-		case err == nil:
-			return nil
-		case errors.Is(err, unix.EINTR):
-		default:
-			return fmt.Errorf("make a hole of %d bytes at %d: %w", n, off, err)
-		}
+	err := again(func() error {
+		return unix.Fallocate(int(f.Fd()), unix.FALLOC_FL_PUNCH_HOLE|unix.FALLOC_FL_KEEP_SIZE, off, n)
+	})
+	if err != nil {
+		return fmt.Errorf("make a hole of %d bytes at %d: %w", n, off, err)
 	}
+	return nil
 }
 
 // zeroOut makes a run of a device zero, of whole sectors, by whatever command the device has for that.
@@ -91,13 +92,13 @@ func zeroOut(f *os.File, off, n int64) error {
 // dropCaches forgets what the system has cached of a device, which is clean. Not all users may have that done; what is read
 // past the page cache needs none of it.
 func dropCaches(f *os.File) {
-	_ = unix.IoctlSetInt(int(f.Fd()), unix.BLKFLSBUF, 0)
+	_ = again(func() error { return unix.IoctlSetInt(int(f.Fd()), unix.BLKFLSBUF, 0) })
 	_ = unix.Fadvise(int(f.Fd()), 0, 0, unix.FADV_DONTNEED)
 }
 
 // rereadTable has the system look for partitions anew. The device must be open exclusively.
 func rereadTable(f *os.File) error {
-	err := unix.IoctlSetInt(int(f.Fd()), unix.BLKRRPART, 0)
+	err := again(func() error { return unix.IoctlSetInt(int(f.Fd()), unix.BLKRRPART, 0) })
 	if errors.Is(err, unix.EINVAL) { // it is one that has no partitions
 		return nil
 	}
@@ -107,10 +108,10 @@ func rereadTable(f *os.File) error {
 // settle drops what the system caches of a run. What is dirty stays cached, so it is written first; all of the file,
 // because only then is it known to be on the medium.
 func settle(f *os.File, off, n int64) error {
-	if err := unix.Fdatasync(int(f.Fd())); err != nil {
+	if err := again(func() error { return unix.Fdatasync(int(f.Fd())) }); err != nil {
 		return fmt.Errorf("sync: %w", err)
 	}
-	if err := unix.Fadvise(int(f.Fd()), off, n, unix.FADV_DONTNEED); err != nil {
+	if err := again(func() error { return unix.Fadvise(int(f.Fd()), off, n, unix.FADV_DONTNEED) }); err != nil {
 		return fmt.Errorf("drop cache: %w", err)
 	}
 	return nil

@@ -62,24 +62,15 @@ func writeBadMap(ctx context.Context, r *repo.Repo, s *snapshot.Snapshot, path s
 	if err != nil {
 		return err
 	}
-	f, err := os.CreateTemp(filepath.Dir(path), "."+filepath.Base(path)+".partial-*")
+	err = snapshot.ReplaceFile(path, nil, func(f *os.File) error {
+		err := image.WriteRescueMap(f, buildVersion().Version, s.Size, lostExtents(lost))
+		if err == nil {
+			err = f.Sync()
+		}
+		return errors.Join(err, f.Close())
+	})
 	if err != nil {
-		return fmt.Errorf("write bad map: %w", err)
-	}
-	err = image.WriteRescueMap(f, buildVersion().Version, s.Size, lostExtents(lost))
-	err = errors.Join(err, f.Close())
-	if err == nil {
-		err = os.Rename(f.Name(), path)
-	}
-	if err != nil {
-		return errors.Join(fmt.Errorf("write bad map: %w", err), removeIfThere(f.Name()))
-	}
-	return nil
-}
-
-func removeIfThere(path string) error {
-	if err := os.Remove(path); err != nil && !errors.Is(err, fs.ErrNotExist) {
-		return err
+		return fmt.Errorf("write bad map to %s: %w", path, err)
 	}
 	return nil
 }

@@ -8,6 +8,7 @@ import (
 	"golang.org/x/term"
 
 	"platter/repo/store"
+	"platter/snapshot"
 	"platter/snapshot/image"
 )
 
@@ -26,6 +27,7 @@ type env struct {
 	devices  image.System
 
 	farewell   farewell
+	unfinished snapshot.Unfinished
 	openFolder func(folder string) store.Store // the store in a folder
 }
 
@@ -43,4 +45,18 @@ func newEnv() *env {
 
 		openFolder: localStore,
 	}
+}
+
+// end does what is left to do when a command has ended, or was left behind by a signal.
+func (e *env) end(err error) error {
+	swept := make(chan struct{})
+	go func() {
+		defer close(swept)
+		e.unfinished.Remove()
+	}()
+	select {
+	case <-swept:
+	case <-time.After(grace): // the target hangs, too
+	}
+	return e.farewell.run(err, func() {})
 }

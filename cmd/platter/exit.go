@@ -5,11 +5,9 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"os"
-	"os/signal"
+	"reflect"
+	"slices"
 	"strings"
-	"syscall"
-	"time"
 
 	"platter/repo"
 	"platter/repo/crypt"
@@ -31,7 +29,7 @@ func exitCode(err error) int {
 		return 130
 	case errors.Is(err, errUsage):
 		return 2
-	case errors.Is(err, errIncomplete):
+	case onlyIncomplete(err):
 		return 3
 	case errors.Is(err, repo.ErrNoRepository):
 		return 10
@@ -43,30 +41,27 @@ func exitCode(err error) int {
 	return 1
 }
 
-// grace is how long a command has after a signal. People who press Ctrl-C wait no longer than a second.
-const grace = 900 * time.Millisecond
+// onlyIncomplete reports whether a command did its work, but not all of it. An error that was joined to that and is of
+// another kind is a failure: errors.Is would hide it.
+func onlyIncomplete(err error) bool {
+	switch e := err.(type) {
+	case nil:
+		return false
+	case interface{ Unwrap() error }:
+		return onlyIncomplete(e.Unwrap())
+	case interface{ Unwrap() []error }:
+		parts := e.Unwrap()
+		if isJoined(err) {
+			return !slices.ContainsFunc(parts, func(err error) bool { return !onlyIncomplete(err) })
+		}
+		return slices.ContainsFunc(parts, onlyIncomplete) // a class, and what it was about
+	}
+	return err == errIncomplete
+}
 
-// untilSignal calls run with the context that everything else descends from. SIGINT and SIGTERM end that context, a
-// second signal kills the process, and when run does not return in time, untilSignal leaves it behind: the process
-// ends next, and whatever hangs there (a dead NAS, as a rule) with it.
-func untilSignal(run func(context.Context) error) error {
-	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
-	defer stop()
-	done := make(chan error, 1)
-	go func() { done <- run(ctx) }()
-	select {
-	case err := <-done:
-		return interrupted(ctx, err)
-	case <-ctx.Done():
-	}
-	cause := context.Cause(ctx)
-	stop() // gives signals back their default action
-	select {
-	case err := <-done:
-		return interrupted(ctx, err)
-	case <-time.After(grace):
-		return fmt.Errorf("%w: %w", errInterrupted, cause)
-	}
+// isJoined reports whether an error is of errors.Join, whose parts stand for themselves. Those of fmt.Errorf describe each other.
+func isJoined(err error) bool {
+	return reflect.TypeOf(err) == reflect.TypeOf(errors.Join(errIncomplete))
 }
 
 // interrupted tells what a signal did to a command from what went wrong by itself.

@@ -20,7 +20,6 @@ func runProgram(env *env, args []string) int {
 			return err
 		}
 		return env.stdout.err
-	})
-	err = env.farewell.run(err, func() {})
+	}, env.end)
 	return env.report(err, wantsJSON(args))
 }

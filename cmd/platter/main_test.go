@@ -31,10 +31,15 @@ func TestMain(m *testing.M) {
 	})
 }
 
+// endsWith is untilSignal for a program that has nothing to do in the end.
+func endsWith(run func(context.Context) error) error {
+	return untilSignal(run, func(err error) error { return err })
+}
+
 // askpass prints the password that a command would use; "askpass new" one that 'key add' would.
 func askpass() {
 	env := newEnv()
-	os.Exit(env.report(untilSignal(func(ctx context.Context) error {
+	os.Exit(env.report(endsWith(func(ctx context.Context) error {
 		ask, source := env.password, passwordSource{name: "password"}
 		if len(os.Args) > 1 {
 			ask, source = env.newPassword, passwordSource{name: "new-password"}
@@ -56,7 +61,7 @@ func onMadeUp() {
 // hang is a command that does not end, whatever its context says.
 func hang() {
 	env := newEnv()
-	os.Exit(env.report(untilSignal(func(ctx context.Context) error {
+	os.Exit(env.report(endsWith(func(ctx context.Context) error {
 		fmt.Fprintln(env.stdout, "started")
 		<-ctx.Done()
 		fmt.Fprintln(env.stdout, "stopping")

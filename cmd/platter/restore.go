@@ -82,7 +82,8 @@ func restoreToFile(ctx context.Context, env *env, opts restoreOptions, r *repo.R
 	var p repo.Progress
 	stop := env.progress(opts.common, what.snapshot.Name, &p)
 	defer stop()
-	o := snapshot.RestoreOptions{Replace: opts.force, InPlace: opts.inPlace, Verify: opts.verify, ForceInUse: opts.forceInUse}
+	o := snapshot.RestoreOptions{Replace: opts.force, InPlace: opts.inPlace, Verify: opts.verify, ForceInUse: opts.forceInUse,
+		Unfinished: &env.unfinished}
 	start := env.now()
 	switch {
 	case what.target == stdio:

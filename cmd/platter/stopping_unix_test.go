@@ -25,7 +25,7 @@ func stopping() {
 	env := newEnv()
 	env.openFolder = func(folder string) store.Store { return &stopper{store: store.NewLocal(folder), nth: nth} }
 	app := newApp(env)
-	os.Exit(env.report(untilSignal(func(ctx context.Context) error {
+	os.Exit(env.report(endsWith(func(ctx context.Context) error {
 		return app.RunContext(ctx, arrange(app, os.Args))
 	}), wantsJSON(os.Args)))
 }

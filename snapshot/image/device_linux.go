@@ -27,7 +27,7 @@ func parseDevno(s string) (n devno, ok bool) {
 // blockDevno returns the number of an open block device; false for anything else.
 func blockDevno(f *os.File) (devno, bool) {
 	var st unix.Stat_t
-	if unix.Fstat(int(f.Fd()), &st) != nil {
+	if again(func() error { return unix.Fstat(int(f.Fd()), &st) }) != nil {
 		return devno{}, false
 	}
 	return statDevno(&st)
@@ -36,7 +36,7 @@ func blockDevno(f *os.File) (devno, bool) {
 // pathDevno is blockDevno by a path, for those that others name.
 func pathDevno(path string) (devno, bool) {
 	var st unix.Stat_t
-	if unix.Stat(path, &st) != nil {
+	if again(func() error { return unix.Stat(path, &st) }) != nil {
 		return devno{}, false
 	}
 	return statDevno(&st)

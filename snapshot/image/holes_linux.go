@@ -27,7 +27,7 @@ func nextData(f *os.File, off, size int64) (start, end int64, err error) {
 // seekData answers "all of it is data" to every errno but one: a file system that cannot tell costs time, not bytes, and
 // where the medium is failing the reads say it better.
 func seekData(fd int, off, size int64) (start, end int64) {
-	start, err := unix.Seek(fd, off, unix.SEEK_DATA)
+	start, err := seek(fd, off, unix.SEEK_DATA)
 	switch {
 	case errors.Is(err, unix.ENXIO): // no data from here on, or the file has become shorter: File.Changed tells
 		return size, size
@@ -36,9 +36,17 @@ func seekData(fd int, off, size int64) (start, end int64) {
 	case start >= size:
 		return size, size
 	}
-	end, err = unix.Seek(fd, start, unix.SEEK_HOLE)
+	end, err = seek(fd, start, unix.SEEK_HOLE)
 	if err != nil || end <= start { // a confused file system must not keep the caller on the spot
 		return start, size
 	}
 	return start, min(end, size)
+}
+
+func seek(fd int, off int64, whence int) (at int64, err error) {
+	err = again(func() error {
+		at, err = unix.Seek(fd, off, whence)
+		return err
+	})
+	return at, err
 }

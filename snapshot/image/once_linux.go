@@ -42,7 +42,7 @@ func openDirect(path string, device *os.File) (*os.File, int64) {
 // isDevice reports whether two open files are one block device.
 func isDevice(a, b *os.File) bool {
 	var is, was unix.Stat_t
-	return unix.Fstat(int(a.Fd()), &is) == nil && unix.Fstat(int(b.Fd()), &was) == nil &&
+	return again(func() error { return unix.Fstat(int(a.Fd()), &is) }) == nil && again(func() error { return unix.Fstat(int(b.Fd()), &was) }) == nil &&
 		is.Mode&unix.S_IFMT == unix.S_IFBLK && was.Mode&unix.S_IFMT == unix.S_IFBLK && is.Rdev == was.Rdev
 }
 

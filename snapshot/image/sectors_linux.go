@@ -66,7 +66,7 @@ func sectorSize(f *os.File) int64 {
 		return int64(size)
 	}
 	var stat unix.Statx_t
-	err := unix.Statx(int(f.Fd()), "", unix.AT_EMPTY_PATH, unix.STATX_DIOALIGN, &stat)
+	err := again(func() error { return unix.Statx(int(f.Fd()), "", unix.AT_EMPTY_PATH, unix.STATX_DIOALIGN, &stat) })
 	if err == nil && stat.Mask&unix.STATX_DIOALIGN != 0 {
 		return int64(max(stat.Dio_offset_align, stat.Dio_mem_align))
 	}
