@@ -36,7 +36,7 @@ func (s *Snapshot) ReadAnatomy(ctx context.Context, r *repo.Repo) (*anatomy.Disk
 // LABEL=root or UUID=… for the partition with a file system of that label or number. No name of a disk has a colon. Without one
 // the part is the whole disk. What it reads, it reads of versions from before backups looked at partitions.
 func FindPart(ctx context.Context, r *repo.Repo, snapshots []*Snapshot, spec string) (*Snapshot, Part, error) {
-	of, name, ok := strings.Cut(spec, ":")
+	of, name, ok := cutPart(spec)
 	s, err := Find(snapshots, of)
 	if err != nil {
 		return nil, Part{}, err
@@ -48,15 +48,23 @@ func FindPart(ctx context.Context, r *repo.Repo, snapshots []*Snapshot, spec str
 	if err != nil {
 		return nil, Part{}, err
 	}
-	p, err := findPartition(d, name)
+	p, err := s.partitionIn(d, name)
 	if err != nil {
 		return nil, Part{}, fmt.Errorf("%q: %w", spec, err)
 	}
-	if p.Off < 0 || p.Len <= 0 || p.Off > s.Size || p.Len > s.Size-p.Off {
-		return nil, Part{}, fmt.Errorf("%q: the partition, %d bytes from byte %d on, reaches beyond the end of the disk, which is %d bytes long", spec, p.Len, p.Off, s.Size)
-	}
 	return s, Part{p.Off, p.Len, PartName(p.Number)}, nil
 }
+
+// partitionIn returns the partition that a name means, which has to lie on the snapshot's disk.
+func (s *Snapshot) partitionIn(d *anatomy.Disk, name string) (*anatomy.Partition, error) {
+	p, err := findPartition(d, name)
+	if err == nil && (p.Off < 0 || p.Len <= 0 || p.Off > s.Size || p.Len > s.Size-p.Off) {
+		err = fmt.Errorf("the partition, %d bytes from byte %d on, reaches beyond the end of the disk, which is %d bytes long", p.Len, p.Off, s.Size)
+	}
+	return p, err
+}
+
+func cutPart(spec string) (of, name string, ok bool) { return strings.Cut(spec, ":") }
 
 // PartName is what a partition is called.
 func PartName(number int) string { return "p" + strconv.Itoa(number) }

@@ -36,11 +36,11 @@ func runDiff(ctx context.Context, env *env, opts diffOptions, args []string) err
 		return err
 	}
 	defer env.warnHealed(opts.common, r)
-	a, inA, err := snapshot.FindPart(ctx, r, all, args[0])
+	a, inA, err := findPart(ctx, env, opts.common, r, all, args[0])
 	if err != nil {
 		return err
 	}
-	b, inB, err := snapshot.FindPart(ctx, r, all, args[1])
+	b, inB, err := findPart(ctx, env, opts.common, r, all, args[1])
 	if err != nil {
 		return err
 	}

@@ -57,7 +57,7 @@ func runExport(ctx context.Context, env *env, opts exportOptions, args []string)
 		return err
 	}
 	defer env.warnHealed(opts.common, r)
-	s, part, err := snapshot.FindPart(ctx, r, all, args[0])
+	s, part, err := findPart(ctx, env, opts.common, r, all, args[0])
 	if err != nil {
 		return err
 	}

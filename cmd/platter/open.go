@@ -113,6 +113,15 @@ func readSnapshots(ctx context.Context, env *env, r *repo.Repo, c common) ([]*sn
 	return all, nil
 }
 
+// findPart finds what spec names, to be read.
+func findPart(ctx context.Context, env *env, c common, r *repo.Repo, all []*snapshot.Snapshot, spec string) (*snapshot.Snapshot, snapshot.Part, error) {
+	s, part, warning, err := snapshot.ReadPart(ctx, r, all, spec)
+	if warning != "" {
+		env.warn(c, "%s: %s", spec, warning)
+	}
+	return s, part, err
+}
+
 func openError(c common, err error) error {
 	if errors.Is(err, repo.ErrNoRepository) {
 		return fmt.Errorf("open %s: %w; is it mounted? 'platter init' makes a new one", c.repo, err)

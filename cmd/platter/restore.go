@@ -65,7 +65,7 @@ func runRestore(ctx context.Context, env *env, opts restoreOptions, args []strin
 		return err
 	}
 	defer env.warnHealed(opts.common, r)
-	s, part, err := snapshot.FindPart(ctx, r, all, args[0])
+	s, part, err := findPart(ctx, env, opts.common, r, all, args[0])
 	if err != nil {
 		return err
 	}

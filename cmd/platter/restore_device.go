@@ -67,7 +67,7 @@ func restoreToDevice(ctx context.Context, env *env, opts restoreOptions, spec, t
 		return err
 	}
 	defer env.warnHealed(opts.common, r)
-	s, part, err := snapshot.FindPart(ctx, r, all, spec)
+	s, part, err := findPart(ctx, env, opts.common, r, all, spec)
 	if err != nil {
 		return err
 	}
