@@ -2,12 +2,11 @@ package snapshot
 
 import (
 	"context"
-	"errors"
 	"fmt"
-	"io"
 
 	"platter/repo"
 	"platter/snapshot/image"
+	"platter/snapshot/image/anatomy"
 	"platter/snapshot/image/gpt"
 )
 
@@ -19,9 +18,10 @@ type FitOptions struct {
 
 // A Fit says how a part of a snapshot's disk goes onto a device.
 type Fit struct {
-	Part   Part     // what is written: less than was asked for where the device is smaller
-	Left   int64    // bytes of the device behind it
-	Advice []string // what is to be known, or done afterwards: sentences without an end
+	Part     Part     // what is written: less than was asked for where the device is smaller
+	Left     int64    // bytes of the device behind it
+	Warnings []string // what is to be known before anything is written: sentences without an end
+	Advice   []string // what is to be known, or done afterwards: the same
 
 	second, first []gpt.Write // a partition table to be written at the end; see gpt.Table.Moved
 }
@@ -31,6 +31,10 @@ func (f *Fit) Moves() bool { return len(f.first) > 0 }
 
 func (f *Fit) advise(format string, args ...any) {
 	f.Advice = append(f.Advice, fmt.Sprintf(format, args...))
+}
+
+func (f *Fit) warn(format string, args ...any) {
+	f.Warnings = append(f.Warnings, fmt.Sprintf(format, args...))
 }
 
 // FitOnto finds out how a part of the snapshot's disk goes onto a device. The error says why it does not.
@@ -51,43 +55,19 @@ func fitOnto(ctx context.Context, r *repo.Repo, s *Snapshot, part Part, d *Devic
 	if part.Off != 0 || part.Len != s.Size {
 		return fit, fit.place(disk, d)
 	}
-	table, damage, err := readTable(disk)
+	t, err := readTables(ctx, disk, s.Source.TableSector())
 	if err != nil {
 		return nil, err
 	}
-	if table != nil {
-		if unsuited := suits(table, d); unsuited != nil {
-			fit.advise("%v", unsuited)
-		}
+	if unsuited := t.suits(d); unsuited != nil {
+		fit.warn("%v", unsuited)
+	} else if t.look.Table == "" {
+		fit.warnOfUnit(disk, 0, disk.Size(), d)
 	}
 	if s.Size > d.Size {
-		return fit, fit.shrink(disk, table, damage, d, o)
+		return fit, fit.shrink(t, d, o)
 	}
-	return fit, fit.grow(disk, table, damage, d, o)
-}
-
-// readTable reads the partition table of a disk; nil where there is none, or none that holds: damage says so.
-func readTable(disk image.Disk) (table *gpt.Table, damage, err error) {
-	table, err = gpt.Read(disk, disk.Size())
-	switch {
-	case errors.Is(err, gpt.ErrDamaged):
-		return nil, err, nil
-	case errors.Is(err, gpt.ErrNone):
-		return nil, nil, nil
-	}
-	return table, nil, err
-}
-
-// suits returns an error that says why systems will not find a disk's partitions on a device; nil where they will.
-func suits(table *gpt.Table, d *Device) error {
-	switch sector := d.Identity.SectorSize; {
-	case d.IsPartition:
-		return errors.New("the disk has partitions, and the device is one itself: systems do not look for partitions there")
-	case sector != 0 && sector != table.Sector:
-		return fmt.Errorf("the partition table counts in sectors of %d bytes, and those of the device have %d: systems will not find the partitions there",
-			table.Sector, sector)
-	}
-	return nil
+	return fit, fit.grow(t, d, o)
 }
 
 // place puts a part of a disk onto a device.
@@ -95,73 +75,47 @@ func (f *Fit) place(disk image.Disk, d *Device) error {
 	if f.Part.Len > d.Size {
 		return tooSmall(d.Size, f.Part.Len)
 	}
+	f.warnOfUnit(disk, f.Part.Off, f.Part.Len, d)
 	f.adviseGrowth(disk, f.Part.Off, f.Part.Len, "/dev/"+d.Name)
 	return nil
 }
 
 // shrink puts a disk onto a smaller device.
-func (f *Fit) shrink(disk image.Disk, table *gpt.Table, damage error, d *Device, o FitOptions) error {
-	least, err := smallest(disk, table, d.Identity.SectorSize)
+func (f *Fit) shrink(t *tables, d *Device, o FitOptions) error {
+	least := t.smallest()
 	switch {
-	case err != nil:
-		return err
-	case damage != nil:
-		return fmt.Errorf("%w; %w, so what could be left out is not known", tooSmall(d.Size, least), damage)
+	case t.damage != nil:
+		return fmt.Errorf("%w; %w, so what could be left out is not known", tooSmall(d.Size, least), t.damage)
 	case d.Size < least:
 		return tooSmall(d.Size, least)
 	case !o.ShrinkGPT:
 		return fmt.Errorf("it is smaller than the disk: it has %d bytes where that has %d; no partition holds anything behind its end, "+
-			"so --shrink-gpt would leave that out", d.Size, disk.Size())
+			"so --shrink-gpt would leave that out", d.Size, t.disk.Size())
 	}
 	f.Part.Len = d.Size
-	if table == nil {
+	if t.gpt == nil {
 		return nil // an MBR does not say where the disk ends
 	}
-	if err := suits(table, d); err != nil {
+	if err := t.suits(d); err != nil {
 		return fmt.Errorf("it is smaller than the disk, and %w", err)
 	}
-	return f.move(table, d)
-}
-
-// smallest returns how small a device may be that the partitions of a disk have room on, in bytes.
-func smallest(disk image.Disk, table *gpt.Table, sector int64) (int64, error) {
-	if table != nil {
-		sector = table.Sector
-	}
-	end, ok, err := endOfMBR(disk, sector)
-	switch {
-	case err != nil:
-		return 0, err
-	case table != nil:
-		return max(end, table.Smallest()), nil
-	case ok:
-		return min(end, disk.Size()), nil
-	}
-	return disk.Size(), nil
-}
-
-func endOfMBR(disk image.Disk, sector int64) (end int64, ok bool, err error) {
-	first := make([]byte, 512)
-	if _, err := disk.ReadAt(first, 0); err != nil && !errors.Is(err, io.EOF) {
-		return 0, false, err
-	}
-	end, ok = gpt.EndOfMBR(first, max(sector, 512))
-	return end, ok, nil
+	return f.move(t.gpt, d)
 }
 
 // grow puts a disk onto a device that is at least as large.
-func (f *Fit) grow(disk image.Disk, table *gpt.Table, damage error, d *Device, o FitOptions) error {
+func (f *Fit) grow(t *tables, d *Device, o FitOptions) error {
+	table := t.gpt
 	switch {
-	case damage != nil && o.GrowGPT:
-		return fmt.Errorf("%w, so it cannot be moved; leave out --grow-gpt", damage)
-	case damage != nil:
-		f.advise("%v; 'sgdisk -v %s' tells more", damage, d.Path)
+	case t.damage != nil && o.GrowGPT:
+		return fmt.Errorf("%w, so it cannot be moved; leave out --grow-gpt", t.damage)
+	case t.damage != nil:
+		f.advise("%v; 'sgdisk -v %s' tells more", t.damage, d.Path)
 	case table == nil:
-		return f.growOld(disk, d, o)
+		f.growOld(t, d, o)
 	case table.IsAtEnd(d.Size):
-	case suits(table, d) != nil && o.GrowGPT:
-		return fmt.Errorf("%w; leave out --grow-gpt", suits(table, d))
-	case suits(table, d) != nil:
+	case t.suits(d) != nil && o.GrowGPT:
+		return fmt.Errorf("%w; leave out --grow-gpt", t.suits(d))
+	case t.suits(d) != nil:
 	case !o.GrowGPT:
 		f.advise("the second partition table is not at the end of the device, where it belongs: --grow-gpt puts it there, and so does 'sgdisk -e %s'", d.Path)
 	default:
@@ -169,27 +123,28 @@ func (f *Fit) grow(disk image.Disk, table *gpt.Table, damage error, d *Device, o
 			return err
 		}
 		if p, ok := table.Last(); ok {
-			f.adviseGrowth(disk, p.Off, p.Len, partitionNode(d.Name, p.Number), fmt.Sprintf("'parted %s resizepart %d 100%%'", d.Path, p.Number))
+			f.adviseGrowth(t.disk, p.Off, p.Len, partitionNode(d.Name, p.Number), fmt.Sprintf("'parted %s resizepart %d 100%%'", d.Path, p.Number))
 		}
 	}
 	return nil
 }
 
-// growOld is grow for a disk without a GUID partition table.
-func (f *Fit) growOld(disk image.Disk, d *Device, o FitOptions) error {
-	if o.GrowGPT {
-		f.advise("the disk has no GUID partition table, so there is none to move")
-	}
-	_, ok, err := endOfMBR(disk, d.Identity.SectorSize)
+// growOld is grow for a disk without a GUID partition table that is in use.
+func (f *Fit) growOld(t *tables, d *Device, o FitOptions) {
 	switch {
-	case err != nil:
-		return err
-	case ok && f.Left > 0:
-		f.advise("there is room behind the disk: its partition table (MBR) needs no change, and the last partition can be grown into it with parted")
-		return nil
+	case t.unused && o.GrowGPT:
+		f.advise("the disk's GUID partition table is out of use, since its first sector does not name it, so it was left as it is")
+	case o.GrowGPT:
+		f.advise("the disk has no GUID partition table, so there is none to move")
+	case t.look.Table == anatomy.GPT:
+		f.advise("systems will not find the disk's partitions: its GUID partition table is out of use, since its first sector does not name it")
 	}
-	f.adviseGrowth(disk, 0, disk.Size(), "/dev/"+d.Name)
-	return nil
+	switch {
+	case t.look.Table == "":
+		f.adviseGrowth(t.disk, 0, t.disk.Size(), "/dev/"+d.Name)
+	case t.look.Table == anatomy.MBR && f.Left > 0 && t.suits(d) == nil:
+		f.advise("there is room behind the disk: its partition table (MBR) needs no change, and the last partition can be grown into it with parted")
+	}
 }
 
 func (f *Fit) move(table *gpt.Table, d *Device) (err error) {

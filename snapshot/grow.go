@@ -27,7 +27,7 @@ func (f *Fit) adviseGrowth(disk image.Disk, off, n int64, node string, steps ...
 	if f.Left == 0 {
 		return
 	}
-	if c := anatomy.ContentAt(disk, off, n); c != nil {
+	if c, _ := anatomy.ContentAt(disk, off, n); c != nil {
 		how, ok := growers[c.Type]
 		if !ok {
 			how, ok = growers[c.Type+" "+c.Version]

@@ -36,35 +36,50 @@ func (s *Snapshot) ReadAnatomy(ctx context.Context, r *repo.Repo) (*anatomy.Disk
 // FindPart finds what spec names: a snapshot, as Find does, and behind a colon a part of its disk: p3 for partition 3,
 // LABEL=root or UUID=… for the partition with a file system of that label or number. No name of a disk has a colon. Without one
 // the part is the whole disk. What it reads, it reads of versions from before backups looked at partitions.
-func FindPart(ctx context.Context, r *repo.Repo, snapshots []*Snapshot, spec string, now time.Time) (*Snapshot, Part, []*Snapshot, error) {
-	of, _, _ := strings.Cut(spec, ":")
-	s, passed, err := Find(snapshots, of, now)
-	if err != nil {
-		return nil, Part{}, passed, err
+func FindPart(ctx context.Context, r *repo.Repo, snapshots []*Snapshot, spec string, now time.Time) (f Named, err error) {
+	of, _, _ := cutPart(spec)
+	if f.Snapshot, f.Passed, err = Find(snapshots, of, now); err == nil {
+		f.Part, err = f.Snapshot.part(ctx, r, spec)
 	}
-	s, part, err := s.part(ctx, r, spec)
-	return s, part, passed, err
+	return f, err
+}
+
+// Named is what a name of a snapshot, or of a part of its disk, stands for.
+type Named struct {
+	Snapshot *Snapshot
+	Part     Part
+	Passed   []*Snapshot // versions from the future that were passed over; also beside an error
+	Warning  string      // for the user, "" for none
 }
 
 // part finds the part of the snapshot's disk that spec names.
-func (s *Snapshot) part(ctx context.Context, r *repo.Repo, spec string) (*Snapshot, Part, error) {
-	_, name, ok := strings.Cut(spec, ":")
+func (s *Snapshot) part(ctx context.Context, r *repo.Repo, spec string) (Part, error) {
+	_, name, ok := cutPart(spec)
 	if !ok {
-		return s, s.Whole(), nil
+		return s.Whole(), nil
 	}
 	d, err := s.ReadAnatomy(ctx, r)
 	if err != nil {
-		return nil, Part{}, err
+		return Part{}, err
 	}
-	p, err := findPartition(d, name)
+	p, err := s.partitionIn(d, name)
 	if err != nil {
-		return nil, Part{}, fmt.Errorf("%q: %w", spec, err)
+		return Part{}, fmt.Errorf("%q: %w", spec, err)
 	}
-	if p.Off < 0 || p.Len <= 0 || p.Off > s.Size || p.Len > s.Size-p.Off {
-		return nil, Part{}, fmt.Errorf("%q: the partition, %d bytes from byte %d on, reaches beyond the end of the disk, which is %d bytes long", spec, p.Len, p.Off, s.Size)
-	}
-	return s, Part{p.Off, p.Len, PartName(p.Number)}, nil
+	return Part{p.Off, p.Len, PartName(p.Number)}, nil
 }
+
+// partitionIn returns the partition that a name means, which has to lie on the snapshot's disk.
+func (s *Snapshot) partitionIn(d *anatomy.Disk, name string) (*anatomy.Partition, error) {
+	p, err := findPartition(d, name)
+	if err == nil && (p.Off < 0 || p.Len <= 0 || p.Off > s.Size || p.Len > s.Size-p.Off) {
+		err = fmt.Errorf("the partition, %d bytes from byte %d on, reaches beyond the end of the disk, which is %d bytes long", p.Len, p.Off, s.Size)
+	}
+	return p, err
+}
+
+// cutPart splits what names a snapshot, and behind a colon a part of its disk.
+func cutPart(spec string) (of, name string, ok bool) { return strings.Cut(spec, ":") }
 
 // PartName is what a partition is called.
 func PartName(number int) string { return "p" + strconv.Itoa(number) }

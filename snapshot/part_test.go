@@ -150,7 +150,8 @@ func TestFindPart(t *testing.T) {
 		{"nothing:p1", 0, Part{}, `no such snapshot; 'snapshots' lists them: "nothing"`},
 		{":p1", 0, Part{}, "no such snapshot"},
 	} {
-		s, part, _, err := FindPart(context.Background(), nil, all, c.spec, time.Now())
+		found, err := FindPart(context.Background(), nil, all, c.spec, time.Now())
+		s, part := found.Snapshot, found.Part
 		switch {
 		case c.err != "":
 			if err == nil || !strings.Contains(err.Error(), c.err) {

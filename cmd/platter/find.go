@@ -21,12 +21,16 @@ func (e *env) find(c common, all []*snapshot.Snapshot, spec string) (*snapshot.S
 
 // findPart is find for a disk or a part of one.
 func (e *env) findPart(ctx context.Context, c common, r *repo.Repo, all []*snapshot.Snapshot, spec string) (*snapshot.Snapshot, snapshot.Part, error) {
-	s, part, passed, err := snapshot.FindPart(ctx, r, all, spec, e.now())
-	e.warnPassed(c, passed)
-	if err == nil {
-		e.warnFuture(c, s, spec)
+	found, err := snapshot.ReadPart(ctx, r, all, spec, e.now())
+	e.warnPassed(c, found.Passed)
+	if err != nil {
+		return nil, snapshot.Part{}, err
 	}
-	return s, part, err
+	if found.Warning != "" {
+		e.warn(c, "%s: %s", spec, found.Warning)
+	}
+	e.warnFuture(c, found.Snapshot, spec)
+	return found.Snapshot, found.Part, nil
 }
 
 // warnPassed names versions from the future, which only their ids find.

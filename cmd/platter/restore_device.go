@@ -85,6 +85,9 @@ func restoreToDevice(ctx context.Context, env *env, opts restoreOptions, spec, t
 // fillDevice makes a plan, or asks and restores.
 func fillDevice(ctx context.Context, env *env, opts restoreOptions, r *repo.Repo, what restoring) error {
 	o := snapshot.RestoreOptions{InPlace: true, Verify: opts.verify, WipeRest: opts.device.wipeRest}
+	for _, line := range what.fit.Warnings {
+		env.warn(opts.common, "%s: %s", what.target, line)
+	}
 	if !opts.plan {
 		if err := confirmDevice(ctx, env, opts, what); err != nil {
 			return err

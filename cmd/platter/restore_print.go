@@ -43,6 +43,7 @@ type restoreReport struct {
 	Verified bool          `json:"verified"`
 	Left     int64         `json:"left,omitempty"` // bytes of the device behind it
 	Moved    bool          `json:"moved_gpt,omitempty"`
+	Warnings []string      `json:"warnings,omitempty"`
 	Advice   []string      `json:"advice,omitempty"`
 	Millis   int64         `json:"millis"` // of a plan, what it may take
 
@@ -72,7 +73,7 @@ func newRestoreReport(opts restoreOptions, what restoring, took time.Duration) r
 	}
 	if d := what.device; d != nil {
 		r.Device = &deviceReport{d.Name, d.Identity.Model, d.Identity.Serial, d.Identity.WWN, d.Size, d.Identity.SectorSize}
-		r.Left, r.Moved, r.Advice = what.fit.Left, what.fit.Moves(), what.fit.Advice
+		r.Left, r.Moved, r.Warnings, r.Advice = what.fit.Left, what.fit.Moves(), what.fit.Warnings, what.fit.Advice
 	}
 	return r
 }

@@ -96,10 +96,11 @@ func lookAt(ctx context.Context, env *env, c common, r *repo.Repo, s *snapshot.S
 
 // showPart prints one partition. The snapshot has been looked at.
 func showPart(ctx context.Context, env *env, opts showOptions, r *repo.Repo, all []*snapshot.Snapshot, spec string) error {
-	s, part, _, err := snapshot.FindPart(ctx, r, all, spec, env.now())
+	found, err := snapshot.FindPart(ctx, r, all, spec, env.now())
 	if err != nil {
 		return err
 	}
+	s, part := found.Snapshot, found.Part
 	for _, p := range s.Anatomy.Partitions {
 		if snapshot.PartName(p.Number) != part.Name {
 			continue

@@ -24,6 +24,7 @@ type Disk struct {
 	Table      string      `json:"table,omitempty"`       // GPT or MBR, empty for none
 	ID         string      `json:"id,omitempty"`          // of the table: a GUID, or the 8 hex digits of an MBR
 	SectorSize int64       `json:"sector_size,omitempty"` // bytes, in which the table counts
+	Doubtful   bool        `json:"doubtful,omitempty"`    // nothing tells that SectorSize is right, so the partitions may lie elsewhere
 	Partitions []Partition `json:"partitions,omitempty"`  // sorted by number
 	Content    *Content    `json:"content,omitempty"`     // of the disk as a whole
 	Notes      []string    `json:"notes,omitempty"`       // what is wrong or strange, for people
@@ -71,18 +72,22 @@ func Read(disk image.Disk, sector int64) (d *Disk) {
 }
 
 // ContentAt returns what lies in n bytes of a disk from a byte on, as Read does of a partition; nil for nothing that is known,
-// or that can be read.
-func ContentAt(disk image.Disk, off, n int64) (c *Content) {
+// or that can be read. A device whose sectors are longer than unit, in bytes, cannot be read as the content needs; 0 is any.
+func ContentAt(disk image.Disk, off, n int64) (c *Content, unit int64) {
 	if off < 0 || n <= 0 || off >= disk.Size() {
-		return nil
+		return nil, 0
 	}
 	defer func() {
 		if recover() != nil {
-			c = nil
+			c, unit = nil, 0
 		}
 	}()
 	r := newReader(disk, 0)
-	return r.probe(r.section(off, min(n, disk.Size()-off)), "it").content()
+	f := r.probe(r.section(off, min(n, disk.Size()-off)), "it")
+	if f == nil {
+		return nil, 0
+	}
+	return f.content(), f.unit
 }
 
 func read(r *reader) *Disk {

@@ -5,7 +5,14 @@ import "strings"
 // A found thing is content, and where its mark is.
 type found struct {
 	Content
-	at int64 // byte of the disk
+	at   int64 // byte of the disk
+	unit int64 // bytes, the shortest run that systems read of it; 0 where any device's sectors will do
+}
+
+// in sets the shortest run that is read, in bytes.
+func (f *found) in(unit int64) *found {
+	f.unit = unit
+	return f
 }
 
 // content returns what was found; nil for nothing.
@@ -51,4 +58,4 @@ func (r *reader) probe(s *section, who string) (first *found) {
 	return first
 }
 
-func (s *section) found(at int64, c Content) *found { return &found{c, s.off + at} }
+func (s *section) found(at int64, c Content) *found { return &found{Content: c, at: s.off + at} }

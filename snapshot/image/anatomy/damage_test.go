@@ -80,7 +80,7 @@ func TestDamagedGPT(t *testing.T) {
 		"backup gone":     {func(d []byte) { clear(d[last:]) }, 2, "the backup GPT is damaged (it is not there)"},
 		"both":            {func(d []byte) { d[512+60] ^= 1; d[last+60] ^= 1 }, 0, "the backup GPT is damaged"},
 		"both gone":       {func(d []byte) { clear(d[512:1024]); clear(d[last:]) }, 0, "the MBR says that there is a GPT, and there is none"},
-		"protective MBR":  {func(d []byte) { clear(d[:512]) }, 2, "the protective MBR is missing"},
+		"protective MBR":  {func(d []byte) { clear(d[:512]) }, 2, "no system uses the GPT as it is: the protective MBR before it is missing"},
 		"hybrid MBR": {func(d []byte) {
 			copy(d[mbrEntries+16:], "\x80\x00\x00\x00\x83\x00\x00\x00\x40\x00\x00\x00\x64\x00\x00\x00")
 		}, 2, "hybrid MBR"},
@@ -286,7 +286,7 @@ func TestLeftovers(t *testing.T) {
 			t.Fatal(err)
 		}
 		d := readFile(t, path)
-		if d.Table != MBR || len(d.Partitions) != 1 || len(d.Notes) != 1 || !strings.Contains(d.Notes[0], "out of use") {
+		if d.Table != MBR || len(d.Partitions) != 1 || len(d.Notes) != 1 || !strings.Contains(d.Notes[0], "unused GPT of an earlier life") {
 			t.Errorf("found %+v", d)
 		}
 	})

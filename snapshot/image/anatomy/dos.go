@@ -85,7 +85,7 @@ func fat(s *section) *found {
 	} else if name := string(ext[7:18]); ext[2] == 0x29 && name != "NO NAME    " && strings.Trim(name, "\x00 ") != "" {
 		c.Label = label([]byte(name))
 	}
-	return s.found(0, c)
+	return s.found(0, c).in(l.sector)
 }
 
 // label looks for the volume's name in the root folder.
@@ -148,7 +148,7 @@ func exfat(s *section) *found {
 		for ; len(dir) >= dirEntry && dir[0] != 0; dir = dir[dirEntry:] {
 			if dir[0] == 0x83 {
 				c.Label = label16(dir[2:2+2*min(int(dir[1]), 11)], le)
-				return s.found(0, c)
+				return s.found(0, c).in(sector)
 			}
 		}
 		next := s.at(table*sector+4*int64(at), 4)
@@ -157,7 +157,7 @@ func exfat(s *section) *found {
 		}
 		at = le.Uint32(next)
 	}
-	return s.found(0, c)
+	return s.found(0, c).in(sector)
 }
 
 // ntfs begins with its boot sector. Its label is in the fourth record of its master file table.

@@ -31,10 +31,14 @@ func (r *reader) gptAt(lba uint64, sector int64) (t *gpt.Table, why string) {
 
 // findGPT looks for both copies and returns the one to believe. seen says that there is, or was, a GPT at least.
 func (r *reader) findGPT() (t *gpt.Table, seen bool) {
-	for i, sector := range [...]int64{r.sector, 512, 4096} { // of a disk that was copied from another, not its own
-		if sector == 0 || i > 0 && sector == r.sector || r.size < 3*sector {
+	before := r.notes[:len(r.notes):len(r.notes)]
+	var left *gpt.Table // a backup alone, and what there is to say of it
+	var leftNotes []string
+	for _, sector := range gpt.Sectors(r.sector) { // of a disk that was copied from another, not its own
+		if r.size < 3*sector {
 			continue
 		}
+		start := len(r.notes)
 		last := uint64(r.size/sector - 1)
 		first, why := r.gptAt(1, sector)
 		at := last
@@ -54,11 +58,19 @@ func (r *reader) findGPT() (t *gpt.Table, seen bool) {
 			if why == "" {
 				why = "it is not there"
 			}
-			r.note("the primary GPT is damaged (%s); this is the backup", why)
-			return second, true
+			if left == nil {
+				r.note("the primary GPT is damaged (%s); this is the backup", why)
+				left, leftNotes = second, r.notes[start:len(r.notes):len(r.notes)]
+			}
+			continue
 		}
+		r.notes = append(before, r.notes[start:]...) // others are left of earlier tables
 		r.compareGPT(first, second, whySecond, last)
 		return first, true
+	}
+	if left != nil {
+		r.notes = append(before, leftNotes...)
+		return left, true
 	}
 	return nil, seen
 }

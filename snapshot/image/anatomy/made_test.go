@@ -222,16 +222,16 @@ func TestContentAt(t *testing.T) {
 	data := append(make([]byte, at), head(t, "ext4")...)
 	disk, n := image.Mem{Data: data}, int64(len(data)-at)
 	for _, length := range []int64{n, n + 1, math.MaxInt64} {
-		if c := ContentAt(disk, at, length); c == nil || *c != heads["ext4"] {
-			t.Errorf("%d bytes: found %+v", length, c)
+		if c, unit := ContentAt(disk, at, length); c == nil || *c != heads["ext4"] || unit != 4096 {
+			t.Errorf("%d bytes: found %+v, read in %d bytes", length, c, unit)
 		}
 	}
 	for _, run := range [][2]int64{{0, at}, {at + 512, n}, {at, 0}, {at, -1}, {-1, n}, {at + n, 1}, {math.MaxInt64, math.MaxInt64}} {
-		if c := ContentAt(disk, run[0], run[1]); c != nil {
+		if c, _ := ContentAt(disk, run[0], run[1]); c != nil {
 			t.Errorf("%d bytes at %d: found %+v", run[1], run[0], c)
 		}
 	}
-	if c := ContentAt(&failing{Mem: disk, bad: func(int64) bool { panic("a fault") }}, at, n); c != nil {
+	if c, _ := ContentAt(&failing{Mem: disk, bad: func(int64) bool { panic("a fault") }}, at, n); c != nil {
 		t.Errorf("found %+v", c)
 	}
 }
@@ -259,13 +259,13 @@ func TestLabels(t *testing.T) {
 	}
 }
 
-// TestSectors holds that a disk which says how long its sectors are is believed, when it talks sense; but not of a GPT, which
-// says it as well.
+// TestSectors holds that a disk which says how long its sectors are is believed, when it talks sense and something is found
+// that way; but not of a GPT, which says it as well.
 func TestSectors(t *testing.T) {
 	disk := chained(link{100, 1, 10, 0})
-	for sector, want := range map[int64]int64{512: 512, 1024: 1024, 4096: 4096, 0: 512, 513: 512, -4096: 512, 1 << 40: 512} {
+	for sector, noted := range map[int64]bool{512: false, 1024: true, 4096: true, 0: false, 513: false, -4096: false, 1 << 40: false} {
 		d := checkIn(t, disk, sector)
-		if d.SectorSize != want || len(d.Partitions) == 0 || d.Partitions[0].Off != 10*want {
+		if d.SectorSize != 512 || len(d.Partitions) == 0 || d.Partitions[0].Off != 10*512 || (len(d.Notes) > 0) != noted {
 			t.Errorf("sectors of %d bytes: found %+v", sector, d)
 		}
 		d = checkIn(t, gptDisk(2048, layout{linuxKind, 64, 100}), sector)

@@ -52,19 +52,21 @@ func (r *reader) findMBR(sector []byte, whole *section) *mbr {
 		return nil
 	}
 	m := &mbr{entries: entriesOf(sector), id: le.Uint32(sector[440:])}
+	if m.protective = gpt.IsProtective(sector); m.protective {
+		return m
+	}
 	used := false
 	for _, e := range m.entries {
 		if e.boot != 0 && e.boot != 0x80 {
 			return nil
 		}
 		used = used || !e.isEmpty()
-		m.protective = m.protective || e.kind == kindGPT
 	}
-	if !used && !m.protective {
+	if !used {
 		return nil // a boot loader's sector has room for a table, too
 	}
 	for _, probe := range []prober{bitlocker, fat, exfat, ntfs} {
-		if !m.protective && probe(whole) != nil {
+		if probe(whole) != nil {
 			return nil
 		}
 	}
@@ -80,7 +82,7 @@ func (r *reader) table(whole *section) *Disk {
 	switch {
 	case m != nil && !m.protective:
 		if r.notes = r.notes[:before]; g != nil {
-			r.note("there is a GPT as well, which is out of use: the MBR does not say that it is there")
+			r.note("there is an unused GPT of an earlier life of the disk: the MBR has no entry for it, so no system looks at it")
 		}
 		r.mbrPartitions(d, m)
 	case m != nil && g != nil:
@@ -109,7 +111,7 @@ func (r *reader) orphan(d *Disk, g *gpt.Table, whole *section, before int) {
 		return
 	}
 	r.notes = append(r.notes, notes...)
-	if r.note("the protective MBR is missing or damaged: not every system sees the GPT without it"); g != nil {
+	if r.note("no system uses the GPT as it is: the protective MBR before it is missing or damaged"); g != nil {
 		r.gptPartitions(d, g)
 	}
 }
@@ -117,40 +119,7 @@ func (r *reader) orphan(d *Disk, g *gpt.Table, whole *section, before int) {
 // isHybrid reports whether a protective MBR has entries of its own.
 func (m *mbr) isHybrid() bool {
 	for _, e := range m.entries {
-		if !e.isEmpty() && e.kind != kindGPT {
-			return true
-		}
-	}
-	return false
-}
-
-// mbrPartitions takes the partitions of an MBR in. How long its sectors are it does not say: where the disk does not either,
-// they are 512 bytes, unless nothing at all is found that way, and something is with 4096.
-func (r *reader) mbrPartitions(d *Disk, m *mbr) {
-	if r.sector != 0 {
-		r.mbrIn(d, m, r.sector)
-		return
-	}
-	notes := r.notes[:len(r.notes):len(r.notes)]
-	small, large := *d, *d
-	if r.mbrIn(&small, m, 512); hasContent(&small) {
-		*d = small
-		return
-	}
-	notesSmall := r.notes
-	r.notes = notes
-	if r.mbrIn(&large, m, 4096); hasContent(&large) {
-		r.note("its sectors are taken to be 4096 bytes long, because of what lies where")
-		*d = large
-		return
-	}
-	r.notes = notesSmall
-	*d = small
-}
-
-func hasContent(d *Disk) bool {
-	for _, p := range d.Partitions {
-		if p.Content != nil || p.Number > 4 {
+		if !e.isEmpty() && e.kind != kindGPT && e.kind != 0 {
 			return true
 		}
 	}

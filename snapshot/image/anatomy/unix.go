@@ -44,7 +44,7 @@ func ext(s *section) *found {
 	case compat&extHasJournal != 0:
 		c.Type = "ext3"
 	}
-	return s.found(start, c)
+	return s.found(start, c).in(1024 << shift)
 }
 
 // xfs begins with its superblock, in big-endian numbers.
@@ -60,7 +60,7 @@ func xfs(s *section) *found {
 		blocks == 0 || groups == 0 || blocks > uint64(groups)*uint64(groupLen) {
 		return nil
 	}
-	return s.found(0, Content{Type: "xfs", Label: label(b[108:120]), UUID: uuid(b[32:48]), Size: product(blocks, uint64(size))})
+	return s.found(0, Content{Type: "xfs", Label: label(b[108:120]), UUID: uuid(b[32:48]), Size: product(blocks, uint64(size))}).in(int64(sector))
 }
 
 // btrfs has its superblock at 64 KiB. Its size is that of this device of it.

@@ -9,17 +9,21 @@ package gpt
 
 import (
 	"bytes"
+	"cmp"
 	"encoding/binary"
 	"errors"
 	"fmt"
 	"hash/crc32"
 	"io"
 	"iter"
+	"slices"
 )
 
 var (
 	// ErrNone says that a disk has no GUID partition table.
 	ErrNone = errors.New("no GUID partition table")
+	// ErrUnused says that it has one that no system looks at. It is an ErrNone.
+	ErrUnused = fmt.Errorf("%w in use", ErrNone)
 	// ErrDamaged says that it has one that is not whole.
 	ErrDamaged = errors.New("its GUID partition table is damaged")
 )
@@ -105,12 +109,14 @@ type Write struct {
 	Data []byte
 }
 
-// Read reads the first table of a disk of size bytes, whatever its sectors. The error wraps ErrNone, ErrDamaged or that of
-// disk.
-func Read(disk io.ReaderAt, size int64) (*Table, error) {
-	for _, sector := range []int64{512, 4096} {
+// Read reads the first table of a disk of size bytes, for sectors of a length in bytes or of another; 0 where nobody knows.
+// The error wraps ErrNone, and ErrUnused where the table is one of an earlier life of the disk; ErrDamaged; or that of disk.
+func Read(disk io.ReaderAt, size, sector int64) (*Table, error) {
+	var wrong error
+	found := false
+	for _, sector := range Sectors(sector) {
 		if 2*sector > size {
-			break
+			continue
 		}
 		t, err := ReadCopy(disk, 1, sector)
 		if errors.Is(err, ErrNone) {
@@ -119,19 +125,57 @@ func Read(disk io.ReaderAt, size int64) (*Table, error) {
 		if err == nil {
 			err = t.holds(size)
 		}
-		if errors.Is(err, ErrDamaged) {
-			return nil, fmt.Errorf("%w: %w", ErrDamaged, err)
-		}
-		if err != nil {
+		switch {
+		case errors.Is(err, ErrDamaged): // and may be left of a table for sectors of another length
+			wrong = cmp.Or(wrong, fmt.Errorf("%w: %w", ErrDamaged, err))
+		case err != nil:
 			return nil, err
+		default:
+			return t.inUse(disk)
 		}
-		t.mbr = make([]byte, sector)
-		if _, err := readFull(disk, t.mbr, 0, sector); err != nil {
-			return nil, err
-		}
-		return t, nil
+		found = true
+	}
+	first, err := firstSector(disk)
+	switch {
+	case err != nil:
+		return nil, err
+	case IsProtective(first) && found:
+		return nil, wrong
+	case IsProtective(first):
+		return nil, fmt.Errorf("%w: the first copy of it is not there", ErrDamaged)
+	case found:
+		return nil, ErrUnused
 	}
 	return nil, ErrNone
+}
+
+// Sectors are the lengths of sectors, in bytes, that a table may count in, the likeliest first: sector, if it is one that
+// there is.
+func Sectors(sector int64) []int64 {
+	likely := []int64{512, 4096, 2048}
+	if sector < 512 || sector > 4096 || sector&(sector-1) != 0 {
+		return likely
+	}
+	return append([]int64{sector}, slices.DeleteFunc(likely, func(s int64) bool { return s == sector })...)
+}
+
+// inUse adds the first sector to a table, without which it is not in use.
+func (t *Table) inUse(disk io.ReaderAt) (*Table, error) {
+	t.mbr = make([]byte, t.Sector)
+	if _, err := readFull(disk, t.mbr, 0, t.Sector); err != nil {
+		return nil, err
+	}
+	if !IsProtective(t.mbr) {
+		return nil, ErrUnused
+	}
+	return t, nil
+}
+
+// firstSector reads as much as an MBR takes.
+func firstSector(disk io.ReaderAt) ([]byte, error) {
+	first := make([]byte, 512)
+	_, err := readFull(disk, first, 0, int64(len(first)))
+	return first, err
 }
 
 // ReadCopy reads the table whose header lies in a sector, on a disk whose sectors have so many bytes, 512 at least. The
@@ -252,12 +296,14 @@ func (t *Table) Last() (p Partition, ok bool) {
 // entrySectors is how many sectors the entries take.
 func (t *Table) entrySectors() int64 { return (int64(len(t.entries)) + t.Sector - 1) / t.Sector }
 
-// Smallest returns the size in bytes of the smallest disk that has room for all partitions and the second table.
+// Smallest returns the size in bytes of the smallest disk that has room for all partitions, those of a hybrid MBR as well, and
+// the second table.
 func (t *Table) Smallest() int64 {
 	end := max(int64(t.u64(atFirstUsable))+1, int64(t.u64(atEntries))+t.entrySectors()) * t.Sector
 	if p, ok := t.Last(); ok {
 		end = max(end, p.Off+p.Len)
 	}
+	end = max(end, hybridEnd(t.mbr, t.Sector))
 	return end + (t.entrySectors()+1)*t.Sector
 }
 

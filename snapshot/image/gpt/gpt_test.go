@@ -61,7 +61,7 @@ func on4K(t *testing.T, disk []byte) []byte {
 	t.Helper()
 	big := make([]byte, 8*len(disk))
 	last := int64(len(disk)/512 - 1)
-	table, err := Read(bytes.NewReader(disk), int64(len(disk)))
+	table, err := Read(bytes.NewReader(disk), int64(len(disk)), 0)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -114,7 +114,7 @@ func TestMoved(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			disk := made(t, c.size, c.args...)
-			table, err := Read(bytes.NewReader(disk), c.size)
+			table, err := Read(bytes.NewReader(disk), c.size, 0)
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -133,7 +133,7 @@ func TestMoved(t *testing.T) {
 				apply(moved, second)
 				apply(moved, first)
 				sound(t, moved)
-				again, err := Read(bytes.NewReader(moved), size)
+				again, err := Read(bytes.NewReader(moved), size, 0)
 				if err != nil || !again.IsAtEnd(size) || !bytes.Equal(again.entries, table.entries) {
 					t.Errorf("moved to %d bytes it is no longer the same (%v)", size, err)
 				}
@@ -148,7 +148,7 @@ func TestMoved(t *testing.T) {
 // TestMovedAtAnyMoment has the power fail between and within writes: the table is whole all the same, the old or the new one.
 func TestMovedAtAnyMoment(t *testing.T) {
 	old := made(t, 16*mib, "-n1:2048:+4M")
-	table, err := Read(bytes.NewReader(old), 16*mib)
+	table, err := Read(bytes.NewReader(old), 16*mib, 0)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -160,7 +160,7 @@ func TestMovedAtAnyMoment(t *testing.T) {
 	for step, w := range append(second, first...) {
 		for off := 0; off < len(w.Data); off += 512 {
 			copy(disk[w.Off+int64(off):], w.Data[off:min(len(w.Data), off+512)])
-			got, err := Read(bytes.NewReader(disk), 24*mib)
+			got, err := Read(bytes.NewReader(disk), 24*mib, 0)
 			if err != nil {
 				t.Fatalf("step %d, %d bytes on: %v", step, off, err)
 			}
@@ -178,7 +178,7 @@ func TestMovedAtAnyMoment(t *testing.T) {
 func TestMoved4K(t *testing.T) {
 	disk := on4K(t, made(t, 4*mib, "-n1:64:+1M"))
 	size := int64(len(disk))
-	table, err := Read(bytes.NewReader(disk), size)
+	table, err := Read(bytes.NewReader(disk), size, 0)
 	if err != nil || table.Sector != 4096 {
 		t.Fatalf("%+v, %v", table, err)
 	}
@@ -190,7 +190,7 @@ func TestMoved4K(t *testing.T) {
 		moved := resized(disk, size)
 		apply(moved, second)
 		apply(moved, first)
-		got, err := Read(bytes.NewReader(moved), size)
+		got, err := Read(bytes.NewReader(moved), size, 0)
 		if err != nil || !got.IsAtEnd(size) || got.Sector != 4096 {
 			t.Errorf("moved to %d bytes: %v", size, err)
 		}
@@ -204,16 +204,16 @@ func TestReadRefuses(t *testing.T) {
 	for _, at := range []int{520, 524, 528, 532, 540, 560, 584, 592, 596, 600, 1024, 1024 + 32, 1024 + 128*127} {
 		bad := bytes.Clone(disk)
 		bad[at] ^= 1
-		if _, err := Read(bytes.NewReader(bad), size); !errors.Is(err, ErrDamaged) {
+		if _, err := Read(bytes.NewReader(bad), size, 0); !errors.Is(err, ErrDamaged) {
 			t.Errorf("byte %d: %v", at, err)
 		}
 	}
 	for _, n := range []int{0, 1, 512, 1024, 2000} {
-		if _, err := Read(bytes.NewReader(disk[:n]), int64(n)); err == nil {
+		if _, err := Read(bytes.NewReader(disk[:n]), int64(n), 0); err == nil {
 			t.Errorf("a disk of %d bytes has a table", n)
 		}
 	}
-	if _, err := Read(bytes.NewReader(make([]byte, mib)), mib); !errors.Is(err, ErrNone) {
+	if _, err := Read(bytes.NewReader(make([]byte, mib)), mib, 0); !errors.Is(err, ErrNone) {
 		t.Error(err)
 	}
 }
@@ -250,7 +250,7 @@ func TestReadCopy(t *testing.T) {
 		if _, err := ReadCopy(&failing{disk[:n]}, 1, 512); !errors.Is(err, errMedium) || errors.Is(err, ErrNone) || errors.Is(err, ErrDamaged) {
 			t.Errorf("a disk that fails from byte %d on: %v", n, err)
 		}
-		if _, err := Read(&failing{disk[:n]}, size); !errors.Is(err, errMedium) || errors.Is(err, ErrNone) || errors.Is(err, ErrDamaged) {
+		if _, err := Read(&failing{disk[:n]}, size, 0); !errors.Is(err, errMedium) || errors.Is(err, ErrNone) || errors.Is(err, ErrDamaged) {
 			t.Errorf("a disk that fails from byte %d on: %v", n, err)
 		}
 	}
@@ -285,20 +285,111 @@ func TestEndOfMBR(t *testing.T) {
 		end   int64
 		ok    bool
 	}{
-		"zeros":      {first: make([]byte, 512)},
-		"short":      {first: []byte{1}},
-		"empty":      {first: sector()},
-		"one":        {sector([4]uint32{0x80, 0x83, 2048, 100}), 2148 * 512, true},
-		"extended":   {sector([4]uint32{0, 7, 63, 10}, [4]uint32{0, 5, 1000, 9000}), 10000 * 512, true},
-		"largest":    {sector([4]uint32{0, 7, 1<<32 - 1, 1<<32 - 1}), (1<<33 - 2) * 512, true},
-		"protective": {first: sector([4]uint32{0, 0xee, 1, 1<<32 - 1})},
-		"boot code":  {first: sector([4]uint32{0x33, 7, 63, 10})},
-		"no length":  {first: sector([4]uint32{0, 7, 63, 0})},
-		"at zero":    {first: sector([4]uint32{0, 7, 0, 63})},
+		"zeros":        {first: make([]byte, 512)},
+		"short":        {first: []byte{1}},
+		"empty":        {first: sector()},
+		"one":          {sector([4]uint32{0x80, 0x83, 2048, 100}), 2148 * 512, true},
+		"extended":     {sector([4]uint32{0, 7, 63, 10}, [4]uint32{0, 5, 1000, 9000}), 10000 * 512, true},
+		"largest":      {sector([4]uint32{0, 7, 1<<32 - 1, 1<<32 - 1}), (1<<33 - 2) * 512, true},
+		"protective":   {first: sector([4]uint32{0, 0xee, 1, 1<<32 - 1})},
+		"EE elsewhere": {sector([4]uint32{0, 0xee, 100, 10}), 110 * 512, true},
+		"boot code":    {first: sector([4]uint32{0x33, 7, 63, 10})},
+		"no length":    {first: sector([4]uint32{0, 7, 63, 0})},
+		"at zero":      {first: sector([4]uint32{0, 7, 0, 63})},
 	} {
 		if end, ok := EndOfMBR(c.first, 512); end != c.end || ok != c.ok {
 			t.Errorf("%s: %d, %v; want %d, %v", name, end, ok, c.end, c.ok)
 		}
+	}
+}
+
+// mbrEntryOf writes an entry into the first sector of a disk.
+func mbrEntryOf(disk []byte, i int, kind byte, start, n uint32) {
+	e := entry(disk, i)
+	clear(e)
+	e[mbrKind] = kind
+	binary.LittleEndian.PutUint32(e[mbrStart:], start)
+	binary.LittleEndian.PutUint32(e[mbrLen:], n)
+}
+
+// TestInUse holds which tables are in use, by what lies in the first sector. blkid has to say the same, but
+// for an entry that is elsewhere: there Linux and firmware say otherwise.
+func TestInUse(t *testing.T) {
+	const size = 16 * mib
+	disk := made(t, size, "-n1:2048:+4M")
+	for name, c := range map[string]struct {
+		change func(d []byte)
+		want   error
+	}{
+		"protective MBR":      {func([]byte) {}, nil},
+		"third entry":         {func(d []byte) { mbrEntryOf(d, 2, protective, 1, 9); mbrEntryOf(d, 0, 0, 0, 0) }, nil},
+		"hybrid MBR":          {func(d []byte) { mbrEntryOf(d, 1, 0x83, 2048, 8192) }, nil},
+		"MBR":                 {func(d []byte) { mbrEntryOf(d, 0, 0x83, 2048, 8192) }, ErrUnused},
+		"zeros":               {func(d []byte) { clear(d[:512]) }, ErrUnused},
+		"no signature":        {func(d []byte) { d[510] = 0 }, ErrUnused},
+		"no entries":          {func(d []byte) { clear(d[mbrEntries:510]) }, ErrUnused},
+		"MBR, first copy bad": {func(d []byte) { mbrEntryOf(d, 0, 0x83, 2048, 8192); d[600] ^= 1 }, ErrUnused},
+		"MBR, no first copy":  {func(d []byte) { mbrEntryOf(d, 0, 0x83, 2048, 8192); clear(d[512:1024]) }, ErrNone},
+		"no first copy":       {func(d []byte) { clear(d[512:1024]) }, ErrDamaged},
+		"first copy bad":      {func(d []byte) { d[600] ^= 1 }, ErrDamaged},
+		"entry elsewhere":     {func(d []byte) { mbrEntryOf(d, 0, protective, 2048, 8192) }, ErrUnused},
+	} {
+		d := bytes.Clone(disk)
+		c.change(d)
+		table, err := Read(bytes.NewReader(d), size, 0)
+		if !errors.Is(err, c.want) || errors.Is(err, ErrUnused) != (c.want == ErrUnused) || (err == nil) != (table != nil) {
+			t.Errorf("%s: %v, want %v", name, err, c.want)
+		}
+		if out := blkid(t, d); strings.Contains(out, "PTTYPE=gpt") != (c.want == nil || c.want == ErrDamaged) && name != "entry elsewhere" {
+			t.Errorf("%s: %v; blkid says %q", name, err, out)
+		}
+	}
+}
+
+// blkid returns what blkid says of a disk's table.
+func blkid(t *testing.T, disk []byte) string {
+	t.Helper()
+	t.Setenv("PATH", os.Getenv("PATH")+":/usr/sbin:/sbin")
+	if _, err := exec.LookPath("blkid"); err != nil {
+		lacking(t, "blkid says which tables are in use: %v", err)
+	}
+	path := filepath.Join(t.TempDir(), "disk")
+	if err := os.WriteFile(path, disk, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	out, err := exec.Command("blkid", "-p", "-o", "export", path).Output()
+	if exit := (*exec.ExitError)(nil); err != nil && (!errors.As(err, &exit) || exit.ExitCode() != 2) { // 2: nothing
+		t.Fatal(err)
+	}
+	return string(out)
+}
+
+// TestOtherSectors reads a table for sectors of 4096 bytes behind what is left of one for 512, whichever is asked for first.
+func TestOtherSectors(t *testing.T) {
+	old := made(t, 4*mib, "-n1:64:+1M")
+	disk := on4K(t, old)
+	copy(disk[512:], old[512:1024])
+	for _, sector := range []int64{0, 512, 4096} {
+		if table, err := Read(bytes.NewReader(disk), int64(len(disk)), sector); err != nil || table.Sector != 4096 {
+			t.Errorf("sectors of %d bytes: %v", sector, err)
+		}
+	}
+}
+
+// TestSmallestOfHybrid holds that no partition of a hybrid MBR lies where the second table is moved to.
+func TestSmallestOfHybrid(t *testing.T) {
+	const size = 16 * mib
+	disk := made(t, size, "-n1:2048:+4M")
+	mbrEntryOf(disk, 1, 0x83, 12*2048, 2048)
+	table, err := Read(bytes.NewReader(disk), size, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if least, want := table.Smallest(), int64(13*mib+33*512); least != want {
+		t.Errorf("the smallest disk has %d bytes, want %d", least, want)
+	}
+	if _, _, err := table.Moved(13 * mib); err == nil {
+		t.Error("the second table was moved into a partition")
 	}
 }
 
@@ -319,6 +410,10 @@ func FuzzRead(f *testing.F) {
 	f.Add(valid(512), int64(1<<20))
 	f.Add(valid(4096), int64(1<<20))
 	f.Fuzz(func(t *testing.T, disk []byte, size int64) {
+		if len(disk) >= 512 { // and an MBR without which nothing is in use
+			disk[510], disk[511], disk[mbrEntries+mbrKind], disk[mbrEntries+mbrStart] = 0x55, 0xaa, protective, 1
+			clear(disk[mbrEntries+mbrStart+1:][:3])
+		}
 		for _, sector := range []int{512, 4096} { // checksums that hold, or nothing gets past them
 			if len(disk) < sector+headerLen {
 				continue
@@ -333,7 +428,7 @@ func FuzzRead(f *testing.F) {
 				binary.LittleEndian.PutUint32(h[atSum:], sum(h[:length], atSum))
 			}
 		}
-		table, err := Read(bytes.NewReader(disk), size)
+		table, err := Read(bytes.NewReader(disk), size, 0)
 		if err != nil {
 			return
 		}

@@ -56,14 +56,55 @@ func (t *Table) protective(last uint64) []byte {
 	}
 	was := t.Other()
 	for i := range 4 {
-		e := mbr[mbrEntries+i*mbrEntryLen:][:mbrEntryLen]
-		start, n := binary.LittleEndian.Uint32(e[mbrStart:]), binary.LittleEndian.Uint32(e[mbrLen:])
-		all := n == math.MaxUint32 || uint64(start)+uint64(n) == was+1
-		if e[mbrKind] == protective && start == 1 && all {
+		e := entry(mbr, i)
+		all := e.len() == math.MaxUint32 || uint64(e.start()+e.len()) == was+1
+		if e[mbrKind] == protective && e.start() == 1 && all {
 			binary.LittleEndian.PutUint32(e[mbrLen:], uint32(min(last, math.MaxUint32)))
 		}
 	}
 	return mbr
+}
+
+// IsProtective reports whether the first sector of a disk says that a GUID partition table is in use: whether it is an MBR with
+// an entry for the sector in which that table begins. Linux, firmware and blkid look for a table behind no other. An MBR that
+// was written over the first sector of an older table leaves that out of use, though both its copies may be whole.
+func IsProtective(first []byte) bool {
+	if !hasMBR(first) {
+		return false
+	}
+	for i := range 4 {
+		if entry(first, i).isProtective() {
+			return true
+		}
+	}
+	return false
+}
+
+// An mbrEntry is one of the four of an MBR.
+type mbrEntry []byte
+
+func entry(first []byte, i int) mbrEntry { return first[mbrEntries+i*mbrEntryLen:][:mbrEntryLen] }
+
+func (e mbrEntry) start() int64 { return int64(binary.LittleEndian.Uint32(e[mbrStart:])) }
+func (e mbrEntry) len() int64   { return int64(binary.LittleEndian.Uint32(e[mbrLen:])) }
+
+// isProtective reports whether the entry stands for a GUID partition table. It has to cover sector 1; how long it is, is often
+// wrong.
+func (e mbrEntry) isProtective() bool {
+	return e[mbrKind] == protective && (e.start() == 1 || e.start() == 0 && e.len() > 1)
+}
+
+// hybridEnd returns where the last of the partitions ends that an MBR has besides the GUID partition table, in bytes.
+func hybridEnd(first []byte, sector int64) (end int64) {
+	if !hasMBR(first) {
+		return 0
+	}
+	for i := range 4 {
+		if e := entry(first, i); e[mbrKind] != 0 && e[mbrKind] != protective {
+			end = max(end, (e.start()+e.len())*sector)
+		}
+	}
+	return end
 }
 
 func hasMBR(sector []byte) bool {
@@ -78,17 +119,16 @@ func EndOfMBR(first []byte, sector int64) (end int64, ok bool) {
 		return 0, false
 	}
 	for i := range 4 {
-		e := first[mbrEntries+i*mbrEntryLen:][:mbrEntryLen]
-		start, n := int64(binary.LittleEndian.Uint32(e[mbrStart:])), int64(binary.LittleEndian.Uint32(e[mbrLen:]))
-		switch {
+		e := entry(first, i)
+		switch start, n := e.start(), e.len(); {
 		case e[0]&0x7f != 0:
 			return 0, false
-		case e[mbrKind] == 0 && n == 0, e[mbrKind] == protective:
-			continue
+		case e[mbrKind] == 0 && n == 0, e.isProtective():
 		case e[mbrKind] == 0 || n == 0 || start == 0:
 			return 0, false
+		default:
+			end, ok = max(end, (start+n)*sector), true
 		}
-		end, ok = max(end, (start+n)*sector), true
 	}
 	return end, ok
 }

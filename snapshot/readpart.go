@@ -1,0 +1,85 @@
+package snapshot
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sync/atomic"
+	"time"
+
+	"platter/repo"
+	"platter/snapshot/image"
+	"platter/snapshot/image/anatomy"
+)
+
+// ReadPart is FindPart for who is about to read the part, by what the bytes of the snapshot's disk say of its partitions. The
+// record in the snapshot may say otherwise: an older program made it, or the disk got other partitions while it was read. Then
+// Named.Warning says so. Where those bytes cannot be read, or some of the disk are lost, the record is believed.
+func ReadPart(ctx context.Context, r *repo.Repo, snapshots []*Snapshot, spec string, now time.Time) (f Named, err error) {
+	of, _, _ := cutPart(spec)
+	if f.Snapshot, f.Passed, err = Find(snapshots, of, now); err == nil {
+		f.Part, f.Warning, err = f.Snapshot.readPart(ctx, r, spec)
+	}
+	return f, err
+}
+
+func (s *Snapshot) readPart(ctx context.Context, r *repo.Repo, spec string) (part Part, warning string, err error) {
+	_, name, ok := cutPart(spec)
+	if !ok || s.Unreadable > 0 && s.Anatomy != nil {
+		part, err = s.part(ctx, r, spec)
+		return part, "", err
+	}
+	disk, err := s.Open(ctx, r)
+	if err != nil {
+		return Part{}, "", err
+	}
+	heard := &hearing{Disk: disk}
+	d := anatomy.Read(heard, s.Source.TableSector())
+	if err := ctx.Err(); err != nil {
+		return Part{}, "", err
+	}
+	if heard.failed.Load() {
+		part, err = s.part(ctx, r, spec)
+		return part, "", err
+	}
+	p, err := s.partitionIn(d, name)
+	if err == nil && d.Doubtful && p.Content == nil {
+		err = errDoubtful
+	}
+	if err != nil {
+		return Part{}, "", fmt.Errorf("%q: %w", spec, err)
+	}
+	return Part{p.Off, p.Len, PartName(p.Number)}, s.otherThan(p), nil
+}
+
+var errDoubtful = errors.New("nothing on the disk tells how long the sectors are that its partition table (MBR) counts in, so it is not known where the partition " +
+	"lies; take the whole disk, and give it to a device with sectors of the right length (losetup --sector-size)")
+
+// otherThan words how the record of a partition differs from what its disk says; "" where there is none, or it does not.
+func (s *Snapshot) otherThan(p *anatomy.Partition) string {
+	if s.Anatomy == nil {
+		return ""
+	}
+	now := fmt.Sprintf("%s is %d bytes from byte %d on", PartName(p.Number), p.Len, p.Off)
+	switch was := s.Anatomy.Part(p.Number); {
+	case was == nil:
+		return fmt.Sprintf("by the disk's own partition table %s, and the version's record has no such partition; the disk is believed", now)
+	case was.Off != p.Off || was.Len != p.Len:
+		return fmt.Sprintf("by the disk's own partition table %s, and by the version's record %d bytes from byte %d on; the disk is believed", now, was.Len, was.Off)
+	}
+	return ""
+}
+
+// A hearing disk remembers whether it failed.
+type hearing struct {
+	image.Disk
+	failed atomic.Bool
+}
+
+func (h *hearing) ReadAt(p []byte, off int64) (int, error) {
+	n, err := h.Disk.ReadAt(p, off)
+	if n < len(p) {
+		h.failed.Store(true)
+	}
+	return n, err
+}
