@@ -23,7 +23,7 @@ type backupOptions struct {
 	tags                           cli.StringSlice
 	named                          bool // --name or PLATTER_NAME gave the name
 	command                        string
-	size                           byteSize
+	size                           diskSize
 	sameDisk                       bool
 	image                          imageOptions
 	compression                    compression
@@ -154,7 +154,7 @@ func runSource(ctx context.Context, env *env, opts backupOptions, r *repo.Repo, 
 	if err != nil {
 		return nil, err
 	}
-	after, err := succeed(env, opts, all, s, storeNow(env, r))
+	after, err := succeed(env, opts, r, all, s)
 	if err != nil {
 		return nil, err
 	}

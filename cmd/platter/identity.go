@@ -21,7 +21,12 @@ type succession struct {
 }
 
 // succeed finds out what a version comes after.
-func succeed(env *env, opts backupOptions, all []*snapshot.Snapshot, s *snapshot.Snapshot, now time.Time) (*succession, error) {
+func succeed(env *env, opts backupOptions, r *repo.Repo, all []*snapshot.Snapshot, s *snapshot.Snapshot) (*succession, error) {
+	// A clock that was reset is behind, so of this machine's and the store's the later one counts.
+	now, store := env.now(), r.LeaseTime()
+	if store.After(now) {
+		now = store
+	}
 	line := snapshot.LineOf(all, s.Name, s.Host, now)
 	after := &succession{newest: line.Newest(), before: line.Before(s.Time)}
 	after.parent = after.newest
@@ -43,17 +48,14 @@ func succeed(env *env, opts backupOptions, all []*snapshot.Snapshot, s *snapshot
 	if opts.time != "" && s.IsFuture(now) {
 		env.warn(opts.common, "--time %s is in the future by this machine's clock: until then only its id finds the version, and no policy counts it", localTime(s.Time))
 	}
+	if opts.time == "" && !store.IsZero() && s.Time.Sub(store) > clockApart {
+		env.warn(opts.common, "this machine's clock says %s, and the store's %s. If it is this one that is wrong, the version is from the future, and names pass over it", localTime(s.Time), localTime(store))
+	}
 	return after, nil
 }
 
-// storeNow is the time by this machine's clock or by the store's, whichever is later: a clock that was reset is behind.
-func storeNow(env *env, r *repo.Repo) time.Time {
-	now := env.now()
-	if t := r.LeaseTime(); t.After(now) {
-		return t
-	}
-	return now
-}
+// clockApart is more than a file system is off that keeps local time.
+const clockApart = 26 * time.Hour
 
 // identify holds the source against the newest version of its name and host, and has s say which disk it is of. Another
 // disk is refused.
