@@ -145,7 +145,7 @@ func keepSource(ctx context.Context, env *env, opts backupOptions, r *repo.Repo,
 	if err := printBackup(env, opts, s); err != nil {
 		return err
 	}
-	return errors.Join(after.warnOfSuccession(env, opts, src.path, s), tellUnreadable(ctx, env, opts, r, src, s))
+	return errors.Join(after.warnOfSuccession(env, opts, src, s), tellUnreadable(ctx, env, opts, r, src, s))
 }
 
 // runSource keeps a source as a snapshot, and returns what that comes after.
