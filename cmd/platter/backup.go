@@ -23,7 +23,7 @@ type backupOptions struct {
 	tags                           cli.StringSlice
 	named                          bool // --name or PLATTER_NAME gave the name
 	command                        string
-	size                           byteSize
+	size                           diskSize
 	sameDisk                       bool
 	image                          imageOptions
 	compression                    compression
@@ -149,7 +149,7 @@ func keepSource(ctx context.Context, env *env, opts backupOptions, r *repo.Repo,
 	if err := printBackup(env, opts, s); err != nil {
 		return err
 	}
-	return errors.Join(after.warnOfSuccession(env, opts, src.path, s), tellUnreadable(ctx, env, opts, r, src, s))
+	return errors.Join(after.warnOfSuccession(env, opts, src, s), tellUnreadable(ctx, env, opts, r, src, s))
 }
 
 // runSource keeps a source as a snapshot, and returns what that comes after.
@@ -158,7 +158,7 @@ func runSource(ctx context.Context, env *env, opts backupOptions, r *repo.Repo, 
 	if err != nil {
 		return nil, err
 	}
-	after, err := succeed(env, opts, all, s, storeNow(env, r))
+	after, err := succeed(env, opts, r, all, s)
 	if err != nil {
 		return nil, err
 	}

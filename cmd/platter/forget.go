@@ -44,9 +44,11 @@ func forgetCommand(env *env) *cli.Command {
 }
 
 const aboutForget = "Data that only forgotten versions have stay in the repository until it is pruned.\n\n" +
-	"A policy is one --keep flag or several. It is applied to each disk (name and host) by itself; a version stays for any one of " +
+	"A policy is one --keep flag or several. It is applied to each disk (name and host) by itself, also to disks that an older " +
+	"platter kept under one name; a version stays for any one of " +
 	"them. Of each hour, day, week, month or year the newest version stays, by the calendar of this machine's time zone; those " +
-	"without a version are not counted. --keep-within is measured from the disk's newest version. Versions whose time is in the " +
+	"without a version are not counted. Whole versions come first: a mixture, or a version with unreadable bytes, stays where there " +
+	"is none, and the newest whole version stays beside it. --keep-within is measured from the disk's newest version. Versions whose time is in the " +
 	"future are never counted, and stay.\n\n" +
 	"When more than half of a disk's versions would go at once, nothing is forgotten without --yes. A policy that keeps no version " +
 	"of a disk is refused, and so is any policy while versions are missing that this machine has seen (see 'snapshots --accept')."

@@ -21,7 +21,12 @@ type succession struct {
 }
 
 // succeed finds out what a version comes after.
-func succeed(env *env, opts backupOptions, all []*snapshot.Snapshot, s *snapshot.Snapshot, now time.Time) (*succession, error) {
+func succeed(env *env, opts backupOptions, r *repo.Repo, all []*snapshot.Snapshot, s *snapshot.Snapshot) (*succession, error) {
+	// A clock that was reset is behind, so of this machine's and the store's the later one counts.
+	now, store := env.now(), r.LeaseTime()
+	if store.After(now) {
+		now = store
+	}
 	line := snapshot.LineOf(all, s.Name, s.Host, now)
 	after := &succession{newest: line.Newest(), before: line.Before(s.Time)}
 	after.parent = after.newest
@@ -43,22 +48,22 @@ func succeed(env *env, opts backupOptions, all []*snapshot.Snapshot, s *snapshot
 	if opts.time != "" && s.IsFuture(now) {
 		env.warn(opts.common, "--time %s is in the future by this machine's clock: until then only its id finds the version, and no policy counts it", localTime(s.Time))
 	}
+	if opts.time == "" && !store.IsZero() && s.Time.Sub(store) > clockApart {
+		env.warn(opts.common, "this machine's clock says %s, and the store's %s. If it is this one that is wrong, the version is from the future, and names pass over it", localTime(s.Time), localTime(store))
+	}
 	return after, nil
 }
 
-// storeNow is the time by this machine's clock or by the store's, whichever is later: a clock that was reset is behind.
-func storeNow(env *env, r *repo.Repo) time.Time {
-	now := env.now()
-	if t := r.LeaseTime(); t.After(now) {
-		return t
-	}
-	return now
-}
+// clockApart is more than a file system is off that keeps local time.
+const clockApart = 26 * time.Hour
 
 // identify holds the source against the newest version of its name and host, and has s say which disk it is of. Another
 // disk is refused.
 func (s *source) identify(ctx context.Context, env *env, opts backupOptions, r *repo.Repo, all []*snapshot.Snapshot, after *succession, to *snapshot.Snapshot) error {
 	old := after.newest
+	if s.stream != nil {
+		s.look(to.Source) // before it is read
+	}
 	if old == nil {
 		to.Disk = to.DiskID()
 		return nil
@@ -68,7 +73,7 @@ func (s *source) identify(ctx context.Context, env *env, opts backupOptions, r *
 		return nil
 	}
 	claim := &snapshot.Claim{Snapshot: to, Named: opts.named, Device: s.device, Stays: s.stays,
-		Look: func() *anatomy.Disk { return s.look(to.Source, old.Size) }}
+		Look: func() *anatomy.Disk { return s.look(to.Source) }}
 	if s.patient != nil {
 		claim.Size = s.patient.Size()
 	}
@@ -111,17 +116,23 @@ func (s *source) stays(path string) (there, same bool) {
 
 // warnOfSuccession warns of a version that is not what its name and time promise, and returns an error that wraps
 // errIncomplete where it is incomplete for that.
-func (a *succession) warnOfSuccession(env *env, opts backupOptions, path string, s *snapshot.Snapshot) (err error) {
+func (a *succession) warnOfSuccession(env *env, opts backupOptions, src *source, s *snapshot.Snapshot) (err error) {
 	if a.late {
 		env.warn(opts.common, "this version is dated %s, and %s, the newest of %s, is dated %s: the clock of this machine, or the one that dated that version, is wrong. "+
 			"Names find that one, and policies drop this one first; set the clock and back up again, or forget what is dated wrongly",
 			localTime(s.Time), shortID(a.newest.ID), a.newest.Name, localTime(a.newest.Time))
 		err = fmt.Errorf("%w: the version is older than the newest of its disk", errIncomplete)
 	}
-	if a.before != nil && s.Size < a.before.Size && opts.size == 0 {
+	switch {
+	case opts.size != 0:
+	case a.before != nil && s.Size < a.before.Size:
 		env.warn(opts.common, "%s has %d bytes, and had %d in the version before, %s: unless it was made smaller, this is not all of it. "+
-			"--size says how large it is", path, s.Size, a.before.Size, shortID(a.before.ID))
+			"--size says how large it is", src.path, s.Size, a.before.Size, shortID(a.before.ID))
 		err = errors.Join(err, fmt.Errorf("%w: the disk is shorter than in the version before", errIncomplete))
+	case src.stream != nil && s.Size < src.stream.least():
+		env.warn(opts.common, "%s has %d bytes, and by its partition table there should be %d at least: this is not all of it. "+
+			"--size says how large it is", src.path, s.Size, src.stream.least())
+		err = errors.Join(err, fmt.Errorf("%w: the disk is shorter than its partition table says", errIncomplete))
 	}
 	return err
 }

@@ -192,11 +192,10 @@ func resolved(path string) string {
 	return path
 }
 
-// look reads what the source says of itself. before is the size of the version before, which tells how long a stream may
-// be.
-func (s *source) look(of snapshot.Source, before int64) *anatomy.Disk {
+// look reads what the source says of itself.
+func (s *source) look(of snapshot.Source) *anatomy.Disk {
 	if s.stream != nil {
-		return s.stream.look(before)
+		return s.stream.look()
 	}
 	return anatomy.Read(s.patient, of.TableSector())
 }

@@ -1,11 +1,13 @@
 package main
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
 	"io"
 	"iter"
+	"math"
 	"os"
 	"os/exec"
 	"sync"
@@ -25,29 +27,39 @@ type stream struct {
 	want int64 // bytes; 0 for any number
 	got  int64
 
-	head []byte // that was read ahead
-	last error  // what came behind the head
+	head []byte        // that was read ahead
+	last error         // what came behind the head
+	said *anatomy.Disk // what the head says of the disk
 }
 
 // headLen is how much of a stream is looked at before it is read: its partition table and the first file system's number.
 const headLen = 1 << 20
 
-// look reads what the beginning of the stream says of the disk, which is taken to be of a size in bytes.
-func (s *stream) look(size int64) *anatomy.Disk {
-	if s.head == nil {
-		s.head = make([]byte, headLen)
-		var n int
-		for n < headLen && s.last == nil {
-			var m int
-			m, s.last = s.ReadCloser.Read(s.head[n:])
-			n += m
+// look reads what the beginning of the stream says of the disk.
+func (s *stream) look() *anatomy.Disk {
+	if s.said != nil {
+		return s.said
+	}
+	s.head = make([]byte, headLen)
+	var n int
+	for n < headLen && s.last == nil {
+		var m int
+		m, s.last = s.ReadCloser.Read(s.head[n:])
+		n += m
+	}
+	s.head = s.head[:n]
+	s.said = anatomy.Read(beginning(bytes.Clone(s.head)), 0)
+	return s.said
+}
+
+// least is how many bytes the disk has by its own account: up to the end of its last partition.
+func (s *stream) least() (end int64) {
+	for _, p := range s.look().Partitions {
+		if p.Len <= math.MaxInt64-p.Off {
+			end = max(end, p.Off+p.Len)
 		}
-		s.head = s.head[:n]
 	}
-	if s.last == io.EOF {
-		size = int64(len(s.head))
-	}
-	return anatomy.Read(beginning{s.head, max(size, int64(len(s.head)))}, 0)
+	return end
 }
 
 // Read reads on. The error is io.EOF only where the stream is what it should be.
@@ -71,27 +83,22 @@ func (s *stream) Read(p []byte) (n int, err error) {
 	return n, io.EOF
 }
 
-// A beginning is a disk of which only that can be read.
-type beginning struct {
-	data []byte
-	size int64
-}
+// A beginning is that of a disk of unknown size: what follows is not there yet, and reads as zeros.
+type beginning []byte
 
-func (b beginning) Size() int64 { return b.size }
+// Size is more than any disk has, so that no partition lies behind it.
+func (b beginning) Size() int64 { return math.MaxInt64 &^ (1<<20 - 1) }
 
 func (b beginning) ReadAt(p []byte, off int64) (int, error) {
-	if off > int64(len(b.data)) {
-		return 0, io.ErrUnexpectedEOF
+	clear(p)
+	if off < int64(len(b)) {
+		copy(p, b[off:])
 	}
-	n := copy(p, b.data[off:])
-	if n < len(p) {
-		return n, io.ErrUnexpectedEOF
-	}
-	return n, nil
+	return len(p), nil
 }
 
 func (b beginning) Extents() iter.Seq2[image.Extent, error] {
-	return image.Joined(func(yield func(image.Extent, error) bool) { yield(image.Extent{Len: b.size}, nil) })
+	return image.Joined(func(yield func(image.Extent, error) bool) { yield(image.Extent{Len: b.Size()}, nil) })
 }
 
 // A commandStream is what a command prints. It ends well only where the command does: one that fails after its last byte has

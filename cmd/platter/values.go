@@ -1,6 +1,7 @@
 package main
 
 import (
+	"errors"
 	"fmt"
 	"math"
 	"strconv"
@@ -31,6 +32,22 @@ func (b *byteSize) Set(s string) error {
 		return fmt.Errorf("%q is no size, such as 64K or 32M", s)
 	}
 	*b = byteSize(v)
+	return nil
+}
+
+// A diskSize is a byteSize that a disk can have.
+type diskSize int64
+
+func (d *diskSize) String() string { return (*byteSize)(d).String() }
+
+// Set reads a size.
+func (d *diskSize) Set(s string) error {
+	if err := (*byteSize)(d).Set(s); err != nil {
+		return err
+	}
+	if *d == 0 {
+		return errors.New("no disk has 0 bytes")
+	}
 	return nil
 }
 
