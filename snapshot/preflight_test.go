@@ -203,4 +203,3 @@ func TestRoom(t *testing.T) {
 		}
 	}
 }
-
