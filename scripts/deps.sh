@@ -10,6 +10,7 @@ tools=( # command:package
 	blockdev:util-linux
 	cryptsetup:cryptsetup-bin
 	ddrescue:gddrescue
+	flock:util-linux
 	fsck.ext4:e2fsprogs
 	fsck.vfat:dosfstools
 	fusermount3:fuse3

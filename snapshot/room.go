@@ -14,7 +14,7 @@ type RoomError struct {
 }
 
 func (e *RoomError) Error() string {
-	return fmt.Sprintf("there is no room for it: it takes %d bytes, and its file system has %d left; nothing was written", e.Needs, e.Free)
+	return fmt.Sprintf("no space left for it: it takes %d bytes, and its file system has %d; nothing was written", e.Needs, e.Free)
 }
 
 // A room is what a file system has left.

@@ -41,7 +41,7 @@ func backupCommand(env *env) *cli.Command {
 		Description: "SOURCE is a disk image (raw, qcow2, VMDK, VHD, VHDX, VDI), a block device, or - for standard input. What is kept is the disk " +
 			"in an image, so it is the same in every format. Holes are not read. " +
 			"Only what the repository does not have yet is stored. The source should not change meanwhile: back up a snapshot of a disk in use, " +
-			"which --before can make and --after drop.\n\n" +
+			"which --before can make and --after drop. An image that a running virtual machine has open is refused.\n\n" +
 			"What cannot be read of a disk is tried again, down to the sector, and is then kept as unreadable: it is restored as zeros, 'show' " +
 			"lists it, and the exit code is 3. A later backup reads all again. A disk that is gone, or gives nothing at all, is an error.\n\n" +
 			"A disk keeps its name. By serial number, partition table and path SOURCE is compared with the newest version of that name and host, " +

@@ -69,7 +69,21 @@ func TestFullTarget(t *testing.T) {
 	to := mountSmall(t, "2m")
 	s := newSite(t)
 	s.must("backup", s.disk("disk", 5<<20, 1, "random"), "--name", "disk")
-	s.start(nil, "restore", "disk", filepath.Join(to, "disk")).ends(1, "no space left")
+	// That is known before anything is written.
+	for _, args := range [][]string{{"restore", "disk", "disk"}, {"export", "disk", "disk.qcow2"}, {"export", "disk", "disk.vhdx"}} {
+		args[2] = filepath.Join(to, args[2])
+		s.start(nil, args...).ends(1, "no space left for it: it takes 5242880 bytes, and its file system has 2097152; nothing was written")
+	}
+	plan := s.start(nil, "restore", "disk", filepath.Join(to, "disk"), "--plan", "--json")
+	plan.ends(1, "no space left for it")
+	if out := plan.stdout.String(); !strings.Contains(out, `"needs": 5242880`) || !strings.Contains(out, `"certain": true`) {
+		t.Errorf("the plan is %s", out)
+	}
+	plan = s.start(nil, "restore", "disk", filepath.Join(to, "disk"), "--plan")
+	plan.ends(1, "no space left for it")
+	if out := plan.stdout.String(); !strings.Contains(out, "room      5.0 MiB are needed, and the file system has 2.0 MiB left\n") {
+		t.Errorf("the plan is %s", out)
+	}
 	if left, err := os.ReadDir(to); err != nil || len(left) != 0 {
 		t.Errorf("it left %v, %v", left, err)
 	}

@@ -213,6 +213,9 @@ func TestDeviceTyped(t *testing.T) {
 			if !strings.Contains(prompt, c.asked) || !strings.HasPrefix(prompt, node) {
 				t.Errorf("it asks %q, without %q", prompt, c.asked)
 			}
+			if holds := "will be lost:\n  no partition table and no file system that platter knows\n"; !strings.Contains(prompt, holds) {
+				t.Errorf("it asks %q, without %q", prompt, holds)
+			}
 			return []byte(c.typed), nil
 		}
 		app := newApp(env)

@@ -27,7 +27,7 @@ func (s System) Claims(toWrite bool, files ...*os.File) (uses []Use, err error) 
 			if locked && o.locks && (toWrite || o.writes || o.excludes) {
 				named = true
 				uses = append(uses, Use{UseLock, o.device, o.title(), o.writes})
-			} else if o.writes {
+			} else if o.writes && (toWrite || !o.locks) { // who locks says by that whether it writes
 				uses = append(uses, Use{UseOpen, o.device, o.title(), true})
 			}
 		}
