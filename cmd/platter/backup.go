@@ -116,6 +116,7 @@ func keepSource(ctx context.Context, env *env, opts backupOptions, r *repo.Repo,
 	if s.Size == 0 {
 		env.warn(opts.common, "%s has no bytes at all", src.path)
 	}
+	src.tellOfContent(env, opts, s)
 	if err := printBackup(env, opts, s); err != nil {
 		return err
 	}
