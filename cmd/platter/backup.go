@@ -146,6 +146,7 @@ func keepSource(ctx context.Context, env *env, opts backupOptions, r *repo.Repo,
 	if s.Modified {
 		env.warn(opts.common, "%s was written to while it was read, so what was kept is a mixture; back up a snapshot of a disk in use", src.path)
 	}
+	src.tellOfContent(env, opts, s)
 	if err := printBackup(env, opts, s); err != nil {
 		return err
 	}

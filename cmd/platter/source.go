@@ -94,6 +94,7 @@ func openSource(ctx context.Context, env *env, opts backupOptions, path string, 
 	if err := src.checkUse(env, opts, s); err != nil {
 		return nil, errors.Join(err, src.Close())
 	}
+	src.warnOfContainer(env, opts)
 	src.known, src.mapPath = known, opts.failing.rescueMap
 	src.patience = image.Patience{Strict: opts.failing.strict, Longest: opts.failing.patience}
 	if err := src.ready(); err != nil {
@@ -161,9 +162,12 @@ func openImage(path string, o imageOptions) (*source, error) {
 	}
 	disk, err := virtual.Open(file, format, virtual.Options{Snapshot: o.internal, FollowBacking: o.followBacking})
 	if err != nil && o.format == "" {
-		broken := fmt.Errorf("%w (it was found to be %s by how it begins; --format raw takes it for a raw disk)", err, format)
+		broken := err
 		if file, err = image.Open(path); err != nil {
 			return nil, errors.Join(broken, err)
+		}
+		if virtual.MayBeRaw(file, format, broken) {
+			broken = fmt.Errorf("%w (it was found to be %s by how it begins; --format raw takes it for a raw disk, if it is one)", broken, format)
 		}
 		return &source{path: path, disk: file, file: file, kind: format, broken: broken, Closer: file}, nil
 	}

@@ -27,6 +27,7 @@ type Disk struct {
 	Doubtful   bool        `json:"doubtful,omitempty"`    // nothing tells that SectorSize is right, so the partitions may lie elsewhere
 	Partitions []Partition `json:"partitions,omitempty"`  // sorted by number
 	Content    *Content    `json:"content,omitempty"`     // of the disk as a whole
+	Container  string      `json:"container,omitempty"`   // what it is if it is no disk, such as gzip; Notes say more
 	Notes      []string    `json:"notes,omitempty"`       // what is wrong or strange, for people
 }
 
@@ -98,6 +99,10 @@ func read(r *reader) *Disk {
 		r.beside(d, whole)
 	case d.Content == nil:
 		d.Content = r.probe(whole, "the disk").content()
+	}
+	var note string
+	if d.Container, note = r.container(whole, d); note != "" {
+		r.note("%s", note)
 	}
 	slices.SortStableFunc(d.Partitions, func(a, b Partition) int { return a.Number - b.Number })
 	r.overlaps(d)

@@ -4,17 +4,17 @@ import (
 	"bytes"
 	"fmt"
 	"math/bits"
-	"strings"
 )
 
 // dirEntry is the length of an entry in a folder of FAT and exFAT, in bytes.
 const dirEntry = 32
 
-// The label is among the first entries of a root folder as a rule. No more is looked at than so many clusters, and so many
-// bytes of each.
+// The label is among the first entries of a root folder as a rule. No more is looked at than so many clusters, as blkid does,
+// and so many bytes of each and of all.
 const (
-	maxClusters = 8
+	maxClusters = 100
 	maxFolder   = 64 << 10
+	maxFolders  = 1 << 20
 )
 
 // A fatLayout is where things are on a FAT file system, in bytes unless said otherwise.
@@ -80,27 +80,23 @@ func fat(s *section) *found {
 	if l.is32 || ext[2] == 0x28 || ext[2] == 0x29 {
 		c.UUID = serial(ext[3:])
 	}
-	if name, ok := l.label(s, le.Uint32(b[44:])); ok {
-		c.Label = label(name)
-	} else if name := string(ext[7:18]); ext[2] == 0x29 && name != "NO NAME    " && strings.Trim(name, "\x00 ") != "" {
-		c.Label = label([]byte(name))
-	}
+	c.Label = label(l.label(s, le.Uint32(b[44:])))
 	return s.found(0, c).in(l.sector)
 }
 
-// label looks for the volume's name in the root folder.
-func (l *fatLayout) label(s *section, cluster uint32) (name []byte, ok bool) {
+// label looks for the volume's name in the root folder; nil for none. The boot sector has one as well, which counts for nothing:
+// systems that change or delete the label leave the old one there.
+func (l *fatLayout) label(s *section, cluster uint32) []byte {
 	if !l.is32 {
-		name, _ = findLabel(s.at(l.root, min(l.rootEntries*dirEntry, maxFolder)))
-		return name, name != nil
+		return findLabel(s.at(l.root, min(l.rootEntries*dirEntry, maxFolder)))
 	}
-	for range maxClusters {
+	n := min(l.cluster, maxFolder)
+	for range min(maxClusters, maxFolders/n) {
 		if cluster < 2 || cluster-2 >= l.clusters {
 			break
 		}
-		name, end := findLabel(s.at(l.data+int64(cluster-2)*l.cluster, int(min(l.cluster, maxFolder))))
-		if name != nil || end {
-			return name, name != nil
+		if name := findLabel(s.at(l.data+int64(cluster-2)*l.cluster, int(n))); name != nil {
+			return name
 		}
 		next := s.at(l.table+4*int64(cluster), 4)
 		if next == nil {
@@ -108,26 +104,23 @@ func (l *fatLayout) label(s *section, cluster uint32) (name []byte, ok bool) {
 		}
 		cluster = le.Uint32(next) & 0x0fffffff
 	}
-	return nil, false
+	return nil
 }
 
-// findLabel looks through entries of a folder. end says that no more come.
-func findLabel(dir []byte) (name []byte, end bool) {
-	for ; len(dir) >= dirEntry; dir = dir[dirEntry:] {
+// findLabel looks through entries of a folder.
+func findLabel(dir []byte) []byte {
+	for ; len(dir) >= dirEntry && dir[0] != 0; dir = dir[dirEntry:] {
 		attributes := dir[11] & 0x3f
-		switch {
-		case dir[0] == 0:
-			return nil, true
-		case dir[0] == 0xe5 || attributes == 0x0f || le.Uint16(dir[20:]) != 0 || le.Uint16(dir[26:]) != 0:
-		case attributes&0x18 == 0x08:
-			name = bytes.Clone(dir[:11])
-			if name[0] == 0x05 {
-				name[0] = 0xe5
-			}
-			return name, true
+		if dir[0] == 0xe5 || attributes == 0x0f || attributes&0x18 != 0x08 || le.Uint16(dir[20:]) != 0 || le.Uint16(dir[26:]) != 0 {
+			continue
 		}
+		name := bytes.Clone(dir[:11])
+		if name[0] == 0x05 {
+			name[0] = 0xe5
+		}
+		return name
 	}
-	return nil, false
+	return nil
 }
 
 // exfat begins with its boot sector; its label is an entry of the root folder.
@@ -140,11 +133,12 @@ func exfat(s *section) *found {
 	table, heap, clusters := int64(le.Uint32(b[80:])), int64(le.Uint32(b[88:])), le.Uint32(b[92:])
 	c := Content{Type: "exfat", UUID: serial(b[100:]), Size: product(le.Uint64(b[72:]), uint64(sector))}
 	at := le.Uint32(b[96:])
-	for range maxClusters {
+	n := min(cluster, maxFolder)
+	for range min(maxClusters, maxFolders/n) {
 		if at < 2 || at-2 >= clusters {
 			break
 		}
-		dir := s.at(heap*sector+int64(at-2)*cluster, int(min(cluster, maxFolder)))
+		dir := s.at(heap*sector+int64(at-2)*cluster, int(n))
 		for ; len(dir) >= dirEntry && dir[0] != 0; dir = dir[dirEntry:] {
 			if dir[0] == 0x83 {
 				c.Label = label16(dir[2:2+2*min(int(dir[1]), 11)], le)

@@ -222,7 +222,7 @@ func TestContentAt(t *testing.T) {
 	data := append(make([]byte, at), head(t, "ext4")...)
 	disk, n := image.Mem{Data: data}, int64(len(data)-at)
 	for _, length := range []int64{n, n + 1, math.MaxInt64} {
-		if c, unit := ContentAt(disk, at, length); c == nil || *c != heads["ext4"] || unit != 4096 {
+		if c, unit := ContentAt(disk, at, length); c == nil || *c != heads["ext4"] || unit != 1024 {
 			t.Errorf("%d bytes: found %+v, read in %d bytes", length, c, unit)
 		}
 	}

@@ -9,6 +9,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"iter"
 	"os"
 	"path/filepath"
@@ -100,6 +101,12 @@ func edge(d image.Disk, off int64) ([]byte, error) {
 	return p[:n], nil
 }
 
+// MayBeRaw reports whether a file that Detect found to be of a format, and that Open failed at, may be a raw disk whose guest made
+// it begin like that. What is whole and only not supported is no raw disk; nor is a text that names files with the data.
+func MayBeRaw(d image.Disk, format string, err error) bool {
+	return errors.Is(err, ErrDamaged) && !(format == "vmdk" && d.Size() <= vmdkDescriptorMax)
+}
+
 // Options say how to open a virtual disk.
 type Options struct {
 	Snapshot      string // the internal snapshot to read, by its name or its number; empty for what is now
@@ -169,7 +176,10 @@ func (o *opening) beside(name string) (image.Disk, error) {
 	}
 	path := filepath.Join(filepath.Dir(o.path), name)
 	info, err := os.Lstat(path)
-	if err != nil {
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
+		return nil, fmt.Errorf("open a part of the disk: %w; put all the files of the disk beside this one, under the names that it has for them", err)
+	case err != nil:
 		return nil, fmt.Errorf("open a part of the disk: %w", err)
 	}
 	if !info.Mode().IsRegular() {

@@ -1,0 +1,34 @@
+package main
+
+import (
+	"slices"
+	"strings"
+
+	"platter/snapshot"
+	"platter/snapshot/image"
+	"platter/snapshot/image/anatomy"
+)
+
+// warnOfContainer warns of a file that is plainly no disk, before hours are spent on it.
+func (src *source) warnOfContainer(env *env, opts backupOptions) {
+	if src.file == nil || src.kind != image.KindRaw || opts.image.format != "" {
+		return
+	}
+	if _, note := anatomy.Container(src.disk); note != "" {
+		env.warn(opts.common, "%s: %s", src.path, note)
+	}
+}
+
+// tellOfContent does the same for a stream, which is known only now, and says what is to be known of a disk that is a file.
+func (src *source) tellOfContent(env *env, opts backupOptions, s *snapshot.Snapshot) {
+	d := s.Anatomy
+	if d == nil || src.file != nil && src.file.Kind == image.KindDevice {
+		return
+	}
+	if i := slices.IndexFunc(d.Notes, anatomy.IsContainerNote); src.stream != nil && i >= 0 {
+		env.warn(opts.common, "standard input: %s", d.Notes[i])
+	}
+	if d.Content != nil && strings.HasPrefix(d.Content.Type, "crypto_") {
+		env.info(opts.common, "note: all of it is encrypted (%s): it is kept as it is, and takes as much room as it is long", d.Content.Type)
+	}
+}
