@@ -67,6 +67,9 @@ func openSource(ctx context.Context, env *env, opts backupOptions, path string, 
 	s.Source.Path = absolute(path)
 	if path == stdio {
 		s.Source.Kind = "stream"
+		if env.noStdin {
+			return nil, errors.New("open stream: standard input is closed: redirect a disk image or a command into it")
+		}
 		stream, err := image.OpenStream(ctx, env.stdin)
 		return &source{path: path, stream: stream, Closer: stream}, err
 	}
