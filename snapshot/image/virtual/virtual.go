@@ -178,13 +178,21 @@ func (o *opening) beside(name string) (image.Disk, error) {
 	return o.also(path)
 }
 
-// Changed reports whether one of the files was changed since it was opened.
+// Changed reports whether one of the files was changed since it was opened. Where one was only written to and another has a new
+// size, or cannot be looked at, it tells of the latter alone: joined, the first would pass for all there is.
 func (d *Disk) Changed() error {
-	var all error
+	var modified, worse error
 	for _, f := range d.files {
-		all = errors.Join(all, f.Changed())
+		if err := f.Changed(); errors.Is(err, image.ErrModified) {
+			modified = errors.Join(modified, err)
+		} else {
+			worse = errors.Join(worse, err)
+		}
 	}
-	return all
+	if worse != nil {
+		return worse
+	}
+	return modified
 }
 
 // ReadOnce readies all files for a single pass.
