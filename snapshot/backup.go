@@ -123,7 +123,7 @@ func (b *run) unchanged(disk image.Disk) error {
 		return nil
 	}
 	err := steady.Changed()
-	if errors.Is(err, image.ErrModified) {
+	if errors.Is(err, image.ErrModified) && !errors.Is(err, image.ErrResized) {
 		b.modified, err = true, nil
 	}
 	return err

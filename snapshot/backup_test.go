@@ -266,6 +266,10 @@ type resizing struct{ image.Mem }
 
 func (resizing) Changed() error { return image.ErrResized }
 
+type bothWays struct{ image.Mem }
+
+func (bothWays) Changed() error { return errors.Join(image.ErrModified, image.ErrResized) }
+
 type modified struct{ image.Mem }
 
 func (modified) Changed() error { return image.ErrModified }
@@ -282,7 +286,7 @@ func TestChangingSources(t *testing.T) {
 	disk := image.Mem{Data: randomDisk(rand.New(rand.NewPCG(1, 1)), 3<<20)}
 	s := new(store.Mem)
 	r := testRepo(t, s)
-	for _, d := range []image.Disk{resizing{disk}, shrunk{disk}} {
+	for _, d := range []image.Disk{resizing{disk}, bothWays{disk}, shrunk{disk}} {
 		if err := Backup(context.Background(), reopen(t, s), d, nil, &Snapshot{Name: "x"}, nil); !errors.Is(err, image.ErrResized) {
 			t.Fatalf("%T: %v", d, err)
 		}

@@ -16,6 +16,7 @@ import (
 // the end.
 type env struct {
 	stdin    *os.File
+	noStdin  bool // it was closed when the program began
 	stdout   *output
 	stderr   *screen
 	getenv   func(string) string
@@ -34,8 +35,9 @@ type env struct {
 func newEnv() *env {
 	return &env{
 		stdin:    os.Stdin,
-		stdout:   &output{w: os.Stdout},
-		stderr:   &screen{w: os.Stderr, isTerminal: term.IsTerminal(int(os.Stderr.Fd()))},
+		noStdin:  wasClosed(os.Stdin),
+		stdout:   &output{w: os.Stdout, closed: wasClosed(os.Stdout) && !wasClosed(os.Stderr)},
+		stderr:   &screen{w: os.Stderr, isTerminal: term.IsTerminal(int(os.Stderr.Fd())), columns: columnsOf(os.Stderr)},
 		getenv:   os.Getenv,
 		now:      time.Now,
 		hostname: os.Hostname,

@@ -76,7 +76,7 @@ func interrupted(ctx context.Context, err error) error {
 // report prints an error, if there is one, and returns the exit code.
 func (e *env) report(err error, asJSON bool) int {
 	code := exitCode(err)
-	if err == nil {
+	if err == nil || e.stdout.unread(err) {
 		return code
 	}
 	text := err.Error()

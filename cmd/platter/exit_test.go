@@ -25,6 +25,18 @@ func TestExitCode(t *testing.T) {
 		{fmt.Errorf("prune: %w", &repo.InUseError{}), 11},
 		{errors.Join(crypt.ErrWrongPassword, errors.New("and more")), 12},
 		{fmt.Errorf("%w: %w", errInterrupted, usagef("x")), 130},
+
+		// Of several errors the one that says most of what became of the command decides.
+		{errors.Join(errIncomplete, nil), 3},
+		{errors.Join(errIncomplete, fmt.Errorf("two: %w", errIncomplete)), 3},
+		{fmt.Errorf("%w: %w", errIncomplete, errors.New("what is missing")), 3},
+		{errors.Join(errIncomplete, errors.New("disk full")), 1},
+		{errors.Join(errors.New("disk full"), errIncomplete), 1},
+		{fmt.Errorf("x: %w", errors.Join(errIncomplete, fmt.Errorf("y: %w", errors.New("disk full")))), 1},
+		{errors.Join(errIncomplete, fmt.Errorf("prune: %w", &repo.InUseError{})), 11},
+		{errors.Join(errIncomplete, fmt.Errorf("%w: %w", errInterrupted, context.Canceled)), 130},
+		{errors.Join(usagef("x"), errors.New("close")), 2},
+		{errors.Join(errors.New("close"), repo.ErrNoRepository), 10},
 	}
 	for _, tt := range tests {
 		if got := exitCode(tt.err); got != tt.want {

@@ -33,7 +33,7 @@ func startHang(t *testing.T) (*exec.Cmd, *bufio.Reader, *strings.Builder) {
 }
 
 func TestHangingCommandEndsSoonAfterSignal(t *testing.T) {
-	for _, sig := range []syscall.Signal{syscall.SIGINT, syscall.SIGTERM} {
+	for _, sig := range endings {
 		cmd, lines, stderr := startHang(t)
 		start := time.Now()
 		if err := cmd.Process.Signal(sig); err != nil {

@@ -113,6 +113,9 @@ func (o *exportOptions) validate(env *env, file string) error {
 	case o.verify || o.json:
 		return usagef("--verify and --json do not go with FILE -")
 	}
+	if err := env.stdout.forDisk(); err != nil {
+		return err
+	}
 	if f, ok := env.stdout.w.(*os.File); ok && term.IsTerminal(int(f.Fd())) {
 		return usagef("FILE - would fill the terminal with a disk; redirect it")
 	}

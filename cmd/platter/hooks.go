@@ -8,6 +8,7 @@ import (
 	"os"
 	"os/exec"
 	"strconv"
+	"strings"
 	"sync"
 	"time"
 
@@ -52,7 +53,7 @@ func (o hookOptions) around(ctx context.Context, env *env, c common, s *snapshot
 		}
 		status := exitCode(interrupted(ctx, err))
 		about := append(about, "PLATTER_STATUS="+strconv.Itoa(status), "PLATTER_SNAPSHOT="+id)
-		if failed := env.runHook(context.WithoutCancel(ctx), o.after, about); failed != nil {
+		if failed := env.runHook(context.WithoutCancel(ctx), shield+o.after, about); failed != nil {
 			env.warn(c, "--after: %v", failed)
 			if err == nil {
 				err = fmt.Errorf("%w: the disk is kept, but --after failed", errIncomplete)
@@ -90,7 +91,7 @@ func (e *env) runHook(ctx context.Context, line string, about []string) error {
 	case errors.Is(err, exec.ErrWaitDelay): // it left something running
 		return nil
 	case err != nil:
-		return fmt.Errorf("the command %q failed: %w", line, err)
+		return fmt.Errorf("the command %q failed: %w", strings.TrimPrefix(line, shield), err)
 	}
 	return nil
 }

@@ -4,29 +4,125 @@ package main
 
 import (
 	"errors"
+	"fmt"
 	"os"
 	"strings"
+	"syscall"
 	"testing"
 )
 
-// TestInterruptedHooks holds that what is to run in the end runs after Ctrl-C too, be it while the disk is read or before.
+// TestInterruptedHooks holds that what is to run in the end runs after each signal too, be it while the disk is read or before.
 func TestInterruptedHooks(t *testing.T) {
-	for name, before := range map[string]string{"reading": ": >ready", "before": ": >ready; exec sleep 600"} {
+	for _, sig := range endings {
+		for name, before := range map[string]string{"reading": ": >ready", "before": ": >ready; exec sleep 600"} {
+			t.Run(fmt.Sprint(sig, " ", name), func(t *testing.T) {
+				s := newSite(t)
+				r, w, err := os.Pipe() // a disk that never comes
+				if err != nil {
+					t.Fatal(err)
+				}
+				defer r.Close()
+				defer w.Close()
+				p := s.start(r, "backup", "-", "--name", "disk", "--before", before, "--after", `echo "$PLATTER_STATUS<$PLATTER_SNAPSHOT>" >after`)
+				s.waitForFile("ready")
+				p.endBy(sig)
+				if said, err := os.ReadFile(s.path("after")); err != nil || string(said) != "130<>\n" {
+					t.Errorf("%v, or it said %q", err, said)
+				}
+			})
+		}
+	}
+}
+
+// waitForFile waits until a file is there that a command makes.
+func (s *site) waitForFile(name string) {
+	s.t.Helper()
+	waitFor(s.t, name, func() bool { _, err := os.Stat(s.path(name)); return err == nil })
+}
+
+// untilTold is a command that says that it has begun, and ends when it is told to.
+const untilTold = ": >begun; until test -e go; do sleep 0.01; done; : >done"
+
+// TestSignalsDuringAfter sends signals while --after runs, to all processes of the terminal, as the kernel does: it is not cut off.
+func TestSignalsDuringAfter(t *testing.T) {
+	hangUp := []syscall.Signal{syscall.SIGHUP, syscall.SIGHUP, syscall.SIGHUP}
+	for name, tt := range map[string]struct {
+		before []syscall.Signal // --after begins
+		during []syscall.Signal
+	}{
+		"the terminal is closed, and the shell sends it again": {[]syscall.Signal{syscall.SIGHUP}, hangUp},
+		"the terminal is closed meanwhile":                     {nil, hangUp},
+		"Ctrl-C":                                               {nil, []syscall.Signal{syscall.SIGINT}},
+		"Ctrl-\\":                                              {nil, []syscall.Signal{syscall.SIGQUIT}},
+	} {
 		t.Run(name, func(t *testing.T) {
 			s := newSite(t)
-			r, w, err := os.Pipe() // a disk that never comes
-			if err != nil {
+			source, stdin := s.disk("disk", 1<<20, 1, "random"), (*os.File)(nil)
+			if len(tt.before) > 0 {
+				r, w, err := os.Pipe() // a disk that never comes
+				if err != nil {
+					t.Fatal(err)
+				}
+				defer r.Close()
+				defer w.Close()
+				source, stdin = "-", r
+			}
+			p := s.command("backup", source, "--name", "disk", "--before", ": >ready", "--after", untilTold)
+			p.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
+			if stdin != nil {
+				p.Stdin = stdin
+			}
+			if err := p.Start(); err != nil {
 				t.Fatal(err)
 			}
-			defer r.Close()
-			defer w.Close()
-			p := s.start(r, "backup", "-", "--name", "disk", "--before", before, "--after", `echo "$PLATTER_STATUS<$PLATTER_SNAPSHOT>" >after`)
-			waitFor(t, "the first command", func() bool { _, err := os.Stat(s.path("ready")); return err == nil })
-			p.interrupt()
-			if said, err := os.ReadFile(s.path("after")); err != nil || string(said) != "130<>\n" {
-				t.Errorf("%v, or it said %q", err, said)
+			defer func() { _ = syscall.Kill(-p.Process.Pid, syscall.SIGKILL) }()
+			s.waitForFile("ready")
+			send := func(signals []syscall.Signal) {
+				for _, sig := range signals {
+					if err := syscall.Kill(-p.Process.Pid, sig); err != nil {
+						t.Fatal(err)
+					}
+				}
+			}
+			send(tt.before)
+			s.waitForFile("begun")
+			send(tt.during)
+			if err := os.WriteFile(s.path("go"), nil, 0o600); err != nil {
+				t.Fatal(err)
+			}
+			if code := p.wait(); code != 130 && (code != 0 || len(tt.before) > 0) { // 0 where the disk was kept, and --after was fast
+				t.Errorf("it ended with %d: %s", code, p.stderr.String())
+			}
+			if _, err := os.Stat(s.path("done")); err != nil {
+				t.Error(err)
 			}
 		})
+	}
+}
+
+// TestEndOfSession sends what a process gets when its user is logged off: a hang-up, and then SIGTERM.
+func TestEndOfSession(t *testing.T) {
+	s := newSite(t)
+	r, w, err := os.Pipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer r.Close()
+	defer w.Close()
+	p := s.start(r, "backup", "-", "--name", "disk", "--before", ": >ready", "--after", untilTold)
+	s.waitForFile("ready")
+	for _, sig := range []syscall.Signal{syscall.SIGHUP, syscall.SIGTERM, syscall.SIGHUP} {
+		if err := p.Process.Signal(sig); err != nil {
+			t.Fatal(err)
+		}
+		s.waitForFile("begun")
+	}
+	if err := os.WriteFile(s.path("go"), nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	p.ends(130, "interrupted")
+	if _, err := os.Stat(s.path("done")); err != nil {
+		t.Error(err)
 	}
 }
 

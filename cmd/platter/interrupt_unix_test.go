@@ -3,20 +3,32 @@
 package main
 
 import (
+	"errors"
+	"fmt"
 	"io"
 	"os"
 	"path/filepath"
+	"runtime"
+	"slices"
 	"strings"
 	"syscall"
 	"testing"
 	"time"
 )
 
+// endings are the signals that end a process in order: Ctrl-C, kill, a terminal that is closed, and Ctrl-\.
+var endings = []syscall.Signal{syscall.SIGINT, syscall.SIGTERM, syscall.SIGHUP, syscall.SIGQUIT}
+
 // interrupt sends SIGINT, as Ctrl-C does, and holds the process to ending soon, with 130.
 func (p *process) interrupt() {
 	p.t.Helper()
+	p.endBy(syscall.SIGINT)
+}
+
+func (p *process) endBy(sig syscall.Signal) {
+	p.t.Helper()
 	start := time.Now()
-	if err := p.Process.Signal(syscall.SIGINT); err != nil {
+	if err := p.Process.Signal(sig); err != nil {
 		p.t.Fatal(err)
 	}
 	p.ends(130, "platter: interrupted\n")
@@ -96,43 +108,70 @@ func TestInterruptedWaiting(t *testing.T) {
 	}
 }
 
-// TestInterruptedRestore holds that Ctrl-C leaves neither the target nor a part of it.
+// TestInterruptedRestore holds that signals leave neither the target nor a part of it, and that what SIGKILL leaves is removed by
+// the next restore.
 func TestInterruptedRestore(t *testing.T) {
 	s := newSite(t)
 	s.must("backup", s.disk("disk", shorter(96<<20, 48<<20), 1, "random"), "--name", "disk")
-	to := filepath.Join(s.dir, "to")
-	if err := os.Mkdir(to, 0o700); err != nil {
+	for _, sig := range append(endings, syscall.SIGKILL) {
+		for name, args := range map[string][]string{"disk": {"restore"}, "disk.qcow2": {"export"}} {
+			t.Run(fmt.Sprint(args[0], " ", sig), func(t *testing.T) {
+				to := filepath.Join(t.TempDir(), name)
+				args := append(args, "disk", to, "--force")
+				if !s.cutOff(to, sig, args...) {
+					t.Fatal("no restore could be interrupted")
+				}
+				left := filesIn(t, filepath.Dir(to))
+				if sig != syscall.SIGKILL {
+					if len(left) > 0 {
+						t.Errorf("it left %q", left)
+					}
+					return
+				}
+				if len(left) != 1 || !strings.HasPrefix(left[0], "."+name+".partial-") {
+					t.Errorf("it left %q", left)
+				}
+				s.must(args...)
+				if left := filesIn(t, filepath.Dir(to)); runtime.GOOS == "linux" && len(left) != 1 || !slices.Contains(left, name) {
+					t.Errorf("after the next one there is %q", left)
+				}
+			})
+		}
+	}
+}
+
+// cutOff sends a signal to a restore that has begun to write. One may be done before this process gets to run again, so it has some tries.
+func (s *site) cutOff(to string, sig syscall.Signal, args ...string) bool {
+	s.t.Helper()
+	for range 10 {
+		p := s.start(nil, args...)
+		waitFor(s.t, "the partial file", func() bool { return len(filesIn(s.t, filepath.Dir(to))) > 0 })
+		if err := p.Process.Signal(sig); err != nil && !errors.Is(err, os.ErrProcessDone) {
+			s.t.Fatal(err)
+		}
+		switch code := p.wait(); {
+		case code == 130 && sig != syscall.SIGKILL, code == -1 && sig == syscall.SIGKILL:
+			return true
+		case code != 0:
+			s.t.Fatalf("it ended with %d: %s", code, p.stderr.String())
+		}
+		if err := os.Remove(to); err != nil {
+			s.t.Fatal(err)
+		}
+	}
+	return false
+}
+
+func filesIn(t *testing.T, dir string) (names []string) {
+	t.Helper()
+	list, err := os.ReadDir(dir)
+	if err != nil {
 		t.Fatal(err)
 	}
-	entries := func() []os.DirEntry {
-		list, err := os.ReadDir(to)
-		if err != nil {
-			t.Fatal(err)
-		}
-		return list
+	for _, e := range list {
+		names = append(names, e.Name())
 	}
-	const tries = 10 // a restore may be done before this test gets to run again
-	for range tries {
-		p := s.start(nil, "restore", "disk", filepath.Join(to, "disk"), "--force")
-		waitFor(t, "the partial file", func() bool { return len(entries()) > 0 })
-		if err := p.Process.Signal(syscall.SIGINT); err != nil {
-			t.Fatal(err)
-		}
-		switch code := p.wait(); code {
-		case 0:
-			if err := os.Remove(filepath.Join(to, "disk")); err != nil {
-				t.Fatal(err)
-			}
-		case 130:
-			if left := entries(); len(left) != 0 {
-				t.Errorf("it left %v", left)
-			}
-			return
-		default:
-			t.Fatalf("it ended with %d: %s", code, p.stderr.String())
-		}
-	}
-	t.Errorf("%d restores were done before they could be interrupted", tries)
+	return names
 }
 
 // TestKilledBackup holds that the next backup takes in what one that was killed had stored.

@@ -2,9 +2,11 @@ package main
 
 import (
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"strings"
+	"syscall"
 	"time"
 	"unicode"
 
@@ -15,11 +17,35 @@ import (
 
 // output is standard output. It keeps the first error, so that commands need not look at every Fprintf: main does.
 type output struct {
-	w   io.Writer
-	err error
+	w      io.Writer
+	closed bool // it was when the program began
+	isDisk bool // what is written is a disk
+	err    error
+}
+
+// errClosedOutput says that results would go nowhere. A program may have opened the null device there for us in a way that looks the
+// same, so the text says what to do.
+var errClosedOutput = errors.New("write to standard output: it is closed (where no result is wanted, send it to the null device: >/dev/null)")
+
+// forDisk makes it the place of a disk. It returns an error where that would go nowhere.
+func (o *output) forDisk() error {
+	o.isDisk = true
+	if o.closed {
+		return errClosedOutput
+	}
+	return nil
+}
+
+// unread reports whether err says no more than that the reader of a text left before its end, as head does. That is for the
+// exit code alone. Of a disk it is a failure like any other.
+func (o *output) unread(err error) bool {
+	return o.err != nil && errors.Is(err, o.err) && errors.Is(o.err, syscall.EPIPE) && !o.isDisk
 }
 
 func (o *output) Write(p []byte) (int, error) {
+	if o.err == nil && o.closed {
+		o.err = errClosedOutput
+	}
 	if o.err != nil {
 		return 0, o.err
 	}

@@ -1,46 +1,75 @@
 package main
 
 import (
+	"fmt"
 	"io"
+	"os"
+	"strings"
 	"sync"
 	"time"
 
-	"github.com/jedib0t/go-pretty/v6/text"
-	"github.com/schollz/progressbar/v3"
+	"golang.org/x/term"
 
 	"platter/repo"
 )
 
 // screen is standard error. What is written to it takes the place of the progress bar, if one is there, and the bar
-// comes back below.
+// comes back below. No write fails: work goes on where nobody listens.
 type screen struct {
 	w          io.Writer
 	isTerminal bool
+	columns    func() int // of the terminal, as it is now; 0 where that is not known
 
-	mu  sync.Mutex
-	bar *progressbar.ProgressBar // nil when none is shown
+	mu    sync.Mutex
+	shown int // cells of the line that is shown
 }
 
 func (s *screen) Write(p []byte) (int, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if err := s.clear(); err != nil {
-		return 0, err
-	}
-	return s.w.Write(p)
+	s.show("")
+	_, _ = s.w.Write(p)
+	return len(p), nil
 }
 
-func (s *screen) clear() error {
-	if s.bar == nil {
-		return nil
+// show puts a line in the place of the one that is shown, and the cursor at its beginning.
+func (s *screen) show(line string) {
+	width := cells(line)
+	if s.shown == 0 && width == 0 {
+		return
 	}
-	return s.bar.Clear()
+	rest := max(0, min(s.shown, s.room())-width)
+	fmt.Fprintf(s.w, "\r%s%s\r", line, strings.Repeat(" ", rest))
+	s.shown = width
+}
+
+// room is how many cells a line may take: all but the last, since terminals differ in where the cursor goes from there.
+func (s *screen) room() int {
+	columns := 0
+	if s.columns != nil {
+		columns = s.columns()
+	}
+	if columns <= 0 {
+		columns = usualColumns
+	}
+	return columns - 1
 }
 
 const (
-	frame      = 100 * time.Millisecond // between two pictures of the bar
-	titleWidth = 32                     // columns: a bar that wraps cannot be cleared away
+	frame        = 100 * time.Millisecond // between two pictures of the bar
+	usualColumns = 80                     // of a terminal that does not say how wide it is, as on a serial line
 )
+
+// columnsOf returns how wide the terminal is at any time: windows are resized.
+func columnsOf(f *os.File) func() int {
+	return func() int {
+		columns, _, err := term.GetSize(int(f.Fd()))
+		if err != nil {
+			return 0
+		}
+		return columns
+	}
+}
 
 // progress shows on the terminal how far p has come, until stop is called; with -q or --json, or where there is no
 // terminal, it does nothing. stop waits until the bar is gone.
@@ -56,14 +85,19 @@ func (e *env) progress(c common, title string, p *repo.Progress) (stop func()) {
 func (s *screen) follow(title string, p *repo.Progress, tick <-chan time.Time, stopTick func()) (stop func()) {
 	var wg sync.WaitGroup
 	done := make(chan struct{})
+	draw := func(line string) {
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		s.show(line)
+	}
 	wg.Go(func() {
-		b := meter{screen: s, title: text.Snip(printable(title), titleWidth, "…")}
+		b := bar{title: strings.Join(strings.Fields(printable(title)), " ")}
 		for {
 			select {
-			case <-tick:
-				b.draw(p.Done.Load(), p.Total.Load())
+			case now := <-tick:
+				draw(b.line(now, p.Done.Load(), p.Total.Load(), s.room()))
 			case <-done:
-				b.close()
+				draw("")
 				return
 			}
 		}
@@ -73,57 +107,4 @@ func (s *screen) follow(title string, p *repo.Progress, tick <-chan time.Time, s
 		close(done)
 		wg.Wait()
 	})
-}
-
-// A meter draws one Progress.
-type meter struct {
-	screen *screen
-	title  string
-	total  int64 // that the bar was made for; -1 for one without
-}
-
-// draw shows that done of total bytes are done; total is 0 while nobody knows, and may grow.
-func (m *meter) draw(done, total int64) {
-	m.screen.mu.Lock()
-	defer m.screen.mu.Unlock()
-	if total <= 0 {
-		total = -1
-	}
-	s := m.screen
-	if s.bar == nil || (m.total == -1) != (total == -1) {
-		_ = s.clear() // a terminal that is gone says so to whoever writes to it next
-		s.bar = newBar(s.w, m.title, total)
-		m.total = total
-		_ = s.bar.RenderBlank() // starts its clock, without which the first rate would be anything
-		return
-	}
-	if total != m.total {
-		s.bar.ChangeMax64(total)
-		m.total = total
-	}
-	if total > 0 {
-		done = min(done, total-1) // the library takes a full bar for the last, but the total may grow yet
-	}
-	_ = s.bar.Set64(done)
-}
-
-func (m *meter) close() {
-	m.screen.mu.Lock()
-	defer m.screen.mu.Unlock()
-	_ = m.screen.clear()
-	m.screen.bar = nil
-}
-
-func newBar(w io.Writer, title string, total int64) *progressbar.ProgressBar {
-	return progressbar.NewOptions64(total,
-		progressbar.OptionSetWriter(w),
-		progressbar.OptionSetDescription(title),
-		progressbar.OptionSetWidth(24),
-		progressbar.OptionSetTheme(progressbar.ThemeASCII),
-		progressbar.OptionShowBytes(true),
-		progressbar.OptionUseIECUnits(true),
-		progressbar.OptionShowCount(),
-		progressbar.OptionSpinnerCustom([]string{"|", "/", "-", `\`}),
-		progressbar.OptionSetSpinnerChangeInterval(0), // it would start a goroutine that nobody ends
-	)
 }

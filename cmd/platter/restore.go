@@ -128,6 +128,9 @@ func checkRestore(env *env, opts restoreOptions, target string) error {
 	case target != stdio:
 		return noSuchDevice(target)
 	}
+	if err := env.stdout.forDisk(); err != nil {
+		return err
+	}
 	if f, ok := env.stdout.w.(*os.File); ok && term.IsTerminal(int(f.Fd())) {
 		return usagef("TARGET - would fill the terminal with a disk; redirect it")
 	}

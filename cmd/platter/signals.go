@@ -24,12 +24,7 @@ func untilSignal(run func(context.Context) error, last func(error) error) error 
 	come := make(chan os.Signal, 1)
 	signal.Notify(come, endingSignals()...)
 	defer signal.Stop(come)
-	// Without this, a write to a pipe without a reader would kill the process. With it, that write fails. Children begin
-	// with the default action, as they would not if the signal was ignored.
-	harmless := make(chan os.Signal, 1)
-	signal.Notify(harmless, failedWriteSignals()...)
-	defer signal.Stop(harmless)
-
+	outliveFailedWrites()
 	watched := make(chan struct{})
 	over := make(chan struct{})
 	go func() {
@@ -51,6 +46,10 @@ func untilSignal(run func(context.Context) error, last func(error) error) error 
 	<-watched
 	return err
 }
+
+// outliveFailedWrites has a write to a pipe that nobody reads fail, where it would kill the process: a backup does not end
+// because nobody listens to what it says. The signals are not ignored, as children would inherit that.
+func outliveFailedWrites() { signal.Notify(make(chan os.Signal, 1), failedWriteSignals()...) }
 
 // untilDone returns what run returns, or errInterrupted where that takes longer than grace after the end of ctx.
 func untilDone(ctx context.Context, run func(context.Context) error) error {

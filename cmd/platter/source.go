@@ -74,6 +74,9 @@ func openSource(ctx context.Context, env *env, opts backupOptions, path string, 
 	if path == stdio {
 		s.Source.Kind = "stream"
 		if opts.command == "" {
+			if env.noStdin {
+				return nil, errors.New("open stream: standard input is closed: redirect a disk image or a command into it")
+			}
 			if err := checkInput(env, opts, s); err != nil {
 				return nil, err
 			}

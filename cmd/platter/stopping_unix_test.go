@@ -13,8 +13,12 @@ import (
 	"platter/repo/store"
 )
 
-// stopAt names the environment variable that says before which operation of its store "stopping" stops, counted from 1.
-const stopAt = "STOP_AT"
+const (
+	// stopAt names the environment variable that says before which operation of its store "stopping" stops, counted from 1.
+	stopAt = "STOP_AT"
+	// hangsBy names the one of a file that "stopping" makes and then hangs, as on a dead NAS, where it would stop.
+	hangsBy = "HANGS_BY"
+)
 
 // stopping is platter, which stops (SIGSTOP) right before one operation of its store and goes on when it is told to.
 func stopping() {
@@ -24,10 +28,7 @@ func stopping() {
 	}
 	env := newEnv()
 	env.openFolder = func(folder string) store.Store { return &stopper{store: store.NewLocal(folder), nth: nth} }
-	app := newApp(env)
-	os.Exit(env.report(endsWith(func(ctx context.Context) error {
-		return app.RunContext(ctx, arrange(app, os.Args))
-	}), wantsJSON(os.Args)))
+	os.Exit(runProgram(env, os.Args))
 }
 
 // A stopper stops its own process right before an operation.
@@ -40,7 +41,15 @@ type stopper struct {
 var _ store.Store = (*stopper)(nil)
 
 func (s *stopper) operation() {
-	if s.ops.Add(1) == s.nth {
+	if s.ops.Add(1) != s.nth {
+		return
+	}
+	if name := os.Getenv(hangsBy); name != "" {
+		if err := os.WriteFile(name, nil, 0o600); err != nil {
+			panic(err)
+		}
+		select {}
+	} else {
 		if err := syscall.Kill(syscall.Getpid(), syscall.SIGSTOP); err != nil {
 			panic(err)
 		}

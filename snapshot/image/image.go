@@ -27,7 +27,8 @@ type Extent struct {
 
 // A Steady disk can tell, after it was read, whether it was the same all the while.
 type Steady interface {
-	// Changed returns an error that wraps ErrResized or ErrModified, nil when neither was seen.
+	// Changed returns an error that wraps ErrResized or ErrModified, nil when neither was seen. It wraps ErrModified only where
+	// nothing worse is known.
 	Changed() error
 }
 

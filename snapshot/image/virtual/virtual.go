@@ -191,16 +191,24 @@ func (o *opening) beside(name string) (image.Disk, error) {
 // Claims returns the programs that write to one of the files: what is in them is no image then, as these hold tables in memory.
 func (d *Disk) Claims() ([]image.Use, error) { return image.Claims(d.files...) }
 
-// Changed reports whether one of the files was changed since it was opened, or may be at any moment.
+// Changed reports whether one of the files was changed since it was opened, or may be at any moment. Where one was only written to
+// and another has a new size, or cannot be looked at, it tells of the latter alone: joined, the first would pass for all there is.
 func (d *Disk) Changed() error {
-	var all error
+	var modified, worse error
 	if uses, err := d.Claims(); err == nil && len(uses) > 0 {
-		all = fmt.Errorf("%w: %s", image.ErrModified, uses[0])
+		modified = fmt.Errorf("%w: %s", image.ErrModified, uses[0])
 	}
 	for _, f := range d.files {
-		all = errors.Join(all, f.Changed())
+		if err := f.Changed(); errors.Is(err, image.ErrModified) {
+			modified = errors.Join(modified, err)
+		} else {
+			worse = errors.Join(worse, err)
+		}
 	}
-	return all
+	if worse != nil {
+		return worse
+	}
+	return modified
 }
 
 // ReadOnce readies all files for a single pass.
