@@ -272,6 +272,11 @@ func playSchedule(t *testing.T, template *Repo, seed uint64) (faults []string) {
 		if seed%2 == 1 {
 			m.lag = time.Minute
 		}
+		config, err := (&Repo{id: template.id, master: template.master,
+			config: Config{Settings: DefaultSettings, WriteFeatures: []string{Leases}}}).encodeConfig()
+		if err = errors.Join(err, m.mem.Put(t.Context(), configName, config)); err != nil {
+			t.Fatal(err)
+		}
 		for i := range 7 {
 			m.universe = append(m.universe, noiseChunks(byte(i), 1, 300)[0])
 		}

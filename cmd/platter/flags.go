@@ -15,6 +15,7 @@ type common struct {
 	cacheDir             string
 	noCache              bool
 	memoryOnly           bool // of the cache: contents are read from the repository
+	noFault              bool // no word of a config that was lost
 	watch                *watch
 }
 

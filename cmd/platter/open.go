@@ -54,6 +54,9 @@ func openWith(ctx context.Context, env *env, c common, s store.Store, password [
 	if err != nil {
 		return nil, openError(c, err)
 	}
+	if fault := r.ConfigFault(); fault != nil && !c.noFault {
+		env.warn(c, "%v; a copy of it was used. 'platter repair config' writes it again", fault)
+	}
 	if folder := cacheFolder(env, c); folder != "" {
 		if c.memoryOnly {
 			r.UseMemory(folder)
