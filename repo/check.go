@@ -138,7 +138,7 @@ func (r *Repo) Check(ctx context.Context, o CheckOptions, p *Progress) (*Report,
 	c := r.newChecker(o, p)
 	c.report.badPacks, c.report.badFrames, c.report.badChunks = map[pack.ID]error{}, map[frameKey]error{}, map[placeKey]error{}
 	c.report.mendable = map[pack.ID]bool{}
-	if err := c.slots(ctx); err != nil {
+	if err := errors.Join(c.configs(ctx), c.slots(ctx)); err != nil {
 		return nil, err
 	}
 	s, err := c.look(ctx)
@@ -177,6 +177,28 @@ func (r *Repo) newChecker(o CheckOptions, p *Progress) *checker {
 		vanished: map[pack.ID]bool{}, distrusted: map[pack.ID]bool{}, proved: map[pack.ID]bool{}}
 }
 
+// configs looks at the config and at its copy as they are now.
+func (c *checker) configs(ctx context.Context) error {
+	for _, name := range []string{configName, configCopy} {
+		file, err := readConfigAs(ctx, c.store, name)
+		if err != nil {
+			return err
+		}
+		if name == configCopy && file.missing() {
+			continue
+		}
+		err = file.fault
+		if _, sealed := openConfig(c.configBox(), file.sealed); err == nil && sealed != nil {
+			err = fmt.Errorf("%s: %w", name, sealed)
+		}
+		if err != nil {
+			c.damage(err)
+			c.hint(HintConfig)
+		}
+	}
+	return nil
+}
+
 func (c *checker) slots(ctx context.Context) error {
 	slots, bad, err := c.Slots(ctx)
 	if err != nil {
@@ -184,6 +206,11 @@ func (c *checker) slots(ctx context.Context) error {
 	}
 	c.report.Slots = len(slots) + len(bad)
 	for _, err := range bad {
+		if errors.Is(err, ErrOddSlot) {
+			c.report.Slots--
+			c.note("%v", err)
+			continue
+		}
 		c.damage(err)
 		c.hint("a damaged key opens nothing; remove it with 'key remove' and add that password again")
 	}
@@ -209,7 +236,7 @@ func (c *checker) files(ctx context.Context, s *sight) error {
 		dir := dirOf(f.Name)
 		id, ok := idFromName(dir, f)
 		switch {
-		case f.Name == configName && !f.Odd:
+		case (f.Name == configName || f.Name == configCopy) && !f.Odd:
 		case ok && dir == packsDir:
 			s.packs[id] = f.Size
 			c.report.Packs++
@@ -219,6 +246,7 @@ func (c *checker) files(ctx context.Context, s *sight) error {
 			c.report.Snapshots++
 		case ok && dir == asideDir:
 			c.report.Aside++
+		case isRemoving(f): // Slots tells
 		case s.takeParity(f):
 		case ok && dir == pendingDir:
 			s.pending = append(s.pending, id)

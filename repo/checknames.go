@@ -17,14 +17,24 @@ import (
 // themselves. It needs no key, so it can run where no key should be, on the NAS itself. Damage goes into the report; what it costs
 // takes a key to tell.
 func CheckNames(ctx context.Context, s store.Store, workers int, p *Progress) (*Report, error) {
-	if _, err := readConfig(ctx, s); err != nil {
+	if err := Find(ctx, s); err != nil {
 		return nil, err
+	}
+	report := new(Report)
+	for _, name := range []string{configName, configCopy} {
+		file, err := readConfigAs(ctx, s, name)
+		if err != nil {
+			return nil, err
+		}
+		if file.fault != nil && !(name == configCopy && file.missing()) {
+			report.Damage = append(report.Damage, file.fault.Error())
+			report.Advise(HintConfig)
+		}
 	}
 	there, err := listParity(ctx, s)
 	if err != nil {
 		return nil, err
 	}
-	report := new(Report)
 	var mu sync.Mutex
 	g, gctx := errgroup.WithContext(ctx)
 	g.SetLimit(max(1, workers))
@@ -79,7 +89,7 @@ func CheckNames(ctx context.Context, s store.Store, workers int, p *Progress) (*
 	}
 	slices.Sort(report.Damage)
 	if len(report.Damage) > 0 {
-		report.Hints = []string{hintCopy, "run 'platter check --read-data' with a password to learn which versions and which byte ranges that costs"}
+		report.Hints = append(report.Hints, hintCopy, "run 'platter check --read-data' with a password to learn which versions and which byte ranges that costs")
 	}
 	return report, nil
 }

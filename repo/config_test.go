@@ -89,8 +89,11 @@ func FuzzConfig(f *testing.F) {
 		if err := mem.Put(t.Context(), configName, file); err != nil {
 			t.Fatal(err)
 		}
-		_, err = readConfig(t.Context(), mem)
-		if err != nil && errors.Is(err, pack.ErrDamaged) == errors.Is(err, pack.ErrNewer) {
+		got, err := readConfig(t.Context(), mem)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err = got.fault; err != nil && errors.Is(err, pack.ErrDamaged) == errors.Is(err, pack.ErrNewer) {
 			t.Fatalf("%v is neither damaged nor newer, or both", err)
 		}
 		if _, err := Open(t.Context(), mem, []byte("pw")); err == nil {

@@ -15,7 +15,9 @@ import (
 // Where files lie in a store. All but the config and parity are named by the plain BLAKE3-256 of their bytes, in lower-case hex.
 //
 //	config
+//	config.copy         what the config says, since it was changed for the first time
 //	keys/0123…          password slots
+//	keys/0123….removing-4567…  a slot that somebody is removing
 //	packs/01/0123…      in folders by their first two digits: a repository has many
 //	packs/01/0123….par  what mends the pack beside it; not named by its bytes
 //	index/0123…
@@ -26,6 +28,7 @@ import (
 //	aside/0123…         snapshots that were removed as damaged, until a check has vouched for the others
 const (
 	configName   = "config"
+	configCopy   = "config.copy"
 	keysDir      = "keys"
 	packsDir     = "packs"
 	indexDir     = "index"
@@ -34,6 +37,34 @@ const (
 	pendingDir   = "pending"
 	forgottenDir = "forgotten"
 )
+
+// Layout is what a repository may have made in its store, for a store that others have files in as well.
+type Layout struct{}
+
+// Folder reports whether a folder is one of the repository's.
+func (Layout) Folder(name string) bool {
+	switch dir, below, deep := strings.Cut(name, "/"); dir {
+	case keysDir, indexDir, snapshotsDir, workDir, pendingDir, forgottenDir:
+		return !deep
+	case packsDir:
+		return !deep || len(below) == 2 && isHex(below)
+	}
+	return false
+}
+
+// File reports whether a file in the root or in one of those folders can be one of the repository's, by its name.
+func (Layout) File(name string) bool {
+	if name == configName || name == configCopy {
+		return true
+	}
+	part := name[strings.LastIndexByte(name, '/')+1:]
+	return len(part) < len(name) && len(part) >= idDigits && isHex(part[:idDigits])
+}
+
+const idDigits = 2 * len(pack.ID{})
+
+// isHex reports whether a text is hex digits as the repository writes them.
+func isHex(s string) bool { return strings.Trim(s, "0123456789abcdef") == "" }
 
 // Bounds of whole files, in bytes, checked before they are read into memory.
 const (
@@ -120,7 +151,11 @@ func readWhole(ctx context.Context, s store.Store, name string, limit int64) ([]
 
 // readNamed returns what follows the header of a file that is named by its bytes.
 func readNamed(ctx context.Context, s store.Store, dir string, id pack.ID, kind pack.FileKind, limit int64) ([]byte, error) {
-	name := fileName(dir, id)
+	return readAs(ctx, s, fileName(dir, id), id, kind, limit)
+}
+
+// readAs is readNamed for a file that has another name than its bytes give it.
+func readAs(ctx context.Context, s store.Store, name string, id pack.ID, kind pack.FileKind, limit int64) ([]byte, error) {
 	data, err := readWhole(ctx, s, name, limit)
 	if err != nil {
 		return nil, err

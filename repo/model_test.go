@@ -383,6 +383,11 @@ func playSchedule(t *testing.T, template *Repo, seed uint64) (faults []string) {
 		case 6:
 			m.lag, m.vague = 5*time.Minute, true
 		}
+		config, err := (&Repo{id: template.id, master: template.master,
+			config: Config{Settings: DefaultSettings, WriteFeatures: writeFeatures()}}).encodeConfig()
+		if err = errors.Join(err, m.mem.Put(t.Context(), configName, config)); err != nil {
+			t.Fatal(err)
+		}
 		for i := range 7 {
 			m.universe = append(m.universe, noiseChunks(byte(i), 1, 300)[0])
 		}

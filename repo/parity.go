@@ -55,7 +55,7 @@ func (r *Repo) setParity(ctx context.Context, share int) error {
 	r.config.Parity = share
 	err := r.config.Validate()
 	if err == nil {
-		_, err = r.putConfig(ctx)
+		err = r.putConfig(ctx)
 	}
 	if err != nil {
 		r.config.Parity = old

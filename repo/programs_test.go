@@ -100,6 +100,16 @@ func adoptProgram() program {
 		}}
 }
 
+// dropFeatures makes the config one of a platter that knew of no leases.
+func dropFeatures(r *Repo) error {
+	r.config.WriteFeatures = nil
+	file, err := r.encodeConfig()
+	if err != nil {
+		return err
+	}
+	return r.store.Put(context.Background(), configName, file)
+}
+
 // upgradeProgram is the first backup into a repository of a platter that knew of no leases.
 func upgradeProgram() program {
 	return program{name: "upgrade", run: func(x *trial) error { return x.backup(9, 1) },
@@ -109,8 +119,7 @@ func upgradeProgram() program {
 			}
 			r, err := x.unlock()
 			if err == nil {
-				r.config.WriteFeatures = nil
-				_, err = r.putConfig(context.Background())
+				err = dropFeatures(r)
 			}
 			return err
 		}}

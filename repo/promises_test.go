@@ -118,7 +118,7 @@ func (x *trial) open() (*Repo, error) {
 }
 
 func loadSmall(r *Repo) error {
-	if slices.Contains(r.config.WriteFeatures, Leases) { // or else a config will be stored that says so
+	if slices.Contains(r.config.WriteFeatures, Leases) && r.lost == nil { // or else a config will be stored that says so
 		r.config.FrameSize, r.config.PackSize = minFrameSize, 2*minFrameSize
 	}
 	r.SetCompression(pack.CompressOff)
@@ -181,7 +181,7 @@ func (x *trial) needs(snapshot []byte) (chunks []saved, err error) {
 }
 
 // leftover is a note of what a power cut may leave: no harm, and no reason to stop anybody.
-var leftover = regexp.MustCompile(`^packs (in no index file|that nobody needs|that a prune deleted)|left behind by a write|^(work|pending)/`)
+var leftover = regexp.MustCompile(`^packs (in no index file|that nobody needs|that a prune deleted)|left behind by a write|^(work|pending)/|^keys/[0-9a-f]{64}\.removing-`)
 
 // verify holds that what is promised is so, and that whatever else is there is whole.
 func (x *trial) verify() error {

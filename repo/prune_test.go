@@ -367,8 +367,7 @@ func TestPruneAfterOlderPlatter(t *testing.T) {
 	if _, err := reopen(t, mem).Forget(ctx, []pack.ID{first}); err != nil {
 		t.Fatal(err)
 	}
-	x.config.WriteFeatures = nil
-	if _, err := x.putConfig(ctx); err != nil {
+	if err := dropFeatures(x); err != nil {
 		t.Fatal(err)
 	}
 	if done := mustPrune(t, reopen(t, mem), PruneOptions{}); !done.Upgraded || done.Deleted.Packs > 0 || done.Pending.Packs == 0 {

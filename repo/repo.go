@@ -5,9 +5,7 @@
 package repo
 
 import (
-	"bytes"
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"runtime"
@@ -65,32 +63,12 @@ func (s Settings) Validate() error {
 	return s.Chunks.Validate()
 }
 
-// Config is what the config file says: the header, and this as sealed JSON. Every password slot has a copy.
-type Config struct {
-	Settings
-	Created time.Time `json:"created"`
-	// Features are what somebody must know of to read the repository, and WriteFeatures what somebody must know of to
-	// change it. This code knows of no Features, and of Leases and Readers.
-	Features      []string `json:"features,omitempty"`
-	WriteFeatures []string `json:"write_features,omitempty"`
-}
-
-// Write features, each with the first of which a repository was written to.
-const (
-	// Leases has it that nobody writes without a lease.
-	Leases = "leases"
-	// Readers has it that whoever deletes anything goes by fresh listings, and leaves alone what readers hold leases of.
-	Readers = "readers"
-)
-
-// writeFeatures are those that this code knows of.
-var writeFeatures = [...]string{Leases, Readers}
-
 // A Repo is an open repository. It is safe for concurrent use.
 type Repo struct {
 	store   store.Store
 	id      crypt.RepoID
 	config  Config
+	lost    error // why the config is from its copies; nil where the file gave it
 	master  crypt.MasterKey
 	slot    pack.ID // that the password opened
 	keys    pack.Keys
@@ -123,95 +101,17 @@ type Repo struct {
 	grace       *time.Duration // how old what a listing shows may be, as the user said; nil where nobody did
 }
 
-// Find returns nil where a store holds a repository, and ErrNoRepository where it does not. It needs no password.
-func Find(ctx context.Context, s store.Store) error {
-	_, err := s.Get(ctx, configName, 0, 1)
-	if gone(err) {
-		return ErrNoRepository
-	} else if err != nil {
-		return fmt.Errorf("look for a repository: %w", err)
-	}
-	return nil
-}
-
-// Init makes a repository in an empty store. The config is written last: without one there is no repository.
-func Init(ctx context.Context, s store.Store, password []byte, cost crypt.Cost, label string, settings Settings) (*Repo, error) {
-	if err := errors.Join(cost.Validate(), settings.Validate()); err != nil {
-		return nil, err
-	}
-	if err := Find(ctx, s); err == nil {
-		return nil, ErrExists
-	} else if !errors.Is(err, ErrNoRepository) {
-		return nil, err
-	}
-	// A folder with keys and no config is a repository that lost its config, and no place for another.
-	for f, err := range s.List(ctx, "") {
-		if err != nil {
-			return nil, fmt.Errorf("look for a repository: %w", err)
-		}
-		if dir := dirOf(f.Name); dir == keysDir || dir == packsDir || dir == indexDir || dir == snapshotsDir {
-			return nil, fmt.Errorf("%w, but its file %q is missing: put it back from a copy, or empty the folder to begin anew", ErrExists, configName)
-		}
-	}
-	r := &Repo{store: s, id: crypt.NewRepoID(), master: crypt.NewMasterKey(),
-		config: Config{Settings: settings, Created: time.Now().UTC().Truncate(time.Second), WriteFeatures: writeFeatures[:]}}
-	slot, err := r.putSlot(ctx, crypt.NewKDF(cost), password, label)
-	if err != nil {
-		return nil, err
-	}
-	r.slot = slot
-	sealed, err := r.putConfig(ctx)
-	if err != nil {
-		return nil, err
-	}
-	// Of two that made one here at the same time, the later config stands. The other must not believe it has a repository.
-	if there, err := readConfig(ctx, s); err != nil || !bytes.Equal(there, sealed) {
-		return nil, errors.Join(ErrExists, err)
-	}
-	return r, r.prepare()
-}
-
-// putConfig stores the config and returns it sealed.
-func (r *Repo) putConfig(ctx context.Context) ([]byte, error) {
-	plain, err := json.Marshal(r.config)
-	if err != nil {
-		return nil, fmt.Errorf("encode config: %w", err)
-	}
-	sealed := crypt.NewBox(r.master, crypt.Config, r.id).Seal(pad(plain))
-	return sealed, r.store.Put(ctx, configName, append(pack.Header(pack.ConfigFile), sealed...))
-}
-
-// upgrade keeps out writers that know less than this code, from now on. Those that know nothing of leases may be at work unseen.
-func (r *Repo) upgrade(ctx context.Context) error {
-	before := r.config.WriteFeatures
-	features := slices.Clone(before)
-	for _, f := range writeFeatures {
-		if !slices.Contains(features, f) {
-			features = append(features, f)
-		}
-	}
-	if len(features) == len(before) {
-		return nil
-	}
-	r.config.WriteFeatures = features
-	if _, err := r.putConfig(ctx); err != nil {
-		r.config.WriteFeatures = before
-		return fmt.Errorf("note in the config what writers must know of: %w", err)
-	}
-	r.upgraded = !slices.Contains(before, Leases)
-	return nil
-}
-
-// Open unlocks the repository with a password and reads none of its contents yet. The error wraps ErrNoRepository,
-// crypt.ErrWrongPassword, pack.ErrDamaged or pack.ErrNewer where one of them is the case.
+// Open unlocks the repository with a password and reads none of its contents yet. Where the config is missing or damaged,
+// the copies of it do: see ConfigFault. The error wraps ErrNoRepository, crypt.ErrWrongPassword, pack.ErrDamaged or
+// pack.ErrNewer where one of them is the case.
 func Open(ctx context.Context, s store.Store, password []byte) (*Repo, error) {
-	sealed, err := readConfig(ctx, s)
+	file, err := readConfig(ctx, s)
 	if err != nil {
 		return nil, err
 	}
 	r := &Repo{store: s}
 	_, r.dry = s.(store.DryRun)
-	if err := r.unlock(ctx, password, sealed); err != nil {
+	if err := r.unlock(ctx, password, file); err != nil {
 		return nil, err
 	}
 	return r, r.prepare()
@@ -219,42 +119,6 @@ func Open(ctx context.Context, s store.Store, password []byte) (*Repo, error) {
 
 // IsDry reports whether the repository is open for a dry run: what is put into it cannot be read back.
 func (r *Repo) IsDry() bool { return r.dry }
-
-// readConfig returns the sealed config.
-func readConfig(ctx context.Context, s store.Store) ([]byte, error) {
-	file, err := readWhole(ctx, s, configName, maxConfig)
-	if gone(err) {
-		return nil, ErrNoRepository
-	} else if err != nil {
-		return nil, fmt.Errorf("read config: %w", err)
-	}
-	sealed, err := pack.ParseHeader(file, pack.ConfigFile)
-	if err != nil {
-		return nil, fmt.Errorf("%s: %w", configName, err)
-	}
-	return sealed, nil
-}
-
-func openConfig(box *crypt.Box, sealed []byte) (c Config, err error) {
-	plain, err := box.Open(bytes.Clone(sealed))
-	if err != nil {
-		return c, fmt.Errorf("%w: %w", pack.ErrDamaged, err)
-	}
-	var needs struct{ Features []string }
-	if err := json.Unmarshal(plain, &needs); err != nil {
-		return c, fmt.Errorf("%w: %w", pack.ErrDamaged, err)
-	}
-	if len(needs.Features) > 0 { // with which all else may look different
-		return c, fmt.Errorf("%w (feature %q)", pack.ErrNewer, needs.Features[0])
-	}
-	if err := json.Unmarshal(plain, &c); err != nil {
-		return c, fmt.Errorf("%w: %w", pack.ErrDamaged, err)
-	}
-	if err := c.Validate(); err != nil {
-		return c, fmt.Errorf("%w: %w", pack.ErrDamaged, err)
-	}
-	return c, nil
-}
 
 // mapFrames is how many decoded frames of map chunks are kept: neighbouring pages lie in one frame.
 const mapFrames = 16
@@ -301,7 +165,7 @@ func (r *Repo) Config() Config {
 // writable returns an error that wraps pack.ErrNewer when changing the repository takes knowing what this code does not.
 func (r *Repo) writable() error {
 	for _, feature := range r.config.WriteFeatures {
-		if !slices.Contains(writeFeatures[:], feature) {
+		if !slices.Contains(writeFeatures(), feature) {
 			return fmt.Errorf("it can be read, but not written to: %w (feature %q)", pack.ErrNewer, feature)
 		}
 	}

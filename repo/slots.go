@@ -10,7 +10,6 @@ import (
 	"os"
 	"runtime/debug"
 	"slices"
-	"strings"
 	"time"
 
 	"platter/pack"
@@ -40,39 +39,82 @@ var (
 	ErrSlotInUse = errors.New("the password in use opens this key; change it with 'key passwd', or remove it while using another password")
 	// ErrLastSlot says that a slot cannot be removed because no other is left that holds the master key.
 	ErrLastSlot = errors.New("this is the last key; without it nobody could open the repository")
+	// ErrKeyMoved says that a slot was not removed because the one in use is not there any more.
+	ErrKeyMoved = errors.New("the key in use is not there any more, or somebody is removing it just now, so no other is removed; open the repository anew")
 	// ErrNoSlot says that an id matches no slot, or several.
 	ErrNoSlot = errors.New("no such key; see 'key list'")
+
+	// ErrOddSlot says that a file is no key of this repository, and nothing is damaged.
+	ErrOddSlot     = errors.New("it is no key of this repository")
+	errForeignSlot = fmt.Errorf("%w: it is of another, and an init that came second may have left it; 'key remove' removes it", ErrOddSlot)
+	errHalfRemoved = fmt.Errorf("%w any more, or will not be: somebody is removing it, or was killed while he did; run 'key remove' again", ErrOddSlot)
 )
 
-// readSlots returns the slots that can be read, and an error for each that cannot.
-func readSlots(ctx context.Context, s store.Store) (map[pack.ID]*crypt.Slot, []error, error) {
-	files, err := list(ctx, s, keysDir)
-	if err != nil {
-		return nil, nil, err
+// A keyring is what there is in the folder of keys.
+type keyring struct {
+	slots    map[pack.ID]*crypt.Slot // that can be read; those that somebody is removing, too, where a password may need them
+	bad      []error                 // one for each that cannot
+	removing map[pack.ID][]string    // files of slots that somebody is removing, or was when he was killed
+}
+
+// several reports whether the slots are of more than one repository.
+func (k *keyring) several() bool {
+	ids := map[crypt.RepoID]bool{}
+	for _, slot := range k.slots {
+		ids[slot.Repo] = true
 	}
-	slots, bad := map[pack.ID]*crypt.Slot{}, []error(nil)
-	for _, f := range files {
-		slot, err := readSlot(ctx, s, f.id)
+	return len(ids) > 1
+}
+
+// listKeys returns the ids of the slots, and the files of those that somebody is removing.
+func listKeys(ctx context.Context, s store.Store) (ids []pack.ID, removing map[pack.ID][]string, err error) {
+	removing = map[pack.ID][]string{}
+	for f, err := range s.List(ctx, keysDir) {
 		if err != nil {
-			bad = append(bad, err)
+			return nil, nil, fmt.Errorf("list %s: %w", keysDir, err)
+		}
+		if id, ok := idFromName(keysDir, f); ok {
+			ids = append(ids, id)
+		} else if id, ok := removingOf(f); ok {
+			removing[id] = append(removing[id], f.Name)
+		}
+	}
+	return ids, removing, nil
+}
+
+// readSlots reads all slots, but not those that somebody is removing.
+func readSlots(ctx context.Context, s store.Store) (*keyring, error) {
+	ids, removing, err := listKeys(ctx, s)
+	if err != nil {
+		return nil, err
+	}
+	k := &keyring{slots: map[pack.ID]*crypt.Slot{}, removing: removing}
+	for _, id := range ids {
+		slot, err := readSlot(ctx, s, id)
+		if err != nil {
+			k.bad = append(k.bad, err)
 			continue
 		}
-		slots[f.id] = slot
+		k.slots[id] = slot
 	}
-	return slots, bad, ctx.Err()
+	return k, ctx.Err()
 }
 
 func readSlot(ctx context.Context, s store.Store, id pack.ID) (*crypt.Slot, error) {
-	body, err := readNamed(ctx, s, keysDir, id, pack.SlotFile, maxSlot)
+	return readSlotAs(ctx, s, fileName(keysDir, id), id)
+}
+
+func readSlotAs(ctx context.Context, s store.Store, name string, id pack.ID) (*crypt.Slot, error) {
+	body, err := readAs(ctx, s, name, id, pack.SlotFile, maxSlot)
 	if err != nil {
 		return nil, err
 	}
 	slot, err := crypt.ParseSlot(body)
 	if errors.Is(err, crypt.ErrUnknownKDF) {
-		return nil, fmt.Errorf("%s: %w (%w)", fileName(keysDir, id), pack.ErrNewer, err)
+		return nil, fmt.Errorf("%s: %w (%w)", name, pack.ErrNewer, err)
 	}
 	if err != nil {
-		return nil, fmt.Errorf("%s: %w: %w", fileName(keysDir, id), pack.ErrDamaged, err)
+		return nil, fmt.Errorf("%s: %w: %w", name, pack.ErrDamaged, err)
 	}
 	return slot, nil
 }
@@ -80,47 +122,120 @@ func readSlot(ctx context.Context, s store.Store, id pack.ID) (*crypt.Slot, erro
 // maxKDFs bounds how many ways of stretching are tried: each has a price that whoever owns the NAS may have set.
 const maxKDFs = 16
 
-// unlock tries a password on every slot, cheap ones first, until one has the key of the sealed config. Slots that share a
-// KDF cost one stretch together.
-func (r *Repo) unlock(ctx context.Context, password, sealed []byte) error {
-	slots, bad, err := readSlots(ctx, r.store)
+// unlock tries a password on every slot until one has the key of the config: cheap ones first, and those that somebody is
+// removing last, since they are not removed yet. Slots that share a KDF cost one stretch together. Where the config opens
+// with none, its copies stand in for it.
+func (r *Repo) unlock(ctx context.Context, password []byte, file configFile) error {
+	k, err := readSlots(ctx, r.store)
 	if err != nil {
 		return err
 	}
-	var opened error // what is wrong although the password is right
-	unread := slices.IndexFunc(bad, func(err error) bool { return !unmendable(err) })
-	stretched := map[crypt.KDF][32]byte{}
-	for _, id := range byPrice(slots) {
-		slot := slots[id]
-		if _, ok := stretched[slot.KDF]; !ok {
-			if len(stretched) == maxKDFs {
-				bad = append(bad, fmt.Errorf("%s: there are more than %d different costs or salts of keys; it was not tried", fileName(keysDir, id), maxKDFs))
-				continue
-			}
-			if stretched[slot.KDF], err = stretch(ctx, slot.KDF, password); err != nil {
-				return err
-			}
-		}
-		m, err := slot.Unlock(stretched[slot.KDF])
-		switch {
-		case err == nil:
-			r.master, r.slot, r.id = m, id, slot.Repo
-			if r.config, err = openConfig(crypt.NewBox(m, crypt.Config, slot.Repo), sealed); err == nil {
+	if file.missing() && len(k.slots)+len(k.bad)+len(k.removing) == 0 {
+		return ErrNoRepository
+	}
+	t := &unlocking{Repo: r, keys: k, file: file, password: password, stretched: map[crypt.KDF][32]byte{}}
+	if done, err := t.try(ctx, byPrice(k.slots)); done || err != nil {
+		return err
+	}
+	none := len(k.slots)+len(k.bad) == 0
+	half := k.readRemoving(ctx, r.store)
+	done, err := t.try(ctx, half)
+	if done && none {
+		_ = r.bringBack(ctx) // an older platter needs them there; this one does not
+	}
+	if done || err != nil {
+		return err
+	}
+	var newer bool
+	for _, err := range t.wrong {
+		newer = newer || errors.Is(err, pack.ErrNewer)
+	}
+	if errors.Is(file.fault, pack.ErrNewer) {
+		return file.fault
+	}
+	if !newer {
+		for _, id := range t.opened {
+			r.master, r.id, r.slot = t.masters[id], k.slots[id].Repo, id
+			if err = r.useCopy(ctx, k, t.fault()); err == nil {
 				return nil
 			}
-			opened = fmt.Errorf("%s: %w", configName, err)
-		case errors.Is(err, crypt.ErrTampered):
-			opened = fmt.Errorf("%s: %w: %w", fileName(keysDir, id), pack.ErrDamaged, err)
+			t.wrong = append(t.wrong, err)
 		}
 	}
-	why := cmp.Or(opened, crypt.ErrWrongPassword)
-	if len(slots) == 0 {
-		why = fmt.Errorf("%w: the folder %s holds no key that can be read; put one back from a copy", pack.ErrDamaged, keysDir)
+	return t.verdict()
+}
+
+// An unlocking is the search for a slot that a password opens.
+type unlocking struct {
+	*Repo
+	keys      *keyring
+	file      configFile
+	password  []byte
+	stretched map[crypt.KDF][32]byte
+	opened    []pack.ID // slots that the password opens, though their key does not open the config
+	masters   map[pack.ID]crypt.MasterKey
+	wrong     []error // what is wrong although the password is right
+	untried   []error // slots that were not tried
+}
+
+// try tries slots in their order.
+func (t *unlocking) try(ctx context.Context, ids []pack.ID) (done bool, err error) {
+	for _, id := range ids {
+		slot := t.keys.slots[id]
+		if _, ok := t.stretched[slot.KDF]; !ok {
+			if len(t.stretched) == maxKDFs {
+				t.untried = append(t.untried, fmt.Errorf("%s: there are more than %d different costs or salts of keys; it was not tried", fileName(keysDir, id), maxKDFs))
+				continue
+			}
+			if t.stretched[slot.KDF], err = stretch(ctx, slot.KDF, t.password); err != nil {
+				return false, err
+			}
+		}
+		m, err := slot.Unlock(t.stretched[slot.KDF])
+		switch {
+		case err == nil:
+			t.master, t.slot, t.id = m, id, slot.Repo
+			if t.config, err = openConfig(t.configBox(), t.file.sealed); err == nil {
+				t.lost = t.file.fault // of its header
+				return true, nil
+			}
+			if errors.Is(err, pack.ErrNewer) {
+				t.wrong = append(t.wrong, fmt.Errorf("%s: %w", configName, err))
+			}
+			if t.masters == nil {
+				t.masters = map[pack.ID]crypt.MasterKey{}
+			}
+			t.opened, t.masters[id] = append(t.opened, id), m
+		case errors.Is(err, crypt.ErrTampered):
+			t.wrong = append(t.wrong, fmt.Errorf("%s: %w: %w", fileName(keysDir, id), pack.ErrDamaged, err))
+		}
 	}
-	if opened == nil && unread >= 0 { // the right key may be the one that could not be read now
+	return false, nil
+}
+
+// fault is what is wrong with the config, once a password has opened a slot and not the config.
+func (t *unlocking) fault() error {
+	if t.file.fault != nil {
+		return t.file.fault
+	}
+	return fmt.Errorf("%s: %w: its seal does not hold", configName, pack.ErrDamaged)
+}
+
+// verdict tells why the password opens nothing.
+func (t *unlocking) verdict() error {
+	bad := t.keys.bad
+	unread := slices.IndexFunc(bad, func(err error) bool { return !unmendable(err) })
+	if len(t.wrong) == 0 && unread >= 0 { // the right key may be the one that could not be read now
 		return fmt.Errorf("read keys: %w", bad[unread])
 	}
-	return errors.Join(append([]error{why}, bad...)...)
+	why := t.wrong
+	if len(why) == 0 {
+		why = []error{crypt.ErrWrongPassword}
+		if len(t.keys.slots) == 0 {
+			why[0] = fmt.Errorf("%w: the folder %s holds no key that can be read; put one back from a copy", pack.ErrDamaged, keysDir)
+		}
+	}
+	return errors.Join(slices.Concat(why, bad, t.untried)...)
 }
 
 // byPrice sorts slots by what a try costs.
@@ -171,16 +286,19 @@ func (r *Repo) AddSlot(ctx context.Context, password []byte, cost crypt.Cost, la
 	if err := errors.Join(cost.Validate(), r.writable()); err != nil {
 		return pack.ID{}, err
 	}
-	slots, _, err := readSlots(ctx, r.store)
+	if err := r.claimConfig(ctx); err != nil {
+		return pack.ID{}, err
+	}
+	k, err := readSlots(ctx, r.store)
 	if err != nil {
 		return pack.ID{}, err
 	}
 	kdf := crypt.NewKDF(cost)
 	kdfs := map[crypt.KDF]bool{kdf: true}
-	for _, slot := range slots {
+	for _, slot := range k.slots {
 		kdfs[slot.KDF] = true
 	}
-	if current := slots[r.slot]; current != nil && current.Cost == cost {
+	if current := k.slots[r.slot]; current != nil && current.Cost == cost {
 		kdf = current.KDF
 	} else if len(kdfs) > maxKDFs {
 		return pack.ID{}, fmt.Errorf("there are %d keys of different costs or salts; remove one, or use the cost of the key in use", len(kdfs)-1)
@@ -188,15 +306,21 @@ func (r *Repo) AddSlot(ctx context.Context, password []byte, cost crypt.Cost, la
 	return r.putSlot(ctx, kdf, password, label)
 }
 
-// Slots lists the password slots, and an error for each that cannot be read.
+// Slots lists the password slots, and an error for each that cannot be read. It wraps ErrOddSlot for what is no slot of this
+// repository.
 func (r *Repo) Slots(ctx context.Context) ([]Slot, []error, error) {
-	slots, bad, err := readSlots(ctx, r.store)
+	k, err := readSlots(ctx, r.store)
 	if err != nil {
 		return nil, nil, err
 	}
 	var out []Slot
-	for id, slot := range slots {
+	bad := k.bad
+	for id, slot := range k.slots {
 		s := Slot{ID: id, Current: id == r.slot, Cost: slot.Cost}
+		if slot.Repo != r.id {
+			bad = append(bad, fmt.Errorf("%s: %w", fileName(keysDir, id), errForeignSlot))
+			continue
+		}
 		plain, err := slot.ReadInfo(r.master)
 		if err == nil {
 			err = json.Unmarshal(plain, &s.Info)
@@ -207,52 +331,10 @@ func (r *Repo) Slots(ctx context.Context) ([]Slot, []error, error) {
 		}
 		out = append(out, s)
 	}
-	return out, bad, nil
-}
-
-// RemoveSlot removes the slot whose id begins with prefix. It refuses the slot that the password in use opened, and
-// the last one.
-func (r *Repo) RemoveSlot(ctx context.Context, prefix string) (pack.ID, error) {
-	if err := r.writable(); err != nil {
-		return pack.ID{}, err
-	}
-	files, err := list(ctx, r.store, keysDir)
-	if err != nil {
-		return pack.ID{}, err
-	}
-	slots, bad, err := readSlots(ctx, r.store)
-	if err != nil {
-		return pack.ID{}, err
-	}
-	if i := slices.IndexFunc(bad, func(err error) bool { return !unmendable(err) }); i >= 0 { // it may be the last but one
-		return pack.ID{}, fmt.Errorf("read keys: %w", bad[i])
-	}
-	var found []pack.ID // damaged ones too
-	for _, f := range files {
-		if len(prefix) > 0 && strings.HasPrefix(f.id.String(), prefix) {
-			found = append(found, f.id)
+	for _, names := range k.removing {
+		for _, name := range names {
+			bad = append(bad, fmt.Errorf("%s: %w", name, errHalfRemoved))
 		}
 	}
-	switch {
-	case len(found) != 1:
-		return pack.ID{}, ErrNoSlot
-	case slots[found[0]] != nil && len(slots) == 1:
-		return pack.ID{}, ErrLastSlot
-	case found[0] == r.slot:
-		return pack.ID{}, ErrSlotInUse
-	case slots[r.slot] == nil:
-		return pack.ID{}, errors.New("the key in use is not there any more, so nothing else is removed; open the repository anew")
-	}
-	return found[0], r.store.Delete(ctx, fileName(keysDir, found[0]))
-}
-
-// ChangePassword puts a new password in the place of the one in use: the new slot is durable before the old one goes.
-func (r *Repo) ChangePassword(ctx context.Context, password []byte, cost crypt.Cost, label string) (pack.ID, error) {
-	old := r.slot
-	id, err := r.AddSlot(ctx, password, cost, label)
-	if err != nil {
-		return pack.ID{}, err
-	}
-	r.slot = id
-	return id, r.store.Delete(ctx, fileName(keysDir, old))
+	return out, bad, nil
 }

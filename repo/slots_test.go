@@ -38,12 +38,12 @@ func TestSlotsShareTheirCost(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	slots, bad, err := readSlots(ctx, mem)
-	if err != nil || len(bad) > 0 || len(slots) != 7 {
-		t.Fatalf("%d slots, %v, %v", len(slots), bad, err)
+	k, err := readSlots(ctx, mem)
+	if err != nil || len(k.bad) > 0 || len(k.slots) != 7 {
+		t.Fatalf("%+v, %v", k, err)
 	}
 	kdfs, mixes := map[crypt.KDF]int{}, map[[32]byte]bool{}
-	for _, slot := range slots {
+	for _, slot := range k.slots {
 		kdfs[slot.KDF]++
 		mixes[slot.Mix] = true
 	}

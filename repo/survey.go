@@ -175,7 +175,7 @@ func (r *Repo) proveName(ctx context.Context, id pack.ID) error {
 func (r *Repo) steady(ctx context.Context, read func() error) (bad, err error) {
 	bad = read()
 	if bad != nil && !unmendable(bad) && ctx.Err() == nil {
-		if _, err := r.store.Get(ctx, configName, 0, 1); err != nil {
+		if _, err := r.store.Get(ctx, configName, 0, 1); err != nil && !gone(err) {
 			return nil, err
 		}
 		bad = read()

@@ -17,6 +17,7 @@ type common struct {
 	noCache              bool
 	memoryOnly           bool          // of the cache: contents are read from the repository
 	grace                time.Duration // how old what a folder shows may be; less than 0 where nobody said
+	noFault              bool          // no word of a config that was lost
 	watch                *watch
 }
 

@@ -60,8 +60,8 @@ func runInit(ctx context.Context, env *env, opts initOptions, args []string) err
 	if err := cost.Validate(); err != nil {
 		return usagef("%v", err)
 	}
-	if err := repo.Find(ctx, s); err == nil {
-		return fmt.Errorf("init %s: %w", opts.repo, repo.ErrExists)
+	if err := repo.Vacant(ctx, s); err != nil { // before a password is asked for
+		return fmt.Errorf("init %s: %w", opts.repo, err)
 	}
 	password, err := env.newPassword(ctx, opts.password)
 	if err != nil {

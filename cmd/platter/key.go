@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 
 	"github.com/urfave/cli/v2"
@@ -144,11 +145,15 @@ func runKeyList(ctx context.Context, env *env, opts keyListOptions, args []strin
 	} else {
 		table.print(env)
 	}
+	unread := 0
 	for _, err := range bad {
 		env.warn(opts.common, "%v", err)
+		if !errors.Is(err, repo.ErrOddSlot) {
+			unread++
+		}
 	}
-	if err == nil && len(bad) > 0 {
-		err = fmt.Errorf("%w: %s cannot be read", errIncomplete, count(len(bad), "key"))
+	if err == nil && unread > 0 {
+		err = fmt.Errorf("%w: %s cannot be read", errIncomplete, count(unread, "key"))
 	}
 	return err
 }

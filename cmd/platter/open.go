@@ -57,6 +57,9 @@ func openWith(ctx context.Context, env *env, c common, s store.Store, password [
 	if c.grace >= 0 {
 		r.SetGrace(c.grace)
 	}
+	if fault := r.ConfigFault(); fault != nil && !c.noFault {
+		env.warn(c, "%v; a copy of it was used. 'platter repair config' writes it again", fault)
+	}
 	if folder := cacheFolder(env, c); folder != "" {
 		if c.memoryOnly {
 			r.UseMemory(folder)

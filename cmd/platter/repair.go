@@ -14,7 +14,7 @@ func repairCommand(env *env) *cli.Command {
 		Name:        "repair",
 		Usage:       "mend what can be made anew",
 		Category:    aboutRepository,
-		Subcommands: []*cli.Command{repairIndexCommand(env), repairPacksCommand(env), repairSnapshotsCommand(env)},
+		Subcommands: []*cli.Command{repairConfigCommand(env), repairIndexCommand(env), repairPacksCommand(env), repairSnapshotsCommand(env)},
 	}
 }
 

@@ -111,6 +111,9 @@ func newBox(key [32]byte, p Purpose, repo RepoID, bound []byte) *Box {
 const (
 	nonceSize = chacha20poly1305.NonceSizeX
 	overhead  = nonceSize + chacha20poly1305.Overhead
+
+	// Overhead is by how many bytes what is sealed is longer than it was.
+	Overhead = overhead
 )
 
 // errNotOpened says no more than this on purpose: the cipher cannot tell why.

@@ -1,0 +1,245 @@
+package repo
+
+import (
+	"cmp"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"slices"
+	"time"
+
+	"platter/index"
+	"platter/pack"
+	"platter/repo/crypt"
+	"platter/repo/store"
+)
+
+// HintConfig is what mends a config.
+const HintConfig = "run 'platter repair config': it writes the config again from its copies"
+
+// errConfigTaken says that another repository was made in the place of one whose config was lost.
+var errConfigTaken = errors.New("the config that is there now is another repository's, and this one's was lost: nothing is written; put its config back from a copy")
+
+// useCopy takes the config from its copies, for a repository whose master key is known. If keys of several repositories are
+// there, because an init that came second was killed before it removed its own, the files must show which one this is.
+func (r *Repo) useCopy(ctx context.Context, k *keyring, fault error) error {
+	if k.several() {
+		if ours, err := r.proved(ctx); err != nil {
+			return err
+		} else if !ours {
+			return fmt.Errorf("%w; there are keys of several repositories, and nothing shows that this password's is the one that is here: "+
+				"remove those in %s that do not belong, or put the config back from a copy", fault, keysDir)
+		}
+	}
+	c, err := r.copies(ctx, k)
+	if err != nil {
+		return fmt.Errorf("%w; and of its copies: %w", fault, err)
+	}
+	// A platter that knows nothing of leases opens nothing without a config, but one may have been at work when it was lost.
+	r.upgraded = !slices.Contains(c.WriteFeatures, Leases)
+	c.demand(Config{WriteFeatures: writeFeatures()})
+	r.config, r.lost = c, fault
+	return nil
+}
+
+// copies puts together what all copies of the config say. They may be of different age: of what only grows, all is taken,
+// of the rest what the newest says. Where a file of copies is there, it is as new as the config was.
+func (r *Repo) copies(ctx context.Context, k *keyring) (Config, error) {
+	var all []Config
+	var bad []error
+	file, err := readConfigAs(ctx, r.store, configCopy)
+	if err != nil {
+		return Config{}, err
+	}
+	var c Config
+	if c, err = openConfig(r.configBox(), file.sealed); err == nil {
+		all = append(all, c)
+	} else if !file.missing() {
+		bad = append(bad, fmt.Errorf("%s: %w", configCopy, err))
+	}
+	fixed := len(all) // what stays in front
+	var newest time.Time
+	for id, slot := range k.slots {
+		if slot.Repo != r.id {
+			continue
+		}
+		c, made, err := slotCopy(slot, r.master)
+		switch {
+		case err != nil:
+			bad = append(bad, fmt.Errorf("%s: %w", fileName(keysDir, id), err))
+		case made.After(newest):
+			all, newest = slices.Insert(all, fixed, c), made
+		default:
+			all = append(all, c)
+		}
+	}
+	for _, err := range bad {
+		if errors.Is(err, pack.ErrNewer) { // what one copy demands, the config did
+			return Config{}, err
+		}
+	}
+	if len(all) == 0 {
+		return Config{}, errors.Join(append(bad, fmt.Errorf("%w: none can be read", pack.ErrDamaged))...)
+	}
+	merged := all[0]
+	for _, c := range all[1:] {
+		merged.demand(c)
+	}
+	return merged, nil
+}
+
+// slotCopy returns the config as it was when a slot was made, and when that was.
+func slotCopy(slot *crypt.Slot, m crypt.MasterKey) (c Config, made time.Time, err error) {
+	plain, err := slot.ReadInfo(m)
+	if err != nil {
+		return c, made, fmt.Errorf("%w: %w", pack.ErrDamaged, err)
+	}
+	var says struct {
+		Created time.Time
+		Config  json.RawMessage
+	}
+	if err := json.Unmarshal(plain, &says); err != nil {
+		return c, made, fmt.Errorf("%w: %w", pack.ErrDamaged, err)
+	}
+	c, err = parseConfig(says.Config)
+	return c, says.Created, err
+}
+
+// proved reports whether any file was sealed with this repository's key: then it was in use here.
+func (r *Repo) proved(ctx context.Context) (bool, error) {
+	for _, of := range []struct {
+		dir     string
+		kind    pack.FileKind
+		purpose crypt.Purpose
+		limit   int64
+	}{
+		{snapshotsDir, pack.SnapshotFile, crypt.Snapshots, maxSnapshot},
+		{indexDir, pack.IndexFile, crypt.Indexes, index.MaxFile},
+		{forgottenDir, pack.RecordFile, crypt.Forgotten, maxRecord},
+	} {
+		files, err := list(ctx, r.store, of.dir)
+		if err != nil {
+			return false, err
+		}
+		for _, f := range files {
+			if _, err := r.openNamed(ctx, of.dir, f.id, of.kind, of.purpose, of.limit); err == nil {
+				return true, nil
+			} else if !unmendable(err) {
+				return false, err
+			}
+		}
+	}
+	return false, nil
+}
+
+// claimConfig is for whoever is about to write to a repository that was opened without its config. While the config is
+// missing, an init that began before there were keys may still put another repository's in its place, and then nothing
+// that was written would ever be found. A repository that is in use already is told by its files; for any other, creating
+// the config decides.
+func (r *Repo) claimConfig(ctx context.Context) error {
+	if r.lost == nil || r.dry {
+		return nil
+	}
+	file, err := readConfig(ctx, r.store)
+	if err != nil {
+		return err
+	}
+	if c, err := openConfig(r.configBox(), file.sealed); err == nil { // somebody has mended it
+		c.demand(r.config)
+		r.config, r.lost = c, file.fault
+		return r.writable()
+	}
+	if ours, err := r.proved(ctx); err != nil || ours {
+		return err
+	}
+	switch {
+	case file.missing():
+		return r.createConfig(ctx)
+	case gone(r.lost): // it appeared since
+		return errConfigTaken
+	}
+	return nil
+}
+
+// createConfig makes the config where there is none. The error wraps errConfigTaken where another repository's came first.
+func (r *Repo) createConfig(ctx context.Context) error {
+	encoded, err := r.encodeConfig()
+	if err != nil {
+		return err
+	}
+	err = r.store.Create(ctx, configName, encoded)
+	there, readErr := r.settledConfig(ctx)
+	switch {
+	case readErr != nil:
+		return errors.Join(err, readErr)
+	case there.missing():
+		if err == nil {
+			err = errors.New("it was created, and is not there")
+		}
+		return fmt.Errorf("%s: %w", configName, err)
+	}
+	if _, openErr := openConfig(r.configBox(), there.sealed); openErr == nil {
+		r.lost = nil
+		return store.Settle(ctx, r.store, keysDir) // and what is above it, where the config is
+	} else if there.whole() || errors.Is(there.fault, pack.ErrNewer) {
+		return errConfigTaken
+	}
+	return fmt.Errorf("%w: it is not whole: somebody is creating it, or was killed while he did; %s", pack.ErrDamaged, HintConfig)
+}
+
+// How long a config is waited for that somebody creates in place just now, where the file system knows no other way.
+const (
+	configTries = 50
+	configPause = 100 * time.Millisecond
+)
+
+// settledConfig reads the config once nobody is creating it any more.
+func (r *Repo) settledConfig(ctx context.Context) (file configFile, err error) {
+	for range configTries {
+		file, err = readConfig(ctx, r.store)
+		if err != nil || file.missing() || file.whole() || errors.Is(file.fault, pack.ErrNewer) {
+			return file, err
+		}
+		if err := wait(ctx, configPause); err != nil {
+			return file, err
+		}
+	}
+	return file, nil
+}
+
+// RepairedConfig says what RepairConfig did.
+type RepairedConfig struct {
+	Fault    string   `json:"fault,omitempty"` // what was wrong; "" for nothing, and then nothing was done
+	Settings Settings `json:"settings"`
+}
+
+// RepairConfig writes the config again, or its copy, if it is missing or damaged, from what Open found out about it.
+func (r *Repo) RepairConfig(ctx context.Context) (*RepairedConfig, error) {
+	done := &RepairedConfig{Settings: r.config.Settings}
+	if err := r.writable(); err != nil {
+		return nil, err
+	}
+	fault := r.lost
+	if fault == nil {
+		file, err := readConfigAs(ctx, r.store, configCopy)
+		if err != nil {
+			return nil, err
+		}
+		if _, err = openConfig(r.configBox(), file.sealed); err == nil && file.fault == nil || file.missing() {
+			return done, nil
+		}
+		fault = cmp.Or(file.fault, fmt.Errorf("%s: %w", configCopy, err))
+	}
+	done.Fault = fault.Error()
+	wrong := r.lost != nil
+	err := r.claimConfig(ctx)
+	if err == nil && (r.lost != nil || !wrong) && !r.dry {
+		err = r.putConfig(ctx)
+	}
+	done.Settings = r.config.Settings
+	if err != nil {
+		return nil, fmt.Errorf("repair config: %w", err)
+	}
+	return done, nil
+}

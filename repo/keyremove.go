@@ -1,0 +1,219 @@
+package repo
+
+import (
+	"context"
+	"crypto/rand"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	"platter/pack"
+	"platter/repo/crypt"
+	"platter/repo/store"
+)
+
+// How a slot is removed, so that no sessions together can remove the last one.
+//
+// Each removal has a witness: a slot whose password this session knows. It is the one that opened the repository, or the
+// one that 'key passwd' has just made.
+//
+//  1. The slot is moved aside, to a name in the same folder that no other attempt has.
+//  2. The witness is read under its own name. If it is not there, the slot is moved back and nothing is removed.
+//  3. The slot is deleted under the name that it has aside.
+//
+// Suppose that all slots were deleted. Each was moved aside for the last time before its witness was read under its own
+// name, and the witness, which was deleted as well, was moved aside for the last time after that. So every slot has one
+// that went later than it did, and there are only finitely many: that cannot be.
+//
+// That needs no clock and no fresh listing, only that a file is moved or deleted but once (see store.Store.Move), and that
+// a file that is not there cannot be read. A session that sleeps between two steps does no harm: what it then moves back
+// or deletes has a name of its own. One that is killed leaves a slot aside. Such a slot opens as long as it is there, if no
+// other does, and removing the key again deletes it, or moves it back. Where no slot has its own name any more, because
+// two sessions were killed, the next change of keys moves those aside back first.
+
+// keyEnds bounds how long an interrupted command goes on for.
+const keyEnds = 5 * time.Second
+
+const removingMark = ".removing-"
+
+// removingName is a new name for a slot that is about to be removed.
+func removingName(id pack.ID) string {
+	var nonce [16]byte
+	rand.Read(nonce[:]) // never fails: it ends the process first
+	return fileName(keysDir, id) + removingMark + hex.EncodeToString(nonce[:])
+}
+
+// removingOf returns the id of a slot that somebody is removing, and false for any other file.
+func removingOf(f store.Info) (pack.ID, bool) {
+	name, nonce, ok := strings.Cut(f.Name, removingMark)
+	if !ok || f.Odd || len(nonce) != 32 || !isHex(nonce) {
+		return pack.ID{}, false
+	}
+	return idFromName(keysDir, store.Info{Name: name})
+}
+
+func isRemoving(f store.Info) bool {
+	_, ok := removingOf(f)
+	return ok
+}
+
+// readRemoving adds the slots that somebody is removing, unless they are still there, and returns which those are, by what
+// a try costs.
+func (k *keyring) readRemoving(ctx context.Context, s store.Store) []pack.ID {
+	half := map[pack.ID]*crypt.Slot{}
+	for id, names := range k.removing {
+		for _, name := range names {
+			if slot, err := readSlotAs(ctx, s, name, id); err == nil && k.slots[id] == nil {
+				half[id] = slot
+			} else if err != nil && !gone(err) {
+				k.bad = append(k.bad, err)
+			}
+		}
+	}
+	for id, slot := range half {
+		k.slots[id] = slot
+	}
+	return byPrice(half)
+}
+
+// RemoveSlot removes the slot whose id begins with prefix. It refuses the slot that the password in use opened, and
+// the last one.
+func (r *Repo) RemoveSlot(ctx context.Context, prefix string) (pack.ID, error) {
+	if err := r.writable(); err != nil {
+		return pack.ID{}, err
+	}
+	if err := r.claimConfig(ctx); err != nil {
+		return pack.ID{}, err
+	}
+	if err := r.bringBack(ctx); err != nil {
+		return pack.ID{}, err
+	}
+	ids, removing, err := listKeys(ctx, r.store)
+	if err != nil {
+		return pack.ID{}, err
+	}
+	for id := range removing {
+		if !slices.Contains(ids, id) {
+			ids = append(ids, id)
+		}
+	}
+	var found []pack.ID // damaged ones too
+	for _, id := range ids {
+		if len(prefix) > 0 && strings.HasPrefix(id.String(), prefix) {
+			found = append(found, id)
+		}
+	}
+	switch {
+	case len(found) != 1:
+		return pack.ID{}, ErrNoSlot
+	case len(ids) == 1 && found[0] == r.slot:
+		return pack.ID{}, ErrLastSlot
+	case found[0] == r.slot:
+		return pack.ID{}, ErrSlotInUse
+	}
+	return found[0], r.removeSlot(ctx, found[0], r.slot, removing[found[0]])
+}
+
+// removeSlot removes a slot while another, whose password is known, is there. half names its files that somebody has
+// moved aside before.
+func (r *Repo) removeSlot(ctx context.Context, id, witness pack.ID, half []string) error {
+	if r.dry {
+		return nil
+	}
+	if _, err := readSlot(ctx, r.store, witness); gone(err) { // better seen before anything is moved
+		return ErrKeyMoved
+	} else if err != nil {
+		return err
+	}
+	name, aside := fileName(keysDir, id), removingName(id)
+	err := r.store.Move(ctx, name, aside)
+	if err != nil {
+		_, there := r.store.Get(ctx, aside, 0, 1)
+		switch {
+		case there == nil: // it was moved, and the answer was lost
+		case gone(err) && len(half) > 0:
+			aside = ""
+		default:
+			return err
+		}
+	}
+	// From here on, what was begun is brought to an end even if the command is interrupted.
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), keyEnds)
+	defer cancel()
+	if _, err := readSlot(ctx, r.store, witness); err != nil {
+		if aside != "" {
+			if back := r.store.Move(ctx, aside, name); back != nil && !gone(back) {
+				return fmt.Errorf("%w; and the key that was to be removed is now %s: %w", err, aside, back)
+			}
+		}
+		if gone(err) {
+			return ErrKeyMoved
+		}
+		return err
+	}
+	if aside != "" {
+		half = append(half, aside)
+	}
+	for _, name := range half {
+		if err := r.deleteAside(ctx, name); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// deleteAside deletes a slot that was moved aside. Where it is gone already, somebody has deleted it, or moved it back.
+func (r *Repo) deleteAside(ctx context.Context, aside string) error {
+	err := r.store.Delete(ctx, aside)
+	if err == nil {
+		return nil
+	}
+	if _, there := r.store.Get(ctx, aside, 0, 1); !gone(there) {
+		return err
+	}
+	name, _, _ := strings.Cut(aside, removingMark)
+	switch _, there := r.store.Get(ctx, name, 0, 1); {
+	case there == nil:
+		return errors.New("somebody has put the key back meanwhile; remove it again")
+	case gone(there):
+		return nil
+	default:
+		return err
+	}
+}
+
+// bringBack gives the slots that were moved aside their names again where no other is there.
+func (r *Repo) bringBack(ctx context.Context) error {
+	ids, removing, err := listKeys(ctx, r.store)
+	if err != nil || len(ids) > 0 || r.dry {
+		return err
+	}
+	for id, names := range removing {
+		for _, name := range names {
+			if err := r.store.Move(ctx, name, fileName(keysDir, id)); err != nil && !gone(err) {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+// ChangePassword puts a new password in the place of the one in use: the new slot is durable before the old one goes.
+func (r *Repo) ChangePassword(ctx context.Context, password []byte, cost crypt.Cost, label string) (pack.ID, error) {
+	id, err := r.AddSlot(ctx, password, cost, label)
+	if err != nil {
+		return pack.ID{}, err
+	}
+	_, removing, err := listKeys(ctx, r.store)
+	if err == nil {
+		err = r.removeSlot(ctx, r.slot, id, removing[r.slot])
+	}
+	if err != nil && !gone(err) {
+		return pack.ID{}, fmt.Errorf("the new password opens the repository, and the old one may still do so: %w", err)
+	}
+	r.slot = id
+	return id, nil
+}

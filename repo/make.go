@@ -1,0 +1,91 @@
+package repo
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"time"
+
+	"platter/repo/crypt"
+	"platter/repo/store"
+)
+
+// Find returns nil where a store holds a repository, and ErrNoRepository where it does not. It needs no password. One whose
+// config was lost can be opened as long as it has keys.
+func Find(ctx context.Context, s store.Store) error {
+	_, err := s.Get(ctx, configName, 0, 1)
+	if err == nil {
+		return nil
+	}
+	if gone(err) {
+		var keys []listed
+		if keys, err = list(ctx, s, keysDir); err == nil && len(keys) == 0 {
+			return ErrNoRepository
+		}
+	}
+	if err != nil {
+		return fmt.Errorf("look for a repository: %w", err)
+	}
+	return nil
+}
+
+// Vacant returns nil where a repository can be made. The error wraps ErrExists where there is one, or what is left of one.
+func Vacant(ctx context.Context, s store.Store) error {
+	if _, err := s.Get(ctx, configName, 0, 1); err == nil {
+		return ErrExists
+	} else if !gone(err) {
+		return fmt.Errorf("look for a repository: %w", err)
+	}
+	keys, err := list(ctx, s, keysDir)
+	if err != nil {
+		return fmt.Errorf("look for a repository: %w", err)
+	}
+	if len(keys) > 0 {
+		return fmt.Errorf("%w, but its file %q is missing: somebody is just making it, or it was lost. 'platter repair config' writes it again; to begin anew, empty the folder",
+			ErrExists, configName)
+	}
+	// Without keys nothing can be read any more, but they may be put back from a copy.
+	for f, err := range s.List(ctx, "") {
+		if err != nil {
+			return fmt.Errorf("look for a repository: %w", err)
+		}
+		if !f.Odd && slices.Contains([]string{keysDir, packsDir, indexDir, snapshotsDir}, dirOf(f.Name)) {
+			return fmt.Errorf("%w, but its file %q is missing: put it back from a copy, and the folder %s, or empty the folder to begin anew",
+				ErrExists, configName, keysDir)
+		}
+	}
+	return nil
+}
+
+// Init makes a repository in a store that has none. The password slot comes first: from it, everything can be had that the
+// config says. Creating the config decides between several that do so at once, and who comes second removes its slot.
+func Init(ctx context.Context, s store.Store, password []byte, cost crypt.Cost, label string, settings Settings) (*Repo, error) {
+	if err := errors.Join(cost.Validate(), settings.Validate()); err != nil {
+		return nil, err
+	}
+	if err := Vacant(ctx, s); err != nil {
+		return nil, err
+	}
+	r := &Repo{store: s, id: crypt.NewRepoID(), master: crypt.NewMasterKey(),
+		config: Config{Settings: settings, Created: time.Now().UTC().Truncate(time.Second), WriteFeatures: writeFeatures()}}
+	slot, err := r.putSlot(ctx, crypt.NewKDF(cost), password, label)
+	if err != nil {
+		return nil, err
+	}
+	r.slot = slot
+	err = r.createConfig(ctx)
+	if errors.Is(err, errConfigTaken) {
+		// Only now is it certain that this slot's repository will never be: somebody else may have opened it by this slot,
+		// and created the config himself.
+		err = fmt.Errorf("%w: another init was first", ErrExists)
+		if left := s.Delete(ctx, fileName(keysDir, slot)); left != nil && !gone(left) {
+			err = fmt.Errorf("%w; and its key %s, which opens nothing, is left over: %w", err, slot, left)
+		}
+		return nil, err
+	}
+	if err != nil {
+		return nil, fmt.Errorf("%w; 'platter repair config' ends what was begun, or empty the folder to begin anew", err)
+	}
+	return r, r.prepare()
+}
