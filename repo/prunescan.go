@@ -83,6 +83,13 @@ func (r *Repo) scanPacks(ctx context.Context, marks *Marks) (*scan, error) {
 		}
 	}
 	s.share()
+	if len(marks.unsure) > 0 { // it may need anything
+		for _, u := range s.packs {
+			if !u.gone {
+				u.raw, u.live = u.size, u.size
+			}
+		}
+	}
 	return s, nil
 }
 
