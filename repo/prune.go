@@ -171,6 +171,9 @@ func (p *pruner) round(ctx context.Context, first bool) (deleted int, err error)
 	going := s.dead()
 	repacked := p.choose(s)
 	if p.dry {
+		if err := p.explained(ctx, going); err != nil {
+			return 0, err
+		}
 		p.foretell(s, going, repacked)
 		return 0, nil
 	}
