@@ -174,9 +174,15 @@ func (p *pruner) noneLeft(ctx context.Context) error {
 	if err != nil || len(packs) == 0 {
 		return err
 	}
-	records, latest, err := p.records(ctx)
+	records, err := list(ctx, p.store, forgottenDir)
 	if err != nil {
 		return err
+	}
+	var latest time.Time
+	for _, f := range records {
+		if f.time.After(latest) {
+			latest = f.time
+		}
 	}
 	explained := false
 	for _, f := range records {
@@ -195,54 +201,37 @@ func (p *pruner) noneLeft(ctx context.Context) error {
 	return nil
 }
 
-// records lists the records of what was forgotten, and when the latest was put, by the store's clock.
-func (p *pruner) records(ctx context.Context) (files []listed, latest time.Time, err error) {
-	if files, err = list(ctx, p.store, forgottenDir); err != nil {
-		return nil, latest, err
-	}
-	for _, f := range files {
-		if f.time.After(latest) {
-			latest = f.time
-		}
-	}
-	return files, latest, nil
-}
-
-// explained returns an error where more than half of all that is there would go, by its bytes, and no record explains that:
-// each pack was put after the latest of them. Then snapshots are missing that only a machine which has seen them could name, or
-// backups did not end.
+// explained returns an error where more than half of all that is there would go, by its bytes, and nobody has ever forgotten
+// anything. Then snapshots are missing that only a machine which has seen them could name, or backups did not end.
 func (p *pruner) explained(ctx context.Context, going map[pack.ID]*use) error {
 	if p.opts.Sure || len(p.opts.Without) > 0 {
 		return nil
+	}
+	var why UnaccountedError
+	for _, u := range going {
+		if !u.gone && !u.orphan && u.idle > 0 {
+			why.Packs.add(u.idle * u.size / u.raw)
+		}
+	}
+	if why.Packs.Packs == 0 {
+		return nil
+	}
+	records, err := list(ctx, p.store, forgottenDir)
+	if err != nil || len(records) > 0 {
+		return err
 	}
 	if p.dry {
 		if w, err := p.readWork(ctx); err != nil || len(w.leases) > 0 { // what they store is not going
 			return err
 		}
 	}
-	idle := map[pack.ID]int64{}
-	for id, u := range going {
-		if !u.gone && !u.orphan && u.idle > 0 {
-			idle[id] = u.idle * u.size / u.raw
-		}
-	}
-	if len(idle) == 0 {
-		return nil
-	}
-	files, err := list(ctx, p.store, packsDir)
-	if err != nil {
-		return err
-	}
-	_, latest, err := p.records(ctx)
+	packs, err := list(ctx, p.store, packsDir)
 	if err != nil {
 		return err
 	}
 	var all int64
-	var why UnaccountedError
-	for _, f := range files {
-		if all += f.size; idle[f.id] > 0 && f.time.After(latest) {
-			why.Packs.add(idle[f.id])
-		}
+	for _, f := range packs {
+		all += f.size
 	}
 	if 2*why.Packs.Bytes > all {
 		return &why

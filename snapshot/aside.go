@@ -45,6 +45,7 @@ func loadAside(ctx context.Context, r *repo.Repo, id pack.ID) (s *Snapshot, err 
 		if err == nil {
 			return s, nil
 		}
+		r.Drop(repo.AsideName(id))
 	}
 	return nil, fmt.Errorf("%s: %w", repo.AsideName(id), err)
 }
