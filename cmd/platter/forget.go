@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -146,7 +147,7 @@ func planForget(env *env, opts forgetOptions, args []string, all []*snapshot.Sna
 		}
 		return plan, refuse(drastic(opts, plan))
 	}
-	if err := refuse(opts.suspicious()); err != nil {
+	if err := refuse(cmp.Or(opts.suspicious(), vanished(bad))); err != nil {
 		return nil, err
 	}
 	filter := snapshot.Filter{Name: opts.name, Host: opts.host}
