@@ -19,11 +19,12 @@ import (
 // ErrUnaccounted says that snapshots are missing, and that no record says somebody removed them; see UnaccountedError.
 var ErrUnaccounted = errors.New("snapshots are missing that nobody has forgotten")
 
-// An UnaccountedError says which snapshots are missing. Where it names none, there is no snapshot at all, though there are packs.
+// An UnaccountedError says which snapshots are missing. Where it names nothing, there is no snapshot at all, though there are packs.
 type UnaccountedError struct {
 	Seen   []Seen    // that this machine has seen; they are missed until Accept
 	Before []pack.ID // that others name as the version before them
 	Here   []pack.ID // that were there when the work began
+	Packs  Amount    // that no snapshot needs, though no record says that one was forgotten
 }
 
 func (e *UnaccountedError) Error() string {
@@ -38,6 +39,9 @@ func (e *UnaccountedError) Error() string {
 	case len(e.Before) > 0:
 		return fmt.Sprintf("%v, and others name them as the version before: %s; %s. If they are gone for good, 'platter prune --yes' goes on",
 			ErrUnaccounted, shortIDs(e.Before), back)
+	case e.Packs.Packs > 0:
+		return fmt.Sprintf("more than half of what is there would go, %d packs with %d bytes, and nobody has ever forgotten a snapshot: "+
+			"snapshots may be missing. If so, %s. If these are of backups that never ended, 'platter prune --yes' goes on", e.Packs.Packs, e.Packs.Bytes, back)
 	case len(e.Here) > 0:
 		return fmt.Sprintf("%v, and that were listed a moment ago: %s; %s", ErrUnaccounted, shortIDs(e.Here), back)
 	}

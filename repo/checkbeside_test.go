@@ -281,7 +281,7 @@ func TestCheckSecondFiles(t *testing.T) {
 		t.Errorf("without its lease: %q", said)
 	}
 	marks := func(context.Context, []pack.ID, *Marks) error { return nil }
-	if _, err := reopen(t, mem).Prune(ctx, PruneOptions{}, marks, nil); err != nil || countIn(t, mem, workDir) > 0 {
+	if _, err := reopen(t, mem).Prune(ctx, PruneOptions{Sure: true}, marks, nil); err != nil || countIn(t, mem, workDir) > 0 {
 		t.Errorf("prune leaves %d files (%v)", countIn(t, mem, workDir), err)
 	}
 }

@@ -141,7 +141,7 @@ func (r *Report) take(found *Report) {
 	}
 	r.Indexes, r.Packs, r.PackBytes, r.Snapshots = found.Indexes, found.Packs, found.PackBytes, found.Snapshots
 	r.Parity, r.ParityBytes = found.Parity, found.ParityBytes
-	r.Odd, r.Leftover = found.Odd, found.Leftover
+	r.Odd, r.Leftover, r.Aside = found.Odd, found.Leftover, found.Aside
 }
 
 // missing notes packs that the index lists and that are not there. What a prune has deleted nobody needs, or else it is

@@ -7,6 +7,7 @@ import (
 
 	"platter/pack"
 	"platter/repo/crypt"
+	"platter/repo/store"
 )
 
 // padding is what sealed JSON is filled up to a multiple of, so that its length tells little of what it says.
@@ -81,6 +82,9 @@ func SnapshotName(id pack.ID) string { return fileName(snapshotsDir, id) }
 func (r *Repo) GetSnapshot(ctx context.Context, id pack.ID) ([]byte, error) {
 	return r.openNamed(ctx, snapshotsDir, id, pack.SnapshotFile, crypt.Snapshots, maxSnapshot)
 }
+
+// Drop has the next read of a file come from the store, and not from what this machine's system remembers of it.
+func (r *Repo) Drop(name string) { store.Drop(r.store, name) }
 
 // ListSnapshots returns the names of all snapshots, in no order.
 func (r *Repo) ListSnapshots(ctx context.Context) ([]pack.ID, error) {

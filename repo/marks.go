@@ -1,6 +1,7 @@
 package repo
 
 import (
+	"slices"
 	"sync"
 
 	"platter/chunk"
@@ -17,6 +18,7 @@ type Marks struct {
 
 	vanished []pack.ID // snapshots that were listed, and not there when they were read
 	kin      []kin
+	unsure   []pack.ID // snapshots that are kept aside, and may need anything
 }
 
 // A kin is a snapshot that says which one was there when it was made.
@@ -62,6 +64,15 @@ func (m *Marks) KeepAway(id chunk.ID) {
 		*v &^= spared
 	}
 	m.missing[id] |= spared
+}
+
+// Unsure notes that nobody knows what a snapshot needs that is kept aside: neither it nor its map can be read.
+func (m *Marks) Unsure(id pack.ID) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if !slices.Contains(m.unsure, id) {
+		m.unsure = append(m.unsure, id)
+	}
 }
 
 // missed returns how many chunks are needed, by other snapshots than those that are kept aside, and in no index file.

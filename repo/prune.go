@@ -51,6 +51,7 @@ type Pruned struct {
 	Missing  int      `json:"missing"`         // chunks that snapshots need and that no index file lists
 	Lost     int      `json:"lost"`            // packs that snapshots need and that are not there
 	Full     bool     `json:"full"`            // there was no room to copy all that should have been
+	Aside    []string `json:"aside,omitempty"` // files of snapshots kept aside that may need anything: on their account nothing was deleted
 	Notes    []string `json:"notes,omitempty"` // what else was cleared away
 }
 
@@ -148,6 +149,10 @@ func (p *pruner) round(ctx context.Context, first bool) (deleted int, err error)
 	if first {
 		p.first(s)
 	}
+	p.done.Aside = nil
+	for _, id := range p.marks.unsure {
+		p.done.Aside = append(p.done.Aside, AsideName(id))
+	}
 	p.done.Missing, p.done.Lost = p.marks.missed(), 0
 	for _, u := range s.packs {
 		if u.gone && u.sole > 0 {
@@ -157,6 +162,9 @@ func (p *pruner) round(ctx context.Context, first bool) (deleted int, err error)
 	going := s.dead()
 	repacked := p.choose(s)
 	if p.dry {
+		if err := p.explained(ctx, going); err != nil {
+			return 0, err
+		}
 		p.foretell(s, going, repacked)
 		return 0, nil
 	}

@@ -213,3 +213,41 @@ func (p *pruner) noneLeft(ctx context.Context) error {
 	}
 	return nil
 }
+
+// explained returns an error where more than half of all that is there would go, by its bytes, and nobody has ever forgotten
+// anything. Then snapshots are missing that only a machine which has seen them could name, or backups did not end.
+func (p *pruner) explained(ctx context.Context, going map[pack.ID]*use) error {
+	if p.opts.Sure || len(p.opts.Without) > 0 {
+		return nil
+	}
+	var why UnaccountedError
+	for _, u := range going {
+		if !u.gone && !u.orphan && u.idle > 0 {
+			why.Packs.add(u.idle * u.size / u.raw)
+		}
+	}
+	if why.Packs.Packs == 0 {
+		return nil
+	}
+	records, err := list(ctx, p.store, forgottenDir)
+	if err != nil || len(records) > 0 {
+		return err
+	}
+	if p.dry {
+		if w, err := p.readWork(ctx); err != nil || len(w.leases) > 0 { // what they store is not going
+			return err
+		}
+	}
+	packs, err := list(ctx, p.store, packsDir)
+	if err != nil {
+		return err
+	}
+	var all int64
+	for _, f := range packs {
+		all += f.size
+	}
+	if 2*why.Packs.Bytes > all {
+		return &why
+	}
+	return nil
+}

@@ -79,6 +79,7 @@ func TestPruneAccountsForSnapshots(t *testing.T) {
 		refused  bool
 		seen     int // that the error names
 		before   int
+		packs    bool // that it counts packs
 		accept   bool // then a prune works, else one that is sure
 	}{
 		"one that was seen":                   {remember: true, lost: []int{2}, refused: true, seen: 1, accept: true},
@@ -91,6 +92,8 @@ func TestPruneAccountsForSnapshots(t *testing.T) {
 		"two, of which another names one":     {lost: []int{0, 1}, refused: true, before: 1},
 		"one that another named long ago":     {lost: []int{1}, later: 2 * recordsKept},
 		"the latest, which nobody knows of":   {lost: []int{2}},
+		"the latest two, half of everything":  {lost: []int{1, 2}, refused: true, packs: true},
+		"the same, something was forgotten":   {lost: []int{2}, forget: []int{0}},
 		"none, all forgotten":                 {forget: []int{0, 1, 2}},
 		"none, all seen and forgotten":        {remember: true, forget: []int{0, 1, 2}},
 		"none, one named and forgotten":       {forget: []int{1}},
@@ -146,7 +149,7 @@ func TestPruneAccountsForSnapshots(t *testing.T) {
 				if errors.Is(err, ErrUnaccounted) != test.refused || !test.refused && err != nil {
 					t.Fatalf("%v", err)
 				}
-				if u, ok := errors.AsType[*UnaccountedError](err); ok && (len(u.Seen) != test.seen || len(u.Before) != test.before || len(u.Here) > 0) {
+				if u, ok := errors.AsType[*UnaccountedError](err); ok && (len(u.Seen) != test.seen || len(u.Before) != test.before || len(u.Here) > 0 || (u.Packs.Packs > 0) != test.packs) {
 					t.Errorf("%+v: %v", u, u)
 				}
 			}

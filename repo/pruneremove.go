@@ -44,6 +44,9 @@ func (p *pruner) remove(ctx context.Context, going map[pack.ID]*use, copied bool
 	if held {
 		return 0, nil
 	}
+	if err := p.explained(ctx, going); err != nil {
+		return 0, err
+	}
 	if err := p.dropFromIndex(ctx, going); isFull(err) {
 		// There is no room for the new index files before the packs are gone. Until they are there, the plans say why
 		// the index lists what is not there.

@@ -22,6 +22,7 @@ type use struct {
 	orphan    bool  // no index file lists it
 	raw, live int64 // bytes of its chunks, and of those that have to stay in it
 	sole      int64 // bytes of needed chunks that lie in no other pack
+	idle      int64 // bytes of chunks that nobody needs
 }
 
 // dead reports whether nobody would miss the pack.
@@ -83,6 +84,13 @@ func (r *Repo) scanPacks(ctx context.Context, marks *Marks) (*scan, error) {
 		}
 	}
 	s.share()
+	if len(marks.unsure) > 0 { // it may need anything
+		for _, u := range s.packs {
+			if !u.gone {
+				u.raw, u.live = u.size, u.size
+			}
+		}
+	}
 	return s, nil
 }
 
@@ -138,6 +146,7 @@ func (s *scan) take(p index.Pack, table *pack.Table) {
 		u.raw += int64(ref.Len)
 		switch {
 		case !s.marks.needs(ref.ID):
+			u.idle += int64(ref.Len)
 		case !s.index.Elsewhere(ref.ID, own):
 			u.sole += int64(ref.Len)
 		case !p.Gone && !p.Doubted:

@@ -142,7 +142,7 @@ func (d *Damage) proved(raw []byte, kind chunk.Kind, refs []pack.Ref, namer *chu
 
 // frame opens a frame of a bad pack, nil where it does not open.
 func (d *Damage) frame(ctx context.Context, b *BadPack, off int64, f pack.Frame) (raw []byte, err error) {
-	bad, err := d.repo.twice(ctx, func() error {
+	bad, err := d.repo.twice(ctx, b.Name(), func() error {
 		sealed, err := d.repo.store.Get(ctx, b.Name(), off, int64(f.Sealed))
 		if err == nil {
 			raw, err = d.repo.decoder.Decode(nil, sealed, f)

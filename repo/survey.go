@@ -112,7 +112,7 @@ func (d *Damage) compare(ctx context.Context, files []listed, readAll bool, p *P
 		}
 		p.Expect(f.size)
 		g.Go(func() error {
-			why, err := d.repo.twice(gctx, func() error { return d.repo.proveName(gctx, f.id) })
+			why, err := d.repo.twice(gctx, packName(f.id), func() error { return d.repo.proveName(gctx, f.id) })
 			p.Add(f.size)
 			if why != nil && err == nil {
 				add(b, why)
@@ -183,9 +183,11 @@ func (r *Repo) steady(ctx context.Context, read func() error) (bad, err error) {
 	return bad, ctx.Err()
 }
 
-// twice is steady, and has what is damaged read once more: a cable or memory may be at fault, and not the file.
-func (r *Repo) twice(ctx context.Context, read func() error) (bad, err error) {
+// twice is steady, and has what is damaged read once more, past what this machine remembers of it: a cable or memory may be at
+// fault, and not the file.
+func (r *Repo) twice(ctx context.Context, name string, read func() error) (bad, err error) {
 	if bad, err = r.steady(ctx, read); errors.Is(bad, pack.ErrDamaged) && err == nil {
+		store.Drop(r.store, name)
 		bad, err = r.steady(ctx, read)
 	}
 	return bad, err

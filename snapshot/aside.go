@@ -45,6 +45,7 @@ func loadAside(ctx context.Context, r *repo.Repo, id pack.ID) (s *Snapshot, err 
 		if err == nil {
 			return s, nil
 		}
+		r.Drop(repo.AsideName(id))
 	}
 	return nil, fmt.Errorf("%s: %w", repo.AsideName(id), err)
 }
@@ -113,7 +114,7 @@ func (u *Unreadable) lost() bool {
 }
 
 // keepAside marks what the snapshots that are kept aside are made of, as far as it can be had, so that putting one back gives
-// what it gave before. Listed are snapshots that were there a moment ago: one of those may be on its way.
+// what it gave before. Of one that cannot be read, or whose map cannot be, nobody knows what it is made of. Listed are snapshots that were there a moment ago: one of those may be on its way.
 func keepAside(ctx context.Context, r *repo.Repo, listed []pack.ID, marks *repo.Marks) error {
 	ids, err := r.ListAside(ctx)
 	if err != nil {
@@ -121,15 +122,19 @@ func keepAside(ctx context.Context, r *repo.Repo, listed []pack.ID, marks *repo.
 	}
 	for _, id := range slices.Concat(ids, listed) {
 		s, err := loadAside(ctx, r, id)
+		k := keeper{repo: r, marks: marks}
 		if err == nil {
-			k := keeper{repo: r, marks: marks, m: s.Map(r)}
+			k.m = s.Map(r)
 			err = k.walk(ctx, height(s.Size), 0, s.Root)
 		}
-		if ctx.Err() != nil {
+		switch {
+		case ctx.Err() != nil:
 			return ctx.Err()
-		}
-		if err != nil && !isFinal(err) {
-			return fmt.Errorf("%w; what it needs is not known now, so nothing is deleted", err)
+		case errors.Is(err, fs.ErrNotExist): // it was put back, or was never there
+		case err != nil && !isFinal(err) && !errors.Is(err, pack.ErrNewer):
+			return fmt.Errorf("%w; nobody knows what it needs, so nothing is deleted", err)
+		case err != nil || k.unsure:
+			marks.Unsure(id)
 		}
 	}
 	return nil
@@ -140,6 +145,8 @@ type keeper struct {
 	repo  *repo.Repo
 	marks *repo.Marks
 	m     *Map
+
+	unsure bool // a node or a page cannot be had
 }
 
 // walk marks a node or a page, and all below it. The error says why the store does not answer.
@@ -150,6 +157,7 @@ func (k *keeper) walk(ctx context.Context, level int, at int64, id chunk.ID) err
 	if level == 0 {
 		pieces, err := k.m.page(ctx, at, id)
 		if err != nil {
+			k.unsure = true
 			return k.without(id, err)
 		}
 		for _, q := range pieces {
@@ -163,6 +171,7 @@ func (k *keeper) walk(ctx context.Context, level int, at int64, id chunk.ID) err
 	}
 	n, err := k.m.node(ctx, level, id)
 	if err != nil {
+		k.unsure = true
 		return k.without(id, err)
 	}
 	for i, child := range n {

@@ -116,6 +116,11 @@ func TestBadReadsOfSnapshots(t *testing.T) {
 			}
 			clear(s.times)
 			if removed {
+				s.times["aside/"+strings.TrimPrefix(name, "snapshots/")] = -1 // still
+				if done := pruneAll(t, s); done.Deleted.Packs > 0 || len(done.Aside) != 1 {
+					t.Errorf("%s: prune, while it cannot be read: %+v", how, done)
+				}
+				clear(s.times)
 				if done := pruneAll(t, s); done.Deleted.Packs > 0 || done.Missing+done.Lost > 0 {
 					t.Errorf("%s: prune: %+v", how, done)
 				}
@@ -179,8 +184,16 @@ func TestReviewAside(t *testing.T) {
 	damaged := maps.Clone(whole)
 	delete(damaged, packsOf(whole)[0])
 	mem := memOf(t, damaged)
-	names := under(t, mem, "snapshots/")
-	cut := names[0]
+	hurt, err := RepairSnapshots(ctx, reopen(t, mem), RepairOptions{}, nil)
+	if err != nil || len(hurt.Snapshots) == 0 {
+		t.Fatalf("%+v, %v", hurt, err)
+	}
+	cut := "" // of the others, if there are any
+	for _, name := range under(t, mem, "snapshots/") {
+		if cut == "" || !slices.ContainsFunc(hurt.Snapshots, func(q Repair) bool { return repo.SnapshotName(q.Snapshot.ID) == name }) {
+			cut = name
+		}
+	}
 	if err := mem.Put(ctx, cut, whole[cut][:100]); err != nil {
 		t.Fatal(err)
 	}

@@ -173,6 +173,7 @@ func readAgain(ctx context.Context, r *repo.Repo, bad []error) (found []*Snapsho
 			still = append(still, err)
 			continue
 		}
+		r.Drop(repo.SnapshotName(u.ID))
 		s, err := load(ctx, r, u.ID)
 		switch {
 		case err == nil:

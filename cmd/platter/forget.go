@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -177,7 +178,7 @@ func planForget(env *env, opts forgetOptions, args []string, all []*snapshot.Sna
 		env.warnPassed(opts.common, plan.Passed)
 		return plan, refuse(drastic(opts, plan))
 	}
-	if err := refuse(opts.suspicious()); err != nil {
+	if err := refuse(cmp.Or(opts.suspicious(), vanished(bad))); err != nil {
 		return nil, err
 	}
 	filter := snapshot.Filter{Name: opts.name, Host: opts.host}

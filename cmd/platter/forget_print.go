@@ -72,6 +72,9 @@ func printForget(env *env, f forgetJSON) {
 	}
 	for _, u := range f.plan.Unreadable {
 		say("forget %s, which cannot be read", u.ID)
+		if !f.DryRun {
+			say("  its file is kept aside, until a full check: see 'platter repair snapshots'")
+		}
 	}
 	if f.DryRun {
 		say("%d of %s would go; nothing was forgotten: this was a dry run", len(f.plan.IDs()), count(total, "version"))

@@ -110,6 +110,9 @@ func printPruned(env *env, opts pruneOptions, d *repo.Pruned) {
 	for _, l := range d.AtWork {
 		say("          when the %s that %s began at %s has ended: run prune again after it", l.Work, l.Host, localTime(l.Time))
 	}
+	for _, name := range d.Aside {
+		say("aside     %s cannot be read, or its map, and may need anything: nothing is deleted while it is kept aside; see 'check --read-data'", name)
+	}
 	if d.Upgraded {
 		say("          older versions of platter may be at work here, which prune cannot see; they can start nothing new. " +
 			"Run prune again when what they began has ended")

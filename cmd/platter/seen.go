@@ -3,7 +3,9 @@ package main
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	"path/filepath"
 
@@ -139,6 +141,16 @@ func (c common) suspicious() error {
 	}
 	return fmt.Errorf("refused: the repository is not what this machine has seen before (see the warnings), so no policy is applied to it. " +
 		"Put back what is missing, or, if it is right as it is, run 'platter snapshots --accept' first")
+}
+
+// vanished returns an error where a snapshot was listed, is not there, and nobody has forgotten it.
+func vanished(bad []error) error {
+	for _, err := range bad {
+		if errors.Is(err, fs.ErrNotExist) {
+			return fmt.Errorf("refused: %w; so no policy is applied. Try again, and see 'platter check'", err)
+		}
+	}
+	return nil
 }
 
 func isOrAre(n int) string {
