@@ -58,15 +58,15 @@ func (o osFiles) within(do func(root *os.Root) error) error {
 
 func (o osFiles) Mkdir(dir string) error {
 	if dir == "." {
-		return makeRoot(o.root, func(dir string) error { return os.Mkdir(dir, 0o700) }, syncPath)
+		return makeRoot(o.root, makeShared, syncPath)
 	}
-	return o.within(func(root *os.Root) error { return root.Mkdir(dir, 0o700) })
+	return o.within(func(root *os.Root) error { return mkdirShared(root, dir) })
 }
 
 func (o osFiles) Create(name string) (File, error) {
 	var f *os.File
 	err := o.within(func(root *os.Root) (err error) {
-		f, err = root.OpenFile(name, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
+		f, err = createShared(root, name)
 		return err
 	})
 	if err != nil {
@@ -76,7 +76,7 @@ func (o osFiles) Create(name string) (File, error) {
 }
 
 func (o osFiles) Rename(from, to string) error {
-	return o.within(func(root *os.Root) error { return root.Rename(from, to) })
+	return o.within(func(root *os.Root) error { return rename(root, from, to) })
 }
 
 // Touch writes the first byte as it is. That makes the time the server's, where setting a time would make it this
@@ -97,7 +97,10 @@ func (o osFiles) Touch(name string) error {
 	if err == nil {
 		err = f.Sync()
 	}
-	return errors.Join(err, f.Close())
+	if closed := f.Close(); err == nil || closed != nil && lacksSync(err) {
+		err = closed
+	}
+	return err
 }
 
 // Remove looks first, because Root.Remove would take an empty folder as well.
@@ -168,5 +171,8 @@ func syncPath(dir string) error {
 		return err
 	}
 	defer f.Close()
-	return syncOpenFolder(f)
+	if err := syncOpenFolder(f); err != nil && !lacksSync(err) { // the first folder in it will tell
+		return err
+	}
+	return nil
 }

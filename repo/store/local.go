@@ -27,7 +27,9 @@ const (
 //
 // Local never follows a symbolic link below its root out of it, and reads no file that is one.
 type Local struct {
-	fs FileSystem
+	fs       FileSystem
+	patience patience
+	unsynced notice // of a sync that the file system does not have
 
 	// made holds the folders that are there and whose entry in the folder above is synced.
 	made sync.Map // string to struct{}
@@ -39,7 +41,15 @@ var _ Store = (*Local)(nil)
 func NewLocal(root string) *Local { return NewLocalOn(osFiles{root}) }
 
 // NewLocalOn returns the store on another file system than the real one, for tests.
-func NewLocalOn(fs FileSystem) *Local { return &Local{fs: fs} }
+func NewLocalOn(fs FileSystem) *Local { return &Local{fs: fs, patience: defaultPatience()} }
+
+// at returns the file system as one call with a context uses it.
+func (l *Local) at(ctx context.Context) FileSystem {
+	return patient{FileSystem: l.fs, ctx: ctx, patience: l.patience, unsynced: l.lacksSync}
+}
+
+// maxPuts is how often a Put begins anew that was interrupted where nobody can say what was done.
+const maxPuts = 5
 
 func (l *Local) Put(ctx context.Context, name string, data []byte) error {
 	err := checkName(name)
@@ -57,20 +67,31 @@ func (l *Local) Put(ctx context.Context, name string, data []byte) error {
 }
 
 func (l *Local) put(ctx context.Context, name string, data []byte) error {
+	err := l.putOnce(ctx, name, data)
+	for range maxPuts - 1 {
+		if !errors.Is(err, errUnclear) {
+			break
+		}
+		err = l.putOnce(ctx, name, data)
+	}
+	return err
+}
+
+func (l *Local) putOnce(ctx context.Context, name string, data []byte) error {
 	if err := ctx.Err(); err != nil {
 		return err
 	}
 	temp, err := l.writeTemp(ctx, path.Dir(name), data)
 	if err == nil {
-		err = l.fs.Rename(temp, name)
+		err = l.at(ctx).Rename(temp, name)
 	}
 	if err == nil {
-		return l.fs.SyncFolder(path.Dir(name))
+		return l.at(ctx).SyncFolder(path.Dir(name))
 	}
 	if temp == "" {
 		return err
 	}
-	if left := l.fs.Remove(temp); left != nil && !errors.Is(left, fs.ErrNotExist) {
+	if left := l.at(ctx).Remove(temp); left != nil && !errors.Is(left, fs.ErrNotExist) {
 		return fmt.Errorf("%w (and %s is left over: %v)", err, temp, left)
 	}
 	return err
@@ -83,16 +104,19 @@ func (l *Local) writeTemp(ctx context.Context, folder string, data []byte) (stri
 	rand.Read(random[:]) // never fails: it ends the process first
 	temp := path.Join(folder, tempPrefix+hex.EncodeToString(random[:]))
 
-	if err := l.makeFolder(folder); err != nil {
+	if err := l.makeFolder(ctx, folder); err != nil {
 		return "", err
 	}
-	f, err := l.fs.Create(temp)
+	f, err := l.at(ctx).Create(temp)
 	if errors.Is(err, fs.ErrNotExist) { // somebody removed a folder that we had made
 		l.made.Clear()
-		if err := l.makeFolder(folder); err != nil {
+		if err := l.makeFolder(ctx, folder); err != nil {
 			return "", err
 		}
-		f, err = l.fs.Create(temp)
+		f, err = l.at(ctx).Create(temp)
+	}
+	if errors.Is(err, errUnclear) {
+		return temp, err
 	}
 	if err != nil {
 		return "", err
@@ -122,21 +146,21 @@ func fill(ctx context.Context, f File, data []byte) error {
 
 // makeFolder makes a folder and those above it, each durable in the one above. A folder that was already there is
 // synced too, once: another process may have made it a moment ago and not have come to that yet.
-func (l *Local) makeFolder(dir string) error {
+func (l *Local) makeFolder(ctx context.Context, dir string) error {
 	if _, ok := l.made.Load(dir); ok {
 		return nil
 	}
 	above := path.Dir(dir)
 	if dir != "." {
-		if err := l.makeFolder(above); err != nil {
+		if err := l.makeFolder(ctx, above); err != nil {
 			return err
 		}
 	}
-	if err := l.fs.Mkdir(dir); err != nil && !errors.Is(err, fs.ErrExist) {
+	if err := l.at(ctx).Mkdir(dir); err != nil && !errors.Is(err, fs.ErrExist) {
 		return err
 	}
 	if dir != "." { // mkdir of the root syncs what it made
-		if err := l.fs.SyncFolder(above); err != nil {
+		if err := l.at(ctx).SyncFolder(above); err != nil {
 			return err
 		}
 	}
@@ -160,7 +184,7 @@ func (l *Local) read(ctx context.Context, name string, off, n int64, dst []byte)
 	if err := ctx.Err(); err != nil {
 		return nil, err
 	}
-	f, size, err := l.fs.Open(name)
+	f, size, err := l.at(ctx).Open(name)
 	if err != nil {
 		return nil, err
 	}
@@ -205,16 +229,16 @@ func (l *Local) Move(ctx context.Context, from, to string) error {
 func (l *Local) move(ctx context.Context, from, to string) error {
 	err := ctx.Err()
 	if err == nil {
-		err = l.makeFolder(path.Dir(to))
+		err = l.makeFolder(ctx, path.Dir(to))
 	}
 	if err == nil {
-		err = l.fs.Rename(from, to)
+		err = l.at(ctx).Rename(from, to)
 	}
 	if err == nil {
-		err = l.fs.SyncFolder(path.Dir(to))
+		err = l.at(ctx).SyncFolder(path.Dir(to))
 	}
 	if err == nil && path.Dir(from) != path.Dir(to) {
-		err = l.fs.SyncFolder(path.Dir(from))
+		err = l.at(ctx).SyncFolder(path.Dir(from))
 	}
 	return err
 }
@@ -225,7 +249,7 @@ func (l *Local) Touch(ctx context.Context, name string) error {
 		return fmt.Errorf("touch %q: %w", name, err)
 	}
 	if err = ctx.Err(); err == nil {
-		err = l.fs.Touch(name)
+		err = l.at(ctx).Touch(name)
 	}
 	if err != nil {
 		return fmt.Errorf("touch %s: %w", name, err)
@@ -239,10 +263,10 @@ func (l *Local) Delete(ctx context.Context, name string) error {
 	}
 	err := ctx.Err()
 	if err == nil {
-		err = l.fs.Remove(name)
+		err = l.at(ctx).Remove(name)
 	}
 	if err == nil {
-		err = l.fs.SyncFolder(path.Dir(name))
+		err = l.at(ctx).SyncFolder(path.Dir(name))
 	}
 	if err != nil {
 		return fmt.Errorf("delete %s: %w", name, err)

@@ -21,17 +21,19 @@ func (l *Local) List(ctx context.Context, dir string) iter.Seq2[Info, error] {
 	if err := checkDir(dir); err != nil {
 		return func(yield func(Info, error) bool) { yield(Info{}, fmt.Errorf("list %q: %w", dir, err)) }
 	}
-	return l.fs.List(ctx, dir, false)
+	return l.at(ctx).List(ctx, dir, false)
 }
 
 // Leftovers yields the temporary files below the root: of a Put that is at work now, or of one that was killed. Nothing
 // in the store tells the two apart; only their age or a lease can.
 func (l *Local) Leftovers(ctx context.Context) iter.Seq2[Info, error] {
-	return l.fs.List(ctx, "", true)
+	return l.at(ctx).List(ctx, "", true)
 }
 
 func (o osFiles) List(ctx context.Context, dir string, temps bool) iter.Seq2[Info, error] {
-	return func(yield func(Info, error) bool) { o.walk(&walk{ctx: ctx, yield: yield, temps: temps}, dir) }
+	return func(yield func(Info, error) bool) {
+		o.walk(&walk{ctx: ctx, yield: yield, temps: temps, patience: defaultPatience()}, dir)
+	}
 }
 
 // Sweep removes the temporary files that were last written to before a time, by the store's clock, and counts them.
@@ -43,7 +45,7 @@ func (l *Local) Sweep(ctx context.Context, before time.Time) (files int, bytes i
 		if f.Odd || !f.ModTime.Before(before) {
 			continue
 		}
-		if err := l.fs.Remove(f.Name); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		if err := l.at(ctx).Remove(f.Name); err != nil && !errors.Is(err, fs.ErrNotExist) {
 			return files, bytes, fmt.Errorf("sweep %s: %w", f.Name, err)
 		}
 		files, bytes = files+1, bytes+f.Size
@@ -56,6 +58,13 @@ type walk struct {
 	ctx   context.Context
 	yield func(Info, error) bool
 	temps bool // temporary files instead of all the others
+	patience
+}
+
+// try makes a call again where that helps. os does so by itself for most calls, but not for a look at a name in a Root.
+func (w *walk) try(call func() error) error {
+	_, err := w.do(w.ctx, call)
+	return err
 }
 
 func (o osFiles) walk(w *walk, dir string) {
@@ -63,9 +72,13 @@ func (o osFiles) walk(w *walk, dir string) {
 		w.fail(dir, err)
 		return
 	}
-	root, err := os.OpenRoot(o.root)
+	var root *os.Root
+	err := w.try(func() (err error) {
+		root, err = os.OpenRoot(o.root)
+		return err
+	})
 	if err == nil && dir != "" {
-		root, err = descend(root, strings.Split(dir, "/"))
+		root, err = w.descend(root, strings.Split(dir, "/"))
 	}
 	switch {
 	case errors.Is(err, fs.ErrNotExist):
@@ -83,8 +96,11 @@ func (w *walk) fail(name string, err error) bool {
 }
 
 func (w *walk) folder(root *os.Root, dir string) bool {
-	f, err := root.Open(".")
-	if err != nil {
+	var f *os.File
+	if err := w.try(func() (err error) {
+		f, err = root.Open(".")
+		return err
+	}); err != nil {
 		return w.fail(dir, err)
 	}
 	defer f.Close()
@@ -116,7 +132,11 @@ func (w *walk) entry(root *os.Root, dir, part string) bool {
 	if !temp && checkPart(part) != nil {
 		return w.file(Info{Name: name, Odd: true}, false)
 	}
-	info, err := root.Lstat(part)
+	var info fs.FileInfo
+	err := w.try(func() (err error) {
+		info, err = root.Lstat(part)
+		return err
+	})
 	switch {
 	case errors.Is(err, fs.ErrNotExist): // deleted since its name was read
 		return true
@@ -127,7 +147,7 @@ func (w *walk) entry(root *os.Root, dir, part string) bool {
 	case temp || !info.IsDir():
 		return w.file(Info{Name: name, Odd: true}, false)
 	}
-	below, err := openFolder(root, part)
+	below, err := w.enter(root, part)
 	if errors.Is(err, fs.ErrNotExist) {
 		return true
 	}
@@ -143,9 +163,9 @@ func (w *walk) file(info Info, temp bool) bool {
 }
 
 // descend opens the folder that parts lead to, and closes root and those between.
-func descend(root *os.Root, parts []string) (*os.Root, error) {
+func (w *walk) descend(root *os.Root, parts []string) (*os.Root, error) {
 	for _, part := range parts {
-		below, err := openFolder(root, part)
+		below, err := w.enter(root, part)
 		root.Close()
 		if err != nil {
 			return nil, err
@@ -153,6 +173,14 @@ func descend(root *os.Root, parts []string) (*os.Root, error) {
 		root = below
 	}
 	return root, nil
+}
+
+func (w *walk) enter(root *os.Root, part string) (below *os.Root, err error) {
+	err = w.try(func() (err error) {
+		below, err = openFolder(root, part)
+		return err
+	})
+	return below, err
 }
 
 // openFolder opens a folder of root, never a link to one: links can make a tree endless, and what is listed twice looks

@@ -45,14 +45,45 @@ func openNoFollow(root *os.Root, name string, mode int) (*os.File, error) {
 	}
 }
 
-// syncOpenFolder makes the entries of a folder durable. CIFS and some FUSE file systems do not know fsync of a folder:
-// there the server decides, and refusing to work would help nobody.
+// syncOpenFolder makes the entries of a folder durable.
 func syncOpenFolder(f *os.File) error {
 	err := f.Sync()
-	for _, unknown := range []error{unix.EINVAL, unix.ENOTSUP, unix.EOPNOTSUPP, unix.ENOSYS, unix.ENOTTY, unix.EPERM} {
-		if errors.Is(err, unknown) {
-			return nil
-		}
+	if errors.Is(err, unix.EPERM) { // some file systems say so of folders only
+		return &os.PathError{Op: "sync", Path: f.Name(), Err: unix.ENOTSUP}
 	}
 	return err
 }
+
+// noSuchSync reports whether a file system says that it has no sync: CIFS and some FUSE file systems do so, of folders above
+// all.
+func noSuchSync(err error) bool {
+	for _, unknown := range []error{unix.EINVAL, unix.ENOTSUP, unix.EOPNOTSUPP, unix.ENOSYS, unix.ENOTTY} {
+		if errors.Is(err, unknown) {
+			return true
+		}
+	}
+	return false
+}
+
+// passingHere knows interruptions by a signal.
+func passingHere(err error) passing {
+	if errors.Is(err, unix.EINTR) {
+		return interrupted
+	}
+	return stays
+}
+
+// makeDir is os.Mkdir, which after an interruption says that a folder was there which it has made.
+func makeDir(dir string, mode os.FileMode) error {
+	for again := false; ; again = true {
+		switch err := unix.Mkdir(dir, uint32(mode.Perm())); {
+		case err == nil, again && errors.Is(err, unix.EEXIST):
+			return nil
+		case !errors.Is(err, unix.EINTR):
+			return &os.PathError{Op: "mkdir", Path: dir, Err: err}
+		}
+	}
+}
+
+// rename is Root.Rename.
+func rename(root *os.Root, from, to string) error { return root.Rename(from, to) }

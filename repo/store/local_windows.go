@@ -4,6 +4,10 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"path"
+	"path/filepath"
+	"strings"
+	"syscall"
 
 	"golang.org/x/sys/windows"
 )
@@ -42,3 +46,64 @@ func openNoFollow(root *os.Root, name string, mode int) (*os.File, error) {
 
 // syncOpenFolder does nothing: Windows has no fsync of a folder, NTFS keeps a journal of its names.
 func syncOpenFolder(*os.File) error { return nil }
+
+// noSuchSync reports whether a file system says that it has no FlushFileBuffers, as some network redirectors do.
+func noSuchSync(err error) bool {
+	return errors.Is(err, windows.ERROR_INVALID_FUNCTION) || errors.Is(err, windows.ERROR_NOT_SUPPORTED)
+}
+
+// passingHere knows files that somebody else has open.
+func passingHere(err error) passing {
+	var code syscall.Errno
+	if errors.As(err, &code) && busyOnWindows(code) {
+		return busy
+	}
+	return stays
+}
+
+// rename gives a file its new name durably: Windows has no fsync of the folder that could do it afterwards. MoveFileEx goes by
+// path, so the folders on the way are looked at first, that none of them is a link.
+func rename(root *os.Root, from, to string) error {
+	for _, name := range []string{from, to} {
+		for dir := path.Dir(name); dir != "."; dir = path.Dir(dir) {
+			info, err := root.Lstat(dir)
+			if err != nil {
+				return err
+			}
+			if !info.IsDir() {
+				return fmt.Errorf("%s is not a folder but %s", dir, info.Mode())
+			}
+		}
+	}
+	if info, err := root.Lstat(to); err == nil && info.IsDir() {
+		return &os.LinkError{Op: "rename", Old: from, New: to, Err: os.ErrExist}
+	}
+	old, err := longPath(root, from)
+	if err != nil {
+		return err
+	}
+	fresh, err := longPath(root, to)
+	if err != nil {
+		return err
+	}
+	if err := windows.MoveFileEx(old, fresh, windows.MOVEFILE_REPLACE_EXISTING|windows.MOVEFILE_WRITE_THROUGH); err != nil {
+		return &os.LinkError{Op: "rename", Old: from, New: to, Err: err}
+	}
+	return nil
+}
+
+// longPath returns the path of a name below a root as the system takes it, however long it is.
+func longPath(root *os.Root, name string) (*uint16, error) {
+	full, err := filepath.Abs(filepath.Join(root.Name(), filepath.FromSlash(name)))
+	if err != nil {
+		return nil, err
+	}
+	switch {
+	case strings.HasPrefix(full, `\\?\`), strings.HasPrefix(full, `\\.\`):
+	case strings.HasPrefix(full, `\\`):
+		full = `\\?\UNC` + full[1:]
+	default:
+		full = `\\?\` + full
+	}
+	return windows.UTF16PtrFromString(full)
+}

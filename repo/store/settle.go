@@ -30,14 +30,14 @@ func (l *Local) Settle(ctx context.Context, dir string) error {
 	err := checkName(dir)
 	for ; err == nil && dir != "."; dir = path.Dir(dir) {
 		if err = ctx.Err(); err == nil {
-			err = l.fs.SyncFolder(dir)
+			err = l.at(ctx).SyncFolder(dir)
 		}
 		if errors.Is(err, fs.ErrNotExist) {
 			err = nil
 		}
 	}
 	if err == nil {
-		err = l.fs.SyncFolder(".")
+		err = l.at(ctx).SyncFolder(".")
 	}
 	if err != nil {
 		return fmt.Errorf("settle %q: %w", dir, err)

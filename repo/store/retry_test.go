@@ -1,0 +1,165 @@
+package store
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"slices"
+	"syscall"
+	"testing"
+	"time"
+)
+
+// scripted is a FileSystem whose renames and reads answer one after the other what a test wrote down.
+type scripted struct {
+	FileSystem
+	answers []error
+	calls   int
+}
+
+func (s *scripted) next() error {
+	s.calls++
+	if len(s.answers) == 0 {
+		return nil
+	}
+	err := s.answers[0]
+	s.answers = s.answers[1:]
+	return err
+}
+
+func (s *scripted) Rename(string, string) error { return s.next() }
+func (s *scripted) Remove(string) error         { return s.next() }
+func (s *scripted) Touch(string) error          { return s.next() }
+func (s *scripted) Mkdir(string) error          { return s.next() }
+func (s *scripted) SyncFolder(string) error     { return s.next() }
+func (s *scripted) Create(string) (File, error) { return nil, s.next() }
+func (s *scripted) Open(string) (OpenFile, int64, error) {
+	return nil, 0, s.next()
+}
+
+// calling names every call that can be made again.
+var calling = map[string]func(FileSystem) error{
+	"rename": func(f FileSystem) error { return f.Rename("a", "b") },
+	"remove": func(f FileSystem) error { return f.Remove("a") },
+	"touch":  func(f FileSystem) error { return f.Touch("a") },
+	"mkdir":  func(f FileSystem) error { return f.Mkdir("a") },
+	"sync":   func(f FileSystem) error { return f.SyncFolder("a") },
+	"create": func(f FileSystem) error { _, err := f.Create("a"); return err },
+	"open":   func(f FileSystem) error { _, _, err := f.Open("a"); return err },
+}
+
+// onWindows passes as Windows does.
+func onWindows(err error) passing {
+	var code syscall.Errno
+	if errors.As(err, &code) && busyOnWindows(code) {
+		return busy
+	}
+	return stays
+}
+
+// TestBusy holds that a file which a virus scanner looks at is waited for, longer each time, up to a bound, and no longer than
+// the command wants.
+func TestBusy(t *testing.T) {
+	sharing := &os.LinkError{Op: "rename", Err: syscall.Errno(32)}
+	for name, test := range map[string]struct {
+		answers []error
+		stopAt  int // the wait, from 1, in which ctx ends
+		waits   []time.Duration
+		want    error
+	}{
+		"free":            {},
+		"once":            {answers: []error{sharing}, waits: []time.Duration{5 * time.Millisecond}},
+		"denied, locked":  {answers: []error{syscall.Errno(5), syscall.Errno(33), nil}, waits: []time.Duration{5 * time.Millisecond, 10 * time.Millisecond}},
+		"another error":   {answers: []error{sharing, fs.ErrNotExist}, waits: []time.Duration{5 * time.Millisecond}, want: fs.ErrNotExist},
+		"no such reason":  {answers: []error{syscall.Errno(87)}, want: syscall.Errno(87)},
+		"ctx ends":        {answers: slices.Repeat([]error{sharing}, 9), stopAt: 2, waits: []time.Duration{5 * time.Millisecond, 10 * time.Millisecond}, want: syscall.Errno(32)},
+		"for ever in use": {answers: slices.Repeat([]error{sharing}, 99), waits: busyWaits(), want: syscall.Errno(32)},
+	} {
+		for call, do := range calling {
+			t.Run(name+"/"+call, func(t *testing.T) {
+				ctx, cancel := context.WithCancel(t.Context())
+				defer cancel()
+				var waits []time.Duration
+				p := patience{passing: onWindows, wait: func(ctx context.Context, d time.Duration) error {
+					if waits = append(waits, d); len(waits) == test.stopAt {
+						cancel()
+					}
+					return ctx.Err()
+				}}
+				s := &scripted{answers: slices.Clone(test.answers)}
+				err := do(patient{FileSystem: s, ctx: ctx, patience: p, unsynced: func(error) {}})
+				if !errors.Is(err, test.want) || (err == nil) != (test.want == nil) || !slices.Equal(waits, test.waits) {
+					t.Errorf("%v after waits of %v; want %v after %v", err, waits, test.want, test.waits)
+				}
+			})
+		}
+	}
+}
+
+// busyWaits are the waits of a call that never succeeds.
+func busyWaits() (waits []time.Duration) {
+	total := time.Duration(0)
+	for next := firstWait; total < longestBusy; next = min(2*next, longestWait) {
+		waits, total = append(waits, next), total+next
+	}
+	return waits
+}
+
+func TestBusyIsBounded(t *testing.T) {
+	total := time.Duration(0)
+	for _, d := range busyWaits() {
+		total += d
+	}
+	if total < 3*time.Second || total > 6*time.Second {
+		t.Errorf("a file that is for ever in use is waited for %v", total)
+	}
+}
+
+// TestWaitEnds holds that a real wait ends with its context.
+func TestWaitEnds(t *testing.T) {
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	if err := waitFor(ctx, time.Hour); !errors.Is(err, context.Canceled) {
+		t.Error(err)
+	}
+	if err := waitFor(t.Context(), time.Nanosecond); err != nil {
+		t.Error(err)
+	}
+}
+
+// TestInterruptsAreBounded holds that a file system which says nothing else does not keep a command for ever.
+func TestInterruptsAreBounded(t *testing.T) {
+	always := func(error) passing { return interrupted }
+	for call, do := range calling {
+		s := &scripted{answers: slices.Repeat([]error{syscall.EINTR}, 2*maxInterrupts)}
+		err := do(patient{FileSystem: s, ctx: t.Context(), patience: patience{passing: always}, unsynced: func(error) {}})
+		if !errors.Is(err, syscall.EINTR) || s.calls != maxInterrupts+1 {
+			t.Errorf("%s: %v after %d calls", call, err, s.calls)
+		}
+	}
+}
+
+// TestLacksSync tells syncs that a file system does not have from those that failed, and from other calls.
+func TestLacksSync(t *testing.T) {
+	at := func(op string, err error) error {
+		return fmt.Errorf("x: %w", &fs.PathError{Op: op, Path: "f", Err: err})
+	}
+	for _, test := range []struct {
+		err  error
+		want bool
+	}{
+		{at("sync", unsupportedSync), true},
+		{at("sync", errors.ErrUnsupported), false},
+		{at("sync", syscall.EIO), false},
+		{at("sync", syscall.ENOSPC), false},
+		{at("open", unsupportedSync), false},
+		{unsupportedSync, false},
+		{nil, false},
+	} {
+		if test.err != nil && lacksSync(test.err) != test.want {
+			t.Errorf("%v: %v", test.err, !test.want)
+		}
+	}
+}
