@@ -109,8 +109,8 @@ func BenchmarkCalls(b *testing.B) {
 			b.SetBytes(2 * int64(len(p)))
 			b.ReportAllocs()
 			for b.Loop() {
-				convertCalls(p, +1)
-				convertCalls(p, -1)
+				convertCalls(p, +1, nil, nil)
+				convertCalls(p, -1, nil, nil)
 			}
 		})
 	}

@@ -14,7 +14,7 @@ type Compression uint8
 
 // Compressions, the harder the later; docs/benchmarks.md has what each costs and saves.
 const (
-	CompressAuto Compression = iota // as hard as the store leaves time for; an Encoder takes it for CompressDefault
+	CompressAuto Compression = iota // the default level, or harder where that costs no time; an Encoder takes it for CompressDefault
 	CompressOff
 	CompressFastest
 	CompressDefault

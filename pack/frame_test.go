@@ -2,6 +2,8 @@ package pack
 
 import (
 	"bytes"
+	"encoding/base64"
+	"encoding/hex"
 	"errors"
 	"fmt"
 	"runtime"
@@ -79,6 +81,26 @@ func TestFrameEncodings(t *testing.T) {
 			t.Errorf("%v: %d bytes, %v; a harder one made %d", c, len(sealed), err, last)
 		}
 		last = len(sealed)
+	}
+}
+
+// TestRandomText holds that text in which nothing comes twice becomes as small as its alphabet allows: tokens and keys in
+// logs and databases, and mail.
+func TestRandomText(t *testing.T) {
+	e, random := newEncoder(t, nullKeys), noise(11, 1<<20)
+	for name, tt := range map[string]struct {
+		content []byte
+		percent int // of its length that it may take
+	}{
+		"base64": {[]byte(base64.StdEncoding.EncodeToString(random)), 76},
+		"hex":    {[]byte(hex.EncodeToString(random)), 53},
+	} {
+		for _, c := range []Compression{CompressFastest, CompressDefault, CompressBetter} {
+			sealed, err := e.Encode(openFrame(chunk.Data, tt.content), c)
+			if err != nil || len(sealed) > len(tt.content)*tt.percent/100 {
+				t.Errorf("%s, %v: %d bytes take %d, %v; want %d%%", name, c, len(tt.content), len(sealed), err, tt.percent)
+			}
+		}
 	}
 }
 

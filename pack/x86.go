@@ -18,11 +18,13 @@ import (
 const x86Operand = 5 // bytes
 
 // toTargets replaces distances by targets in place and returns how many. No distance is replaced when there are fewer
-// than one in x86Sparse bytes: that is not code, or not code of x86.
+// than one in x86Sparse bytes, or when the targets are hardly fewer than the distances: that is not code of x86. Tables
+// of small numbers hold as many of these bytes as code does, and become larger when they are converted.
 func toTargets(p []byte) int {
-	n := convertCalls(p, +1)
-	if n < len(p)/x86Sparse {
-		convertCalls(p, -1)
+	var distances, targets operands
+	n := convertCalls(p, +1, &distances, &targets)
+	if n < len(p)/x86Sparse || targets.n*10 > distances.n*9 {
+		toDistances(p)
 		return 0
 	}
 	return n
@@ -32,10 +34,27 @@ func toTargets(p []byte) int {
 const x86Sparse = 1024
 
 // toDistances undoes toTargets.
-func toDistances(p []byte) { convertCalls(p, -1) }
+func toDistances(p []byte) { convertCalls(p, -1, nil, nil) }
 
-// convertCalls adds sign times the place behind each operand to it, and returns how many it found.
-func convertCalls(p []byte, sign int32) (n int) {
+// operands counts different operands, nearly: few of the some ten thousand in a frame have the same place in it.
+type operands struct {
+	seen [1 << operandBits / 64]uint64
+	n    int
+}
+
+const operandBits = 18
+
+func (o *operands) add(v uint32) {
+	h := v * 2654435761 >> (32 - operandBits) // the golden ratio's multiple spreads neighbours
+	if bit := uint64(1) << (h % 64); o.seen[h/64]&bit == 0 {
+		o.seen[h/64] |= bit
+		o.n++
+	}
+}
+
+// convertCalls adds sign times the place behind each operand to it, and returns how many it found. It counts different
+// operands as they were and as they are now, unless before is nil.
+func convertCalls(p []byte, sign int32, before, after *operands) (n int) {
 	le := binary.LittleEndian
 	call, jump := opcodes{p: p, code: 0xE8, at: -1}, opcodes{p: p, code: 0xE9, at: -1}
 	for i := 0; ; {
@@ -47,8 +66,13 @@ func convertCalls(p []byte, sign int32) (n int) {
 			i += 4
 			continue
 		}
-		v := int32(le.Uint32(p[i+1:])) + sign*int32(i+x86Operand)
-		le.PutUint32(p[i+1:], uint32(v<<7>>7)) // bit 24 fills the bits above it
+		was := int32(le.Uint32(p[i+1:]))
+		v := (was + sign*int32(i+x86Operand)) << 7 >> 7 // bit 24 fills the bits above it
+		le.PutUint32(p[i+1:], uint32(v))
+		if before != nil {
+			before.add(uint32(was))
+			after.add(uint32(v))
+		}
 		i += x86Operand
 		n++
 	}

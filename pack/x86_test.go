@@ -46,7 +46,7 @@ func TestCallsThereAndBack(t *testing.T) {
 	for range 20_000 {
 		p := callsEverywhere(r, r.IntN(80))
 		q := slices.Clone(p)
-		convertCalls(q, +1)
+		convertCalls(q, +1, nil, nil)
 		if want := plainTargets(p); !bytes.Equal(q, want) {
 			t.Fatalf("%x becomes %x, want %x", p, q, want)
 		}
@@ -57,7 +57,7 @@ func TestCallsThereAndBack(t *testing.T) {
 	}
 	far := callsEverywhere(r, MaxRaw) // the largest frame: targets that wrap
 	q := slices.Clone(far)
-	if toTargets(q) == 0 || bytes.Equal(q, far) {
+	if convertCalls(q, +1, nil, nil) == 0 || bytes.Equal(q, far) {
 		t.Fatal("a frame full of calls was left as it was")
 	}
 	if toDistances(q); !bytes.Equal(q, far) {
@@ -92,12 +92,24 @@ func TestFewCallsStay(t *testing.T) {
 	}
 }
 
+// A table whose rows begin with the same number is no code: converted, each row would be another number.
+func TestTablesStay(t *testing.T) {
+	p := make([]byte, 1<<20)
+	for i := 0; i+16 <= len(p); i += 16 {
+		copy(p[i:], []byte{0xE8, 3, 0, 0, 0, byte(i >> 4), byte(i >> 12), byte(i >> 16)})
+	}
+	q := slices.Clone(p)
+	if n := toTargets(q); n != 0 || !bytes.Equal(p, q) {
+		t.Errorf("%d calls replaced", n)
+	}
+}
+
 func FuzzCalls(f *testing.F) {
 	f.Add([]byte{0xE8, 0, 0, 0, 0, 0xE9, 1, 2, 3, 0xFF, 0xE8})
 	f.Add(callsEverywhere(rand.New(rand.NewPCG(2, 2)), 300))
 	f.Fuzz(func(t *testing.T, p []byte) {
 		q := slices.Clone(p)
-		convertCalls(q, +1)
+		convertCalls(q, +1, nil, nil)
 		if want := plainTargets(p); !bytes.Equal(q, want) {
 			t.Fatalf("%x becomes %x, want %x", p, q, want)
 		}

@@ -7,16 +7,18 @@ import (
 	"platter/pack"
 )
 
-// A pace says how hard to compress. Left to itself it starts in the middle, where small backups stay; while the store keeps
-// up with large ones, less compression makes them faster, and while it does not, more compression is free and makes
-// them smaller and faster. Encoders ask from any goroutine.
+// A pace says how hard to compress. Left to itself, it never compresses less than the default level, since space on the
+// store is paid for as long as the version is kept. It goes up to the next level while that costs little time: the store
+// is slower than the encoders, or so little of what is read is new that they are mostly idle. Encoders ask from any
+// goroutine.
 type pace struct {
-	fixed pack.Compression // CompressAuto to look for the best
-	now   atomic.Uint32    // a pack.Compression
+	fixed   pack.Compression // CompressAuto to look for the best
+	workers int              // encoders, one a core
+	now     atomic.Uint32    // a pack.Compression
 }
 
-func newPace(fixed pack.Compression) *pace {
-	p := &pace{fixed: fixed}
+func newPace(fixed pack.Compression, workers int) *pace {
+	p := &pace{fixed: fixed, workers: workers}
 	p.now.Store(uint32(pack.CompressDefault))
 	return p
 }
@@ -29,18 +31,22 @@ func (p *pace) compression() pack.Compression {
 	return pack.Compression(p.now.Load())
 }
 
-// How much of the time between two packs may be waiting for the store.
+// Shares of the time between two packs. The next level takes twice the time of the default one.
 const (
-	slowStore = 8  // one part in so many: compress harder
-	fastStore = 32 // less than that: compress less
+	slowStore   = 8  // waiting for the store for more than one part in so many: compress harder
+	fastStore   = 32 // less than that: the store leaves no time
+	idleEncoder = 16 // encoding for less than one part in so many of all cores' time: compress harder
+	busyEncoder = 6  // more than that: encoding at the harder level takes time from the backup
 )
 
-// pack takes note of a pack that was laid out in took, of which encoders waited for the store to take an earlier one.
-func (p *pace) pack(took, waited time.Duration) {
-	switch now := pack.Compression(p.now.Load()); {
-	case waited > took/slowStore:
-		p.now.Store(uint32(min(now+1, pack.CompressBetter)))
-	case waited < took/fastStore:
-		p.now.Store(uint32(max(now-1, pack.CompressFastest)))
+// pack takes note of a pack that was laid out in took. Of that, encoders waited for the store to take an earlier pack, and
+// were encoding, added up over all of them.
+func (p *pace) pack(took, waited, encoding time.Duration) {
+	cores := took * time.Duration(p.workers)
+	switch {
+	case waited > took/slowStore || encoding < cores/idleEncoder:
+		p.now.Store(uint32(pack.CompressBetter))
+	case waited < took/fastStore && encoding > cores/busyEncoder:
+		p.now.Store(uint32(pack.CompressDefault))
 	}
 }

@@ -1,42 +1,110 @@
 package repo
 
 import (
+	"bytes"
+	"fmt"
+	"math/rand/v2"
 	"slices"
 	"testing"
 	"time"
 
 	"platter/pack"
+	"platter/repo/store"
 )
 
 func TestPace(t *testing.T) {
-	const fast, even, slow = 0, time.Second / 16, time.Second // waited, of packs that took two seconds
-	const fastest, middle, better = pack.CompressFastest, pack.CompressDefault, pack.CompressBetter
+	// A pack took two seconds, on two cores: of that, encoders waited for the store and encoded so long.
+	type took struct{ waited, encoding time.Duration }
+	const ms = time.Millisecond
+	quick := took{0, 3000 * ms}         // a local disk, all data new
+	nearly := took{125 * ms, 3000 * ms} // the store is hardly slower
+	slow := took{1000 * ms, 1000 * ms}  // a slow store
+	old := took{0, 200 * ms}            // most of what is read is there already, or reading is slow
+	some := took{0, 400 * ms}           // more is new than that, or it is compressed harder
+	const middle, better = pack.CompressDefault, pack.CompressBetter
 	for name, tt := range map[string]struct {
-		waited []time.Duration
-		want   []pack.Compression
+		packs []took
+		want  []pack.Compression
 	}{
-		"a fast store":           {[]time.Duration{fast, fast, fast}, []pack.Compression{fastest, fastest, fastest}},
-		"a slow store":           {[]time.Duration{slow, slow, slow}, []pack.Compression{better, better, better}},
-		"just right":             {[]time.Duration{even * 2, even * 2}, []pack.Compression{middle, middle}},
-		"one that becomes slow":  {[]time.Duration{fast, slow, slow, slow}, []pack.Compression{fastest, middle, better, better}},
-		"one that becomes quick": {[]time.Duration{slow, fast, fast}, []pack.Compression{better, middle, fastest}},
+		"a quick store":             {[]took{quick, quick, quick}, []pack.Compression{middle, middle, middle}},
+		"a slow store":              {[]took{slow, slow, slow}, []pack.Compression{better, better, better}},
+		"just right":                {[]took{nearly, nearly}, []pack.Compression{middle, middle}},
+		"one that becomes slow":     {[]took{quick, quick, slow, slow}, []pack.Compression{middle, middle, better, better}},
+		"one that becomes quick":    {[]took{slow, nearly, quick, quick}, []pack.Compression{better, better, middle, middle}},
+		"little is new":             {[]took{old, some, old}, []pack.Compression{better, better, better}},
+		"more than a little is new": {[]took{some, some}, []pack.Compression{middle, middle}},
+		"new data come":             {[]took{old, quick, some}, []pack.Compression{better, middle, middle}},
 	} {
-		p, got := newPace(pack.CompressAuto), []pack.Compression(nil)
+		p, got := newPace(pack.CompressAuto, 2), []pack.Compression(nil)
 		if p.compression() != middle {
 			t.Errorf("%s: it starts with %v", name, p.compression())
 		}
-		for _, waited := range tt.waited {
-			p.pack(2*time.Second, waited)
+		for _, k := range tt.packs {
+			p.pack(2*time.Second, k.waited, k.encoding)
 			got = append(got, p.compression())
 		}
 		if !slices.Equal(got, tt.want) {
 			t.Errorf("%s: %v, want %v", name, got, tt.want)
 		}
 	}
-	p := newPace(pack.CompressOff)
-	for _, waited := range []time.Duration{slow, fast, fast} {
-		if p.pack(2*time.Second, waited); p.compression() != pack.CompressOff {
-			t.Errorf("it was told off and does %v", p.compression())
+	for _, fixed := range []pack.Compression{pack.CompressOff, pack.CompressFastest, pack.CompressBetter} {
+		p := newPace(fixed, 2)
+		for _, k := range []took{slow, quick, old, quick} {
+			if p.pack(2*time.Second, k.waited, k.encoding); p.compression() != fixed {
+				t.Errorf("%v was asked for, %v is done", fixed, p.compression())
+			}
 		}
 	}
+}
+
+// TestAutoIsNeverLarger holds that what auto stores is at least as small as at the default level, also where the store
+// takes no time at all.
+func TestAutoIsNeverLarger(t *testing.T) {
+	chunks := proseChunks(256, 64<<10)
+	settings := DefaultSettings
+	settings.FrameSize, settings.PackSize = 256<<10, MinPackSize
+	stored := map[pack.Compression]int64{}
+	for _, how := range []pack.Compression{pack.CompressFastest, pack.CompressDefault, pack.CompressAuto} {
+		r, err := Init(t.Context(), new(store.Mem), []byte("pw"), cheap, "", settings)
+		if err != nil {
+			t.Fatal(err)
+		}
+		r.SetCompression(how)
+		r.SetWorkers(1) // frames hold the same chunks each time
+		_, stats, err := save(t.Context(), r, chunks)
+		if err != nil {
+			t.Fatal(err)
+		}
+		stored[how] = stats.Stored.Load()
+	}
+	if stored[pack.CompressFastest] < stored[pack.CompressDefault]*102/100 {
+		t.Fatalf("the data do not tell the levels apart: %v", stored)
+	}
+	if stored[pack.CompressAuto] > stored[pack.CompressDefault]+settings.FrameSize/16 { // packs are padded
+		t.Errorf("auto stored %d bytes, the default level %d", stored[pack.CompressAuto], stored[pack.CompressDefault])
+	}
+}
+
+// proseChunks are n chunks of size bytes of sentences, made of words of which some are much more frequent than others.
+func proseChunks(n, size int) [][]byte {
+	rnd := rand.New(rand.NewPCG(3, 4))
+	words := make([]string, 4000)
+	for i := range words {
+		for range 2 + rnd.IntN(8) {
+			words[i] += string(rune('a' + rnd.IntN(26)))
+		}
+	}
+	out := make([][]byte, n)
+	for i := range out {
+		var b bytes.Buffer
+		for b.Len() < size {
+			at := int(float64(len(words)-20) * rnd.Float64() * rnd.Float64() * rnd.Float64())
+			fmt.Fprintf(&b, "%s ", words[at])
+			if rnd.IntN(3) == 0 { // a phrase that comes again
+				fmt.Fprintf(&b, "%s %s ", words[at+1], words[at+2])
+			}
+		}
+		out[i] = b.Bytes()[:size]
+	}
+	return out
 }

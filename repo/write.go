@@ -36,10 +36,11 @@ type Writer struct {
 
 	pace *pace
 
-	mu      sync.Mutex
-	builder *pack.Builder // nil when no frame waits
-	began   time.Time     // when the builder was wished for
-	waited  time.Duration // until the store had taken the pack whose memory it has
+	mu       sync.Mutex
+	builder  *pack.Builder // nil when no frame waits
+	began    time.Time     // when the builder was wished for
+	waited   time.Duration // until the store had taken the pack whose memory it has
+	encoding time.Duration // spent on the builder's frames, by all encoders together
 }
 
 // Stats count what a Write stored.
@@ -78,7 +79,7 @@ func (r *Repo) write(ctx context.Context, fn func(context.Context, *Writer) erro
 	if r.stale {
 		return nil, errors.New("a write failed before this one: load the index anew")
 	}
-	w := &Writer{repo: r, pace: newPace(r.compression),
+	w := &Writer{repo: r, pace: newPace(r.compression, r.workers),
 		lanes: make(chan *pack.Open), packs: make(chan *pack.Builder), bufs: make(chan []byte, packsInMemory)}
 	for range packsInMemory {
 		w.bufs <- nil
@@ -208,11 +209,12 @@ func (w *Writer) SaveMap(ctx context.Context, data []byte) (chunk.ID, error) {
 func (w *Writer) encode(ctx context.Context) error {
 	enc := pack.NewEncoder(w.repo.keys)
 	for o := range w.lanes {
+		start := time.Now()
 		sealed, err := enc.Encode(o, w.pace.compression())
 		if err != nil {
 			return err
 		}
-		full, err := w.add(ctx, o, sealed)
+		full, err := w.add(ctx, o, sealed, time.Since(start))
 		if err == nil && full != nil {
 			err = w.handOver(ctx, full)
 		}
@@ -224,8 +226,8 @@ func (w *Writer) encode(ctx context.Context) error {
 	return nil
 }
 
-// add appends a frame to the pack being laid out, and returns that pack once it is full.
-func (w *Writer) add(ctx context.Context, o *pack.Open, sealed []byte) (full *pack.Builder, err error) {
+// add appends a frame, which took an encoder so long, to the pack being laid out, and returns that pack once it is full.
+func (w *Writer) add(ctx context.Context, o *pack.Open, sealed []byte, encoding time.Duration) (full *pack.Builder, err error) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	if w.builder == nil {
@@ -236,16 +238,17 @@ func (w *Writer) add(ctx context.Context, o *pack.Open, sealed []byte) (full *pa
 				// At once and large enough for the frame that fills it and the table: growing would need it twice.
 				buf = make([]byte, 0, w.repo.config.PackSize+w.repo.config.FrameSize+64<<10)
 			}
-			w.builder, w.waited = pack.NewBuilder(buf), time.Since(w.began)
+			w.builder, w.waited, w.encoding = pack.NewBuilder(buf), time.Since(w.began), 0
 		case <-ctx.Done():
 			return nil, context.Cause(ctx)
 		}
 	}
 	w.builder.Add(o, sealed)
+	w.encoding += encoding
 	if !w.builder.Full(w.repo.config.PackSize) {
 		return nil, nil
 	}
-	w.pace.pack(time.Since(w.began), w.waited)
+	w.pace.pack(time.Since(w.began), w.waited, w.encoding)
 	full, w.builder = w.builder, nil
 	return full, nil
 }

@@ -57,7 +57,7 @@ func backupCommand(env *env) *cli.Command {
 			&cli.StringFlag{Name: "note", Usage: "a `TEXT` for people", Destination: &opts.note},
 			&cli.StringFlag{Name: "time", Usage: "the `TIME` the disk is from (default: now)", Destination: &opts.time},
 			&cli.StringFlag{Name: "parent", Usage: "the `SNAPSHOT` it is the next version of (default: the newest of that name and host)", Destination: &opts.parent},
-			&cli.GenericFlag{Name: "compression", Usage: "`HOW` hard to compress what is new: off, fastest, default, better, or auto, which is as hard as the store leaves time for", Value: &opts.compression, EnvVars: []string{"PLATTER_COMPRESSION"}},
+			&cli.GenericFlag{Name: "compression", Usage: "`HOW` hard to compress what is new: off, fastest, default, better, or auto: default, and better where that takes no longer", Value: &opts.compression, EnvVars: []string{"PLATTER_COMPRESSION"}},
 			&cli.BoolFlag{Name: "dry-run", Aliases: []string{"n"}, Usage: "do all but store", Destination: &opts.dryRun, DisableDefaultText: true},
 		}, imageFlags(&opts.image), failingFlags(&opts.failing), hookFlags(&opts.hooks), repoFlags(&opts.common)),
 		Action: action(env, &opts, runBackup),
