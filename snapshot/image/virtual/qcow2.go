@@ -72,6 +72,11 @@ func openQcowLayer(o *opening, shared *qcowShared) (image.Disk, error) {
 	if err := q.checkL1(h.l1Len); err != nil {
 		return nil, err
 	}
+	if o.Snapshot == "" {
+		if err := q.checkOwn(); err != nil {
+			return nil, err
+		}
+	}
 	if h.backing != "" {
 		if q.below, err = openQcowBacking(o, h, shared); err != nil {
 			return nil, err

@@ -73,6 +73,9 @@ func openVHDDynamic(file image.Disk, f vhdFooter, size int64) (image.Disk, error
 	if err := t.check(binary.BigEndian.Uint64(p[16:])); err != nil {
 		return nil, err
 	}
+	if err := apart(end, t.used); err != nil {
+		return nil, err
+	}
 	return &vhdRuns{file: file, size: size, run: t.run}, nil
 }
 
@@ -121,11 +124,9 @@ func (t *vhdTable) run(off int64) (vhdRun, error) {
 	if unused > 0 {
 		return vhdRun{len: min(unused*t.blockLen-in, t.size-off), zero: true}, nil
 	}
-	at := int64(binary.BigEndian.Uint32(p)) * vhdSector
-	blockLen := min(t.blockLen, t.size-block*t.blockLen)
+	at, blockLen, ok := t.place(block, binary.BigEndian.Uint32(p))
 	r := vhdRun{len: blockLen - in, zero: true}
-	if end := at + t.bitmapLen + blockLen; at < vhdFooterLen || end > t.fileLen ||
-		vhdOverlap(at, t.bitmapLen+blockLen, t.header, vhdHeaderLen) || vhdOverlap(at, t.bitmapLen+blockLen, t.at, t.len) {
+	if !ok {
 		return r, fmt.Errorf("%w: block %d is said to be at byte %d, where it cannot be: was the file cut short?", ErrDamaged, block, at)
 	}
 	n, set, err := t.bits(at, in/vhdSector, (blockLen+vhdSector-1)/vhdSector)
@@ -133,6 +134,37 @@ func (t *vhdTable) run(off int64) (vhdRun, error) {
 		return r, err
 	}
 	return vhdRun{at: at + t.bitmapLen + in, len: min(n*vhdSector-in%vhdSector, r.len), zero: !set}, nil
+}
+
+// place returns where in the file a block is by its entry, and how much of the disk is in it, in bytes; false where nothing of
+// it can be.
+func (t *vhdTable) place(block int64, entry uint32) (at, blockLen int64, ok bool) {
+	at, blockLen = int64(entry)*vhdSector, min(t.blockLen, t.size-block*t.blockLen)
+	n := t.bitmapLen + blockLen
+	return at, blockLen, at >= vhdFooterLen && at+n <= t.fileLen && !vhdOverlap(at, n, t.header, vhdHeaderLen) && !vhdOverlap(at, n, t.at, t.len)
+}
+
+// used yields all blocks that are in the file, with their bitmaps. What cannot be is an error to who reads it.
+func (t *vhdTable) used(yield func(span) error) error {
+	var buf [vhdPageLen]byte
+	for off := int64(0); off < t.len; {
+		p := buf[:min(int64(len(buf)), t.len-off)]
+		if err := t.pages.read(p, t.at+off); err != nil {
+			return err
+		}
+		for ; len(p) > 0; p, off = p[4:], off+4 {
+			entry := binary.BigEndian.Uint32(p)
+			if entry == vhdUnused {
+				continue
+			}
+			if at, n, ok := t.place(off/4, entry); ok {
+				if err := yield(span{at, t.bitmapLen + n}); err != nil {
+					return err
+				}
+			}
+		}
+	}
+	return nil
 }
 
 // bits tells whether a bit of the bitmap at a byte of the file is set, and how many from there on are like it, of those

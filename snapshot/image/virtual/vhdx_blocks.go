@@ -35,6 +35,9 @@ func openVHDXBlocks(f *vhdxFile, shape vhdxShape) (image.Disk, error) {
 	if blocks := (shape.size + shape.blockLen - 1) / shape.blockLen; blocks > 0 && (t.entry(blocks-1)+1)*8 > f.table.len {
 		return nil, fmt.Errorf("%w: its table has %d bytes, for a disk of %d blocks", ErrDamaged, f.table.len, blocks)
 	}
+	if err := apart(f.Size(), t.used); err != nil {
+		return nil, err
+	}
 	return &vhdRuns{file: f.Disk, size: shape.size, run: t.run}, nil
 }
 
@@ -68,13 +71,43 @@ func (t *vhdxTable) run(off int64) (vhdRun, error) {
 	default:
 		return vhdRun{}, fmt.Errorf("%w: block %d has state %d", ErrDamaged, block, state)
 	}
+	at, ok := t.place(block, entry)
+	if !ok {
+		return vhdRun{}, fmt.Errorf("%w: block %d is said to be at byte %d, where it cannot be: was the file cut short?", ErrDamaged, block, entry&^(vhdxMiB-1))
+	}
+	return vhdRun{at: at.at + in, len: at.n - in}, nil
+}
+
+// place returns where in the file a block is that its entry says is there; false where nothing of it can be.
+func (t *vhdxTable) place(block int64, entry uint64) (span, bool) {
 	// The last block may be cut off at the end of the disk: qemu made such files.
 	blockLen := min(t.shape.blockLen, t.shape.size-block*t.shape.blockLen)
 	at := entry &^ (vhdxMiB - 1)
-	if entry&(vhdxMiB-1) != vhdxPresent || at > uint64(t.file.Size()) || !t.file.free(int64(at), blockLen) {
-		return vhdRun{}, fmt.Errorf("%w: block %d is said to be at byte %d, where it cannot be: was the file cut short?", ErrDamaged, block, at)
+	return span{int64(at), blockLen}, entry&(vhdxMiB-1) == vhdxPresent && at <= uint64(t.file.Size()) && t.file.free(int64(at), blockLen)
+}
+
+// used yields all blocks that are in the file. What cannot be is an error to who reads it.
+func (t *vhdxTable) used(yield func(span) error) error {
+	var buf [vhdPageLen]byte
+	blocks := (t.shape.size + t.shape.blockLen - 1) / t.shape.blockLen
+	for block := int64(0); block < blocks; {
+		p := buf[:8*min(int64(len(buf))/8, blocks-block, t.perChunk()-block%t.perChunk())]
+		if err := t.pages.read(p, t.file.table.at+t.entry(block)*8); err != nil {
+			return err
+		}
+		for ; len(p) > 0; p, block = p[8:], block+1 {
+			entry := binary.LittleEndian.Uint64(p)
+			if entry&7 != vhdxPresent {
+				continue
+			}
+			if at, ok := t.place(block, entry); ok {
+				if err := yield(at); err != nil {
+					return err
+				}
+			}
+		}
 	}
-	return vhdRun{at: int64(at) + in, len: blockLen - in}, nil
+	return nil
 }
 
 func vhdxReadsZero(entry uint64) bool {

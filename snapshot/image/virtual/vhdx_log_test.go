@@ -197,7 +197,7 @@ func TestVHDXReplay(t *testing.T) {
 		{"no entry", logged(file), disk(0, 1, 2, 3)},
 		{"one", logged(file, one(0, 0, 1, table(3, 2, 1, 0))), disk(3, 2, 1, 0)},
 		{"in the midst", logged(file, one(65536, 65536, 1<<40, table(3, 2, 1, 0))), disk(3, 2, 1, 0)},
-		{"two", logged(file, one(0, 0, 1, table(3, 2, 1, 0)), one(8192, 0, 2, table(0, 0, -1, 1))), disk(0, 0, -1, 1)},
+		{"two", logged(file, one(0, 0, 1, table(3, 2, 1, 0)), one(8192, 0, 2, table(0, 2, -1, 1))), disk(0, 2, -1, 1)},
 		{"over the end", logged(file, one(1<<20-4096, 1<<20-4096, 1, table(3, 2, 1, 0))), disk(3, 2, 1, 0)},
 		{"an older sequence", logged(file, one(0, 0, 9, table(3, 2, 1, 0)), one(65536, 65536, 5, table(-1, -1, -1, -1))), disk(3, 2, 1, 0)},
 		{"an older sequence before", logged(file, one(0, 0, 5, table(-1, -1, -1, -1)), one(65536, 65536, 9, table(3, 2, 1, 0))), disk(3, 2, 1, 0)},

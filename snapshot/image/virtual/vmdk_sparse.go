@@ -72,8 +72,31 @@ func newVMDKSparse(f *tableFile, h *vmdkHeader, size int64, parent vmdkParent) (
 	}
 	if h.flags&vmdkFlagPacked != 0 {
 		s.packed = &origin{ReaderAt: newVMDKUnpacker(s)}
+		return s, nil // each compressed grain says itself which one it is
 	}
-	return s, nil
+	return s, apart(f.Size(), s.used)
+}
+
+// used yields all grains that are in the file. What cannot be is an error to who reads it.
+func (s *vmdkSparse) used(yield func(span) error) error {
+	grains := (s.size + s.grain - 1) / s.grain
+	for index := int64(0); index < grains; {
+		entries, absent, err := s.places(index, grains-index)
+		if err != nil {
+			return nil // and is so again when it is read
+		}
+		for index += absent; len(entries) > 0; entries, index = entries[wordLen:], index+1 {
+			entry := le32(entries)
+			at, n := int64(entry)*vmdkSector, min(s.grain, s.size-index*s.grain)
+			if entry == 0 || entry == 1 && s.zeroed || at < s.first || !s.file.holds(at, n) {
+				continue
+			}
+			if err := yield(span{at, n}); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
 }
 
 // directory returns the byte of a directory, which has to lie inside the file.
