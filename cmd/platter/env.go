@@ -36,7 +36,7 @@ func newEnv() *env {
 	return &env{
 		stdin:    os.Stdin,
 		noStdin:  wasClosed(os.Stdin),
-		stdout:   &output{w: os.Stdout, closed: wasClosed(os.Stdout) && !wasClosed(os.Stderr)},
+		stdout:   &output{w: os.Stdout, closed: wasClosed(os.Stdout), mute: wasClosed(os.Stderr)},
 		stderr:   &screen{w: os.Stderr, isTerminal: term.IsTerminal(int(os.Stderr.Fd())), columns: columnsOf(os.Stderr)},
 		getenv:   os.Getenv,
 		now:      time.Now,

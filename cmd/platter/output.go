@@ -19,12 +19,13 @@ import (
 type output struct {
 	w      io.Writer
 	closed bool // it was when the program began
+	mute   bool // and so was standard error: whoever started the program wants to be told nothing
 	isDisk bool // what is written is a disk
 	err    error
 }
 
-// errClosedOutput says that results would go nowhere. A program may have opened the null device there for us in a way that looks the
-// same, so the text says what to do.
+// errClosedOutput says that results would go nowhere. Some programs open the null device for others in a way that looks the same, so
+// the text says what to do.
 var errClosedOutput = errors.New("write to standard output: it is closed (where no result is wanted, send it to the null device: >/dev/null)")
 
 // forDisk makes it the place of a disk. It returns an error where that would go nowhere.
@@ -43,7 +44,7 @@ func (o *output) unread(err error) bool {
 }
 
 func (o *output) Write(p []byte) (int, error) {
-	if o.err == nil && o.closed {
+	if o.err == nil && o.closed && !o.mute {
 		o.err = errClosedOutput
 	}
 	if o.err != nil {
