@@ -2,12 +2,9 @@ package main
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io/fs"
-	"os"
-	"path/filepath"
 
 	"platter/repo"
 	"platter/snapshot"
@@ -62,71 +59,12 @@ func loadWatched(ctx context.Context, env *env, r *repo.Repo, c common) (all []*
 	return all, bad, nil
 }
 
-// locationsName is the file in the cache that says which repository lies where, by absolute paths as they were given. It is
-// about what a NAS may do, so nothing proves it against others on this machine.
-const locationsName = "locations"
-
-func readLocations(folder string) map[string]string {
-	known := map[string]string{}
-	data, err := os.ReadFile(filepath.Join(folder, locationsName))
-	if err != nil || json.Unmarshal(data, &known) != nil || known == nil {
-		return map[string]string{}
-	}
-	return known
-}
-
-// setLocation remembers which repository lies where. Where it cannot, there is no memory.
-func setLocation(folder, location, id string) error {
-	known := readLocations(folder) // anew: another process may have written it
-	known[location] = id
-	data, err := json.MarshalIndent(known, "", "  ")
-	if err != nil {
-		return err
-	}
-	if err := repo.MakeCache(folder, folder); err != nil {
-		return err
-	}
-	return repo.ReplaceFile(filepath.Join(folder, locationsName), append(data, '\n'))
-}
-
-func location(c common) string {
-	if abs, err := filepath.Abs(c.repo); err == nil {
-		return abs
-	}
-	return c.repo
-}
-
-// watchLocation raises the alarm where another repository was when this machine last looked.
-func (e *env) watchLocation(c common, r *repo.Repo, folder string) {
-	at := location(c)
-	switch known, ok := readLocations(folder)[at]; {
-	case !ok:
-		_ = setLocation(folder, at, r.ID())
-	case known != r.ID():
-		e.alarm(c, "another repository (%.8s) lies in %s than when this machine last looked (%.8s), though the same password opens it. "+
-			"Do not back up there before you know why. If it is right, 'platter snapshots --accept' says so", r.ID(), at, known)
-	}
-}
-
-// newLocation remembers that a repository was made where another one was. Of one that was nowhere before, there is nothing
-// to remember yet.
-func (e *env) newLocation(c common, r *repo.Repo) {
-	folder, at := cacheFolder(e, c), location(c)
-	if folder == "" {
-		return
-	}
-	if known, ok := readLocations(folder)[at]; ok && known != r.ID() {
-		e.warn(c, "there was another repository (%.8s) in %s when this machine last looked; the new one is empty", known, at)
-		_ = setLocation(folder, at, r.ID())
-	}
-}
-
 // accept makes this machine take the repository as it is now.
 func (e *env) accept(c common, r *repo.Repo, all []*snapshot.Snapshot) error {
 	if err := snapshot.Accept(r, all); err != nil {
 		return err
 	}
-	if err := setLocation(cacheFolder(e, c), location(c), r.ID()); err != nil {
+	if err := setLocation(cacheFolder(e, c), location(c), e.here(r)); err != nil {
 		return fmt.Errorf("remember: %w", err)
 	}
 	c.watch.alarms = 0

@@ -1,0 +1,66 @@
+package main
+
+import (
+	"context"
+	"strings"
+	"testing"
+	"time"
+
+	"platter/repo"
+	"platter/repo/crypt"
+	"platter/repo/store"
+)
+
+// TestLocation holds which repository in the place of another is an alarm, each time, and which a warning, once.
+func TestLocation(t *testing.T) {
+	made := time.Now()
+	for _, c := range []struct {
+		name   string
+		looked time.Time // when this machine last looked; zero for a note of an older platter
+		alarm  bool
+	}{
+		{"made after the last look", made.Add(-time.Hour), false},
+		{"made before the last look", made.Add(time.Hour), true},
+		{"nobody knows", time.Time{}, true},
+	} {
+		e, _, stderr := testEnv(t)
+		e.now = func() time.Time { return made.Add(2 * time.Hour) }
+		folder := t.TempDir()
+		r, err := repo.Init(context.Background(), new(store.Mem), []byte("pw"), crypt.Cost{Time: 1, Memory: 64, Lanes: 1}, "", repo.DefaultSettings)
+		if err != nil {
+			t.Fatal(err)
+		}
+		common := common{repo: "/nas", watch: new(watch)}
+		if err := setLocation(folder, location(common), place{strings.Repeat("ab", 16), c.looked}); err != nil {
+			t.Fatal(err)
+		}
+		for look := range 2 {
+			before := len(stderr.String())
+			common.watch.alarms = 0
+			e.watchLocation(common, r, folder)
+			if said := len(stderr.String()) > before; (common.watch.alarms > 0) != c.alarm || said != (c.alarm || look == 0) {
+				t.Errorf("%s, look %d: %d alarms, %q", c.name, look, common.watch.alarms, stderr)
+			}
+		}
+	}
+}
+
+// TestLocationIsLookedAt holds that the time of the last look is kept, to the minute.
+func TestLocationIsLookedAt(t *testing.T) {
+	e, _, _ := testEnv(t)
+	now := time.Date(2026, 3, 1, 12, 0, 0, 0, time.UTC)
+	e.now = func() time.Time { return now }
+	folder := t.TempDir()
+	r, err := repo.Init(context.Background(), new(store.Mem), []byte("pw"), crypt.Cost{Time: 1, Memory: 64, Lanes: 1}, "", repo.DefaultSettings)
+	if err != nil {
+		t.Fatal(err)
+	}
+	common := common{repo: "/nas", watch: new(watch)}
+	for range 5 {
+		e.watchLocation(common, r, folder)
+		if seen := readLocations(folder)[location(common)].Seen; now.Sub(seen) > time.Minute {
+			t.Errorf("at %v it was last seen at %v", now, seen)
+		}
+		now = now.Add(50 * time.Second)
+	}
+}
