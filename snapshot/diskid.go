@@ -22,19 +22,6 @@ func (s *Snapshot) DiskID() string {
 	return hex.EncodeToString(sum[:8])
 }
 
-// sameDisk reports whether two versions of one name and host are of one disk, as far as they say it themselves. The older
-// comes first.
-func sameDisk(a, b *Snapshot) bool {
-	e := evidence{
-		place:   comparePlaces(a.Source, b.Source),
-		marks:   compareMarks(marks(a.Anatomy), marks(b.Anatomy)),
-		named:   !a.hasDefaultName() || !b.hasDefaultName(),
-		resized: a.Size != b.Size,
-	}
-	e.hardware, _ = compareHardware(a.Source, b.Source, nil)
-	return e.verdict() != Another
-}
-
 // DefaultName is what a disk is called when nobody gives it a name.
 func DefaultName(host, base string) string { return CleanName(host + "/" + base) }
 
@@ -44,43 +31,59 @@ func (s *Snapshot) hasDefaultName() bool {
 	return s.Name == DefaultName(s.Host, base)
 }
 
+// A member is a version with what decides which disk it is of.
+type member struct {
+	*Snapshot
+	id    string
+	named bool
+	marks []string
+}
+
+func newMember(s *Snapshot) *member {
+	return &member{s, s.DiskID(), !s.hasDefaultName(), marks(s.Anatomy)}
+}
+
+// isOf reports whether two versions of one name and host are of one disk, as far as they say it themselves. old is the
+// older one.
+func (m *member) isOf(old *member) bool {
+	e := evidence{place: comparePlaces(old.Source, m.Source), named: old.named || m.named, resized: old.Size != m.Size}
+	e.hardware, _ = compareHardware(old.Source, m.Source, nil)
+	if e.hardware == same || e.place != placeElsewhere || e.named { // else they decide nothing, and there may be many versions
+		e.marks = compareMarks(old.marks, m.marks)
+	}
+	return e.verdict() != Another
+}
+
 // disks parts the versions of one name and host, oldest first, into those of one disk each. Versions say themselves which
 // disk they are of; those that an older platter kept are compared. That one took two disks of one name for one, so of places
 // that take turns each is a disk.
 func disks(versions []*Snapshot) (all [][]*Snapshot) {
-	last := map[string]int{}
+	members, last := make([]*member, len(versions)), map[string]int{}
 	for i, s := range versions {
-		last[s.DiskID()] = i
+		members[i] = newMember(s)
+		last[members[i].id] = i
 	}
-	ids := []map[string]bool{} // of each disk
-	find := func(i int, s *Snapshot) int {
-		fits := func(n int) bool {
-			newest := all[n][len(all[n])-1]
-			return sameDisk(newest, s)
+	var newest []*member      // of each disk
+	group := map[string]int{} // the newest disk that has a version with the id
+	find := func(i int, m *member) int {
+		if n, ok := group[m.id]; ok && (m.Disk != "" || m.isOf(newest[n])) {
+			return n
 		}
-		for n := range slices.Backward(all) {
-			if ids[n][s.DiskID()] && (s.Disk != "" || fits(n)) {
+		for n, old := range slices.Backward(newest) {
+			takesTurns := old.Disk == "" && m.Disk == "" && old.id != m.id && comparePlaces(old.Source, m.Source) == placeElsewhere && last[old.id] > i
+			if !takesTurns && m.isOf(old) {
 				return n
 			}
 		}
-		for n := range slices.Backward(all) {
-			newest := all[n][len(all[n])-1]
-			takesTurns := newest.Disk == "" && s.Disk == "" && newest.DiskID() != s.DiskID() &&
-				comparePlaces(newest.Source, s.Source) == placeElsewhere && last[newest.DiskID()] > i
-			if !takesTurns && fits(n) {
-				return n
-			}
-		}
-		return -1
+		return len(newest)
 	}
-	for i, s := range versions {
-		n := find(i, s)
-		if n < 0 {
-			n = len(all)
-			all, ids = append(all, nil), append(ids, map[string]bool{})
+	for i, m := range members {
+		n := find(i, m)
+		if n == len(newest) {
+			all, newest = append(all, nil), append(newest, nil)
 		}
-		all[n] = append(all[n], s)
-		ids[n][s.DiskID()] = true
+		all[n], newest[n] = append(all[n], m.Snapshot), m
+		group[m.id] = n
 	}
 	return all
 }

@@ -85,7 +85,7 @@ func (s *source) identify(ctx context.Context, env *env, opts backupOptions, r *
 	case snapshot.Another:
 		return s.refuse(all, claim, old, why)
 	case snapshot.Changed:
-		env.warn(opts.common, "what is on %s has nothing in common with %s, the newest version of %s: %s. It is kept as the same disk, since it is in the same place; "+
+		env.warn(opts.common, "what is on %s has nothing in common with %s, the newest version of %s: %s. It is kept as the same disk, since its serial number or its path is the same; "+
 			"if it is another one, forget this version and give the disk a --name of its own", s.path, shortID(old.ID), old.Name, why)
 	case snapshot.Unsure:
 		env.warn(opts.common, "nothing tells whether %s is the disk that %s, the newest version of %s, is of: %s. It is kept as the same disk, by its name; "+

@@ -122,6 +122,9 @@ func printSnapshot(env *env, s *snapshot.Snapshot, lost lostJSON) {
 	line("tags", strings.Join(s.Tags, ", "))
 	line("note", s.Note)
 	line("source", fmt.Sprintf("%s (%s)", s.Source.Path, s.Source.Kind))
+	if s.Source.Place != s.Source.Path {
+		line("place", s.Source.Place)
+	}
 	line("device", deviceText(s.Source))
 	line("disk", fmt.Sprintf("%s (%d bytes), of which %s are data", size(s.Size), s.Size, size(s.Stats.Data)))
 	line("read", fmt.Sprintf("%s in %s", size(s.Stats.Read), duration(time.Duration(s.Stats.Millis)*time.Millisecond)))
