@@ -249,6 +249,36 @@ func TestClaimsMade(t *testing.T) {
 	}
 }
 
+// TestClaimsPass holds that a program which has a file open for a moment only is not one that uses it.
+func TestClaimsPass(t *testing.T) {
+	f := tempFile(t, os.O_RDONLY)
+	s := newFakeSystem(t)
+	dir := s.at("proc/17")
+	s.file("proc/17/fdinfo/3", "flags:\t02100002\n")
+	err := os.Mkdir(filepath.Join(dir, "fd"), 0o700)
+	if err == nil {
+		err = os.Symlink(f.Name(), filepath.Join(dir, "fd/3"))
+	}
+	if err == nil {
+		err = unix.Mkfifo(filepath.Join(dir, "comm"), 0o600)
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	looked := make(chan error)
+	go func() { // the first look finds the process, which is gone before that look is over
+		comm, err := os.OpenFile(filepath.Join(dir, "comm"), os.O_WRONLY, 0)
+		if err == nil {
+			err = errors.Join(os.RemoveAll(dir), comm.Close())
+		}
+		looked <- err
+	}()
+	uses, err := s.Claims(true, f)
+	if err := errors.Join(err, <-looked); err != nil || len(uses) > 0 {
+		t.Errorf("it is used by %v, %v", uses, err)
+	}
+}
+
 // TestOwnFlock holds that a lock which this process was started with, as by flock(1), is its own.
 func TestOwnFlock(t *testing.T) {
 	f := tempFile(t, os.O_RDWR)
