@@ -27,6 +27,7 @@ type Device struct {
 
 	file     *os.File
 	readOnly bool
+	unused   func() error // says what uses it now
 }
 
 // DeviceOptions say which device it has to be, and what must not be on it.
@@ -60,7 +61,7 @@ func openDevice(path string, o DeviceOptions) (*Device, error) {
 	if err != nil {
 		return nil, whyNot(path, o, err)
 	}
-	d := &Device{Path: path, file: f, readOnly: o.ReadOnly}
+	d := &Device{Path: path, file: f, readOnly: o.ReadOnly, unused: func() error { return unused(f, o) }}
 	if err := d.look(o); err != nil {
 		return nil, errors.Join(err, f.Close())
 	}
@@ -96,7 +97,7 @@ func (d *Device) look(o DeviceOptions) error {
 	if err := d.isMeant(o.Serial); err != nil {
 		return err
 	}
-	if err := unused(d.file, o); err != nil {
+	if err := d.unused(); err != nil {
 		return err
 	}
 	if o.System.IsReadOnly(d.file) {

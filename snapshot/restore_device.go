@@ -24,6 +24,9 @@ func RestoreDevice(ctx context.Context, r *repo.Repo, s *Snapshot, fit *Fit, d *
 		_, err = m.lookAhead(ctx, t)
 		err = errors.Join(err, t.Close())
 	}
+	if err == nil {
+		err = d.unused() // it may have been open for long, while somebody was asked
+	}
 	if err != nil {
 		return nil, fmt.Errorf("restore to %s: %w", d.Path, err)
 	}

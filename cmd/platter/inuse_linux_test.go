@@ -216,6 +216,7 @@ func TestTargetInUse(t *testing.T) {
 			t.Fatal(err)
 		}
 		refused(t, link, link+" is held by "+filepath.Base(node), false)
+		s.start(nil, "backup", link).ends(0, "warning: "+link+" is held by "+filepath.Base(node)+": what is written while it is read")
 		run(t, "mke2fs", "-q", "-t", "ext4", node)
 		mount := t.TempDir()
 		run(t, "mount", node, mount)

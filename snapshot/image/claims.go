@@ -7,6 +7,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"time"
 )
 
 // ErrInUse says that something uses an image file or a device, so that it must not be read, or written, now.
@@ -16,6 +17,31 @@ var ErrInUse = errors.New("it is in use")
 // written, so that writing to them does harm: who has them locked, and who has them open for writing. This process is none
 // of them. Locks are seen wherever their owner is, open files only of processes that this user may look into: root sees all.
 func (s System) Claims(toWrite bool, files ...*os.File) (uses []Use, err error) {
+	for range looks {
+		now, err := s.claimsNow(toWrite, files)
+		if err != nil {
+			return nil, err
+		}
+		if uses != nil { // not the first look
+			now = slices.DeleteFunc(now, func(u Use) bool { return u.Kind == UseOpen && !slices.Contains(uses, u) })
+		}
+		uses = now
+		if !slices.ContainsFunc(uses, func(u Use) bool { return u.Kind == UseOpen }) {
+			break
+		}
+		time.Sleep(lookAgain)
+	}
+	return uses, nil
+}
+
+// A program may have a device open for writing for a moment only, as losetup does that looks for a free one. So what is open
+// and not locked is looked for again, and counts where one process has it open every time.
+const (
+	looks     = 5
+	lookAgain = 150 * time.Millisecond
+)
+
+func (s System) claimsNow(toWrite bool, files []*os.File) (uses []Use, err error) {
 	found, err := s.openers(files)
 	if err != nil {
 		return nil, fmt.Errorf("find out which programs use %s: %w", files[0].Name(), err)

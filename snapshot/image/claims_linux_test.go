@@ -249,6 +249,36 @@ func TestClaimsMade(t *testing.T) {
 	}
 }
 
+// TestClaimsPass holds that a program which has a file open for a moment only is not one that uses it.
+func TestClaimsPass(t *testing.T) {
+	f := tempFile(t, os.O_RDONLY)
+	s := newFakeSystem(t)
+	dir := s.at("proc/17")
+	s.file("proc/17/fdinfo/3", "flags:\t02100002\n")
+	err := os.Mkdir(filepath.Join(dir, "fd"), 0o700)
+	if err == nil {
+		err = os.Symlink(f.Name(), filepath.Join(dir, "fd/3"))
+	}
+	if err == nil {
+		err = unix.Mkfifo(filepath.Join(dir, "comm"), 0o600)
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	looked := make(chan error)
+	go func() { // the first look finds the process, which is gone before that look is over
+		comm, err := os.OpenFile(filepath.Join(dir, "comm"), os.O_WRONLY, 0)
+		if err == nil {
+			err = errors.Join(os.RemoveAll(dir), comm.Close())
+		}
+		looked <- err
+	}()
+	uses, err := s.Claims(true, f)
+	if err := errors.Join(err, <-looked); err != nil || len(uses) > 0 {
+		t.Errorf("it is used by %v, %v", uses, err)
+	}
+}
+
 // TestOwnFlock holds that a lock which this process was started with, as by flock(1), is its own.
 func TestOwnFlock(t *testing.T) {
 	f := tempFile(t, os.O_RDWR)
@@ -295,6 +325,7 @@ func TestFileUses(t *testing.T) {
 	s.device("virtual/block/loop4", "7:4")
 	s.device("virtual/block/dm-0", "253:0")
 	s.stack("virtual/block/dm-0", "virtual/block/loop3")
+	s.file("proc/self/mountinfo", "1 0 0:1 / /proc rw - proc proc rw\n2 1 0:50 / /m ro - erofs /img/a ro\n3 1 0:51 / /n rw - fuse.fuse2fs /img/other rw\n")
 	s.file("proc/swaps", "Filename\tType\tSize\tUsed\tPriority\n/swap\\040file file 100 0 -2\n")
 	for _, path := range []string{"img/a", "swap file"} { // paths are below the made-up root
 		if err := os.MkdirAll(filepath.Dir(s.at(path)), 0o700); err != nil {
@@ -314,10 +345,11 @@ func TestFileUses(t *testing.T) {
 	for _, u := range uses {
 		what, remedies = append(what, u.String()), append(remedies, u.Remedy())
 	}
-	if want := []string{"loop3 is held by dm-0", f.Name() + " is held by loop3", f.Name() + " is swapped on"}; !slices.Equal(what, want) {
+	if want := []string{"loop3 is held by dm-0", f.Name() + " is held by loop3",
+		f.Name() + " is mounted on /m (ro)", f.Name() + " is swapped on"}; !slices.Equal(what, want) {
 		t.Errorf("used so: %q, not %q", what, want)
 	}
-	if want := "losetup --detach /dev/loop3, swapoff " + f.Name(); !strings.HasSuffix(strings.Join(remedies, ", "), want) {
+	if want := "losetup --detach /dev/loop3, umount /m, swapoff " + f.Name(); !strings.HasSuffix(strings.Join(remedies, ", "), want) {
 		t.Errorf("the remedies are %q", remedies)
 	}
 }

@@ -1,8 +1,12 @@
 package image
 
 import (
+	"errors"
+	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
+	"strings"
 
 	"golang.org/x/sys/unix"
 )
@@ -52,12 +56,35 @@ func (s System) usesOfFile(f *os.File) (uses []Use, err error) {
 		}
 		uses = append(append(uses, on...), Use{Kind: UseHeld, Device: f.Name(), By: loop.title(), Writable: loop.attr("ro") != "1"})
 	}
+	mounted, err := s.mountsOfFile(id, f.Name())
+	if err != nil {
+		return nil, err
+	}
+	uses = append(uses, mounted...)
 	for _, path := range s.swaps() {
 		if swap, ok := pathID(s.at(path)); ok && swap == id {
 			uses = append(uses, Use{Kind: UseSwap, Device: f.Name(), Writable: true})
 		}
 	}
 	return uses, nil
+}
+
+// mountsOfFile returns where a file is mounted without a loop device between: EROFS can, and FUSE's programs name it so.
+func (s System) mountsOfFile(id fileID, name string) (uses []Use, err error) {
+	mounts, err := s.mounts()
+	if errors.Is(err, fs.ErrNotExist) { // there is no /proc
+		return nil, nil
+	}
+	for _, m := range mounts {
+		if !strings.HasPrefix(m.source, "/") || strings.HasPrefix(m.source, "/dev/") {
+			continue
+		}
+		use := Use{Kind: UseMount, Device: name, By: m.point, Writable: m.writable}
+		if source, ok := pathID(s.at(m.source)); ok && source == id && !slices.Contains(uses, use) {
+			uses = append(uses, use)
+		}
+	}
+	return uses, err
 }
 
 // A loop is a loop device that is in use.
