@@ -61,6 +61,10 @@ func runExport(ctx context.Context, env *env, opts exportOptions, args []string)
 	if err != nil {
 		return err
 	}
+	if d := s.Anatomy; d != nil && part.Name == "" && d.Table != "" && d.SectorSize > 512 {
+		env.warn(opts.common, "%s: its partition table counts in sectors of %d bytes, and disks of virtual machines have 512 as a rule: the machine "+
+			"needs a disk with sectors of %d (QEMU: logical_block_size)", args[0], d.SectorSize, d.SectorSize)
+	}
 	var p repo.Progress
 	stop := env.progress(opts.common, s.Name, &p)
 	defer stop()
