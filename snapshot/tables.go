@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"slices"
 	"strings"
 
 	"platter/snapshot/image"
@@ -69,13 +70,26 @@ func (t *tables) suits(d *Device) error {
 
 // smallest returns how small a device may be that the partitions of the disk have room on, in bytes.
 func (t *tables) smallest() int64 {
+	least := int64(0)
+	if c := t.look.Content; c != nil { // an ISO image that boots from a stick
+		least = c.Size
+	}
 	switch {
+	case t.usesEnd():
 	case t.gpt != nil:
-		return t.gpt.Smallest()
+		return max(t.gpt.Smallest(), min(least+t.gpt.Room(), t.disk.Size()))
 	case t.damage == nil && t.look.Table == anatomy.MBR:
-		return min(t.endOfMBR(), t.disk.Size())
+		return min(max(t.endOfMBR(), least), t.disk.Size())
 	}
 	return t.disk.Size()
+}
+
+// usesEnd reports whether the end of the disk is of use, though no partition holds it: there a RAID has its mark, and Windows what
+// it knows of dynamic disks.
+func (t *tables) usesEnd() bool {
+	const dynamic = "0x42"
+	return t.look.Table != "" && t.look.Content != nil && t.look.Content.Type == "linux_raid_member" ||
+		slices.ContainsFunc(t.look.Partitions, func(p anatomy.Partition) bool { return t.look.Table == anatomy.MBR && p.Type == dynamic })
 }
 
 // endOfMBR is where the last partition of the disk's MBR ends, in bytes. Where nothing tells how long the sectors are that it

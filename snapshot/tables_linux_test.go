@@ -180,3 +180,37 @@ func TestFitWithoutFirstGPT(t *testing.T) {
 		})
 	}
 }
+
+// TestFitUsedEnd holds that what lies behind all partitions and is of use is not cut off.
+func TestFitUsedEnd(t *testing.T) {
+	const size = 16 << 20
+	raid := make([]byte, size) // version 1.0, 8 KiB before the end
+	at := int64(size - 8<<10)
+	binary.LittleEndian.PutUint32(raid[at:], 0xa92b4efc)
+	binary.LittleEndian.PutUint32(raid[at+4:], 1)
+	binary.LittleEndian.PutUint64(raid[at+144:], uint64(at)>>9)
+	withMBR(raid, 0x83, 2048, 2048)
+	dynamic := make([]byte, size)
+	withMBR(dynamic, 0x42, 63, 8192)
+	iso := make([]byte, size)
+	withMBR(iso, 0x83, 2048, 2048)
+	for i, d := range []string{"\x01CD001\x01", "\xffCD001\x01"} {
+		copy(iso[32<<10+i*2048:], d)
+	}
+	binary.LittleEndian.PutUint32(iso[32<<10+80:], 4<<20/2048)
+	binary.LittleEndian.PutUint16(iso[32<<10+128:], 2048)
+	plain := make([]byte, size)
+	withMBR(plain, 0x83, 2048, 2048)
+	for name, c := range map[string]struct {
+		disk  []byte
+		least int
+	}{"plain": {plain, 2 << 20}, "RAID": {raid, size}, "dynamic disk": {dynamic, size}, "ISO": {iso, 4 << 20}} {
+		r, snap := inRepo(t, c.disk)
+		for _, to := range []int{c.least, c.least - 512} {
+			why := refusal(t, r, snap, snap.Whole(), loopDevice(t, make([]byte, to), 512), FitOptions{ShrinkGPT: true})
+			if (why == "") != (to == c.least) || why != "" && !strings.Contains(why, fmt.Sprintf("the smallest that would do has %d", c.least)) {
+				t.Errorf("%s, to %d bytes: %q", name, to, why)
+			}
+		}
+	}
+}

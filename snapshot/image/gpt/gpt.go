@@ -304,8 +304,11 @@ func (t *Table) Smallest() int64 {
 		end = max(end, p.Off+p.Len)
 	}
 	end = max(end, hybridEnd(t.mbr, t.Sector))
-	return end + (t.entrySectors()+1)*t.Sector
+	return end + t.Room()
 }
+
+// Room is how many bytes the second table takes, at the end of its disk.
+func (t *Table) Room() int64 { return (t.entrySectors() + 1) * t.Sector }
 
 // IsAtEnd reports whether the second table is where it belongs on a disk of size bytes.
 func (t *Table) IsAtEnd(size int64) bool { return t.Other() == uint64(size/t.Sector-1) }
