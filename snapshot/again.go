@@ -2,6 +2,7 @@ package snapshot
 
 import (
 	"errors"
+	"io"
 	"syscall"
 )
 
@@ -13,4 +14,12 @@ func again(call func() error) error {
 			return err
 		}
 	}
+}
+
+// closing closes. A close that was interrupted is done, on Linux at least; what was written is known by the sync before it.
+func closing(c io.Closer) error {
+	if err := c.Close(); !errors.Is(err, syscall.EINTR) {
+		return err
+	}
+	return nil
 }

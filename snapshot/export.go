@@ -38,7 +38,7 @@ type Exported struct {
 // written, verified if so wished, and durable; where it fails, nothing is left of it.
 func Export(ctx context.Context, r *repo.Repo, s *Snapshot, part Part, path string, o ExportOptions, p *repo.Progress) (done *Exported, err error) {
 	err = intoNew(path, overwriting{o.Replace, o.ForceInUse}, o.Unfinished, func(f *os.File) (err error) {
-		defer func() { err = errors.Join(err, f.Close()) }()
+		defer func() { err = errors.Join(err, closing(f)) }()
 		done = new(Exported)
 		if err := ExportStream(ctx, r, s, part, f, o, p); err != nil {
 			return err
@@ -99,7 +99,7 @@ func verifyImage(ctx context.Context, r *repo.Repo, s *Snapshot, part Part, path
 	if err != nil {
 		return 0, err
 	}
-	defer func() { err = errors.Join(err, disk.Close()) }()
+	defer func() { err = errors.Join(err, closing(disk)) }()
 	m, err := s.mapOf(r, part)
 	if err != nil {
 		return 0, err

@@ -21,7 +21,7 @@ func syncDir(dir string) error {
 	if errors.Is(err, unix.EINVAL) || errors.Is(err, unix.ENOTSUP) {
 		err = nil
 	}
-	return errors.Join(err, d.Close())
+	return errors.Join(err, closing(d))
 }
 
 // takeAfter gives a file the owner, the group, the mode, the access control list and the security label of the file at path.

@@ -11,14 +11,20 @@ import (
 	"unicode/utf8"
 )
 
-// ReplaceFile makes a file of what fill writes to f and syncs; fill closes f. The file has its name once all of it is
-// durable. Where it fails nothing is left of it, and a file that was there is as it was.
+// ReplaceFile makes a file of what fill writes to f. The file has its name once all of it is durable. Where it fails nothing
+// is left of it, and a file that was there is as it was.
 //
 // A link is followed once, at the beginning: the file it leads to is replaced, and the link stays. A new file has the mode
 // that the umask leaves it. One that replaces another has its owner, group, mode and access control list, or less where the
 // system does not let platter give them: nobody may read it who could not read the other.
 func ReplaceFile(path string, u *Unfinished, fill func(f *os.File) error) error {
-	return intoNew(path, overwriting{true, true}, u, fill)
+	return intoNew(path, overwriting{true, true}, u, func(f *os.File) error {
+		err := fill(f)
+		if err == nil {
+			err = f.Sync()
+		}
+		return errors.Join(err, closing(f))
+	})
 }
 
 // overwriting says what a new file may take the place of.
@@ -35,7 +41,7 @@ func (o overwriting) check(path string) error {
 	return refuseReplacing(path, o.inUse)
 }
 
-// intoNew is ReplaceFile where over allows it. Else a file that is there is an error.
+// intoNew is ReplaceFile where over allows it. Else a file that is there is an error. Here fill syncs and closes f.
 func intoNew(path string, over overwriting, u *Unfinished, fill func(f *os.File) error) error {
 	if err := over.check(path); err != nil {
 		return err
@@ -188,9 +194,9 @@ func (n *newFile) remove() error {
 
 func (n *newFile) close() error {
 	if n.held != nil {
-		return errors.Join(n.held.Close(), n.folder.Close())
+		return errors.Join(closing(n.held), closing(n.folder))
 	}
-	return n.folder.Close()
+	return closing(n.folder)
 }
 
 const (

@@ -13,7 +13,7 @@ import (
 func content(text string) func(f *os.File) error {
 	return func(f *os.File) error {
 		_, err := f.WriteString(text)
-		return errors.Join(err, f.Sync(), f.Close())
+		return err
 	}
 }
 
@@ -109,7 +109,7 @@ func TestUnfinished(t *testing.T) {
 		t.Error("a file that was removed got its name")
 	}
 	filled := false
-	if err := ReplaceFile(path, &u, func(f *os.File) error { filled = true; return f.Close() }); err == nil || filled {
+	if err := ReplaceFile(path, &u, func(f *os.File) error { filled = true; return nil }); err == nil || filled {
 		t.Errorf("another was begun: %v", err)
 	}
 	holds(t, path, "old")

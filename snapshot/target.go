@@ -87,9 +87,9 @@ func (t *blocks) syncDirect() error {
 func (t *blocks) Close() error {
 	var err error
 	if t.direct != nil {
-		err = t.direct.Close()
+		err = closing(t.direct)
 	}
-	return errors.Join(err, t.file.Close())
+	return errors.Join(err, closing(t.file))
 }
 
 // A fileTarget is a regular file of a disk's size. It bypasses the page cache where the system and the file system are known

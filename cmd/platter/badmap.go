@@ -63,11 +63,7 @@ func writeBadMap(ctx context.Context, r *repo.Repo, s *snapshot.Snapshot, path s
 		return err
 	}
 	err = snapshot.ReplaceFile(path, nil, func(f *os.File) error {
-		err := image.WriteRescueMap(f, buildVersion().Version, s.Size, lostExtents(lost))
-		if err == nil {
-			err = f.Sync()
-		}
-		return errors.Join(err, f.Close())
+		return image.WriteRescueMap(f, buildVersion().Version, s.Size, lostExtents(lost))
 	})
 	if err != nil {
 		return fmt.Errorf("write bad map to %s: %w", path, err)

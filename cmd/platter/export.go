@@ -34,7 +34,8 @@ func exportCommand(env *env) *cli.Command {
 		Category:  aboutDisks,
 		Description: aboutSnapshotArgument + " " + aboutPartArgument + "\n\nFILE is a new image of the disk, which takes no room for zeros, or - for standard output. Its format is that " +
 			"of --format, or that of its suffix (.qcow2, .vmdk, .vhd, .vhdx, .vdi). qcow2 without --compress and vmdk, which is always compressed " +
-			"(streamOptimized), can go to standard output. The file has its name only once all of it is written and safe on its disk." +
+			"(streamOptimized), can go to standard output. The file has its name only once all of it is written and safe on its disk. With --force it replaces a file, behind a link if FILE is one, and " +
+			"gets its owner and mode." +
 			"\n\nFor a raw image, or a device, see 'platter restore'.",
 		Flags: append([]cli.Flag{
 			&cli.StringFlag{Name: "format", Usage: "`FORMAT` of the image: " + strings.Join(virtual.Formats()[1:], ", "), DefaultText: "as FILE's suffix says", Destination: &opts.format},

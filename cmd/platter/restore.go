@@ -30,7 +30,8 @@ func restoreCommand(env *env) *cli.Command {
 		ArgsUsage: "SNAPSHOT TARGET",
 		Category:  aboutDisks,
 		Description: aboutSnapshotArgument + " " + aboutPartArgument + "\n\nTARGET is a new file, which takes no more room than the data, or - for standard output. " +
-			"The file has its name only once all of it is written and safe on its disk." +
+			"The file has its name only once all of it is written and safe on its disk. Who may read it is up to the umask. With --force it replaces " +
+			"a file, whose owner and mode it gets. A link is followed: the file that it leads to is written." +
 			"\n\nWith --in-place TARGET is a file that is there, an older version of the disk as a rule. What it holds is compared with " +
 			"the snapshot, and only what differs is fetched and written. A file that is in use is refused: locked, open for writing, behind a loop device, swapped to. Until the command is " +
 			"done, the file is neither the one disk nor the other; where it was interrupted, the same command goes on." +

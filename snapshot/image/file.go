@@ -9,6 +9,7 @@ import (
 	"os"
 	"runtime"
 	"strings"
+	"syscall"
 	"time"
 )
 
@@ -189,6 +190,9 @@ func (d *File) Changed() error {
 // Close closes the file; reads after it fail with fs.ErrClosed.
 func (d *File) Close() error {
 	err := d.file.Close()
+	if errors.Is(err, syscall.EINTR) { // it is closed
+		err = nil
+	}
 	if d.direct != nil {
 		err = errors.Join(err, d.direct.Close())
 	}
