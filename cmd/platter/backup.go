@@ -59,6 +59,9 @@ func runBackup(ctx context.Context, env *env, opts backupOptions, args []string)
 	if args[0] == "" {
 		return usagef("SOURCE is empty")
 	}
+	if err := localFile("SOURCE", args[0]); err != nil {
+		return err
+	}
 	if err := opts.image.validate(args[0]); err != nil {
 		return err
 	}

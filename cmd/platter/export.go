@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"os"
@@ -68,7 +69,7 @@ func runExport(ctx context.Context, env *env, opts exportOptions, args []string)
 	start := env.now()
 	done := new(snapshot.Exported)
 	if file == stdio {
-		err = snapshot.ExportStream(ctx, r, s, part, env.stdout, o, &p)
+		err = snapshot.ExportStream(ctx, r, s, part, env.stdout.raw(), o, &p)
 	} else {
 		done, err = snapshot.Export(ctx, r, s, part, file, o, &p)
 	}
@@ -98,9 +99,11 @@ func (o *exportOptions) validate(env *env, file string) error {
 	case !slices.Contains(formats, o.format):
 		return usagef("--format %s: want one of %s", o.format, strings.Join(formats, ", "))
 	case file != stdio:
-		return outsideOf(o.repo, file)
+		return cmp.Or(localFile("FILE", file), outsideOf(o.repo, file))
 	case o.verify || o.json:
 		return usagef("--verify and --json do not go with FILE -")
+	case o.force:
+		return usagef("--force replaces a file, and FILE - is none")
 	}
 	if f, ok := env.stdout.w.(*os.File); ok && term.IsTerminal(int(f.Fd())) {
 		return usagef("FILE - would fill the terminal with a disk; redirect it")

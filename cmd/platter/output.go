@@ -1,7 +1,6 @@
 package main
 
 import (
-	"encoding/json"
 	"fmt"
 	"io"
 	"strings"
@@ -13,13 +12,27 @@ import (
 	"github.com/jedib0t/go-pretty/v6/text"
 )
 
-// output is standard output. It keeps the first error, so that commands need not look at every Fprintf: main does.
+// output is standard output. It keeps the first error, so that commands need not look at every Fprintf: main does. What is
+// written to it is text for a terminal; see raw.
 type output struct {
 	w   io.Writer
 	err error
 }
 
+// Write writes text, of which a terminal obeys nothing.
 func (o *output) Write(p []byte) (int, error) {
+	if _, err := o.raw().Write([]byte(printable(string(p)))); err != nil {
+		return 0, err
+	}
+	return len(p), nil
+}
+
+// raw is where the bytes of a disk go.
+func (o *output) raw() io.Writer { return (*rawOutput)(o) }
+
+type rawOutput output
+
+func (o *rawOutput) Write(p []byte) (int, error) {
 	if o.err != nil {
 		return 0, o.err
 	}
@@ -28,17 +41,6 @@ func (o *output) Write(p []byte) (int, error) {
 		o.err = fmt.Errorf("write to standard output: %w", err)
 	}
 	return n, o.err
-}
-
-// printJSON prints v as the one document that --json promises.
-func (e *env) printJSON(v any) error {
-	enc := json.NewEncoder(e.stdout)
-	enc.SetIndent("", "  ")
-	enc.SetEscapeHTML(false)
-	if err := enc.Encode(v); err != nil {
-		return fmt.Errorf("print JSON: %w", err)
-	}
-	return nil
 }
 
 // info tells people what goes on, on standard error; -q and --json hush it. What a command was asked for goes to
@@ -61,8 +63,7 @@ func (e *env) detail(c common, format string, args ...any) {
 func (e *env) warn(c common, format string, args ...any) {
 	text := fmt.Sprintf(format, args...)
 	if c.json {
-		line, _ := json.Marshal(map[string]string{"warning": text}) // strings always encode
-		fmt.Fprintf(e.stderr, "%s\n", line)
+		e.complainJSON(map[string]string{"warning": text})
 		return
 	}
 	fmt.Fprintf(e.stderr, "platter: warning: %s\n", printable(text))
