@@ -33,6 +33,7 @@ tools=( # command:package
 	sfdisk:fdisk
 	sgdisk:gdisk
 	shellcheck:shellcheck
+	strace:strace
 )
 
 # missing prints the commands, or with "packages" their packages, that are not there.

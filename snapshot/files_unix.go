@@ -5,8 +5,6 @@ package snapshot
 import (
 	"errors"
 	"os"
-
-	"golang.org/x/sys/unix"
 )
 
 // syncDir makes a rename in dir durable. Some network file systems cannot, and say so.
@@ -16,7 +14,7 @@ func syncDir(dir string) error {
 		return err
 	}
 	err = d.Sync()
-	if errors.Is(err, unix.EINVAL) || errors.Is(err, unix.ENOTSUP) {
+	if lacksSync(err) {
 		err = nil
 	}
 	return errors.Join(err, d.Close())

@@ -78,6 +78,7 @@ func runExport(ctx context.Context, env *env, opts exportOptions, args []string)
 		return err
 	}
 	if file != stdio {
+		warnUnsynced(env, opts.common, file, done.Unsynced)
 		if err := printExported(env, opts, s, part, file, done, env.now().Sub(start)); err != nil {
 			return err
 		}

@@ -99,6 +99,7 @@ func restoreToFile(ctx context.Context, env *env, opts restoreOptions, r *repo.R
 		if err != nil {
 			return err
 		}
+		warnUnsynced(env, opts.common, what.target, done.Unsynced)
 		if err := printRestored(env, opts, what, done, env.now().Sub(start)); err != nil {
 			return err
 		}
