@@ -1,6 +1,7 @@
 package index
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"io"
@@ -76,7 +77,7 @@ func openRun(c *Cache) (*run, error) {
 	if !info.Mode().IsRegular() || info.Size() < trailerSize+sumSize || info.Size() > math.MaxInt {
 		return nil, errNoRun
 	}
-	data, free, err := view(f, info.Size(), c)
+	data, free, err := c.view(f, info.Size())
 	if err != nil {
 		return nil, err
 	}
@@ -88,9 +89,18 @@ func openRun(c *Cache) (*run, error) {
 	return r.own(free), nil
 }
 
-// view returns the bytes of a file, mapped where that can be. Where they are read, the trailer is looked at first.
-func view(f *os.File, size int64, c *Cache) ([]byte, func(), error) {
-	if data, err := mapFile(f, size); err == nil {
+// mapFile maps a file in the cache's folder.
+func (c *Cache) mapFile(f *os.File, size int64) ([]byte, error) {
+	if c.remote {
+		return nil, errors.ErrUnsupported
+	}
+	return mapFile(f, size)
+}
+
+// view returns the bytes of a file in the cache's folder: mapped, where that can be; else a copy, for which memory is taken only
+// where this machine has no place that can be mapped. The trailer is looked at before anything is copied.
+func (c *Cache) view(f *os.File, size int64) ([]byte, func(), error) {
+	if data, err := c.mapFile(f, size); err == nil {
 		return data, func() { unmapFile(data) }, nil
 	}
 	end := make([]byte, trailerSize+sumSize)
@@ -100,11 +110,33 @@ func view(f *os.File, size int64, c *Cache) ([]byte, func(), error) {
 	if string(end[:8]) != runMagic || [16]byte(end[12:28]) != c.Repo {
 		return nil, nil, errNoRun
 	}
+	if data, err := mapCopy(f, size); err == nil {
+		return data, func() { unmapFile(data) }, nil
+	}
 	data := make([]byte, size)
 	if _, err := f.ReadAt(data, 0); err != nil && !errors.Is(err, io.EOF) {
 		return nil, nil, err
 	}
 	return data, func() {}, nil
+}
+
+// mapCopy maps a copy of a file, where the system keeps files that are soon gone.
+func mapCopy(f *os.File, size int64) ([]byte, error) {
+	if !canMap {
+		return nil, errors.ErrUnsupported
+	}
+	to, err := tempFile("", "run")
+	if err != nil {
+		return nil, err
+	}
+	defer discard(to)
+	if !isLocal(to) {
+		return nil, errors.ErrUnsupported
+	}
+	if n, err := io.Copy(to, io.NewSectionReader(f, 0, size)); err != nil || n < size {
+		return nil, cmp.Or(err, io.ErrUnexpectedEOF)
+	}
+	return mapFile(to, size)
 }
 
 // own makes a run give its bytes back when it is released, or when nobody has it any more.
@@ -137,19 +169,26 @@ func targets(c *Cache, size uint64) []func() (target, error) {
 	if c.Folder != "" {
 		out = append(out, func() (target, error) {
 			f, err := os.CreateTemp(c.Folder, tempPrefix+"run-*"+tempSuffix)
-			return &fileTarget{f, filepath.Join(c.Folder, runName)}, err
+			if err == nil && (c.remote || !isLocal(f)) { // no use to write all of it there first
+				err = errors.Join(errors.ErrUnsupported, f.Close(), os.Remove(f.Name()))
+			}
+			return &fileTarget{f: f, name: filepath.Join(c.Folder, runName)}, err
 		})
 	}
 	return append(out, func() (target, error) {
 		f, err := tempFile("", "run")
-		return &fileTarget{f, ""}, err
+		if err == nil && !isLocal(f) {
+			err = errors.Join(errors.ErrUnsupported, f.Close())
+		}
+		return &fileTarget{f: f, folder: c.Folder}, err
 	}, memory)
 }
 
-// A fileTarget writes a file and maps it: under a name that others find it by, or under none.
+// A fileTarget writes a file and maps it: under a name that others find it by, or under none, with a copy in a folder if there
+// is one.
 type fileTarget struct {
-	f    *os.File
-	name string
+	f            *os.File
+	name, folder string
 }
 
 func (t *fileTarget) write(p []byte) error {
@@ -175,6 +214,7 @@ func (t *fileTarget) finish() ([]byte, func(), error) {
 			os.Remove(t.f.Name()) // the mapping stays
 		}
 	}
+	leave(t.folder, data)
 	t.f.Close()
 	return data, func() { unmapFile(data) }, nil
 }
@@ -198,19 +238,26 @@ func (t *memoryTarget) write(p []byte) error {
 }
 
 func (t *memoryTarget) finish() ([]byte, func(), error) {
-	if t.folder == "" {
-		return t.data, func() {}, nil
-	}
-	if f, err := os.CreateTemp(t.folder, tempPrefix+"run-*"+tempSuffix); err == nil {
-		_, err = f.Write(t.data)
-		if err = errors.Join(err, f.Close()); err == nil {
-			err = os.Rename(f.Name(), filepath.Join(t.folder, runName))
-		}
-		if err != nil {
-			os.Remove(f.Name())
-		}
-	}
+	leave(t.folder, t.data)
 	return t.data, func() {}, nil
+}
+
+// leave puts a run into a folder for others to find, if it can.
+func leave(folder string, run []byte) {
+	if folder == "" {
+		return
+	}
+	f, err := os.CreateTemp(folder, tempPrefix+"run-*"+tempSuffix)
+	if err != nil {
+		return
+	}
+	_, err = f.Write(run)
+	if err = errors.Join(err, f.Close()); err == nil {
+		err = os.Rename(f.Name(), filepath.Join(folder, runName))
+	}
+	if err != nil {
+		os.Remove(f.Name())
+	}
 }
 
 func (t *memoryTarget) abandon() { t.data = nil }

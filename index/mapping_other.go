@@ -17,3 +17,5 @@ const (
 func mapFile(*os.File, int64) ([]byte, error) { return nil, errors.ErrUnsupported }
 
 func unmapFile([]byte) {}
+
+func isLocal(*os.File) bool { return false }

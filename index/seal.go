@@ -21,6 +21,8 @@ type Cache struct {
 	Folder string // "" for none
 	Key    [32]byte
 	Repo   [16]byte // the repository's id
+
+	remote bool // the folder counts as one that cannot be mapped: for tests
 }
 
 const (

@@ -32,6 +32,7 @@ const packedFormat = "vmdk"
 type Exported struct {
 	File     int64 // length of the file
 	Verified int64 // of chunks that were read back
+	Unsynced bool  // the file system has no sync, so a power cut may take some of the file away
 }
 
 // Export writes a part of the snapshot's disk to a new file as an image of some format. Nothing has the file's name until all of it is
@@ -43,7 +44,9 @@ func Export(ctx context.Context, r *repo.Repo, s *Snapshot, part Part, path stri
 		if err := ExportStream(ctx, r, s, part, f, o, p); err != nil {
 			return err
 		}
-		if err := f.Sync(); err != nil {
+		err = f.Sync()
+		done.Unsynced = lacksSync(err)
+		if err != nil && !done.Unsynced {
 			return err
 		}
 		if done.File, err = f.Seek(0, io.SeekEnd); err != nil {

@@ -7,8 +7,6 @@ import (
 	"io/fs"
 	"os"
 	"syscall"
-
-	"golang.org/x/sys/unix"
 )
 
 // syncDir makes a rename in dir durable. Some network file systems cannot, and say so.
@@ -18,7 +16,7 @@ func syncDir(dir string) error {
 		return err
 	}
 	err = d.Sync()
-	if errors.Is(err, unix.EINVAL) || errors.Is(err, unix.ENOTSUP) {
+	if lacksSync(err) {
 		err = nil
 	}
 	return errors.Join(err, closing(d))

@@ -42,6 +42,8 @@ type Restored struct {
 	Right    atomic.Int64 // chunks that were there already; only in place
 	Zeroed   atomic.Int64 // blocks that belong to no chunk, were not zero, and are now; only in place
 	Verified atomic.Int64 // chunks
+
+	Unsynced bool // a file's file system has no sync, so a power cut may take some of it away
 }
 
 // Restore writes a part of the snapshot's disk to a file.
@@ -200,5 +202,7 @@ func fillFile(ctx context.Context, m *Map, f *os.File, o RestoreOptions, done *R
 	if err != nil {
 		return err
 	}
-	return filling.fill(ctx)
+	err = filling.fill(ctx)
+	done.Unsynced = t.unsynced
+	return err
 }

@@ -97,6 +97,8 @@ func (t *blocks) Close() error {
 type fileTarget struct {
 	blocks
 	disk *image.File // the same open file, for its extents
+
+	unsynced bool // the file system has no sync
 }
 
 var _ target = (*fileTarget)(nil)
@@ -110,7 +112,19 @@ func newFileTarget(f *os.File, size int64) (*fileTarget, error) {
 	if err != nil {
 		return nil, errors.Join(err, f.Close())
 	}
-	return &fileTarget{blocks{file: f, direct: openDirect(f), grain: chunk.Block}, disk}, nil
+	return &fileTarget{blocks: blocks{file: f, direct: openDirect(f), grain: chunk.Block}, disk: disk}, nil
+}
+
+// Sync makes what was written durable, as far as the file system can. That it cannot at all is no reason to have no file.
+func (t *fileTarget) Sync() error {
+	for _, sync := range []func() error{t.file.Sync, t.syncDirect} {
+		err := sync()
+		t.unsynced = t.unsynced || lacksSync(err)
+		if err != nil && !lacksSync(err) {
+			return err
+		}
+	}
+	return nil
 }
 
 func (t *fileTarget) Size() int64 { return t.disk.Size() }

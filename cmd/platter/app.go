@@ -82,6 +82,9 @@ func prepare(commands []*cli.Command) {
 // action makes cli run a command that was parsed into opts.
 func action[O any](env *env, opts *O, run func(context.Context, *env, O, []string) error) cli.ActionFunc {
 	return func(c *cli.Context) error {
+		if err := contradiction(c); err != nil {
+			return named(c, err)
+		}
 		err := run(c.Context, env, *opts, c.Args().Slice())
 		if o, ok := any(opts).(interface{ finish(error) error }); ok { // it works on a repository
 			err = o.finish(err)

@@ -121,6 +121,9 @@ func (o backupOptions) source(args []string) (string, error) {
 	if args[0] == "" {
 		return "", usagef("SOURCE is empty")
 	}
+	if err := localFile("SOURCE", args[0]); err != nil {
+		return "", err
+	}
 	return args[0], nil
 }
 

@@ -27,6 +27,9 @@ func badMapFlag(to *string) cli.Flag {
 // checkBadMap returns an error where a bad map must not be written. A mapfile of ddrescue's own is hours of work, and often
 // lies beside the disk.
 func checkBadMap(path string) error {
+	if err := localFile("--bad-map", path); err != nil {
+		return err
+	}
 	f, err := os.Open(path)
 	if errors.Is(err, fs.ErrNotExist) {
 		if _, err := os.Stat(filepath.Dir(path)); err != nil {

@@ -60,7 +60,7 @@ func runCheck(ctx context.Context, env *env, opts checkOptions, args []string) e
 	defer func() { stop() }()
 	result := checkJSON{Damage: []string{}, Notes: []string{}, Lost: []lossJSON{}}
 	if opts.withoutKey {
-		s, err := openStore(opts.common)
+		s, err := openStore(env, opts.common)
 		if err != nil {
 			return err
 		}

@@ -2,7 +2,6 @@ package main
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"reflect"
@@ -84,11 +83,10 @@ func (e *env) report(err error, asJSON bool) int {
 		text = errInterrupted.Error() // how it was interrupted says nothing new
 	}
 	if asJSON {
-		line, _ := json.Marshal(struct { // a string and a number always encode
+		e.complainJSON(struct {
 			Error string `json:"error"`
 			Code  int    `json:"code"`
 		}{text, code})
-		fmt.Fprintf(e.stderr, "%s\n", line)
 		return code
 	}
 	fmt.Fprintf(e.stderr, "platter: %s\n", strings.ReplaceAll(printable(text), "\n", "\n  "))

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"os"
@@ -84,7 +85,7 @@ func exportTo(ctx context.Context, env *env, opts exportOptions, r *repo.Repo, s
 	start := env.now()
 	done := new(snapshot.Exported)
 	if file == stdio {
-		err = snapshot.ExportStream(ctx, r, s, part, env.stdout, o, &p)
+		err = snapshot.ExportStream(ctx, r, s, part, env.stdout.raw(), o, &p)
 	} else {
 		done, err = snapshot.Export(ctx, r, s, part, file, o, &p)
 	}
@@ -93,6 +94,7 @@ func exportTo(ctx context.Context, env *env, opts exportOptions, r *repo.Repo, s
 		return err
 	}
 	if file != stdio {
+		warnUnsynced(env, opts.common, file, done.Unsynced)
 		if err := printExported(env, opts, s, part, file, done, env.now().Sub(start)); err != nil {
 			return err
 		}
@@ -114,9 +116,11 @@ func (o *exportOptions) validate(env *env, file string) error {
 	case !slices.Contains(formats, o.format):
 		return usagef("--format %s: want one of %s", o.format, strings.Join(formats, ", "))
 	case file != stdio:
-		return outsideOf(o.repo, file)
+		return cmp.Or(localFile("FILE", file), outsideOf(o.repo, file))
 	case o.verify || o.json:
 		return usagef("--verify and --json do not go with FILE -")
+	case o.force:
+		return usagef("--force replaces a file, and FILE - is none")
 	}
 	if err := env.stdout.forDisk(); err != nil {
 		return err

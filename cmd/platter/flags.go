@@ -27,16 +27,16 @@ const commonFlags = "On every command:"
 // repoFlags are the flags of a command that works on a repository.
 func repoFlags(c *common) []cli.Flag {
 	c.watch = new(watch)
-	flags := []cli.Flag{&cli.StringFlag{
+	flags := []cli.Flag{onLine(&cli.StringFlag{
 		Name: "repo", Aliases: []string{"r"}, Usage: "the repository's `FOLDER`", TakesFile: true,
 		EnvVars: []string{"PLATTER_REPOSITORY"}, Category: commonFlags, Destination: &c.repo,
-	}}
+	}, true)}
 	flags = append(flags, passwordFlags(&c.password, "password", "the repository's password", commonFlags)...)
-	flags = append(flags, &cli.StringFlag{
+	flags = append(flags, onLine(&cli.StringFlag{
 		Name: "cache-dir", Usage: "cache in `FOLDER` what is read often", TakesFile: true,
 		DefaultText: "the user's own",
 		EnvVars:     []string{"PLATTER_CACHE_DIR"}, Category: commonFlags, Destination: &c.cacheDir,
-	}, &cli.BoolFlag{
+	}, true), &cli.BoolFlag{
 		Name: "no-cache", Usage: "read all from the repository, remember nothing of it, and compare it with nothing", Category: commonFlags, Destination: &c.noCache, DisableDefaultText: true,
 	})
 	flags = append(flags, &cli.DurationFlag{
@@ -66,13 +66,13 @@ func outputFlags(c *common) []cli.Flag {
 func passwordFlags(s *passwordSource, name, what, category string) []cli.Flag {
 	*s = passwordSource{name: name}
 	return []cli.Flag{
-		&cli.StringFlag{
+		onLine(&cli.StringFlag{
 			Name: name + "-file", Usage: fmt.Sprintf("read %s from `FILE`", what), TakesFile: true,
 			EnvVars: []string{s.variable() + "_FILE"}, Category: category, Destination: &s.file,
-		},
-		&cli.StringFlag{
+		}, false),
+		onLine(&cli.StringFlag{
 			Name: name + "-command", Usage: fmt.Sprintf("take %s from the first line of `COMMAND`", what),
 			EnvVars: []string{s.variable() + "_COMMAND"}, Category: category, Destination: &s.command,
-		},
+		}, false),
 	}
 }

@@ -47,6 +47,9 @@ func (r *rescue) close() error {
 // openDisks opens what --from-disk names.
 func (r *rescue) openDisks(paths []string) error {
 	for _, path := range paths {
+		if err := localFile("--from-disk", path); err != nil {
+			return err
+		}
 		src, err := openImage(path, imageOptions{forceInUse: true}) // every chunk is proved by its id
 		if err != nil {
 			return err
@@ -74,7 +77,7 @@ func (r *rescue) openRepos(ctx context.Context, env *env, opts repairPacksOption
 		}
 		// Nothing is ever written there, and its cache may be another machine's business.
 		c := common{repo: path, dryRun: true, noCache: true}
-		s, err := openStore(c)
+		s, err := openStore(env, c)
 		if err != nil {
 			return err
 		}

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"os"
 	"os/exec"
 	"strconv"
 	"strings"
@@ -77,7 +76,7 @@ const hookPatience = 5 * time.Second
 // runHook runs a command line. What it prints is no result of ours, so all of it goes to standard error.
 func (e *env) runHook(ctx context.Context, line string, about []string) error {
 	cmd := shell(ctx, line)
-	cmd.Env = append(os.Environ(), about...)
+	cmd.Env = append(cmd.Env, about...)
 	cmd.Stdout, cmd.Stderr = e.stderr, e.stderr
 	cmd.WaitDelay = hookPatience
 	cmd.Cancel = func() error { return endProcess(cmd.Process) }

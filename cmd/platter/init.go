@@ -35,7 +35,12 @@ func initCommand(env *env) *cli.Command {
 			&cli.GenericFlag{Name: "parity", Usage: "`SHARE` of parity in every pack, such as 3%: what the NAS's disk may lose of it; 'parity add' is for later", Value: &opts.parity},
 			&cli.StringFlag{Name: "label", Usage: "what to call the password in 'key list'", Destination: &opts.label},
 		}, costFlags(&opts.cost)...), repoFlags(&opts.common)...),
-		Action: action(env, &opts, runInit),
+		Action: func(c *cli.Context) error {
+			if isOn(c, "repo") && c.Args().Present() && c.Args().First() != opts.repo {
+				return named(c, usagef("REPO and --repo name two folders: give one of them"))
+			}
+			return action(env, &opts, runInit)(c)
+		},
 	}
 }
 
@@ -46,7 +51,7 @@ func runInit(ctx context.Context, env *env, opts initOptions, args []string) err
 		}
 		opts.repo = args[0]
 	}
-	s, err := openStore(opts.common)
+	s, err := openStore(env, opts.common)
 	if err != nil {
 		return err
 	}

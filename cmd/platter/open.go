@@ -5,35 +5,42 @@ import (
 	"errors"
 	"fmt"
 	"path/filepath"
-	"strings"
 
 	"platter/repo"
+	"platter/repo/crypt"
 	"platter/repo/store"
 	"platter/snapshot"
 )
 
 // openStore returns the store that --repo names. Whether anything is there is for others to find out.
-func openStore(c common) (store.Store, error) { return storeBy(localStore, c) }
+func openStore(env *env, c common) (store.Store, error) { return storeBy(env, localStore, c) }
 
 func localStore(folder string) store.Store { return store.NewLocal(folder) }
 
 // storeBy is openStore with another way of opening a folder.
-func storeBy(open func(folder string) store.Store, c common) (store.Store, error) {
-	switch scheme, _, isURL := strings.Cut(c.repo, "://"); {
-	case c.repo == "":
+func storeBy(env *env, open func(folder string) store.Store, c common) (store.Store, error) {
+	if c.repo == "" {
 		return nil, usagef("no repository given: use --repo (-r) or set PLATTER_REPOSITORY")
-	case isURL:
-		return nil, usagef("--repo: no way to reach a repository by %q; give a folder", scheme)
+	}
+	if err := localPath("repository", c.repo); err != nil {
+		return nil, err
+	}
+	if err := localPath("--cache-dir", c.cacheDir); err != nil && !c.noCache {
+		return nil, err
+	}
+	s := open(c.repo)
+	if s, ok := s.(store.Warner); ok {
+		s.Warn(func(text string) { env.warn(c, "%s: %s", c.repo, text) })
 	}
 	if c.dryRun {
-		return store.DryRun{Store: open(c.repo)}, nil
+		return store.DryRun{Store: s}, nil
 	}
-	return open(c.repo), nil
+	return s, nil
 }
 
 // openRepo unlocks the repository. Its index is not read yet: see openSnapshots.
 func openRepo(ctx context.Context, env *env, c common) (*repo.Repo, error) {
-	s, err := storeBy(env.openFolder, c)
+	s, err := storeBy(env, env.openFolder, c)
 	if err != nil {
 		return nil, err
 	}
@@ -48,9 +55,15 @@ func openRepo(ctx context.Context, env *env, c common) (*repo.Repo, error) {
 	return openWith(ctx, env, c, s, password)
 }
 
-// openWith unlocks a repository with a password.
+// openWith unlocks a repository with a password, in the first of its readings that fits.
 func openWith(ctx context.Context, env *env, c common, s store.Store, password []byte) (*repo.Repo, error) {
-	r, err := repo.Open(ctx, s, password)
+	var r *repo.Repo
+	var err error
+	for _, reading := range readings(password) {
+		if r, err = repo.Open(ctx, s, reading); !errors.Is(err, crypt.ErrWrongPassword) {
+			break
+		}
+	}
 	if err != nil {
 		return nil, openError(c, err)
 	}

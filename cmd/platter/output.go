@@ -1,7 +1,6 @@
 package main
 
 import (
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -15,7 +14,8 @@ import (
 	"github.com/jedib0t/go-pretty/v6/text"
 )
 
-// output is standard output. It keeps the first error, so that commands need not look at every Fprintf: main does.
+// output is standard output. It keeps the first error, so that commands need not look at every Fprintf: main does. What is
+// written to it is text for a terminal; see raw.
 type output struct {
 	w      io.Writer
 	closed bool // it was when the program began
@@ -43,7 +43,20 @@ func (o *output) unread(err error) bool {
 	return o.err != nil && errors.Is(err, o.err) && errors.Is(o.err, syscall.EPIPE) && !o.isDisk
 }
 
+// Write writes text, of which a terminal obeys nothing.
 func (o *output) Write(p []byte) (int, error) {
+	if _, err := o.raw().Write([]byte(printable(string(p)))); err != nil {
+		return 0, err
+	}
+	return len(p), nil
+}
+
+// raw is where the bytes of a disk go.
+func (o *output) raw() io.Writer { return (*rawOutput)(o) }
+
+type rawOutput output
+
+func (o *rawOutput) Write(p []byte) (int, error) {
 	if o.err == nil && o.closed && !o.mute {
 		o.err = errClosedOutput
 	}
@@ -55,17 +68,6 @@ func (o *output) Write(p []byte) (int, error) {
 		o.err = fmt.Errorf("write to standard output: %w", err)
 	}
 	return n, o.err
-}
-
-// printJSON prints v as the one document that --json promises.
-func (e *env) printJSON(v any) error {
-	enc := json.NewEncoder(e.stdout)
-	enc.SetIndent("", "  ")
-	enc.SetEscapeHTML(false)
-	if err := enc.Encode(v); err != nil {
-		return fmt.Errorf("print JSON: %w", err)
-	}
-	return nil
 }
 
 // info tells people what goes on, on standard error; -q and --json hush it. What a command was asked for goes to
@@ -88,8 +90,7 @@ func (e *env) detail(c common, format string, args ...any) {
 func (e *env) warn(c common, format string, args ...any) {
 	text := fmt.Sprintf(format, args...)
 	if c.json {
-		line, _ := json.Marshal(map[string]string{"warning": text}) // strings always encode
-		fmt.Fprintf(e.stderr, "%s\n", line)
+		e.complainJSON(map[string]string{"warning": text})
 		return
 	}
 	fmt.Fprintf(e.stderr, "platter: warning: %s\n", printable(text))

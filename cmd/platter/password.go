@@ -14,11 +14,12 @@ import (
 	"golang.org/x/term"
 )
 
-// A passwordSource says where a password comes from when nobody is asked for it.
+// A passwordSource says where a password comes from when nobody is asked for it. What is on the command line goes first, and the
+// variables are not looked at then.
 type passwordSource struct {
 	name    string // "password" or "new-password", of which the flags and variables are made
-	file    string
-	command string
+	file    string // of the flag
+	command string // of the flag
 }
 
 // variable is the environment variable that may hold the password.
@@ -29,8 +30,8 @@ func (s passwordSource) variable() string {
 // maxPassword bounds what is read where a password should be, in bytes.
 const maxPassword = 64 << 10
 
-// password returns the password that opens a repository, from the first of: the environment, the file, the command,
-// the terminal. It is never empty.
+// password returns the password that opens a repository, from the first of: the command line, the environment, the terminal. It
+// is never empty, and it may be one of several readings; see there.
 func (e *env) password(ctx context.Context, from passwordSource) ([]byte, error) {
 	p, err := e.givenPassword(ctx, from)
 	if err != nil || p != nil {
@@ -42,6 +43,11 @@ func (e *env) password(ctx context.Context, from passwordSource) ([]byte, error)
 // newPassword returns a password for somebody to open the repository with from now on; typed in, it is asked for twice.
 func (e *env) newPassword(ctx context.Context, from passwordSource) ([]byte, error) {
 	p, err := e.givenPassword(ctx, from)
+	if err == nil && p != nil {
+		if p, err = newReading(p); err != nil {
+			err = fmt.Errorf("get %s: %w", from.words(), err)
+		}
+	}
 	if err != nil || p != nil {
 		return p, err
 	}
@@ -59,12 +65,41 @@ func (e *env) newPassword(ctx context.Context, from passwordSource) ([]byte, err
 	return first, nil
 }
 
+// words are what people call the password.
+func (s passwordSource) words() string { return strings.ReplaceAll(s.name, "-", " ") }
+
+// fromVariables completes a source of which nothing is on the command line, and returns the password itself where that is in the
+// environment. Two variables are an error: which one somebody has forgotten to unset, only they know.
+func (e *env) fromVariables(from *passwordSource) (password string, err error) {
+	if from.file != "" || from.command != "" || from.name == "" {
+		return "", nil
+	}
+	names := []string{from.variable(), from.variable() + "_FILE", from.variable() + "_COMMAND"}
+	var set []string
+	for _, name := range names {
+		if e.getenv(name) != "" {
+			set = append(set, name)
+		}
+	}
+	if len(set) > 1 {
+		return "", usagef("%s are set: unset all but one, or use --%s-file or --%s-command, which go first", strings.Join(set, " and "), from.name, from.name)
+	}
+	from.file, from.command = e.getenv(names[1]), e.getenv(names[2])
+	return e.getenv(names[0]), nil
+}
+
 // givenPassword returns nil when a password is to be asked for.
 func (e *env) givenPassword(ctx context.Context, from passwordSource) (p []byte, err error) {
+	password, err := e.fromVariables(&from)
+	if err != nil {
+		return nil, err
+	}
 	where := from.variable()
 	switch {
-	case e.getenv(where) != "":
-		return []byte(e.getenv(where)), nil
+	case password != "":
+		p = []byte(password)
+	case from.file != "" && from.command != "":
+		return nil, usagef("--%s-file and --%s-command contradict each other: give one of them", from.name, from.name)
 	case from.file != "":
 		where = from.file
 		p, err = readPassword(from.file)
@@ -74,15 +109,16 @@ func (e *env) givenPassword(ctx context.Context, from passwordSource) (p []byte,
 	default:
 		return nil, nil
 	}
-	if err == nil && len(p) == 0 {
+	if err == nil && len(readings(p)[0]) == 0 {
 		err = fmt.Errorf("%s gave an empty password", where)
 	}
 	if err != nil {
-		return nil, fmt.Errorf("get %s: %w", strings.ReplaceAll(from.name, "-", " "), err)
+		return nil, fmt.Errorf("get %s: %w", from.words(), err)
 	}
 	return p, nil
 }
 
+// readPassword returns a file without its last line end. Where it is UTF-16 nothing is cut off: see readings.
 func readPassword(path string) ([]byte, error) {
 	f, err := os.Open(path)
 	if err != nil {
@@ -95,6 +131,9 @@ func readPassword(path string) ([]byte, error) {
 	}
 	if len(p) > maxPassword {
 		return nil, fmt.Errorf("%s is longer than %d bytes", path, maxPassword)
+	}
+	if isUTF16(p) {
+		return p, nil
 	}
 	return trimLineEnd(p), nil
 }
@@ -146,7 +185,7 @@ func (e *env) askFor(ctx context.Context, from passwordSource, prompt string) ([
 	p, err := e.ask(ctx, prompt)
 	if errors.Is(err, errNoTerminal) {
 		return nil, usagef("no %s given, and no terminal to ask for it: set %s or use --%s-file or --%s-command",
-			strings.ReplaceAll(from.name, "-", " "), from.variable(), from.name, from.name)
+			from.words(), from.variable(), from.name, from.name)
 	}
 	if err == nil && len(p) == 0 {
 		err = errors.New("an empty password protects nothing")

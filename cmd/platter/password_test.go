@@ -26,11 +26,13 @@ func TestPassword(t *testing.T) {
 		file, command string
 		typed         []string
 		isNew         bool
+		usage         bool // it is a usage error
 		want, err     string
 	}{
-		{name: "variable comes first", variable: "v", file: file("a", "f"), command: "echo c", want: "v"},
-		{name: "then the file", file: file("b", "f"), command: "echo c", want: "f"},
-		{name: "then the command", command: "echo c", typed: []string{"t"}, want: "c"},
+		{name: "the file comes first", variable: "v", file: file("a", "f"), want: "f"},
+		{name: "or the command", variable: "v", command: "echo c", typed: []string{"t"}, want: "c"},
+		{name: "not both", file: file("b", "f"), command: "echo c", usage: true, err: "contradict each other"},
+		{name: "then the variable", variable: "v", typed: []string{"t"}, want: "v"},
 		{name: "then the terminal", typed: []string{"t"}, want: "t"},
 		{name: "one line end is cut off", file: file("c", " p w \n\n"), want: " p w \n"},
 		{name: "a line end of Windows too", file: file("d", "pw\r\n"), want: "pw"},
@@ -67,7 +69,7 @@ func TestPassword(t *testing.T) {
 			if string(p) != tt.want || (err == nil) != (tt.err == "") || err != nil && !strings.Contains(err.Error(), tt.err) {
 				t.Errorf("got %q, %v; want %q, %q", p, err, tt.want, tt.err)
 			}
-			if noOne := strings.Contains(tt.err, "no terminal"); errors.Is(err, errUsage) != noOne {
+			if usage := tt.usage || strings.Contains(tt.err, "no terminal"); errors.Is(err, errUsage) != usage {
 				t.Errorf("usage error: %v", err)
 			}
 		})

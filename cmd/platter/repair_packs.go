@@ -48,7 +48,7 @@ func runRepairPacks(ctx context.Context, env *env, opts repairPacksOptions, args
 		return err
 	}
 	opts.noCache = true // what is to be mended is the repository
-	s, err := openStore(opts.common)
+	s, err := openStore(env, opts.common)
 	if err != nil {
 		return err
 	}

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"os"
@@ -88,7 +89,7 @@ func restoreToFile(ctx context.Context, env *env, opts restoreOptions, r *repo.R
 	start := env.now()
 	switch {
 	case what.target == stdio:
-		if err := snapshot.WriteStream(ctx, r, what.snapshot, what.part, env.stdout, &p); err != nil {
+		if err := snapshot.WriteStream(ctx, r, what.snapshot, what.part, env.stdout.raw(), &p); err != nil {
 			return err
 		}
 		stop()
@@ -105,6 +106,7 @@ func restoreToFile(ctx context.Context, env *env, opts restoreOptions, r *repo.R
 		if err != nil {
 			return err
 		}
+		warnUnsynced(env, opts.common, what.target, done.Unsynced)
 		if err := printRestored(env, opts, what, done, env.now().Sub(start)); err != nil {
 			return err
 		}
@@ -126,8 +128,10 @@ func checkRestore(env *env, opts restoreOptions, target string) error {
 		return usagef("%s is for a device, and %s is none", opts.device.needed(), target)
 	case target == stdio && (opts.verify || opts.json || opts.inPlace || opts.plan):
 		return usagef("--verify, --in-place, --plan and --json do not go with TARGET -")
+	case target == stdio && opts.force:
+		return usagef("--force replaces a file, and TARGET - is none")
 	case target != stdio:
-		return noSuchDevice(target)
+		return cmp.Or(localFile("TARGET", target), noSuchDevice(target))
 	}
 	if err := env.stdout.forDisk(); err != nil {
 		return err

@@ -10,7 +10,9 @@ import (
 
 // shell returns a command line, ready to run.
 func shell(ctx context.Context, line string) *exec.Cmd {
-	return exec.CommandContext(ctx, "sh", "-c", line)
+	cmd := exec.CommandContext(ctx, "sh", "-c", line)
+	cmd.Env = withoutSecrets(os.Environ())
+	return cmd
 }
 
 // endProcess asks a process to end.

@@ -12,6 +12,7 @@ import (
 func shell(ctx context.Context, line string) *exec.Cmd {
 	cmd := exec.CommandContext(ctx, "cmd")
 	cmd.SysProcAttr = &syscall.SysProcAttr{CmdLine: "cmd /C " + line}
+	cmd.Env = withoutSecrets(os.Environ())
 	return cmd
 }
 

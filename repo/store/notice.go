@@ -1,6 +1,11 @@
 package store
 
-import "sync"
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"sync"
+)
 
 // A Warner is a store that may have something to say which is no error of any call.
 type Warner interface {
@@ -20,10 +25,13 @@ type notice struct {
 func (l *Local) Warn(tell func(text string)) { l.unsynced.tell = tell }
 
 func (l *Local) lacksSync(err error) {
+	if at, ok := errors.AsType[*fs.PathError](err); ok {
+		err = at.Err
+	}
 	l.unsynced.once.Do(func() {
 		if l.unsynced.tell != nil {
-			l.unsynced.tell("the file system of the repository does not support fsync (" + err.Error() +
-				"): what is written may be lost when that machine loses power soon after; run 'platter check' after such an outage")
+			l.unsynced.tell(fmt.Sprintf("the file system does not support fsync (%v): what is written may be lost when the machine it "+
+				"lies on loses power soon after; run 'platter check' after such an outage", err))
 		}
 	})
 }

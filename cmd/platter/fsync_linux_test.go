@@ -1,0 +1,60 @@
+package main
+
+import (
+	"os"
+	"os/exec"
+	"strings"
+	"testing"
+)
+
+// traced starts the program under strace, with what strace is to do to its calls.
+func (s *site) traced(what string, args ...string) *process {
+	s.t.Helper()
+	strace, err := exec.LookPath("strace")
+	if err != nil {
+		if os.Getenv("CI") != "" {
+			s.t.Fatal(err)
+		}
+		s.t.Skip(err)
+	}
+	call, _, _ := strings.Cut(what, ":")
+	p := s.command(append([]string{"-f", "-qq", "-o", s.path("trace"), "-e", "trace=" + call, "-e", "inject=" + what, s.program}, args...)...)
+	p.Path = strace
+	if err := p.Start(); err != nil {
+		s.t.Fatal(err)
+	}
+	return p
+}
+
+// TestWithoutFsync plays file systems that have no fsync: everything works, with one warning of a command that writes. An fsync
+// that fails is an error.
+func TestWithoutFsync(t *testing.T) {
+	s := newSite(t)
+	s.disk("disk", 3<<20, 1, "mixed")
+	lines := []string{"backup disk --name disk", "restore disk back", "restore disk back --in-place --verify", "restore disk back --force",
+		"export disk image.qcow2 --verify", "forget --keep-last 1 --prune", "parity add"}
+	for _, code := range []string{"EINVAL", "ENOSYS", "EOPNOTSUPP"} {
+		for _, line := range append(lines, "check --read-data --read-only") {
+			p := s.traced("fsync:error="+code, strings.Fields(line)...)
+			p.ends(0, "")
+			want := 1
+			if strings.HasPrefix(line, "check") {
+				want = 0
+			}
+			if got := strings.Count(p.stderr.String(), "does not support fsync"); got != want {
+				t.Errorf("%s, fsync says %s: %d warnings, want %d: %s", line, code, got, want, p.stderr.String())
+			}
+		}
+		if err := sameFiles(s.path("disk"), s.path("back")); err != nil {
+			t.Error(err)
+		}
+		for _, name := range []string{"back", "image.qcow2"} {
+			if err := os.Remove(s.path(name)); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	for _, line := range lines[:2] {
+		s.traced("fsync:error=EIO", strings.Fields(line)...).ends(1, "input/output error")
+	}
+}

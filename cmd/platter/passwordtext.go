@@ -1,0 +1,62 @@
+package main
+
+import (
+	"bytes"
+	"encoding/binary"
+	"errors"
+	"unicode/utf16"
+)
+
+// Byte order marks, which editors and shells of Windows put before what they write.
+const (
+	utf8Mark    = "\xef\xbb\xbf"
+	littleMark  = "\xff\xfe"
+	bigMark     = "\xfe\xff"
+	replacement = '\ufffd'
+)
+
+// isUTF16 reports whether a file says that it is UTF-16, as what PowerShell's > writes does.
+func isUTF16(p []byte) bool {
+	return bytes.HasPrefix(p, []byte(littleMark)) || bytes.HasPrefix(p, []byte(bigMark))
+}
+
+// readings are the passwords that bytes may mean, the likeliest first: the text without its mark and in UTF-8; and the bytes as
+// they are, which is what earlier versions took for the password.
+func readings(p []byte) [][]byte {
+	if text, ok := bytes.CutPrefix(p, []byte(utf8Mark)); ok {
+		return [][]byte{text, p}
+	}
+	if !isUTF16(p) {
+		return [][]byte{p}
+	}
+	if text, ok := fromUTF16(p); ok {
+		return [][]byte{trimLineEnd(text), trimLineEnd(p)}
+	}
+	return [][]byte{trimLineEnd(p)}
+}
+
+// fromUTF16 decodes what has a mark, and reports whether it is UTF-16 at all.
+func fromUTF16(p []byte) ([]byte, bool) {
+	order := binary.ByteOrder(binary.LittleEndian)
+	if bytes.HasPrefix(p, []byte(bigMark)) {
+		order = binary.BigEndian
+	}
+	if len(p)%2 != 0 {
+		return nil, false
+	}
+	units := make([]uint16, 0, len(p)/2)
+	for p = p[2:]; len(p) > 0; p = p[2:] {
+		units = append(units, order.Uint16(p))
+	}
+	text := []byte(string(utf16.Decode(units)))
+	return text, !bytes.ContainsRune(text, replacement)
+}
+
+// newReading is what bytes mean as a password that is set.
+func newReading(p []byte) ([]byte, error) {
+	text := readings(p)[0]
+	if bytes.IndexByte(text, 0) >= 0 || isUTF16(text) {
+		return nil, errors.New("it is no text: there are NUL bytes in it, or it is UTF-16 in part. Save it as UTF-8, or make text of a key with base64")
+	}
+	return text, nil
+}
