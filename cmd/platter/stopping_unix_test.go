@@ -23,7 +23,7 @@ func stopping() {
 		panic(err)
 	}
 	env := newEnv()
-	env.openFolder = func(folder string) store.Store { return &stopper{store: store.NewLocal(folder), nth: nth} }
+	env.openFolder = func(folder string) store.Store { return &stopper{store: localStore(folder), nth: nth} }
 	app := newApp(env)
 	os.Exit(env.report(untilSignal(func(ctx context.Context) error {
 		return app.RunContext(ctx, arrange(app, os.Args))
