@@ -1,11 +1,13 @@
 package repo
 
 import (
+	"bytes"
 	"context"
 	"crypto/rand"
 	"encoding/hex"
 	"errors"
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
 	"time"
@@ -55,6 +57,9 @@ func removingOf(f store.Info) (pack.ID, bool) {
 	return idFromName(keysDir, store.Info{Name: name})
 }
 
+// errSlotElsewhere is for a slot that this session did not delete. Another one may have done so, or may put it back.
+var errSlotElsewhere = errors.New("the key is not there any more: somebody else has removed it, or is about to; see 'key list'")
+
 func isRemoving(f store.Info) bool {
 	_, ok := removingOf(f)
 	return ok
@@ -64,8 +69,8 @@ func isRemoving(f store.Info) bool {
 // a try costs.
 func (k *keyring) readRemoving(ctx context.Context, s store.Store) []pack.ID {
 	half := map[pack.ID]*crypt.Slot{}
-	for id, names := range k.removing {
-		for _, name := range names {
+	for _, id := range slices.SortedFunc(maps.Keys(k.removing), compareIDs) {
+		for _, name := range k.removing[id] {
 			if slot, err := readSlotAs(ctx, s, name, id); err == nil && k.slots[id] == nil {
 				half[id] = slot
 			} else if err != nil && !gone(err) {
@@ -79,6 +84,8 @@ func (k *keyring) readRemoving(ctx context.Context, s store.Store) []pack.ID {
 	return byPrice(half)
 }
 
+func compareIDs(a, b pack.ID) int { return bytes.Compare(a[:], b[:]) }
+
 // RemoveSlot removes the slot whose id begins with prefix. It refuses the slot that the password in use opened, and
 // the last one.
 func (r *Repo) RemoveSlot(ctx context.Context, prefix string) (pack.ID, error) {
@@ -88,10 +95,10 @@ func (r *Repo) RemoveSlot(ctx context.Context, prefix string) (pack.ID, error) {
 	if err := r.claimConfig(ctx); err != nil {
 		return pack.ID{}, err
 	}
-	if err := r.bringBack(ctx); err != nil {
-		return pack.ID{}, err
-	}
 	ids, removing, err := listKeys(ctx, r.store)
+	if err == nil && len(ids) == 0 {
+		err = r.bringBack(ctx, removing)
+	}
 	if err != nil {
 		return pack.ID{}, err
 	}
@@ -134,7 +141,9 @@ func (r *Repo) removeSlot(ctx context.Context, id, witness pack.ID, half []strin
 		_, there := r.store.Get(ctx, aside, 0, 1)
 		switch {
 		case there == nil: // it was moved, and the answer was lost
-		case gone(err) && len(half) > 0:
+		case !gone(there):
+			return there
+		case gone(err):
 			aside = ""
 		default:
 			return err
@@ -155,44 +164,26 @@ func (r *Repo) removeSlot(ctx context.Context, id, witness pack.ID, half []strin
 		return err
 	}
 	if aside != "" {
-		half = append(half, aside)
+		half = []string{aside} // there is but one, and others that were listed are its past names
 	}
 	for _, name := range half {
-		if err := r.deleteAside(ctx, name); err != nil {
+		if err := r.store.Delete(ctx, name); err == nil {
+			return nil
+		} else if !gone(err) {
 			return err
 		}
 	}
-	return nil
+	return errSlotElsewhere
 }
 
-// deleteAside deletes a slot that was moved aside. Where it is gone already, somebody has deleted it, or moved it back.
-func (r *Repo) deleteAside(ctx context.Context, aside string) error {
-	err := r.store.Delete(ctx, aside)
-	if err == nil {
+// bringBack gives slots that were moved aside their names again, where no other slot is there. Whoever was about to delete
+// one then finds it gone.
+func (r *Repo) bringBack(ctx context.Context, removing map[pack.ID][]string) error {
+	if r.dry {
 		return nil
 	}
-	if _, there := r.store.Get(ctx, aside, 0, 1); !gone(there) {
-		return err
-	}
-	name, _, _ := strings.Cut(aside, removingMark)
-	switch _, there := r.store.Get(ctx, name, 0, 1); {
-	case there == nil:
-		return errors.New("somebody has put the key back meanwhile; remove it again")
-	case gone(there):
-		return nil
-	default:
-		return err
-	}
-}
-
-// bringBack gives the slots that were moved aside their names again where no other is there.
-func (r *Repo) bringBack(ctx context.Context) error {
-	ids, removing, err := listKeys(ctx, r.store)
-	if err != nil || len(ids) > 0 || r.dry {
-		return err
-	}
-	for id, names := range removing {
-		for _, name := range names {
+	for _, id := range slices.SortedFunc(maps.Keys(removing), compareIDs) {
+		for _, name := range removing[id] {
 			if err := r.store.Move(ctx, name, fileName(keysDir, id)); err != nil && !gone(err) {
 				return err
 			}
@@ -211,8 +202,8 @@ func (r *Repo) ChangePassword(ctx context.Context, password []byte, cost crypt.C
 	if err == nil {
 		err = r.removeSlot(ctx, r.slot, id, removing[r.slot])
 	}
-	if err != nil && !gone(err) {
-		return pack.ID{}, fmt.Errorf("the new password opens the repository, and the old one may still do so: %w", err)
+	if err != nil {
+		return pack.ID{}, fmt.Errorf("the new password opens the repository, but the old one may still do so: %w", err)
 	}
 	r.slot = id
 	return id, nil

@@ -141,7 +141,7 @@ func (r *Repo) unlock(ctx context.Context, password []byte, file configFile) err
 	half := k.readRemoving(ctx, r.store)
 	done, err := t.try(ctx, half)
 	if done && none {
-		_ = r.bringBack(ctx) // an older platter needs them there; this one does not
+		_ = r.bringBack(ctx, k.removing) // an older platter needs them there; this one does not
 	}
 	if done || err != nil {
 		return err

@@ -27,7 +27,7 @@ func stopping() {
 		panic(err)
 	}
 	env := newEnv()
-	env.openFolder = func(folder string) store.Store { return &stopper{store: store.NewLocal(folder), nth: nth} }
+	env.openFolder = func(folder string) store.Store { return &stopper{store: localStore(folder), nth: nth} }
 	os.Exit(runProgram(env, os.Args))
 }
 

@@ -43,7 +43,10 @@ type OpenFile interface {
 // osFiles is the real file system. It goes through os.Root, because whoever owns the NAS can turn a folder into a link:
 // a Put or a Delete that followed it would change files of this machine. The root is opened anew for every call, so that
 // a NAS that was mounted again is found again.
-type osFiles struct{ root string }
+type osFiles struct {
+	root string
+	own  Layout // nil where all that is below the root is the store's
+}
 
 var _ FileSystem = osFiles{}
 

@@ -38,7 +38,19 @@ type Local struct {
 var _ Store = (*Local)(nil)
 
 // NewLocal returns the store in the folder root. It does not look whether there is one: the first Put makes it.
-func NewLocal(root string) *Local { return NewLocalOn(osFiles{root}) }
+func NewLocal(root string) *Local { return NewLocalOn(osFiles{root: root}) }
+
+// NewLocalIn is NewLocal for a folder in which others may have files and folders as well. Of those the store names the
+// uppermost as odd, and enters, reads and removes none.
+func NewLocalIn(root string, own Layout) *Local { return NewLocalOn(osFiles{root, own}) }
+
+// A Layout tells what a store's user may have put into it from what others keep in the same folder.
+type Layout interface {
+	// Folder reports whether a folder is the store's, though somebody else may have made it.
+	Folder(name string) bool
+	// File reports whether a file in the root or in such a folder can be the store's, by its name.
+	File(name string) bool
+}
 
 // NewLocalOn returns the store on another file system than the real one, for tests.
 func NewLocalOn(fs FileSystem) *Local { return &Local{fs: fs, patience: defaultPatience()} }

@@ -14,9 +14,9 @@ import (
 
 const listBatch = 512 // names read from a folder at a time: a folder of a million packs must not fill the memory
 
-// List yields everything below dir. A folder whose name breaks the rules is one Odd entry and is not entered: it may be
-// a NAS's own (.snapshot, @eaDir, lost+found), unreadable or as large as the store itself. An error ends the listing. The
-// name of an Odd entry is whatever bytes the NAS says: quote it before a terminal sees it.
+// List yields everything below dir. A folder whose name breaks the rules, or that is not the Layout's, is one Odd entry and
+// is not entered: it may be a NAS's own (.snapshot, @eaDir, lost+found), unreadable or as large as the store itself. A
+// folder of the store's own that cannot be read is an error, and an error ends the listing. The name of an Odd entry is whatever bytes the NAS says: quote it before a terminal sees it.
 func (l *Local) List(ctx context.Context, dir string) iter.Seq2[Info, error] {
 	if err := checkDir(dir); err != nil {
 		return func(yield func(Info, error) bool) { yield(Info{}, fmt.Errorf("list %q: %w", dir, err)) }
@@ -24,15 +24,16 @@ func (l *Local) List(ctx context.Context, dir string) iter.Seq2[Info, error] {
 	return l.at(ctx).List(ctx, dir, false)
 }
 
-// Leftovers yields the temporary files below the root: of a Put that is at work now, or of one that was killed. Nothing
-// in the store tells the two apart; only their age or a lease can.
+// Leftovers yields the temporary files in the store's folders: of a Put that is at work now, or of one that was killed.
+// Nothing in the store tells the two apart; only their age or a lease can. They are regular files with names as writeTemp
+// makes them.
 func (l *Local) Leftovers(ctx context.Context) iter.Seq2[Info, error] {
 	return l.at(ctx).List(ctx, "", true)
 }
 
 func (o osFiles) List(ctx context.Context, dir string, temps bool) iter.Seq2[Info, error] {
 	return func(yield func(Info, error) bool) {
-		o.walk(&walk{ctx: ctx, yield: yield, temps: temps, patience: defaultPatience()}, dir)
+		o.walk(&walk{ctx: ctx, yield: yield, own: o.own, temps: temps, patience: defaultPatience()}, dir)
 	}
 }
 
@@ -57,6 +58,7 @@ func (l *Local) Sweep(ctx context.Context, before time.Time) (files int, bytes i
 type walk struct {
 	ctx   context.Context
 	yield func(Info, error) bool
+	own   Layout
 	temps bool // temporary files instead of all the others
 	patience
 }
@@ -128,8 +130,9 @@ func (w *walk) entry(root *os.Root, dir, part string) bool {
 	if dir != "" {
 		name = dir + "/" + part
 	}
-	temp := strings.HasPrefix(part, tempPrefix)
-	if !temp && checkPart(part) != nil {
+	temp := isTemp(part)
+	foreign := !temp && w.own != nil && !w.own.Folder(name) && !w.own.File(name)
+	if !temp && checkPart(part) != nil || foreign && dir == "" { // even a look at it may fail
 		return w.file(Info{Name: name, Odd: true}, false)
 	}
 	var info fs.FileInfo
@@ -140,11 +143,13 @@ func (w *walk) entry(root *os.Root, dir, part string) bool {
 	switch {
 	case errors.Is(err, fs.ErrNotExist): // deleted since its name was read
 		return true
+	case err != nil && foreign:
+		return w.file(Info{Name: name, Odd: true}, false)
 	case err != nil:
 		return w.fail(name, err)
 	case info.Mode().IsRegular():
 		return w.file(Info{Name: name, Size: info.Size(), ModTime: info.ModTime()}, temp)
-	case temp || !info.IsDir():
+	case temp || !info.IsDir() || w.own != nil && !w.own.Folder(name):
 		return w.file(Info{Name: name, Odd: true}, false)
 	}
 	below, err := w.enter(root, part)

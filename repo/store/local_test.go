@@ -67,15 +67,30 @@ func TestNewLocalTouchesNothing(t *testing.T) {
 
 func TestLocalLeftovers(t *testing.T) {
 	root := t.TempDir()
-	write(t, root, ".tmp-0123")
-	write(t, root, "packs", "ab", ".tmp-4567")
+	one, two, folder := ".tmp-"+strings.Repeat("0a", 16), ".tmp-"+strings.Repeat("1b", 16), ".tmp-"+strings.Repeat("2c", 16)
+	write(t, root, one)
+	write(t, root, "packs", "ab", two)
 	write(t, root, "packs", "ab", "cd")
-	write(t, root, "packs", ".tmp-folder", "cd")
+	write(t, root, "packs", folder, "cd")
+	foreign := []string{".tmp-", ".tmp-report", one[:36], one + "0", strings.ToUpper(one), ".tmp-" + strings.Repeat("0g", 16)}
+	want := []store.Info{{Name: "packs/" + folder, Odd: true}, {Name: "packs/ab/cd", Size: 7}}
+	for _, name := range foreign {
+		write(t, root, name)
+		want = append(want, store.Info{Name: name, Odd: true})
+	}
+	slices.SortFunc(want, func(a, b store.Info) int { return strings.Compare(a.Name, b.Name) })
 	l := store.NewLocal(root)
-	wantInfos(t, "List", l.List(t.Context(), ""),
-		store.Info{Name: "packs/.tmp-folder", Odd: true}, store.Info{Name: "packs/ab/cd", Size: 7})
+	wantInfos(t, "List", l.List(t.Context(), ""), want...)
 	wantInfos(t, "Leftovers", l.Leftovers(t.Context()),
-		store.Info{Name: ".tmp-0123", Size: 7}, store.Info{Name: "packs/ab/.tmp-4567", Size: 7})
+		store.Info{Name: one, Size: 7}, store.Info{Name: "packs/ab/" + two, Size: 7})
+	if files, bytes, err := l.Sweep(t.Context(), time.Now().Add(time.Hour)); files != 2 || bytes != 14 || err != nil {
+		t.Errorf("Sweep: %d files of %d bytes, %v; want the two", files, bytes, err)
+	}
+	for _, name := range append(foreign, "packs/"+folder+"/cd") {
+		if _, err := os.Stat(filepath.Join(root, name)); err != nil {
+			t.Errorf("Sweep has removed %s: %v", name, err)
+		}
+	}
 }
 
 func TestLocalOddNames(t *testing.T) {
@@ -169,6 +184,37 @@ func TestLocalListedGoes(t *testing.T) {
 			if err := os.RemoveAll(filepath.Join(root, entry.Name())); err != nil {
 				t.Fatal(err)
 			}
+		}
+	}
+}
+
+// own is a Layout of one file and two folders, one in the other.
+type own struct{}
+
+func (own) Folder(name string) bool { return name == "mine" || name == "mine/too" }
+func (own) File(name string) bool {
+	return name == "config" || strings.HasPrefix(name, "mine/") && strings.Contains(name, "file")
+}
+
+// TestLocalAmongOthers holds that what is not the store's is named, and neither entered nor swept.
+func TestLocalAmongOthers(t *testing.T) {
+	root, temp := t.TempDir(), ".tmp-"+strings.Repeat("0f", 16)
+	for _, name := range []string{"config", "note", "mine/file1", "mine/note", "mine/too/file2", "mine/theirs/file3", "theirs/a/file4",
+		temp, "mine/" + temp, "mine/too/" + temp, "mine/theirs/" + temp, "theirs/" + temp} {
+		write(t, root, name)
+	}
+	l := store.NewLocalIn(root, own{})
+	odd := func(name string) store.Info { return store.Info{Name: name, Odd: true} }
+	wantInfos(t, "List", l.List(t.Context(), ""), store.Info{Name: "config", Size: 7}, store.Info{Name: "mine/file1", Size: 7},
+		store.Info{Name: "mine/note", Size: 7}, odd("mine/theirs"), store.Info{Name: "mine/too/file2", Size: 7}, odd("note"), odd("theirs"))
+	wantInfos(t, "Leftovers", l.Leftovers(t.Context()),
+		store.Info{Name: temp, Size: 7}, store.Info{Name: "mine/" + temp, Size: 7}, store.Info{Name: "mine/too/" + temp, Size: 7})
+	if files, _, err := l.Sweep(t.Context(), time.Now().Add(time.Hour)); files != 3 || err != nil {
+		t.Errorf("Sweep: %d files, %v; want three", files, err)
+	}
+	for _, name := range []string{"mine/theirs/" + temp, "theirs/" + temp} {
+		if _, err := os.Stat(filepath.Join(root, name)); err != nil {
+			t.Errorf("Sweep has removed a file of somebody else: %v", err)
 		}
 	}
 }

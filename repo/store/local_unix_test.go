@@ -5,11 +5,15 @@ package store
 import (
 	"errors"
 	"io/fs"
+	"iter"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"slices"
 	"strings"
+	"syscall"
 	"testing"
+	"time"
 
 	"golang.org/x/sys/unix"
 )
@@ -62,11 +66,11 @@ func TestLinks(t *testing.T) {
 	must(t, l.Put(t.Context(), "packs/real", []byte("real")))
 	for link, to := range map[string]string{
 		"packs/in": "real", "packs/out": filepath.Join(outside, "secret"), "packs/broken": "none", "packs/loop": "../packs",
-		"packs/.tmp-link": "real", "elsewhere": outside, "twin": "packs",
+		"packs/.tmp-" + strings.Repeat("0", 32): "real", "elsewhere": outside, "twin": "packs",
 	} {
 		must(t, os.Symlink(to, filepath.Join(root, link)))
 	}
-	wantNames(t, l, "", "elsewhere is odd", "packs/.tmp-link is odd", "packs/broken is odd", "packs/in is odd",
+	wantNames(t, l, "", "elsewhere is odd", "packs/.tmp-"+strings.Repeat("0", 32)+" is odd", "packs/broken is odd", "packs/in is odd",
 		"packs/loop is odd", "packs/out is odd", "packs/real", "twin is odd")
 	for info, err := range l.Leftovers(t.Context()) {
 		t.Errorf("Leftovers yields %+v, %v", info, err)
@@ -91,12 +95,12 @@ func TestLinks(t *testing.T) {
 	if err := l.Delete(t.Context(), "elsewhere/secret"); err == nil {
 		t.Error("Delete removed a file out of the store")
 	}
-	if _, err := l.fs.Create("packs/.tmp-link"); !errors.Is(err, fs.ErrExist) {
+	if _, err := l.fs.Create("packs/.tmp-" + strings.Repeat("0", 32)); !errors.Is(err, fs.ErrExist) {
 		t.Errorf("making a temporary file where there is a link says %v", err)
 	}
 	must(t, l.Put(t.Context(), "packs/out", []byte("mine now"))) // over the link, not through it
 	must(t, l.Delete(t.Context(), "packs/in"))
-	wantNames(t, l, "packs", "packs/.tmp-link is odd", "packs/broken is odd", "packs/loop is odd", "packs/out", "packs/real")
+	wantNames(t, l, "packs", "packs/.tmp-"+strings.Repeat("0", 32)+" is odd", "packs/broken is odd", "packs/loop is odd", "packs/out", "packs/real")
 	entries, err := os.ReadDir(outside)
 	must(t, err)
 	secret, err := os.ReadFile(filepath.Join(outside, "secret"))
@@ -129,7 +133,7 @@ func TestRootIsALink(t *testing.T) {
 // TestLinkRepeated: a network file system repeats a request whose answer was lost. The second answer is no loss.
 func TestLinkRepeated(t *testing.T) {
 	root := t.TempDir()
-	files := osFiles{root}
+	files := osFiles{root: root}
 	for _, name := range []string{"mine", "other"} {
 		must(t, os.WriteFile(filepath.Join(root, name), []byte("same bytes"), 0o600))
 	}
@@ -149,5 +153,59 @@ func TestCannotLink(t *testing.T) {
 		if got := cannotLink(&os.LinkError{Op: "linkat", Old: "a", New: "b", Err: err}); got != want {
 			t.Errorf("%v: %t", err, got)
 		}
+	}
+}
+
+// TestUnreadable holds that a folder of somebody else's that cannot be read is no reason for anything to fail, and that one
+// of the store's own is: what it holds would look deleted.
+func TestUnreadable(t *testing.T) {
+	if os.Getuid() == 0 {
+		asNobody(t)
+		return
+	}
+	root := t.TempDir()
+	l := NewLocalIn(root, mine{})
+	must(t, l.Put(t.Context(), "mine/file", nil))
+	for _, dir := range []string{"theirs", "mine/theirs"} {
+		must(t, os.Mkdir(filepath.Join(root, dir), 0))
+	}
+	wantNames(t, l, "", "mine/file", "mine/theirs is odd", "theirs is odd")
+	if _, _, err := l.Sweep(t.Context(), time.Now()); err != nil {
+		t.Error(err)
+	}
+	must(t, os.Mkdir(filepath.Join(root, "mine/too"), 0))
+	failed := 0
+	for _, list := range []iter.Seq2[Info, error]{l.List(t.Context(), ""), l.List(t.Context(), "mine"), l.List(t.Context(), "mine/too"), l.Leftovers(t.Context())} {
+		for _, err := range list {
+			if errors.Is(err, fs.ErrPermission) {
+				failed++
+			}
+		}
+	}
+	if failed != 4 {
+		t.Errorf("of 4 listings of a folder of its own that cannot be read, %d fail", failed)
+	}
+}
+
+type mine struct{}
+
+func (mine) Folder(name string) bool { return name == "mine" || name == "mine/too" }
+func (mine) File(string) bool        { return false }
+
+// asNobody runs the test again as a user whom permissions stop.
+func asNobody(t *testing.T) {
+	exe, folder := filepath.Join(t.TempDir(), "test"), t.TempDir()
+	data, err := os.ReadFile(os.Args[0])
+	must(t, err)
+	must(t, os.WriteFile(exe, data, 0o755))
+	for dir := filepath.Dir(exe); dir != os.TempDir() && dir != "/"; dir = filepath.Dir(dir) {
+		must(t, os.Chmod(dir, 0o755))
+	}
+	must(t, os.Chmod(folder, 0o777))
+	cmd := exec.CommandContext(t.Context(), exe, "-test.run=^"+t.Name()+"$")
+	cmd.Dir, cmd.Env = folder, append(os.Environ(), "TMPDIR="+folder)
+	cmd.SysProcAttr = &syscall.SysProcAttr{Credential: &syscall.Credential{Uid: 65534, Gid: 65534}}
+	if out, err := cmd.CombinedOutput(); err != nil || !strings.Contains(string(out), "PASS") {
+		t.Errorf("as nobody: %v\n%s", err, out)
 	}
 }

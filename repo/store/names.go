@@ -45,6 +45,13 @@ func checkPart(part string) error {
 	return nil
 }
 
+// isTemp reports whether part is a name as writeTemp makes them. Others use such names, too, but hardly one of just that
+// form.
+func isTemp(part string) bool {
+	random, ok := strings.CutPrefix(part, tempPrefix)
+	return ok && len(random) == 32 && strings.Trim(random, "0123456789abcdef") == ""
+}
+
 // span is how many bytes a Get of n bytes from off returns when the file has size bytes: what it may allocate, however
 // large n is.
 func span(size, off, n int64) (int, error) {
