@@ -4,6 +4,7 @@ import (
 	"errors"
 	"os"
 	"path/filepath"
+	"runtime"
 	"strings"
 	"testing"
 	"unicode/utf8"
@@ -56,7 +57,10 @@ func TestNewFileNames(t *testing.T) {
 	for _, name := range []string{"x", strings.Repeat("x", 240), strings.Repeat("x", 255), strings.Repeat("磁", 85)} {
 		path := filepath.Join(t.TempDir(), name)
 		if err := os.WriteFile(path, []byte("old"), 0o600); err != nil {
-			t.Skipf("the system has no such names: %v", err) // Windows counts otherwise
+			if runtime.GOOS != "linux" {
+				continue // it counts otherwise
+			}
+			t.Fatal(err)
 		}
 		if err := ReplaceFile(path, nil, content("new")); err != nil {
 			t.Fatal(err)
