@@ -10,13 +10,13 @@ import (
 func TestRemoteCache(t *testing.T) {
 	c := &Cache{Folder: t.TempDir(), Key: [32]byte{1}, Repo: [16]byte{2}, remote: true}
 	path := filepath.Join(c.Folder, runName)
-	x, packs, all := merged(t, c, 1, 40)
+	old, _, everything := merged(t, c, 1, 40)
 	if err := os.Truncate(path, 0); err != nil { // in the others' view: the server went away
 		t.Fatal(err)
 	}
-	wantAll(t, x, all)
+	wantAll(t, old, everything)
 
-	x, packs, all = merged(t, c, 1, 40)
+	x, packs, all := merged(t, c, 1, 40)
 	again := Open(c)
 	if err := os.Truncate(path, 0); err != nil {
 		t.Fatal(err)

@@ -208,7 +208,7 @@ func TestDeviceTyped(t *testing.T) {
 		}
 		env, _, stderr := testEnv(t)
 		env.devices.Root = c.machine
-		env.getenv = func(string) string { return "secret" }
+		env.getenv = func(name string) string { return map[string]string{"PLATTER_PASSWORD": "secret"}[name] }
 		env.confirm = func(_ context.Context, prompt string) ([]byte, error) {
 			if !strings.Contains(prompt, c.asked) || !strings.HasPrefix(prompt, node) {
 				t.Errorf("it asks %q, without %q", prompt, c.asked)
