@@ -63,8 +63,7 @@ func DerivePoly(secret io.Reader) (Poly, error) {
 // Nothing but the region's own bytes counts: not how they are read, and not what lies before or behind.
 type Cutter struct {
 	params Params
-	rabin  chunker.BaseChunker // mid-chunk only inside cut
-	fresh  chunker.BaseChunker // rabin at the start of a chunk
+	rabin  *rabin
 
 	started bool // the region's first piece was handed out
 	inZero  bool // the last piece was zeros, which may go on
@@ -79,10 +78,7 @@ func NewCutter(poly Poly, params Params) (*Cutter, error) {
 	if d := chunker.Pol(poly).Deg(); d < 16 || d > 53 {
 		return nil, fmt.Errorf("chunker polynomial of degree %d: want 16 to 53", d)
 	}
-	fresh := *chunker.NewBase(chunker.Pol(poly),
-		chunker.WithBaseBoundaries(uint(params.Min), uint(params.Max)),
-		chunker.WithBaseAverageBits(bits.TrailingZeros64(uint64(params.Avg))))
-	return &Cutter{params: params, rabin: fresh, fresh: fresh}, nil
+	return &Cutter{params: params, rabin: newRabin(poly, params)}, nil
 }
 
 // Need is how many bytes Next must see at once, unless the region ends before.
@@ -147,12 +143,7 @@ func (c *Cutter) look(buf []byte, final bool) {
 
 // cut returns where content ends the chunk that starts at p and cannot reach beyond p.
 func (c *Cutter) cut(p []byte) int {
-	n := c.rabin.NextSplitPoint(p)
-	if n < 0 {
-		c.rabin = c.fresh // it stopped mid-chunk
-		return len(p)
-	}
-	return min((n+Block-1)&^(Block-1), len(p))
+	return min((c.rabin.cut(p)+Block-1)&^(Block-1), len(p))
 }
 
 // untilZeroRun returns how far it is to the first zero run, len(p) when there is none. A run of zeros that reaches the

@@ -81,7 +81,7 @@ init() {
 	kopia)
 		mkdir -p "$work/kopia"
 		kopia repository create filesystem --path "$r" --block-hash BLAKE3-256
-		kopia policy set --global --compression zstd-fastest
+		kopia policy set --global --compression zstd
 		;;
 	desync) mkdir "$r" ;;
 	esac >"$work/log" 2>&1
