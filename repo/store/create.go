@@ -38,15 +38,15 @@ func (l *Local) create(ctx context.Context, name string, data []byte) error {
 	temp, err := l.writeTemp(ctx, path.Dir(name), data)
 	noLinks := false
 	if err == nil {
-		err = l.fs.Link(temp, name)
+		err = l.at(ctx).Link(temp, name)
 		noLinks = cannotLink(err)
 	}
 	if err == nil {
-		err = l.fs.SyncFolder(path.Dir(name))
+		err = l.at(ctx).SyncFolder(path.Dir(name))
 	}
 	if temp != "" {
 		// The second name of a file that was created is left to Sweep where it cannot be removed.
-		left := l.fs.Remove(temp)
+		left := l.at(ctx).Remove(temp)
 		if err != nil && left != nil && !errors.Is(left, fs.ErrNotExist) {
 			err = fmt.Errorf("%w (and %s is left over: %v)", err, temp, left)
 		}
@@ -58,7 +58,7 @@ func (l *Local) create(ctx context.Context, name string, data []byte) error {
 }
 
 func (l *Local) createInPlace(ctx context.Context, name string, data []byte) error {
-	f, err := l.fs.Create(name)
+	f, err := l.at(ctx).Create(name)
 	if err != nil {
 		return err
 	}
@@ -67,9 +67,9 @@ func (l *Local) createInPlace(ctx context.Context, name string, data []byte) err
 		err = closed
 	}
 	if err == nil {
-		return l.fs.SyncFolder(path.Dir(name))
+		return l.at(ctx).SyncFolder(path.Dir(name))
 	}
-	if left := l.fs.Remove(name); left != nil && !errors.Is(left, fs.ErrNotExist) {
+	if left := l.at(ctx).Remove(name); left != nil && !errors.Is(left, fs.ErrNotExist) {
 		return fmt.Errorf("%w (and a part of it is left over: %v)", err, left)
 	}
 	return err

@@ -59,7 +59,7 @@ func (l *Local) Refresh(ctx context.Context, dir string) error {
 		err = ctx.Err()
 	}
 	if err == nil {
-		err = l.probe(dir)
+		err = l.probe(ctx, dir)
 	}
 	if err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return fmt.Errorf("refresh %q: %w", dir, err)
@@ -67,15 +67,15 @@ func (l *Local) Refresh(ctx context.Context, dir string) error {
 	return nil
 }
 
-func (l *Local) probe(dir string) error {
+func (l *Local) probe(ctx context.Context, dir string) error {
 	var random [16]byte
 	rand.Read(random[:]) // never fails: it ends the process first
 	temp := path.Join(dir, tempPrefix+hex.EncodeToString(random[:]))
-	f, err := l.fs.Create(temp)
+	f, err := l.at(ctx).Create(temp)
 	if err != nil {
 		return err
 	}
-	return errors.Join(f.Close(), l.fs.Remove(temp))
+	return errors.Join(f.Close(), l.at(ctx).Remove(temp))
 }
 
 // Refresh makes the next listing of dir show what is there, where s may remember what was there before.

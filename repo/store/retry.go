@@ -132,6 +132,11 @@ func (p patient) Rename(from, to string) error {
 	return err
 }
 
+func (p patient) Link(from, to string) error {
+	_, err := p.do(p.ctx, func() error { return p.FileSystem.Link(from, to) })
+	return err
+}
+
 func (p patient) Touch(name string) error {
 	_, err := p.do(p.ctx, func() error { return p.FileSystem.Touch(name) })
 	return p.synced(err)

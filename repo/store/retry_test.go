@@ -30,6 +30,7 @@ func (s *scripted) next() error {
 }
 
 func (s *scripted) Rename(string, string) error { return s.next() }
+func (s *scripted) Link(string, string) error   { return s.next() }
 func (s *scripted) Remove(string) error         { return s.next() }
 func (s *scripted) Touch(string) error          { return s.next() }
 func (s *scripted) Mkdir(string) error          { return s.next() }
@@ -42,6 +43,7 @@ func (s *scripted) Open(string) (OpenFile, int64, error) {
 // calling names every call that can be made again.
 var calling = map[string]func(FileSystem) error{
 	"rename": func(f FileSystem) error { return f.Rename("a", "b") },
+	"link":   func(f FileSystem) error { return f.Link("a", "b") },
 	"remove": func(f FileSystem) error { return f.Remove("a") },
 	"touch":  func(f FileSystem) error { return f.Touch("a") },
 	"mkdir":  func(f FileSystem) error { return f.Mkdir("a") },
