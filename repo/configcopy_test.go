@@ -26,6 +26,12 @@ func TestLostConfig(t *testing.T) {
 			delete(files, configName)
 		}
 		mem := memOf(t, files)
+		if _, err := pack.ParseHeader(config, pack.ConfigFile); errors.Is(err, pack.ErrNewer) { // no copy may stand in for that
+			if _, err := Open(ctx, mem, []byte("pw")); !errors.Is(err, pack.ErrNewer) {
+				t.Errorf("%s: %v, want ErrNewer", what, err)
+			}
+			continue
+		}
 		for _, password := range []string{"pw", "second"} {
 			r, err := Open(ctx, mem, []byte(password))
 			if err != nil {
@@ -38,7 +44,7 @@ func TestLostConfig(t *testing.T) {
 				t.Errorf("%s: %+v, want %+v", what, r.Config(), want)
 			}
 		}
-		if _, err := Open(ctx, mem, []byte("wrong")); !errors.Is(err, crypt.ErrWrongPassword) && !errors.Is(err, pack.ErrNewer) { // as its header may say
+		if _, err := Open(ctx, mem, []byte("wrong")); !errors.Is(err, crypt.ErrWrongPassword) {
 			t.Errorf("%s: a wrong password: %v", what, err)
 		}
 		if err := Find(ctx, mem); err != nil {
