@@ -2,6 +2,7 @@ package repo
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"slices"
 	"sync"
@@ -25,6 +26,9 @@ func CheckNames(ctx context.Context, s store.Store, workers int, p *Progress) (*
 		file, err := readConfigAs(ctx, s, name)
 		if err != nil {
 			return nil, err
+		}
+		if errors.Is(file.fault, pack.ErrNewer) {
+			return nil, file.fault
 		}
 		if file.fault != nil && !(name == configCopy && file.missing()) {
 			report.Damage = append(report.Damage, file.fault.Error())

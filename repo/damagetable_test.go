@@ -7,6 +7,7 @@ import (
 	"strings"
 	"testing"
 
+	"platter/pack"
 	"platter/repo/store"
 )
 
@@ -91,6 +92,9 @@ func (x *damageSample) suffer(t *testing.T, kind string, f mishap, d damaged, wa
 	what := fmt.Sprintf("%s %v %s", kind, f, d.what)
 	s := x.storeOf(t, kind, d)
 	got := x.look(t, s)
+	if _, err := pack.ParseHeader(d.files[configName], pack.ConfigFile); errors.Is(err, pack.ErrNewer) {
+		want = closed // no copy may stand in for what only a newer platter understands
+	}
 	if want == closed {
 		for _, name := range d.names {
 			if len(got.open) != 2 || d.files[name] != nil && f != renamed && (!mentions(got.open[:1], name) || !mentions(got.open[1:], name)) {

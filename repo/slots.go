@@ -126,6 +126,9 @@ const maxKDFs = 16
 // removing last, since they are not removed yet. Slots that share a KDF cost one stretch together. Where the config opens
 // with none, its copies stand in for it.
 func (r *Repo) unlock(ctx context.Context, password []byte, file configFile) error {
+	if errors.Is(file.fault, pack.ErrNewer) { // no copy may stand in for what is not understood
+		return file.fault
+	}
 	k, err := readSlots(ctx, r.store)
 	if err != nil {
 		return err
@@ -149,9 +152,6 @@ func (r *Repo) unlock(ctx context.Context, password []byte, file configFile) err
 	var newer bool
 	for _, err := range t.wrong {
 		newer = newer || errors.Is(err, pack.ErrNewer)
-	}
-	if errors.Is(file.fault, pack.ErrNewer) {
-		return file.fault
 	}
 	if !newer {
 		for _, id := range t.opened {

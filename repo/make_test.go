@@ -1,0 +1,221 @@
+package repo
+
+import (
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+
+	"platter/pack"
+	"platter/repo/crypt"
+	"platter/repo/store"
+	"platter/repo/store/storetest"
+)
+
+// initStores are stores in which several make a repository at once.
+func initStores(t *testing.T) map[string]func() store.Store {
+	disk := func(noLinks bool) func() store.Store {
+		d := storetest.NewDisk()
+		d.NoLinks = noLinks
+		return func() store.Store { return store.NewLocalOn(d) }
+	}
+	mem, root := new(store.Mem), t.TempDir()
+	return map[string]func() store.Store{
+		"memory": func() store.Store { return mem }, "disk": disk(false), "disk without links": disk(true),
+		"folder": func() store.Store { return store.NewLocalIn(root, Layout{}) },
+	}
+}
+
+// TestInitAtOnce has many make a repository in one place, each from its own store. Exactly one is told that it did, it
+// works, and nothing is left of the others.
+func TestInitAtOnce(t *testing.T) {
+	for name, open := range initStores(t) {
+		const n = 8
+		var errs [n]error
+		var all sync.WaitGroup
+		start := make(chan struct{})
+		for i := range n {
+			all.Go(func() {
+				<-start
+				_, errs[i] = Init(t.Context(), open(), fmt.Appendf(nil, "pw%d", i), cheap, "", DefaultSettings)
+			})
+		}
+		close(start)
+		all.Wait()
+		winner := slices.IndexFunc(errs[:], func(err error) bool { return err == nil })
+		if winner < 0 {
+			t.Fatalf("%s: nobody made it: %v", name, errs)
+		}
+		for i, err := range errs {
+			if i != winner && !errors.Is(err, ErrExists) {
+				t.Errorf("%s: %d and %d: %v, want ErrExists", name, winner, i, err)
+			}
+			r, err := Open(t.Context(), open(), fmt.Appendf(nil, "pw%d", i))
+			if i != winner && !errors.Is(err, crypt.ErrWrongPassword) {
+				t.Errorf("%s: the password of %d: %v, want ErrWrongPassword", name, i, err)
+			} else if i == winner && (err != nil || r.ConfigFault() != nil) {
+				t.Errorf("%s: the winner's password: %v", name, err)
+			}
+		}
+		if files := filesOf(t, open()); len(files) != 2 {
+			t.Errorf("%s: %d files are left, want the config and one key", name, len(files))
+		}
+	}
+}
+
+// between does something right before an operation of a store.
+func between(s store.Store, op string, do func()) store.Store {
+	done := false
+	return &storetest.Faulty{Store: s, Fail: func(is, _ string) error {
+		if is == op && !done {
+			done = true
+			do()
+		}
+		return nil
+	}}
+}
+
+// TestInitOvertaken holds, for what can happen between an init's key and its config, whose repository is there after that.
+func TestInitOvertaken(t *testing.T) {
+	ctx := t.Context()
+	t.Run("by another init", func(t *testing.T) {
+		mem := new(store.Mem)
+		_, err := Init(ctx, between(mem, "create", func() {
+			// It began when there was no key yet.
+			blind := &storetest.Faulty{Store: new(store.Mem)}
+			if _, err := Init(ctx, blind, []byte("first"), cheap, "", DefaultSettings); err != nil {
+				t.Error(err)
+			}
+			for name, data := range filesOf(t, blind) {
+				if err := mem.Put(ctx, name, data); err != nil {
+					t.Error(err)
+				}
+			}
+		}), []byte("second"), cheap, "", DefaultSettings)
+		if !errors.Is(err, ErrExists) || !strings.Contains(err.Error(), "first") || opens(t, mem, "second") || !opens(t, mem, "first") {
+			t.Errorf("%v", err)
+		}
+	})
+	t.Run("by a backup that opened it", func(t *testing.T) { // which creates the config itself
+		mem := new(store.Mem)
+		var chunks []saved
+		_, err := Init(ctx, between(mem, "create", func() {
+			chunks = mustSave(t, reopen(t, mem), noiseChunks(1, 4, 6000))
+		}), []byte("pw"), cheap, "", DefaultSettings)
+		if err != nil {
+			t.Fatal(err)
+		}
+		wantLoads(t, reopen(t, mem), chunks)
+	})
+	t.Run("by another init, after a backup opened it", func(t *testing.T) {
+		mem := new(store.Mem)
+		_, err := Init(ctx, between(mem, "create", func() {
+			r, err := Open(ctx, mem, []byte("pw"))
+			if err == nil {
+				err = r.LoadIndex(ctx)
+			}
+			if err != nil {
+				t.Fatal(err)
+			}
+			other := memOf(t, newSample(t).files)
+			if err := mem.Put(ctx, configName, filesOf(t, other)[configName]); err != nil {
+				t.Fatal(err)
+			}
+			if _, _, err := save(ctx, r, noiseChunks(1, 4, 6000)); !errors.Is(err, errConfigTaken) {
+				t.Errorf("a backup into a repository that will never be: %v", err)
+			}
+		}), []byte("pw"), cheap, "", DefaultSettings)
+		if !errors.Is(err, ErrExists) {
+			t.Errorf("%v", err)
+		}
+	})
+}
+
+// TestInitKilled kills an init at every operation. The next init works, or says that there is a repository, and then repair
+// config makes one of what is there.
+func TestInitKilled(t *testing.T) {
+	ctx := t.Context()
+	for i := int64(0); ; i++ {
+		mem := new(store.Mem)
+		s := &storetest.Faulty{Store: mem, Fail: storetest.After(i, errBroken)}
+		_, err := Init(ctx, s, []byte("pw"), cheap, "", DefaultSettings)
+		if err == nil {
+			return
+		}
+		if _, err = Init(ctx, mem, []byte("pw"), cheap, "", DefaultSettings); errors.Is(err, ErrExists) {
+			r, openErr := Open(ctx, mem, []byte("pw"))
+			if openErr != nil {
+				t.Fatalf("killed at %d: init says %v, and Open %v", i, err, openErr)
+			}
+			if _, err = r.RepairConfig(ctx); err != nil {
+				t.Errorf("killed at %d: %v", i, err)
+			}
+		} else if err != nil {
+			t.Errorf("killed at %d: %v", i, err)
+		}
+		chunks := mustSave(t, reopen(t, mem), noiseChunks(1, 4, 6000))
+		wantLoads(t, reopen(t, mem), chunks)
+	}
+}
+
+// TestHalfConfig is what an init leaves that is killed where the file system has no hard links: any beginning of a config.
+// It is no repository's end, and no other's beginning.
+func TestHalfConfig(t *testing.T) {
+	ctx := t.Context()
+	whole := new(store.Mem)
+	testRepo(t, whole)
+	for _, size := range []int{0, 1, pack.HeaderSize, 100, 563} {
+		mem := memOf(t, filesOf(t, whole))
+		if err := mem.Put(ctx, configName, filesOf(t, whole)[configName][:size]); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := Init(ctx, mem, []byte("new"), cheap, "", DefaultSettings); !errors.Is(err, ErrExists) {
+			t.Errorf("%d bytes: another init says %v", size, err)
+		}
+		if _, err := Open(ctx, mem, []byte("new")); !errors.Is(err, crypt.ErrWrongPassword) {
+			t.Errorf("%d bytes: %v", size, err)
+		}
+		r, err := Open(ctx, mem, []byte("pw"))
+		if err != nil {
+			t.Fatalf("%d bytes: %v", size, err)
+		}
+		if _, err := r.RepairConfig(ctx); err != nil || reopen(t, mem).ConfigFault() != nil {
+			t.Errorf("%d bytes: %v", size, err)
+		}
+	}
+}
+
+// TestLayout holds that a repository knows every file and folder of its own.
+func TestLayout(t *testing.T) {
+	x := newDamageSample(t)
+	names := slices.Collect(func(yield func(string) bool) {
+		for name := range x.files {
+			if !strings.Contains(name, "/.tmp-") && !yield(name) {
+				return
+			}
+		}
+	})
+	names = append(names, configCopy, removingName(pack.ID{1}))
+	for _, name := range names {
+		if !(Layout{}).File(name) {
+			t.Errorf("%s is none of its files", name)
+		}
+		for at, c := range name {
+			if c == '/' && !(Layout{}).Folder(name[:at]) {
+				t.Errorf("%s is none of its folders", name[:at])
+			}
+		}
+	}
+	for _, name := range []string{"", "note", "config2", "keys/note", "projects/config", "packs/ab/note", strings.Repeat("0", 64)} {
+		if (Layout{}).File(name) {
+			t.Errorf("%q is one of its files", name)
+		}
+	}
+	for _, name := range []string{"", "projects", "packs/abc", "packs/AB", "packs/xy", "packs/ab/cd", "keys/keys", "config"} {
+		if (Layout{}).Folder(name) {
+			t.Errorf("%q is one of its folders", name)
+		}
+	}
+}
