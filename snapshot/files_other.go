@@ -14,7 +14,7 @@ func syncDir(string) error { return nil }
 func takeAfter(*os.File, string, fs.FileInfo) {}
 
 // hold holds nothing: an open file could not be renamed.
-func hold(*os.Root, string) (*os.File, error) { return nil, nil }
+func hold(*os.Root, string) (*os.File, bool, error) { return nil, false, nil }
 
 // removeAbandoned removes nothing: it is not known whether a process has the file.
 func removeAbandoned(*os.Root, string) {}

@@ -90,7 +90,9 @@ type newFile struct {
 	folder     *os.Root
 	name, temp string
 	was        fs.FileInfo // the file that it replaces; nil for none
-	held       *os.File    // the new file, locked, where the system has that; it stays open until the file has its name
+	own        fs.FileInfo // the new file
+	held       *os.File    // it is open once more for as long as this lasts; nil where the system renames no open files
+	locked     bool        // by held
 }
 
 // createNew makes a file for path, and removes what a killed process left of one before.
@@ -133,7 +135,9 @@ func (n *newFile) create() (*os.File, error) {
 		if err != nil {
 			return nil, err
 		}
-		n.held, err = hold(n.folder, n.temp)
+		if n.own, err = f.Stat(); err == nil {
+			n.held, n.locked, err = hold(n.folder, n.temp)
+		}
 		if err == nil {
 			return f, nil
 		}
@@ -155,6 +159,12 @@ func (n *newFile) finish() error {
 	if n.was != nil && n.held != nil {
 		takeAfter(n.held, filepath.Join(n.folder.Name(), n.name), n.was)
 	}
+	if n.held != nil && !n.locked { // of no more use, and a server may mind
+		if err := closing(n.held); err != nil {
+			return err
+		}
+		n.held = nil
+	}
 	interrupted := false
 	return again(func() error {
 		err := n.folder.Rename(n.temp, n.name)
@@ -168,12 +178,8 @@ func (n *newFile) finish() error {
 
 // isNamed reports whether the file has its name: a rename that was interrupted may have been done.
 func (n *newFile) isNamed() bool {
-	if n.held == nil {
-		return false
-	}
 	is, err := n.look(n.name)
-	own, lost := n.held.Stat()
-	return err == nil && lost == nil && os.SameFile(is, own)
+	return err == nil && os.SameFile(is, n.own)
 }
 
 func (n *newFile) look(name string) (info fs.FileInfo, err error) {

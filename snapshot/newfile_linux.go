@@ -29,24 +29,23 @@ func lock(f *os.File) error {
 }
 
 // hold opens a new file once more and locks it, as a sign that it is not abandoned.
-func hold(folder *os.Root, name string) (*os.File, error) {
-	var f *os.File
-	err := again(func() (err error) {
+func hold(folder *os.Root, name string) (f *os.File, locked bool, err error) {
+	err = again(func() (err error) {
 		f, err = folder.Open(name)
 		return err
 	})
 	if errors.Is(err, os.ErrNotExist) {
-		return nil, errSweptAway
+		return nil, false, errSweptAway
 	}
 	if err != nil {
-		return nil, nil // its mode does not let us: then there is no sign
+		return nil, false, nil // its mode does not let us: then there is no sign
 	}
 	err = lock(f)
 	info, lost := f.Stat()
 	if lost == nil && info.Sys().(*syscall.Stat_t).Nlink == 0 || errors.Is(err, unix.EWOULDBLOCK) {
-		return nil, errors.Join(errSweptAway, f.Close())
+		return nil, false, errors.Join(errSweptAway, f.Close())
 	}
-	return f, nil
+	return f, err == nil, nil
 }
 
 // removeAbandoned removes a file under a temporary name where it is certain that no process writes to it.

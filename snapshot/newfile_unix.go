@@ -5,12 +5,11 @@ package snapshot
 import "os"
 
 // hold opens a new file once more. No lock tells that it is in use.
-func hold(folder *os.Root, name string) (*os.File, error) {
-	f, err := folder.Open(name)
-	if err != nil {
-		return nil, nil
+func hold(folder *os.Root, name string) (f *os.File, locked bool, err error) {
+	if f, err = folder.Open(name); err != nil {
+		return nil, false, nil // its mode does not let us
 	}
-	return f, nil
+	return f, false, nil
 }
 
 // removeAbandoned removes nothing: it is not known whether a process has the file.

@@ -64,7 +64,7 @@ func (o hookOptions) around(ctx context.Context, env *env, c common, s *snapshot
 		err = keep(&open)
 	}
 	return env.farewell.run(err, func() {
-		if (err == nil || errors.Is(err, errIncomplete)) && !c.dryRun {
+		if (err == nil || onlyIncomplete(err)) && !c.dryRun {
 			id = s.ID.String()
 		}
 	})
