@@ -60,9 +60,6 @@ func (l *Local) at(ctx context.Context) FileSystem {
 	return patient{FileSystem: l.fs, ctx: ctx, patience: l.patience, unsynced: l.lacksSync}
 }
 
-// maxPuts is how often a Put begins anew that was interrupted where nobody can say what was done.
-const maxPuts = 5
-
 func (l *Local) Put(ctx context.Context, name string, data []byte) error {
 	err := checkName(name)
 	if err != nil {
@@ -79,14 +76,7 @@ func (l *Local) Put(ctx context.Context, name string, data []byte) error {
 }
 
 func (l *Local) put(ctx context.Context, name string, data []byte) error {
-	err := l.putOnce(ctx, name, data)
-	for range maxPuts - 1 {
-		if !errors.Is(err, errUnclear) {
-			break
-		}
-		err = l.putOnce(ctx, name, data)
-	}
-	return err
+	return untilClear(func() error { return l.putOnce(ctx, name, data) })
 }
 
 func (l *Local) putOnce(ctx context.Context, name string, data []byte) error {

@@ -91,6 +91,16 @@ func busyOnWindows(code syscall.Errno) bool {
 // errUnclear says that a call was interrupted, and that what it found when it was made again may be its own doing.
 var errUnclear = errors.New("interrupted, and perhaps done all the same")
 
+// untilClear does something again, from its beginning, that was interrupted where what was done cannot be told.
+func untilClear(do func() error) (err error) {
+	for range 5 {
+		if err = do(); !errors.Is(err, errUnclear) {
+			break
+		}
+	}
+	return err
+}
+
 // patient is a FileSystem that retries what an interruption or another process's look at a file has made fail, and that does
 // without the syncs that the file system does not have.
 type patient struct {
