@@ -21,7 +21,7 @@ func (l *Local) Create(ctx context.Context, name string, data []byte) error {
 	if err != nil {
 		return fmt.Errorf("create %q: %w", name, err)
 	}
-	err = l.create(ctx, name, data)
+	err = untilClear(func() error { return l.create(ctx, name, data) })
 	if isFull(err) {
 		return fmt.Errorf("create %s: %w: %w", name, ErrFull, err)
 	}
@@ -59,6 +59,9 @@ func (l *Local) create(ctx context.Context, name string, data []byte) error {
 
 func (l *Local) createInPlace(ctx context.Context, name string, data []byte) error {
 	f, err := l.at(ctx).Create(name)
+	if errors.Is(err, fs.ErrExist) {
+		return fs.ErrExist // it is nothing to begin anew for
+	}
 	if err != nil {
 		return err
 	}

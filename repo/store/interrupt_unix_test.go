@@ -58,6 +58,10 @@ func (j *jittery) Rename(from, to string) error {
 	return j.do(func() error { return j.FileSystem.Rename(from, to) })
 }
 
+func (j *jittery) Link(from, to string) error {
+	return j.do(func() error { return j.FileSystem.Link(from, to) })
+}
+
 func (j *jittery) Touch(name string) error {
 	return j.do(func() error { return j.FileSystem.Touch(name) })
 }
@@ -121,6 +125,16 @@ func useStore(t *testing.T, l *store.Local) error {
 	}
 	hold("put", l.Put(ctx, "packs/ab/one", []byte("one")))
 	hold("put over", l.Put(ctx, "packs/ab/one", []byte("two")))
+	hold("create", l.Create(ctx, "packs/ab/new", []byte("new")))
+	if err := l.Create(ctx, "packs/ab/new", []byte("other")); !errors.Is(err, fs.ErrExist) {
+		errs = append(errs, fmt.Errorf("created again: %v", err))
+	}
+	if data, err := l.Get(ctx, "packs/ab/new", 0, 9); err != nil || string(data) != "new" {
+		errs = append(errs, fmt.Errorf("created %q, %v", data, err))
+	}
+	if err := l.Delete(ctx, "packs/ab/new"); !errors.Is(err, fs.ErrNotExist) {
+		hold("delete what was created", err)
+	}
 	hold("touch", l.Touch(ctx, "packs/ab/one"))
 	data, err := l.Get(ctx, "packs/ab/one", 0, 9)
 	if hold("get", err); string(data) != "two" {

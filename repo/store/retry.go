@@ -142,6 +142,7 @@ func (p patient) Rename(from, to string) error {
 	return err
 }
 
+// Link needs no more than another call: where the name is there, FileSystem looks whether it is the same file.
 func (p patient) Link(from, to string) error {
 	_, err := p.do(p.ctx, func() error { return p.FileSystem.Link(from, to) })
 	return err

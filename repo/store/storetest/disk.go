@@ -220,6 +220,8 @@ func (d *Disk) Link(from, to string) error {
 			return fs.ErrNotExist
 		case n.entries != nil:
 			return errors.New("it is a folder")
+		case d.find(to) == n:
+			return nil
 		default:
 			return d.make(to, n, call)
 		}
