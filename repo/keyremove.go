@@ -10,7 +10,6 @@ import (
 	"maps"
 	"slices"
 	"strings"
-	"time"
 
 	"platter/pack"
 	"platter/repo/crypt"
@@ -35,9 +34,6 @@ import (
 // or deletes has a name of its own. One that is killed leaves a slot aside. Such a slot opens as long as it is there, if no
 // other does, and removing the key again deletes it, or moves it back. Where no slot has its own name any more, because
 // two sessions were killed, the next change of keys moves those aside back first.
-
-// keyEnds bounds how long an interrupted command goes on for.
-const keyEnds = 5 * time.Second
 
 const removingMark = ".removing-"
 
@@ -150,8 +146,7 @@ func (r *Repo) removeSlot(ctx context.Context, id, witness pack.ID, half []strin
 		}
 	}
 	// From here on, what was begun is brought to an end even if the command is interrupted.
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), keyEnds)
-	defer cancel()
+	ctx = context.WithoutCancel(ctx)
 	if _, err := readSlot(ctx, r.store, witness); err != nil {
 		if aside != "" {
 			if back := r.store.Move(ctx, aside, name); back != nil && !gone(back) {
