@@ -8,10 +8,9 @@ import (
 	"platter/repo/crypt"
 )
 
-// asideDir has snapshot files that were removed because something was wrong with them, under the names that they had. What
+// The folder aside/ has snapshot files that were removed because something was wrong with them, under the names that they had. What
 // looked damaged may be whole when the store is read another time, so it is not destroyed before a check has vouched for all
-// the others. Who knows nothing of the folder takes them for forgotten.
-const asideDir = "aside"
+// the others. Programs that know nothing of the folder take them for forgotten.
 
 // AsideName returns the name in the store of a snapshot's file that is kept aside.
 func AsideName(id pack.ID) string { return fileName(asideDir, id) }

@@ -36,6 +36,7 @@ const (
 	workDir      = "work"
 	pendingDir   = "pending"
 	forgottenDir = "forgotten"
+	asideDir     = "aside"
 )
 
 // Layout is what a repository may have made in its store, for a store that others have files in as well.
@@ -44,7 +45,7 @@ type Layout struct{}
 // Folder reports whether a folder is one of the repository's.
 func (Layout) Folder(name string) bool {
 	switch dir, below, deep := strings.Cut(name, "/"); dir {
-	case keysDir, indexDir, snapshotsDir, workDir, pendingDir, forgottenDir:
+	case keysDir, indexDir, snapshotsDir, workDir, pendingDir, forgottenDir, asideDir:
 		return !deep
 	case packsDir:
 		return !deep || len(below) == 2 && isHex(below)

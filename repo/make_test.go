@@ -3,6 +3,8 @@ package repo
 import (
 	"errors"
 	"fmt"
+	"os"
+	"regexp"
 	"slices"
 	"strings"
 	"sync"
@@ -212,6 +214,19 @@ func TestLayout(t *testing.T) {
 		if (Layout{}).File(name) {
 			t.Errorf("%q is one of its files", name)
 		}
+	}
+	source, err := os.ReadFile("layout.go")
+	if err != nil {
+		t.Fatal(err)
+	}
+	folders := regexp.MustCompile(`(?m)^\t\w+Dir += "(\w+)"$`).FindAllSubmatch(source, -1)
+	for _, folder := range folders {
+		if !(Layout{}).Folder(string(folder[1])) {
+			t.Errorf("%s is none of its folders", folder[1])
+		}
+	}
+	if len(folders) < 8 {
+		t.Errorf("%d folders in layout.go", len(folders))
 	}
 	for _, name := range []string{"", "projects", "packs/abc", "packs/AB", "packs/xy", "packs/ab/cd", "keys/keys", "config"} {
 		if (Layout{}).Folder(name) {
