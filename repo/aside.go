@@ -38,15 +38,8 @@ func (r *Repo) SetAside(ctx context.Context, ids []pack.ID) (done int, err error
 
 // ListAside returns the names of the snapshots that are kept aside, in no order.
 func (r *Repo) ListAside(ctx context.Context) ([]pack.ID, error) {
-	files, err := list(ctx, r.store, asideDir)
-	if err != nil {
-		return nil, err
-	}
-	ids := make([]pack.ID, len(files))
-	for i, f := range files {
-		ids[i] = f.id
-	}
-	return ids, nil
+	files, err := r.lister()(ctx, r.store, asideDir)
+	return idsOf(files), err
 }
 
 // GetAside returns the JSON of a snapshot that is kept aside, as GetSnapshot does of others.

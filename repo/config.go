@@ -30,7 +30,8 @@ type Config struct {
 const (
 	// Leases has it that nobody writes without a lease.
 	Leases = "leases"
-	// Readers has it that whoever deletes anything goes by fresh listings, and leaves alone what readers hold leases of.
+	// Readers has it that whoever deletes anything goes by fresh listings, leaves alone what readers hold leases of and what is
+	// kept aside, and removes a password slot in three steps.
 	Readers = "readers"
 )
 

@@ -115,11 +115,7 @@ func (r *Repo) readIndexes(ctx context.Context) (*loading, error) {
 	}
 	// Whoever takes packs out of the index does that before he deletes them. So a writer that sees the index as it is now builds
 	// upon no pack that is gone, however old the listing of packs is.
-	lister := list
-	if r.holdsLease() {
-		lister = listNow
-	}
-	if l.files, err = lister(ctx, r.store, indexDir); err != nil {
+	if l.files, err = r.lister()(ctx, r.store, indexDir); err != nil {
 		return nil, err
 	}
 	for _, f := range l.files {

@@ -88,7 +88,7 @@ func (r *Repo) RemoveSlot(ctx context.Context, prefix string) (pack.ID, error) {
 	if err := r.writable(); err != nil {
 		return pack.ID{}, err
 	}
-	if err := r.claimConfig(ctx); err != nil {
+	if err := r.upgrade(ctx); err != nil { // older platters delete slots at once
 		return pack.ID{}, err
 	}
 	ids, removing, err := listKeys(ctx, r.store)
@@ -189,6 +189,12 @@ func (r *Repo) bringBack(ctx context.Context, removing map[pack.ID][]string) err
 
 // ChangePassword puts a new password in the place of the one in use: the new slot is durable before the old one goes.
 func (r *Repo) ChangePassword(ctx context.Context, password []byte, cost crypt.Cost, label string) (pack.ID, error) {
+	if err := r.writable(); err != nil {
+		return pack.ID{}, err
+	}
+	if err := r.upgrade(ctx); err != nil { // older platters delete slots at once
+		return pack.ID{}, err
+	}
 	id, err := r.AddSlot(ctx, password, cost, label)
 	if err != nil {
 		return pack.ID{}, err

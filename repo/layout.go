@@ -138,6 +138,14 @@ func listNow(ctx context.Context, s store.Store, dir string) ([]listed, error) {
 	return list(ctx, s, dir)
 }
 
+// lister is listNow for a Repo that is at work under a lease, and list for one that only reads.
+func (r *Repo) lister() func(context.Context, store.Store, string) ([]listed, error) {
+	if r.holdsLease() {
+		return listNow
+	}
+	return list
+}
+
 // readWhole returns a file of at most limit bytes.
 func readWhole(ctx context.Context, s store.Store, name string, limit int64) ([]byte, error) {
 	data, err := s.Get(ctx, name, 0, limit+1)
