@@ -24,6 +24,8 @@ type PruneOptions struct {
 	Lag time.Duration
 	// Wait waits so long, or until the context ends; nil for time.Timer. Tests have a clock of their own.
 	Wait func(context.Context, time.Duration) error
+	// Waiting, which may be nil, is told before each wait how long it takes.
+	Waiting func(time.Duration)
 	// Sure goes on where the repository itself suggests that snapshots are missing: others name them, or there are packs and
 	// no snapshots. It does not where this machine has seen what is missing; see Accept.
 	Sure bool

@@ -90,7 +90,11 @@ func (p *pruner) waitLag(ctx context.Context, times int) error {
 	if p.lag <= 0 {
 		return ctx.Err()
 	}
-	return p.opts.Wait(ctx, time.Duration(times)*p.lag)
+	d := time.Duration(times) * p.lag
+	if p.opts.Waiting != nil {
+		p.opts.Waiting(d)
+	}
+	return p.opts.Wait(ctx, d)
 }
 
 // workNow lists who is at work, and tells what time it is by the store's clock.

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"math"
+	"time"
 
 	"github.com/urfave/cli/v2"
 
@@ -49,8 +50,11 @@ func pruneCommand(env *env) *cli.Command {
 
 const defaultUnused = 0.05
 
-func (o pruneOptions) prune() repo.PruneOptions {
-	return repo.PruneOptions{MaxUnused: float64(o.maxUnused), MaxRepack: int64(o.maxRepack), Without: o.without, Lag: o.grace, Sure: o.yes}
+func (o pruneOptions) prune(env *env) repo.PruneOptions {
+	return repo.PruneOptions{MaxUnused: float64(o.maxUnused), MaxRepack: int64(o.maxRepack), Without: o.without, Lag: o.grace, Sure: o.yes,
+		Waiting: func(d time.Duration) {
+			env.info(o.common, "waiting %s, until every machine sees what is about to go (--grace sets how long)", duration(d))
+		}}
 }
 
 func runPrune(ctx context.Context, env *env, opts pruneOptions, args []string) error {
@@ -80,7 +84,7 @@ func prune(ctx context.Context, env *env, opts pruneOptions, r *repo.Repo) (*rep
 	defer env.warnHealed(opts.common, r)
 	var p repo.Progress
 	stop := env.progress(opts.common, "prune", &p)
-	done, err := r.Prune(ctx, opts.prune(), func(ctx context.Context, ids []pack.ID, m *repo.Marks) error {
+	done, err := r.Prune(ctx, opts.prune(env), func(ctx context.Context, ids []pack.ID, m *repo.Marks) error {
 		return snapshot.Mark(ctx, r, ids, m)
 	}, &p)
 	stop()
