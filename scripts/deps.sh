@@ -5,6 +5,7 @@ set -euo pipefail
 PATH="$PATH:/usr/sbin:/sbin" # where Debian keeps sgdisk and fsck, but not every user looks
 
 tools=( # command:package
+	/usr/lib/openssh/sftp-server:openssh-sftp-server
 	b3sum:b3sum
 	blkid:util-linux
 	blockdev:util-linux
@@ -34,6 +35,7 @@ tools=( # command:package
 	sfdisk:fdisk
 	sgdisk:gdisk
 	shellcheck:shellcheck
+	sshfs:sshfs
 	strace:strace
 )
 
