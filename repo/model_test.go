@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"maps"
 	"math/rand/v2"
 	"os"
 	"strconv"
@@ -277,6 +278,8 @@ func (m *model) read(ctx context.Context, r *Repo) error {
 func (m *model) whole(when string) {
 	ctx := context.Background()
 	r := m.direct()
+	var away map[pack.ID]bool // when they are listed; some come back at any moment after that
+	m.note(func() { away = maps.Clone(m.away) })
 	ids, err := r.ListSnapshots(ctx)
 	if err == nil {
 		err = r.LoadIndex(ctx)
@@ -300,7 +303,7 @@ func (m *model) whole(when string) {
 	}
 	m.note(func() {
 		for id := range m.reported {
-			if !there[id] && !m.dropped[id] && !m.away[id] {
+			if !there[id] && !m.dropped[id] && !away[id] && !m.away[id] {
 				m.faults = append(m.faults, fmt.Sprintf("%s: snapshot %.8s was reported and is not there", when, id))
 			}
 		}

@@ -53,13 +53,18 @@ func (p program) survive(x *trial, disk *storetest.Disk) error {
 	return nil
 }
 
-// surviveInit is for a repository that nobody was told of. It is there and works, or it is not and can be made; only where
-// a key is left of it, the folder must be emptied first, since that might as well be the key of a repository.
+// surviveInit is for a repository that nobody was told of. It is there and works, or lacks only its config, or it is not and can be
+// made; only where a key is left of it, the folder must be emptied first, since that might as well be the key of a repository.
 func (x *trial) surviveInit() error {
 	ctx := context.Background()
 	err := Find(ctx, x.store)
 	if err == nil {
 		x.change(func(f *facts) { f.made, f.passwords["pw"] = true, kept })
+		r, err := x.unlock()
+		if err == nil && r.ConfigFault() != nil { // an init that was killed before its config was there is ended by a repair
+			_, err = r.RepairConfig(ctx)
+		}
+		return err
 	} else if !errors.Is(err, ErrNoRepository) {
 		return err
 	} else if err := x.init(); errors.Is(err, ErrExists) && strings.Contains(err.Error(), "empty the folder") {

@@ -11,13 +11,13 @@ import (
 	"testing"
 )
 
-// TestDeadNAS has a restore hang in one operation of its store after the other, and then interrupts it: it ends, and leaves nothing
-// of the file that it was writing.
+// TestDeadNAS has a restore hang in operations of its store, and then interrupts it: it ends, and leaves nothing of a file that it was
+// writing. In the last ones the file is whole, and only its lease is left to be removed.
 func TestDeadNAS(t *testing.T) {
 	s := newSite(t)
-	s.must("backup", s.disk("disk", 8<<20, 1, "random"), "--name", "disk")
+	s.must("backup", s.disk("disk", 2<<20, 1, "random"), "--name", "disk")
 	hung, writing := 0, 0
-	for nth := 1; ; nth++ {
+	for nth := 1; ; nth += 1 + nth/10 {
 		to, marker := t.TempDir(), filepath.Join(t.TempDir(), "hangs")
 		stuck := *s
 		stuck.program = "stopping"
@@ -27,24 +27,39 @@ func TestDeadNAS(t *testing.T) {
 			t.Fatal(err)
 		}
 		t.Cleanup(func() { _ = p.Process.Kill() })
+		ended := make(chan int, 1)
+		go func() {
+			_ = p.Wait()
+			ended <- p.ProcessState.ExitCode()
+		}()
+		code := -2
 		waitFor(t, "the end, or what is none", func() bool {
-			if _, err := os.Stat(filepath.Join(to, "disk")); err == nil {
+			select {
+			case code = <-ended:
 				return true
+			default:
+				_, err := os.Stat(marker)
+				return err == nil
 			}
-			_, err := os.Stat(marker)
-			return err == nil
 		})
-		if _, err := os.Stat(marker); err != nil {
-			p.ends(0, "")
+		if code == 0 {
 			break
+		}
+		if code != -2 {
+			t.Fatalf("operation %d: it ended with %d: %s", nth, code, p.stderr.String())
 		}
 		hung++
 		if strings.Contains(fmt.Sprint(filesIn(t, to)), ".disk.partial-") {
 			writing++
 		}
-		p.endBy(endings[nth%len(endings)])
-		if left := filesIn(t, to); len(left) > 0 {
-			t.Fatalf("hanging in operation %d, it left %q", nth, left)
+		if err := p.Process.Signal(endings[nth%len(endings)]); err != nil {
+			t.Fatal(err)
+		}
+		if code = <-ended; code != 130 || !strings.Contains(p.stderr.String(), "platter: interrupted\n") {
+			t.Errorf("hanging in operation %d, it ended with %d: %s", nth, code, p.stderr.String())
+		}
+		if left := fmt.Sprint(filesIn(t, to)); strings.Contains(left, "partial") {
+			t.Fatalf("hanging in operation %d, it left %s", nth, left)
 		}
 	}
 	if hung < 4 || writing == 0 {

@@ -6,8 +6,10 @@ import (
 	"fmt"
 	"os"
 	"os/exec"
+	"os/signal"
 	"path/filepath"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
@@ -21,6 +23,10 @@ const raceOptions = "atexit_sleep_ms=0"
 
 func TestMain(m *testing.M) {
 	os.Setenv("GORACE", strings.TrimSpace(os.Getenv("GORACE")+" "+raceOptions))
+	if !isCommand() {
+		// Whoever runs the tests may have had hang-ups ignored, as nohup does. Programs that they start get them.
+		signal.Notify(make(chan os.Signal, 1), syscall.SIGHUP)
+	}
 	testscript.Main(m, map[string]func(){
 		"platter":    main,
 		"on-made-up": onMadeUp,
@@ -30,6 +36,9 @@ func TestMain(m *testing.M) {
 		"stopping":   stopping,
 	})
 }
+
+// isCommand reports whether this is one of the programs that testscript.Main makes of the test binary.
+func isCommand() bool { return !strings.Contains(filepath.Base(os.Args[0]), ".test") }
 
 // endsWith is untilSignal for a program that has nothing to do in the end.
 func endsWith(run func(context.Context) error) error {
