@@ -187,6 +187,17 @@ func inFuture(touched, now time.Time) bool { return !now.IsZero() && touched.Sub
 // keepLease touches the lease until ctx ends. A store that does not answer may do so again: then it is seen whether the
 // lease is still there.
 func (r *Repo) keepLease(ctx context.Context, lost context.CancelCauseFunc) {
+	touching(ctx, func() bool {
+		if gone(r.store.Touch(ctx, fileName(workDir, r.lease.id))) {
+			lost(ErrLeaseLost)
+			return false
+		}
+		return true
+	})
+}
+
+// touching calls touch as often as a lease is to be touched, until ctx ends or touch returns false.
+func touching(ctx context.Context, touch func() bool) {
 	tick := time.NewTicker(leaseTouched)
 	defer tick.Stop()
 	for {
@@ -194,8 +205,7 @@ func (r *Repo) keepLease(ctx context.Context, lost context.CancelCauseFunc) {
 		case <-ctx.Done():
 			return
 		case <-tick.C:
-			if gone(r.store.Touch(ctx, fileName(workDir, r.lease.id))) {
-				lost(ErrLeaseLost)
+			if !touch() {
 				return
 			}
 		}

@@ -119,20 +119,14 @@ func (h *readerLease) areThere(ctx context.Context) error {
 // keep touches the lease until ctx ends. Whoever slept so long that others took him for dead puts another: what he reads may be
 // there still.
 func (h *readerLease) keep(ctx context.Context) {
-	tick := time.NewTicker(leaseTouched)
-	defer tick.Stop()
-	for {
-		select {
-		case <-ctx.Done():
-			return
-		case <-tick.C:
-			if gone(h.store.Touch(ctx, fileName(workDir, h.id))) {
-				if id, err := h.putLease(ctx, h.says); err == nil {
-					h.id = id
-				}
+	touching(ctx, func() bool {
+		if gone(h.store.Touch(ctx, fileName(workDir, h.id))) {
+			if id, err := h.putLease(ctx, h.says); err == nil {
+				h.id = id
 			}
 		}
-	}
+		return true
+	})
 }
 
 // A lookout is the lease of whoever wants to know what others hold, and what time it is by the store's clock.
