@@ -79,11 +79,11 @@ func (l *Local) createInPlace(ctx context.Context, name string, data []byte) err
 }
 
 // Link gives a file a second name. A network file system repeats a request whose answer was lost, and the second answer
-// says that the name exists: then it is looked up which file that is.
+// says that the name exists, or that something failed: then it is looked up which file that is.
 func (o osFiles) Link(from, to string) error {
 	return o.within(func(root *os.Root) error {
 		err := root.Link(from, to)
-		if errors.Is(err, fs.ErrExist) {
+		if err != nil {
 			mine, mineErr := root.Lstat(from)
 			there, thereErr := root.Lstat(to)
 			if mineErr == nil && thereErr == nil && os.SameFile(mine, there) {

@@ -15,9 +15,9 @@ func isFull(err error) bool {
 }
 
 // cannotLink reports whether an error says that the file system has no hard links, or not these. EXDEV is what unions of
-// several disks say.
+// several disks say, EIO what rclone's mount does; where that is a fault, creating the file meets it as well.
 func cannotLink(err error) bool {
-	for _, no := range []error{unix.EPERM, unix.EACCES, unix.ENOTSUP, unix.EOPNOTSUPP, unix.ENOSYS, unix.EMLINK, unix.EXDEV, unix.EINVAL} {
+	for _, no := range []error{unix.EPERM, unix.EACCES, unix.ENOTSUP, unix.EOPNOTSUPP, unix.ENOSYS, unix.EMLINK, unix.EXDEV, unix.EINVAL, unix.EIO} {
 		var link *os.LinkError
 		if errors.As(err, &link) && errors.Is(link.Err, no) {
 			return true

@@ -147,8 +147,8 @@ func TestLinkRepeated(t *testing.T) {
 
 func TestCannotLink(t *testing.T) {
 	for err, want := range map[error]bool{
-		unix.EPERM: true, unix.ENOTSUP: true, unix.ENOSYS: true, unix.EMLINK: true, unix.EXDEV: true, unix.EACCES: true,
-		unix.EEXIST: false, unix.EIO: false, unix.ENOSPC: false, unix.ENOENT: false, unix.EROFS: false,
+		unix.EPERM: true, unix.EIO: true, unix.ENOTSUP: true, unix.ENOSYS: true, unix.EMLINK: true, unix.EXDEV: true, unix.EACCES: true,
+		unix.EEXIST: false, unix.ENOSPC: false, unix.ENOENT: false, unix.EROFS: false,
 	} {
 		if got := cannotLink(&os.LinkError{Op: "linkat", Old: "a", New: "b", Err: err}); got != want {
 			t.Errorf("%v: %t", err, got)
