@@ -40,7 +40,7 @@ func repoFlags(c *common) []cli.Flag {
 		Name: "no-cache", Usage: "read all from the repository, remember nothing of it, and compare it with nothing", Category: commonFlags, Destination: &c.noCache, DisableDefaultText: true,
 	})
 	flags = append(flags, &cli.DurationFlag{
-		Name: "grace", Usage: "`TIME` until every machine sees what one of them does in the repository's folders", Value: -1,
+		Name: "grace", Usage: "`TIME` until all machines see a change of a folder", Value: -1,
 		DefaultText: "found out", EnvVars: []string{"PLATTER_GRACE"}, Category: commonFlags, Destination: &c.grace,
 	})
 	return append(flags, outputFlags(c)...)

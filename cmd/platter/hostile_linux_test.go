@@ -38,7 +38,7 @@ func TestHostile(t *testing.T) {
 			f.undone()
 			x.start(nil, "snapshots", "--accept").wait() // some are gone
 			x.must("repair", "index")
-			x.must("prune", "--max-unused", "0")
+			x.must("prune", "--max-unused", "0", "--grace", "0s")
 			x.restores("live", x.path("live"))
 			x.sound()
 		})
@@ -61,7 +61,7 @@ func (s *site) suffers(c hostileCase) {
 	}
 	for _, args := range [][]string{
 		{"snapshots"}, {"snapshots", "--json"}, {"check"}, {"check", "--read-data"}, {"restore", target, s.path("to"), "--force", "--verify"},
-		{"backup", s.path("next"), "--name", "next"}, {"forget", "old~1"}, {"prune", "--max-unused", "0"}, {"stats"},
+		{"backup", s.path("next"), "--name", "next"}, {"forget", "old~1"}, {"prune", "--max-unused", "0", "--grace", "0s"}, {"stats"},
 	} {
 		code, ok := c.ends[strings.Join(args, " ")] // all of it is named where it matters
 		if !ok {

@@ -90,7 +90,7 @@ func TestImageInUse(t *testing.T) {
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			m := boot(t, c.open[len(c.open)-1], c.open[:len(c.open)-1]...)
-			args := append([]string{"backup", "--name", "vm", "--json"}, c.backup...)
+			args := append([]string{"backup", "--name", strings.ReplaceAll(c.name, " ", "-"), "--json"}, c.backup...)
 			p := s.start(nil, args...)
 			if !c.used {
 				p.ends(0, "")

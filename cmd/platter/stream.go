@@ -10,8 +10,6 @@ import (
 	"math"
 	"os"
 	"os/exec"
-	"slices"
-	"strings"
 	"sync"
 	"time"
 
@@ -137,10 +135,6 @@ func newCommandStream(ctx context.Context, env *env, line string) (*commandStrea
 	cctx, stop := context.WithCancel(ctx)
 	cmd := shell(cctx, line)
 	cmd.Stdout, cmd.Stderr = w, env.stderr
-	cmd.Env = slices.DeleteFunc(os.Environ(), func(v string) bool { // it need not know the repository's passwords
-		name, _, _ := strings.Cut(v, "=")
-		return strings.HasPrefix(name, "PLATTER_") && strings.HasSuffix(name, "PASSWORD")
-	})
 	cmd.WaitDelay = commandPatience
 	cmd.Cancel = func() error { return endProcess(cmd.Process) }
 	if term.IsTerminal(int(env.stdin.Fd())) {
