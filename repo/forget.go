@@ -42,16 +42,10 @@ func (r *Repo) Forget(ctx context.Context, ids []pack.ID) (removed int, err erro
 	if err := o.heldOf(ctx, ids); err != nil {
 		return 0, fmt.Errorf("forget snapshots: %w", err)
 	}
-	kept := r.bytesOf(ctx, ids)
-	removed, err = r.forget(ctx, ids)
-	// Somebody may have begun to read one between the look and its deletion.
-	held := o.heldOf(ctx, ids[:removed])
-	if h, ok := errors.AsType[*HeldError](held); ok {
-		return 0, errors.Join(fmt.Errorf("forget snapshots: %w", h), r.putBack(ctx, kept), err)
-	}
-	return removed, err
+	return r.forget(ctx, ids)
 }
 
+// forget is Forget of versions that nobody reads.
 func (r *Repo) forget(ctx context.Context, ids []pack.ID) (removed int, err error) {
 	there, err := r.ListSnapshots(ctx)
 	if err != nil {

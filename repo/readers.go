@@ -232,32 +232,3 @@ func (o *lookout) heldOf(ctx context.Context, ids []pack.ID) error {
 	}
 	return nil
 }
-
-// maxKeptBack bounds the bytes of snapshot files that a Forget has in memory, to put them back. What is beyond that is not put back:
-// a prune then waits for whoever reads it, and after that it is gone.
-const maxKeptBack = 64 << 20
-
-// bytesOf returns the files of some snapshots, of those that can be had.
-func (r *Repo) bytesOf(ctx context.Context, ids []pack.ID) map[pack.ID][]byte {
-	files, total := map[pack.ID][]byte{}, 0
-	for _, id := range ids {
-		data, err := r.store.Get(ctx, fileName(snapshotsDir, id), 0, maxSnapshot)
-		if total += len(data); total > maxKeptBack {
-			break
-		}
-		if err == nil {
-			files[id] = data
-		}
-	}
-	return files
-}
-
-// putBack puts files of snapshots where they were.
-func (r *Repo) putBack(ctx context.Context, files map[pack.ID][]byte) error {
-	for id, data := range files {
-		if err := r.store.Put(ctx, fileName(snapshotsDir, id), data); err != nil {
-			return fmt.Errorf("put back a version that is being read: %w", err)
-		}
-	}
-	return nil
-}

@@ -127,9 +127,9 @@ func TestReadingWithoutLease(t *testing.T) {
 	}
 }
 
-// TestForgetPutsBack begins to read a version at each moment of its being forgotten: it is not there and not read, or it is read and
-// there in the end.
-func TestForgetPutsBack(t *testing.T) {
+// TestForgetBesideReaders begins to read a version at each moment of its being forgotten: it stays, or it is not read, or it goes and its
+// data stay until it was read.
+func TestForgetBesideReaders(t *testing.T) {
 	ctx := context.Background()
 	both := map[bool]int{}
 	for at := range 40 {
@@ -168,15 +168,20 @@ func TestForgetPutsBack(t *testing.T) {
 			break // it is over before
 		}
 		there := countIn(t, mem, snapshotsDir) == 1
-		if held := errors.Is(err, ErrInUse); there != reading || held != reading {
+		if held := errors.Is(err, ErrInUse); there != held || held && !reading {
 			t.Errorf("call %d: reading %v, there %v, %v", at, reading, there, err)
+		}
+		if reading && !there {
+			if done := mustPrune(t, reopen(t, mem), PruneOptions{Sure: true}); done.Deleted.Packs != 0 || len(done.AtWork) != 1 {
+				t.Errorf("call %d: a prune deletes what is being read: %+v", at, done)
+			}
 		}
 		both[reading]++
 		close(release)
 		<-ended
 	}
 	if both[true] < 2 || both[false] < 2 {
-		t.Errorf("read and kept, or not: %v", both)
+		t.Errorf("read, or not: %v", both)
 	}
 }
 
