@@ -16,7 +16,7 @@ type common struct {
 	cacheDir             string
 	noCache              bool
 	memoryOnly           bool          // of the cache: contents are read from the repository
-	grace                time.Duration // how old what a folder shows may be; less than 0 where nobody said
+	grace                time.Duration // how old a folder listing may be; negative if not given
 	noFault              bool          // no word of a config that was lost
 	watch                *watch
 }
