@@ -43,7 +43,7 @@ func fill(x *Index, from, to int) (packs []PackTable) {
 			f.Chunks, f.Raw, f.Sealed = f.Chunks+1, f.Raw+96_000, f.Raw/2+48_000
 			t.Chunks = append(t.Chunks, pack.Ref{ID: madeUp(n), Len: 96_000})
 		}
-		p := Pack{ID: pack.ID(madeUp(-1 - at)), Size: 16 << 20}
+		p := Pack{ID: pack.FileID(madeUp(-1 - at)), Size: 16 << 20}
 		x.AddPack(p, t)
 		packs = append(packs, PackTable{p, nil})
 	}
@@ -66,7 +66,7 @@ func large(b *testing.B, n int) (*Index, *Cache, float64) {
 	x := new(Index)
 	x.Spill(c)
 	packs := fill(x, 0, n)
-	x.Cover(pack.ID{1}, nil, packs)
+	x.Cover(pack.FileID{1}, nil, packs)
 	if err := x.Merge(context.Background(), c); err != nil {
 		b.Fatal(err)
 	}
@@ -134,13 +134,13 @@ func BenchmarkOpenCache(b *testing.B) {
 	n := scale()
 	x, c, perChunk := large(b, n)
 	packs := x.Packs()
-	sizes := map[pack.ID]int64{}
+	sizes := map[pack.FileID]int64{}
 	for _, p := range packs {
 		sizes[p.ID] = p.Size
 	}
 	for b.Loop() {
 		y := Open(c)
-		y.Settle(func(pack.ID) (bool, bool) { return true, true }, func(id pack.ID) (int64, bool) { size, ok := sizes[id]; return size, ok })
+		y.Settle(func(pack.FileID) (bool, bool) { return true, true }, func(id pack.FileID) (int64, bool) { size, ok := sizes[id]; return size, ok })
 		if y.Stored() != n || len(y.Packs()) != len(packs) {
 			b.Fatalf("%d chunks in %d packs", y.Stored(), len(y.Packs()))
 		}

@@ -117,7 +117,7 @@ func (s *stock) writePacks(out *sealer) error {
 func (s *stock) writeFiles(out *sealer) (linked, supersedes uint32, err error) {
 	var files, links, superseded []byte
 	le := binary.LittleEndian
-	for _, id := range slices.SortedFunc(maps.Keys(s.files), func(a, b pack.ID) int { return slices.Compare(a[:], b[:]) }) {
+	for _, id := range slices.SortedFunc(maps.Keys(s.files), func(a, b pack.FileID) int { return slices.Compare(a[:], b[:]) }) {
 		src, n := s.files[id], uint32(noLinks)
 		leftOut := slices.ContainsFunc(src.packs, func(at uint32) bool { return s.newPack[at] == gonePack })
 		if src.Counts && !leftOut { // else it has to be read again

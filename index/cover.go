@@ -8,7 +8,7 @@ import (
 
 // A Source is what the index knows of an index file that it was made from.
 type Source struct {
-	Supersedes []pack.ID
+	Supersedes []pack.FileID
 	Counts     bool     // its packs are in the index; else it was superseded, and has to be read if it no longer is
 	packs      []uint32 // positions
 }
@@ -28,7 +28,7 @@ func Open(c *Cache) *Index {
 	}
 	sweep(c.Folder)
 	x.base, x.packs, x.files, x.anyGone = r, r.known(), files, true
-	x.known = make(map[pack.ID]uint32, len(x.packs))
+	x.known = make(map[pack.FileID]uint32, len(x.packs))
 	for i := range x.packs {
 		x.known[x.packs[i].ID] = uint32(i)
 	}
@@ -36,10 +36,10 @@ func Open(c *Cache) *Index {
 }
 
 // Files returns the index files that the index was made from.
-func (x *Index) Files() map[pack.ID]Source {
+func (x *Index) Files() map[pack.FileID]Source {
 	x.mu.RLock()
 	defer x.mu.RUnlock()
-	files := make(map[pack.ID]Source, len(x.files))
+	files := make(map[pack.FileID]Source, len(x.files))
 	for id, src := range x.files {
 		files[id] = *src
 	}
@@ -48,7 +48,7 @@ func (x *Index) Files() map[pack.ID]Source {
 
 // Cover notes that an index file was taken in: the next run stands in for it. Where packs is nil, the file was superseded
 // and counts for nothing.
-func (x *Index) Cover(file pack.ID, supersedes []pack.ID, packs []PackTable) {
+func (x *Index) Cover(file pack.FileID, supersedes []pack.FileID, packs []PackTable) {
 	x.mu.Lock()
 	defer x.mu.Unlock()
 	src := &Source{Supersedes: slices.Clone(supersedes), Counts: packs != nil}
@@ -60,14 +60,14 @@ func (x *Index) Cover(file pack.ID, supersedes []pack.ID, packs []PackTable) {
 		src.packs = append(src.packs, at)
 	}
 	if x.files == nil {
-		x.files = make(map[pack.ID]*Source)
+		x.files = make(map[pack.FileID]*Source)
 	}
 	x.files[file] = src
 }
 
 // Settle says what became of the index files that the run stands in for, and of the packs they list. A pack that no file
 // lists any more is not known from then on, whatever the run has of it: its index files are removed before it is itself.
-func (x *Index) Settle(file func(pack.ID) (there, counts bool), size func(pack.ID) (int64, bool)) {
+func (x *Index) Settle(file func(pack.FileID) (there, counts bool), size func(pack.FileID) (int64, bool)) {
 	x.mu.Lock()
 	defer x.mu.Unlock()
 	for id, src := range x.files {

@@ -20,7 +20,7 @@ func TestDoubtFindsTheOther(t *testing.T) {
 			b, bt := packOf(r, ids)
 			x.AddPack(a, at)
 			if merged {
-				x.Cover(pack.ID{1}, nil, []PackTable{{Pack: a, Table: at}})
+				x.Cover(pack.FileID{1}, nil, []PackTable{{Pack: a, Table: at}})
 				if err := x.Merge(t.Context(), &Cache{Folder: t.TempDir()}); err != nil {
 					t.Fatal(err)
 				}
@@ -30,7 +30,7 @@ func TestDoubtFindsTheOther(t *testing.T) {
 			if first {
 				bad, good = b, a
 			}
-			x.Doubt([]pack.ID{bad.ID})
+			x.Doubt([]pack.FileID{bad.ID})
 			for _, id := range ids {
 				if loc, ok := x.Lookup(id); !ok || loc.Pack != good.ID {
 					t.Errorf("doubted first: %v, merged: %v: found in %v, not in %v", first, merged, loc.Pack, good.ID)
@@ -42,7 +42,7 @@ func TestDoubtFindsTheOther(t *testing.T) {
 					t.Errorf("doubted first: %v, merged: %v: %d places", first, merged, n)
 				}
 			}
-			x.Doubt([]pack.ID{good.ID})
+			x.Doubt([]pack.FileID{good.ID})
 			if _, ok := x.Lookup(ids[0]); !ok || !x.Claim(ids[0]) || x.Claim(ids[0]) {
 				t.Error("with both doubted it is not found, or not stored again just once")
 			}

@@ -23,7 +23,7 @@ const align = 4096
 //
 // Zeros follow, up to a multiple of align.
 type File struct {
-	Supersedes []pack.ID // index files
+	Supersedes []pack.FileID // index files
 	Packs      []PackTable
 }
 
@@ -35,7 +35,7 @@ type PackTable struct {
 
 const (
 	fileHead  = 8
-	idSize    = len(pack.ID{})
+	idSize    = len(pack.FileID{})
 	packEntry = idSize + 4
 )
 
@@ -72,16 +72,16 @@ func Decode(p []byte) (*File, error) {
 	if need := superseded*uint64(idSize) + packs*uint64(packEntry); need > uint64(len(p)) {
 		return nil, fmt.Errorf("%w: index of %d packs in %d bytes", pack.ErrDamaged, packs, len(p))
 	}
-	f := &File{Supersedes: make([]pack.ID, superseded), Packs: make([]PackTable, packs)}
+	f := &File{Supersedes: make([]pack.FileID, superseded), Packs: make([]PackTable, packs)}
 	for i := range f.Supersedes {
-		f.Supersedes[i] = pack.ID(p[:idSize])
+		f.Supersedes[i] = pack.FileID(p[:idSize])
 		p = p[idSize:]
 	}
 	for i := range f.Packs {
 		if len(p) < packEntry {
 			return nil, fmt.Errorf("%w: index ends in pack %d of %d", pack.ErrDamaged, i, packs)
 		}
-		id, size := pack.ID(p[:idSize]), int64(le.Uint32(p[idSize:]))
+		id, size := pack.FileID(p[:idSize]), int64(le.Uint32(p[idSize:]))
 		table, rest, err := pack.DecodeTable(p[packEntry:])
 		if err != nil {
 			return nil, fmt.Errorf("pack %v: %w", id, err)

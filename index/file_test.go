@@ -68,7 +68,7 @@ func FuzzDecode(f *testing.F) {
 			f.Add(append(slices.Clone(seed), make([]byte, zeros)...))
 		}
 	}
-	f.Add((&File{Supersedes: []pack.ID{{1}}}).Encode(0, 0))
+	f.Add((&File{Supersedes: []pack.FileID{{1}}}).Encode(0, 0))
 	f.Add([]byte{255, 255, 255, 255, 0, 0, 0, 0})
 	f.Fuzz(func(t *testing.T, p []byte) {
 		file, err := Decode(p)

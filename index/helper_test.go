@@ -37,7 +37,7 @@ func packOf(r *rand.Rand, ids []chunk.ID) (Pack, *pack.Table) {
 	return Pack{ID: randomPackID(r), Size: int64(4096 + r.IntN(1<<20))}, t
 }
 
-func randomPackID(r *rand.Rand) (id pack.ID) {
+func randomPackID(r *rand.Rand) (id pack.FileID) {
 	for i := range id {
 		id[i] = byte(r.Uint32())
 	}
@@ -62,7 +62,7 @@ func locations(p Pack, t *pack.Table) (ids []chunk.ID, at []Location) {
 }
 
 func randomFile(r *rand.Rand, packs int) *File {
-	f := &File{Supersedes: []pack.ID{}, Packs: []PackTable{}}
+	f := &File{Supersedes: []pack.FileID{}, Packs: []PackTable{}}
 	for range r.IntN(4) {
 		f.Supersedes = append(f.Supersedes, randomPackID(r))
 	}

@@ -17,7 +17,7 @@ import (
 
 // A Location is where a chunk lies.
 type Location struct {
-	Pack   pack.ID
+	Pack   pack.FileID
 	Offset int64      // of the frame in the pack, bytes
 	Frame  pack.Frame // how it is sealed
 	Start  uint32     // of the chunk in the frame's plaintext, bytes
@@ -26,7 +26,7 @@ type Location struct {
 
 // A Pack is a pack file that the index knows.
 type Pack struct {
-	ID   pack.ID
+	ID   pack.FileID
 	Size int64 // bytes of the file
 	Gone bool  // the file is not there, or not as it was: what is in it is not relied on
 	// Doubted says that the file is there and is not to be built upon: it is damaged, or about to go.
@@ -51,8 +51,8 @@ type Index struct {
 	base    *run // nil where there is none
 	packs   []knownPack
 	frames  []frame // behind those of base
-	known   map[pack.ID]uint32
-	files   map[pack.ID]*Source
+	known   map[pack.FileID]uint32
+	files   map[pack.FileID]*Source
 	anyGone bool // spares looking up packs while every one is there
 	spill   *spill
 }
@@ -203,7 +203,7 @@ func (x *Index) takePack(p Pack, table *pack.Table) (first uint32, add bool) {
 		return old.first, int(old.first) >= x.baseFrames() && x.spill == nil
 	}
 	if x.known == nil {
-		x.known = make(map[pack.ID]uint32)
+		x.known = make(map[pack.FileID]uint32)
 	}
 	at, first := uint32(len(x.packs)), uint32(x.baseFrames()+len(x.frames))
 	x.known[p.ID] = at
@@ -268,7 +268,7 @@ func (x *Index) Packs() []Pack {
 }
 
 // HasPack reports whether the pack is known.
-func (x *Index) HasPack(id pack.ID) bool {
+func (x *Index) HasPack(id pack.FileID) bool {
 	x.mu.RLock()
 	defer x.mu.RUnlock()
 	at, ok := x.known[id]

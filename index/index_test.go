@@ -83,7 +83,7 @@ func TestIndexModel(t *testing.T) {
 				}
 			}
 		}
-		if x.HasPack(pack.ID{1, 2, 3}) {
+		if x.HasPack(pack.FileID{1, 2, 3}) {
 			t.Errorf("seed %d: an unknown pack is known", seed)
 		}
 	}
@@ -91,7 +91,7 @@ func TestIndexModel(t *testing.T) {
 
 func TestEmptyIndex(t *testing.T) {
 	x := new(Index)
-	if _, ok := x.Lookup(chunk.ID{}); ok || count(x) != 0 || len(x.Packs()) != 0 || x.HasPack(pack.ID{}) {
+	if _, ok := x.Lookup(chunk.ID{}); ok || count(x) != 0 || len(x.Packs()) != 0 || x.HasPack(pack.FileID{}) {
 		t.Error("an empty index knows something")
 	}
 	if value, _ := x.Values().At(chunk.ID{}); value != nil {

@@ -19,7 +19,7 @@ func (x *Index) Lacks(id chunk.ID) bool {
 }
 
 // Trust ends what Doubt began.
-func (x *Index) Trust(packs []pack.ID) {
+func (x *Index) Trust(packs []pack.FileID) {
 	x.mu.Lock()
 	defer x.mu.Unlock()
 	for _, id := range packs {

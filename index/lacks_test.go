@@ -19,7 +19,7 @@ func TestLacks(t *testing.T) {
 		x.AddPack(a, at)
 		x.AddPack(b, bt)
 		if merged {
-			x.Cover(pack.ID{1}, nil, []PackTable{{Pack: a, Table: at}, {Pack: b, Table: bt}})
+			x.Cover(pack.FileID{1}, nil, []PackTable{{Pack: a, Table: at}, {Pack: b, Table: bt}})
 			if err := x.Merge(t.Context(), &Cache{Folder: t.TempDir()}); err != nil {
 				t.Fatal(err)
 			}
@@ -31,13 +31,13 @@ func TestLacks(t *testing.T) {
 			}
 		}
 		want("all is there", false, false)
-		x.Doubt([]pack.ID{a.ID})
+		x.Doubt([]pack.FileID{a.ID})
 		want("a is doubted", true, false)
-		x.Doubt([]pack.ID{b.ID})
+		x.Doubt([]pack.FileID{b.ID})
 		want("both are", true, true)
-		x.Trust([]pack.ID{a.ID})
+		x.Trust([]pack.FileID{a.ID})
 		want("a is trusted again", false, false)
-		x.Doubt([]pack.ID{a.ID})
+		x.Doubt([]pack.FileID{a.ID})
 		if !x.Claim(ids[0]) {
 			t.Error("nobody is to store what is lacked")
 		}

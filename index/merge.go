@@ -35,7 +35,7 @@ type stock struct {
 	base   *run
 	packs  []knownPack
 	frames []frame // behind those of base
-	files  map[pack.ID]Source
+	files  map[pack.FileID]Source
 	piles  [shardCount][]place
 	spill  *spill
 
@@ -54,7 +54,7 @@ func (x *Index) takeStock() *stock {
 	x.mu.Lock()
 	defer x.mu.Unlock()
 	s := &stock{base: x.base, packs: slices.Clone(x.packs), frames: x.frames[:len(x.frames):len(x.frames)], spill: x.spill,
-		files: make(map[pack.ID]Source, len(x.files)), frameCount: x.baseFrames() + len(x.frames)}
+		files: make(map[pack.FileID]Source, len(x.files)), frameCount: x.baseFrames() + len(x.frames)}
 	x.spill = nil
 	for id, src := range x.files {
 		s.files[id] = *src
@@ -162,7 +162,7 @@ func (x *Index) swap(s *stock, r *run) bool {
 		}
 	}
 	old := x.base
-	x.base, x.packs, x.frames, x.known = r, packs, frames, make(map[pack.ID]uint32, len(packs))
+	x.base, x.packs, x.frames, x.known = r, packs, frames, make(map[pack.FileID]uint32, len(packs))
 	x.anyGone = false
 	for i := range packs {
 		x.known[packs[i].ID] = uint32(i)

@@ -17,18 +17,18 @@ type world struct {
 	t       *testing.T
 	r       *rand.Rand
 	cache   Cache
-	files   map[pack.ID]*File
-	there   map[pack.ID]int64
+	files   map[pack.FileID]*File
+	there   map[pack.FileID]int64
 	all     []Pack // every pack there ever was
-	tables  map[pack.ID]*pack.Table
+	tables  map[pack.FileID]*pack.Table
 	x       *Index
 	claimed map[chunk.ID]bool
 	ids     []chunk.ID // that packs are made of
 }
 
 func newWorld(t *testing.T, seed uint64) *world {
-	w := &world{t: t, r: rand.New(rand.NewPCG(seed, 7)), files: map[pack.ID]*File{}, there: map[pack.ID]int64{}, x: new(Index),
-		tables: map[pack.ID]*pack.Table{}, claimed: map[chunk.ID]bool{}}
+	w := &world{t: t, r: rand.New(rand.NewPCG(seed, 7)), files: map[pack.FileID]*File{}, there: map[pack.FileID]int64{}, x: new(Index),
+		tables: map[pack.FileID]*pack.Table{}, claimed: map[chunk.ID]bool{}}
 	w.cache = Cache{Folder: t.TempDir(), Key: [32]byte{1, byte(seed)}, Repo: [16]byte{2}}
 	for range 400 {
 		id := chunk.ID(randomPackID(w.r))
@@ -50,7 +50,7 @@ func (w *world) newPack() PackTable {
 	return PackTable{p, table}
 }
 
-func (w *world) alive(id pack.ID) bool {
+func (w *world) alive(id pack.FileID) bool {
 	for _, f := range w.files {
 		for _, old := range f.Supersedes {
 			if old == id {
@@ -84,8 +84,8 @@ func (w *world) load(c *Cache, spill bool) *Index {
 		}
 		x.Cover(id, f.Supersedes, f.Packs)
 	}
-	x.Settle(func(id pack.ID) (bool, bool) { return w.files[id] != nil, w.alive(id) },
-		func(id pack.ID) (int64, bool) { size, ok := w.there[id]; return size, ok })
+	x.Settle(func(id pack.FileID) (bool, bool) { return w.files[id] != nil, w.alive(id) },
+		func(id pack.FileID) (int64, bool) { size, ok := w.there[id]; return size, ok })
 	if spill || x.Wasted() {
 		if err := x.Merge(context.Background(), c); err != nil {
 			w.t.Fatal(err)
@@ -227,12 +227,12 @@ func (w *world) listed() map[Pack]bool {
 // check holds an index to what the plain way says.
 func (w *world) check(x *Index, what string) {
 	w.t.Helper()
-	listed := map[pack.ID]bool{}
+	listed := map[pack.FileID]bool{}
 	for p := range w.listed() {
 		listed[p.ID] = true
 	}
 	allLive, allGone := w.places()
-	known := map[pack.ID]bool{}
+	known := map[pack.FileID]bool{}
 	for _, p := range x.Packs() {
 		size, ok := w.there[p.ID]
 		if known[p.ID] = true; !listed[p.ID] || p.Gone != (!ok || size != p.Size) {

@@ -7,7 +7,7 @@ import (
 
 // Doubt makes the index build nothing more upon packs: what lies in no other is stored again when it comes by, and is read
 // from them only where it lies nowhere else.
-func (x *Index) Doubt(packs []pack.ID) {
+func (x *Index) Doubt(packs []pack.FileID) {
 	x.mu.Lock()
 	defer x.mu.Unlock()
 	for _, id := range packs {
@@ -60,7 +60,7 @@ func (x *Index) absent(frame uint32) bool {
 }
 
 // Elsewhere reports whether a chunk lies in a pack that is there, that is not doubted, and of which not says nothing.
-func (x *Index) Elsewhere(id chunk.ID, not func(pack.ID) bool) bool {
+func (x *Index) Elsewhere(id chunk.ID, not func(pack.FileID) bool) bool {
 	x.mu.RLock()
 	defer x.mu.RUnlock()
 	other := func(frame uint32) bool {

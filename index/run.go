@@ -140,14 +140,14 @@ func (r *run) known() []knownPack {
 	packs, le := make([]knownPack, r.packCount), binary.LittleEndian
 	for i := range packs {
 		p := r.packs[i*runPack:]
-		packs[i] = knownPack{Pack: Pack{ID: pack.ID(p[:idSize]), Size: int64(le.Uint32(p[idSize:]))}, first: le.Uint32(p[idSize+4:])}
+		packs[i] = knownPack{Pack: Pack{ID: pack.FileID(p[:idSize]), Size: int64(le.Uint32(p[idSize:]))}, first: le.Uint32(p[idSize+4:])}
 	}
 	return packs
 }
 
 // sources returns the index files that the run stands in for, and false where counts do not add up.
-func (r *run) sources() (map[pack.ID]*Source, bool) {
-	out, le := make(map[pack.ID]*Source, r.fileCount), binary.LittleEndian
+func (r *run) sources() (map[pack.FileID]*Source, bool) {
+	out, le := make(map[pack.FileID]*Source, r.fileCount), binary.LittleEndian
 	links, superseded := r.links, r.superseded
 	for i := range r.fileCount {
 		p := r.files[i*runFile:]
@@ -167,9 +167,9 @@ func (r *run) sources() (map[pack.ID]*Source, bool) {
 			src.packs, links = append(src.packs, at), links[runLink:]
 		}
 		for range m {
-			src.Supersedes, superseded = append(src.Supersedes, pack.ID(superseded[:idSize])), superseded[idSize:]
+			src.Supersedes, superseded = append(src.Supersedes, pack.FileID(superseded[:idSize])), superseded[idSize:]
 		}
-		out[pack.ID(p[:idSize])] = src
+		out[pack.FileID(p[:idSize])] = src
 	}
 	return out, len(links) == 0 && len(superseded) == 0
 }

@@ -36,7 +36,7 @@ func merged(t testing.TB, c *Cache, seed uint64, n int) (*Index, []Pack, map[chu
 			all[ids[i]] = at[i]
 		}
 	}
-	x.Cover(pack.ID{1}, []pack.ID{{2}, {3}}, f.Packs)
+	x.Cover(pack.FileID{1}, []pack.FileID{{2}, {3}}, f.Packs)
 	if err := x.Merge(context.Background(), c); err != nil {
 		t.Fatal(err)
 	}
@@ -45,7 +45,7 @@ func merged(t testing.TB, c *Cache, seed uint64, n int) (*Index, []Pack, map[chu
 
 // settleAll says that every file and every pack is as it was.
 func settleAll(x *Index, packs []Pack) {
-	x.Settle(func(pack.ID) (bool, bool) { return true, true }, func(id pack.ID) (int64, bool) {
+	x.Settle(func(pack.FileID) (bool, bool) { return true, true }, func(id pack.FileID) (int64, bool) {
 		at := slices.IndexFunc(packs, func(p Pack) bool { return p.ID == id })
 		if at < 0 || packs[at].Gone {
 			return 0, false
@@ -79,7 +79,7 @@ func TestCacheRoundTrip(t *testing.T) {
 	}
 	settleAll(again, packs)
 	wantAll(t, again, all)
-	if src := again.Files()[pack.ID{1}]; !src.Counts || !slices.Equal(src.Supersedes, []pack.ID{{2}, {3}}) {
+	if src := again.Files()[pack.FileID{1}]; !src.Counts || !slices.Equal(src.Supersedes, []pack.FileID{{2}, {3}}) {
 		t.Errorf("the file is remembered as %+v", src)
 	}
 	if again.Claim(firstOf(all)) {
@@ -141,7 +141,7 @@ func TestReturns(t *testing.T) {
 	x = new(Index)
 	x.AddPack(gone(p), ptable)
 	x.AddPack(q, qtable)
-	x.Cover(pack.ID{1}, nil, []PackTable{{p, ptable}, {q, qtable}})
+	x.Cover(pack.FileID{1}, nil, []PackTable{{p, ptable}, {q, qtable}})
 	if err := x.Merge(context.Background(), c); err != nil {
 		t.Fatal(err)
 	}
@@ -173,7 +173,7 @@ func TestUnfit(t *testing.T) {
 		table.Frames = append(table.Frames, pack.Frame{Kind: chunk.Data, Chunks: 2, Sealed: 50, Raw: n})
 		table.Chunks = append(table.Chunks, pack.Ref{ID: chunk.ID{1, byte(i)}, Len: n}, pack.Ref{ID: chunk.ID{2, byte(i)}, Len: 7})
 	}
-	p := Pack{ID: pack.ID{9}, Size: 4096}
+	p := Pack{ID: pack.FileID{9}, Size: 4096}
 	x.AddPack(p, table)
 	ids, at := locations(p, table)
 	for range 2 {

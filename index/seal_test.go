@@ -105,8 +105,8 @@ func FuzzRun(f *testing.F) {
 		if !ok {
 			return
 		}
-		x := &Index{base: r, packs: r.known(), files: files2, known: map[pack.ID]uint32{}}
-		x.Settle(func(pack.ID) (bool, bool) { return true, true }, func(pack.ID) (int64, bool) { return 1, true })
+		x := &Index{base: r, packs: r.known(), files: files2, known: map[pack.FileID]uint32{}}
+		x.Settle(func(pack.FileID) (bool, bool) { return true, true }, func(pack.FileID) (int64, bool) { return 1, true })
 		for b := range 3 {
 			id := chunk.ID{0, byte(b)}
 			x.Lookup(id)

@@ -52,7 +52,7 @@ func (b *Builder) Full(size int64) bool {
 func (b *Builder) Empty() bool { return len(b.table.Frames) == 0 }
 
 // Finish seals the table and returns the file, its name and its table. The Builder must not be used again.
-func (b *Builder) Finish(keys Keys) ([]byte, ID, *Table) {
+func (b *Builder) Finish(keys Keys) ([]byte, FileID, *Table) {
 	start := len(b.file)
 	b.file = append(b.file, make([]byte, NonceSize)...)
 	b.file = b.table.AppendTo(b.file)

@@ -14,30 +14,30 @@ import (
 	"platter/chunk"
 )
 
-// An ID is the plain BLAKE3-256 of a whole file, which is the file's name: anybody can tell whether it is what it was.
-type ID chunk.ID
+// A FileID is the plain BLAKE3-256 of a whole file, which is the file's name: anybody can tell whether it is what it was.
+type FileID chunk.ID
 
 // Sum names a file by its bytes.
-func Sum(file []byte) ID { return blake3.Sum256(file) }
+func Sum(file []byte) FileID { return blake3.Sum256(file) }
 
-// ParseID reads an ID from 64 lower-case hex digits.
-func ParseID(s string) (ID, error) {
+// ParseFileID reads a FileID from 64 lower-case hex digits.
+func ParseFileID(s string) (FileID, error) {
 	id, err := chunk.ParseID(s)
-	return ID(id), err
+	return FileID(id), err
 }
 
-// String is the ID as 64 lower-case hex digits.
-func (id ID) String() string { return chunk.ID(id).String() }
+// String is the FileID as 64 lower-case hex digits.
+func (id FileID) String() string { return chunk.ID(id).String() }
 
-// IsZero reports whether the ID names nothing.
-func (id ID) IsZero() bool { return id == ID{} }
+// IsZero reports whether it names nothing.
+func (id FileID) IsZero() bool { return id == FileID{} }
 
 // MarshalText is String, for JSON.
-func (id ID) MarshalText() ([]byte, error) { return []byte(id.String()), nil }
+func (id FileID) MarshalText() ([]byte, error) { return []byte(id.String()), nil }
 
-// UnmarshalText is ParseID, for JSON.
-func (id *ID) UnmarshalText(text []byte) (err error) {
-	*id, err = ParseID(string(text))
+// UnmarshalText is ParseFileID, for JSON.
+func (id *FileID) UnmarshalText(text []byte) (err error) {
+	*id, err = ParseFileID(string(text))
 	return err
 }
 

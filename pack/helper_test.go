@@ -135,7 +135,7 @@ func testFrames() []*Open {
 }
 
 // buildPack returns a pack of the frames.
-func buildPack(t testing.TB, keys Keys, frames []*Open) ([]byte, ID, *Table) {
+func buildPack(t testing.TB, keys Keys, frames []*Open) ([]byte, FileID, *Table) {
 	e, b := newEncoder(t, keys), NewBuilder(nil)
 	for _, o := range frames {
 		b.Add(o, encode(t, e, o))

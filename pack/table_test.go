@@ -149,12 +149,12 @@ func TestIDText(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	var got ID
-	if err := got.UnmarshalText(text); err != nil || got != id || got.IsZero() || !(ID{}).IsZero() {
+	var got FileID
+	if err := got.UnmarshalText(text); err != nil || got != id || got.IsZero() || !(FileID{}).IsZero() {
 		t.Errorf("%v, %v; want %v", got, err, id)
 	}
 	for _, bad := range []string{"", id.String()[1:], id.String() + "00", "G" + id.String()[1:], string(bytes.ToUpper(text))} {
-		if _, err := ParseID(bad); err == nil {
+		if _, err := ParseFileID(bad); err == nil {
 			t.Errorf("%q is an id", bad)
 		}
 	}

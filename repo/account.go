@@ -21,10 +21,10 @@ var ErrUnaccounted = errors.New("snapshots are missing that nobody has forgotten
 
 // An UnaccountedError says which snapshots are missing. Where it names nothing, there is no snapshot at all, though there are packs.
 type UnaccountedError struct {
-	Seen   []Seen    // that this machine has seen; they are missed until Accept
-	Before []pack.ID // that others name as the version before them
-	Here   []pack.ID // that were there when the work began
-	Packs  Amount    // that no snapshot needs, though no record says that one was forgotten
+	Seen   []Seen        // that this machine has seen; they are missed until Accept
+	Before []pack.FileID // that others name as the version before them
+	Here   []pack.FileID // that were there when the work began
+	Packs  Amount        // that no snapshot needs, though no record says that one was forgotten
 }
 
 func (e *UnaccountedError) Error() string {
@@ -52,7 +52,7 @@ func (e *UnaccountedError) Error() string {
 // Is makes it an ErrUnaccounted.
 func (e *UnaccountedError) Is(target error) bool { return target == ErrUnaccounted }
 
-func shortIDs(ids []pack.ID) string {
+func shortIDs(ids []pack.FileID) string {
 	return listSome(len(ids), func(i int) string { return ids[i].String()[:8] })
 }
 
@@ -71,15 +71,15 @@ func listSome(n int, word func(int) string) string {
 
 // fates are what became of snapshots that a listing did not show, or that could not be read as if they were not there.
 type fates struct {
-	forgotten []pack.ID // a record says so
-	there     []pack.ID // all the same: they can be read
-	missing   []pack.ID
+	forgotten []pack.FileID // a record says so
+	there     []pack.FileID // all the same: they can be read
+	missing   []pack.FileID
 	failed    error // why others could not be read, where that is not that they are missing; they are in missing, too
 }
 
 // fates finds out what became of snapshots. Only a record explains that one is not there: a listing may be old, and a NAS may
 // have lost the file.
-func (r *Repo) fates(ctx context.Context, ids []pack.ID) (f fates, err error) {
+func (r *Repo) fates(ctx context.Context, ids []pack.FileID) (f fates, err error) {
 	if len(ids) == 0 {
 		return f, nil
 	}
@@ -90,7 +90,7 @@ func (r *Repo) fates(ctx context.Context, ids []pack.ID) (f fates, err error) {
 	var mu sync.Mutex
 	g, gctx := errgroup.WithContext(ctx)
 	g.SetLimit(4 * r.workers) // small reads: what takes time is waiting for the store
-	there := map[pack.ID]bool{}
+	there := map[pack.FileID]bool{}
 	for _, id := range ids {
 		if forgotten[id] {
 			continue
@@ -130,10 +130,10 @@ func (r *Repo) uncached() store.Store {
 }
 
 // NotForgotten returns those of some snapshots of which no record says that somebody removed them.
-func (r *Repo) NotForgotten(ctx context.Context, ids []pack.ID) ([]pack.ID, error) {
+func (r *Repo) NotForgotten(ctx context.Context, ids []pack.FileID) ([]pack.FileID, error) {
 	if len(ids) == 0 {
 		return nil, nil
 	}
 	forgotten, err := r.Forgotten(ctx, ids)
-	return slices.DeleteFunc(slices.Clone(ids), func(id pack.ID) bool { return forgotten[id] }), err
+	return slices.DeleteFunc(slices.Clone(ids), func(id pack.FileID) bool { return forgotten[id] }), err
 }

@@ -13,10 +13,10 @@ import (
 // the others. Programs that know nothing of the folder take them for forgotten.
 
 // AsideName returns the name in the store of a snapshot's file that is kept aside.
-func AsideName(id pack.ID) string { return fileName(asideDir, id) }
+func AsideName(id pack.FileID) string { return fileName(asideDir, id) }
 
 // SetAside removes snapshot files as Forget does, but keeps them aside, and returns how many are done.
-func (r *Repo) SetAside(ctx context.Context, ids []pack.ID) (done int, err error) {
+func (r *Repo) SetAside(ctx context.Context, ids []pack.FileID) (done int, err error) {
 	if err := r.writable(); err != nil || len(ids) == 0 {
 		return 0, err
 	}
@@ -37,18 +37,18 @@ func (r *Repo) SetAside(ctx context.Context, ids []pack.ID) (done int, err error
 }
 
 // ListAside returns the names of the snapshots that are kept aside, in no order.
-func (r *Repo) ListAside(ctx context.Context) ([]pack.ID, error) {
+func (r *Repo) ListAside(ctx context.Context) ([]pack.FileID, error) {
 	files, err := r.lister()(ctx, r.store, asideDir)
 	return idsOf(files), err
 }
 
 // GetAside returns the JSON of a snapshot that is kept aside, as GetSnapshot does of others.
-func (r *Repo) GetAside(ctx context.Context, id pack.ID) ([]byte, error) {
+func (r *Repo) GetAside(ctx context.Context, id pack.FileID) ([]byte, error) {
 	return r.openNamed(ctx, asideDir, id, pack.SnapshotFile, crypt.Snapshots, maxSnapshot)
 }
 
 // DropAside deletes snapshots that are kept aside.
-func (r *Repo) DropAside(ctx context.Context, ids []pack.ID) error {
+func (r *Repo) DropAside(ctx context.Context, ids []pack.FileID) error {
 	if err := r.writable(); err != nil {
 		return err
 	}

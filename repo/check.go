@@ -49,10 +49,10 @@ type Report struct {
 	Unnoted   error // why damage could not be noted, nil where it could
 	Forgetful error // why this machine cannot remember what was read, nil where it can
 
-	badPacks  map[pack.ID]error
+	badPacks  map[pack.FileID]error
 	badFrames map[frameKey]error
 	badChunks map[placeKey]error
-	mendable  map[pack.ID]bool // damaged packs that their parity files can mend
+	mendable  map[pack.FileID]bool // damaged packs that their parity files can mend
 	index     *index.Index
 	sight     *sight
 }
@@ -94,14 +94,14 @@ type checker struct {
 	progress *Progress
 
 	log    *scrubLog // of what was read
-	noted  map[pack.ID]bool
-	parity map[pack.ID]int64 // parity files that are there, with their sizes
+	noted  map[pack.FileID]bool
+	parity map[pack.FileID]int64 // parity files that are there, with their sizes
 
 	mu         sync.Mutex
 	report     *Report
-	vanished   map[pack.ID]bool // packs that were listed, and not there when they were read
-	distrusted map[pack.ID]bool // packs that are there and damaged
-	proved     map[pack.ID]bool // packs that were read whole, opened, and found good
+	vanished   map[pack.FileID]bool // packs that were listed, and not there when they were read
+	distrusted map[pack.FileID]bool // packs that are there and damaged
+	proved     map[pack.FileID]bool // packs that were read whole, opened, and found good
 }
 
 // damage notes one fault; err's text begins with the file's name.
@@ -136,8 +136,8 @@ const (
 func (r *Repo) Check(ctx context.Context, o CheckOptions, p *Progress) (*Report, error) {
 	r.dropCache()
 	c := r.newChecker(o, p)
-	c.report.badPacks, c.report.badFrames, c.report.badChunks = map[pack.ID]error{}, map[frameKey]error{}, map[placeKey]error{}
-	c.report.mendable = map[pack.ID]bool{}
+	c.report.badPacks, c.report.badFrames, c.report.badChunks = map[pack.FileID]error{}, map[frameKey]error{}, map[placeKey]error{}
+	c.report.mendable = map[pack.FileID]bool{}
 	if err := errors.Join(c.configs(ctx), c.slots(ctx)); err != nil {
 		return nil, err
 	}
@@ -174,7 +174,7 @@ func (r *Repo) Check(ctx context.Context, o CheckOptions, p *Progress) (*Report,
 
 func (r *Repo) newChecker(o CheckOptions, p *Progress) *checker {
 	return &checker{Repo: r, opts: o, progress: p, report: new(Report),
-		vanished: map[pack.ID]bool{}, distrusted: map[pack.ID]bool{}, proved: map[pack.ID]bool{}}
+		vanished: map[pack.FileID]bool{}, distrusted: map[pack.FileID]bool{}, proved: map[pack.FileID]bool{}}
 }
 
 // configs looks at the config and at its copy as they are now.
@@ -224,7 +224,7 @@ type leftovers interface {
 
 // files counts the store's files, names those that do not belong, and lists the others in s.
 func (c *checker) files(ctx context.Context, s *sight) error {
-	s.packs, s.parity = map[pack.ID]int64{}, map[pack.ID]int64{}
+	s.packs, s.parity = map[pack.FileID]int64{}, map[pack.FileID]int64{}
 	var odd, left few
 	for f, err := range c.store.List(ctx, "") {
 		if err != nil {
@@ -275,13 +275,13 @@ func (c *checker) files(ctx context.Context, s *sight) error {
 
 // indexes reads every index file, and returns the tables of the packs they list. One that is gone when it is read is an
 // error, and damage only where last is set.
-func (c *checker) indexes(ctx context.Context, last bool) (map[pack.ID]index.PackTable, error) {
+func (c *checker) indexes(ctx context.Context, last bool) (map[pack.FileID]index.PackTable, error) {
 	files, err := list(ctx, c.store, indexDir)
 	if err != nil {
 		return nil, err
 	}
 	c.report.Indexes = len(files)
-	read, superseded := map[pack.ID]*index.File{}, map[pack.ID]bool{}
+	read, superseded := map[pack.FileID]*index.File{}, map[pack.FileID]bool{}
 	for _, f := range files {
 		decoded, err := c.readIndex(ctx, f.id)
 		if ctx.Err() != nil {
@@ -300,7 +300,7 @@ func (c *checker) indexes(ctx context.Context, last bool) (map[pack.ID]index.Pac
 			superseded[old] = true
 		}
 	}
-	tables := map[pack.ID]index.PackTable{}
+	tables := map[pack.FileID]index.PackTable{}
 	for id, f := range read {
 		for _, p := range f.Packs {
 			if !superseded[id] {

@@ -16,7 +16,7 @@ import (
 )
 
 // pruneSteps are what a prune does to a repository to get rid of a pack, one call of the store each.
-func pruneSteps(t *testing.T, mem *store.Mem, victim pack.ID, full bool) []func() {
+func pruneSteps(t *testing.T, mem *store.Mem, victim pack.FileID, full bool) []func() {
 	ctx := context.Background()
 	r := reopen(t, mem)
 	old, err := list(ctx, mem, indexDir)
@@ -28,10 +28,10 @@ func pruneSteps(t *testing.T, mem *store.Mem, victim pack.ID, full bool) []func(
 			t.Error(err)
 		}
 	}
-	var plan_ pack.ID
+	var plan_ pack.FileID
 	announce := func() {
 		var err error
-		plan_, err = r.putPlan(ctx, plan{Packs: []pack.ID{victim}})
+		plan_, err = r.putPlan(ctx, plan{Packs: []pack.FileID{victim}})
 		must(err)
 	}
 	rewrite := func() {
@@ -65,7 +65,7 @@ func pruneSteps(t *testing.T, mem *store.Mem, victim pack.ID, full bool) []func(
 func TestCheckBesidePrune(t *testing.T) {
 	ctx := context.Background()
 	x := newSample(t)
-	victim, err := pack.ParseID(x.in(packsDir)[0][len("packs/00/"):])
+	victim, err := pack.ParseFileID(x.in(packsDir)[0][len("packs/00/"):])
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -115,7 +115,7 @@ func TestCheckBesidePrune(t *testing.T) {
 func TestCheckAfterInterruptedPrune(t *testing.T) {
 	ctx := context.Background()
 	x := newSample(t)
-	victim, err := pack.ParseID(x.in(packsDir)[0][len("packs/00/"):])
+	victim, err := pack.ParseFileID(x.in(packsDir)[0][len("packs/00/"):])
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -166,7 +166,7 @@ func TestCheckAfterInterruptedPrune(t *testing.T) {
 func TestRecheck(t *testing.T) {
 	ctx := context.Background()
 	x := newSample(t)
-	victim, err := pack.ParseID(x.in(packsDir)[0][len("packs/00/"):])
+	victim, err := pack.ParseFileID(x.in(packsDir)[0][len("packs/00/"):])
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -210,7 +210,7 @@ func TestCheckWork(t *testing.T) {
 		}
 		return report.Notes
 	}
-	lease := func(host string) pack.ID {
+	lease := func(host string) pack.FileID {
 		id, err := r.putLease(ctx, Lease{Work: BackingUp, Host: host, Time: now})
 		if err != nil {
 			t.Fatal(err)
@@ -236,7 +236,7 @@ func TestCheckWork(t *testing.T) {
 	if len(notes) != 2 || !strings.Contains(strings.Join(notes, ""), fileName(workDir, alive)+": the backup by alive since ") {
 		t.Errorf("half an hour later: %q", notes)
 	}
-	for _, id := range []pack.ID{alive, dead} {
+	for _, id := range []pack.FileID{alive, dead} {
 		if err := mem.Delete(ctx, fileName(workDir, id)); err != nil {
 			t.Fatal(err)
 		}
@@ -256,7 +256,7 @@ func TestCheckSecondFiles(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	lease.Of, lease.Honours = &id, []pack.ID{{1}}
+	lease.Of, lease.Honours = &id, []pack.FileID{{1}}
 	vow, err := r.putLease(ctx, lease)
 	if err != nil {
 		t.Fatal(err)
@@ -280,7 +280,7 @@ func TestCheckSecondFiles(t *testing.T) {
 	if said := notes(); len(said) != 1 || !strings.HasPrefix(said[0], fileName(workDir, vow)+": the second file of a lease that is gone") {
 		t.Errorf("without its lease: %q", said)
 	}
-	marks := func(context.Context, []pack.ID, *Marks) error { return nil }
+	marks := func(context.Context, []pack.FileID, *Marks) error { return nil }
 	if _, err := reopen(t, mem).Prune(ctx, PruneOptions{Sure: true}, marks, nil); err != nil || countIn(t, mem, workDir) > 0 {
 		t.Errorf("prune leaves %d files (%v)", countIn(t, mem, workDir), err)
 	}
@@ -291,7 +291,7 @@ func TestCheckNamesFew(t *testing.T) {
 	ctx := context.Background()
 	mem := memOf(t, newSample(t).files)
 	for i := range 1000 {
-		for _, name := range []string{fmt.Sprintf("packs/odd-%03d", i), fileName(pendingDir, pack.ID{byte(i / 256), byte(i)})} {
+		for _, name := range []string{fmt.Sprintf("packs/odd-%03d", i), fileName(pendingDir, pack.FileID{byte(i / 256), byte(i)})} {
 			if err := mem.Put(ctx, name, nil); err != nil {
 				t.Fatal(err)
 			}
@@ -317,7 +317,7 @@ func TestCheckUnreadableWork(t *testing.T) {
 	ctx := context.Background()
 	x := newSample(t)
 	mem := memOf(t, x.files)
-	id, err := reopen(t, mem).putPlan(ctx, plan{Packs: []pack.ID{{1}}})
+	id, err := reopen(t, mem).putPlan(ctx, plan{Packs: []pack.FileID{{1}}})
 	if err != nil {
 		t.Fatal(err)
 	}

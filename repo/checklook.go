@@ -48,15 +48,15 @@ func (c *checker) use(s *sight) {
 type sight struct {
 	found   *Report // of damage and notes, only what was found by looking
 	work    *workplace
-	tables  map[pack.ID]index.PackTable // of the packs that index files list
-	packs   map[pack.ID]int64           // that are there, and their sizes
-	parity  map[pack.ID]int64           // the same of parity files
-	pending []pack.ID
-	records []pack.ID
+	tables  map[pack.FileID]index.PackTable // of the packs that index files list
+	packs   map[pack.FileID]int64           // that are there, and their sizes
+	parity  map[pack.FileID]int64           // the same of parity files
+	pending []pack.FileID
+	records []pack.FileID
 	newest  time.Time // of all files, by the store's clock
 
-	missing   map[pack.ID]bool // packs that are listed and not there
-	condemned map[pack.ID]bool // packs that plans condemn
+	missing   map[pack.FileID]bool // packs that are listed and not there
+	condemned map[pack.FileID]bool // packs that plans condemn
 }
 
 // same reports whether two sights list the same packs, there and in the index.
@@ -70,7 +70,7 @@ func (s *sight) same(as *sight) bool {
 // deletes the packs first. A glance reads the plans first, then the index, and lists the packs last. So a pack that one
 // glance missed because of a prune is, for the next one, in a plan, or no longer in the index.
 func (c *checker) look(ctx context.Context) (*sight, error) {
-	var missed map[pack.ID]bool
+	var missed map[pack.FileID]bool
 	for try := 1; ; try++ {
 		if lag := c.listingAge(); try > 1 && lag > 0 { // where listings may be old, looking again at once shows the same
 			if err := wait(ctx, lag); err != nil {
@@ -95,7 +95,7 @@ func (c *checker) look(ctx context.Context) (*sight, error) {
 }
 
 func (c *checker) glance(ctx context.Context, last bool) (s *sight, err error) {
-	s = &sight{found: new(Report), missing: map[pack.ID]bool{}}
+	s = &sight{found: new(Report), missing: map[pack.FileID]bool{}}
 	g := &checker{Repo: c.Repo, report: s.found}
 	if s.work, err = c.readWork(ctx); err != nil {
 		return nil, err

@@ -145,7 +145,7 @@ func checkName(ctx context.Context, s store.Store, name string, f listed, p *Pro
 			break
 		}
 	}
-	if pack.ID(sum.Sum(nil)) != f.id {
+	if pack.FileID(sum.Sum(nil)) != f.id {
 		return fmt.Errorf("%s: %w: its bytes do not match its name", name, pack.ErrDamaged)
 	}
 	return nil

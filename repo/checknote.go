@@ -13,7 +13,7 @@ import (
 )
 
 // packDamage notes damage in a pack that is there. err's text begins with its name.
-func (c *checker) packDamage(id pack.ID, err error) {
+func (c *checker) packDamage(id pack.FileID, err error) {
 	c.damage(err)
 	c.log.spoil(id)
 	// A store that does not answer says nothing of the pack. A disk that gives an error for a sector does.
@@ -26,7 +26,7 @@ func (c *checker) packDamage(id pack.ID, err error) {
 }
 
 // vanish reports whether a pack that was listed is gone now, and remembers to find out why.
-func (c *checker) vanish(id pack.ID, err error) bool {
+func (c *checker) vanish(id pack.FileID, err error) bool {
 	if !gone(err) || err == errGone {
 		return false
 	}
@@ -48,20 +48,20 @@ func (c *checker) noteDamage(ctx context.Context, s *sight) error {
 		}
 		return nil
 	}
-	var fresh, rest []pack.ID
+	var fresh, rest []pack.FileID
 	for id := range c.distrusted {
 		if _, there := s.packs[id]; there && !c.noted[id] {
 			fresh = append(fresh, id)
 		}
 	}
-	kept, struck := map[pack.ID]bool{}, map[pack.ID]bool{}
-	var stale []pack.ID // plans that name packs which are no longer damaged
+	kept, struck := map[pack.FileID]bool{}, map[pack.FileID]bool{}
+	var stale []pack.FileID // plans that name packs which are no longer damaged
 	for _, planID := range s.work.planIDs() {
 		p := s.work.plans[planID].says
 		if !p.Damaged {
 			continue
 		}
-		var left []pack.ID
+		var left []pack.FileID
 		for _, id := range p.Packs {
 			if _, there := s.packs[id]; there && !c.proved[id] {
 				left, kept[id] = append(left, id), true
@@ -91,14 +91,14 @@ func (c *checker) noteDamage(ctx context.Context, s *sight) error {
 }
 
 // putDamaged puts plans that say of packs that they are damaged.
-func (c *checker) putDamaged(ctx context.Context, packs []pack.ID) error {
+func (c *checker) putDamaged(ctx context.Context, packs []pack.FileID) error {
 	if len(packs) == 0 {
 		return nil
 	}
 	if err := c.writable(); err != nil {
 		return err
 	}
-	slices.SortFunc(packs, func(a, b pack.ID) int { return slices.Compare(a[:], b[:]) })
+	slices.SortFunc(packs, func(a, b pack.FileID) int { return slices.Compare(a[:], b[:]) })
 	host, _ := os.Hostname() // only for people to read
 	for part := range slices.Chunk(slices.Compact(packs), packsPerPlan) {
 		_, err := c.putPlan(ctx, plan{Packs: part, Damaged: true, Host: host, Time: c.now().UTC().Truncate(time.Second)})

@@ -54,7 +54,7 @@ func (x *sample) check(t *testing.T, s store.Store, o CheckOptions) *Report {
 	return report
 }
 
-func plansIn(t *testing.T, s store.Store) map[pack.ID]bool {
+func plansIn(t *testing.T, s store.Store) map[pack.FileID]bool {
 	t.Helper()
 	w, err := reopen(t, s).readWork(context.Background())
 	if err != nil || len(w.bad) > 0 || len(w.leases) > 0 || len(w.condemned()) > 0 {

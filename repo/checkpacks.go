@@ -21,7 +21,7 @@ import (
 func (c *checker) packs(ctx context.Context, s *sight) error {
 	c.noted = s.work.damaged()
 	condemned := 0
-	orphans := map[pack.ID]bool{}
+	orphans := map[pack.FileID]bool{}
 	var all []due
 	for id, size := range s.packs {
 		t, ok := s.tables[id]
@@ -61,7 +61,7 @@ func (c *checker) packs(ctx context.Context, s *sight) error {
 	if err := g.Wait(); err != nil {
 		return err
 	}
-	maps.DeleteFunc(orphans, func(id pack.ID, _ bool) bool { return c.vanished[id] })
+	maps.DeleteFunc(orphans, func(id pack.FileID, _ bool) bool { return c.vanished[id] })
 	if len(orphans) > 0 {
 		c.note("packs in no index file, as an interrupted backup leaves them: %d; the next backup or 'repair index' takes them in", len(orphans))
 	}
@@ -85,7 +85,7 @@ func (c *checker) orphan(ctx context.Context, p index.Pack, deep bool) {
 }
 
 // badPack notes that nothing in a pack can be relied on.
-func (c *checker) badPack(id pack.ID, why error) {
+func (c *checker) badPack(id pack.FileID, why error) {
 	if c.vanish(id, why) {
 		return
 	}
@@ -123,7 +123,7 @@ func (c *checker) pack(ctx context.Context, p index.PackTable, size int64, deep 
 	return err == nil
 }
 
-func (r *Repo) readTable(ctx context.Context, id pack.ID, size int64) (*pack.Table, error) {
+func (r *Repo) readTable(ctx context.Context, id pack.FileID, size int64) (*pack.Table, error) {
 	return pack.ReadTable(size, r.keys, func(off, n int64) ([]byte, error) { return r.store.Get(ctx, packName(id), off, n) })
 }
 
@@ -131,7 +131,7 @@ func (r *Repo) readTable(ctx context.Context, id pack.ID, size int64) (*pack.Tab
 type packReader struct {
 	ctx  context.Context // io.Reader has no room for one
 	repo *Repo
-	id   pack.ID
+	id   pack.FileID
 	off  int64
 }
 
@@ -192,7 +192,7 @@ func (c *checker) read(ctx context.Context, p index.PackTable, size int64) (whol
 	c.report.ReadBytes += size
 	c.report.PacksRead++
 	c.mu.Unlock()
-	if pack.ID(sum.Sum(nil)) == p.ID {
+	if pack.FileID(sum.Sum(nil)) == p.ID {
 		c.readWell(p.ID)
 	} else {
 		c.packDamage(p.ID, fmt.Errorf("%s: %w: its bytes do not match its name", packName(p.ID), pack.ErrDamaged))
@@ -206,7 +206,7 @@ func (c *checker) read(ctx context.Context, p index.PackTable, size int64) (whol
 }
 
 // frame opens a frame, in raw's memory, and proves its chunks.
-func (c *checker) frame(id pack.ID, off int64, raw, sealed []byte, f pack.Frame, refs []pack.Ref, namer *chunk.Namer) []byte {
+func (c *checker) frame(id pack.FileID, off int64, raw, sealed []byte, f pack.Frame, refs []pack.Ref, namer *chunk.Namer) []byte {
 	opened, err := c.decoder.Decode(raw, sealed, f)
 	if err != nil {
 		err = fmt.Errorf("%s: frame at %d: %w", packName(id), off, err)

@@ -42,7 +42,7 @@ func (c *checker) countParity(s *sight) {
 
 // readParity checks the parity file of a pack, if there is one. What it has of itself is enough for that: the pack was read
 // already, and is proved by its name.
-func (c *checker) readParity(ctx context.Context, id pack.ID) {
+func (c *checker) readParity(ctx context.Context, id pack.FileID) {
 	size, ok := c.parity[id]
 	if !ok {
 		return
@@ -56,7 +56,7 @@ func (c *checker) readParity(ctx context.Context, id pack.ID) {
 }
 
 // checkParity returns what is wrong with the parity file of a pack.
-func checkParity(ctx context.Context, s store.Store, id pack.ID) error {
+func checkParity(ctx context.Context, s store.Store, id pack.FileID) error {
 	name := parityName(id)
 	par, err := readWhole(ctx, s, name, parity.MaxFile)
 	if err != nil {
@@ -141,7 +141,7 @@ func (r *Report) forget(mu *sync.Mutex, key frameKey) bool {
 func (r *Report) tellMendable() {
 	for i, line := range r.Damage {
 		name, _, _ := strings.Cut(line, ": ")
-		id, err := pack.ParseID(name[strings.LastIndexByte(name, '/')+1:])
+		id, err := pack.ParseFileID(name[strings.LastIndexByte(name, '/')+1:])
 		if err == nil && r.mendable[id] && name == packName(id) {
 			r.Damage[i] += "; it can be mended from its parity file"
 		}

@@ -43,7 +43,7 @@ func (c *checker) work(ctx context.Context, s *sight) error {
 // alone notes snapshots and index files about to be, and second files of leases, whose maker is not there any more. They are listed
 // again, after the leases were read: a backup that has ended took its own away meanwhile.
 func (c *checker) alone(ctx context.Context, s *sight) error {
-	pending, vows := map[pack.ID]bool{}, map[pack.ID]bool{}
+	pending, vows := map[pack.FileID]bool{}, map[pack.FileID]bool{}
 	for _, id := range s.pending {
 		if s.work.alone(id) {
 			pending[id] = true
@@ -82,7 +82,7 @@ func (c *checker) alone(ctx context.Context, s *sight) error {
 }
 
 // alone reports whether a lease is not there. One that cannot be read may be any.
-func (w *workplace) alone(lease pack.ID) bool {
+func (w *workplace) alone(lease pack.FileID) bool {
 	_, ok := w.leases[lease]
 	return !ok && w.bad[lease] == nil
 }

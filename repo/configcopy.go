@@ -181,7 +181,7 @@ func (r *Repo) createConfig(ctx context.Context) error {
 	}
 	if _, openErr := openConfig(r.configBox(), there.sealed); openErr == nil {
 		r.lost = nil
-		return store.Settle(ctx, r.store, keysDir) // and what is above it, where the config is
+		return store.SyncDir(ctx, r.store, keysDir) // and what is above it, where the config is
 	} else if there.whole() || errors.Is(there.fault, pack.ErrNewer) {
 		return errConfigTaken
 	}

@@ -178,7 +178,7 @@ func TestRenamed(t *testing.T) {
 	ctx := context.Background()
 	for _, dir := range []string{keysDir, packsDir, indexDir, snapshotsDir} {
 		y := x.clone()
-		name, id := y.in(dir)[0], pack.ID{0xab, 0xcd}
+		name, id := y.in(dir)[0], pack.FileID{0xab, 0xcd}
 		to := fileName(dir, id)
 		if dir == packsDir {
 			to = packName(id)

@@ -28,7 +28,7 @@ type damageSample struct {
 func newDamageSample(t *testing.T) *damageSample {
 	t.Helper()
 	ctx := t.Context()
-	x := &damageSample{sample: &sample{snapshots: map[pack.ID][]byte{}}, kinds: map[string][2]string{}, other: newSample(t).files}
+	x := &damageSample{sample: &sample{snapshots: map[pack.FileID][]byte{}}, kinds: map[string][2]string{}, other: newSample(t).files}
 	mem := new(store.Mem)
 	settings := DefaultSettings
 	settings.FrameSize, settings.PackSize, settings.Parity = minFrameSize, MinPackSize, 300
@@ -69,7 +69,7 @@ func newDamageSample(t *testing.T) *damageSample {
 // addWork puts files of work under way.
 func (x *damageSample) addWork(t *testing.T, r *Repo) {
 	t.Helper()
-	put := func(kind, dir string, file pack.FileKind, p crypt.Purpose, says [2]any) (ids [2]pack.ID) {
+	put := func(kind, dir string, file pack.FileKind, p crypt.Purpose, says [2]any) (ids [2]pack.FileID) {
 		t.Helper()
 		for i := range says {
 			id, err := r.putJSON(t.Context(), dir, file, p, says[i])
@@ -81,7 +81,7 @@ func (x *damageSample) addWork(t *testing.T, r *Repo) {
 		x.kinds[kind] = [2]string{fileName(dir, ids[0]), fileName(dir, ids[1])}
 		return ids
 	}
-	var unneeded []pack.ID
+	var unneeded []pack.FileID
 	for _, name := range r.index.Packs() {
 		if !slices.Contains(x.packs(), packName(name.ID)) {
 			unneeded = append(unneeded, name.ID)
@@ -93,7 +93,7 @@ func (x *damageSample) addWork(t *testing.T, r *Repo) {
 	leases := put("lease", workDir, pack.LeaseFile, crypt.Leases, [2]any{Lease{Work: BackingUp, Host: "a"}, Lease{Work: BackingUp, Host: "b"}})
 	put("second file of a lease", workDir, pack.LeaseFile, crypt.Leases, [2]any{
 		Lease{Work: BackingUp, Host: "a", Of: &leases[0], Honours: plans[:]}, Lease{Work: BackingUp, Host: "b", Of: &leases[1], Honours: plans[:]}})
-	put("record", forgottenDir, pack.RecordFile, crypt.Forgotten, [2]any{record{Host: "a", Snapshots: []pack.ID{{1}}}, record{Host: "b", Snapshots: []pack.ID{{2}}}})
+	put("record", forgottenDir, pack.RecordFile, crypt.Forgotten, [2]any{record{Host: "a", Snapshots: []pack.FileID{{1}}}, record{Host: "b", Snapshots: []pack.FileID{{2}}}})
 	x.kinds["pending"] = [2]string{fileName(pendingDir, leases[0]), fileName(pendingDir, leases[1])}
 	for i, name := range x.kinds["pending"] {
 		file := append(pack.Header(pack.SnapshotFile), crypt.NewBox(r.master, crypt.Snapshots, r.id).Seal(fmt.Appendf(nil, `{"version":%d}`, i))...)
@@ -187,7 +187,7 @@ func changes(data []byte) map[string][]byte {
 
 // another returns a name that no file has and that looks like one of its kind.
 func another(kind, name string) string {
-	id := pack.ID{0xab, 0xcd}
+	id := pack.FileID{0xab, 0xcd}
 	switch kind {
 	case "config":
 		return "config2"

@@ -24,12 +24,12 @@ func pad(json []byte) []byte {
 // PutSnapshot stores a snapshot's JSON and returns its name. When it returns, the snapshot is there to stay. It must be
 // under the lease that has been held since the index was loaded in which its chunks were found. The error wraps ErrLeaseLost
 // where that lease is not there any more.
-func (r *Repo) PutSnapshot(ctx context.Context, json []byte) (pack.ID, error) {
+func (r *Repo) PutSnapshot(ctx context.Context, json []byte) (pack.FileID, error) {
 	if err := r.writable(); err != nil {
-		return pack.ID{}, err
+		return pack.FileID{}, err
 	}
 	if len(json) > maxSnapshot-padding-1024 {
-		return pack.ID{}, fmt.Errorf("put snapshot: %d bytes are too many", len(json))
+		return pack.FileID{}, fmt.Errorf("put snapshot: %d bytes are too many", len(json))
 	}
 	sealed := crypt.NewBox(r.master, crypt.Snapshots, r.id).Seal(pad(json))
 	file := append(pack.Header(pack.SnapshotFile), sealed...)
@@ -76,10 +76,10 @@ func (r *Repo) commit(ctx context.Context, file []byte, name string) error {
 }
 
 // SnapshotName returns the name of a snapshot's file in the store.
-func SnapshotName(id pack.ID) string { return fileName(snapshotsDir, id) }
+func SnapshotName(id pack.FileID) string { return fileName(snapshotsDir, id) }
 
 // GetSnapshot returns a snapshot's JSON. The error wraps pack.ErrDamaged when it is not what was stored.
-func (r *Repo) GetSnapshot(ctx context.Context, id pack.ID) ([]byte, error) {
+func (r *Repo) GetSnapshot(ctx context.Context, id pack.FileID) ([]byte, error) {
 	return r.openNamed(ctx, snapshotsDir, id, pack.SnapshotFile, crypt.Snapshots, maxSnapshot)
 }
 
@@ -87,26 +87,26 @@ func (r *Repo) GetSnapshot(ctx context.Context, id pack.ID) ([]byte, error) {
 func (r *Repo) Drop(name string) { store.Drop(r.store, name) }
 
 // ListSnapshots returns the names of all snapshots, in no order.
-func (r *Repo) ListSnapshots(ctx context.Context) ([]pack.ID, error) {
+func (r *Repo) ListSnapshots(ctx context.Context) ([]pack.FileID, error) {
 	files, err := list(ctx, r.store, snapshotsDir)
 	return idsOf(files), err
 }
 
 // listSnapshotsNow is ListSnapshots for whoever deletes what they do not need; see listNow.
-func (r *Repo) listSnapshotsNow(ctx context.Context) ([]pack.ID, error) {
+func (r *Repo) listSnapshotsNow(ctx context.Context) ([]pack.FileID, error) {
 	files, err := listNow(ctx, r.store, snapshotsDir)
 	return idsOf(files), err
 }
 
-func idsOf(files []listed) []pack.ID {
-	ids := make([]pack.ID, len(files))
+func idsOf(files []listed) []pack.FileID {
+	ids := make([]pack.FileID, len(files))
 	for i, f := range files {
 		ids[i] = f.id
 	}
 	return ids
 }
 
-func (r *Repo) openNamed(ctx context.Context, dir string, id pack.ID, kind pack.FileKind, p crypt.Purpose, limit int64) ([]byte, error) {
+func (r *Repo) openNamed(ctx context.Context, dir string, id pack.FileID, kind pack.FileKind, p crypt.Purpose, limit int64) ([]byte, error) {
 	sealed, err := readNamed(ctx, r.store, dir, id, kind, limit)
 	if err != nil {
 		return nil, err

@@ -16,10 +16,10 @@ import (
 // A record says which snapshots somebody removed on purpose. Without it, another machine that knows of them could not tell
 // that from a NAS that hides them.
 type record struct {
-	Time      time.Time `json:"time"` // by the clock of whoever removed them: for people
-	Host      string    `json:"host"`
-	Snapshots []pack.ID `json:"snapshots"`
-	Left      *int      `json:"left,omitempty"` // how many snapshots stayed; nil where nobody counted
+	Time      time.Time     `json:"time"` // by the clock of whoever removed them: for people
+	Host      string        `json:"host"`
+	Snapshots []pack.FileID `json:"snapshots"`
+	Left      *int          `json:"left,omitempty"` // how many snapshots stayed; nil where nobody counted
 }
 
 // idsPerRecord keeps a record's file well below maxRecord.
@@ -30,7 +30,7 @@ const idsPerRecord = 100_000
 // or a crash, the rest are there as before. The error is a *HeldError where one of them is being read, and then nothing is removed.
 //
 // A record of it comes first. Where there is no room for one, there is some afterwards; it may then be missing after a crash.
-func (r *Repo) Forget(ctx context.Context, ids []pack.ID) (removed int, err error) {
+func (r *Repo) Forget(ctx context.Context, ids []pack.FileID) (removed int, err error) {
 	if err := r.writable(); err != nil {
 		return 0, err
 	}
@@ -46,7 +46,7 @@ func (r *Repo) Forget(ctx context.Context, ids []pack.ID) (removed int, err erro
 }
 
 // forget is Forget of versions that nobody reads.
-func (r *Repo) forget(ctx context.Context, ids []pack.ID) (removed int, err error) {
+func (r *Repo) forget(ctx context.Context, ids []pack.FileID) (removed int, err error) {
 	there, err := r.ListSnapshots(ctx)
 	if err != nil {
 		return 0, fmt.Errorf("forget snapshots: %w", err)
@@ -69,7 +69,7 @@ func (r *Repo) forget(ctx context.Context, ids []pack.ID) (removed int, err erro
 	return len(ids), nil
 }
 
-func (r *Repo) putRecord(ctx context.Context, ids []pack.ID, left *int) error {
+func (r *Repo) putRecord(ctx context.Context, ids []pack.FileID, left *int) error {
 	host, _ := os.Hostname() // only for people to read
 	for part := range slices.Chunk(ids, idsPerRecord) {
 		says := record{r.now().UTC().Truncate(time.Second), host, part, left}
@@ -80,7 +80,7 @@ func (r *Repo) putRecord(ctx context.Context, ids []pack.ID, left *int) error {
 	return nil
 }
 
-func (r *Repo) readRecord(ctx context.Context, id pack.ID) (says record, err error) {
+func (r *Repo) readRecord(ctx context.Context, id pack.FileID) (says record, err error) {
 	plain, err := r.openNamed(ctx, forgottenDir, id, pack.RecordFile, crypt.Forgotten, maxRecord)
 	if err != nil {
 		return says, err
@@ -89,8 +89,8 @@ func (r *Repo) readRecord(ctx context.Context, id pack.ID) (says record, err err
 }
 
 // Forgotten returns those of some snapshots that somebody removed on purpose. A record that cannot be read says nothing.
-func (r *Repo) Forgotten(ctx context.Context, ids []pack.ID) (map[pack.ID]bool, error) {
-	left, forgotten := map[pack.ID]bool{}, map[pack.ID]bool{}
+func (r *Repo) Forgotten(ctx context.Context, ids []pack.FileID) (map[pack.FileID]bool, error) {
+	left, forgotten := map[pack.FileID]bool{}, map[pack.FileID]bool{}
 	for _, id := range ids {
 		left[id] = true
 	}

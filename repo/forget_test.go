@@ -25,7 +25,7 @@ func TestForget(t *testing.T) {
 	if n, err := r.Forget(ctx, nil); n != 0 || err != nil {
 		t.Fatalf("nothing: %d, %v", n, err)
 	}
-	if n, err := r.Forget(ctx, []pack.ID{ids[0], {1}, ids[0]}); n != 3 || err != nil {
+	if n, err := r.Forget(ctx, []pack.FileID{ids[0], {1}, ids[0]}); n != 3 || err != nil {
 		t.Fatalf("one that is there, one that never was, and the first again: %d, %v", n, err)
 	}
 	if _, err := r.GetSnapshot(ctx, ids[0]); !gone(err) {
@@ -104,8 +104,8 @@ func TestForgottenIsRecordedFirst(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		known, err := reopen(t, mem).Forgotten(ctx, append(ids, pack.ID{1}))
-		if err != nil || known[pack.ID{1}] {
+		known, err := reopen(t, mem).Forgotten(ctx, append(ids, pack.FileID{1}))
+		if err != nil || known[pack.FileID{1}] {
 			t.Fatalf("%v, %v", known, err)
 		}
 		for _, id := range ids {
@@ -148,7 +148,7 @@ func TestDamagedRecord(t *testing.T) {
 	ids := slices.Collect(maps.Keys(x.snapshots))
 	mem := memOf(t, x.files)
 	for _, id := range ids {
-		if _, err := reopen(t, mem).Forget(ctx, []pack.ID{id}); err != nil {
+		if _, err := reopen(t, mem).Forget(ctx, []pack.FileID{id}); err != nil {
 			t.Fatal(err)
 		}
 	}

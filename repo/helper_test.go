@@ -68,7 +68,7 @@ func mustSave(t testing.TB, r *Repo, chunks [][]byte) []saved {
 }
 
 // putSnapshot puts a snapshot under a lease of its own.
-func putSnapshot(ctx context.Context, r *Repo, json []byte) (id pack.ID, err error) {
+func putSnapshot(ctx context.Context, r *Repo, json []byte) (id pack.FileID, err error) {
 	err = r.WithLease(ctx, BackingUp, func(ctx context.Context) error {
 		id, err = r.PutSnapshot(ctx, json)
 		return err
@@ -77,7 +77,7 @@ func putSnapshot(ctx context.Context, r *Repo, json []byte) (id pack.ID, err err
 }
 
 // putIndexFile puts an index file under a lease of its own.
-func putIndexFile(t testing.TB, r *Repo, f *index.File) (id pack.ID) {
+func putIndexFile(t testing.TB, r *Repo, f *index.File) (id pack.FileID) {
 	t.Helper()
 	err := r.WithLease(context.Background(), BackingUp, func(ctx context.Context) (err error) {
 		id, _, err = r.putIndex(ctx, f)
@@ -150,7 +150,7 @@ func memOf(t testing.TB, files map[string][]byte) *store.Mem {
 type sample struct {
 	files     map[string][]byte
 	chunks    []saved
-	snapshots map[pack.ID][]byte
+	snapshots map[pack.FileID][]byte
 }
 
 func newSample(t testing.TB) *sample {
@@ -163,7 +163,7 @@ func newSample(t testing.TB) *sample {
 	if err != nil {
 		t.Fatal(err)
 	}
-	x := &sample{snapshots: map[pack.ID][]byte{}}
+	x := &sample{snapshots: map[pack.FileID][]byte{}}
 	for seed := range byte(2) {
 		x.chunks = append(x.chunks, mustSave(t, r, noiseChunks(seed, 24, 6000))...)
 		json := fmt.Appendf(nil, `{"version":%d}`, seed)

@@ -89,10 +89,10 @@ func (r *Repo) heed(found *workplace) {
 // A loading is one LoadIndex under way.
 type loading struct {
 	*Repo
-	sizes      map[pack.ID]int64 // of the packs that are there
-	files      []listed          // index files
-	there      map[pack.ID]int64 // the same, by name, with their sizes
-	superseded map[pack.ID]bool
+	sizes      map[pack.FileID]int64 // of the packs that are there
+	files      []listed              // index files
+	there      map[pack.FileID]int64 // the same, by name, with their sizes
+	superseded map[pack.FileID]bool
 
 	index   *index.Index
 	orphans []listed
@@ -109,7 +109,7 @@ func (r *Repo) readIndexes(ctx context.Context) (*loading, error) {
 	if err != nil {
 		return nil, err
 	}
-	l := &loading{Repo: r, sizes: make(map[pack.ID]int64, len(packs)), there: map[pack.ID]int64{}, superseded: map[pack.ID]bool{}}
+	l := &loading{Repo: r, sizes: make(map[pack.FileID]int64, len(packs)), there: map[pack.FileID]int64{}, superseded: map[pack.FileID]bool{}}
 	for _, p := range packs {
 		l.sizes[p.id] = p.size
 	}
@@ -147,7 +147,7 @@ func (l *loading) load(ctx context.Context) (*index.Index, error) {
 			}
 			continue
 		}
-		x.Settle(l.stands, func(id pack.ID) (int64, bool) { size, ok := l.sizes[id]; return size, ok })
+		x.Settle(l.stands, func(id pack.FileID) (int64, bool) { size, ok := l.sizes[id]; return size, ok })
 		if merge || x.Wasted() {
 			if err := l.mergeRun(ctx, x); ctx.Err() != nil {
 				x.Close()
@@ -189,7 +189,7 @@ func (l *loading) worthwhile(x *index.Index) int64 {
 }
 
 // stands tells what became of an index file that the run stands in for.
-func (l *loading) stands(id pack.ID) (there, counts bool) {
+func (l *loading) stands(id pack.FileID) (there, counts bool) {
 	_, there = l.there[id]
 	return there, there && !l.superseded[id]
 }
@@ -197,8 +197,8 @@ func (l *loading) stands(id pack.ID) (there, counts bool) {
 // take reads index files into x. It reports whether one of them should not have been.
 func (l *loading) take(ctx context.Context, x *index.Index, files []listed) (again bool, err error) {
 	var mu sync.Mutex
-	var taken []pack.ID
-	err = l.eachIndex(ctx, files, func(id pack.ID, f *index.File) error {
+	var taken []pack.FileID
+	err = l.eachIndex(ctx, files, func(id pack.FileID, f *index.File) error {
 		mu.Lock()
 		skip := l.superseded[id]
 		for _, old := range f.Supersedes {
@@ -220,7 +220,7 @@ func (l *loading) take(ctx context.Context, x *index.Index, files []listed) (aga
 		x.Cover(id, f.Supersedes, f.Packs)
 		return nil
 	})
-	return slices.ContainsFunc(taken, func(id pack.ID) bool { return l.superseded[id] }), err
+	return slices.ContainsFunc(taken, func(id pack.FileID) bool { return l.superseded[id] }), err
 }
 
 // mergeRun makes a new run of an index. Copies of index files that the run stands in for are not needed any more.
@@ -282,7 +282,7 @@ func (r *Repo) settlePacks(ctx context.Context, tables []index.PackTable) error 
 		folders[path.Dir(packName(t.ID))] = true
 	}
 	for folder := range folders {
-		if err := store.Settle(ctx, r.store, folder); err != nil {
+		if err := store.SyncDir(ctx, r.store, folder); err != nil {
 			return err
 		}
 	}
@@ -294,7 +294,7 @@ const indexesInMemory = 24 << 20
 
 // eachIndex reads index files and hands each to fn: on all cores, and more at once where they are small, since then what
 // takes time is waiting for the store. The error names the file.
-func (r *Repo) eachIndex(ctx context.Context, files []listed, fn func(pack.ID, *index.File) error) error {
+func (r *Repo) eachIndex(ctx context.Context, files []listed, fn func(pack.FileID, *index.File) error) error {
 	room := semaphore.NewWeighted(indexesInMemory)
 	g, ctx := errgroup.WithContext(ctx)
 	g.SetLimit(4 * r.workers)
@@ -315,7 +315,7 @@ func (r *Repo) eachIndex(ctx context.Context, files []listed, fn func(pack.ID, *
 	return g.Wait()
 }
 
-func (r *Repo) readIndex(ctx context.Context, id pack.ID) (*index.File, error) {
+func (r *Repo) readIndex(ctx context.Context, id pack.FileID) (*index.File, error) {
 	plain, err := r.openNamed(ctx, indexDir, id, pack.IndexFile, crypt.Indexes, index.MaxFile)
 	if err != nil {
 		return nil, err
@@ -329,7 +329,7 @@ func (r *Repo) readIndex(ctx context.Context, id pack.ID) (*index.File, error) {
 
 // putIndexes stores tables in as many index files as they need. The last one supersedes older files: until all are there,
 // those count.
-func (r *Repo) putIndexes(ctx context.Context, tables []index.PackTable, supersedes []pack.ID, full func([]index.PackTable) bool) (files []listed, err error) {
+func (r *Repo) putIndexes(ctx context.Context, tables []index.PackTable, supersedes []pack.FileID, full func([]index.PackTable) bool) (files []listed, err error) {
 	for len(tables) > 0 || len(files) == 0 && len(supersedes) > 0 {
 		n := 0
 		for n < len(tables) && !full(tables[:n]) {
@@ -351,7 +351,7 @@ func (r *Repo) putIndexes(ctx context.Context, tables []index.PackTable, superse
 
 // putIndex stores an index file and returns how many bytes it takes. As a snapshot it is there only if the lease was not lost:
 // whoever broke that has deleted packs that no index file listed.
-func (r *Repo) putIndex(ctx context.Context, f *index.File) (pack.ID, int64, error) {
+func (r *Repo) putIndex(ctx context.Context, f *index.File) (pack.FileID, int64, error) {
 	sealed := crypt.NewBox(r.master, crypt.Indexes, r.id).SealInPlace(f.Encode(pack.NonceSize, pack.TagSize))
 	file := append(pack.Header(pack.IndexFile), sealed...)
 	id := pack.Sum(file)

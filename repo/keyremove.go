@@ -38,17 +38,17 @@ import (
 const removingMark = ".removing-"
 
 // removingName is a new name for a slot that is about to be removed.
-func removingName(id pack.ID) string {
+func removingName(id pack.FileID) string {
 	var nonce [16]byte
 	rand.Read(nonce[:]) // never fails: it ends the process first
 	return fileName(keysDir, id) + removingMark + hex.EncodeToString(nonce[:])
 }
 
 // removingOf returns the id of a slot that somebody is removing, and false for any other file.
-func removingOf(f store.Info) (pack.ID, bool) {
+func removingOf(f store.Info) (pack.FileID, bool) {
 	name, nonce, ok := strings.Cut(f.Name, removingMark)
 	if !ok || f.Odd || len(nonce) != 32 || !isHex(nonce) {
-		return pack.ID{}, false
+		return pack.FileID{}, false
 	}
 	return idFromName(keysDir, store.Info{Name: name})
 }
@@ -63,8 +63,8 @@ func isRemoving(f store.Info) bool {
 
 // readRemoving adds the slots that somebody is removing, unless they are still there, and returns which those are, by what
 // a try costs.
-func (k *keyring) readRemoving(ctx context.Context, s store.Store) []pack.ID {
-	half := map[pack.ID]*crypt.Slot{}
+func (k *keyring) readRemoving(ctx context.Context, s store.Store) []pack.FileID {
+	half := map[pack.FileID]*crypt.Slot{}
 	for _, id := range slices.SortedFunc(maps.Keys(k.removing), compareIDs) {
 		for _, name := range k.removing[id] {
 			if slot, err := readSlotAs(ctx, s, name, id); err == nil && k.slots[id] == nil {
@@ -80,30 +80,30 @@ func (k *keyring) readRemoving(ctx context.Context, s store.Store) []pack.ID {
 	return byPrice(half)
 }
 
-func compareIDs(a, b pack.ID) int { return bytes.Compare(a[:], b[:]) }
+func compareIDs(a, b pack.FileID) int { return bytes.Compare(a[:], b[:]) }
 
 // RemoveSlot removes the slot whose id begins with prefix. It refuses the slot that the password in use opened, and
 // the last one.
-func (r *Repo) RemoveSlot(ctx context.Context, prefix string) (pack.ID, error) {
+func (r *Repo) RemoveSlot(ctx context.Context, prefix string) (pack.FileID, error) {
 	if err := r.writable(); err != nil {
-		return pack.ID{}, err
+		return pack.FileID{}, err
 	}
 	if err := r.upgrade(ctx); err != nil { // older platters delete slots at once
-		return pack.ID{}, err
+		return pack.FileID{}, err
 	}
 	ids, removing, err := listKeys(ctx, r.store)
 	if err == nil && len(ids) == 0 {
 		err = r.bringBack(ctx, removing)
 	}
 	if err != nil {
-		return pack.ID{}, err
+		return pack.FileID{}, err
 	}
 	for id := range removing {
 		if !slices.Contains(ids, id) {
 			ids = append(ids, id)
 		}
 	}
-	var found []pack.ID // damaged ones too
+	var found []pack.FileID // damaged ones too
 	for _, id := range ids {
 		if len(prefix) > 0 && strings.HasPrefix(id.String(), prefix) {
 			found = append(found, id)
@@ -111,18 +111,18 @@ func (r *Repo) RemoveSlot(ctx context.Context, prefix string) (pack.ID, error) {
 	}
 	switch {
 	case len(found) != 1:
-		return pack.ID{}, ErrNoSlot
+		return pack.FileID{}, ErrNoSlot
 	case len(ids) == 1 && found[0] == r.slot:
-		return pack.ID{}, ErrLastSlot
+		return pack.FileID{}, ErrLastSlot
 	case found[0] == r.slot:
-		return pack.ID{}, ErrSlotInUse
+		return pack.FileID{}, ErrSlotInUse
 	}
 	return found[0], r.removeSlot(ctx, found[0], r.slot, removing[found[0]])
 }
 
 // removeSlot removes a slot while another, whose password is known, is there. half names its files that somebody has
 // moved aside before.
-func (r *Repo) removeSlot(ctx context.Context, id, witness pack.ID, half []string) error {
+func (r *Repo) removeSlot(ctx context.Context, id, witness pack.FileID, half []string) error {
 	if r.dry {
 		return nil
 	}
@@ -173,7 +173,7 @@ func (r *Repo) removeSlot(ctx context.Context, id, witness pack.ID, half []strin
 
 // bringBack gives slots that were moved aside their names again, where no other slot is there. Whoever was about to delete
 // one then finds it gone.
-func (r *Repo) bringBack(ctx context.Context, removing map[pack.ID][]string) error {
+func (r *Repo) bringBack(ctx context.Context, removing map[pack.FileID][]string) error {
 	if r.dry {
 		return nil
 	}
@@ -188,23 +188,23 @@ func (r *Repo) bringBack(ctx context.Context, removing map[pack.ID][]string) err
 }
 
 // ChangePassword puts a new password in the place of the one in use: the new slot is durable before the old one goes.
-func (r *Repo) ChangePassword(ctx context.Context, password []byte, cost crypt.Cost, label string) (pack.ID, error) {
+func (r *Repo) ChangePassword(ctx context.Context, password []byte, cost crypt.Cost, label string) (pack.FileID, error) {
 	if err := r.writable(); err != nil {
-		return pack.ID{}, err
+		return pack.FileID{}, err
 	}
 	if err := r.upgrade(ctx); err != nil { // older platters delete slots at once
-		return pack.ID{}, err
+		return pack.FileID{}, err
 	}
 	id, err := r.AddSlot(ctx, password, cost, label)
 	if err != nil {
-		return pack.ID{}, err
+		return pack.FileID{}, err
 	}
 	_, removing, err := listKeys(ctx, r.store)
 	if err == nil {
 		err = r.removeSlot(ctx, r.slot, id, removing[r.slot])
 	}
 	if err != nil {
-		return pack.ID{}, fmt.Errorf("the new password opens the repository, but the old one may still do so: %w", err)
+		return pack.FileID{}, fmt.Errorf("the new password opens the repository, but the old one may still do so: %w", err)
 	}
 	r.slot = id
 	return id, nil

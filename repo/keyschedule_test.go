@@ -37,7 +37,7 @@ type keyWorld struct {
 	t        *testing.T
 	files    map[string][]byte
 	template *Repo
-	slots    []pack.ID
+	slots    []pack.FileID
 	sessions []keySession
 	kills    int
 	losses   int
@@ -52,10 +52,10 @@ type keyPlayer struct {
 	answers chan keyMove // how to go on
 	done    bool
 	dead    bool
-	pending string   // the operation that it waits for
-	history []string // what it did and saw
-	fresh   pack.ID  // the slot that it has made
-	err     error    // in the end
+	pending string      // the operation that it waits for
+	history []string    // what it did and saw
+	fresh   pack.FileID // the slot that it has made
+	err     error       // in the end
 }
 
 // A keyMove is one choice.
@@ -102,7 +102,7 @@ func (p *keyPlayer) change(op, name string, do func(*store.Mem) error) error {
 
 func (p *keyPlayer) Put(ctx context.Context, name string, data []byte) error {
 	return p.change("put", name, func(m *store.Mem) error {
-		p.fresh, _ = pack.ParseID(name[len(keysDir)+1:])
+		p.fresh, _ = pack.ParseFileID(name[len(keysDir)+1:])
 		return m.Put(ctx, name, data)
 	})
 }
@@ -164,7 +164,7 @@ func (g *keyGame) keys() (infos []store.Info) {
 
 // plain returns a name that is the same in all plays, which draw random ones.
 func (g *keyGame) plain(name string) string {
-	id, err := pack.ParseID(name[len(keysDir)+1:][:idDigits])
+	id, err := pack.ParseFileID(name[len(keysDir)+1:][:idDigits])
 	if err != nil {
 		g.t.Fatal(err)
 	}
@@ -431,7 +431,7 @@ func TestKeySchedules(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			w := &keyWorld{t: t, template: r, slots: []pack.ID{r.slot}, sessions: test.sessions, kills: test.kills, losses: test.losses, stale: test.stale}
+			w := &keyWorld{t: t, template: r, slots: []pack.FileID{r.slot}, sessions: test.sessions, kills: test.kills, losses: test.losses, stale: test.stale}
 			if testing.Short() && len(test.sessions) > 2 {
 				w.kills = 0
 			}

@@ -62,7 +62,7 @@ func (Layout) File(name string) bool {
 	return len(part) < len(name) && len(part) >= idDigits && isHex(part[:idDigits])
 }
 
-const idDigits = 2 * len(pack.ID{})
+const idDigits = 2 * len(pack.FileID{})
 
 // isHex reports whether a text is hex digits as the repository writes them.
 func isHex(s string) bool { return strings.Trim(s, "0123456789abcdef") == "" }
@@ -76,15 +76,15 @@ const (
 	maxRecord   = 16 << 20
 )
 
-func packName(id pack.ID) string {
+func packName(id pack.FileID) string {
 	s := id.String()
 	return packsDir + "/" + s[:2] + "/" + s
 }
 
 // parityName is the file beside a pack by which some of its sectors can be mended.
-func parityName(id pack.ID) string { return packName(id) + parityEnd }
+func parityName(id pack.FileID) string { return packName(id) + parityEnd }
 
-func fileName(dir string, id pack.ID) string { return dir + "/" + id.String() }
+func fileName(dir string, id pack.FileID) string { return dir + "/" + id.String() }
 
 // dirOf returns the first folder of a name.
 func dirOf(name string) string {
@@ -93,13 +93,13 @@ func dirOf(name string) string {
 }
 
 // idFromName returns the id in a file's name, and false when the file has no business being where it is.
-func idFromName(dir string, f store.Info) (pack.ID, bool) {
+func idFromName(dir string, f store.Info) (pack.FileID, bool) {
 	if f.Odd {
-		return pack.ID{}, false
+		return pack.FileID{}, false
 	}
-	id, err := pack.ParseID(f.Name[strings.LastIndexByte(f.Name, '/')+1:])
+	id, err := pack.ParseFileID(f.Name[strings.LastIndexByte(f.Name, '/')+1:])
 	if err != nil {
-		return pack.ID{}, false
+		return pack.FileID{}, false
 	}
 	want := fileName(dir, id)
 	if dir == packsDir {
@@ -110,7 +110,7 @@ func idFromName(dir string, f store.Info) (pack.ID, bool) {
 
 // A listed file is one of the repository's own.
 type listed struct {
-	id   pack.ID
+	id   pack.FileID
 	size int64
 	time time.Time // by the store's clock
 }
@@ -159,12 +159,12 @@ func readWhole(ctx context.Context, s store.Store, name string, limit int64) ([]
 }
 
 // readNamed returns what follows the header of a file that is named by its bytes.
-func readNamed(ctx context.Context, s store.Store, dir string, id pack.ID, kind pack.FileKind, limit int64) ([]byte, error) {
+func readNamed(ctx context.Context, s store.Store, dir string, id pack.FileID, kind pack.FileKind, limit int64) ([]byte, error) {
 	return readAs(ctx, s, fileName(dir, id), id, kind, limit)
 }
 
 // readAs is readNamed for a file that has another name than its bytes give it.
-func readAs(ctx context.Context, s store.Store, name string, id pack.ID, kind pack.FileKind, limit int64) ([]byte, error) {
+func readAs(ctx context.Context, s store.Store, name string, id pack.FileID, kind pack.FileKind, limit int64) ([]byte, error) {
 	data, err := readWhole(ctx, s, name, limit)
 	if err != nil {
 		return nil, err
@@ -180,11 +180,11 @@ func readAs(ctx context.Context, s store.Store, name string, id pack.ID, kind pa
 }
 
 // putNamed stores header and body under the name that follows from them.
-func putNamed(ctx context.Context, s store.Store, dir string, kind pack.FileKind, body []byte) (pack.ID, int64, error) {
+func putNamed(ctx context.Context, s store.Store, dir string, kind pack.FileKind, body []byte) (pack.FileID, int64, error) {
 	file := append(pack.Header(kind), body...)
 	id := pack.Sum(file)
 	if err := s.Put(ctx, fileName(dir, id), file); err != nil {
-		return pack.ID{}, 0, err
+		return pack.FileID{}, 0, err
 	}
 	return id, int64(len(file)), nil
 }

@@ -55,8 +55,8 @@ const (
 type holding struct {
 	mu    sync.Mutex
 	users int
-	id    pack.ID  // of its file
-	vow   *pack.ID // of the file that says which plans are honoured, nil where there is none
+	id    pack.FileID  // of its file
+	vow   *pack.FileID // of the file that says which plans are honoured, nil where there is none
 	says  Lease
 	found *workplace // what there was when it began
 
@@ -136,7 +136,7 @@ func (r *Repo) workAfter(ctx context.Context) (*workplace, error) {
 }
 
 // honour looks at what others are about, and puts a file that says so.
-func (r *Repo) honour(ctx context.Context, id pack.ID, l Lease, w *workplace) (*pack.ID, error) {
+func (r *Repo) honour(ctx context.Context, id pack.FileID, l Lease, w *workplace) (*pack.FileID, error) {
 	own := w.leases[id]
 	if l.Work.alone() {
 		stuck := r.dateAnew(ctx, w, own.time)
@@ -226,7 +226,7 @@ func (r *Repo) release(ctx context.Context) {
 }
 
 // dropLease removes a lease. Where that fails, or nobody may delete anything, it ends by itself after a while.
-func (r *Repo) dropLease(ctx context.Context, id pack.ID) {
+func (r *Repo) dropLease(ctx context.Context, id pack.FileID) {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), leaseEnds)
 	defer cancel()
 	_ = r.store.Delete(ctx, fileName(workDir, id))

@@ -52,7 +52,7 @@ func TestLeaseAge(t *testing.T) {
 			mem := &store.Mem{Clock: func() time.Time { return now }}
 			testRepo(t, mem)
 			first := keepChunks(t, reopen(t, mem), noiseChunks(1, 5, 5000))
-			if _, err := reopen(t, mem).Forget(t.Context(), []pack.ID{first}); err != nil {
+			if _, err := reopen(t, mem).Forget(t.Context(), []pack.FileID{first}); err != nil {
 				t.Fatal(err)
 			}
 			if err := reopen(t, mem).acquire(t.Context(), BackingUp); err != nil {
@@ -106,7 +106,7 @@ func TestPruneWithoutLease(t *testing.T) {
 		mem := new(store.Mem)
 		testRepo(t, mem)
 		first := keepChunks(t, reopen(t, mem), noiseChunks(1, 30, 50000))
-		if _, err := reopen(t, mem).Forget(ctx, []pack.ID{first}); err != nil {
+		if _, err := reopen(t, mem).Forget(ctx, []pack.FileID{first}); err != nil {
 			t.Fatal(err)
 		}
 		packs, indexes := countIn(t, mem, packsDir), countIn(t, mem, indexDir)
@@ -144,10 +144,10 @@ func TestPruneClearsAway(t *testing.T) {
 	mem := &store.Mem{Clock: func() time.Time { return now }}
 	testRepo(t, mem)
 	first := keepChunks(t, reopen(t, mem), noiseChunks(1, 5, 5000))
-	if _, err := reopen(t, mem).Forget(t.Context(), []pack.ID{first}); err != nil {
+	if _, err := reopen(t, mem).Forget(t.Context(), []pack.FileID{first}); err != nil {
 		t.Fatal(err)
 	}
-	for _, name := range []string{fileName(workDir, pack.ID{1}), fileName(pendingDir, pack.ID{2})} {
+	for _, name := range []string{fileName(workDir, pack.FileID{1}), fileName(pendingDir, pack.FileID{2})} {
 		if err := mem.Put(t.Context(), name, []byte("garbage")); err != nil {
 			t.Fatal(err)
 		}

@@ -23,7 +23,7 @@ func TestLeaseFromTheFuture(t *testing.T) {
 			mem := &store.Mem{Clock: func() time.Time { return now }}
 			testRepo(t, mem)
 			first := keepChunks(t, reopen(t, mem), noiseChunks(1, 30, 50000))
-			if _, err := reopen(t, mem).Forget(ctx, []pack.ID{first}); err != nil {
+			if _, err := reopen(t, mem).Forget(ctx, []pack.FileID{first}); err != nil {
 				t.Fatal(err)
 			}
 			id, err := reopen(t, mem).putLease(ctx, Lease{Work: work, Host: "there"})
@@ -70,7 +70,7 @@ func TestLeaseCannotBeDated(t *testing.T) {
 		mem := &store.Mem{Clock: func() time.Time { return now }}
 		testRepo(t, mem)
 		first := keepChunks(t, reopen(t, mem), noiseChunks(1, 30, 50000))
-		if _, err := reopen(t, mem).Forget(ctx, []pack.ID{first}); err != nil {
+		if _, err := reopen(t, mem).Forget(ctx, []pack.FileID{first}); err != nil {
 			t.Fatal(err)
 		}
 		id, err := reopen(t, mem).putLease(ctx, Lease{Work: work, Host: "there"})

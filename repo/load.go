@@ -29,7 +29,7 @@ var ErrMissing = errors.New("a chunk is in no index")
 
 // A frameKey names a frame of the repository.
 type frameKey struct {
-	pack   pack.ID
+	pack   pack.FileID
 	offset int64
 }
 

@@ -199,7 +199,7 @@ func TestLayout(t *testing.T) {
 			}
 		}
 	})
-	names = append(names, configCopy, removingName(pack.ID{1}))
+	names = append(names, configCopy, removingName(pack.FileID{1}))
 	for _, name := range names {
 		if !(Layout{}).File(name) {
 			t.Errorf("%s is none of its files", name)

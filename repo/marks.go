@@ -13,16 +13,16 @@ import (
 type Marks struct {
 	mu      sync.Mutex
 	values  *index.Values
-	missing map[chunk.ID]uint32 // needed, and in no index file
-	hosts   map[pack.ID]string  // of snapshots, the machines that they are of
+	missing map[chunk.ID]uint32    // needed, and in no index file
+	hosts   map[pack.FileID]string // of snapshots, the machines that they are of
 
-	vanished []pack.ID // snapshots that were listed, and not there when they were read
+	vanished []pack.FileID // snapshots that were listed, and not there when they were read
 	kin      []kin
-	unsure   []pack.ID // snapshots that are kept aside, and may need anything
+	unsure   []pack.FileID // snapshots that are kept aside, and may need anything
 }
 
 // A kin is a snapshot that says which one was there when it was made.
-type kin struct{ of, before pack.ID }
+type kin struct{ of, before pack.FileID }
 
 // What is known of a chunk.
 const (
@@ -33,11 +33,11 @@ const (
 )
 
 func newMarks(x *index.Index) *Marks {
-	return &Marks{values: x.Values(), missing: map[chunk.ID]uint32{}, hosts: map[pack.ID]string{}}
+	return &Marks{values: x.Values(), missing: map[chunk.ID]uint32{}, hosts: map[pack.FileID]string{}}
 }
 
 // Host notes on which machine a snapshot was made.
-func (m *Marks) Host(snapshot pack.ID, host string) {
+func (m *Marks) Host(snapshot pack.FileID, host string) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	m.hosts[snapshot] = host
@@ -67,7 +67,7 @@ func (m *Marks) KeepAway(id chunk.ID) {
 }
 
 // Unsure notes that nobody knows what a snapshot needs that is kept aside: neither it nor its map can be read.
-func (m *Marks) Unsure(id pack.ID) {
+func (m *Marks) Unsure(id pack.FileID) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	if !slices.Contains(m.unsure, id) {
@@ -88,7 +88,7 @@ func (m *Marks) missed() (n int) {
 }
 
 // Vanished notes that a snapshot was not there when it was read. Prune goes on only if somebody has forgotten it.
-func (m *Marks) Vanished(id pack.ID) {
+func (m *Marks) Vanished(id pack.FileID) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	m.vanished = append(m.vanished, id)
@@ -96,7 +96,7 @@ func (m *Marks) Vanished(id pack.ID) {
 
 // After notes that a snapshot names another as the version before it. Prune goes on only if that one is there, or somebody has
 // forgotten it.
-func (m *Marks) After(of, before pack.ID) {
+func (m *Marks) After(of, before pack.FileID) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	m.kin = append(m.kin, kin{of, before})

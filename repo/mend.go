@@ -14,7 +14,7 @@ import (
 
 // A mended pack is one that is as it was, in memory.
 type mended struct {
-	id    pack.ID
+	id    pack.FileID
 	file  []byte
 	lost  int  // sectors that its parity file gave back
 	whole bool // in the store, too: there was nothing to mend
@@ -36,12 +36,12 @@ func (m *mended) how() string {
 type mends struct {
 	mu       sync.Mutex
 	last     []*mended
-	hopeless map[pack.ID]error
+	hopeless map[pack.FileID]error
 }
 
 // mend returns a pack as it was, from what can be read of it and of its parity file. Nothing in the store is changed. Its
 // memory is shared with others.
-func (r *Repo) mend(ctx context.Context, id pack.ID) (*mended, error) {
+func (r *Repo) mend(ctx context.Context, id pack.FileID) (*mended, error) {
 	r.mends.mu.Lock()
 	defer r.mends.mu.Unlock()
 	if at := slices.IndexFunc(r.mends.last, func(m *mended) bool { return m.id == id }); at >= 0 {
@@ -61,7 +61,7 @@ func (r *Repo) mend(ctx context.Context, id pack.ID) (*mended, error) {
 	}
 	if err != nil {
 		if r.mends.hopeless == nil {
-			r.mends.hopeless = map[pack.ID]error{}
+			r.mends.hopeless = map[pack.FileID]error{}
 		}
 		r.mends.hopeless[id] = err
 		return nil, err
@@ -73,7 +73,7 @@ func (r *Repo) mend(ctx context.Context, id pack.ID) (*mended, error) {
 // maxUnread is how many sectors of a parity file may be unreadable: more is a store that is not there any more.
 const maxUnread = 256
 
-func (r *Repo) mendNow(ctx context.Context, id pack.ID) (*mended, error) {
+func (r *Repo) mendNow(ctx context.Context, id pack.FileID) (*mended, error) {
 	par, err := r.readAround(ctx, parityName(id), parity.MaxFile, maxUnread)
 	if err != nil {
 		return nil, err
@@ -98,7 +98,7 @@ func (r *Repo) mendNow(ctx context.Context, id pack.ID) (*mended, error) {
 
 // sizeOf returns how long a pack is by the index, or size where the index does not know it. A parity file that says something
 // else could ask for memory that no pack needs.
-func (r *Repo) sizeOf(id pack.ID, size int64) int64 {
+func (r *Repo) sizeOf(id pack.FileID, size int64) int64 {
 	packs := r.index.Packs()
 	if at := slices.IndexFunc(packs, func(p index.Pack) bool { return p.ID == id }); at >= 0 {
 		return packs[at].Size
@@ -165,14 +165,14 @@ func (a *around) read(ctx context.Context, off, n int64) (end bool, err error) {
 // healed are packs that could not be read as they should, and out of which everything was had all the same.
 type healed struct {
 	mu  sync.Mutex
-	how map[pack.ID]string
+	how map[pack.FileID]string
 }
 
-func (h *healed) note(id pack.ID, how string) {
+func (h *healed) note(id pack.FileID, how string) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	if h.how == nil {
-		h.how = map[pack.ID]string{}
+		h.how = map[pack.FileID]string{}
 	}
 	if _, ok := h.how[id]; !ok {
 		h.how[id] = how
@@ -184,7 +184,7 @@ func (h *healed) note(id pack.ID, how string) {
 func (r *Repo) Healed() (lines []string) {
 	r.healed.mu.Lock()
 	defer r.healed.mu.Unlock()
-	for _, id := range slices.SortedFunc(maps.Keys(r.healed.how), func(a, b pack.ID) int { return slices.Compare(a[:], b[:]) }) {
+	for _, id := range slices.SortedFunc(maps.Keys(r.healed.how), func(a, b pack.FileID) int { return slices.Compare(a[:], b[:]) }) {
 		lines = append(lines, packName(id)+": "+r.healed.how[id])
 	}
 	return lines

@@ -17,7 +17,7 @@ type Copy struct {
 // MendFiles puts packs back whole: from what is left of them and their parity files, or from copies of the repository. What
 // is put has the pack's name, or nothing is put.
 func (d *Damage) MendFiles(ctx context.Context, copies []Copy) error {
-	var mended []pack.ID
+	var mended []pack.FileID
 	for _, b := range d.Packs {
 		file, from, err := d.whole(ctx, b, copies)
 		if err != nil {

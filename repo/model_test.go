@@ -25,16 +25,16 @@ type model struct {
 	t        *testing.T
 	template *Repo
 	universe [][]byte
-	reported map[pack.ID]bool // snapshots of backups that said they had succeeded
-	dropped  map[pack.ID]bool // that were forgotten
-	away     map[pack.ID]bool // whose files somebody has moved away, who puts them back
-	memory   string           // the folder of what machines that prune have seen
+	reported map[pack.FileID]bool // snapshots of backups that said they had succeeded
+	dropped  map[pack.FileID]bool // that were forgotten
+	away     map[pack.FileID]bool // whose files somebody has moved away, who puts them back
+	memory   string               // the folder of what machines that prune have seen
 	faults   []string
 }
 
 type modelSnapshot struct {
-	Chunks []chunk.ID `json:"chunks"`
-	Before *pack.ID   `json:"before,omitempty"` // the version before it
+	Chunks []chunk.ID   `json:"chunks"`
+	Before *pack.FileID `json:"before,omitempty"` // the version before it
 }
 
 // open is the repository as a host sees it, without the cost of a password.
@@ -108,7 +108,7 @@ func (m *model) note(fn func()) {
 }
 
 // readModel reads a snapshot.
-func readModel(ctx context.Context, r *Repo, id pack.ID) (s modelSnapshot, err error) {
+func readModel(ctx context.Context, r *Repo, id pack.FileID) (s modelSnapshot, err error) {
 	data, err := r.GetSnapshot(ctx, id)
 	if err != nil {
 		return s, err
@@ -116,13 +116,13 @@ func readModel(ctx context.Context, r *Repo, id pack.ID) (s modelSnapshot, err e
 	return s, json.Unmarshal(data, &s)
 }
 
-func chunksOf(ctx context.Context, r *Repo, id pack.ID) ([]chunk.ID, error) {
+func chunksOf(ctx context.Context, r *Repo, id pack.FileID) ([]chunk.ID, error) {
 	s, err := readModel(ctx, r, id)
 	return s.Chunks, err
 }
 
 func markModel(r *Repo) MarkFunc {
-	return func(ctx context.Context, ids []pack.ID, marks *Marks) error {
+	return func(ctx context.Context, ids []pack.FileID, marks *Marks) error {
 		for _, id := range ids {
 			s, err := readModel(ctx, r, id)
 			if gone(err) {
@@ -184,9 +184,9 @@ func (m *model) programs() map[*host]func(context.Context) {
 		for _, id := range ids {
 			if m.intN(2) == 0 {
 				m.note(func() { m.dropped[id] = true })
-				forget := func() error { _, err := r.Forget(ctx, []pack.ID{id}); return err }
+				forget := func() error { _, err := r.Forget(ctx, []pack.FileID{id}); return err }
 				if m.intN(4) == 0 { // as a program did that knew nothing of readers
-					forget = func() error { _, err := r.forget(ctx, []pack.ID{id}); return err }
+					forget = func() error { _, err := r.forget(ctx, []pack.FileID{id}); return err }
 				}
 				if err := forget(); err != nil && !errors.Is(err, ErrInUse) {
 					return err
@@ -255,7 +255,7 @@ func (m *model) read(ctx context.Context, r *Repo) error {
 		return err
 	}
 	began := false
-	err = r.Reading(ctx, Restoring, []pack.ID{id}, func(ctx context.Context) error {
+	err = r.Reading(ctx, Restoring, []pack.FileID{id}, func(ctx context.Context) error {
 		began = true
 		for _, c := range chunks {
 			time.Sleep(time.Duration(m.intN(40*60)) * time.Second)
@@ -278,7 +278,7 @@ func (m *model) read(ctx context.Context, r *Repo) error {
 func (m *model) whole(when string) {
 	ctx := context.Background()
 	r := m.direct()
-	var away map[pack.ID]bool // when they are listed; some come back at any moment after that
+	var away map[pack.FileID]bool // when they are listed; some come back at any moment after that
 	m.note(func() { away = maps.Clone(m.away) })
 	ids, err := r.ListSnapshots(ctx)
 	if err == nil {
@@ -287,7 +287,7 @@ func (m *model) whole(when string) {
 	if err != nil {
 		m.t.Fatal(err)
 	}
-	there := map[pack.ID]bool{}
+	there := map[pack.FileID]bool{}
 	for _, id := range ids {
 		there[id] = true
 		chunks, err := chunksOf(ctx, r, id)
@@ -369,7 +369,7 @@ func (m *model) clean() {
 func playSchedule(t *testing.T, template *Repo, seed uint64) (faults []string) {
 	synctest.Test(t, func(t *testing.T) {
 		rnd := rand.New(rand.NewPCG(seed, 1))
-		m := &model{t: t, template: template, reported: map[pack.ID]bool{}, dropped: map[pack.ID]bool{}, away: map[pack.ID]bool{},
+		m := &model{t: t, template: template, reported: map[pack.FileID]bool{}, dropped: map[pack.FileID]bool{}, away: map[pack.FileID]bool{},
 			scheduler: &scheduler{rnd: rnd, mem: new(store.Mem)}}
 		m.mem.Clock = m.serverTime
 		if seed%5 == 3 {

@@ -13,8 +13,8 @@ import (
 // since is in none of the two.
 type newer struct {
 	mu    sync.Mutex
-	index *index.Index      // nil while there was no need
-	files map[pack.ID]int64 // the index files that it was made of
+	index *index.Index          // nil while there was no need
+	files map[pack.FileID]int64 // the index files that it was made of
 }
 
 // newerIndex returns the index as it is now, nil where it is still the one that was loaded, or cannot be read.
@@ -47,7 +47,7 @@ func (f *indexFiles) are(files []listed) bool {
 	return sameFiles(f.sizes, files)
 }
 
-func sameFiles(known map[pack.ID]int64, files []listed) bool {
+func sameFiles(known map[pack.FileID]int64, files []listed) bool {
 	if len(known) != len(files) {
 		return false
 	}

@@ -45,7 +45,7 @@ func madeUpPack(b *testing.B, folder string, from, to int) index.PackTable {
 		f.Chunks, f.Raw, f.Sealed = f.Chunks+1, f.Raw+96_000, f.Raw/2+48_000
 		t.Chunks = append(t.Chunks, pack.Ref{ID: madeUp(n), Len: 96_000})
 	}
-	p := index.Pack{ID: pack.ID(madeUp(-1 - from)), Size: 16 << 20}
+	p := index.Pack{ID: pack.FileID(madeUp(-1 - from)), Size: 16 << 20}
 	name := filepath.Join(folder, filepath.FromSlash(packName(p.ID)))
 	err := os.MkdirAll(filepath.Dir(name), 0o700)
 	if err == nil {

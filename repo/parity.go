@@ -17,16 +17,16 @@ import (
 const parityEnd = ".par"
 
 // parityOf returns the pack that a parity file is for, and false when the file is none.
-func parityOf(f store.Info) (pack.ID, bool) {
+func parityOf(f store.Info) (pack.FileID, bool) {
 	name, ok := strings.CutSuffix(f.Name, parityEnd)
 	if !ok || f.Odd {
-		return pack.ID{}, false
+		return pack.FileID{}, false
 	}
 	return idFromName(packsDir, store.Info{Name: name})
 }
 
 // putPack makes a pack durable, and after it its parity file, which is computed meanwhile. It returns the bytes of that.
-func (r *Repo) putPack(ctx context.Context, id pack.ID, file []byte) (par int64, err error) {
+func (r *Repo) putPack(ctx context.Context, id pack.FileID, file []byte) (par int64, err error) {
 	if r.config.Parity == 0 {
 		return 0, r.store.Put(ctx, packName(id), file)
 	}
@@ -86,19 +86,19 @@ func packFiles(ctx context.Context, s store.Store) iter.Seq2[packFile, error] {
 
 // A packFile is a pack, or the parity of one.
 type packFile struct {
-	id       pack.ID
+	id       pack.FileID
 	size     int64
 	isParity bool
 }
 
 // A parityListing is the packs that are there, and the parity files.
 type parityListing struct {
-	packs  map[pack.ID]int64 // with their sizes
-	parity map[pack.ID]int64
+	packs  map[pack.FileID]int64 // with their sizes
+	parity map[pack.FileID]int64
 }
 
 func listParity(ctx context.Context, s store.Store) (l parityListing, err error) {
-	l = parityListing{map[pack.ID]int64{}, map[pack.ID]int64{}}
+	l = parityListing{map[pack.FileID]int64{}, map[pack.FileID]int64{}}
 	for f, err := range packFiles(ctx, s) {
 		if err != nil {
 			return l, err
@@ -123,7 +123,7 @@ func (l parityListing) strays() (n int) {
 }
 
 // as reports whether a pack has a parity file of a share, by its length: what that is follows from the share.
-func (l parityListing) as(id pack.ID, share int) bool {
+func (l parityListing) as(id pack.FileID, share int) bool {
 	size, ok := l.parity[id]
 	g, err := parity.Plan(id, l.packs[id], share)
 	return ok && err == nil && g.FileSize() == size
@@ -167,7 +167,7 @@ func (r *Repo) ParityStatus(ctx context.Context) (*ParityStatus, error) {
 	if s.Share == 0 {
 		return s, nil
 	}
-	g, err := parity.Plan(pack.ID{}, r.config.PackSize/parity.Sector*parity.Sector, s.Share)
+	g, err := parity.Plan(pack.FileID{}, r.config.PackSize/parity.Sector*parity.Sector, s.Share)
 	if err != nil {
 		return nil, err
 	}

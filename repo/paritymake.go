@@ -67,7 +67,7 @@ type parityAdding struct {
 
 // run goes over all packs. No more are in memory than a Write has there.
 func (a *parityAdding) run(ctx context.Context) error {
-	var todo []pack.ID
+	var todo []pack.FileID
 	for id, size := range a.listing.packs {
 		if a.listing.as(id, a.Share) && !a.Verify {
 			a.done.Kept++
@@ -76,8 +76,8 @@ func (a *parityAdding) run(ctx context.Context) error {
 		todo = append(todo, id)
 		a.progress.Expect(size)
 	}
-	slices.SortFunc(todo, func(x, y pack.ID) int { return slices.Compare(x[:], y[:]) })
-	packs := make(chan pack.ID)
+	slices.SortFunc(todo, func(x, y pack.FileID) int { return slices.Compare(x[:], y[:]) })
+	packs := make(chan pack.FileID)
 	g, gctx := errgroup.WithContext(ctx)
 	g.Go(func() error {
 		defer close(packs)
@@ -112,7 +112,7 @@ func (a *parityAdding) run(ctx context.Context) error {
 }
 
 // pack makes the parity of one pack, which is read into buf.
-func (a *parityAdding) pack(ctx context.Context, id pack.ID, buf []byte) error {
+func (a *parityAdding) pack(ctx context.Context, id pack.FileID, buf []byte) error {
 	if len(buf) > pack.MaxSize {
 		a.damaged(id, fmt.Errorf("%w: longer than a pack may be", pack.ErrDamaged))
 		return nil
@@ -150,7 +150,7 @@ func (a *parityAdding) pack(ctx context.Context, id pack.ID, buf []byte) error {
 }
 
 // whole reports whether the parity file of a pack is what it was.
-func (a *parityAdding) whole(ctx context.Context, id pack.ID, file []byte) bool {
+func (a *parityAdding) whole(ctx context.Context, id pack.FileID, file []byte) bool {
 	par, err := readWhole(ctx, a.store, parityName(id), parity.MaxFile)
 	if err != nil {
 		return false
@@ -159,7 +159,7 @@ func (a *parityAdding) whole(ctx context.Context, id pack.ID, file []byte) bool 
 	return err == nil && report.Pack == id && report.Whole()
 }
 
-func (a *parityAdding) damaged(id pack.ID, why error) {
+func (a *parityAdding) damaged(id pack.FileID, why error) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	a.done.Damaged = append(a.done.Damaged, fmt.Sprintf("%s: %v", packName(id), why))
@@ -186,7 +186,7 @@ func (r *Repo) RemoveParity(ctx context.Context, p *Progress) (*ParityRemoved, e
 		for _, size := range l.parity {
 			p.Expect(size)
 		}
-		for _, id := range slices.SortedFunc(maps.Keys(l.parity), func(x, y pack.ID) int { return slices.Compare(x[:], y[:]) }) {
+		for _, id := range slices.SortedFunc(maps.Keys(l.parity), func(x, y pack.FileID) int { return slices.Compare(x[:], y[:]) }) {
 			if err := r.dropParity(ctx, id); err != nil {
 				return err
 			}
@@ -199,7 +199,7 @@ func (r *Repo) RemoveParity(ctx context.Context, p *Progress) (*ParityRemoved, e
 }
 
 // dropParity deletes the parity file of a pack, if there is one.
-func (r *Repo) dropParity(ctx context.Context, id pack.ID) error {
+func (r *Repo) dropParity(ctx context.Context, id pack.FileID) error {
 	if err := r.store.Delete(ctx, parityName(id)); err != nil && !gone(err) {
 		return err
 	}

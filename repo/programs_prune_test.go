@@ -48,7 +48,7 @@ func pruneProgram() program {
 
 // mark marks what snapshots say they need.
 func (x *trial) mark(r *Repo) MarkFunc {
-	return func(ctx context.Context, snapshots []pack.ID, m *Marks) error {
+	return func(ctx context.Context, snapshots []pack.FileID, m *Marks) error {
 		for _, id := range snapshots {
 			data, err := r.GetSnapshot(ctx, id)
 			if err != nil {

@@ -30,7 +30,7 @@ const (
 type facts struct {
 	made      bool // there is a repository
 	passwords map[string]fact
-	snapshots map[pack.ID]fact
+	snapshots map[pack.FileID]fact
 	chunks    []saved // that load, whether a snapshot needs them or not
 }
 
@@ -55,7 +55,7 @@ func (p *promises) change(fn func(f *facts)) {
 	f := *p.facts
 	f.passwords, f.snapshots, f.chunks = maps.Clone(f.passwords), maps.Clone(f.snapshots), slices.Clip(f.chunks)
 	if f.passwords == nil {
-		f.passwords, f.snapshots = map[string]fact{}, map[pack.ID]fact{}
+		f.passwords, f.snapshots = map[string]fact{}, map[pack.FileID]fact{}
 	}
 	fn(&f)
 	p.facts = &f
@@ -65,7 +65,9 @@ func (p *promises) password(password string, is fact) {
 	p.change(func(f *facts) { f.passwords[password] = is })
 }
 
-func (p *promises) snapshot(id pack.ID, is fact) { p.change(func(f *facts) { f.snapshots[id] = is }) }
+func (p *promises) snapshot(id pack.FileID, is fact) {
+	p.change(func(f *facts) { f.snapshots[id] = is })
+}
 
 func (p *promises) chunks(chunks []saved) {
 	p.change(func(f *facts) { f.chunks = append(f.chunks, chunks...) })
@@ -170,7 +172,7 @@ func (x *trial) needs(snapshot []byte) (chunks []saved, err error) {
 		return nil, err
 	}
 	for _, id := range ids {
-		parsed, err := pack.ParseID(id)
+		parsed, err := pack.ParseFileID(id)
 		c, ok := x.tried[chunk.ID(parsed)]
 		if err != nil || !ok {
 			return nil, fmt.Errorf("it needs a chunk %s that nobody saved", id)

@@ -17,7 +17,7 @@ type PruneOptions struct {
 	MaxUnused float64 // share of the packs' bytes that may stay unused; more is copied out of packs
 	MaxRepack int64   // bytes to copy at most
 	// Without are snapshots to be taken for forgotten, in a dry run only: what would go with them?
-	Without []pack.ID
+	Without []pack.FileID
 	// Lag is how old what a listing shows may be, for any machine that uses the store. Less than 0 finds out: it asks the store, and
 	// counts a minute where another machine has left a lease, a plan or a snapshot. The error wraps ErrUnknownLag where the store
 	// cannot tell.
@@ -59,7 +59,7 @@ type Pruned struct {
 
 // A MarkFunc marks all chunks that the snapshots of some names need. It tells the marks of snapshots that are not there when
 // they are read (Vanished), and which ones they say came before them (After).
-type MarkFunc func(ctx context.Context, snapshots []pack.ID, m *Marks) error
+type MarkFunc func(ctx context.Context, snapshots []pack.FileID, m *Marks) error
 
 // Prune deletes packs of which no snapshot needs anything, and copies what is needed out of packs of which little is.
 //
@@ -76,7 +76,7 @@ func (r *Repo) Prune(ctx context.Context, o PruneOptions, mark MarkFunc, p *Prog
 		return nil, fmt.Errorf("prune: %w", &UnknownLagError{lag.Unknown})
 	}
 	err = r.WithLease(ctx, Pruning, func(ctx context.Context) error {
-		pr := &pruner{Repo: r, opts: o, mark: mark, progress: p, done: &Pruned{AtWork: []Lease{}}, copy: true, known: map[pack.ID]bool{}}
+		pr := &pruner{Repo: r, opts: o, mark: mark, progress: p, done: &Pruned{AtWork: []Lease{}}, copy: true, known: map[pack.FileID]bool{}}
 		if err := pr.run(ctx); err != nil {
 			return fmt.Errorf("prune: %w", err)
 		}
@@ -112,14 +112,14 @@ type pruner struct {
 	progress *Progress
 	done     *Pruned
 
-	copy      bool             // there may be room to copy
-	snapshots map[pack.ID]bool // that the marks are of
-	known     map[pack.ID]bool // snapshots that any look has found
-	given     []pack.ID        // snapshots that are missing, and were given up
+	copy      bool                 // there may be room to copy
+	snapshots map[pack.FileID]bool // that the marks are of
+	known     map[pack.FileID]bool // snapshots that any look has found
+	given     []pack.FileID        // snapshots that are missing, and were given up
 	marks     *Marks
-	planned   map[pack.ID]bool // packs that plans condemn
-	there     map[pack.ID]bool // packs that were there at first
-	lag       time.Duration    // how old what any machine lists may be
+	planned   map[pack.FileID]bool // packs that plans condemn
+	there     map[pack.FileID]bool // packs that were there at first
+	lag       time.Duration        // how old what any machine lists may be
 }
 
 // run prunes once. Where a full store kept it from copying, it does so again with the room that it has made; and in the end
@@ -186,7 +186,7 @@ func (p *pruner) round(ctx context.Context, first bool) (deleted int, err error)
 
 // first takes stock of what is there.
 func (p *pruner) first(s *scan) {
-	p.there = map[pack.ID]bool{}
+	p.there = map[pack.FileID]bool{}
 	for id, u := range s.packs {
 		if !u.gone {
 			p.there[id] = true
@@ -220,12 +220,12 @@ func (p *pruner) look(ctx context.Context) error {
 	return p.markAll(ctx, ids)
 }
 
-func without(ids, others []pack.ID) []pack.ID {
-	out := map[pack.ID]bool{}
+func without(ids, others []pack.FileID) []pack.FileID {
+	out := map[pack.FileID]bool{}
 	for _, id := range others {
 		out[id] = true
 	}
-	return slices.DeleteFunc(ids, func(id pack.ID) bool { return out[id] })
+	return slices.DeleteFunc(ids, func(id pack.FileID) bool { return out[id] })
 }
 
 // choose returns the packs to be copied from.
@@ -233,7 +233,7 @@ func (p *pruner) choose(s *scan) []*use {
 	if !p.copy {
 		return nil
 	}
-	damaged := map[pack.ID]bool{}
+	damaged := map[pack.FileID]bool{}
 	if p.lease.found != nil {
 		damaged = p.lease.found.damaged()
 	}
@@ -241,7 +241,7 @@ func (p *pruner) choose(s *scan) []*use {
 }
 
 // foretell fills in what a dry run tells.
-func (p *pruner) foretell(s *scan, going map[pack.ID]*use, repacked []*use) {
+func (p *pruner) foretell(s *scan, going map[pack.FileID]*use, repacked []*use) {
 	d := p.done
 	d.After = d.Before
 	for _, u := range going {

@@ -19,7 +19,7 @@ func TestPruneFull(t *testing.T) {
 	forgotten := keepChunks(t, reopen(t, base), chunks[:60])
 	partly := keepChunks(t, reopen(t, base), chunks[55:80]) // needs a little of the packs before it
 	other := keepChunks(t, reopen(t, base), chunks[80:])
-	if _, err := reopen(t, base).Forget(t.Context(), []pack.ID{forgotten}); err != nil {
+	if _, err := reopen(t, base).Forget(t.Context(), []pack.FileID{forgotten}); err != nil {
 		t.Fatal(err)
 	}
 	files, used := filesOf(t, base), int64(0)

@@ -18,7 +18,7 @@ import (
 )
 
 // keep keeps chunks as a snapshot, in a repository as it is now.
-func keep(ctx context.Context, r *Repo, chunks [][]byte) (id pack.ID, kept []saved, err error) {
+func keep(ctx context.Context, r *Repo, chunks [][]byte) (id pack.FileID, kept []saved, err error) {
 	err = r.WithLease(ctx, BackingUp, func(ctx context.Context) error {
 		if err := r.LoadIndex(ctx); err != nil {
 			return err
@@ -44,7 +44,7 @@ func keep(ctx context.Context, r *Repo, chunks [][]byte) (id pack.ID, kept []sav
 }
 
 // keepChunks is keep, which must succeed.
-func keepChunks(t testing.TB, r *Repo, chunks [][]byte) pack.ID {
+func keepChunks(t testing.TB, r *Repo, chunks [][]byte) pack.FileID {
 	t.Helper()
 	id, _, err := keep(context.Background(), r, chunks)
 	if err != nil {
@@ -54,12 +54,12 @@ func keepChunks(t testing.TB, r *Repo, chunks [][]byte) pack.ID {
 }
 
 // wantSnapshots holds that snapshots are all there are, and can be had.
-func wantSnapshots(t testing.TB, s store.Store, want ...pack.ID) {
+func wantSnapshots(t testing.TB, s store.Store, want ...pack.FileID) {
 	t.Helper()
 	ctx := context.Background()
 	r := reopen(t, s)
 	got, err := r.ListSnapshots(ctx)
-	byBytes := func(a, b pack.ID) int { return slices.Compare(a[:], b[:]) }
+	byBytes := func(a, b pack.FileID) int { return slices.Compare(a[:], b[:]) }
 	slices.SortFunc(got, byBytes)
 	slices.SortFunc(want, byBytes)
 	if err != nil || !slices.Equal(got, want) {
@@ -101,7 +101,7 @@ func saveTwice(t testing.TB, r *Repo, chunks [][]byte) {
 	t.Helper()
 	err := r.WithLease(context.Background(), BackingUp, func(ctx context.Context) error {
 		for _, p := range r.index.Packs() {
-			r.index.Doubt([]pack.ID{p.ID})
+			r.index.Doubt([]pack.FileID{p.ID})
 		}
 		_, _, err := save(ctx, r, chunks)
 		return err
@@ -112,12 +112,12 @@ func saveTwice(t testing.TB, r *Repo, chunks [][]byte) {
 }
 
 // manySnapshots are snapshots of random chunks out of a few, some of which lie in several packs.
-func manySnapshots(t testing.TB, seed uint64) (*store.Mem, []pack.ID) {
+func manySnapshots(t testing.TB, seed uint64) (*store.Mem, []pack.FileID) {
 	rnd := rand.New(rand.NewPCG(seed, 2))
 	mem := new(store.Mem)
 	testRepo(t, mem)
 	universe := noiseChunks(byte(seed), 60, 50000)
-	var ids []pack.ID
+	var ids []pack.FileID
 	for range 6 {
 		var some [][]byte
 		for _, n := range rnd.Perm(len(universe))[:5+rnd.IntN(30)] {
@@ -203,11 +203,11 @@ func TestPruneBesideBackup(t *testing.T) {
 	testRepo(t, mem)
 	chunks := noiseChunks(1, 30, 50000)
 	first := keepChunks(t, reopen(t, mem), chunks)
-	if _, err := reopen(t, mem).Forget(ctx, []pack.ID{first}); err != nil {
+	if _, err := reopen(t, mem).Forget(ctx, []pack.FileID{first}); err != nil {
 		t.Fatal(err)
 	}
 	packs := countIn(t, mem, packsDir)
-	var late pack.ID
+	var late pack.FileID
 	err := reopen(t, mem).WithLease(ctx, BackingUp, func(context.Context) error {
 		done := mustPrune(t, reopen(t, mem), PruneOptions{})
 		if done.Deleted.Packs != 0 || done.Pending.Packs != packs || len(done.AtWork) != 1 || done.AtWork[0].Work != BackingUp {
@@ -237,7 +237,7 @@ func TestPruneGoesOnBesideWhoKnows(t *testing.T) {
 	chunks := noiseChunks(1, 30, 50000)
 	first := keepChunks(t, reopen(t, mem), chunks)
 	packs := countIn(t, mem, packsDir)
-	if _, err := reopen(t, mem).Forget(ctx, []pack.ID{first}); err != nil {
+	if _, err := reopen(t, mem).Forget(ctx, []pack.FileID{first}); err != nil {
 		t.Fatal(err)
 	}
 	err := reopen(t, mem).WithLease(ctx, BackingUp, func(context.Context) error {
@@ -247,7 +247,7 @@ func TestPruneGoesOnBesideWhoKnows(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	var second pack.ID
+	var second pack.FileID
 	r := reopen(t, mem)
 	err = r.WithLease(ctx, BackingUp, func(context.Context) error {
 		if done := mustPrune(t, reopen(t, mem), PruneOptions{}); done.Deleted.Packs != packs || len(done.AtWork) > 0 {
@@ -271,10 +271,10 @@ func TestPruneBesideLatecomer(t *testing.T) {
 		testRepo(t, mem)
 		chunks := noiseChunks(1, 30, 50000)
 		first := keepChunks(t, reopen(t, mem), chunks)
-		if _, err := reopen(t, mem).Forget(ctx, []pack.ID{first}); err != nil {
+		if _, err := reopen(t, mem).Forget(ctx, []pack.FileID{first}); err != nil {
 			t.Fatal(err)
 		}
-		late, second, puts := reopen(t, mem), pack.ID{}, 0
+		late, second, puts := reopen(t, mem), pack.FileID{}, 0
 		r := reopen(t, mem)
 		r.store = &spying{Store: mem, before: func(op, name string) {
 			if op != "put" || dirOf(name) != workDir {
@@ -309,10 +309,10 @@ func TestPruneRescues(t *testing.T) {
 	testRepo(t, mem)
 	chunks := noiseChunks(1, 30, 50000)
 	first := keepChunks(t, reopen(t, mem), chunks)
-	var second pack.ID
+	var second pack.FileID
 	r := reopen(t, mem)
 	err := r.WithLease(ctx, BackingUp, func(context.Context) error {
-		if _, err := reopen(t, mem).Forget(ctx, []pack.ID{first}); err != nil {
+		if _, err := reopen(t, mem).Forget(ctx, []pack.FileID{first}); err != nil {
 			t.Fatal(err)
 		}
 		if done := mustPrune(t, reopen(t, mem), PruneOptions{}); done.Pending.Packs == 0 {
@@ -336,7 +336,7 @@ func TestPruneWaitsForListings(t *testing.T) {
 	mem := new(store.Mem)
 	testRepo(t, mem)
 	first := keepChunks(t, reopen(t, mem), noiseChunks(1, 30, 50000))
-	if _, err := reopen(t, mem).Forget(ctx, []pack.ID{first}); err != nil {
+	if _, err := reopen(t, mem).Forget(ctx, []pack.FileID{first}); err != nil {
 		t.Fatal(err)
 	}
 	var waited []time.Duration
@@ -364,7 +364,7 @@ func TestPruneAfterOlderPlatter(t *testing.T) {
 	mem := new(store.Mem)
 	x := testRepo(t, mem)
 	first := keepChunks(t, reopen(t, mem), noiseChunks(1, 30, 50000))
-	if _, err := reopen(t, mem).Forget(ctx, []pack.ID{first}); err != nil {
+	if _, err := reopen(t, mem).Forget(ctx, []pack.FileID{first}); err != nil {
 		t.Fatal(err)
 	}
 	if err := dropFeatures(x); err != nil {

@@ -17,9 +17,9 @@ import (
 //
 // A prune deletes what no snapshot needs, and so it believes that the snapshots it sees are all there are. A folder that was
 // lost, moved away, or only half copied would have it delete what could be put back.
-func (p *pruner) accounted(ctx context.Context, listed []pack.ID) (all []pack.ID, err error) {
+func (p *pruner) accounted(ctx context.Context, listed []pack.FileID) (all []pack.FileID, err error) {
 	there := setOf(listed)
-	unlisted := map[pack.ID]*Seen{} // nil for those that only an earlier look found
+	unlisted := map[pack.FileID]*Seen{} // nil for those that only an earlier look found
 	for id := range p.known {
 		if !there[id] {
 			unlisted[id] = nil
@@ -55,7 +55,7 @@ func (p *pruner) accounted(ctx context.Context, listed []pack.ID) (all []pack.ID
 
 // lateFates is fates by the records that there are now: another machine may have just recorded what it has forgotten. Where the store
 // cannot show those at once, it looks again when it must.
-func (p *pruner) lateFates(ctx context.Context, ids []pack.ID) (f fates, err error) {
+func (p *pruner) lateFates(ctx context.Context, ids []pack.FileID) (f fates, err error) {
 	if len(ids) == 0 {
 		return f, nil
 	}
@@ -78,8 +78,8 @@ func (p *pruner) lateFates(ctx context.Context, ids []pack.ID) (f fates, err err
 }
 
 // markAll marks what snapshots need, and accounts for those that are missing as only those show that are there.
-func (p *pruner) markAll(ctx context.Context, ids []pack.ID) error {
-	p.marks, p.snapshots = newMarks(p.index), map[pack.ID]bool{}
+func (p *pruner) markAll(ctx context.Context, ids []pack.FileID) error {
+	p.marks, p.snapshots = newMarks(p.index), map[pack.FileID]bool{}
 	if err := p.noneLeft(ctx); err != nil {
 		return err
 	}
@@ -124,7 +124,7 @@ const kinYoung = recordsKept - 60*24*time.Hour
 
 // before returns snapshots that others name as the version before them, and that are there though no listing shows them. The
 // error is an *UnaccountedError where one is missing.
-func (p *pruner) before(ctx context.Context) ([]pack.ID, error) {
+func (p *pruner) before(ctx context.Context) ([]pack.FileID, error) {
 	since := p.now().Add(-kinYoung)
 	passed := setOf(append(p.recallSeen().Accepted, p.given...))
 	if p.dry {
@@ -132,8 +132,8 @@ func (p *pruner) before(ctx context.Context) ([]pack.ID, error) {
 			passed[id] = true
 		}
 	}
-	var ids []pack.ID
-	by := map[pack.ID][]pack.ID{}
+	var ids []pack.FileID
+	by := map[pack.FileID][]pack.FileID{}
 	for _, k := range p.marks.kin {
 		if p.snapshots[k.before] || passed[k.before] {
 			continue
@@ -151,12 +151,12 @@ func (p *pruner) before(ctx context.Context) ([]pack.ID, error) {
 	if err != nil {
 		return nil, err
 	}
-	young := map[pack.ID]bool{} // by the store's clock: the time of a snapshot is whatever --time said
+	young := map[pack.FileID]bool{} // by the store's clock: the time of a snapshot is whatever --time said
 	for _, file := range files {
 		young[file.id] = !file.time.Before(since)
 	}
-	missing := slices.DeleteFunc(f.missing, func(id pack.ID) bool {
-		return !slices.ContainsFunc(by[id], func(of pack.ID) bool { return young[of] })
+	missing := slices.DeleteFunc(f.missing, func(id pack.FileID) bool {
+		return !slices.ContainsFunc(by[id], func(of pack.FileID) bool { return young[of] })
 	})
 	if len(missing) > 0 && !p.opts.Sure {
 		return nil, &UnaccountedError{Before: missing}
@@ -165,7 +165,7 @@ func (p *pruner) before(ctx context.Context) ([]pack.ID, error) {
 }
 
 // giveUp records that snapshots are gone for good, so that the next prune need not ask.
-func (p *pruner) giveUp(ctx context.Context, ids []pack.ID) error {
+func (p *pruner) giveUp(ctx context.Context, ids []pack.FileID) error {
 	if len(ids) == 0 || p.dry {
 		return nil
 	}
@@ -216,7 +216,7 @@ func (p *pruner) noneLeft(ctx context.Context) error {
 
 // explained returns an error where more than half of all that is there would go, by its bytes, and nobody has ever forgotten
 // anything. Then snapshots are missing that only a machine which has seen them could name, or backups did not end.
-func (p *pruner) explained(ctx context.Context, going map[pack.ID]*use) error {
+func (p *pruner) explained(ctx context.Context, going map[pack.FileID]*use) error {
 	if p.opts.Sure || len(p.opts.Without) > 0 {
 		return nil
 	}

@@ -14,7 +14,7 @@ import (
 )
 
 // keepAfter keeps chunks as a snapshot that names another as the version before it.
-func keepAfter(t testing.TB, mem store.Store, chunks [][]byte, before pack.ID) (id pack.ID) {
+func keepAfter(t testing.TB, mem store.Store, chunks [][]byte, before pack.FileID) (id pack.FileID) {
 	t.Helper()
 	r := reopen(t, mem)
 	err := r.WithLease(t.Context(), BackingUp, func(ctx context.Context) error {
@@ -42,7 +42,7 @@ func keepAfter(t testing.TB, mem store.Store, chunks [][]byte, before pack.ID) (
 }
 
 // lose takes snapshot files away, and returns what puts them back.
-func lose(t testing.TB, mem *store.Mem, ids ...pack.ID) (back func()) {
+func lose(t testing.TB, mem *store.Mem, ids ...pack.FileID) (back func()) {
 	t.Helper()
 	ctx := context.Background()
 	files := map[string][]byte{}
@@ -112,9 +112,9 @@ func TestPruneAccountsForSnapshots(t *testing.T) {
 				r.now = func() time.Time { return time.Now().Add(test.later) }
 				return r
 			}
-			var ids []pack.ID
+			var ids []pack.FileID
 			for i := range 3 {
-				before := pack.ID{}
+				before := pack.FileID{}
 				chunks := noiseChunks(byte(i), 20, 50000)
 				if i == 0 {
 					ids = append(ids, keepChunks(t, reopen(t, mem), chunks))
@@ -129,12 +129,12 @@ func TestPruneAccountsForSnapshots(t *testing.T) {
 					t.Fatal(err)
 				}
 			}
-			var lost []pack.ID
+			var lost []pack.FileID
 			for _, i := range test.lost {
 				lost = append(lost, ids[i])
 			}
 			back := lose(t, mem, lost...)
-			left := slices.DeleteFunc(slices.Clone(ids), func(id pack.ID) bool {
+			left := slices.DeleteFunc(slices.Clone(ids), func(id pack.FileID) bool {
 				return slices.ContainsFunc(test.forget, func(i int) bool { return ids[i] == id })
 			})
 			dry, err := Open(ctx, store.DryRun{Store: mem}, []byte("pw"))
@@ -180,7 +180,7 @@ func TestPruneAccountsForSnapshots(t *testing.T) {
 			if _, err := r.Prune(ctx, o, markModel(r), nil); err != nil {
 				t.Fatal(err)
 			}
-			left = slices.DeleteFunc(left, func(id pack.ID) bool { return slices.Contains(lost, id) })
+			left = slices.DeleteFunc(left, func(id pack.FileID) bool { return slices.Contains(lost, id) })
 			if len(left) == 0 && countIn(t, mem, packsDir) > 0 {
 				t.Error("packs are left")
 			}
@@ -210,7 +210,7 @@ func TestPruneOfUnfinishedBackups(t *testing.T) {
 
 	// Where all was forgotten, a backup that did not end is asked about as well.
 	first := keepChunks(t, reopen(t, mem), noiseChunks(2, 30, 50000))
-	if _, err := reopen(t, mem).Forget(t.Context(), []pack.ID{first}); err != nil {
+	if _, err := reopen(t, mem).Forget(t.Context(), []pack.FileID{first}); err != nil {
 		t.Fatal(err)
 	}
 	mustSave(t, reopen(t, mem), noiseChunks(3, 30, 50000))
@@ -227,7 +227,7 @@ func TestPruneLosesSnapshotsAtAnyPoint(t *testing.T) {
 	start := new(store.Mem)
 	testRepo(t, start)
 	chunks := noiseChunks(7, 12, 50000)
-	var ids []pack.ID
+	var ids []pack.FileID
 	for i := range 4 { // each shares half of its chunks with the next
 		ids = append(ids, keepChunks(t, reopen(t, start), chunks[2*i:2*i+4]))
 	}
@@ -302,7 +302,7 @@ func TestPruneBehindListings(t *testing.T) {
 	first := keepChunks(t, reopen(t, mem), noiseChunks(1, 20, 50000))
 	second := keepAfter(t, mem, noiseChunks(2, 20, 50000), first)
 	third := keepAfter(t, mem, noiseChunks(3, 20, 50000), second)
-	for name, remembered := range map[string][]pack.ID{"named by another": nil, "seen": {second, third}} {
+	for name, remembered := range map[string][]pack.FileID{"named by another": nil, "seen": {second, third}} {
 		hidden := map[string]bool{SnapshotName(second): true}
 		if remembered != nil {
 			hidden[SnapshotName(third)] = true
@@ -327,7 +327,7 @@ func TestPruneWaitsForRecords(t *testing.T) {
 	testRepo(t, mem)
 	first := keepChunks(t, reopen(t, mem), noiseChunks(1, 20, 50000))
 	second := keepChunks(t, reopen(t, mem), noiseChunks(2, 20, 50000))
-	if _, err := reopen(t, mem).Forget(ctx, []pack.ID{first}); err != nil {
+	if _, err := reopen(t, mem).Forget(ctx, []pack.FileID{first}); err != nil {
 		t.Fatal(err)
 	}
 	s := &forgetful{mem, map[string]bool{}}

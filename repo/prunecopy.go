@@ -17,11 +17,11 @@ import (
 
 // repack copies what is needed of some packs into new ones, and returns those of which all was copied. Where the store is
 // full, that is none; what was copied by then is there for the next time.
-func (p *pruner) repack(ctx context.Context, going map[pack.ID]*use, chosen []*use) ([]*use, error) {
+func (p *pruner) repack(ctx context.Context, going map[pack.FileID]*use, chosen []*use) ([]*use, error) {
 	if len(chosen) == 0 {
 		return nil, nil
 	}
-	from := map[pack.ID]*use{}
+	from := map[pack.FileID]*use{}
 	for _, u := range chosen {
 		from[u.id] = u
 		p.progress.Expect(u.size)
@@ -69,13 +69,13 @@ type packWants struct {
 }
 
 // collect finds out what is needed of the packs.
-func (c *copier) collect(ctx context.Context, from map[pack.ID]*use) error {
+func (c *copier) collect(ctx context.Context, from map[pack.FileID]*use) error {
 	files, err := c.countingIndexes(ctx)
 	if err != nil {
 		return err
 	}
-	nobody := func(pack.ID) bool { return false }
-	return c.eachIndex(ctx, files, func(_ pack.ID, f *index.File) error {
+	nobody := func(pack.FileID) bool { return false }
+	return c.eachIndex(ctx, files, func(_ pack.FileID, f *index.File) error {
 		for _, t := range f.Packs {
 			c.mu.Lock()
 			u := from[t.ID]

@@ -11,10 +11,10 @@ import (
 )
 
 // announce makes durable which packs are to go. Those that an earlier plan names are announced already.
-func (p *pruner) announce(ctx context.Context, going map[pack.ID]*use) error {
+func (p *pruner) announce(ctx context.Context, going map[pack.FileID]*use) error {
 	before := p.lease.found.condemned()
 	p.planned = maps.Clone(before)
-	var fresh []pack.ID
+	var fresh []pack.FileID
 	for id, u := range going {
 		if !u.gone { // what is not there needs no warning
 			p.planned[id] = true
@@ -23,7 +23,7 @@ func (p *pruner) announce(ctx context.Context, going map[pack.ID]*use) error {
 			fresh = append(fresh, id)
 		}
 	}
-	slices.SortFunc(fresh, func(a, b pack.ID) int { return slices.Compare(a[:], b[:]) })
+	slices.SortFunc(fresh, func(a, b pack.FileID) int { return slices.Compare(a[:], b[:]) })
 	for part := range slices.Chunk(fresh, packsPerPlan) {
 		host := p.lease.says.Host
 		if _, err := p.putPlan(ctx, plan{Packs: part, Host: host, Time: p.now().UTC().Truncate(time.Second)}); err != nil {
@@ -34,7 +34,7 @@ func (p *pruner) announce(ctx context.Context, going map[pack.ID]*use) error {
 }
 
 // ripe returns the plans that everybody at work knows of, and the packs that they condemn.
-func (p *pruner) ripe(ctx context.Context) (plans []pack.ID, condemned map[pack.ID]bool, err error) {
+func (p *pruner) ripe(ctx context.Context) (plans []pack.FileID, condemned map[pack.FileID]bool, err error) {
 	// A machine that looked for plans before ours was to be seen has put a lease that is to be seen after twice that time.
 	p.lag = p.lagOfAll(p.lease.found)
 	if err := p.waitLag(ctx, 2); err != nil {
@@ -59,8 +59,8 @@ func (p *pruner) ripe(ctx context.Context) (plans []pack.ID, condemned map[pack.
 	if err != nil {
 		return nil, nil, err
 	}
-	p.done.AtWork, condemned = []Lease{}, map[pack.ID]bool{}
-	waited := map[pack.ID]bool{}
+	p.done.AtWork, condemned = []Lease{}, map[pack.FileID]bool{}
+	waited := map[pack.FileID]bool{}
 	for _, id := range w.planIDs() {
 		if w.plans[id].says.Damaged {
 			continue
@@ -117,8 +117,8 @@ func (p *pruner) workNow(ctx context.Context) (*workplace, time.Time, error) {
 
 // living returns the leases of others who may be alive, and breaks those of the dead: first the lease is deleted, then what
 // they may be about to commit. See Repo.commit.
-func (p *pruner) living(ctx context.Context, w *workplace, pending []listed, now time.Time) (map[pack.ID]Lease, error) {
-	live := map[pack.ID]Lease{}
+func (p *pruner) living(ctx context.Context, w *workplace, pending []listed, now time.Time) (map[pack.FileID]Lease, error) {
+	live := map[pack.FileID]Lease{}
 	for id, l := range w.leases {
 		if id == p.lease.id {
 			continue
@@ -163,7 +163,7 @@ func (p *pruner) note(format string, args ...any) {
 	p.done.Notes = append(p.done.Notes, fmt.Sprintf(format, args...))
 }
 
-func (p *pruner) breakLease(ctx context.Context, id pack.ID) error {
+func (p *pruner) breakLease(ctx context.Context, id pack.FileID) error {
 	for _, name := range []string{fileName(workDir, id), fileName(pendingDir, id)} {
 		if err := p.store.Delete(ctx, name); err != nil && !gone(err) {
 			return fmt.Errorf("end the lease of somebody who is gone: %w", err)
@@ -174,9 +174,9 @@ func (p *pruner) breakLease(ctx context.Context, id pack.ID) error {
 
 // endPlans removes plans that have done their duty. Where listings lag, a machine may still see packs and index files that
 // were deleted just now: a plan of those is left to a later prune.
-func (p *pruner) endPlans(ctx context.Context, plans []pack.ID, going map[pack.ID]*use) error {
+func (p *pruner) endPlans(ctx context.Context, plans []pack.FileID, going map[pack.FileID]*use) error {
 	for _, id := range plans {
-		early := p.lag > 0 && slices.ContainsFunc(p.lease.found.plans[id].says.Packs, func(id pack.ID) bool {
+		early := p.lag > 0 && slices.ContainsFunc(p.lease.found.plans[id].says.Packs, func(id pack.FileID) bool {
 			return p.there[id] && going[id] != nil
 		})
 		if _, before := p.lease.found.plans[id]; early || p.lag > 0 && !before {

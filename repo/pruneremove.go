@@ -15,7 +15,7 @@ import (
 )
 
 // remove announces which packs go, looks again whether they may, and deletes those. It returns how many.
-func (p *pruner) remove(ctx context.Context, going map[pack.ID]*use, copied bool) (deleted int, err error) {
+func (p *pruner) remove(ctx context.Context, going map[pack.FileID]*use, copied bool) (deleted int, err error) {
 	if err := p.announce(ctx, going); err != nil {
 		return 0, err
 	}
@@ -73,7 +73,7 @@ func (p *pruner) remove(ctx context.Context, going map[pack.ID]*use, copied bool
 // again marks once more, with the snapshots that there are now, and returns those of the condemned packs of which nobody
 // needs anything, and those that are gone. Where no snapshot came since and no pack, the marks still stand. held says that a
 // snapshot is being read that no mark keeps any more.
-func (p *pruner) again(ctx context.Context, condemned map[pack.ID]bool, copied bool) (going map[pack.ID]*use, held bool, err error) {
+func (p *pruner) again(ctx context.Context, condemned map[pack.FileID]bool, copied bool) (going map[pack.FileID]*use, held bool, err error) {
 	ids, err := p.listSnapshotsNow(ctx)
 	if err == nil {
 		ids, err = p.accounted(ctx, ids)
@@ -84,7 +84,7 @@ func (p *pruner) again(ctx context.Context, condemned map[pack.ID]bool, copied b
 	if err != nil || held {
 		return nil, held, err
 	}
-	if copied || slices.ContainsFunc(ids, func(id pack.ID) bool { return !p.snapshots[id] }) {
+	if copied || slices.ContainsFunc(ids, func(id pack.FileID) bool { return !p.snapshots[id] }) {
 		if err := p.look(ctx); err != nil {
 			return nil, false, err
 		}
@@ -96,7 +96,7 @@ func (p *pruner) again(ctx context.Context, condemned map[pack.ID]bool, copied b
 		return nil, false, err
 	}
 	going = s.dead()
-	maps.DeleteFunc(going, func(id pack.ID, u *use) bool { return !condemned[id] && !u.gone })
+	maps.DeleteFunc(going, func(id pack.FileID, u *use) bool { return !condemned[id] && !u.gone })
 	p.done.Unused = 0
 	for id, u := range s.packs {
 		if going[id] == nil && !u.gone {
@@ -108,12 +108,12 @@ func (p *pruner) again(ctx context.Context, condemned map[pack.ID]bool, copied b
 
 // dropFromIndex puts new index files in the place of those that list packs that go: without them, those packs are unknown to
 // everybody who opens the repository from then on.
-func (p *pruner) dropFromIndex(ctx context.Context, going map[pack.ID]*use) error {
+func (p *pruner) dropFromIndex(ctx context.Context, going map[pack.FileID]*use) error {
 	files, err := listNow(ctx, p.store, indexDir)
 	if err != nil {
 		return err
 	}
-	there := map[pack.ID]bool{}
+	there := map[pack.FileID]bool{}
 	for _, f := range files {
 		there[f.id] = true
 	}
@@ -139,9 +139,9 @@ func (p *pruner) dropFromIndex(ctx context.Context, going map[pack.ID]*use) erro
 	return nil
 }
 
-func (p *pruner) replaceIndex(ctx context.Context, id pack.ID, old *index.File, going map[pack.ID]*use, there map[pack.ID]bool) error {
+func (p *pruner) replaceIndex(ctx context.Context, id pack.FileID, old *index.File, going map[pack.FileID]*use, there map[pack.FileID]bool) error {
 	// Those that it stands in for would count again without it.
-	superseded := slices.DeleteFunc(slices.Clone(old.Supersedes), func(s pack.ID) bool { return !there[s] })
+	superseded := slices.DeleteFunc(slices.Clone(old.Supersedes), func(s pack.FileID) bool { return !there[s] })
 	left := slices.DeleteFunc(slices.Clone(old.Packs), func(t index.PackTable) bool { return going[t.ID] != nil })
 	if err := p.checkLease(ctx); err != nil {
 		return err
@@ -160,10 +160,10 @@ func (p *pruner) replaceIndex(ctx context.Context, id pack.ID, old *index.File, 
 }
 
 // deletePacks deletes packs and what lies beside them, and returns how many it was.
-func (p *pruner) deletePacks(ctx context.Context, going map[pack.ID]*use) (deleted int, err error) {
+func (p *pruner) deletePacks(ctx context.Context, going map[pack.FileID]*use) (deleted int, err error) {
 	// An index file that a prune before this one put, and was told that it failed, may not be durable: then those would count
 	// again that it stands in for.
-	if err := store.Settle(ctx, p.store, indexDir); err != nil {
+	if err := store.SyncDir(ctx, p.store, indexDir); err != nil {
 		return 0, err
 	}
 	if err := p.checkLease(ctx); err != nil {

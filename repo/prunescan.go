@@ -15,7 +15,7 @@ import (
 
 // A use is what is still needed of a pack.
 type use struct {
-	id        pack.ID
+	id        pack.FileID
 	size      int64 // bytes of the file
 	gone      bool  // the file is not there
 	unlisted  bool  // it is there after all, though the listing that the index was loaded with did not show it
@@ -42,8 +42,8 @@ type scan struct {
 	marks *Marks
 
 	mu     sync.Mutex
-	packs  map[pack.ID]*use
-	listed map[pack.ID]bool // by index files that came after the index was loaded
+	packs  map[pack.FileID]*use
+	listed map[pack.FileID]bool // by index files that came after the index was loaded
 	// twice are needed chunks that lie in several packs that are there: one of them has to keep each.
 	twice map[chunk.ID][]*use
 	lens  map[chunk.ID]uint32
@@ -51,8 +51,8 @@ type scan struct {
 
 // scanPacks goes through the tables of all packs that index files list.
 func (r *Repo) scanPacks(ctx context.Context, marks *Marks) (*scan, error) {
-	s := &scan{index: r.index, marks: marks, packs: map[pack.ID]*use{}, listed: map[pack.ID]bool{}, twice: map[chunk.ID][]*use{}, lens: map[chunk.ID]uint32{}}
-	known := map[pack.ID]index.Pack{}
+	s := &scan{index: r.index, marks: marks, packs: map[pack.FileID]*use{}, listed: map[pack.FileID]bool{}, twice: map[chunk.ID][]*use{}, lens: map[chunk.ID]uint32{}}
+	known := map[pack.FileID]index.Pack{}
 	for _, p := range r.index.Packs() {
 		known[p.ID] = p
 	}
@@ -60,7 +60,7 @@ func (r *Repo) scanPacks(ctx context.Context, marks *Marks) (*scan, error) {
 	if err != nil {
 		return nil, err
 	}
-	err = r.eachIndex(ctx, files, func(_ pack.ID, f *index.File) error {
+	err = r.eachIndex(ctx, files, func(_ pack.FileID, f *index.File) error {
 		for _, t := range f.Packs {
 			if p, ok := known[t.ID]; ok {
 				s.take(p, t.Table)
@@ -124,7 +124,7 @@ func (r *Repo) countingIndexes(ctx context.Context) ([]listed, error) {
 }
 
 // late notes that an index file lists a pack that was in none when the index was loaded.
-func (s *scan) late(id pack.ID) {
+func (s *scan) late(id pack.FileID) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.listed[id] = true
@@ -140,7 +140,7 @@ func (s *scan) take(p index.Pack, table *pack.Table) {
 	}
 	s.packs[p.ID] = u
 	s.mu.Unlock()
-	own := func(id pack.ID) bool { return id == p.ID }
+	own := func(id pack.FileID) bool { return id == p.ID }
 	var twice []pack.Ref
 	for _, ref := range table.Chunks {
 		u.raw += int64(ref.Len)
@@ -173,9 +173,9 @@ func (s *scan) share() {
 }
 
 // dead returns the packs of which nothing is needed, those that are gone among them.
-func (s *scan) dead() (dead map[pack.ID]*use) {
+func (s *scan) dead() (dead map[pack.FileID]*use) {
 	dead = maps.Clone(s.packs)
-	maps.DeleteFunc(dead, func(_ pack.ID, u *use) bool { return !u.dead() })
+	maps.DeleteFunc(dead, func(_ pack.FileID, u *use) bool { return !u.dead() })
 	return dead
 }
 

@@ -18,7 +18,7 @@ var ErrForgotten = errors.New("somebody has just forgotten this version; see 'pl
 
 // A HeldError says that a version cannot be forgotten because somebody reads it.
 type HeldError struct {
-	Snapshot pack.ID
+	Snapshot pack.FileID
 	By       Lease
 }
 
@@ -37,7 +37,7 @@ func (l Lease) String() string {
 // Reading runs fn while a lease says that it reads some snapshots: they are not forgotten meanwhile, and nothing is pruned of
 // them. Where no lease can be put, as in a repository that may only be read, fn runs without. The error wraps ErrForgotten
 // where one of the snapshots is not there any more. Inside of a WithLease it only runs fn.
-func (r *Repo) Reading(ctx context.Context, work Work, snapshots []pack.ID, fn func(context.Context) error) error {
+func (r *Repo) Reading(ctx context.Context, work Work, snapshots []pack.FileID, fn func(context.Context) error) error {
 	if r.dry || r.writable() != nil || !slices.Contains(r.config.WriteFeatures, Leases) || r.holdsLease() {
 		return fn(ctx)
 	}
@@ -97,7 +97,7 @@ func (r *Repo) holdsLease() bool {
 type readerLease struct {
 	*Repo
 	says Lease
-	id   pack.ID
+	id   pack.FileID
 }
 
 // areThere asks for the snapshots by name, past all caches: what somebody forgets from now on, he finds this lease after.
@@ -132,7 +132,7 @@ func (h *readerLease) keep(ctx context.Context) {
 // A lookout is the lease of whoever wants to know what others hold, and what time it is by the store's clock.
 type lookout struct {
 	*Repo
-	id  pack.ID
+	id  pack.FileID
 	put bool // false where the store has no room for it
 }
 
@@ -152,7 +152,7 @@ func (o *lookout) close(ctx context.Context) {
 }
 
 // readers returns by whom snapshots are being read. Where the time is not known, leases count however old they are.
-func (o *lookout) readers(ctx context.Context) (map[pack.ID]Lease, error) {
+func (o *lookout) readers(ctx context.Context) (map[pack.FileID]Lease, error) {
 	if o.put {
 		if err := o.store.Touch(ctx, fileName(workDir, o.id)); err != nil && !gone(err) {
 			return nil, err
@@ -163,7 +163,7 @@ func (o *lookout) readers(ctx context.Context) (map[pack.ID]Lease, error) {
 		return nil, err
 	}
 	now := w.leases[o.id].time
-	read := map[pack.ID]Lease{}
+	read := map[pack.FileID]Lease{}
 	for id, l := range w.leases {
 		if id != o.id && (now.IsZero() && !o.isDead(l.says) || !now.IsZero() && !o.over(l, now)) {
 			for _, snapshot := range l.says.Reads {
@@ -175,13 +175,13 @@ func (o *lookout) readers(ctx context.Context) (map[pack.ID]Lease, error) {
 }
 
 // Readers returns those snapshots that are being read for long, and by whom: they are not to be forgotten now.
-func (r *Repo) Readers(ctx context.Context) (map[pack.ID]Lease, error) {
+func (r *Repo) Readers(ctx context.Context) (map[pack.FileID]Lease, error) {
 	if r.dry || r.writable() != nil {
 		w, err := r.readWork(ctx)
 		if err != nil {
 			return nil, err
 		}
-		read := map[pack.ID]Lease{}
+		read := map[pack.FileID]Lease{}
 		for _, l := range w.leases {
 			for _, snapshot := range l.says.Reads {
 				read[snapshot] = l.says
@@ -202,7 +202,7 @@ func (r *Repo) Readers(ctx context.Context) (map[pack.ID]Lease, error) {
 //
 // The leases are listed after the snapshots. A reader puts his lease, and then finds the snapshot there. So a snapshot that was
 // gone before the listing was gone after that, and the lease is seen; or he did not find it, and reads nothing.
-func (p *pruner) readsForgotten(ctx context.Context, snapshots []pack.ID) (bool, error) {
+func (p *pruner) readsForgotten(ctx context.Context, snapshots []pack.FileID) (bool, error) {
 	w, now, err := p.workNow(ctx)
 	if err != nil {
 		return false, err
@@ -212,7 +212,7 @@ func (p *pruner) readsForgotten(ctx context.Context, snapshots []pack.ID) (bool,
 		if p.over(l, now) {
 			continue
 		}
-		if slices.ContainsFunc(l.says.Reads, func(id pack.ID) bool { return !slices.Contains(snapshots, id) }) {
+		if slices.ContainsFunc(l.says.Reads, func(id pack.FileID) bool { return !slices.Contains(snapshots, id) }) {
 			p.done.AtWork, found = append(p.done.AtWork, l.says), true
 		}
 	}
@@ -220,7 +220,7 @@ func (p *pruner) readsForgotten(ctx context.Context, snapshots []pack.ID) (bool,
 }
 
 // heldOf returns a *HeldError where one of some snapshots is being read.
-func (o *lookout) heldOf(ctx context.Context, ids []pack.ID) error {
+func (o *lookout) heldOf(ctx context.Context, ids []pack.FileID) error {
 	read, err := o.readers(ctx)
 	if err != nil {
 		return err

@@ -33,19 +33,19 @@ func TestReadingHolds(t *testing.T) {
 	mem := new(store.Mem)
 	testRepo(t, mem)
 	first := keepChunks(t, reopen(t, mem), noiseChunks(1, 30, 50000))
-	err := reopen(t, mem).Reading(ctx, Restoring, []pack.ID{first}, func(context.Context) error {
+	err := reopen(t, mem).Reading(ctx, Restoring, []pack.FileID{first}, func(context.Context) error {
 		read, err := reopen(t, mem).Readers(ctx)
 		if err != nil || read[first].Work != Restoring || len(read) != 1 {
 			t.Errorf("readers: %v, %v", read, err)
 		}
-		n, err := reopen(t, mem).Forget(ctx, []pack.ID{first})
+		n, err := reopen(t, mem).Forget(ctx, []pack.FileID{first})
 		if held, ok := errors.AsType[*HeldError](err); n != 0 || !ok || held.By.Work != Restoring || !errors.Is(err, ErrInUse) {
 			t.Errorf("forget: %d, %v", n, err)
 		}
 		wantSnapshots(t, mem, first)
 		// A program that knows nothing of readers:
 		file, err := mem.Get(ctx, fileName(snapshotsDir, first), 0, maxSnapshot)
-		if _, failed := reopen(t, mem).forget(ctx, []pack.ID{first}); failed != nil || err != nil {
+		if _, failed := reopen(t, mem).forget(ctx, []pack.FileID{first}); failed != nil || err != nil {
 			return errors.Join(err, failed)
 		}
 		for range 2 {
@@ -60,7 +60,7 @@ func TestReadingHolds(t *testing.T) {
 		t.Fatal(err)
 	}
 	wantSnapshots(t, mem, first)
-	if n, err := reopen(t, mem).Forget(ctx, []pack.ID{first}); n != 1 || err != nil {
+	if n, err := reopen(t, mem).Forget(ctx, []pack.FileID{first}); n != 1 || err != nil {
 		t.Fatalf("after it: %d, %v", n, err)
 	}
 	if done := mustPrune(t, reopen(t, mem), PruneOptions{}); done.After.Packs != 0 || countIn(t, mem, workDir) != 0 {
@@ -75,8 +75,8 @@ func TestReadingLetsOthersBe(t *testing.T) {
 	testRepo(t, mem)
 	first := keepChunks(t, reopen(t, mem), noiseChunks(1, 30, 50000))
 	second := keepChunks(t, reopen(t, mem), noiseChunks(2, 30, 50000))
-	err := reopen(t, mem).Reading(ctx, Exporting, []pack.ID{second}, func(context.Context) error {
-		if _, err := reopen(t, mem).Forget(ctx, []pack.ID{first}); err != nil {
+	err := reopen(t, mem).Reading(ctx, Exporting, []pack.FileID{second}, func(context.Context) error {
+		if _, err := reopen(t, mem).Forget(ctx, []pack.FileID{first}); err != nil {
 			return err
 		}
 		if done := mustPrune(t, reopen(t, mem), PruneOptions{}); done.Deleted.Packs == 0 || done.Pending.Packs != 0 || len(done.AtWork) != 0 {
@@ -99,7 +99,7 @@ func TestReadingOfForgotten(t *testing.T) {
 	if err := mem.Delete(t.Context(), fileName(snapshotsDir, first)); err != nil {
 		t.Fatal(err)
 	}
-	err := r.Reading(t.Context(), Restoring, []pack.ID{first}, func(context.Context) error {
+	err := r.Reading(t.Context(), Restoring, []pack.FileID{first}, func(context.Context) error {
 		t.Error("it is read")
 		return nil
 	})
@@ -121,7 +121,7 @@ func TestReadingWithoutLease(t *testing.T) {
 		return nil
 	}}
 	ran := false
-	err := r.Reading(t.Context(), Restoring, []pack.ID{first}, func(context.Context) error { ran = true; return nil })
+	err := r.Reading(t.Context(), Restoring, []pack.FileID{first}, func(context.Context) error { ran = true; return nil })
 	if err != nil || !ran {
 		t.Errorf("%v, ran %v", err, ran)
 	}
@@ -146,7 +146,7 @@ func TestForgetBesideReaders(t *testing.T) {
 			reader := reopen(t, mem)
 			go func() {
 				defer close(ended)
-				err := reader.Reading(ctx, Restoring, []pack.ID{first}, func(context.Context) error {
+				err := reader.Reading(ctx, Restoring, []pack.FileID{first}, func(context.Context) error {
 					reading = true
 					close(began)
 					<-release
@@ -163,7 +163,7 @@ func TestForgetBesideReaders(t *testing.T) {
 				begin()
 			}
 		}}
-		_, err := r.Forget(ctx, []pack.ID{first})
+		_, err := r.Forget(ctx, []pack.FileID{first})
 		if ended == nil {
 			break // it is over before
 		}
@@ -191,7 +191,7 @@ func TestReaderSleeps(t *testing.T) {
 		mem := new(store.Mem)
 		testRepo(t, mem)
 		first := keepChunks(t, reopen(t, mem), noiseChunks(1, 3, 50000))
-		err := reopen(t, mem).Reading(t.Context(), Restoring, []pack.ID{first}, func(ctx context.Context) error {
+		err := reopen(t, mem).Reading(t.Context(), Restoring, []pack.FileID{first}, func(ctx context.Context) error {
 			files, err := list(ctx, mem, workDir)
 			if err != nil || len(files) != 1 {
 				t.Fatal(files, err)
@@ -284,7 +284,7 @@ func TestPruneOfOneMachine(t *testing.T) {
 		}
 		waited := time.Duration(0)
 		o := PruneOptions{Lag: -1, Wait: func(_ context.Context, d time.Duration) error { waited += d; return nil }}
-		_, err := r.Prune(ctx, o, func(ctx context.Context, ids []pack.ID, m *Marks) error {
+		_, err := r.Prune(ctx, o, func(ctx context.Context, ids []pack.FileID, m *Marks) error {
 			for _, id := range ids {
 				if c.mark != "" {
 					m.Host(id, c.mark)

@@ -72,7 +72,7 @@ func (r *Repo) repairIndex(ctx context.Context, p *Progress) (*Repaired, error) 
 	for _, f := range packs {
 		delete(known, f.id)
 	}
-	condemned := map[pack.ID]bool{} // by a prune, which may have deleted them
+	condemned := map[pack.FileID]bool{} // by a prune, which may have deleted them
 	if r.lease.found != nil {
 		condemned = r.lease.found.condemned()
 	}
@@ -82,7 +82,7 @@ func (r *Repo) repairIndex(ctx context.Context, p *Progress) (*Repaired, error) 
 		}
 		done.Lost = append(done.Lost, packName(id)+": it is missing")
 	}
-	supersedes := make([]pack.ID, len(old))
+	supersedes := make([]pack.FileID, len(old))
 	for i, f := range old {
 		supersedes[i] = f.id
 	}
@@ -111,9 +111,9 @@ func unmendable(err error) bool {
 
 // oldTables reads what can be read of the old index, and which packs were still listed: what only superseded files list may
 // have been deleted for good.
-func (r *Repo) oldTables(ctx context.Context, old []listed, done *Repaired) (known map[pack.ID]index.PackTable, counts map[pack.ID]bool, err error) {
-	known, counts = map[pack.ID]index.PackTable{}, map[pack.ID]bool{}
-	read, superseded := map[pack.ID]*index.File{}, map[pack.ID]bool{}
+func (r *Repo) oldTables(ctx context.Context, old []listed, done *Repaired) (known map[pack.FileID]index.PackTable, counts map[pack.FileID]bool, err error) {
+	known, counts = map[pack.FileID]index.PackTable{}, map[pack.FileID]bool{}
+	read, superseded := map[pack.FileID]*index.File{}, map[pack.FileID]bool{}
 	for _, f := range old {
 		decoded, err := r.readIndex(ctx, f.id)
 		if err != nil && !unmendable(err) {

@@ -110,13 +110,13 @@ func TestSupersededIndex(t *testing.T) {
 	x := newSample(t)
 	mem := memOf(t, x.files)
 	r := reopen(t, mem)
-	wrong := pack.ID{1, 2, 3} // a pack that is not there
+	wrong := pack.FileID{1, 2, 3} // a pack that is not there
 	old := putIndexFile(t, r, &index.File{Packs: []index.PackTable{{Pack: index.Pack{ID: wrong, Size: 4096}, Table: new(pack.Table)}}})
 	report, err := reopen(t, mem).Check(ctx, CheckOptions{}, nil)
 	if err != nil || !lists(report, packName(wrong)) || !reopen(t, mem).Index().HasPack(wrong) {
 		t.Fatalf("an index file that lists a missing pack: %v, %q", err, report.Damage)
 	}
-	putIndexFile(t, r, &index.File{Supersedes: []pack.ID{old}})
+	putIndexFile(t, r, &index.File{Supersedes: []pack.FileID{old}})
 	if reopen(t, mem).Index().HasPack(wrong) {
 		t.Error("a superseded index file counts")
 	}

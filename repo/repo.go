@@ -70,17 +70,17 @@ type Repo struct {
 	config  Config
 	lost    error // why the config is from its copies; nil where the file gave it
 	master  crypt.MasterKey
-	slot    pack.ID // that the password opened
+	slot    pack.FileID // that the password opened
 	keys    pack.Keys
 	index   *index.Index
 	orphans []listed // packs that LoadIndex found in no index file, and that no plan names
 	strays  []listed // all packs that it found in no index file
 	files   *indexFiles
 	lease   holding
-	loaded  *pack.ID    // the lease under which the index was loaded, zero for none; nil while no index is
-	cache   index.Cache // where the index is kept on this machine
-	memory  string      // the folder for what this machine remembers; "" for none
-	minRun  int         // chunks from which on it is
+	loaded  *pack.FileID // the lease under which the index was loaded, zero for none; nil while no index is
+	cache   index.Cache  // where the index is kept on this machine
+	memory  string       // the folder for what this machine remembers; "" for none
+	minRun  int          // chunks from which on it is
 	// maxRecent is how many chunks a Write keeps in memory before it makes a run of them.
 	maxRecent   int
 	dry         bool // nothing that is put is stored

@@ -16,7 +16,7 @@ type rescue struct {
 	*loader
 	left []wanted // what nobody had yet
 	give func(raw []byte, run []wanted) error
-	own  pack.ID
+	own  pack.FileID
 	gone bool // the pack is not there
 
 	key frameKey // of the frame that was read last

@@ -191,12 +191,12 @@ func TestMendedOnce(t *testing.T) {
 }
 
 // twice makes a repository in which every chunk lies in two packs: two wrote it at once.
-func twice(t *testing.T) (mem *store.Mem, chunks []saved, packs [2][]pack.ID) {
+func twice(t *testing.T) (mem *store.Mem, chunks []saved, packs [2][]pack.FileID) {
 	t.Helper()
 	mem = new(store.Mem)
 	testRepo(t, mem)
 	both := [2]*Repo{reopen(t, mem), reopen(t, mem)}
-	known := map[pack.ID]bool{}
+	known := map[pack.FileID]bool{}
 	for i, r := range both {
 		chunks = mustSave(t, r, noiseChunks(4, 40, 60000))
 		for _, p := range r.index.Packs() {
@@ -271,7 +271,7 @@ func movePacks(t *testing.T, mem *store.Mem, chunks []saved) {
 	t.Helper()
 	ctx := t.Context()
 	r := reopen(t, mem)
-	var old []pack.ID
+	var old []pack.FileID
 	for _, p := range r.index.Packs() {
 		old = append(old, p.ID)
 	}

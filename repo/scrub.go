@@ -13,7 +13,7 @@ import (
 
 // A due pack is one that a check has to look at.
 type due struct {
-	id    pack.ID
+	id    pack.FileID
 	size  int64
 	whole bool // of the length that the index says: a pack of another is not worth reading
 	deep  bool // to be read whole
@@ -72,10 +72,10 @@ func (c *checker) choose(all []due, s *sight) []due {
 
 // opens reports whether the frames of a pack that is read are opened. Those noted as damaged are, always: that a pack is
 // what it was when it was written does not prove that it was right then.
-func (c *checker) opens(id pack.ID) bool { return c.opts.ReadData || c.noted[id] }
+func (c *checker) opens(id pack.FileID) bool { return c.opts.ReadData || c.noted[id] }
 
 // readWell notes that a pack was read whole and matches its name.
-func (c *checker) readWell(id pack.ID) {
+func (c *checker) readWell(id pack.FileID) {
 	c.mu.Lock()
 	bad := c.distrusted[id]
 	if !bad && c.opens(id) {
@@ -102,26 +102,26 @@ const (
 // when it was read, and when it was opened too. A nil log remembers nothing.
 type scrubLog struct {
 	repo  *Repo
-	there map[pack.ID]int64 // packs in the repository
-	old   map[pack.ID]reading
+	there map[pack.FileID]int64 // packs in the repository
+	old   map[pack.FileID]reading
 
 	mu    sync.Mutex
-	fresh map[pack.ID]reading // not in the file yet
-	bad   map[pack.ID]bool    // packs that were good when they were last read
+	fresh map[pack.FileID]reading // not in the file yet
+	bad   map[pack.FileID]bool    // packs that were good when they were last read
 	saved time.Time
 	err   error // of the last time it was written
 }
 
-func openScrubLog(r *Repo, there map[pack.ID]int64) *scrubLog {
-	l := &scrubLog{repo: r, there: there, fresh: map[pack.ID]reading{}, bad: map[pack.ID]bool{}, saved: r.now()}
+func openScrubLog(r *Repo, there map[pack.FileID]int64) *scrubLog {
+	l := &scrubLog{repo: r, there: there, fresh: map[pack.FileID]reading{}, bad: map[pack.FileID]bool{}, saved: r.now()}
 	l.old = l.load()
 	return l
 }
 
 // load reads the file. What claims to be from the future is from a clock that was wrong, and counts as never.
-func (l *scrubLog) load() map[pack.ID]reading {
+func (l *scrubLog) load() map[pack.FileID]reading {
 	data, now := l.repo.Recall(scrubName, scrubMagic), l.repo.now().Unix()
-	entries := make(map[pack.ID]reading, len(data)/scrubEntry)
+	entries := make(map[pack.FileID]reading, len(data)/scrubEntry)
 	sane := func(p []byte) int64 {
 		if t := int64(binary.LittleEndian.Uint64(p)); t > 0 && t <= now {
 			return t
@@ -129,13 +129,13 @@ func (l *scrubLog) load() map[pack.ID]reading {
 		return 0
 	}
 	for ; len(data) >= scrubEntry; data = data[scrubEntry:] {
-		entries[pack.ID(data[:32])] = reading{sane(data[32:]), sane(data[40:])}
+		entries[pack.FileID(data[:32])] = reading{sane(data[32:]), sane(data[40:])}
 	}
 	return entries
 }
 
 // at returns when a pack was last read, or opened.
-func (l *scrubLog) at(id pack.ID, opened bool) int64 {
+func (l *scrubLog) at(id pack.FileID, opened bool) int64 {
 	if opened {
 		return l.old[id].opened
 	}
@@ -143,7 +143,7 @@ func (l *scrubLog) at(id pack.ID, opened bool) int64 {
 }
 
 // add notes that a pack was read just now.
-func (l *scrubLog) add(id pack.ID, opened bool) {
+func (l *scrubLog) add(id pack.FileID, opened bool) {
 	if l == nil {
 		return
 	}
@@ -161,7 +161,7 @@ func (l *scrubLog) add(id pack.ID, opened bool) {
 }
 
 // spoil notes that a pack is not good any more.
-func (l *scrubLog) spoil(id pack.ID) {
+func (l *scrubLog) spoil(id pack.FileID) {
 	if l == nil {
 		return
 	}

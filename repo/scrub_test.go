@@ -269,13 +269,13 @@ func TestScrubFile(t *testing.T) {
 		t.Fatal(err)
 	}
 
-	there := map[pack.ID]int64{{1}: 1, {2}: 1}
+	there := map[pack.FileID]int64{{1}: 1, {2}: 1}
 	a, b := openScrubLog(r, there), openScrubLog(r, there)
-	a.add(pack.ID{1}, false)
-	b.add(pack.ID{2}, true)
+	a.add(pack.FileID{1}, false)
+	b.add(pack.FileID{2}, true)
 	a.save()
 	b.save()
-	if log := openScrubLog(r, there); len(log.old) != 2 || log.at(pack.ID{1}, false) == 0 || log.at(pack.ID{1}, true) != 0 || log.at(pack.ID{2}, true) == 0 {
+	if log := openScrubLog(r, there); len(log.old) != 2 || log.at(pack.FileID{1}, false) == 0 || log.at(pack.FileID{1}, true) != 0 || log.at(pack.FileID{2}, true) == 0 {
 		t.Errorf("after two at once: %v", log.old)
 	}
 	if err := s.behind.Delete(ctx, s.packs[0]); err != nil {
@@ -296,12 +296,12 @@ func TestScrubSavesNowAndThen(t *testing.T) {
 	s := newScrubber(t)
 	r, _ := s.open()
 	log := openScrubLog(r, nil)
-	log.add(pack.ID{1}, false)
+	log.add(pack.FileID{1}, false)
 	if len(openScrubLog(r, nil).old) > 0 {
 		t.Error("it is written with every pack")
 	}
 	s.now = s.now.Add(scrubSaved)
-	log.add(pack.ID{2}, false)
+	log.add(pack.FileID{2}, false)
 	if n := len(openScrubLog(r, nil).old); n != 2 {
 		t.Errorf("%d entries", n)
 	}

@@ -13,10 +13,10 @@ import (
 
 // A Seen version is a snapshot that this machine knows was in the repository. All but the ID is for people.
 type Seen struct {
-	ID   pack.ID   `json:"id"`
-	Name string    `json:"name"`
-	Host string    `json:"host"`
-	Time time.Time `json:"time"`
+	ID   pack.FileID `json:"id"`
+	Name string      `json:"name"`
+	Host string      `json:"host"`
+	Time time.Time   `json:"time"`
 }
 
 // What a machine has seen is a file (see Remember) of JSON. A repository proves what was kept and not that this is all, so a
@@ -31,13 +31,13 @@ const (
 type seenFile struct {
 	Versions []Seen `json:"versions"`
 	// Accepted are snapshots that are missing, and that Accept has taken for gone.
-	Accepted []pack.ID `json:"accepted,omitempty"`
+	Accepted []pack.FileID `json:"accepted,omitempty"`
 }
 
 // Missed returns the versions that this machine has seen, that are not there, and that no record says somebody removed.
 // They are missed until Accept. there are those that are in the repository now, which it remembers from now on; unreadable
 // are in it too, and nobody can tell what they are.
-func (r *Repo) Missed(ctx context.Context, there []Seen, unreadable []pack.ID) ([]Seen, error) {
+func (r *Repo) Missed(ctx context.Context, there []Seen, unreadable []pack.FileID) ([]Seen, error) {
 	if !r.Remembers() {
 		return nil, nil
 	}
@@ -54,10 +54,10 @@ func (r *Repo) Missed(ctx context.Context, there []Seen, unreadable []pack.ID) (
 }
 
 // unseen returns what this machine has seen and is missing, and those of it that were forgotten on purpose.
-func (r *Repo) unseen(ctx context.Context, there []pack.ID) (missed []Seen, forgotten []pack.ID, err error) {
+func (r *Repo) unseen(ctx context.Context, there []pack.FileID) (missed []Seen, forgotten []pack.FileID, err error) {
 	listed := setOf(there)
-	gone := map[pack.ID]Seen{}
-	var ids []pack.ID
+	gone := map[pack.FileID]Seen{}
+	var ids []pack.FileID
 	for _, v := range r.recallSeen().Versions {
 		if !listed[v.ID] {
 			gone[v.ID] = v
@@ -78,13 +78,13 @@ func (r *Repo) unseen(ctx context.Context, there []pack.ID) (missed []Seen, forg
 func (r *Repo) See(versions ...Seen) { r.reremember(versions, nil) }
 
 // Unsee makes this machine miss none of the snapshots that it has just forgotten, whatever records the NAS shows later.
-func (r *Repo) Unsee(ids []pack.ID) { r.reremember(nil, ids) }
+func (r *Repo) Unsee(ids []pack.FileID) { r.reremember(nil, ids) }
 
 // Accept makes this machine take what is there now for all there is, and the snapshots that others name for gone. The error
 // is of what it remembers with.
-func (r *Repo) Accept(there []Seen, named []pack.ID) error {
+func (r *Repo) Accept(there []Seen, named []pack.FileID) error {
 	f := r.recallSeen()
-	listed := map[pack.ID]bool{}
+	listed := map[pack.FileID]bool{}
 	for _, v := range there {
 		listed[v.ID] = true
 	}
@@ -92,7 +92,7 @@ func (r *Repo) Accept(there []Seen, named []pack.ID) error {
 		named = append(named, v.ID)
 	}
 	accepted := append(f.Accepted, named...)
-	f.Accepted = slices.DeleteFunc(accepted, func(id pack.ID) bool { return listed[id] })
+	f.Accepted = slices.DeleteFunc(accepted, func(id pack.FileID) bool { return listed[id] })
 	f.Versions = there
 	return r.rememberSeen(f)
 }
@@ -107,12 +107,12 @@ func (r *Repo) recallSeen() (f seenFile) {
 // reremember adds versions to what this machine has seen, and drops some. It goes by the file as it is now, since another
 // process may have written it. Where it cannot be written there is no memory, as there is no cache then: what a command was
 // asked for is done all the same.
-func (r *Repo) reremember(add []Seen, drop []pack.ID) {
+func (r *Repo) reremember(add []Seen, drop []pack.FileID) {
 	if !r.Remembers() {
 		return
 	}
 	f, dropped := r.recallSeen(), setOf(drop)
-	known := map[pack.ID]bool{}
+	known := map[pack.FileID]bool{}
 	changed := false
 	f.Versions = slices.DeleteFunc(f.Versions, func(v Seen) bool {
 		known[v.ID] = true
@@ -133,7 +133,7 @@ func (r *Repo) reremember(add []Seen, drop []pack.ID) {
 func (r *Repo) rememberSeen(f seenFile) error {
 	slices.SortFunc(f.Versions, latestFirst)
 	f.Versions = f.Versions[:min(len(f.Versions), maxSeen)]
-	slices.SortFunc(f.Accepted, func(a, b pack.ID) int { return bytes.Compare(a[:], b[:]) })
+	slices.SortFunc(f.Accepted, func(a, b pack.FileID) int { return bytes.Compare(a[:], b[:]) })
 	f.Accepted = slices.Compact(f.Accepted)
 	f.Accepted = f.Accepted[:min(len(f.Accepted), maxSeen)]
 	data, err := json.Marshal(f)
@@ -147,8 +147,8 @@ func latestFirst(a, b Seen) int {
 	return cmp.Or(b.Time.Compare(a.Time), bytes.Compare(a.ID[:], b.ID[:]))
 }
 
-func setOf(ids []pack.ID) map[pack.ID]bool {
-	set := make(map[pack.ID]bool, len(ids))
+func setOf(ids []pack.FileID) map[pack.FileID]bool {
+	set := make(map[pack.FileID]bool, len(ids))
 	for _, id := range ids {
 		set[id] = true
 	}

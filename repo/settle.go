@@ -15,7 +15,7 @@ import (
 // that nobody builds upon them; and packs that no index file lists are taken in.
 func (d *Damage) Settle(ctx context.Context) error {
 	r := d.repo
-	var packs []pack.ID
+	var packs []pack.FileID
 	for _, b := range d.Packs {
 		if d.bad[b.ID] != nil && b.there >= 0 {
 			packs = append(packs, b.ID)
@@ -44,14 +44,14 @@ func (d *Damage) Settle(ctx context.Context) error {
 }
 
 // plan says which packs are damaged, and then takes back what older plans say of that.
-func (d *Damage) plan(ctx context.Context, packs []pack.ID) error {
-	var said, old []pack.ID
+func (d *Damage) plan(ctx context.Context, packs []pack.FileID) error {
+	var said, old []pack.FileID
 	for id, p := range d.work.plans {
 		if p.says.Damaged {
 			said, old = append(said, p.says.Packs...), append(old, id)
 		}
 	}
-	slices.SortFunc(said, func(a, b pack.ID) int { return bytes.Compare(a[:], b[:]) })
+	slices.SortFunc(said, func(a, b pack.FileID) int { return bytes.Compare(a[:], b[:]) })
 	if slices.Equal(said, packs) {
 		return nil
 	}

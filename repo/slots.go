@@ -27,7 +27,7 @@ type SlotInfo struct {
 
 // A Slot is a password slot as listed.
 type Slot struct {
-	ID      pack.ID
+	ID      pack.FileID
 	Current bool // the password in use opened this one
 	Cost    crypt.Cost
 	Info    SlotInfo
@@ -52,9 +52,9 @@ var (
 
 // A keyring is what there is in the folder of keys.
 type keyring struct {
-	slots    map[pack.ID]*crypt.Slot // that can be read; those that somebody is removing, too, where a password may need them
-	bad      []error                 // one for each that cannot
-	removing map[pack.ID][]string    // files of slots that somebody is removing, or was when he was killed
+	slots    map[pack.FileID]*crypt.Slot // that can be read; those that somebody is removing, too, where a password may need them
+	bad      []error                     // one for each that cannot
+	removing map[pack.FileID][]string    // files of slots that somebody is removing, or was when he was killed
 }
 
 // several reports whether the slots are of more than one repository.
@@ -67,8 +67,8 @@ func (k *keyring) several() bool {
 }
 
 // listKeys returns the ids of the slots, and the files of those that somebody is removing.
-func listKeys(ctx context.Context, s store.Store) (ids []pack.ID, removing map[pack.ID][]string, err error) {
-	removing = map[pack.ID][]string{}
+func listKeys(ctx context.Context, s store.Store) (ids []pack.FileID, removing map[pack.FileID][]string, err error) {
+	removing = map[pack.FileID][]string{}
 	for f, err := range s.List(ctx, keysDir) {
 		if err != nil {
 			return nil, nil, fmt.Errorf("list %s: %w", keysDir, err)
@@ -88,7 +88,7 @@ func readSlots(ctx context.Context, s store.Store) (*keyring, error) {
 	if err != nil {
 		return nil, err
 	}
-	k := &keyring{slots: map[pack.ID]*crypt.Slot{}, removing: removing}
+	k := &keyring{slots: map[pack.FileID]*crypt.Slot{}, removing: removing}
 	for _, id := range ids {
 		slot, err := readSlot(ctx, s, id)
 		if err != nil {
@@ -100,11 +100,11 @@ func readSlots(ctx context.Context, s store.Store) (*keyring, error) {
 	return k, ctx.Err()
 }
 
-func readSlot(ctx context.Context, s store.Store, id pack.ID) (*crypt.Slot, error) {
+func readSlot(ctx context.Context, s store.Store, id pack.FileID) (*crypt.Slot, error) {
 	return readSlotAs(ctx, s, fileName(keysDir, id), id)
 }
 
-func readSlotAs(ctx context.Context, s store.Store, name string, id pack.ID) (*crypt.Slot, error) {
+func readSlotAs(ctx context.Context, s store.Store, name string, id pack.FileID) (*crypt.Slot, error) {
 	body, err := readAs(ctx, s, name, id, pack.SlotFile, maxSlot)
 	if err != nil {
 		return nil, err
@@ -172,14 +172,14 @@ type unlocking struct {
 	file      configFile
 	password  []byte
 	stretched map[crypt.KDF][32]byte
-	opened    []pack.ID // slots that the password opens, though their key does not open the config
-	masters   map[pack.ID]crypt.MasterKey
+	opened    []pack.FileID // slots that the password opens, though their key does not open the config
+	masters   map[pack.FileID]crypt.MasterKey
 	wrong     []error // what is wrong although the password is right
 	untried   []error // slots that were not tried
 }
 
 // try tries slots in their order.
-func (t *unlocking) try(ctx context.Context, ids []pack.ID) (done bool, err error) {
+func (t *unlocking) try(ctx context.Context, ids []pack.FileID) (done bool, err error) {
 	for _, id := range ids {
 		slot := t.keys.slots[id]
 		if _, ok := t.stretched[slot.KDF]; !ok {
@@ -203,7 +203,7 @@ func (t *unlocking) try(ctx context.Context, ids []pack.ID) (done bool, err erro
 				t.wrong = append(t.wrong, fmt.Errorf("%s: %w", configName, err))
 			}
 			if t.masters == nil {
-				t.masters = map[pack.ID]crypt.MasterKey{}
+				t.masters = map[pack.FileID]crypt.MasterKey{}
 			}
 			t.opened, t.masters[id] = append(t.opened, id), m
 		case errors.Is(err, crypt.ErrTampered):
@@ -239,9 +239,9 @@ func (t *unlocking) verdict() error {
 }
 
 // byPrice sorts slots by what a try costs.
-func byPrice(slots map[pack.ID]*crypt.Slot) []pack.ID {
-	price := func(id pack.ID) uint64 { return uint64(slots[id].Time) * uint64(slots[id].Memory) }
-	return slices.SortedFunc(maps.Keys(slots), func(a, b pack.ID) int {
+func byPrice(slots map[pack.FileID]*crypt.Slot) []pack.FileID {
+	price := func(id pack.FileID) uint64 { return uint64(slots[id].Time) * uint64(slots[id].Memory) }
+	return slices.SortedFunc(maps.Keys(slots), func(a, b pack.FileID) int {
 		return cmp.Or(cmp.Compare(price(a), price(b)), slices.Compare(a[:], b[:]))
 	})
 }
@@ -262,18 +262,18 @@ func stretch(ctx context.Context, kdf crypt.KDF, password []byte) (stretched [32
 }
 
 // putSlot locks the master key up under a password.
-func (r *Repo) putSlot(ctx context.Context, kdf crypt.KDF, password []byte, label string) (pack.ID, error) {
+func (r *Repo) putSlot(ctx context.Context, kdf crypt.KDF, password []byte, label string) (pack.FileID, error) {
 	if len(password) == 0 {
-		return pack.ID{}, errors.New("an empty password protects nothing")
+		return pack.FileID{}, errors.New("an empty password protects nothing")
 	}
 	host, _ := os.Hostname() // only for people to read
 	info, err := json.Marshal(SlotInfo{Label: label, Host: host, Created: time.Now().UTC().Truncate(time.Second), Config: r.config})
 	if err != nil {
-		return pack.ID{}, fmt.Errorf("encode key info: %w", err)
+		return pack.FileID{}, fmt.Errorf("encode key info: %w", err)
 	}
 	stretched, err := stretch(ctx, kdf, password)
 	if err != nil {
-		return pack.ID{}, err
+		return pack.FileID{}, err
 	}
 	slot := crypt.NewSlot(r.master, r.id, kdf, stretched, pad(info))
 	id, _, err := putNamed(ctx, r.store, keysDir, pack.SlotFile, slot.Encode())
@@ -282,16 +282,16 @@ func (r *Repo) putSlot(ctx context.Context, kdf crypt.KDF, password []byte, labe
 
 // AddSlot adds a password. With the cost of the slot in use it shares that slot's KDF, so that opening with a wrong
 // password takes no longer than before. No other slot's would do: only this one has proved who made it.
-func (r *Repo) AddSlot(ctx context.Context, password []byte, cost crypt.Cost, label string) (pack.ID, error) {
+func (r *Repo) AddSlot(ctx context.Context, password []byte, cost crypt.Cost, label string) (pack.FileID, error) {
 	if err := errors.Join(cost.Validate(), r.writable()); err != nil {
-		return pack.ID{}, err
+		return pack.FileID{}, err
 	}
 	if err := r.claimConfig(ctx); err != nil {
-		return pack.ID{}, err
+		return pack.FileID{}, err
 	}
 	k, err := readSlots(ctx, r.store)
 	if err != nil {
-		return pack.ID{}, err
+		return pack.FileID{}, err
 	}
 	kdf := crypt.NewKDF(cost)
 	kdfs := map[crypt.KDF]bool{kdf: true}
@@ -301,7 +301,7 @@ func (r *Repo) AddSlot(ctx context.Context, password []byte, cost crypt.Cost, la
 	if current := k.slots[r.slot]; current != nil && current.Cost == cost {
 		kdf = current.KDF
 	} else if len(kdfs) > maxKDFs {
-		return pack.ID{}, fmt.Errorf("there are %d keys of different costs or salts; remove one, or use the cost of the key in use", len(kdfs)-1)
+		return pack.FileID{}, fmt.Errorf("there are %d keys of different costs or salts; remove one, or use the cost of the key in use", len(kdfs)-1)
 	}
 	return r.putSlot(ctx, kdf, password, label)
 }

@@ -20,7 +20,7 @@ import (
 
 // A BadPack is a pack whose file is not what its name says.
 type BadPack struct {
-	ID     pack.ID
+	ID     pack.FileID
 	Why    error  // it begins with the file's name
 	Mended string // from what, once it is whole again
 
@@ -42,9 +42,9 @@ type Damage struct {
 
 	repo     *Repo
 	work     *workplace
-	bad      map[pack.ID]*BadPack // those that are not mended
-	readable map[chunk.ID]bool    // that damaged packs still give
-	adopted  []index.PackTable    // of packs that were mended and that no index file lists yet
+	bad      map[pack.FileID]*BadPack // those that are not mended
+	readable map[chunk.ID]bool        // that damaged packs still give
+	adopted  []index.PackTable        // of packs that were mended and that no index file lists yet
 }
 
 // FindDamage looks for packs that are missing, have another length than the index says, or other bytes than their names
@@ -61,7 +61,7 @@ func (r *Repo) FindDamage(ctx context.Context, readAll bool, p *Progress) (*Dama
 	if err != nil {
 		return nil, err
 	}
-	d := &Damage{repo: r, work: w, bad: map[pack.ID]*BadPack{}}
+	d := &Damage{repo: r, work: w, bad: map[pack.FileID]*BadPack{}}
 	missing, err := d.compare(ctx, files, readAll, p)
 	if err != nil {
 		return nil, err
@@ -81,8 +81,8 @@ func (r *Repo) FindDamage(ctx context.Context, readAll bool, p *Progress) (*Dama
 }
 
 // compare holds the packs that are there against index and names, and returns those that are not there.
-func (d *Damage) compare(ctx context.Context, files []listed, readAll bool, p *Progress) (missing map[pack.ID]index.Pack, err error) {
-	missing = map[pack.ID]index.Pack{}
+func (d *Damage) compare(ctx context.Context, files []listed, readAll bool, p *Progress) (missing map[pack.FileID]index.Pack, err error) {
+	missing = map[pack.FileID]index.Pack{}
 	for _, known := range d.repo.index.Packs() {
 		missing[known.ID] = known
 	}
@@ -151,7 +151,7 @@ func (r *Repo) confirmLength(ctx context.Context, known index.Pack) error {
 var errIsMissing = errors.New("it is missing")
 
 // proveName reads a pack and returns an error unless its bytes have its name.
-func (r *Repo) proveName(ctx context.Context, id pack.ID) error {
+func (r *Repo) proveName(ctx context.Context, id pack.FileID) error {
 	sum := blake3.New()
 	buf := make([]byte, readBlock)
 	for off := int64(0); ; off += readBlock {
@@ -164,7 +164,7 @@ func (r *Repo) proveName(ctx context.Context, id pack.ID) error {
 			break
 		}
 	}
-	if pack.ID(sum.Sum(nil)) != id {
+	if pack.FileID(sum.Sum(nil)) != id {
 		return fmt.Errorf("%w: its bytes do not match its name", pack.ErrDamaged)
 	}
 	return nil
@@ -202,7 +202,7 @@ func (d *Damage) readTables(ctx context.Context) error {
 			return err
 		}
 		var mu sync.Mutex
-		err = d.repo.eachIndex(ctx, files, func(_ pack.ID, f *index.File) error {
+		err = d.repo.eachIndex(ctx, files, func(_ pack.FileID, f *index.File) error {
 			mu.Lock()
 			defer mu.Unlock()
 			for _, t := range f.Packs {
@@ -228,7 +228,7 @@ func (d *Damage) readTables(ctx context.Context) error {
 }
 
 // trust makes the index build upon packs again that are whole, unless they are about to go.
-func (d *Damage) trust(packs []pack.ID) {
+func (d *Damage) trust(packs []pack.FileID) {
 	condemned := d.work.condemned()
-	d.repo.index.Trust(slices.DeleteFunc(packs, func(id pack.ID) bool { return condemned[id] || d.bad[id] != nil }))
+	d.repo.index.Trust(slices.DeleteFunc(packs, func(id pack.FileID) bool { return condemned[id] || d.bad[id] != nil }))
 }

@@ -80,7 +80,7 @@ func findIn(t *testing.T, s *sickStore, change func()) (*Damage, error) {
 func TestDamageThatCannotBeRead(t *testing.T) {
 	ctx := context.Background()
 	files, name, chunks := bigSample(t)
-	id, err := pack.ParseID(name[len(name)-64:])
+	id, err := pack.ParseFileID(name[len(name)-64:])
 	if err != nil {
 		t.Fatal(err)
 	}

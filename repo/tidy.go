@@ -20,15 +20,15 @@ const (
 // indexFiles are the index files that are known to be there: those that LoadIndex listed, and those that were put since.
 type indexFiles struct {
 	mu         sync.Mutex
-	sizes      map[pack.ID]int64
-	superseded map[pack.ID]bool
+	sizes      map[pack.FileID]int64
+	superseded map[pack.FileID]bool
 }
 
-func (f *indexFiles) add(id pack.ID, size int64) {
+func (f *indexFiles) add(id pack.FileID, size int64) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	if f.sizes == nil {
-		f.sizes, f.superseded = map[pack.ID]int64{}, map[pack.ID]bool{}
+		f.sizes, f.superseded = map[pack.FileID]int64{}, map[pack.FileID]bool{}
 	}
 	f.sizes[id] = size
 }
@@ -109,8 +109,8 @@ func (r *Repo) joinIndexes(ctx context.Context) (bytes int64, err error) {
 }
 
 // supersededNow adds to what LoadIndex learned what index files say that came since.
-func (r *Repo) supersededNow(ctx context.Context, files []listed) (map[pack.ID]bool, error) {
-	superseded := map[pack.ID]bool{}
+func (r *Repo) supersededNow(ctx context.Context, files []listed) (map[pack.FileID]bool, error) {
+	superseded := map[pack.FileID]bool{}
 	r.files.mu.Lock()
 	for id := range r.files.superseded {
 		superseded[id] = true
@@ -118,7 +118,7 @@ func (r *Repo) supersededNow(ctx context.Context, files []listed) (map[pack.ID]b
 	unknown := slices.DeleteFunc(slices.Clone(files), func(f listed) bool { _, ok := r.files.sizes[f.id]; return ok })
 	r.files.mu.Unlock()
 	var mu sync.Mutex
-	err := r.eachIndex(ctx, unknown, func(_ pack.ID, f *index.File) error {
+	err := r.eachIndex(ctx, unknown, func(_ pack.FileID, f *index.File) error {
 		mu.Lock()
 		defer mu.Unlock()
 		for _, old := range f.Supersedes {
@@ -131,14 +131,14 @@ func (r *Repo) supersededNow(ctx context.Context, files []listed) (map[pack.ID]b
 
 // join reads small files and returns their tables, each pack once, and what a file of those tables supersedes: them, and
 // what they supersede and is still there. Without them, that would count again.
-func (r *Repo) join(ctx context.Context, small, files []listed) (tables []index.PackTable, supersedes []pack.ID, err error) {
-	there := map[pack.ID]bool{}
+func (r *Repo) join(ctx context.Context, small, files []listed) (tables []index.PackTable, supersedes []pack.FileID, err error) {
+	there := map[pack.FileID]bool{}
 	for _, f := range files {
 		there[f.id] = true
 	}
-	packs, old := map[pack.ID]index.PackTable{}, map[pack.ID]bool{}
+	packs, old := map[pack.FileID]index.PackTable{}, map[pack.FileID]bool{}
 	var mu sync.Mutex
-	err = r.eachIndex(ctx, small, func(id pack.ID, f *index.File) error {
+	err = r.eachIndex(ctx, small, func(id pack.FileID, f *index.File) error {
 		mu.Lock()
 		defer mu.Unlock()
 		old[id] = true
@@ -159,7 +159,7 @@ func (r *Repo) join(ctx context.Context, small, files []listed) (tables []index.
 		supersedes = append(supersedes, id)
 	}
 	slices.SortFunc(tables, func(a, b index.PackTable) int { return slices.Compare(a.ID[:], b.ID[:]) })
-	slices.SortFunc(supersedes, func(a, b pack.ID) int { return slices.Compare(a[:], b[:]) })
+	slices.SortFunc(supersedes, func(a, b pack.FileID) int { return slices.Compare(a[:], b[:]) })
 	return tables, supersedes, err
 }
 

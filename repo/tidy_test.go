@@ -146,8 +146,8 @@ func TestTidyWhereNothingIsDeleted(t *testing.T) {
 	}
 	// What was superseded must not count again when the file that superseded it is put together with others.
 	dropped := putIndexFile(t, reopen(t, mem), &index.File{Packs: []index.PackTable{
-		{Pack: index.Pack{ID: pack.ID{1}, Size: 4096}, Table: new(pack.Table)}}})
-	putIndexFile(t, reopen(t, mem), &index.File{Supersedes: []pack.ID{dropped}})
+		{Pack: index.Pack{ID: pack.FileID{1}, Size: 4096}, Table: new(pack.Table)}}})
+	putIndexFile(t, reopen(t, mem), &index.File{Supersedes: []pack.FileID{dropped}})
 	for n := range manySmall {
 		r := reopen(t, s)
 		if n == manySmall-10 {
@@ -160,7 +160,7 @@ func TestTidyWhereNothingIsDeleted(t *testing.T) {
 		}
 		all = append(all, mustSave(t, r, night(110+n))...)
 	}
-	if reopen(t, mem).Index().HasPack(pack.ID{1}) {
+	if reopen(t, mem).Index().HasPack(pack.FileID{1}) {
 		t.Error("an index file that was superseded counts again")
 	}
 	wantSound(t, mem, all)
@@ -181,7 +181,7 @@ func TestTidyAfterSomebodyElse(t *testing.T) {
 		t.Fatal(err)
 	}
 	gone := decoded.Packs[0].ID
-	putIndexFile(t, other, &index.File{Supersedes: []pack.ID{old[0].id}}) // it drops the pack
+	putIndexFile(t, other, &index.File{Supersedes: []pack.FileID{old[0].id}}) // it drops the pack
 	if !r.Index().HasPack(gone) {
 		t.Fatal("the pack was not there")
 	}

@@ -47,10 +47,10 @@ type Lease struct {
 	Time time.Time `json:"time"`           // when it began, by the clock of whoever works: for people
 	// Honours are the plans that he knows of. Of all others, what they name he may be building upon. A second file says so:
 	// were another lease put in the place of the first, somebody who has just taken its holder for dead would not see it.
-	Honours []pack.ID `json:"honours,omitempty"`
-	Of      *pack.ID  `json:"of,omitempty"` // the lease that this second file belongs to
+	Honours []pack.FileID `json:"honours,omitempty"`
+	Of      *pack.FileID  `json:"of,omitempty"` // the lease that this second file belongs to
 	// Reads are the snapshots that a reader reads. It builds upon nothing, so that no plan concerns it.
-	Reads []pack.ID `json:"reads,omitempty"`
+	Reads []pack.FileID `json:"reads,omitempty"`
 }
 
 // isDead reports whether the lease is of a process of this machine that has died. Were that wrong, its holder would lose
@@ -59,7 +59,7 @@ func (l Lease) isDead() bool { return l.Boot != "" && l.Boot == thisBoot() && is
 
 // A plan names packs that nobody may build upon any more.
 type plan struct {
-	Packs []pack.ID `json:"packs"`
+	Packs []pack.FileID `json:"packs"`
 	// Damaged says that the packs stay where they are, and are only not to be trusted. Else they are about to be deleted.
 	Damaged bool      `json:"damaged,omitempty"`
 	Host    string    `json:"host"`
@@ -78,11 +78,11 @@ type dated[T any] struct {
 // A workplace is what the folder of leases and plans holds. Both are in one folder on purpose: who puts a file into it has a
 // network file system forget what it remembers of the folder, so that he sees what others have put there.
 type workplace struct {
-	leases map[pack.ID]dated[Lease]
-	vows   map[pack.ID]Lease // files that say of a lease what its holder honours
-	plans  map[pack.ID]dated[plan]
-	bad    map[pack.ID]error // what cannot be read, each error naming its file
-	times  map[pack.ID]time.Time
+	leases map[pack.FileID]dated[Lease]
+	vows   map[pack.FileID]Lease // files that say of a lease what its holder honours
+	plans  map[pack.FileID]dated[plan]
+	bad    map[pack.FileID]error // what cannot be read, each error naming its file
+	times  map[pack.FileID]time.Time
 }
 
 // readWorkNow is readWork for whoever deletes, or builds upon, what it does not show.
@@ -99,7 +99,7 @@ func (r *Repo) readWork(ctx context.Context) (*workplace, error) {
 	if err != nil {
 		return nil, err
 	}
-	w := &workplace{map[pack.ID]dated[Lease]{}, map[pack.ID]Lease{}, map[pack.ID]dated[plan]{}, map[pack.ID]error{}, map[pack.ID]time.Time{}}
+	w := &workplace{map[pack.FileID]dated[Lease]{}, map[pack.FileID]Lease{}, map[pack.FileID]dated[plan]{}, map[pack.FileID]error{}, map[pack.FileID]time.Time{}}
 	for _, f := range files {
 		err := r.readWorkFile(ctx, w, f)
 		if err == nil || gone(err) {
@@ -158,26 +158,26 @@ func openWork[T any](r *Repo, sealed []byte, p crypt.Purpose) (says T, err error
 	return says, nil
 }
 
-func (r *Repo) putLease(ctx context.Context, l Lease) (pack.ID, error) {
+func (r *Repo) putLease(ctx context.Context, l Lease) (pack.FileID, error) {
 	return r.putJSON(ctx, workDir, pack.LeaseFile, crypt.Leases, l)
 }
 
-func (r *Repo) putPlan(ctx context.Context, p plan) (pack.ID, error) {
+func (r *Repo) putPlan(ctx context.Context, p plan) (pack.FileID, error) {
 	return r.putJSON(ctx, workDir, pack.PlanFile, crypt.Plans, p)
 }
 
 // putJSON stores what is said under the name that follows from its bytes.
-func (r *Repo) putJSON(ctx context.Context, dir string, kind pack.FileKind, p crypt.Purpose, says any) (pack.ID, error) {
+func (r *Repo) putJSON(ctx context.Context, dir string, kind pack.FileKind, p crypt.Purpose, says any) (pack.FileID, error) {
 	plain, err := json.Marshal(says)
 	if err != nil {
-		return pack.ID{}, fmt.Errorf("encode %T: %w", says, err)
+		return pack.FileID{}, fmt.Errorf("encode %T: %w", says, err)
 	}
 	id, _, err := putNamed(ctx, r.store, dir, kind, crypt.NewBox(r.master, p, r.id).Seal(pad(plain)))
 	return id, err
 }
 
 // honours reports whether the holder of a lease knows of a plan.
-func (w *workplace) honours(lease, plan pack.ID) bool {
+func (w *workplace) honours(lease, plan pack.FileID) bool {
 	for _, vow := range w.vows {
 		if *vow.Of == lease && slices.Contains(vow.Honours, plan) {
 			return true
@@ -187,11 +187,11 @@ func (w *workplace) honours(lease, plan pack.ID) bool {
 }
 
 // condemned returns the packs that plans condemn, and damaged those that they say are damaged.
-func (w *workplace) condemned() map[pack.ID]bool { return w.named(false) }
-func (w *workplace) damaged() map[pack.ID]bool   { return w.named(true) }
+func (w *workplace) condemned() map[pack.FileID]bool { return w.named(false) }
+func (w *workplace) damaged() map[pack.FileID]bool   { return w.named(true) }
 
-func (w *workplace) named(damaged bool) map[pack.ID]bool {
-	packs := map[pack.ID]bool{}
+func (w *workplace) named(damaged bool) map[pack.FileID]bool {
+	packs := map[pack.FileID]bool{}
 	for _, p := range w.plans {
 		for _, id := range p.says.Packs {
 			if p.says.Damaged == damaged {
@@ -203,8 +203,8 @@ func (w *workplace) named(damaged bool) map[pack.ID]bool {
 }
 
 // planIDs are the names of all plans, sorted.
-func (w *workplace) planIDs() []pack.ID {
-	return slices.SortedFunc(maps.Keys(w.plans), func(a, b pack.ID) int { return slices.Compare(a[:], b[:]) })
+func (w *workplace) planIDs() []pack.FileID {
+	return slices.SortedFunc(maps.Keys(w.plans), func(a, b pack.FileID) int { return slices.Compare(a[:], b[:]) })
 }
 
 // unread returns an error that says what cannot be read, nil where all can. A plan that cannot be read may condemn anything,

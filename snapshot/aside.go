@@ -36,7 +36,7 @@ func LoadAside(ctx context.Context, r *repo.Repo) (aside []*Snapshot, bad []*Unr
 	return aside, bad, nil
 }
 
-func loadAside(ctx context.Context, r *repo.Repo, id pack.ID) (s *Snapshot, err error) {
+func loadAside(ctx context.Context, r *repo.Repo, id pack.FileID) (s *Snapshot, err error) {
 	for range 2 {
 		var data []byte
 		if data, err = r.GetAside(ctx, id); err == nil {
@@ -52,7 +52,7 @@ func loadAside(ctx context.Context, r *repo.Repo, id pack.ID) (s *Snapshot, err 
 
 // PutBack puts snapshots back that are kept aside: under new names, since records say that the old ones were removed. It returns
 // them in the order of the ids.
-func PutBack(ctx context.Context, r *repo.Repo, ids []pack.ID) (back []*Snapshot, err error) {
+func PutBack(ctx context.Context, r *repo.Repo, ids []pack.FileID) (back []*Snapshot, err error) {
 	err = r.WithLease(ctx, repo.BackingUp, func(ctx context.Context) error {
 		for _, id := range ids {
 			s, err := loadAside(ctx, r, id)
@@ -63,7 +63,7 @@ func PutBack(ctx context.Context, r *repo.Repo, ids []pack.ID) (back []*Snapshot
 				return err
 			}
 			back = append(back, s)
-			if err := r.DropAside(ctx, []pack.ID{id}); err != nil {
+			if err := r.DropAside(ctx, []pack.FileID{id}); err != nil {
 				return err
 			}
 		}
@@ -78,7 +78,7 @@ func PutBack(ctx context.Context, r *repo.Repo, ids []pack.ID) (back []*Snapshot
 // ReviewAside looks at the snapshots that are kept aside once a check has found that all others are whole, and has read all that
 // they are made of. Those that are still damaged are deleted: what took their place is whole. Those that are whole again stay,
 // for somebody to put back.
-func ReviewAside(ctx context.Context, r *repo.Repo, bad func(chunk.ID) error) (whole []*Snapshot, dropped []pack.ID, err error) {
+func ReviewAside(ctx context.Context, r *repo.Repo, bad func(chunk.ID) error) (whole []*Snapshot, dropped []pack.FileID, err error) {
 	aside, unreadable, err := LoadAside(ctx, r)
 	if err != nil {
 		return nil, nil, err
@@ -88,7 +88,7 @@ func ReviewAside(ctx context.Context, r *repo.Repo, bad func(chunk.ID) error) (w
 	if err != nil {
 		return nil, nil, err
 	}
-	broken := map[pack.ID]bool{}
+	broken := map[pack.FileID]bool{}
 	for _, l := range losses {
 		broken[l.Snapshot.ID] = true
 	}
@@ -115,7 +115,7 @@ func (u *Unreadable) lost() bool {
 
 // keepAside marks what the snapshots that are kept aside are made of, as far as it can be had, so that putting one back gives
 // what it gave before. Of one that cannot be read, or whose map cannot be, nobody knows what it is made of. Listed are snapshots that were there a moment ago: one of those may be on its way.
-func keepAside(ctx context.Context, r *repo.Repo, listed []pack.ID, marks *repo.Marks) error {
+func keepAside(ctx context.Context, r *repo.Repo, listed []pack.FileID, marks *repo.Marks) error {
 	ids, err := r.ListAside(ctx)
 	if err != nil {
 		return err

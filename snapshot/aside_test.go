@@ -52,7 +52,7 @@ func openGarbled(t *testing.T, s store.Store) *repo.Repo {
 func pruneAll(t *testing.T, s store.Store) *repo.Pruned {
 	t.Helper()
 	r := openGarbled(t, s)
-	done, err := r.Prune(t.Context(), repo.PruneOptions{MaxRepack: 1 << 40}, func(ctx context.Context, ids []pack.ID, m *repo.Marks) error {
+	done, err := r.Prune(t.Context(), repo.PruneOptions{MaxRepack: 1 << 40}, func(ctx context.Context, ids []pack.FileID, m *repo.Marks) error {
 		return Mark(ctx, r, ids, m)
 	}, nil)
 	if err != nil {
@@ -124,11 +124,11 @@ func TestBadReadsOfSnapshots(t *testing.T) {
 				if done := pruneAll(t, s); done.Deleted.Packs > 0 || done.Missing+done.Lost > 0 {
 					t.Errorf("%s: prune: %+v", how, done)
 				}
-				id, err := pack.ParseID(strings.TrimPrefix(name, "snapshots/"))
+				id, err := pack.ParseFileID(strings.TrimPrefix(name, "snapshots/"))
 				if err != nil {
 					t.Fatal(err)
 				}
-				back, err := PutBack(ctx, openGarbled(t, s), []pack.ID{id})
+				back, err := PutBack(ctx, openGarbled(t, s), []pack.FileID{id})
 				if err != nil || len(back) != 1 || len(under(t, mem, "aside/")) > 0 {
 					t.Fatalf("%v, %v, %v", back, err, under(t, mem, "aside/"))
 				}
@@ -210,7 +210,7 @@ func TestReviewAside(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if _, err := reopen(t, mem).SetAside(ctx, []pack.ID{all[0].ID}); err != nil {
+	if _, err := reopen(t, mem).SetAside(ctx, []pack.FileID{all[0].ID}); err != nil {
 		t.Fatal(err)
 	}
 	for range 2 {
@@ -223,7 +223,7 @@ func TestReviewAside(t *testing.T) {
 	if err != nil || len(left) != 1 || left[0].ID != all[0].ID || len(dropped) != broken || len(under(t, mem, "aside/")) != 1 {
 		t.Fatalf("%v stay, %v go, %v", left, dropped, err)
 	}
-	back, err := PutBack(ctx, reopen(t, mem), []pack.ID{all[0].ID})
+	back, err := PutBack(ctx, reopen(t, mem), []pack.FileID{all[0].ID})
 	if err != nil || len(back) != 1 || back[0].ID == all[0].ID {
 		t.Fatalf("%v, %v", back, err)
 	}

@@ -17,10 +17,10 @@ import (
 // Backup keeps a disk as a new snapshot. s says who, when and what; Backup adds the rest and stores it last. parent, which
 // may be nil, is a version of the disk that makes it faster to cut this one. A disk that changed its size meanwhile is an
 // error that wraps image.ErrResized; one that was only written to is kept and marked, and so is one that s says is Modified. What cannot be read is an error, but of
-// an image.Patient it is kept as unreadable.
+// an image.Retrying it is kept as unreadable.
 func Backup(ctx context.Context, r *repo.Repo, disk image.Disk, parent, s *Snapshot, p *repo.Progress) error {
-	if once, ok := disk.(image.Once); ok {
-		once.ReadOnce()
+	if seq, ok := disk.(image.Sequential); ok {
+		seq.ReadSequentially()
 	}
 	for e, err := range disk.Extents() {
 		if err != nil {
@@ -34,8 +34,8 @@ func Backup(ctx context.Context, r *repo.Repo, disk image.Disk, parent, s *Snaps
 		if err := b.disk(ctx, disk); err != nil {
 			return err
 		}
-		if patient, ok := disk.(*image.Patient); ok {
-			if err := patient.Answers(ctx); err != nil {
+		if retrying, ok := disk.(*image.Retrying); ok {
+			if err := retrying.Answers(ctx); err != nil {
 				return err
 			}
 		}
@@ -118,11 +118,11 @@ func (b *run) saveMap(ctx context.Context, data []byte) (chunk.ID, error) {
 
 // unchanged tells a disk that changed under the backup from one that did not.
 func (b *run) unchanged(disk image.Disk) error {
-	steady, ok := disk.(image.Steady)
+	detector, ok := disk.(image.ChangeDetector)
 	if !ok {
 		return nil
 	}
-	err := steady.Changed()
+	err := detector.Changed()
 	if errors.Is(err, image.ErrModified) && !errors.Is(err, image.ErrResized) {
 		b.modified, err = true, nil
 	}

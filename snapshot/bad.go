@@ -15,17 +15,17 @@ type badRun struct {
 
 // readParts reads a slot from byte from to byte to. It notes what may not be read, and what failed.
 func (r *diskReader) readParts(s *slot, from, to int64) error {
-	if r.patient == nil {
+	if r.retrying == nil {
 		return r.read(s.buf[from:to], s.pos()+from)
 	}
-	for e := range r.patient.Spared(s.pos()+from, to-from) {
+	for e := range r.retrying.Excluded(s.pos()+from, to-from) {
 		off := e.Off - s.pos()
 		if err := r.tryRead(s, from, off); err != nil {
 			return err
 		}
 		from = off + e.Len
-		if r.patient.Strict() {
-			return fmt.Errorf("read at %d: %w", e.Off, image.ErrSpared)
+		if r.retrying.Strict() {
+			return fmt.Errorf("read at %d: %w", e.Off, image.ErrExcluded)
 		}
 		clear(s.buf[off:from])
 		s.bad = append(s.bad, badRun{Extent: image.Extent{Off: off, Len: e.Len}})
@@ -40,7 +40,7 @@ func (r *diskReader) tryRead(s *slot, from, to int64) error {
 		return nil
 	}
 	err := r.read(s.buf[from:to], s.pos()+from)
-	if err == nil || !r.patient.IsSick(err) {
+	if err == nil || !r.retrying.CanReadAround(err) {
 		return err
 	}
 	s.bad = append(s.bad, badRun{image.Extent{Off: from, Len: to - from}, true})
@@ -51,7 +51,7 @@ func (r *diskReader) tryRead(s *slot, from, to int64) error {
 // comes out does not depend on who reads what when.
 func (r *diskReader) rescue(ctx context.Context, s *slot) {
 	if r.around == nil || r.sick != s.job.region {
-		r.around, r.sick = r.patient.Around(), s.job.region
+		r.around, r.sick = r.retrying.Around(), s.job.region
 	}
 	tried := s.bad
 	s.bad = make([]badRun, 0, len(tried))

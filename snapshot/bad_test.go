@@ -53,12 +53,12 @@ func keepRound(t testing.TB, s store.Store, workers int, disk image.Disk, known 
 	t.Helper()
 	r := reopen(t, s)
 	r.SetWorkers(workers)
-	patient, err := image.NewPatient(disk, known, image.Patience{})
+	retrying, err := image.NewRetrying(disk, known, image.RetryOptions{})
 	if err != nil {
 		t.Fatal(err)
 	}
 	snap := &Snapshot{Name: "disk", Host: "host"}
-	if err := Backup(context.Background(), r, patient, parent, snap, nil); err != nil {
+	if err := Backup(context.Background(), r, retrying, parent, snap, nil); err != nil {
 		t.Fatal(err)
 	}
 	return snap
@@ -209,11 +209,11 @@ func TestRescueMapIsKept(t *testing.T) {
 	disk.Data = append(bytes.Clone(data), make([]byte, 3*RegionSize-100)...)
 	wantAround(t, s, snap, disk)
 
-	strict, err := image.NewPatient(disk, known, image.Patience{Strict: true})
+	strict, err := image.NewRetrying(disk, known, image.RetryOptions{Strict: true})
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := Backup(context.Background(), reopen(t, s), strict, nil, &Snapshot{}, nil); !errors.Is(err, image.ErrSpared) || !strings.Contains(err.Error(), "read at 512: ") {
+	if err := Backup(context.Background(), reopen(t, s), strict, nil, &Snapshot{}, nil); !errors.Is(err, image.ErrExcluded) || !strings.Contains(err.Error(), "read at 512: ") {
 		t.Error(err)
 	}
 }
@@ -245,11 +245,11 @@ func TestFailuresThatEndABackup(t *testing.T) {
 	} {
 		s := new(store.Mem)
 		r := testRepo(t, s)
-		patient, err := image.NewPatient(test.disk, nil, image.Patience{Strict: test.strict})
+		retrying, err := image.NewRetrying(test.disk, nil, image.RetryOptions{Strict: test.strict})
 		if err != nil {
 			t.Fatal(err)
 		}
-		err = Backup(context.Background(), r, patient, nil, &Snapshot{Name: "x"}, nil)
+		err = Backup(context.Background(), r, retrying, nil, &Snapshot{Name: "x"}, nil)
 		if !errors.Is(err, test.want) || !strings.Contains(err.Error(), test.words) {
 			t.Errorf("%s: %v", what, err)
 		}
@@ -284,12 +284,12 @@ func TestUnpluggedDiskIsNoSnapshot(t *testing.T) {
 			left <- struct{}{}
 		}
 		r := testRepo(t, new(store.Mem))
-		patient, err := image.NewPatient(unplugged{image.Mem{Data: data}, left}, nil, image.Patience{})
+		retrying, err := image.NewRetrying(unplugged{image.Mem{Data: data}, left}, nil, image.RetryOptions{})
 		if err != nil {
 			t.Fatal(err)
 		}
 		// Whoever meets a failing place may do so before another has noted that his could be read.
-		err = Backup(context.Background(), r, patient, nil, &Snapshot{}, nil)
+		err = Backup(context.Background(), r, retrying, nil, &Snapshot{}, nil)
 		if dead, gone := errors.Is(err, image.ErrDead), errors.Is(err, image.ErrGone); !dead && (!gone || reads == 0) {
 			t.Errorf("after %d reads: %v", reads, err)
 		}

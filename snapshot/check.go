@@ -58,7 +58,7 @@ func CheckMapsBeside(ctx context.Context, r *repo.Repo, snapshots []*Snapshot, r
 		if err != nil {
 			return nil, err
 		}
-		var gone []pack.ID
+		var gone []pack.FileID
 		for _, l := range losses {
 			if !slices.Contains(listed, l.Snapshot.ID) {
 				gone = append(gone, l.Snapshot.ID)

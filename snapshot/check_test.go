@@ -20,7 +20,7 @@ func TestCheckMapsBeside(t *testing.T) {
 		r := testRepo(t, mem)
 		rnd := rand.New(rand.NewPCG(1, 2))
 		keep(t, r, image.Mem{Data: randomDisk(rnd, 3<<20)})
-		before := map[pack.ID]bool{}
+		before := map[pack.FileID]bool{}
 		for _, p := range r.Index().Packs() {
 			before[p.ID] = true
 		}
@@ -37,7 +37,7 @@ func TestCheckMapsBeside(t *testing.T) {
 			t.Fatalf("%+v, %v", losses, err)
 		}
 		if forgotten {
-			if _, err := r.Forget(ctx, []pack.ID{gone.ID}); err != nil {
+			if _, err := r.Forget(ctx, []pack.FileID{gone.ID}); err != nil {
 				t.Fatal(err)
 			}
 		}

@@ -39,7 +39,7 @@ func ByPolicy(p Policy, snapshots []*Snapshot, now time.Time, loc *time.Location
 // at least eight digits of their ids, snapshots that cannot be read. The plan has the disks of which something goes.
 func ByName(specs []string, snapshots []*Snapshot, bad []error, now time.Time) (*Plan, error) {
 	plan := new(Plan)
-	named := map[pack.ID]bool{}
+	named := map[pack.FileID]bool{}
 	for _, spec := range specs {
 		s, passed, err := Find(snapshots, spec, now)
 		plan.Passed = append(plan.Passed, passed...)
@@ -123,7 +123,7 @@ func (p *Plan) KeepsNone() error {
 }
 
 // Hold keeps the versions that are being read, and returns how many of those that would have gone.
-func (p *Plan) Hold(read map[pack.ID]repo.Lease) (held int) {
+func (p *Plan) Hold(read map[pack.FileID]repo.Lease) (held int) {
 	for _, v := range p.Disks {
 		for i := range v.Decisions {
 			d := &v.Decisions[i]
@@ -137,7 +137,7 @@ func (p *Plan) Hold(read map[pack.ID]repo.Lease) (held int) {
 }
 
 // IDs returns what goes: of each disk the oldest first, so that what was not yet removed when something fails is new.
-func (p *Plan) IDs() (ids []pack.ID) {
+func (p *Plan) IDs() (ids []pack.FileID) {
 	for _, u := range p.Unreadable {
 		ids = append(ids, u.ID)
 	}
@@ -152,7 +152,7 @@ func (p *Plan) IDs() (ids []pack.ID) {
 // Run forgets what goes, and returns how many snapshots are gone. Files that cannot be read are read again, and kept aside: nobody
 // knows what was in them.
 func (p *Plan) Run(ctx context.Context, r *repo.Repo) (removed int, err error) {
-	var aside []pack.ID
+	var aside []pack.FileID
 	for _, u := range p.Unreadable {
 		if still := reread(ctx, r, u); errors.Is(still, ErrReadable) {
 			return 0, fmt.Errorf("forget snapshots: %w", still)

@@ -29,14 +29,14 @@ func TestByName(t *testing.T) {
 	all := testSnapshots()
 	now := time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC)
 	unreadable := func(hex string) error {
-		id, err := pack.ParseID(hex + strings.Repeat("0", 64-len(hex)))
+		id, err := pack.ParseFileID(hex + strings.Repeat("0", 64-len(hex)))
 		if err != nil {
 			t.Fatal(err)
 		}
 		return &Unreadable{id, pack.ErrDamaged}
 	}
 	bad := []error{unreadable("9999900001"), unreadable("feedbeef11"), unreadable("feedbeef12"), unreadable("abcd100000000"), unreadable("9999900002")}
-	all = append(all, &Snapshot{ID: pack.ID{1}, Name: "99999000", Host: "z"})
+	all = append(all, &Snapshot{ID: pack.FileID{1}, Name: "99999000", Host: "z"})
 	for _, test := range []struct {
 		specs string
 		want  string // what goes, by disk
@@ -92,7 +92,7 @@ func TestDrastic(t *testing.T) {
 			t.Errorf("%s: %v, want %q", disk, err, want)
 		}
 	}
-	if err := (&Plan{Unreadable: []*Unreadable{{pack.ID{1}, pack.ErrDamaged}}}).Drastic(); !errors.Is(err, ErrDrastic) {
+	if err := (&Plan{Unreadable: []*Unreadable{{pack.FileID{1}, pack.ErrDamaged}}}).Drastic(); !errors.Is(err, ErrDrastic) {
 		t.Errorf("one that cannot be read: %v", err)
 	}
 }
@@ -167,9 +167,9 @@ func TestLoadWhileForgetting(t *testing.T) {
 		"never found":    {gone: func(*store.Mem, string) error { return fs.ErrNotExist }, always: true, all: 2, bad: 1},
 		"lost":           {gone: func(mem *store.Mem, name string) error { return mem.Delete(ctx, name) }, all: 2, bad: 1},
 		"forgotten": {gone: func(mem *store.Mem, name string) error {
-			id, err := pack.ParseID(strings.TrimPrefix(name, "snapshots/"))
+			id, err := pack.ParseFileID(strings.TrimPrefix(name, "snapshots/"))
 			if err == nil {
-				_, err = reopen(t, mem).Forget(ctx, []pack.ID{id})
+				_, err = reopen(t, mem).Forget(ctx, []pack.FileID{id})
 			}
 			return err
 		}, all: 2},

@@ -188,7 +188,7 @@ func leaveBehind(t *testing.T, folder string, r *repo.Repo) {
 	if err := Backup(ctx, r, image.Mem{Data: bytes.Repeat([]byte("forgotten "), 30_000)}, nil, s, nil); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := r.Forget(ctx, []pack.ID{s.ID}); err != nil {
+	if _, err := r.Forget(ctx, []pack.FileID{s.ID}); err != nil {
 		t.Fatal(err)
 	}
 	kept := t.TempDir()
@@ -197,7 +197,7 @@ func leaveBehind(t *testing.T, folder string, r *repo.Repo) {
 		if err != nil {
 			return err
 		}
-		_, err = other.Prune(ctx, repo.PruneOptions{}, func(ctx context.Context, ids []pack.ID, m *repo.Marks) error {
+		_, err = other.Prune(ctx, repo.PruneOptions{}, func(ctx context.Context, ids []pack.FileID, m *repo.Marks) error {
 			return Mark(ctx, other, ids, m)
 		}, nil)
 		return errors.Join(err, os.CopyFS(kept, os.DirFS(filepath.Join(folder, "work"))))

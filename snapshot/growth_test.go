@@ -25,7 +25,7 @@ type cost struct {
 func costOf(t testing.TB, r *repo.Repo, s store.Store, snapshots ...*Snapshot) (c cost) {
 	t.Helper()
 	type place struct {
-		pack   pack.ID
+		pack   pack.FileID
 		offset int64
 	}
 	ids, places := map[chunk.ID]bool{}, map[place]bool{}

@@ -182,12 +182,12 @@ func TestPolicyOfSeveralDisks(t *testing.T) {
 				if i > 2 {
 					n = rnd.IntN(2)
 				}
-				s := &Snapshot{ID: pack.ID{byte(i + 1)}, Name: "a/web", Host: "a", Size: 10, Time: now.Add(time.Duration(i-50) * 7 * time.Hour)}
+				s := &Snapshot{ID: pack.FileID{byte(i + 1)}, Name: "a/web", Host: "a", Size: 10, Time: now.Add(time.Duration(i-50) * 7 * time.Hour)}
 				[2]disk{c.a, c.b}[n](s)
 				all, parts[n] = append(all, s), append(parts[n], s)
 			}
 			if name == "one name was given, and take turns" {
-				last := &Snapshot{ID: pack.ID{200}, Host: "a", Size: 10, Time: now.Add(-time.Hour)}
+				last := &Snapshot{ID: pack.FileID{200}, Host: "a", Size: 10, Time: now.Add(-time.Hour)}
 				n := 0
 				if all[len(all)-1].Source.Path == "/a/x" {
 					n = 1
@@ -230,7 +230,7 @@ func TestPolicyOfSeveralDisks(t *testing.T) {
 func TestDatedFiles(t *testing.T) {
 	var all []*Snapshot
 	for i := range 9 {
-		all = append(all, &Snapshot{ID: pack.ID{byte(i)}, Name: "vm", Host: "a", Time: time.Unix(int64(i)<<16, 0), Source: Source{Kind: "raw", Path: fmt.Sprint("/backup/vm-", i, ".img")}})
+		all = append(all, &Snapshot{ID: pack.FileID{byte(i)}, Name: "vm", Host: "a", Time: time.Unix(int64(i)<<16, 0), Source: Source{Kind: "raw", Path: fmt.Sprint("/backup/vm-", i, ".img")}})
 	}
 	if n := len(kept(Policy{Last: 2}, all, time.Unix(1<<30, 0), time.UTC)); n != 2 {
 		t.Errorf("%d stay", n)
@@ -243,7 +243,7 @@ func TestDisksAfterForgetting(t *testing.T) {
 	old := Source{Kind: "raw", Path: "/a/web"}
 	var all []*Snapshot
 	for i := range 8 {
-		s := &Snapshot{ID: pack.ID{byte(i)}, Name: "a/web", Host: "a", Time: time.Unix(int64(i)<<16, 0), Source: old}
+		s := &Snapshot{ID: pack.FileID{byte(i)}, Name: "a/web", Host: "a", Time: time.Unix(int64(i)<<16, 0), Source: old}
 		if i >= 4 { // accepted by --same-disk, and the nights after
 			s.Source, s.Disk = Source{Kind: "raw", Path: "/b/web", Place: "/b/web"}, all[3].DiskID()
 		}

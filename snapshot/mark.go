@@ -16,8 +16,8 @@ import (
 // Mark marks every chunk that the snapshots of some ids are made of, for Repo.Prune. What several of them share is read
 // once. A snapshot that is not there any more needs nothing; one that cannot be read, or a map, is an error: nobody knows
 // what it needs.
-func Mark(ctx context.Context, r *repo.Repo, ids []pack.ID, marks *repo.Marks) error {
-	var gone []pack.ID
+func Mark(ctx context.Context, r *repo.Repo, ids []pack.FileID, marks *repo.Marks) error {
+	var gone []pack.FileID
 	for _, id := range ids {
 		s, err := load(ctx, r, id)
 		if errors.Is(err, fs.ErrNotExist) {

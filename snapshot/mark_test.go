@@ -26,8 +26,8 @@ func TestMarkHostilePage(t *testing.T) {
 		hostile.Root = save(appendPage(nil, []piece{{len: 100, id: honest.Root}}))
 	})
 	r = reopen(t, mem)
-	done, err := r.Prune(t.Context(), repo.PruneOptions{MaxRepack: 1 << 40}, func(ctx context.Context, _ []pack.ID, m *repo.Marks) error {
-		return Mark(ctx, r, []pack.ID{hostile.ID, honest.ID}, m)
+	done, err := r.Prune(t.Context(), repo.PruneOptions{MaxRepack: 1 << 40}, func(ctx context.Context, _ []pack.FileID, m *repo.Marks) error {
+		return Mark(ctx, r, []pack.FileID{hostile.ID, honest.ID}, m)
 	}, nil)
 	if err != nil || done.Unused > 0 {
 		t.Errorf("%+v, %v", done, err)

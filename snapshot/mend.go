@@ -155,8 +155,8 @@ func (m *mending) collect(ctx context.Context) error {
 		}
 	}
 	for _, d := range m.opts.Disks {
-		if once, ok := d.Disk.(image.Once); ok {
-			once.ReadOnce()
+		if seq, ok := d.Disk.(image.Sequential); ok {
+			seq.ReadSequentially()
 		}
 		err := m.again(ctx, d.Name, func(ctx context.Context, f *Found) error { return m.cut(ctx, d.Disk, f) })
 		if err != nil {
@@ -205,11 +205,11 @@ func (m *mending) from(ctx context.Context, name string, take func(context.Conte
 // all of its region is as it was.
 func (m *mending) cut(ctx context.Context, disk image.Disk, f *Found) error {
 	stats, err := m.repo.Write(ctx, func(ctx context.Context, w *repo.Writer) error {
-		patient, err := image.NewPatient(disk, nil, image.Patience{Any: true})
+		retrying, err := image.NewRetrying(disk, nil, image.RetryOptions{Any: true})
 		if err != nil {
 			return err
 		}
-		for e, err := range patient.Extents() {
+		for e, err := range retrying.Extents() {
 			if err != nil {
 				return err
 			}
@@ -218,7 +218,7 @@ func (m *mending) cut(ctx context.Context, disk image.Disk, f *Found) error {
 			}
 		}
 		b := &run{repo: m.repo, writer: w, progress: m.progress, only: m.damage.Wanted}
-		if err := b.disk(ctx, patient); err != nil {
+		if err := b.disk(ctx, retrying); err != nil {
 			return err
 		}
 		f.Skipped = b.bad.Load()

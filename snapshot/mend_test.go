@@ -137,7 +137,7 @@ func withParity(t testing.TB, whole map[string][]byte) map[string][]byte {
 	t.Helper()
 	out := maps.Clone(whole)
 	for _, name := range packsOf(whole) {
-		id, err := pack.ParseID(name[len("packs/xx/"):])
+		id, err := pack.ParseFileID(name[len("packs/xx/"):])
 		if err != nil {
 			t.Fatal(err)
 		}

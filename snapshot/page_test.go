@@ -112,7 +112,7 @@ func TestNodeRoundTrip(t *testing.T) {
 }
 
 func snapshotJSON(t testing.TB) []byte {
-	s := &Snapshot{Version: 1, Name: "disk", Host: "host", Tags: []string{"a"}, Size: 1 << 40, Root: chunk.ID{1}, Parent: &pack.ID{2}, Source: Source{Kind: "raw", Path: "/dev/sda"}}
+	s := &Snapshot{Version: 1, Name: "disk", Host: "host", Tags: []string{"a"}, Size: 1 << 40, Root: chunk.ID{1}, Parent: &pack.FileID{2}, Source: Source{Kind: "raw", Path: "/dev/sda"}}
 	data, err := json.Marshal(s)
 	if err != nil {
 		t.Fatal(err)
@@ -143,8 +143,8 @@ func TestDecodeSnapshot(t *testing.T) {
 		if test.json == good && test.name != "good" {
 			t.Fatalf("%s: the test changes nothing", test.name)
 		}
-		s, err := decode(pack.ID{9}, []byte(test.json))
-		if !errors.Is(err, test.want) || (err == nil) != (s != nil) || s != nil && (s.ID != pack.ID{9} || s.Size != 1<<40 || s.Name != "disk") {
+		s, err := decode(pack.FileID{9}, []byte(test.json))
+		if !errors.Is(err, test.want) || (err == nil) != (s != nil) || s != nil && (s.ID != pack.FileID{9} || s.Size != 1<<40 || s.Name != "disk") {
 			t.Errorf("%s: %+v, %v; want %v", test.name, s, err, test.want)
 		}
 	}
@@ -202,21 +202,21 @@ func FuzzSnapshotJSON(f *testing.F) {
 	f.Add([]byte(`{"version":2}`))
 	f.Add([]byte(`{"version":1,"size":0,"root":"` + strings.Repeat("0", 64) + `","time":"2026-11-21T12:00:00+01:00","tags":[null],"parent":null}`))
 	f.Fuzz(func(t *testing.T, data []byte) {
-		s, err := decode(pack.ID{9}, data)
+		s, err := decode(pack.FileID{9}, data)
 		if err != nil {
 			if errors.Is(err, pack.ErrDamaged) == errors.Is(err, pack.ErrNewer) {
 				t.Fatalf("%v is neither damaged nor newer, or both", err)
 			}
 			return
 		}
-		if s.Size < 0 || s.Version != version || (s.ID != pack.ID{9}) {
+		if s.Size < 0 || s.Version != version || (s.ID != pack.FileID{9}) {
 			t.Fatalf("%+v", s)
 		}
 		again, err := json.Marshal(s)
 		if err != nil {
 			t.Fatal(err)
 		}
-		same, err := decode(pack.ID{9}, again)
+		same, err := decode(pack.FileID{9}, again)
 		if err != nil {
 			t.Fatal(err)
 		}

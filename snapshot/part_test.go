@@ -300,7 +300,7 @@ func (s *countingStore) Get(ctx context.Context, name string, off, n int64) ([]b
 func TestAnatomyKnowsSectors(t *testing.T) {
 	r := testRepo(t, new(store.Mem))
 	for kind, want := range map[string]int64{image.KindDevice: 4096, image.KindRaw: 512, "qcow2": 512} {
-		disk, err := image.NewPatient(image.Mem{Data: partitioned(make([]byte, 8<<20))}, nil, image.Patience{})
+		disk, err := image.NewRetrying(image.Mem{Data: partitioned(make([]byte, 8<<20))}, nil, image.RetryOptions{})
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -50,9 +50,9 @@ type diskReader struct {
 	jobs  <-chan regionJob
 	first *firstFault
 
-	patient *image.Patient // the disk; nil where it is none
-	around  *image.Around  // in a region
-	sick    int64          // that region
+	retrying *image.Retrying // the disk; nil where it is none
+	around   *image.Around   // in a region
+	sick     int64           // that region
 
 	job       regionJob // being planned; data: what is left of it
 	off, size int64     // of the region: what is planned, and all
@@ -60,8 +60,8 @@ type diskReader struct {
 
 func newDiskReader(disk image.Disk, b *run, jobs <-chan regionJob, first *firstFault) *diskReader {
 	cache, _ := disk.(image.Cached)
-	patient, _ := disk.(*image.Patient)
-	return &diskReader{disk: disk, cache: cache, run: b, jobs: jobs, first: first, patient: patient}
+	retrying, _ := disk.(*image.Retrying)
+	return &diskReader{disk: disk, cache: cache, run: b, jobs: jobs, first: first, retrying: retrying}
 }
 
 // readers is as many as there are slots to fill.

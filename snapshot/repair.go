@@ -211,11 +211,11 @@ func (l *Loss) words() string {
 // they are read again. One that a newer platter wrote, or that the store did not give, may be a whole one. All of them are kept
 // aside.
 func (f *repairing) forget(ctx context.Context) error {
-	var ids []pack.ID
+	var ids []pack.FileID
 	for _, q := range f.done.Snapshots {
 		ids = append(ids, q.Snapshot.ID)
 	}
-	lost := map[pack.ID]bool{}
+	lost := map[pack.FileID]bool{}
 	for i, u := range f.done.Unreadable {
 		still := reread(ctx, f.repo, u.Unreadable)
 		if lost[u.ID] = still.lost(); lost[u.ID] {

@@ -10,8 +10,8 @@ import (
 )
 
 func testSnapshots() []*Snapshot {
-	id := func(hex string) pack.ID {
-		id, err := pack.ParseID(hex + strings.Repeat("0", 64-len(hex)))
+	id := func(hex string) pack.FileID {
+		id, err := pack.ParseFileID(hex + strings.Repeat("0", 64-len(hex)))
 		if err != nil {
 			panic(err)
 		}

@@ -27,7 +27,7 @@ func randomPolicy(rnd *rand.Rand) Policy {
 func randomVersions(rnd *rand.Rand, now time.Time) (all []*Snapshot) {
 	spread := time.Duration(1+rnd.IntN(900)) * 24 * time.Hour
 	for i := range rnd.IntN(60) {
-		s := &Snapshot{ID: pack.ID{byte(i)}, Name: "web", Host: "a", Time: now.Add(-time.Duration(rnd.Int64N(int64(spread)))).Truncate(time.Hour)}
+		s := &Snapshot{ID: pack.FileID{byte(i)}, Name: "web", Host: "a", Time: now.Add(-time.Duration(rnd.Int64N(int64(spread)))).Truncate(time.Hour)}
 		if rnd.IntN(10) == 0 {
 			s.Time = now.Add(time.Duration(rnd.Int64N(int64(spread))))
 		}
@@ -79,7 +79,7 @@ func TestPolicyProperties(t *testing.T) {
 		if newest := newestBy(all, now); newest != nil && !untagged.Empty() && !before[newest] {
 			t.Fatalf("seed %d: %+v drops the newest", seed, p)
 		}
-		ahead := append(slices.Clone(all), &Snapshot{ID: pack.ID{200}, Name: "web", Host: "a", Time: now.Add(time.Hour)})
+		ahead := append(slices.Clone(all), &Snapshot{ID: pack.FileID{200}, Name: "web", Host: "a", Time: now.Add(time.Hour)})
 		if text := worseOnly(all, before, now); text != "" {
 			t.Fatalf("seed %d: %+v %s", seed, p, text)
 		}

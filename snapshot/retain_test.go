@@ -29,7 +29,7 @@ func numbered(t testing.TB, loc *time.Location, times ...string) (all []*Snapsho
 				t.Fatal(err)
 			}
 		}
-		all = append(all, &Snapshot{ID: pack.ID{byte(i)}, Name: "web", Host: "a", Time: at})
+		all = append(all, &Snapshot{ID: pack.FileID{byte(i)}, Name: "web", Host: "a", Time: at})
 	}
 	return all
 }
@@ -117,7 +117,7 @@ func TestPolicyMidnightTwice(t *testing.T) {
 	first := time.Date(2010, 11, 7, 0, 0, 30, 0, loc)
 	all := numbered(t, loc, "2010-11-06 12:00")
 	for i, after := range []time.Duration{0, time.Minute, 2 * time.Hour} {
-		all = append(all, &Snapshot{ID: pack.ID{byte(i + 1)}, Name: "web", Host: "a", Time: first.Add(after)})
+		all = append(all, &Snapshot{ID: pack.FileID{byte(i + 1)}, Name: "web", Host: "a", Time: first.Add(after)})
 	}
 	if got := decided(t, Policy{Daily: 3}, all, all[3].Time, loc); got != "2 daily 2010-11-06; 3 daily 2010-11-07" {
 		t.Error(got)

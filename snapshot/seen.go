@@ -12,7 +12,7 @@ import (
 // purpose, as Forget records it. They are missed until Accept. Snapshots and bad are what Load returned; all of them are
 // remembered from now on.
 func Missed(ctx context.Context, r *repo.Repo, snapshots []*Snapshot, bad []error) ([]repo.Seen, error) {
-	var unreadable []pack.ID
+	var unreadable []pack.FileID
 	for _, err := range bad {
 		if u, ok := errors.AsType[*Unreadable](err); ok && !u.gone() {
 			unreadable = append(unreadable, u.ID)
@@ -34,7 +34,7 @@ func Saw(r *repo.Repo, s *Snapshot) { r.See(seen([]*Snapshot{s})...) }
 
 // Accept makes this machine take what is there now for all there is. The error is of what it remembers with.
 func Accept(r *repo.Repo, snapshots []*Snapshot) error {
-	var named []pack.ID
+	var named []pack.FileID
 	for _, s := range snapshots {
 		if s.Parent != nil {
 			named = append(named, *s.Parent)

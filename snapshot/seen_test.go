@@ -14,7 +14,7 @@ import (
 )
 
 // hideSnapshot takes a snapshot's file away, and returns what puts it back.
-func hideSnapshot(t *testing.T, mem *store.Mem, id pack.ID) (back func()) {
+func hideSnapshot(t *testing.T, mem *store.Mem, id pack.FileID) (back func()) {
 	t.Helper()
 	name := repo.SnapshotName(id)
 	data, err := mem.Get(context.Background(), name, 0, 1<<20)
@@ -108,7 +108,7 @@ func TestMissed(t *testing.T) {
 	}
 	look(mine)
 	// And what it has forgotten is not missed, though no record says so.
-	r.Unsee([]pack.ID{late.ID})
+	r.Unsee([]pack.FileID{late.ID})
 	hide(late)
 	look(mine)
 	// What is from the future is remembered like all else.
@@ -129,7 +129,7 @@ func TestMissedForgotten(t *testing.T) {
 	mem := new(store.Mem)
 	r := testRepo(t, mem)
 	r.UseMemory(t.TempDir())
-	var ids []pack.ID
+	var ids []pack.FileID
 	for _, name := range []string{"a", "b", "c"} {
 		s := &Snapshot{Name: name, Time: now}
 		if err := r.WithLease(ctx, repo.BackingUp, func(ctx context.Context) error { return s.save(ctx, r) }); err != nil {

@@ -29,19 +29,19 @@ const version = 1
 
 // A Snapshot is one version of one disk. Its JSON is what its file in the repository holds; see docs/format.md.
 type Snapshot struct {
-	ID       pack.ID   `json:"-"` // the name of its file
-	Version  int       `json:"version"`
-	Time     time.Time `json:"time"`
-	Name     string    `json:"name"`
-	Host     string    `json:"host"`
-	Disk     string    `json:"disk,omitempty"` // the same in all versions of one disk; see DiskID
-	Tags     []string  `json:"tags,omitempty"`
-	Note     string    `json:"note,omitempty"`
-	Source   Source    `json:"source"`
-	Size     int64     `json:"size"`               // bytes
-	Root     chunk.ID  `json:"root"`               // of its map; zero for a disk of zeros
-	Parent   *pack.ID  `json:"parent,omitempty"`   // the version before it
-	Modified bool      `json:"modified,omitempty"` // the source was written to while it was read
+	ID       pack.FileID  `json:"-"` // the name of its file
+	Version  int          `json:"version"`
+	Time     time.Time    `json:"time"`
+	Name     string       `json:"name"`
+	Host     string       `json:"host"`
+	Disk     string       `json:"disk,omitempty"` // the same in all versions of one disk; see DiskID
+	Tags     []string     `json:"tags,omitempty"`
+	Note     string       `json:"note,omitempty"`
+	Source   Source       `json:"source"`
+	Size     int64        `json:"size"`               // bytes
+	Root     chunk.ID     `json:"root"`               // of its map; zero for a disk of zeros
+	Parent   *pack.FileID `json:"parent,omitempty"`   // the version before it
+	Modified bool         `json:"modified,omitempty"` // the source was written to while it was read
 	// Unreadable is how many bytes of the disk could not be read, or are lost since; they read as zeros.
 	Unreadable int64 `json:"unreadable,omitempty"`
 	// Anatomy is what the disk said of itself; nil in versions from before anybody looked. See ReadAnatomy.
@@ -85,7 +85,7 @@ type Stats struct {
 }
 
 // decode reads a snapshot's JSON. The error wraps pack.ErrDamaged or pack.ErrNewer.
-func decode(id pack.ID, data []byte) (*Snapshot, error) {
+func decode(id pack.FileID, data []byte) (*Snapshot, error) {
 	var said struct {
 		Version    int
 		Size, Root *json.RawMessage // without them it would be a disk of nothing, or of zeros
@@ -166,7 +166,7 @@ func byTime(a, b *Snapshot) int {
 // readAgain reads snapshots once more that could not be read: one bad read of a NAS is no damage. Of those that are not there
 // it leaves out what somebody has forgotten since the listing, as a record says. What nobody has forgotten is damage.
 func readAgain(ctx context.Context, r *repo.Repo, bad []error) (found []*Snapshot, still []error, err error) {
-	var gone []pack.ID
+	var gone []pack.FileID
 	for _, err := range bad {
 		u, ok := errors.AsType[*Unreadable](err)
 		if !ok {
@@ -194,7 +194,7 @@ func readAgain(ctx context.Context, r *repo.Repo, bad []error) (found []*Snapsho
 
 // An Unreadable is a snapshot file that is there and cannot be read, and why.
 type Unreadable struct {
-	ID  pack.ID
+	ID  pack.FileID
 	Err error
 }
 
@@ -204,7 +204,7 @@ func (u *Unreadable) Unwrap() error { return u.Err }
 // gone reports whether the file is not there after all.
 func (u *Unreadable) gone() bool { return errors.Is(u.Err, fs.ErrNotExist) }
 
-func load(ctx context.Context, r *repo.Repo, id pack.ID) (*Snapshot, error) {
+func load(ctx context.Context, r *repo.Repo, id pack.FileID) (*Snapshot, error) {
 	data, err := r.GetSnapshot(ctx, id)
 	if err != nil {
 		return nil, err

@@ -43,7 +43,7 @@ func putBack(ctx context.Context, env *env, opts repairSnapshotsOptions, r *repo
 	if err != nil {
 		return err
 	}
-	var chosen []pack.ID
+	var chosen []pack.FileID
 	for _, spec := range which {
 		n := len(chosen)
 		for _, id := range ids {

@@ -70,7 +70,7 @@ func runExport(ctx context.Context, env *env, opts exportOptions, args []string)
 		env.warn(opts.common, "%s: its partition table counts in sectors of %d bytes, and disks of virtual machines have 512 as a rule: the machine "+
 			"needs a disk with sectors of %d (QEMU: logical_block_size)", args[0], d.SectorSize, d.SectorSize)
 	}
-	return r.Reading(ctx, repo.Exporting, []pack.ID{s.ID}, func(ctx context.Context) error {
+	return r.Reading(ctx, repo.Exporting, []pack.FileID{s.ID}, func(ctx context.Context) error {
 		return exportTo(ctx, env, opts, r, s, part, file)
 	})
 }

@@ -17,7 +17,7 @@ import (
 type failingOptions struct {
 	strict            bool
 	rescueMap, badMap string
-	patience          time.Duration
+	retry             time.Duration
 }
 
 // defaultPatience is for a night.
@@ -26,7 +26,7 @@ const defaultPatience = 8 * time.Hour
 func failingFlags(o *failingOptions) []cli.Flag {
 	return []cli.Flag{
 		&cli.BoolFlag{Name: "strict", Usage: "fail, and keep nothing, if something cannot be read", Destination: &o.strict, DisableDefaultText: true},
-		&cli.DurationFlag{Name: "patience", Usage: "wait no longer than `TIME` in all for what cannot be read at once; after that, 64 KiB go with a bad sector. 0 is for ever", Value: defaultPatience, DefaultText: "8h", Destination: &o.patience},
+		&cli.DurationFlag{Name: "patience", Usage: "wait no longer than `TIME` in all for what cannot be read at once; after that, 64 KiB go with a bad sector. 0 is for ever", Value: defaultPatience, DefaultText: "8h", Destination: &o.retry},
 		&cli.StringFlag{Name: "rescue-map", Usage: "leave alone what `FILE`, a mapfile of GNU ddrescue, does not say was read; SOURCE is the disk, or what ddrescue made of it", TakesFile: true, Destination: &o.rescueMap},
 		badMapFlag(&o.badMap),
 	}
@@ -35,8 +35,8 @@ func failingFlags(o *failingOptions) []cli.Flag {
 // check looks at what can be wrong before the disk is read.
 func (o failingOptions) check(opts backupOptions, path string) error {
 	switch {
-	case o.patience < 0:
-		return usagef("--patience %v: want a time such as 30m, or 0", o.patience)
+	case o.retry < 0:
+		return usagef("--patience %v: want a time such as 30m, or 0", o.retry)
 	case path == stdio && (o.rescueMap != "" || o.badMap != ""):
 		return usagef("a stream has no places to leave out: --rescue-map and --bad-map go with a disk")
 	case o.badMap != "" && opts.dryRun:
@@ -66,9 +66,9 @@ func readRescueMap(path string) (*image.RescueMap, error) {
 
 // tellUnreadable tells what of a disk could not be read, if there is any.
 func tellUnreadable(ctx context.Context, env *env, opts backupOptions, r *repo.Repo, src *source, s *snapshot.Snapshot) error {
-	if src.patient != nil && src.patient.Impatient() {
+	if src.retrying != nil && src.retrying.GaveUp() {
 		env.warn(opts.common, "what cannot be read took longer than %v: after that, bad sectors were not told from their neighbours; "+
-			"--patience gives it more time", opts.failing.patience)
+			"--patience gives it more time", opts.failing.retry)
 	}
 	if err := writeBadMap(ctx, r, s, opts.failing.badMap); err != nil {
 		return err

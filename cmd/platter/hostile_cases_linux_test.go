@@ -48,7 +48,7 @@ func hostileCases() []hostileCase {
 			f.sealed("index", pack.IndexFile, crypt.Indexes, append(bytes.Repeat([]byte{255}, 8), make([]byte, 4088)...))
 		}, noIndex()},
 		{"an index file with a table of 2^32 chunks", false, func(f *forger) {
-			file := (&index.File{Packs: []index.PackTable{{Pack: index.Pack{ID: pack.ID{1}, Size: 4096}, Table: new(pack.Table)}}}).Encode(0, 0)
+			file := (&index.File{Packs: []index.PackTable{{Pack: index.Pack{ID: pack.FileID{1}, Size: 4096}, Table: new(pack.Table)}}}).Encode(0, 0)
 			copy(file[8+36:], bytes.Repeat([]byte{255}, 8))
 			f.sealed("index", pack.IndexFile, crypt.Indexes, file)
 		}, noIndex()},

@@ -74,8 +74,8 @@ func (s *source) identify(ctx context.Context, env *env, opts backupOptions, r *
 	}
 	claim := &snapshot.Claim{Snapshot: to, Named: opts.named, Device: s.device, Stays: s.stays,
 		Look: func() *anatomy.Disk { return s.look(to.Source) }}
-	if s.patient != nil {
-		claim.Size = s.patient.Size()
+	if s.retrying != nil {
+		claim.Size = s.retrying.Size()
 	}
 	was, err := old.ReadAnatomy(ctx, r) // of one that an older platter kept it reads the repository, which may be damaged
 	if err != nil && ctx.Err() != nil {

@@ -31,7 +31,7 @@ func (b *buffer) String() string {
 }
 
 func TestWords(t *testing.T) {
-	id := pack.ID{0x01, 0x23, 0xab, 0xcd, 0xef}
+	id := pack.FileID{0x01, 0x23, 0xab, 0xcd, 0xef}
 	tests := []struct{ got, want string }{
 		{size(0), "0 B"},
 		{size(1023), "1023 B"},

@@ -18,7 +18,7 @@ type pruneOptions struct {
 	maxUnused share
 	maxRepack byteSize
 	yes       bool
-	without   []pack.ID // snapshots to be taken for forgotten, in a dry run
+	without   []pack.FileID // snapshots to be taken for forgotten, in a dry run
 }
 
 func pruneCommand(env *env) *cli.Command {
@@ -84,7 +84,7 @@ func prune(ctx context.Context, env *env, opts pruneOptions, r *repo.Repo) (*rep
 	defer env.warnHealed(opts.common, r)
 	var p repo.Progress
 	stop := env.progress(opts.common, "prune", &p)
-	done, err := r.Prune(ctx, opts.prune(env), func(ctx context.Context, ids []pack.ID, m *repo.Marks) error {
+	done, err := r.Prune(ctx, opts.prune(env), func(ctx context.Context, ids []pack.FileID, m *repo.Marks) error {
 		return snapshot.Mark(ctx, r, ids, m)
 	}, &p)
 	stop()

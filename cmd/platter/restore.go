@@ -74,7 +74,7 @@ func runRestore(ctx context.Context, env *env, opts restoreOptions, args []strin
 	if err != nil {
 		return err
 	}
-	return r.Reading(ctx, repo.Restoring, []pack.ID{s.ID}, func(ctx context.Context) error {
+	return r.Reading(ctx, repo.Restoring, []pack.FileID{s.ID}, func(ctx context.Context) error {
 		return restoreToFile(ctx, env, opts, r, restoring{snapshot: s, part: part, target: target})
 	})
 }

@@ -77,7 +77,7 @@ func restoreToDevice(ctx context.Context, env *env, opts restoreOptions, spec, t
 		return err
 	}
 	opts.inPlace, opts.verify = true, !opts.noVerify
-	return r.Reading(ctx, repo.Restoring, []pack.ID{s.ID}, func(ctx context.Context) error {
+	return r.Reading(ctx, repo.Restoring, []pack.FileID{s.ID}, func(ctx context.Context) error {
 		return fillDevice(ctx, env, opts, r, restoring{s, fit.Part, target, d, fit})
 	})
 }

@@ -64,8 +64,8 @@ type source struct {
 
 	known    *image.RescueMap
 	mapPath  string // the file that known is from
-	patience image.Patience
-	patient  *image.Patient // the disk, as it is read
+	retry    image.RetryOptions
+	retrying *image.Retrying // the disk, as it is read
 }
 
 // openSource opens what is to be kept, and has s say where it is from.
@@ -99,7 +99,7 @@ func openSource(ctx context.Context, env *env, opts backupOptions, path string, 
 	}
 	src.warnOfContainer(env, opts)
 	src.known, src.mapPath = known, opts.failing.rescueMap
-	src.patience = image.Patience{Strict: opts.failing.strict, Longest: opts.failing.patience}
+	src.retry = image.RetryOptions{Strict: opts.failing.strict, Longest: opts.failing.retry}
 	if err := src.ready(); err != nil {
 		return nil, errors.Join(err, src.Close())
 	}
@@ -132,7 +132,7 @@ func openStream(ctx context.Context, env *env, opts backupOptions) (*source, err
 
 // ready makes the disk one that is read as far as it can be.
 func (s *source) ready() (err error) {
-	if s.patient, err = image.NewPatient(s.disk, s.known, s.patience); err != nil {
+	if s.retrying, err = image.NewRetrying(s.disk, s.known, s.retry); err != nil {
 		return fmt.Errorf("--rescue-map %s: %w", s.mapPath, err)
 	}
 	return nil
@@ -204,7 +204,7 @@ func (s *source) look(of snapshot.Source) *anatomy.Disk {
 	if s.stream != nil {
 		return s.stream.look()
 	}
-	return anatomy.Read(s.patient, of.TableSector())
+	return anatomy.Read(s.retrying, of.TableSector())
 }
 
 // checkSize holds a disk to what is known before it is read. A stream's size is known when it has ended.
@@ -212,10 +212,10 @@ func (s *source) checkSize(want int64) error {
 	switch {
 	case s.stream != nil:
 		return nil
-	case s.patient.Size() == 0:
+	case s.retrying.Size() == 0:
 		return fmt.Errorf("%s has no bytes at all; no version is kept", s.path)
-	case want > 0 && s.patient.Size() != want:
-		return fmt.Errorf("%s has %d bytes, and --size says %d; no version is kept", s.path, s.patient.Size(), want)
+	case want > 0 && s.retrying.Size() != want:
+		return fmt.Errorf("%s has %d bytes, and --size says %d; no version is kept", s.path, s.retrying.Size(), want)
 	}
 	return nil
 }
@@ -234,7 +234,7 @@ func (s *source) backup(ctx context.Context, r *repo.Repo, parent, version *snap
 	if s.stream != nil {
 		return snapshot.BackupStream(ctx, r, s.stream, parent, version, p)
 	}
-	return snapshot.Backup(ctx, r, s.patient, parent, version, p)
+	return snapshot.Backup(ctx, r, s.retrying, parent, version, p)
 }
 
 // warnOfUses says who may write to a device, or to a raw image, while it is read. That it cannot be found out is no reason to keep nothing.

@@ -6,7 +6,7 @@ import (
 	"platter/pack"
 )
 
-func benchPack(size int) ([]byte, pack.ID) {
+func benchPack(size int) ([]byte, pack.FileID) {
 	file := noise(1, size)
 	return file, pack.Sum(file)
 }

@@ -8,7 +8,7 @@ import (
 
 // Encode makes the parity file of a pack, which is not changed. The share is in thousandths of the pack, 1 to MaxShare. The
 // name must be the pack's own: a parity file under another name never mends anything.
-func Encode(file []byte, name pack.ID, share int) ([]byte, error) {
+func Encode(file []byte, name pack.FileID, share int) ([]byte, error) {
 	g, err := Plan(name, int64(len(file)), share)
 	if err != nil {
 		return nil, fmt.Errorf("encode parity of %d bytes, %d‰: %w", len(file), share, err)

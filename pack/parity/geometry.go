@@ -40,15 +40,15 @@ var ErrTooDamaged = errors.New("too damaged to be mended")
 // one group. More are needed from about 250 MiB on, because a group cannot have more than 65536 shards. Dealing them out
 // means that a run of lost sectors hits all groups alike; larger shards would cost as much, and could never mend more.
 type Geometry struct {
-	Pack   pack.ID // the pack's name
-	Size   int64   // bytes of the pack, a multiple of Sector
+	Pack   pack.FileID // the pack's name
+	Size   int64       // bytes of the pack, a multiple of Sector
 	Groups int
 	Parity int // shards of parity in each group, which is how many lost shards the group can do without
 }
 
 // Plan returns the geometry that Encode chooses for a pack of size bytes and a share in thousandths: as few groups as can
 // be. There is none for a size that is no multiple of Sector.
-func Plan(name pack.ID, size int64, share int) (Geometry, error) {
+func Plan(name pack.FileID, size int64, share int) (Geometry, error) {
 	if !packSize(size) || share < 1 || share > MaxShare {
 		return Geometry{}, errors.New("no parity for a pack of this size or by this share")
 	}

@@ -65,7 +65,7 @@ func Check(file, par []byte) (Report, error) {
 // Whatever comes without an error has the name that was asked for. The error wraps ErrTooDamaged, beside it pack.ErrNewer
 // when a newer platter made the parity file. The Report says what was lost; one without a Pack says that the parity file
 // could not be read, or is that of another pack.
-func Repair(file []byte, size int64, par []byte, name pack.ID) ([]byte, Report, error) {
+func Repair(file []byte, size int64, par []byte, name pack.FileID) ([]byte, Report, error) {
 	whole := int64(len(file)) == size && pack.Sum(file) == name
 	s, err := open(par, func(g Geometry) bool { return g.Pack == name && g.Size == size })
 	if err != nil && whole {

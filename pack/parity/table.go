@@ -69,7 +69,7 @@ func parseTable(block []byte) (g Geometry, n int, err error) {
 		return g, 0, fmt.Errorf("%w: table of a parity file", pack.ErrDamaged)
 	}
 	le := binary.LittleEndian
-	g.Pack = pack.ID(block[12:44])
+	g.Pack = pack.FileID(block[12:44])
 	g.Size = int64(le.Uint32(block[44:]))
 	// What does not fit into 31 bits is none of these numbers, also where an int has 32.
 	groups, parity, number := le.Uint32(block[48:]), le.Uint32(block[52:]), le.Uint32(block[56:])

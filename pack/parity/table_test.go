@@ -32,7 +32,7 @@ func TestGeometry(t *testing.T) {
 		{1 << 30, 30, 5, 1573, 8947 * 4096},
 		{1 << 30, 1000, 8, 32768, (262144 + 2*1049) * 4096},
 	} {
-		g, err := Plan(pack.ID{1}, test.size, test.share)
+		g, err := Plan(pack.FileID{1}, test.size, test.share)
 		if err != nil || g.Groups != test.groups || g.Parity != test.parity || !g.valid() {
 			t.Errorf("%d bytes, %d‰: %+v, %v", test.size, test.share, g, err)
 		}
@@ -43,7 +43,7 @@ func TestGeometry(t *testing.T) {
 	// Every share of every size has a geometry.
 	for share := 1; share <= MaxShare; share++ {
 		for size := int64(Sector); size <= pack.MaxSize; size += max(size/3/Sector, 1) * Sector {
-			if g, err := Plan(pack.ID{}, size, share); err != nil || g.FileSize() > MaxFile {
+			if g, err := Plan(pack.FileID{}, size, share); err != nil || g.FileSize() > MaxFile {
 				t.Fatalf("%d bytes, %d‰: %+v, %v", size, share, g, err)
 			}
 		}
@@ -52,15 +52,15 @@ func TestGeometry(t *testing.T) {
 
 func TestRefused(t *testing.T) {
 	for _, size := range []int{0, 1, 4095, 4097, 10000} {
-		if _, err := Encode(make([]byte, size), pack.ID{}, DefaultShare); err == nil {
+		if _, err := Encode(make([]byte, size), pack.FileID{}, DefaultShare); err == nil {
 			t.Errorf("a pack of %d bytes has parity", size)
 		}
-		if _, _, err := Repair(nil, int64(size), nil, pack.ID{}); !errors.Is(err, ErrTooDamaged) {
+		if _, _, err := Repair(nil, int64(size), nil, pack.FileID{}); !errors.Is(err, ErrTooDamaged) {
 			t.Errorf("a pack of %d bytes: %v", size, err)
 		}
 	}
 	for _, share := range []int{-1, 0, MaxShare + 1} {
-		if _, err := Encode(make([]byte, Sector), pack.ID{}, share); err == nil {
+		if _, err := Encode(make([]byte, Sector), pack.FileID{}, share); err == nil {
 			t.Errorf("a share of %d‰ is taken", share)
 		}
 	}

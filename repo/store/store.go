@@ -23,7 +23,7 @@ type Store interface {
 
 	// Create is a Put that makes a file only where there is none of that name: of several at the same time, by any machines,
 	// exactly one returns nil. The error wraps fs.ErrExist where the name is taken; the file there need not be durable yet
-	// (see Settle). After any other error, and where an answer may have been lost, the name may hold data all the same: read
+	// (see SyncDir). After any other error, and where an answer may have been lost, the name may hold data all the same: read
 	// it back and compare, which tells whose it is only if nobody else would write the same bytes. A store without hard
 	// links may show a part of the file until Create returns, and keep that part after a crash.
 	Create(ctx context.Context, name string, data []byte) error

@@ -17,7 +17,7 @@ const (
 	longRun = 8 << 10
 )
 
-// An Around reads what can be read of the stretches of a Patient that failed, front to back. It is not safe for concurrent
+// An Around reads what can be read of the stretches of a Retrying that failed, front to back. It is not safe for concurrent
 // use.
 //
 // A stretch is read in pieces of 64 KiB, those that fail in pieces of 4 KiB, those in sectors, and the first sector that
@@ -26,7 +26,7 @@ const (
 // cannot. So a dead area costs two reads that fail in each stretch, and both its ends are found to the sector; what is given
 // up untried lies between two places that failed.
 type Around struct {
-	disk  *Patient
+	disk  *Retrying
 	read  func(p []byte, off int64) (int, error)
 	sizes []int64 // of pieces, the last of them of a sector
 
@@ -38,7 +38,7 @@ type Around struct {
 
 // Around returns a reader of stretches that failed. What it makes of one depends on those before it: to get the same from
 // the same disk, begin anew at the same places.
-func (d *Patient) Around() *Around {
+func (d *Retrying) Around() *Around {
 	a := &Around{disk: d, read: d.Disk.ReadAt, sizes: []int64{largePiece, smallPiece, 512}}
 	if s, ok := d.Disk.(Sectored); ok {
 		a.read = s.ReadSectors
@@ -48,14 +48,14 @@ func (d *Patient) Around() *Around {
 			a.sizes = []int64{max(largePiece, size), size}
 		}
 	}
-	if d.patience.Any {
+	if d.retry.Any {
 		a.sizes = []int64{largePiece, smallPiece}
 	}
 	return a
 }
 
 // Read fills p with what can be read from byte off on, and the rest with zeros. It appends to bad what could not be read,
-// in order. The error is ctx's, not OfMedium, or wraps ErrGone or ErrDead; of a Strict disk it says what failed.
+// in order. The error is ctx's, not IsMediaError, or wraps ErrGone or ErrDead; of a Strict disk it says what failed.
 func (a *Around) Read(ctx context.Context, p []byte, off int64, bad []Extent) ([]Extent, error) {
 	a.ctx, a.bad = ctx, nil
 	for done := int64(0); done < int64(len(p)); {
@@ -87,9 +87,9 @@ func (a *Around) pieces(p []byte, off int64, sizes []int64) (done int64, err err
 		err := a.try(q, at)
 		switch {
 		case err == nil:
-		case !a.disk.IsSick(err):
+		case !a.disk.CanReadAround(err):
 			return done, err
-		case len(sizes) > 1 && !a.disk.Impatient():
+		case len(sizes) > 1 && !a.disk.GaveUp():
 			if n, err = a.pieces(q, at, sizes[1:]); err != nil {
 				return done, err
 			}
@@ -120,7 +120,7 @@ func (a *Around) jump(p []byte, off int64, sizes []int64) (int64, error) {
 			}
 			return next - off, a.lose(p[:from-off], off)
 		}
-		if !a.disk.IsSick(err) {
+		if !a.disk.CanReadAround(err) {
 			return 0, err
 		}
 		failed = next
@@ -138,7 +138,7 @@ func (a *Around) back(p []byte, off int64) (int64, error) {
 		switch {
 		case err == nil:
 			end = at
-		case !a.disk.IsSick(err):
+		case !a.disk.CanReadAround(err):
 			return 0, err
 		case end-at <= a.sizes[len(a.sizes)-1]:
 			return end, nil
@@ -151,7 +151,7 @@ func (a *Around) back(p []byte, off int64) (int64, error) {
 
 // runAt returns how many bytes right before off were lost in a row.
 func (a *Around) runAt(off int64) int64 {
-	if a.run.Off+a.run.Len != off || a.disk.patience.Any {
+	if a.run.Off+a.run.Len != off || a.disk.retry.Any {
 		return 0
 	}
 	return a.run.Len
@@ -163,7 +163,7 @@ func (a *Around) lose(p []byte, off int64) error {
 		return nil
 	}
 	n := int64(len(p))
-	if a.disk.patience.Strict {
+	if a.disk.retry.Strict {
 		return fmt.Errorf("read at %d: %w", off, a.why)
 	}
 	clear(p)
@@ -194,7 +194,7 @@ func (a *Around) try(p []byte, off int64) error {
 		err = fmt.Errorf("%w: it ends at %d now", ErrResized, off+int64(n))
 	}
 	a.why = err
-	if a.disk.IsSick(err) {
+	if a.disk.CanReadAround(err) {
 		a.disk.sick.Store(true)
 		a.disk.spent.Add(int64(a.disk.now().Sub(start)))
 		return err
@@ -208,7 +208,7 @@ const places = 16
 // Answers makes sure, where something could not be read, that the disk is still there. One that was unplugged fails like a
 // medium, and a snapshot of nothing but unreadable bytes is of no use, and hides that there is none. The error wraps ErrGone,
 // ErrDead, ErrResized, or is ctx's.
-func (d *Patient) Answers(ctx context.Context) error {
+func (d *Retrying) Answers(ctx context.Context) error {
 	if !d.sick.Load() {
 		return nil
 	}
@@ -218,7 +218,7 @@ func (d *Patient) Answers(ctx context.Context) error {
 }
 
 func (a *Around) answers() error {
-	if a.disk.patience.Any {
+	if a.disk.retry.Any {
 		return nil
 	}
 	if err := a.disk.Changed(); err != nil && !errors.Is(err, ErrModified) {
@@ -247,7 +247,7 @@ func (a *Around) answers() error {
 func (a *Around) answersAt(buf []byte, off int64) bool {
 	off -= off % int64(len(buf))
 	buf = buf[:min(int64(len(buf)), a.disk.Disk.Size()-off)]
-	for range a.disk.Spared(off, int64(len(buf))) {
+	for range a.disk.Excluded(off, int64(len(buf))) {
 		return false
 	}
 	return a.try(buf, off) == nil

@@ -57,7 +57,7 @@ func (d *sick) hurt(off, end int64) {
 }
 
 // rescued reads a whole disk as a backup does: stretches of 1 MiB, and around what fails.
-func rescued(t testing.TB, p *Patient) (data []byte, bad []Extent, err error) {
+func rescued(t testing.TB, p *Retrying) (data []byte, bad []Extent, err error) {
 	t.Helper()
 	const stretch = 1 << 20
 	around := p.Around()
@@ -66,7 +66,7 @@ func rescued(t testing.TB, p *Patient) (data []byte, bad []Extent, err error) {
 		q := data[off:min(off+stretch, len(data))]
 		if _, err := p.ReadAt(q, int64(off)); err == nil {
 			continue
-		} else if !OfMedium(err) {
+		} else if !IsMediaError(err) {
 			return nil, nil, err
 		}
 		if bad, err = around.Read(t.Context(), q, int64(off), bad); err != nil {
@@ -76,9 +76,9 @@ func rescued(t testing.TB, p *Patient) (data []byte, bad []Extent, err error) {
 	return data, bad, nil
 }
 
-func mustPatient(t testing.TB, disk Disk, known *RescueMap, o Patience) *Patient {
+func mustPatient(t testing.TB, disk Disk, known *RescueMap, o RetryOptions) *Retrying {
 	t.Helper()
-	p, err := NewPatient(disk, known, o)
+	p, err := NewRetrying(disk, known, o)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -130,7 +130,7 @@ func TestAroundFindsEverySector(t *testing.T) {
 			}
 		}
 		want = slices.DeleteFunc(want, func(e Extent) bool { return e.Len >= longRun })
-		data, bad, err := rescued(t, mustPatient(t, d, nil, Patience{}))
+		data, bad, err := rescued(t, mustPatient(t, d, nil, RetryOptions{}))
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -164,7 +164,7 @@ func TestAroundAnyDamage(t *testing.T) {
 			off := rnd.Int64N(d.Size())
 			d.hurt(off, min(off+rnd.Int64N(1<<rnd.IntN(22)), d.Size()))
 		}
-		data, bad, err := rescued(t, mustPatient(t, d, nil, Patience{}))
+		data, bad, err := rescued(t, mustPatient(t, d, nil, RetryOptions{}))
 		if errors.Is(err, ErrDead) && len(d.bad) > 5000 {
 			continue // all of the first stretch, and all places that were looked at
 		}
@@ -189,7 +189,7 @@ func TestAroundCosts(t *testing.T) {
 	} {
 		d := newSick(16 << 20)
 		d.hurt(test.from, test.to)
-		data, bad, err := rescued(t, mustPatient(t, d, nil, Patience{}))
+		data, bad, err := rescued(t, mustPatient(t, d, nil, RetryOptions{}))
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -207,7 +207,7 @@ func TestAroundTransient(t *testing.T) {
 	for _, at := range []int64{0, 777, 4095} {
 		d.bad[at] = 4
 	}
-	data, bad, err := rescued(t, mustPatient(t, d, nil, Patience{}))
+	data, bad, err := rescued(t, mustPatient(t, d, nil, RetryOptions{}))
 	if err != nil || len(bad) > 0 || !bytes.Equal(data, d.Data) {
 		t.Errorf("%v, %v, or another disk", bad, err)
 	}
@@ -217,7 +217,7 @@ func TestAroundTransient(t *testing.T) {
 func TestAroundEnds(t *testing.T) {
 	d := newSick(4 << 20)
 	d.hurt(1<<20, 1<<20+1)
-	p := mustPatient(t, d, nil, Patience{Strict: true})
+	p := mustPatient(t, d, nil, RetryOptions{Strict: true})
 	if _, _, err := rescued(t, p); !errors.Is(err, mediumErrors[0]) || !strings.Contains(err.Error(), "read at 1048576: ") {
 		t.Errorf("strict: %v", err)
 	}
@@ -228,19 +228,19 @@ func TestAroundEnds(t *testing.T) {
 		t.Errorf("cancelled: %v", err)
 	}
 	d.err = fs.ErrPermission
-	if _, err := mustPatient(t, d, nil, Patience{}).Around().Read(t.Context(), make([]byte, 4096), 1<<20, nil); !errors.Is(err, fs.ErrPermission) {
+	if _, err := mustPatient(t, d, nil, RetryOptions{}).Around().Read(t.Context(), make([]byte, 4096), 1<<20, nil); !errors.Is(err, fs.ErrPermission) {
 		t.Errorf("not allowed: %v", err)
 	}
 
 	d.err = mediumErrors[0]
 	d.hurt(1<<20, 4<<20)
-	p = mustPatient(t, d, nil, Patience{})
+	p = mustPatient(t, d, nil, RetryOptions{})
 	p.ReadAt(make([]byte, 4096), 0)
 	d.hurt(0, 4<<20) // it was unplugged
 	if _, err := p.Around().Read(t.Context(), make([]byte, 1<<20), 1<<20, nil); !errors.Is(err, ErrGone) {
 		t.Errorf("gone: %v", err)
 	}
-	if _, _, err := rescued(t, mustPatient(t, d, nil, Patience{})); !errors.Is(err, ErrDead) {
+	if _, _, err := rescued(t, mustPatient(t, d, nil, RetryOptions{})); !errors.Is(err, ErrDead) {
 		t.Errorf("dead: %v", err)
 	}
 }
@@ -253,10 +253,10 @@ func TestPatienceEnds(t *testing.T) {
 	}
 	clock := time.Unix(0, 0)
 	d.clock, d.waiting = &clock, 10*time.Second
-	p := mustPatient(t, d, nil, Patience{Longest: 3 * time.Minute})
+	p := mustPatient(t, d, nil, RetryOptions{Longest: 3 * time.Minute})
 	p.now = func() time.Time { return clock }
 	_, bad, err := rescued(t, p)
-	if err != nil || !p.Impatient() || bad[0].Len != sector || bad[len(bad)-1].Len != largePiece || len(bad) != 16 {
+	if err != nil || !p.GaveUp() || bad[0].Len != sector || bad[len(bad)-1].Len != largePiece || len(bad) != 16 {
 		t.Errorf("%v, %v", bad, err)
 	}
 }

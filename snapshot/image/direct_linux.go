@@ -36,7 +36,7 @@ func (d *directReader) ReadAt(p []byte, off int64) (n int, err error) {
 		}
 		if n == len(p) {
 			return n, nil
-		} else if OfMedium(err) {
+		} else if IsMediaError(err) {
 			return n, err
 		}
 	}

@@ -25,7 +25,7 @@ type File struct {
 	Kind string // KindRaw or KindDevice
 
 	file     *os.File
-	read     io.ReaderAt // file, or what ReadOnce put before it
+	read     io.ReaderAt // file, or what ReadSequentially put before it
 	direct   *os.File    // the same device open past the page cache; nil for none
 	sectors  sectorReader
 	size     int64     // bytes, when it was opened
@@ -35,12 +35,12 @@ type File struct {
 }
 
 var (
-	_ Disk      = (*File)(nil)
-	_ Steady    = (*File)(nil)
-	_ Once      = (*File)(nil)
-	_ Cached    = (*File)(nil)
-	_ Sectored  = (*File)(nil)
-	_ io.Closer = (*File)(nil)
+	_ Disk           = (*File)(nil)
+	_ ChangeDetector = (*File)(nil)
+	_ Sequential     = (*File)(nil)
+	_ Cached         = (*File)(nil)
+	_ Sectored       = (*File)(nil)
+	_ io.Closer      = (*File)(nil)
 )
 
 // A dataFinder returns the first run of data at or after off, clamped to size: [start, end), start == size when there is

@@ -25,19 +25,19 @@ type Extent struct {
 	Zero     bool  // reads as zeros, so nobody needs to read it
 }
 
-// A Steady disk can tell, after it was read, whether it was the same all the while.
-type Steady interface {
+// A ChangeDetector can tell, after it was read, whether it was the same all the while.
+type ChangeDetector interface {
 	// Changed returns an error that wraps ErrResized or ErrModified, nil when neither was seen. It wraps ErrModified only where
 	// nothing worse is known.
 	Changed() error
 }
 
-// A Once disk can ready itself for a reader that takes it a single time, in pieces of about 1 MiB, several at once.
-type Once interface {
-	// ReadOnce comes before the first read. What is read stays the same; the disk may get it another way, need no
+// A Sequential disk can prepare for a reader that takes it a single time, in pieces of about 1 MiB, several at once.
+type Sequential interface {
+	// ReadSequentially comes before the first read. What is read stays the same; the disk may get it another way, need no
 	// read-ahead by the system, and leave the system's caches as they were found. Reads into memory and from offsets that
 	// are multiples of Alignment may be faster than others.
-	ReadOnce()
+	ReadSequentially()
 }
 
 // A Cached disk knows what of it lies in memory.

@@ -84,7 +84,7 @@ func TestPatientSpares(t *testing.T) {
 	d.Holes = true
 	d.hurt(9000, 9001)
 	d.hurt(64<<10-1, 64<<10)
-	p := mustPatient(t, d, mustMap(t, "0 +\n0 9000 +\n9000 1 -\n9001 56000 +\n65001 1000 ?"), Patience{})
+	p := mustPatient(t, d, mustMap(t, "0 +\n0 9000 +\n9000 1 -\n9001 56000 +\n65001 1000 ?"), RetryOptions{})
 	want := []Extent{{Len: 8192}, {Off: 8192, Len: 512, Zero: true}, {Off: 8704, Len: 512}, {Off: 9216, Len: 7168, Zero: true}, {Off: 16384, Len: 66001 - 16384}}
 	var got []Extent
 	for e, err := range p.Extents() {
@@ -97,13 +97,13 @@ func TestPatientSpares(t *testing.T) {
 		t.Errorf("%d bytes: %v", p.Size(), got)
 	}
 	buf := make([]byte, 64<<10)
-	if n, err := p.ReadAt(buf, 0); n != 8704 || !errors.Is(err, ErrSpared) || d.failed > 0 {
+	if n, err := p.ReadAt(buf, 0); n != 8704 || !errors.Is(err, ErrExcluded) || d.failed > 0 {
 		t.Errorf("%d bytes, %v, %d reads failed", n, err, d.failed)
 	}
 	if n, err := p.ReadAt(buf[:1000], 9216); n != 1000 || err != nil {
 		t.Errorf("%d bytes, %v", n, err)
 	}
-	if _, err := NewPatient(d, mustMap(t, "0 +\n0 65536 +\n65536 1 -\n65537 4096 +"), Patience{}); err == nil {
+	if _, err := NewRetrying(d, mustMap(t, "0 +\n0 65536 +\n65536 1 -\n65537 4096 +"), RetryOptions{}); err == nil {
 		t.Error("a map of a longer disk fits")
 	}
 }

@@ -108,9 +108,9 @@ func (f *Faulty) Touch(ctx context.Context, name string) error {
 	return f.around("touch", name, func() error { return f.Store.Touch(ctx, name) })
 }
 
-// Settle passes it on, and does not count.
-func (f *Faulty) Settle(ctx context.Context, dir string) error {
-	return store.Settle(ctx, f.Store, dir)
+// SyncDir passes it on, and does not count.
+func (f *Faulty) SyncDir(ctx context.Context, dir string) error {
+	return store.SyncDir(ctx, f.Store, dir)
 }
 
 func (f *Faulty) around(op, name string, do func() error) error {

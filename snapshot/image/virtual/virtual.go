@@ -95,7 +95,7 @@ func Detect(d image.Disk) (string, error) {
 func edge(d image.Disk, off int64) ([]byte, error) {
 	p := make([]byte, min(edgeLen, d.Size()))
 	n, err := d.ReadAt(p, off)
-	if err != nil && err != io.EOF && !image.OfMedium(err) {
+	if err != nil && err != io.EOF && !image.IsMediaError(err) {
 		return nil, fmt.Errorf("look for the image's format: %w", err)
 	}
 	return p[:n], nil
@@ -121,10 +121,10 @@ type Disk struct {
 }
 
 var (
-	_ image.Disk   = (*Disk)(nil)
-	_ image.Steady = (*Disk)(nil)
-	_ image.Once   = (*Disk)(nil)
-	_ io.Closer    = (*Disk)(nil)
+	_ image.Disk           = (*Disk)(nil)
+	_ image.ChangeDetector = (*Disk)(nil)
+	_ image.Sequential     = (*Disk)(nil)
+	_ io.Closer            = (*Disk)(nil)
 )
 
 // Open opens the virtual disk in a file. The file is the disk's from then on, also where it fails. The error wraps
@@ -211,10 +211,10 @@ func (d *Disk) Changed() error {
 	return modified
 }
 
-// ReadOnce readies all files for a single pass.
-func (d *Disk) ReadOnce() {
+// ReadSequentially readies all files for a single pass.
+func (d *Disk) ReadSequentially() {
 	for _, f := range d.files {
-		f.ReadOnce()
+		f.ReadSequentially()
 	}
 }
 

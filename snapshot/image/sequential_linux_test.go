@@ -15,7 +15,7 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// mustLoop returns a loop device over a file of these bytes, which Open and then ReadOnce have seen.
+// mustLoop returns a loop device over a file of these bytes, which Open and then ReadSequentially have seen.
 func mustLoop(t *testing.T, data []byte) (d *File, node, path string) {
 	t.Helper()
 	if os.Geteuid() != 0 && os.Getenv("CI") == "" {
@@ -25,7 +25,7 @@ func mustLoop(t *testing.T, data []byte) (d *File, node, path string) {
 	node = losetup(t, "--find", "--show", path)
 	t.Cleanup(func() { losetup(t, "--detach", node) })
 	d = mustOpen(t, node)
-	d.ReadOnce()
+	d.ReadSequentially()
 	return d, node, path
 }
 
@@ -180,7 +180,7 @@ func TestReadOnceLeavesTheCacheAsItWas(t *testing.T) {
 		if err := d.Forget(); err != nil {
 			t.Fatal(err)
 		}
-		d.ReadOnce() // no read-ahead
+		d.ReadSequentially() // no read-ahead
 		for range round * 10 {
 			n, off := 1+rng.IntN(1<<rng.IntN(21)), rng.IntN(size-1<<21)
 			if _, err := d.file.ReadAt(make([]byte, n), int64(off)); err != nil {
@@ -221,13 +221,13 @@ func readOnce(t *testing.T, d *File, data []byte) {
 	}
 }
 
-// Through ReadOnce a file reads as before.
+// Through ReadSequentially a file reads as before.
 func TestReadOnceReadsTheSame(t *testing.T) {
 	rng := rand.New(rand.NewPCG(23, 24))
 	for _, size := range []int{0, 1, 4095, 4097, 1<<20 + 3, 5<<20 + 777} { // beyond one look at the cache
 		data := randomDisk(rng, size)
 		d := mustOpen(t, writeSparse(t, data))
-		d.ReadOnce()
+		d.ReadSequentially()
 		testDisk(t, d, data)
 		if size > 0 && !d.Cached(0, int64(size)) && tellsCached(t, d.file, size) {
 			t.Errorf("%d bytes that were just written do not count as cached", size)
@@ -264,7 +264,7 @@ func BenchmarkReadRegion(b *testing.B) {
 		b.Fatal(err)
 	}
 	defer d.Close()
-	d.ReadOnce()
+	d.ReadSequentially()
 	buf := alignedBytes(1 << 20)
 	b.SetBytes(64 << 20)
 	b.ReportAllocs()

@@ -15,13 +15,13 @@ var (
 		"or let it rest without power, and start again")
 	// ErrDead says that a disk could be read nowhere.
 	ErrDead = errors.New("no place of the disk can be read")
-	// ErrSpared says that a rescue map forbids to read a place.
-	ErrSpared = errors.New("the rescue map says that it could not be read")
+	// ErrExcluded says that a rescue map forbids to read a place.
+	ErrExcluded = errors.New("the rescue map says that it could not be read")
 )
 
-// OfMedium reports whether an error says that a medium does not give what lies at some place. Other places may be well:
+// IsMediaError reports whether an error says that a medium does not give what lies at some place. Other places may be well:
 // unlike those of a device that is gone, of a file that became shorter, or of a read that was not allowed.
-func OfMedium(err error) bool {
+func IsMediaError(err error) bool {
 	return slices.ContainsFunc(mediumErrors[:], func(of error) bool { return errors.Is(err, of) })
 }
 
@@ -34,21 +34,21 @@ type Sectored interface {
 	ReadSectors(p []byte, off int64) (int, error)
 }
 
-// A Patient is a disk that may fail in places. Whoever reads it tries with ReadAt, and has Around go on where that fails
-// by an error OfMedium.
-type Patient struct {
+// A Retrying disk may fail in places. Whoever reads it tries with ReadAt, and has Around go on where that fails
+// by an error IsMediaError.
+type Retrying struct {
 	Disk
-	known    *RescueMap // what is not to be read; nil for nothing
-	patience Patience
-	now      func() time.Time
+	known *RescueMap // what is not to be read; nil for nothing
+	retry RetryOptions
+	now   func() time.Time
 
 	sick  atomic.Bool  // something could not be read
 	good  atomic.Int64 // a byte that could be read
 	spent atomic.Int64 // nanoseconds waited for what cannot be read
 }
 
-// Patience says how to treat a disk that fails.
-type Patience struct {
+// RetryOptions says how to treat a disk that fails.
+type RetryOptions struct {
 	Strict bool // what cannot be read is an error after all, but one that was made sure of
 	// Any takes any error for one of the medium, and tries every block: it is for who looks for what can be proved on a disk,
 	// and takes nothing else from it.
@@ -59,40 +59,40 @@ type Patience struct {
 }
 
 var (
-	_ Disk   = (*Patient)(nil)
-	_ Steady = (*Patient)(nil)
-	_ Once   = (*Patient)(nil)
-	_ Cached = (*Patient)(nil)
+	_ Disk           = (*Retrying)(nil)
+	_ ChangeDetector = (*Retrying)(nil)
+	_ Sequential     = (*Retrying)(nil)
+	_ Cached         = (*Retrying)(nil)
 )
 
-// NewPatient returns a disk that is read as far as it can be, and nowhere that known, which may be nil, says it cannot be.
+// NewRetrying returns a disk that is read as far as it can be, and nowhere that known, which may be nil, says it cannot be.
 // A disk that ends before the map does, as an image whose last sectors could not be copied, is as long as the map; that
 // all beyond its end is unreadable must hold, and is checked.
-func NewPatient(disk Disk, known *RescueMap, o Patience) (*Patient, error) {
+func NewRetrying(disk Disk, known *RescueMap, o RetryOptions) (*Retrying, error) {
 	if err := known.fits(disk.Size()); err != nil {
 		return nil, err
 	}
-	d := &Patient{Disk: disk, known: known, patience: o, now: time.Now}
+	d := &Retrying{Disk: disk, known: known, retry: o, now: time.Now}
 	d.good.Store(-1)
 	return d, nil
 }
 
 // Size returns the size in bytes.
-func (d *Patient) Size() int64 { return max(d.Disk.Size(), d.known.Size()) }
+func (d *Retrying) Size() int64 { return max(d.Disk.Size(), d.known.Size()) }
 
-// ReadAt reads at a byte offset. The error wraps ErrSpared at what the rescue map says cannot be read.
-func (d *Patient) ReadAt(p []byte, off int64) (int, error) {
+// ReadAt reads at a byte offset. The error wraps ErrExcluded at what the rescue map says cannot be read.
+func (d *Retrying) ReadAt(p []byte, off int64) (int, error) {
 	for lost := range d.known.Within(off, int64(len(p))) {
 		n, err := d.readAt(p[:lost.Off-off], off)
 		if err == nil {
-			err = ErrSpared
+			err = ErrExcluded
 		}
 		return n, err
 	}
 	return d.readAt(p, off)
 }
 
-func (d *Patient) readAt(p []byte, off int64) (int, error) {
+func (d *Retrying) readAt(p []byte, off int64) (int, error) {
 	n, err := d.Disk.ReadAt(p, off)
 	if n > 0 {
 		d.good.Store(off)
@@ -100,23 +100,23 @@ func (d *Patient) readAt(p []byte, off int64) (int, error) {
 	return n, err
 }
 
-// Spared yields what of a stretch is not to be read, in order.
-func (d *Patient) Spared(off, n int64) iter.Seq[Extent] { return d.known.Within(off, n) }
+// Excluded yields what of a stretch is not to be read, in order.
+func (d *Retrying) Excluded(off, n int64) iter.Seq[Extent] { return d.known.Within(off, n) }
 
-// IsSick reports whether Around can go on after an error of ReadAt.
-func (d *Patient) IsSick(err error) bool { return d.patience.Any || OfMedium(err) }
+// CanReadAround reports whether Around can go on after an error of ReadAt.
+func (d *Retrying) CanReadAround(err error) bool { return d.retry.Any || IsMediaError(err) }
 
 // Strict reports whether what cannot be read is an error.
-func (d *Patient) Strict() bool { return d.patience.Strict }
+func (d *Retrying) Strict() bool { return d.retry.Strict }
 
 // Extents yields the disk in order. What is not to be read counts as data: it may have been, also where an image has a
 // hole. So does all from where the medium does not tell what is data on.
-func (d *Patient) Extents() iter.Seq2[Extent, error] {
+func (d *Retrying) Extents() iter.Seq2[Extent, error] {
 	return Joined(func(yield func(Extent, error) bool) {
 		at, end := int64(0), d.Size()
 		for e, err := range d.Disk.Extents() {
 			switch {
-			case err != nil && d.IsSick(err):
+			case err != nil && d.CanReadAround(err):
 				yield(Extent{Off: at, Len: end - at}, nil)
 				return
 			case err != nil:
@@ -139,27 +139,27 @@ func (d *Patient) Extents() iter.Seq2[Extent, error] {
 }
 
 // Changed asks the disk, if it can tell.
-func (d *Patient) Changed() error {
-	if steady, ok := d.Disk.(Steady); ok {
-		return steady.Changed()
+func (d *Retrying) Changed() error {
+	if detector, ok := d.Disk.(ChangeDetector); ok {
+		return detector.Changed()
 	}
 	return nil
 }
 
-// ReadOnce readies the disk, if it can be.
-func (d *Patient) ReadOnce() {
-	if once, ok := d.Disk.(Once); ok {
-		once.ReadOnce()
+// ReadSequentially readies the disk, if it can be.
+func (d *Retrying) ReadSequentially() {
+	if seq, ok := d.Disk.(Sequential); ok {
+		seq.ReadSequentially()
 	}
 }
 
 // Cached asks the disk, if it can tell.
-func (d *Patient) Cached(off, n int64) bool {
+func (d *Retrying) Cached(off, n int64) bool {
 	cached, ok := d.Disk.(Cached)
 	return ok && cached.Cached(off, n)
 }
 
-// Impatient reports whether so much time was waited that not all was tried.
-func (d *Patient) Impatient() bool {
-	return d.patience.Longest > 0 && d.spent.Load() >= int64(d.patience.Longest)
+// GaveUp reports whether so much time was waited that not all was tried.
+func (d *Retrying) GaveUp() bool {
+	return d.retry.Longest > 0 && d.spent.Load() >= int64(d.retry.Longest)
 }

@@ -6,8 +6,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// ReadOnce makes reads leave the page cache as they find it, and reads a device past it where it can.
-func (d *File) ReadOnce() {
+// ReadSequentially makes reads leave the page cache as they find it, and reads a device past it where it can.
+func (d *File) ReadSequentially() {
 	plain := &lightReader{file: d.file, page: int64(os.Getpagesize())}
 	d.read = plain
 	// The reader keeps reads in flight itself. The system's read-ahead would fetch beyond them, and whether those pages

@@ -1,0 +1,49 @@
+package store
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"path"
+)
+
+// A DirSyncer is a store in which a file can be seen before it is there to stay: whoever put it was killed just then, or was
+// told that it failed. Who builds upon a file that somebody else has put asks for this first.
+type DirSyncer interface {
+	// SyncDir makes durable which files there are directly in dir. It is no error that there is no such folder.
+	SyncDir(ctx context.Context, dir string) error
+}
+
+// SyncDir makes durable which files there are directly in dir, where s can tell that from what is to be seen there.
+func SyncDir(ctx context.Context, s Store, dir string) error {
+	if s, ok := s.(DirSyncer); ok {
+		return s.SyncDir(ctx, dir)
+	}
+	return nil
+}
+
+var _, _ DirSyncer = (*Local)(nil), (*Cached)(nil)
+
+// SyncDir syncs the folder, and those above it.
+func (l *Local) SyncDir(ctx context.Context, dir string) error {
+	err := checkName(dir)
+	for ; err == nil && dir != "."; dir = path.Dir(dir) {
+		if err = ctx.Err(); err == nil {
+			err = l.at(ctx).SyncFolder(dir)
+		}
+		if errors.Is(err, fs.ErrNotExist) {
+			err = nil
+		}
+	}
+	if err == nil {
+		err = l.at(ctx).SyncFolder(".")
+	}
+	if err != nil {
+		return fmt.Errorf("sync folder %q: %w", dir, err)
+	}
+	return nil
+}
+
+// SyncDir passes it on.
+func (c *Cached) SyncDir(ctx context.Context, dir string) error { return SyncDir(ctx, c.Store, dir) }

@@ -1,9 +1,0 @@
-//go:build !linux
-
-package image
-
-// ReadOnce changes nothing: here the system's own read-ahead and cache do what they do for every file.
-func (d *File) ReadOnce() {}
-
-// Cached says no: here nobody can be asked.
-func (d *File) Cached(off, n int64) bool { return false }
