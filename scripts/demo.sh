@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# make demo: three versions of a disk go into a repository, and two come out again, byte for byte. Needs Go, git and
-# make, no root. Every command is printed as it runs and can be typed again in this folder.
+# make demo: back up three versions of a disk, restore two of them, and compare every byte. Needs Go, git and
+# make, no root. Each command is printed before it runs; you can run it again in this folder.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
@@ -13,10 +13,10 @@ run() {
 	eval "$1"
 }
 
-# A repository or password from the caller's own setup has no place in here.
+# The caller's own repository and password must not be used.
 unset "${!PLATTER_@}"
 
-title 'Build platter, and start afresh'
+title 'Build platter and make a new repository'
 run 'CGO_ENABLED=0 go build -trimpath -o ./platter ./cmd/platter'
 run 'rm -rf platter-demo && mkdir platter-demo'
 run 'export PLATTER_REPOSITORY=platter-demo/repository PLATTER_PASSWORD=demo'
@@ -27,11 +27,11 @@ run 'go run ./scripts/mkdisk -size 256M platter-demo/laptop.img'
 run 'cp platter-demo/laptop.img platter-demo/monday.img'
 run './platter backup platter-demo/laptop.img --name laptop'
 
-title 'Tuesday: pictures come in, a log grows, a database changes some pages, a document is copied'
+title 'Tuesday: new pictures, a longer log, changed pages of a database, a copied document'
 run 'go run ./scripts/mkdisk -version 2 platter-demo/laptop.img'
 run './platter backup platter-demo/laptop.img --name laptop'
 
-title 'Wednesday: a new kernel and a new tool take the place of old ones'
+title 'Wednesday: a new kernel and a new tool replace old ones'
 run 'go run ./scripts/mkdisk -version 3 platter-demo/laptop.img'
 run './platter backup platter-demo/laptop.img --name laptop'
 
