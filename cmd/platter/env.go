@@ -2,7 +2,9 @@ package main
 
 import (
 	"context"
+	"io"
 	"os"
+	"slices"
 	"time"
 
 	"golang.org/x/term"
@@ -29,7 +31,8 @@ type env struct {
 
 	farewell   farewell
 	unfinished snapshot.Unfinished
-	openFolder func(folder string) store.Store // the store in a folder
+	openFolder func(folder string) (store.Store, error)
+	opened     []io.Closer // stores and repositories, in the order in which they were opened
 }
 
 func newEnv() *env {
@@ -47,6 +50,15 @@ func newEnv() *env {
 
 		openFolder: localStore,
 	}
+}
+
+// closeOpened closes what a command that has ended has opened. Every result was durable before, so a failure is no error
+// of the command.
+func (e *env) closeOpened() {
+	for _, c := range slices.Backward(e.opened) {
+		_ = c.Close()
+	}
+	e.opened = nil
 }
 
 // end does what is left to do when a command has ended, or was left behind by a signal.

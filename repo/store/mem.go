@@ -30,6 +30,9 @@ type memFile struct {
 	time time.Time
 }
 
+// Close does nothing.
+func (m *Mem) Close() error { return nil }
+
 func (m *Mem) now() time.Time {
 	if m.Clock == nil {
 		return time.Now()
