@@ -86,7 +86,7 @@ func stageFiles(stage, format string, src *source, list []file) (files.Contents,
 			FileInfo: &files.ContentFileInfo{Owner: "root", Group: "root", Mode: f.mode, MTime: src.time, Size: int64(len(f.data))},
 		})
 		// A package owns the folders that no other has, or its removal leaves them behind.
-		if dir := path.Dir(place); path.Base(place) != "" && strings.Contains(dir, "/platter") && !slices.Contains(folders, dir) {
+		if dir := path.Dir(place); strings.Contains(dir, "/platter") && !slices.Contains(folders, dir) {
 			folders = append(folders, dir)
 		}
 	}
