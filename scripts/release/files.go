@@ -10,6 +10,7 @@ import (
 	"os"
 	"path"
 	"path/filepath"
+	"runtime"
 	"slices"
 	"strings"
 )
@@ -40,6 +41,9 @@ func sorted(files []file) []file {
 // prints the manual page and the completion scripts.
 func documents(ctx context.Context, src *source, host string) ([]file, error) {
 	var files []file
+	if runtime.GOOS == "windows" {
+		host += ".exe"
+	}
 	if _, err := output(ctx, src.dir, src.env, "go", "build", "-o", host, "./cmd/platter"); err != nil {
 		return nil, err
 	}
