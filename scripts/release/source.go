@@ -142,7 +142,7 @@ func (s *source) build(ctx context.Context, p platform, path string) error {
 		return err
 	}
 	if info.Main.Version != s.version {
-		return fmt.Errorf("the Go tool calls the program %q and not %q: from v2 on, the module's path in go.mod has to end in the major version",
+		return fmt.Errorf("the Go tool calls the program %q, not %q (from v2 on, the module's path in go.mod must end in the major version)",
 			info.Main.Version, s.version)
 	}
 	want := map[string]string{"CGO_ENABLED": "0", "-trimpath": "true", "vcs.modified": "false", "vcs.revision": s.commit}
