@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Builds one release twice, from two copies of HEAD that differ in all that must not matter, and compares every byte.
-# The second build compiles everything anew with FRESH=1; without it, it takes compiled packages from Go's cache, and
-# only links and packs again.
+# The second build takes compiled packages from Go's cache, and only links and packs again: both builds take about a
+# minute on two idle cores. FRESH=1 compiles everything again, from an empty cache.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
@@ -40,7 +40,8 @@ diff -r "$work/a/dist" "$work/another folder/b/dist"
 if command -v dpkg-deb >/dev/null; then
 	for deb in "$work"/a/dist/*.deb; do
 		dpkg-deb --info "$deb" >/dev/null
-		dpkg-deb --contents "$deb" | grep -q ' ./usr/bin/platter$'
+		dpkg-deb --contents "$deb" >"$work/contents"
+		grep -q ' ./usr/bin/platter$' "$work/contents"
 	done
 fi
 printf 'two builds of %s: %d files, the same bytes, in %d s\n' "$commit" "$(find "$work/a/dist" -type f | wc -l)" "$SECONDS"
