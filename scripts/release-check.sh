@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Builds one release twice, from two copies of HEAD that differ in all that must not matter, and compares every byte.
 # The second build takes compiled packages from Go's cache, and only links and packs again: both builds take about a
-# minute on two idle cores. FRESH=1 compiles everything again, from an empty cache.
+# minute of processor time. FRESH=1 compiles everything again, from an empty cache.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
