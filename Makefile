@@ -1,4 +1,4 @@
-.PHONY: help build test torture lint bench bench-peers demo clean
+.PHONY: help build test torture lint bench bench-peers demo release clean
 
 help:
 	@echo 'make build   ./platter, one static file'
@@ -8,6 +8,7 @@ help:
 	@echo 'make lint    vet, gofmt, staticcheck, shellcheck and the module files'
 	@echo 'make bench   every benchmark, and a table of them, in some three minutes'
 	@echo 'make bench-peers IMAGES=DIR   the versions of a disk in DIR with platter and each peer found, and the ratios'
+	@echo 'make release VERSION=v1.2.3   programs, archives and packages for every platform, in ./dist'
 	@echo 'make clean   remove what the others made'
 
 build:
@@ -36,5 +37,8 @@ bench-peers:
 demo:
 	./scripts/demo.sh
 
+release:
+	go -C scripts/release run . "$(VERSION)"
+
 clean:
-	rm -rf platter platter-demo peers.tsv peers.md
+	rm -rf platter platter-demo dist peers.tsv peers.md
