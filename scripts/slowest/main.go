@@ -1,5 +1,6 @@
 // Slowest reads what go test -json writes, prints what go test without -json would print, and then the ten slowest tests.
-// It prints the output of failed tests only. The exit code of go test remains the caller's concern (set -o pipefail).
+// It prints the output of failed tests only. A test counts as long as its longest subtest if that is longer than the test:
+// go test does not count parallel subtests as time of their parent. The exit code of go test remains the caller's concern (set -o pipefail).
 package main
 
 import (
@@ -29,6 +30,12 @@ type test struct {
 	seconds   float64
 }
 
+// state is what is known of unfinished tests, by package and top-level test.
+type state struct {
+	held    map[string]*strings.Builder // output
+	longest map[string]float64          // seconds of the longest subtest
+}
+
 func main() {
 	if err := run(os.Stdin, os.Stdout); err != nil {
 		fmt.Fprintln(os.Stderr, "slowest:", err)
@@ -38,7 +45,7 @@ func main() {
 
 func run(in io.Reader, out io.Writer) error {
 	var tests []test
-	held := map[string]*strings.Builder{} // output of unfinished tests, by package and top-level test
+	s := state{held: map[string]*strings.Builder{}, longest: map[string]float64{}}
 	lines := bufio.NewReader(in)
 	for {
 		line, err := lines.ReadString('\n')
@@ -47,7 +54,7 @@ func run(in io.Reader, out io.Writer) error {
 			if json.Unmarshal([]byte(line), &e) != nil {
 				e = event{Action: "output", Output: line} // go itself speaks plain text
 			}
-			if t, ok := e.apply(held, out); ok {
+			if t, ok := s.apply(e, out); ok {
 				tests = append(tests, t)
 			}
 		}
@@ -65,8 +72,9 @@ func run(in io.Reader, out io.Writer) error {
 	return nil
 }
 
-// apply prints what can be printed after the event, and returns the top-level test that the event ends.
-func (e event) apply(held map[string]*strings.Builder, out io.Writer) (t test, ended bool) {
+// apply prints what can be printed after e, and returns the top-level test that e ends.
+func (s *state) apply(e event, out io.Writer) (t test, ended bool) {
+	held := s.held
 	name, _, isSub := strings.Cut(e.Test, "/")
 	key := e.Package + " " + name
 	switch {
@@ -90,12 +98,15 @@ func (e event) apply(held map[string]*strings.Builder, out io.Writer) (t test, e
 				delete(held, other)
 			}
 		}
-	case e.Test != "" && !isSub && (e.Action == "pass" || e.Action == "fail" || e.Action == "skip"):
+	case e.Test == "" || e.Action != "pass" && e.Action != "fail" && e.Action != "skip":
+	case isSub:
+		s.longest[key] = max(s.longest[key], e.Elapsed)
+	default:
 		if b := held[key]; b != nil && e.Action == "fail" {
 			fmt.Fprint(out, b)
 		}
 		delete(held, key)
-		return test{e.Package, name, e.Elapsed}, true
+		return test{e.Package, name, max(e.Elapsed, s.longest[key])}, true
 	}
 	return test{}, false
 }

@@ -10,10 +10,12 @@ func TestRun(t *testing.T) {
 	var in strings.Builder
 	for i := range 12 {
 		fmt.Fprintf(&in, `{"Action":"output","Package":"p","Test":"Test%d","Output":"    quiet\n"}`+"\n", i)
-		fmt.Fprintf(&in, `{"Action":"pass","Package":"p","Test":"Test%d/sub","Elapsed":99}`+"\n", i)
+		fmt.Fprintf(&in, `{"Action":"pass","Package":"p","Test":"Test%d/sub","Elapsed":%g}`+"\n", i, float64(i)/2)
 		fmt.Fprintf(&in, `{"Action":"pass","Package":"p","Test":"Test%d","Elapsed":%d}`+"\n", i, i)
 	}
-	in.WriteString(`{"Action":"output","Package":"p","Output":"PASS\n"}
+	in.WriteString(`{"Action":"pass","Package":"p","Test":"TestParallel/sub","Elapsed":20}
+{"Action":"pass","Package":"p","Test":"TestParallel","Elapsed":0}
+{"Action":"output","Package":"p","Output":"PASS\n"}
 {"Action":"output","Package":"p","Output":"ok  \tp\t1s\n"}
 {"Action":"pass","Package":"p","Elapsed":1}
 {"Action":"output","Package":"q","Test":"TestBad","Output":"=== RUN   TestBad\n"}
@@ -37,7 +39,8 @@ panic: test timed out
 r.go:1: syntax error
 go: no such package
 
-the slowest of 13 tests:
+the slowest of 14 tests:
+    20.0 s  p TestParallel
     11.0 s  p Test11
     10.0 s  p Test10
      9.0 s  p Test9
@@ -47,7 +50,6 @@ the slowest of 13 tests:
      5.0 s  p Test5
      4.0 s  p Test4
      3.0 s  p Test3
-     2.0 s  p Test2
 `
 	if out.String() != want {
 		t.Errorf("got:\n%swant:\n%s", out.String(), want)
