@@ -1,11 +1,13 @@
-.PHONY: help build test torture lint bench bench-peers demo release clean
+.PHONY: help build quick test torture lint vuln bench bench-peers demo release clean
 
 help:
 	@echo 'make build   ./platter, one static file'
 	@echo 'make demo    back up three versions of a disk and restore two of them, in ./platter-demo'
-	@echo 'make test    every test, the race detector and the cross builds'
-	@echo 'make torture   the tests that try things out, for hours, and every fuzz target'
-	@echo 'make lint    vet, gofmt, staticcheck, shellcheck and the module files'
+	@echo 'make quick   lint and the short tests of what changed since the last time, for the edit loop'
+	@echo 'make test    lint, every test, the race detector and the cross builds'
+	@echo 'make torture   the randomized tests for hours, and every fuzz target; for the night'
+	@echo 'make lint    golangci-lint (.golangci.yml), shellcheck and the module files'
+	@echo 'make vuln    known vulnerabilities in the dependencies; needs vuln.go.dev'
 	@echo 'make bench   every benchmark, and a table of them, in some three minutes'
 	@echo 'make bench-peers IMAGES=DIR   the versions of a disk in DIR with platter and each peer found, and the ratios'
 	@echo 'make release VERSION=v1.2.3   programs, archives and packages for every platform, in ./dist'
@@ -14,6 +16,9 @@ help:
 build:
 	CGO_ENABLED=0 go build -trimpath -o ./platter ./cmd/platter
 
+quick:
+	./scripts/quick.sh
+
 test:
 	./scripts/test.sh
 
@@ -21,12 +26,10 @@ torture:
 	./scripts/torture.sh
 
 lint:
-	go vet ./...
-	! gofmt -l . | grep .
-	go tool staticcheck ./...
-	shellcheck scripts/*.sh .ci/run
-	go mod verify
-	go mod tidy -diff
+	./scripts/lint.sh
+
+vuln:
+	"$$(go -C scripts/tools tool -n govulncheck)" ./...
 
 bench:
 	./scripts/bench.sh

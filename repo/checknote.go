@@ -27,7 +27,7 @@ func (c *checker) packDamage(id pack.FileID, err error) {
 
 // vanish reports whether a pack that was listed is gone now, and remembers to find out why.
 func (c *checker) vanish(id pack.FileID, err error) bool {
-	if !gone(err) || err == errGone {
+	if !gone(err) || errors.Is(err, errGone) {
 		return false
 	}
 	c.mu.Lock()

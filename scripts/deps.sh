@@ -52,8 +52,10 @@ packages=$(missing packages)
 if [ -n "$packages" ] && [ "$(id -u)" = 0 ] && command -v apt-get >/dev/null; then
 	export DEBIAN_FRONTEND=noninteractive
 	apt-get update -qq || echo "apt-get update failed; going on with the package lists that are here"
-	# One at a time, so that a package which this release lacks does not keep the others away.
-	for package in $packages; do
+	# All at once takes a third of the time. If this release lacks one, each by itself, so that it does not keep the others away.
+	echo "installing ${packages//$'\n'/ }"
+	# shellcheck disable=SC2086 # one word a package
+	apt-get install -qq -y --no-install-recommends $packages >/dev/null || for package in $packages; do
 		echo "installing $package"
 		apt-get install -qq -y --no-install-recommends "$package" >/dev/null || echo "could not install $package"
 	done
