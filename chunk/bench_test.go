@@ -6,17 +6,17 @@ import (
 	"testing"
 )
 
-// benchRegion is as long as a region of a disk.
+// benchRegion is the length of a disk's region.
 const benchRegion = 64 << 20
 
-// A benchContent is a region of a sort that a disk is made of.
+// A benchContent is a region of one sort of data.
 type benchContent struct {
 	name   string
 	region []byte
 }
 
-// benchContents are noise, text of few words, and noise in files of 4 KiB to 1 MiB with zeros between them, of lengths on
-// both sides of MinZeroRun.
+// benchContents are noise, text of few words, and noise in files of 4 KiB to 1 MiB with zeros between them. The zero
+// runs are shorter and longer than MinZeroRun.
 func benchContents() []benchContent {
 	noise := make([]byte, benchRegion)
 	rand.NewChaCha8([32]byte{2}).Read(noise) // never fails
@@ -31,7 +31,7 @@ func benchContents() []benchContent {
 	return []benchContent{{"noise", noise}, {"text", benchText(rnd, benchRegion)}, {"mixed", mixed}}
 }
 
-// benchText is words in random order.
+// benchText returns words in random order.
 func benchText(rnd *rand.Rand, n int) []byte {
 	words := []string{"the ", "disk ", "of ", "last ", "Tuesday ", "comes ", "back\n", "byte ", "for ", "and ", "region ", "4096 "}
 	text := make([]byte, 0, n+8)
@@ -41,7 +41,7 @@ func benchText(rnd *rand.Rand, n int) []byte {
 	return text[:n]
 }
 
-// benchPieces cuts a region as a backup does, through a window that moves on, and hands each piece to fn.
+// benchPieces cuts a region as a backup does, through a moving window, and passes each piece to fn.
 func benchPieces(c *Cutter, region []byte, fn func(p []byte, zero bool)) {
 	c.Reset()
 	for window := c.Need() + 1<<20; len(region) > 0; {
@@ -52,7 +52,7 @@ func benchPieces(c *Cutter, region []byte, fn func(p []byte, zero bool)) {
 	}
 }
 
-// BenchmarkCutter searches for cuts where nothing guides it.
+// BenchmarkCutter searches for cuts without a parent's chunks as a guide.
 func BenchmarkCutter(b *testing.B) {
 	for _, content := range benchContents() {
 		b.Run(content.name, func(b *testing.B) {
@@ -73,8 +73,8 @@ func BenchmarkCutter(b *testing.B) {
 	}
 }
 
-// BenchmarkCutterGuided goes over a region that did not change since the version before: hashing proves each chunk, and
-// no cut is searched for. The hash is part of it, as it is in a backup.
+// BenchmarkCutterGuided processes a region that has not changed since its parent. Hashing proves each chunk, and no
+// cut is searched for. The time includes the hash, as in a backup.
 func BenchmarkCutterGuided(b *testing.B) {
 	type before struct {
 		id   ID
@@ -104,7 +104,7 @@ func BenchmarkCutterGuided(b *testing.B) {
 							b.Fatalf("piece %d: %d bytes, zero %v", i, n, zero)
 						}
 					case !c.Expect(view, final, old.n, ended) || namer.ID(view[:old.n]) != old.id:
-						b.Fatalf("chunk %d was not the one before", i)
+						b.Fatalf("chunk %d differs from the parent's", i)
 					default:
 						c.Take(old.n)
 					}
@@ -115,7 +115,7 @@ func BenchmarkCutterGuided(b *testing.B) {
 	}
 }
 
-// BenchmarkNamer names chunks of the usual lengths: the shortest that content ends, the mean, the longest; and one block.
+// BenchmarkNamer names chunks of usual lengths: the shortest that content ends, the mean, the longest; and one block.
 func BenchmarkNamer(b *testing.B) {
 	data := make([]byte, 512<<10)
 	rand.NewChaCha8([32]byte{2}).Read(data) // never fails
@@ -131,8 +131,8 @@ func BenchmarkNamer(b *testing.B) {
 	}
 }
 
-// BenchmarkZero looks for zeros where a backup and a restore do: along a run of zeros, and in blocks that are zero but for
-// their last byte, the worst there is.
+// BenchmarkZero looks for zeros as a backup and a restore do: along a zero run, and in blocks that are zero except
+// for their last byte, which is the worst case.
 func BenchmarkZero(b *testing.B) {
 	zeros := make([]byte, 1<<20)
 	almost := make([]byte, len(zeros))
@@ -144,7 +144,7 @@ func BenchmarkZero(b *testing.B) {
 		b.ReportAllocs()
 		for b.Loop() {
 			if ZeroPrefix(zeros) != len(zeros) {
-				b.Fatal("zeros are not zero")
+				b.Fatal("IsZero reports false for zeros")
 			}
 		}
 	})
@@ -154,7 +154,7 @@ func BenchmarkZero(b *testing.B) {
 		for b.Loop() {
 			for off := 0; off < len(almost); off += Block {
 				if IsZero(almost[off : off+Block]) {
-					b.Fatal("a block that ends in 1 is zero")
+					b.Fatal("IsZero reports true for a block that ends in 1")
 				}
 			}
 		}

@@ -8,30 +8,30 @@ import (
 	"github.com/restic/chunker"
 )
 
-// MinZeroRun is the shortest run of zero blocks that is left out of the chunks. Shorter ones would cost more as
-// entries of a map than as bytes that compress to nothing.
+// MinZeroRun is the shortest run of zero blocks that is not stored as chunks. A shorter run costs more as an entry of
+// a map than as bytes that compress to nothing.
 const MinZeroRun = 64 << 10 // bytes
 
-// Params say where chunks end. They are chosen when a repository is made, and kept in its config.
+// Params are the bounds of chunk lengths. They are chosen when a repository is created, and its config holds them.
 type Params struct {
-	Min int64 `json:"min"` // bytes, a multiple of Block; only the end of a run is shorter
-	Avg int64 `json:"avg"` // bytes, a power of two: how far apart content's own cuts are, counted from Min on
+	Min int64 `json:"min"` // bytes, a multiple of Block; only the last chunk of a run is shorter
+	Avg int64 `json:"avg"` // bytes, a power of two: the mean distance, counted from Min, to a cut that content makes
 	Max int64 `json:"max"` // bytes, a multiple of Block
 }
 
-// Bounds that Params keep within: below them a map outgrows its disk, above them a change costs too much.
+// Bounds of Params. Smaller chunks make a map larger than its disk; larger ones make each change too expensive.
 const (
 	MinAvg   = 8 << 10
 	MaxAvg   = 4 << 20
 	MaxChunk = 8 << 20
 )
 
-// ParamsFor returns the usual bounds about an average chunk size in bytes: five eighths of it, and eight times.
+// ParamsFor returns the usual bounds for an average chunk size in bytes: Min is 5/8 of it, Max is 8 times it.
 func ParamsFor(avg int64) Params {
 	return Params{Min: max(avg*5/8/Block*Block, Block), Avg: avg, Max: 8 * min(avg, MaxChunk/8)}
 }
 
-// Validate returns an error that says which bound does not hold.
+// Validate returns an error that names the first bound that p violates.
 func (p Params) Validate() error {
 	switch {
 	case p.Avg < MinAvg || p.Avg > MaxAvg || bits.OnesCount64(uint64(p.Avg)) != 1:
@@ -44,10 +44,10 @@ func (p Params) Validate() error {
 	return nil
 }
 
-// Poly is the secret polynomial whose residues place the cuts.
+// Poly is the secret polynomial of the Rabin fingerprint that decides the cuts.
 type Poly uint64
 
-// DerivePoly draws an irreducible polynomial from a stream of secret random bytes: the same one from the same stream.
+// DerivePoly derives an irreducible polynomial from a stream of secret random bytes. It is deterministic.
 func DerivePoly(secret io.Reader) (Poly, error) {
 	p, err := chunker.DerivePolynomial(secret)
 	if err != nil {
@@ -58,16 +58,18 @@ func DerivePoly(secret io.Reader) (Poly, error) {
 
 // A Cutter cuts the regions of a disk into pieces. It is not safe for concurrent use.
 //
-// A piece is a zero run or a chunk. Runs of at least MinZeroRun of zero blocks are zero pieces, and so is a shorter
-// region that is all zeros; what lies between them is cut by its content, each cut rounded up to a multiple of Block.
-// Nothing but the region's own bytes counts: not how they are read, and not what lies before or behind.
+// A piece is a zero run or a chunk. A run of at least MinZeroRun bytes of zero blocks is a zero piece. So is a
+// shorter region that is all zeros. Content decides the cuts of everything else, and each cut is rounded up to a
+// multiple of Block.
+//
+// The pieces depend on the region's bytes alone: not on the sizes of reads, and not on the regions around it.
 type Cutter struct {
 	params Params
 	rabin  *rabin
 
-	started bool // the region's first piece was handed out
-	inZero  bool // the last piece was zeros, which may go on
-	clear   int  // in so many bytes from here on no zero run begins
+	started bool // Next or Take returned the region's first piece
+	inZero  bool // the last piece was zeros, which may continue
+	clear   int  // bytes from here in which no zero run begins
 }
 
 // NewCutter returns a Cutter for valid params.
@@ -81,14 +83,15 @@ func NewCutter(poly Poly, params Params) (*Cutter, error) {
 	return &Cutter{params: params, rabin: newRabin(poly, params)}, nil
 }
 
-// Need is how many bytes Next must see at once, unless the region ends before.
+// Need returns how many bytes Next must see at once, unless the region ends earlier.
 func (c *Cutter) Need() int { return int(c.params.Max) + MinZeroRun }
 
 // Reset begins a new region.
 func (c *Cutter) Reset() { c.started, c.inZero, c.clear = false, false, 0 }
 
-// Next returns the length of the piece at the start of buf, and whether it is zeros. buf holds what is left of the
-// region if final, else at least Need bytes of it and a multiple of Block. A long zero run may come as several pieces.
+// Next returns the length of the piece at the start of buf, and whether it is zeros. If final, buf holds the rest of
+// the region. Otherwise it holds at least Need bytes, and a multiple of Block. A long zero run may be returned as
+// several pieces.
 func (c *Cutter) Next(buf []byte, final bool) (n int, zero bool) {
 	if n := c.zeros(buf, final); n > 0 {
 		c.started, c.inZero = true, true
@@ -100,14 +103,14 @@ func (c *Cutter) Next(buf []byte, final bool) (n int, zero bool) {
 	return n, false
 }
 
-// Skip goes on behind zero bytes, at least MinZeroRun of them and a multiple of Block, that come where a piece ended: Next
-// would call them zeros, and need not see them.
+// Skip advances past zero bytes at a piece's end without a call of Next, which need not see them. There must be at
+// least MinZeroRun of them, and a multiple of Block.
 func (c *Cutter) Skip() { c.started, c.inZero, c.clear = true, true, 0 }
 
-// Expect reports whether Next would cut a chunk of n bytes, on the word that these very bytes were cut so before, by the
-// same rules, at the start of a chunk. ended says that zeros or the region's end came behind them then, so that they may
-// have ended for that and not for what they hold. It costs next to nothing; whether the bytes are the same is for the
-// caller to prove before it calls Take.
+// Expect reports whether Next would cut a chunk of n bytes, given that the same bytes at the start of a chunk were
+// once cut so by the same rules. ended says that zeros or the region's end followed then, which may have ended the
+// chunk instead of its content. Expect does not read the content, so it costs almost nothing: the caller must prove
+// that the bytes are the same before it calls Take.
 func (c *Cutter) Expect(buf []byte, final bool, n int, ended bool) bool {
 	if n > len(buf) || c.zeros(buf, final) > 0 {
 		return false
@@ -119,10 +122,10 @@ func (c *Cutter) Expect(buf []byte, final bool, n int, ended bool) bool {
 	return n <= c.clear
 }
 
-// Take goes on behind a chunk of n bytes.
+// Take advances past a chunk of n bytes.
 func (c *Cutter) Take(n int) { c.started, c.inZero, c.clear = true, false, c.clear-n }
 
-// zeros returns the length of the zero piece at the start of buf, 0 when a chunk starts there.
+// zeros returns the length of the zero piece at the start of buf, or 0 if a chunk starts there.
 func (c *Cutter) zeros(buf []byte, final bool) int {
 	if c.clear > 0 {
 		return 0
@@ -135,19 +138,19 @@ func (c *Cutter) zeros(buf []byte, final bool) int {
 	return 0
 }
 
-// look moves clear on to where the next zero run begins, or as far as the longest chunk can care.
+// look advances clear to the next zero run, but no further than the longest chunk can reach.
 func (c *Cutter) look(buf []byte, final bool) {
 	view := buf[:min(len(buf), c.Need())]
 	c.clear = c.untilZeroRun(view, final && len(view) == len(buf))
 }
 
-// cut returns where content ends the chunk that starts at p and cannot reach beyond p.
+// cut returns where content ends the chunk at the start of p. The chunk ends at len(p) at the latest.
 func (c *Cutter) cut(p []byte) int {
 	return min((c.rabin.cut(p)+Block-1)&^(Block-1), len(p))
 }
 
-// untilZeroRun returns how far it is to the first zero run, len(p) when there is none. A run of zeros that reaches the
-// end of p may turn out either way unless p is the region's last; it ends the way too, beyond the longest chunk.
+// untilZeroRun returns the distance to the first zero run, or len(p) if there is none. Zeros that reach the end of p
+// count as a run unless p is the region's last: more may follow, and the longest chunk ends before them.
 func (c *Cutter) untilZeroRun(p []byte, last bool) int {
 	for i := c.clear; i < len(p); {
 		n := zeroBlocks(p[i:])

@@ -27,7 +27,7 @@ func newCutter(t testing.TB, params Params) *Cutter {
 	return c
 }
 
-// cutAll cuts a region through a window that holds at least window bytes, and merges what one zero run came in.
+// cutAll cuts a region through a window of at least window bytes, and merges adjacent zero pieces.
 func cutAll(c *Cutter, region []byte, window int) []piece {
 	c.Reset()
 	var out []piece
@@ -48,7 +48,7 @@ func cutAll(c *Cutter, region []byte, window int) []piece {
 	return out
 }
 
-// wantZeros finds a region's zero runs the plain way, block by block.
+// wantZeros finds a region's zero runs by brute force, block by block.
 func wantZeros(region []byte) (runs [][2]int) {
 	start := -1
 	for i := 0; i <= len(region); i += Block {
@@ -69,7 +69,7 @@ func wantZeros(region []byte) (runs [][2]int) {
 	return runs
 }
 
-// randomRegion mixes noise, text and zero runs whose lengths lie close to where the rules change.
+// randomRegion mixes noise, text and zero runs whose lengths are close to the bounds in the rules.
 func randomRegion(r *rand.Rand, size int) []byte {
 	region := make([]byte, size)
 	for off := 0; off < size; {
@@ -127,13 +127,13 @@ func TestCutterPieces(t *testing.T) {
 		}
 		for _, window := range []int{0, c.Need() + Block, 1 << 20} {
 			if again := cutAll(c, region, window); !equal(again, pieces) {
-				t.Fatalf("seed %d: other pieces through a window of %d bytes", seed, window)
+				t.Fatalf("seed %d: pieces differ through a window of %d bytes", seed, window)
 			}
 		}
 	}
 }
 
-// TestCutterResyncs holds what deduplication lives on: behind an insertion of blocks the cuts are the same again.
+// TestCutterResyncs checks what deduplication depends on: after an insertion of blocks, the cuts are the same again.
 func TestCutterResyncs(t *testing.T) {
 	r := rand.New(rand.NewPCG(7, 7))
 	body := make([]byte, 8<<20)
@@ -158,7 +158,7 @@ func TestCutterResyncs(t *testing.T) {
 		}
 	}
 	if shared*4 < len(before)*3 {
-		t.Fatalf("%d of %d cuts outlive an insertion at %d", shared, len(before), at)
+		t.Fatalf("%d of %d cuts remain after an insertion at %d", shared, len(before), at)
 	}
 }
 
@@ -177,14 +177,14 @@ func equal[T comparable](a, b []T) bool {
 func TestParamsValidate(t *testing.T) {
 	for _, avg := range []int64{MinAvg, 64 << 10, MaxAvg} {
 		if err := ParamsFor(avg).Validate(); err != nil {
-			t.Errorf("average %d: %v", avg, err)
+			t.Errorf("average %d is refused: %v", avg, err)
 		}
 	}
 	for _, p := range []Params{{}, {Min: 4096, Avg: 65537, Max: 1 << 20}, {Min: 0, Avg: 65536, Max: 1 << 20},
 		{Min: 32768, Avg: 65536, Max: 1 << 40}, {Min: 32768, Avg: 65536, Max: 32768}, {Min: 33000, Avg: 65536, Max: 1 << 19},
 		{Min: 131072, Avg: 65536, Max: 1 << 19}, {Min: -4096, Avg: 65536, Max: 1 << 19}} {
 		if p.Validate() == nil {
-			t.Errorf("%+v passes", p)
+			t.Errorf("%+v is accepted", p)
 		}
 	}
 }
@@ -196,7 +196,7 @@ func TestParseID(t *testing.T) {
 	}
 	for _, bad := range []string{"", "ab", id.String()[1:], id.String() + "0", string(bytes.ToUpper([]byte(id.String()))), "zz" + id.String()[2:]} {
 		if _, err := ParseID(bad); err == nil {
-			t.Errorf("%q parses", bad)
+			t.Errorf("%q is accepted", bad)
 		}
 	}
 }
@@ -205,6 +205,6 @@ func TestNamerKeysDiffer(t *testing.T) {
 	a, b := NewNamer([32]byte{1}), NewNamer([32]byte{2})
 	first := a.ID([]byte("x"))
 	if first == b.ID([]byte("x")) || first == a.ID([]byte("y")) || first != a.ID([]byte("x")) {
-		t.Fatal("an id is a function of key and content, and of both")
+		t.Fatal("want one ID for the same key and content, and different IDs otherwise")
 	}
 }

@@ -1,7 +1,7 @@
-// Package chunk names runs of a disk by what they hold, and decides where one run ends and the next begins.
+// Package chunk cuts a disk into runs by their content and names each run by a keyed hash.
 //
-// Its promise: the same bytes at any place of any disk become the same chunks under the same names, for any number of
-// workers and any size of read; and without the repository's keys neither the names nor the cuts can be foretold.
+// Its promise: the same bytes become the same chunks with the same names, wherever they are on a disk, for any number
+// of workers and any size of read. Without the repository's keys, neither names nor cuts can be predicted.
 package chunk
 
 import (
@@ -14,25 +14,25 @@ import (
 // IDSize is the length of an ID in bytes.
 const IDSize = 32
 
-// An ID is the keyed BLAKE3-256 of a chunk's plaintext. The zero ID names nothing: in a map it stands for zeros.
+// An ID is the keyed BLAKE3-256 of a chunk's plaintext. The zero ID names no chunk: in a map it means zeros.
 type ID [IDSize]byte
 
-// String is the ID as 64 lower-case hex digits.
+// String returns the ID as 64 lower-case hex digits.
 func (id ID) String() string { return hex.EncodeToString(id[:]) }
 
-// IsZero reports whether the ID names nothing.
+// IsZero reports whether the ID is the zero ID.
 func (id ID) IsZero() bool { return id == ID{} }
 
-// MarshalText is String, for JSON.
+// MarshalText returns String, for JSON.
 func (id ID) MarshalText() ([]byte, error) { return []byte(id.String()), nil }
 
-// UnmarshalText is ParseID, for JSON.
+// UnmarshalText parses as ParseID does, for JSON.
 func (id *ID) UnmarshalText(text []byte) (err error) {
 	*id, err = ParseID(string(text))
 	return err
 }
 
-// ParseID reads an ID from 64 lower-case hex digits.
+// ParseID parses an ID from 64 lower-case hex digits.
 func ParseID(s string) (ID, error) {
 	var id ID
 	if len(s) != 2*IDSize {
@@ -41,13 +41,13 @@ func ParseID(s string) (ID, error) {
 	if _, err := hex.Decode(id[:], []byte(s)); err != nil {
 		return ID{}, fmt.Errorf("id %q: %w", s, err)
 	}
-	if id.String() != s { // hex.Decode takes capitals too; one name has one spelling
+	if id.String() != s { // hex.Decode accepts capitals; an ID has one spelling
 		return ID{}, fmt.Errorf("id %q: want lower-case hex digits", s)
 	}
 	return id, nil
 }
 
-// A Kind says what a chunk is part of. Each kind has a key of its own, so that one can never be taken for the other.
+// A Kind says what a chunk is part of. Each kind has its own key, so a chunk of one kind never opens as the other.
 type Kind uint8
 
 const (
@@ -65,7 +65,7 @@ func (k Kind) String() string {
 	return fmt.Sprintf("kind %d", uint8(k))
 }
 
-// A Namer computes IDs under one key. It is not safe for concurrent use; each worker has its own.
+// A Namer computes IDs with one key. It is not safe for concurrent use; each worker has its own.
 type Namer struct {
 	hash *blake3.Hasher
 	sum  [IDSize]byte
@@ -75,12 +75,12 @@ type Namer struct {
 func NewNamer(key [32]byte) *Namer {
 	h, err := blake3.NewKeyed(key[:])
 	if err != nil {
-		panic(err) // only for keys of another length
+		panic(err) // only for a key of the wrong length
 	}
 	return &Namer{hash: h}
 }
 
-// ID names the data.
+// ID returns the ID of data.
 func (n *Namer) ID(data []byte) ID {
 	n.hash.Reset()
 	n.hash.Write(data)

@@ -4,16 +4,17 @@ import (
 	"github.com/restic/chunker"
 )
 
-// rabinWindow is how many bytes a fingerprint is of.
+// rabinWindow is how many bytes a fingerprint covers.
 const rabinWindow = 64
 
-// A rabin finds where content ends a chunk: behind the first rabinWindow bytes whose Rabin fingerprint ends in zeros. The
-// fingerprint of a place depends on the bytes before it alone, so that several places can be looked at in turn.
+// A rabin finds where content ends a chunk: after the first rabinWindow bytes whose Rabin fingerprint ends in zero
+// bits. A fingerprint depends on the bytes before its position alone, so several positions can be computed side by
+// side.
 type rabin struct {
-	out      [256]uint64 // by the byte that leaves the window: what it adds to the fingerprint
-	mod      [256]uint64 // by the bits above the polynomial's degree: what takes them away
-	shift    uint        // to those bits
-	mask     uint64      // of bits that are zero at a cut
+	out      [256]uint64 // by the byte that leaves the window: its contribution to the fingerprint
+	mod      [256]uint64 // by the bits above the polynomial's degree: what cancels them
+	shift    uint        // right shift to those bits
+	mask     uint64      // the bits that are zero at a cut
 	min, max int
 }
 
@@ -22,7 +23,7 @@ func newRabin(poly Poly, params Params) *rabin {
 	deg := pol.Deg()
 	r := &rabin{shift: uint(deg - 8), mask: uint64(params.Avg) - 1, min: int(params.Min), max: int(params.Max)}
 	for b := range uint64(256) {
-		// The remainder of b·x^deg cancels the bits above the degree, and itself stays.
+		// The remainder of b·x^deg cancels the bits above the degree and remains itself.
 		r.mod[b] = uint64(chunker.Pol(b<<deg).Mod(pol)) | b<<deg
 	}
 	for b := range 256 {
@@ -35,13 +36,13 @@ func newRabin(poly Poly, params Params) *rabin {
 	return r
 }
 
-// roll moves the window on by a byte. A zero byte that leaves changes nothing, so a window begins empty.
+// roll advances the window by a byte. A zero byte that leaves changes nothing, so the initial window is all zeros.
 func (r *rabin) roll(f uint64, leaves, comes byte) uint64 {
 	f ^= r.out[leaves]
 	return f<<8 | uint64(comes) ^ r.mod[byte(f>>(r.shift&63))]
 }
 
-// fingerprint returns that of a whole window.
+// fingerprint returns the fingerprint of a whole window.
 func (r *rabin) fingerprint(window []byte) (f uint64) {
 	for _, b := range window {
 		f = r.roll(f, 0, b)
@@ -49,17 +50,17 @@ func (r *rabin) fingerprint(window []byte) (f uint64) {
 	return f
 }
 
-// A lane is a stretch of places. Of each byte the fingerprint needs the one before, so a core waits for it most of the time, and
-// four lanes take hardly longer than one.
+// A lane is a run of positions. Each fingerprint needs the one before it, so a core mostly waits for it. Four lanes
+// side by side take hardly longer than one.
 const lane = 1 << 10 // bytes
 
-// cut returns the length of the chunk at the start of p: up to where content ends it, the longest chunk, or len(p).
+// cut returns the length of the chunk at the start of p: up to the first cut by content, at most r.max and len(p).
 func (r *rabin) cut(p []byte) int {
 	p = p[:min(len(p), r.max)]
 	if len(p) <= r.min {
 		return len(p)
 	}
-	at := r.min // places before it are behind us
+	at := r.min // no cut is earlier than this
 	if f := r.fingerprint(p[at-rabinWindow : at]); f&r.mask == 0 {
 		return at
 	}
@@ -74,8 +75,8 @@ func (r *rabin) cut(p []byte) int {
 	return len(p)
 }
 
-// cutLane looks at all places of p behind its first window, whose fingerprint is f, and returns how many lie before the
-// first cut and at it, 0 for none.
+// cutLane looks for a cut in p after its first window, whose fingerprint is f. It returns the distance from the
+// window's end to the cut, or 0 if there is none.
 func (r *rabin) cutLane(p []byte, f uint64) int {
 	comes := p[rabinWindow:]
 	leaves := p[:len(comes)]
@@ -87,7 +88,7 @@ func (r *rabin) cutLane(p []byte, f uint64) int {
 	return 0
 }
 
-// cutLanes is cutLane for four lanes and the window before them.
+// cutLanes does as cutLane for four lanes; p begins with the window before them.
 func (r *rabin) cutLanes(p []byte) int {
 	a, b, c, d := (*[lane + rabinWindow]byte)(p), (*[lane + rabinWindow]byte)(p[lane:]), (*[lane + rabinWindow]byte)(p[2*lane:]), (*[lane + rabinWindow]byte)(p[3*lane:])
 	fa, fb := r.fingerprint(a[:rabinWindow]), r.fingerprint(b[:rabinWindow])
@@ -99,7 +100,7 @@ func (r *rabin) cutLanes(p []byte) int {
 		if fa&mask != 0 && fb&mask != 0 && fc&mask != 0 && fd&mask != 0 {
 			continue
 		}
-		// The lanes before the one that found a cut may have an earlier one in what is left of them.
+		// An earlier lane may still have a cut in the part of it that was not examined.
 		for k, f := range [4]uint64{fa, fb, fc, fd} {
 			if f&mask == 0 {
 				return k*lane + i + 1

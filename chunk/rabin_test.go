@@ -8,7 +8,7 @@ import (
 	"github.com/restic/chunker"
 )
 
-// TestRabinCuts holds that cuts lie where the chunker that made the first repositories has them.
+// TestRabinCuts checks that cuts match those of the chunker that the first repositories were written with.
 func TestRabinCuts(t *testing.T) {
 	for seed := range uint64(40) {
 		rnd := rand.New(rand.NewPCG(seed, 5))
@@ -18,7 +18,7 @@ func TestRabinCuts(t *testing.T) {
 		}
 		params := ParamsFor(MinAvg << rnd.IntN(4))
 		if seed%8 == 0 {
-			params.Min = Block // the least that Validate lets through
+			params.Min = Block // the least that Validate accepts
 		}
 		r := newRabin(poly, params)
 		plain := chunker.NewBase(chunker.Pol(poly), chunker.WithBaseBoundaries(uint(params.Min), uint(params.Max)),
@@ -35,7 +35,7 @@ func TestRabinCuts(t *testing.T) {
 				want, *plain = len(p), fresh
 			}
 			if n = r.cut(p); n != want {
-				t.Fatalf("seed %d, %+v: %d bytes at %d of %d are cut, want %d", seed, params, n, off, len(p), want)
+				t.Fatalf("seed %d, %+v: the chunk at %[4]d of %[5]d has %[3]d bytes, want %[6]d", seed, params, n, off, len(p), want)
 			}
 		}
 	}

@@ -2,14 +2,14 @@ package chunk
 
 import "encoding/binary"
 
-// Block is the grain of cuts and of zero runs: every cut lies on a multiple of it, or at the disk's end. File systems
-// place their files by it, so the same file on another disk is cut the same.
+// Block is the granularity of cuts and zero runs: every cut is at a multiple of it, or at the disk's end. File
+// systems align files to it, so the same file is cut the same way on another disk.
 const Block = 4096 // bytes
 
 // IsZero reports whether all of p is zero.
 func IsZero(p []byte) bool { return ZeroPrefix(p) == len(p) }
 
-// ZeroPrefix returns how many bytes at the start of p are zero.
+// ZeroPrefix returns the number of zero bytes at the start of p.
 func ZeroPrefix(p []byte) int {
 	i := 0
 	for ; len(p)-i >= 64; i += 64 {
@@ -27,8 +27,8 @@ func ZeroPrefix(p []byte) int {
 	return i
 }
 
-// zeroBlocks returns how many bytes at the start of p are blocks wholly of zeros. A short last block counts when p
-// ends with it and all of it is zero.
+// zeroBlocks returns the length of the zero blocks at the start of p, in bytes. A short last block counts if p ends
+// with it.
 func zeroBlocks(p []byte) int {
 	n := ZeroPrefix(p)
 	if n == len(p) {

@@ -13,7 +13,8 @@ import (
 	"platter/pack"
 )
 
-// scale is how many chunks benchmarks have: a million, or with PLATTER_BENCH=full what 1 TiB without a double comes to.
+// scale returns the number of chunks in benchmarks: a million, or with PLATTER_BENCH=full as many as 1 TiB without
+// duplicates has.
 func scale() int {
 	if os.Getenv("PLATTER_BENCH") == "full" {
 		return 16 << 20
@@ -22,16 +23,16 @@ func scale() int {
 }
 
 const (
-	benchFrame = 11  // chunks of a frame: 1 MiB of 94 KiB each
-	benchPack  = 355 // chunks of a pack: 32 MiB
+	benchFrame = 11  // chunks in a frame: 1 MiB of 94 KiB each
+	benchPack  = 355 // chunks in a pack: 32 MiB
 )
 
-// madeUp is chunk n of those that benchmarks make up: a hash, as ids are.
+// madeUp returns the ID of chunk n: a hash, as IDs are.
 func madeUp(n int) chunk.ID {
 	return blake3.Sum256(binary.LittleEndian.AppendUint64(nil, uint64(n)))
 }
 
-// fill adds packs with chunks from to to.
+// fill adds packs that hold chunks from to to−1.
 func fill(x *Index, from, to int) (packs []PackTable) {
 	for at := from; at < to; at += benchPack {
 		t := new(pack.Table)
@@ -50,7 +51,7 @@ func fill(x *Index, from, to int) (packs []PackTable) {
 	return packs
 }
 
-// heap is how many bytes are in use after a collection.
+// heap returns the number of bytes in use after a collection.
 func heap() int64 {
 	runtime.GC()
 	var m runtime.MemStats
@@ -58,7 +59,7 @@ func heap() int64 {
 	return int64(m.HeapAlloc)
 }
 
-// large returns an index whose run has n chunks, and what heap it takes for each.
+// large returns an index whose run has n chunks, and the bytes of heap for each.
 func large(b *testing.B, n int) (*Index, *Cache, float64) {
 	b.Helper()
 	c := &Cache{Folder: b.TempDir(), Key: [32]byte{1}}
@@ -66,7 +67,7 @@ func large(b *testing.B, n int) (*Index, *Cache, float64) {
 	x := new(Index)
 	x.Spill(c)
 	packs := fill(x, 0, n)
-	x.Cover(pack.FileID{1}, nil, packs)
+	x.AddSource(pack.FileID{1}, nil, packs)
 	if err := x.Merge(context.Background(), c); err != nil {
 		b.Fatal(err)
 	}
@@ -114,7 +115,7 @@ func BenchmarkClaim(b *testing.B) {
 	})
 }
 
-// BenchmarkMerge makes a new run of a large one and as many chunks as a backup takes before it does.
+// BenchmarkMerge merges a large run with as many chunks as a backup adds before it merges.
 func BenchmarkMerge(b *testing.B) {
 	n := scale()
 	x, c, _ := large(b, n)
@@ -140,7 +141,7 @@ func BenchmarkOpenCache(b *testing.B) {
 	}
 	for b.Loop() {
 		y := Open(c)
-		y.Settle(func(pack.FileID) (bool, bool) { return true, true }, func(id pack.FileID) (int64, bool) { size, ok := sizes[id]; return size, ok })
+		y.Reconcile(func(pack.FileID) (bool, bool) { return true, true }, func(id pack.FileID) (int64, bool) { size, ok := sizes[id]; return size, ok })
 		if y.Stored() != n || len(y.Packs()) != len(packs) {
 			b.Fatalf("%d chunks in %d packs", y.Stored(), len(y.Packs()))
 		}

@@ -14,7 +14,7 @@ import (
 	"platter/pack"
 )
 
-// build writes a run to the first target that takes it.
+// build writes a run to the first target that works.
 func (s *stock) build(ctx context.Context, c *Cache) (*run, error) {
 	t := trailer{packs: s.kept, frames: s.keptFrames, files: uint32(len(s.files)), records: uint64(s.places)}
 	for _, src := range s.files {
@@ -89,7 +89,7 @@ func (s *stock) writePacks(out *sealer) error {
 	var buf []byte
 	le := binary.LittleEndian
 	for i, p := range s.packs {
-		if s.newPack[i] != gonePack {
+		if s.newPack[i] != noPack {
 			buf = le.AppendUint32(le.AppendUint32(append(buf, p.ID[:]...), uint32(p.Size)), s.newFirst[i])
 		}
 	}
@@ -97,7 +97,7 @@ func (s *stock) writePacks(out *sealer) error {
 		return err
 	}
 	for i, p := range s.packs {
-		if s.newPack[i] == gonePack {
+		if s.newPack[i] == noPack {
 			continue
 		}
 		buf = buf[:0]
@@ -113,14 +113,14 @@ func (s *stock) writePacks(out *sealer) error {
 	return nil
 }
 
-// writeFiles writes which index files the run stands in for, and returns how many packs and superseded files they list.
+// writeFiles writes the index files that the run replaces, and returns how many packs and superseded files they list.
 func (s *stock) writeFiles(out *sealer) (linked, supersedes uint32, err error) {
 	var files, links, superseded []byte
 	le := binary.LittleEndian
 	for _, id := range slices.SortedFunc(maps.Keys(s.files), func(a, b pack.FileID) int { return slices.Compare(a[:], b[:]) }) {
 		src, n := s.files[id], uint32(noLinks)
-		leftOut := slices.ContainsFunc(src.packs, func(at uint32) bool { return s.newPack[at] == gonePack })
-		if src.Counts && !leftOut { // else it has to be read again
+		incomplete := slices.ContainsFunc(src.packs, func(at uint32) bool { return s.newPack[at] == noPack })
+		if src.Counts && !incomplete { // otherwise the file must be read again
 			n = uint32(len(src.packs))
 			linked += n
 			for _, at := range src.packs {
@@ -136,7 +136,7 @@ func (s *stock) writeFiles(out *sealer) (linked, supersedes uint32, err error) {
 	return linked, supersedes, out.write(slices.Concat(files, links, superseded))
 }
 
-// writePiles writes the records of some piles, made on all cores, and adds to the buckets.
+// writePiles writes the records of piles from to to−1, sorts them on all cores, and appends to the buckets.
 func (s *stock) writePiles(ctx context.Context, out *sealer, buckets []uint32, from, to int) ([]uint32, error) {
 	records, counts := make([][]byte, to-from), make([][256]uint32, to-from)
 	g, ctx := errgroup.WithContext(ctx)
@@ -160,7 +160,7 @@ func (s *stock) writePiles(ctx context.Context, out *sealer, buckets []uint32, f
 	return buckets, nil
 }
 
-// pile returns the records of one pile, and counts them by the second byte of their ids.
+// pile returns the sorted records of pile n, and counts them by the second byte of their IDs.
 func (s *stock) pile(n int, counts *[256]uint32) ([]byte, error) {
 	fresh := slices.Clone(s.piles[n])
 	if s.spill != nil {
@@ -192,7 +192,7 @@ func (s *stock) pile(n int, counts *[256]uint32) ([]byte, error) {
 		} else {
 			p, fresh = fresh[0], fresh[1:]
 		}
-		if p == last && len(dst) > 0 { // said twice
+		if p == last && len(dst) > 0 { // the same place was added twice
 			continue
 		}
 		last = p

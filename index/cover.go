@@ -6,15 +6,15 @@ import (
 	"platter/pack"
 )
 
-// A Source is what the index knows of an index file that it was made from.
+// A Source is an index file that the index includes.
 type Source struct {
 	Supersedes []pack.FileID
-	Counts     bool     // its packs are in the index; else it was superseded, and has to be read if it no longer is
+	Counts     bool     // its packs are in the index; false if it was superseded, so that it must be read once that ends
 	packs      []uint32 // positions
 }
 
-// Open returns an Index of what the cache has. Until Settle, it knows nothing for sure. A cache that is not there, is
-// damaged, or is another repository's is an empty one.
+// Open returns the Index that the cache holds. It finds no chunk until Reconcile confirms its packs. If the cache is
+// missing, damaged or another repository's, the Index is empty.
 func Open(c *Cache) *Index {
 	x := new(Index)
 	r, err := openRun(c)
@@ -27,7 +27,7 @@ func Open(c *Cache) *Index {
 		return x
 	}
 	sweep(c.Folder)
-	x.base, x.packs, x.files, x.anyGone = r, r.known(), files, true
+	x.base, x.packs, x.files, x.anyUnusable = r, r.known(), files, true
 	x.known = make(map[pack.FileID]uint32, len(x.packs))
 	for i := range x.packs {
 		x.known[x.packs[i].ID] = uint32(i)
@@ -35,7 +35,7 @@ func Open(c *Cache) *Index {
 	return x
 }
 
-// Files returns the index files that the index was made from.
+// Files returns the index files that the index includes.
 func (x *Index) Files() map[pack.FileID]Source {
 	x.mu.RLock()
 	defer x.mu.RUnlock()
@@ -46,16 +46,16 @@ func (x *Index) Files() map[pack.FileID]Source {
 	return files
 }
 
-// Cover notes that an index file was taken in: the next run stands in for it. Where packs is nil, the file was superseded
-// and counts for nothing.
-func (x *Index) Cover(file pack.FileID, supersedes []pack.FileID, packs []PackTable) {
+// AddSource records that the index includes an index file, so that the next run replaces it. A nil packs means that
+// the file is superseded: its packs are not in the index.
+func (x *Index) AddSource(file pack.FileID, supersedes []pack.FileID, packs []PackTable) {
 	x.mu.Lock()
 	defer x.mu.Unlock()
 	src := &Source{Supersedes: slices.Clone(supersedes), Counts: packs != nil}
 	for i := range packs {
 		at, ok := x.known[packs[i].ID]
 		if !ok {
-			return // somebody has to read it
+			return // the file stays unrecorded, so it is read again
 		}
 		src.packs = append(src.packs, at)
 	}
@@ -65,9 +65,13 @@ func (x *Index) Cover(file pack.FileID, supersedes []pack.FileID, packs []PackTa
 	x.files[file] = src
 }
 
-// Settle says what became of the index files that the run stands in for, and of the packs they list. A pack that no file
-// lists any more is not known from then on, whatever the run has of it: its index files are removed before it is itself.
-func (x *Index) Settle(file func(pack.FileID) (there, counts bool), size func(pack.FileID) (int64, bool)) {
+// Reconcile compares the run with the index files and packs that exist now. For each index file, file reports whether
+// it exists, and whether it counts (no other file supersedes it). For each pack, size returns the length of its file
+// in bytes, and false if there is none.
+//
+// After Reconcile, the index knows no pack that index files do not list. It must not: a pack's index files are
+// deleted before the pack itself.
+func (x *Index) Reconcile(file func(pack.FileID) (there, counts bool), size func(pack.FileID) (int64, bool)) {
 	x.mu.Lock()
 	defer x.mu.Unlock()
 	for id, src := range x.files {
@@ -78,14 +82,14 @@ func (x *Index) Settle(file func(pack.FileID) (there, counts bool), size func(pa
 			for _, at := range src.packs {
 				p := &x.packs[at]
 				n, ok := size(p.ID)
-				p.listed, p.Gone = true, !ok || n != p.Size
+				p.listed, p.Missing = true, !ok || n != p.Size
 			}
 		}
 	}
-	x.anyGone = slices.ContainsFunc(x.packs, func(p knownPack) bool { return p.lost() })
+	x.anyUnusable = slices.ContainsFunc(x.packs, func(p knownPack) bool { return p.unusable() })
 }
 
-// Wasted reports whether more than a quarter of the run's packs are no longer listed.
+// Wasted reports whether index files no longer list more than a quarter of the run's packs.
 func (x *Index) Wasted() bool {
 	x.mu.RLock()
 	defer x.mu.RUnlock()
@@ -101,16 +105,16 @@ func (x *Index) Wasted() bool {
 	return 4*unlisted > x.base.packCount
 }
 
-// Spill makes what is added from now on go around the shards, into a file, until Merge makes a run of it. It is for taking
-// in more than should be in memory; nothing that was added is found meanwhile.
+// Spill diverts the chunks of packs added from now on into a temporary file, until Merge makes a run of it. It is for
+// loading more chunks than memory should hold. Lookup finds none of them before Merge returns.
 func (x *Index) Spill(c *Cache) {
 	x.mu.Lock()
 	defer x.mu.Unlock()
 	x.spill = newSpill(c.Folder)
 }
 
-// Close gives back what an index takes outside of the heap, now and not when the collector comes by. The index must not be
-// used again.
+// Close frees the index's mappings and files at once instead of at a garbage collection. The index must not be used
+// again.
 func (x *Index) Close() {
 	x.mu.Lock()
 	defer x.mu.Unlock()

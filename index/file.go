@@ -8,13 +8,13 @@ import (
 	"platter/pack"
 )
 
-// MaxFile bounds an index file, in bytes; writers stay far below.
+// MaxFile bounds an index file, in bytes; writers stay far below it.
 const MaxFile = 64 << 20
 
-// align is what an index file is filled up to a multiple of, in bytes, so that its length does not count chunks.
+// align pads the length of an index file, in bytes, so that the length does not reveal the number of chunks.
 const align = 4096
 
-// A File is what one index file says: packs with their tables, and which older index files it stands in for.
+// A File is the content of an index file: packs with their tables, and the older index files that it supersedes.
 //
 //	+------------+-------+- - - - - - - - -+- - - - - - - - - - - - - - - - - - - - - - -+
 //	| superseded | packs | id 32 bytes …   | id 32 bytes, size u32, table (see pack) …   |
@@ -27,7 +27,7 @@ type File struct {
 	Packs      []PackTable
 }
 
-// A PackTable is a pack with its table.
+// A PackTable is a pack and its table.
 type PackTable struct {
 	Pack
 	Table *pack.Table
@@ -39,7 +39,7 @@ const (
 	packEntry = idSize + 4
 )
 
-// Encode returns the file's bytes, with spare bytes of memory before and after for a seal.
+// Encode returns the file's bytes. It leaves before bytes in front, and capacity for after bytes behind, for a seal.
 func (f *File) Encode(before, after int) []byte {
 	n := fileHead + idSize*len(f.Supersedes)
 	for _, p := range f.Packs {
@@ -61,7 +61,7 @@ func (f *File) Encode(before, after int) []byte {
 	return dst[:before+padded]
 }
 
-// Decode reads an index file's bytes. The error wraps pack.ErrDamaged.
+// Decode parses an index file's bytes. The error wraps pack.ErrDamaged.
 func Decode(p []byte) (*File, error) {
 	le := binary.LittleEndian
 	if len(p) < fileHead {
@@ -90,7 +90,7 @@ func Decode(p []byte) (*File, error) {
 		p = rest
 	}
 	if !chunk.IsZero(p) || len(p) >= align {
-		return nil, fmt.Errorf("%w: index with %d bytes behind its last pack", pack.ErrDamaged, len(p))
+		return nil, fmt.Errorf("%w: index with %d bytes after its last pack", pack.ErrDamaged, len(p))
 	}
 	return f, nil
 }

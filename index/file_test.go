@@ -20,14 +20,14 @@ func TestFileRoundTrip(t *testing.T) {
 		buf := f.Encode(3, 5)
 		p := buf[3:]
 		if len(p)%align != 0 || cap(buf) < len(buf)+5 || !bytes.Equal(buf[:3], make([]byte, 3)) || !bytes.Equal(p, f.Encode(0, 0)) {
-			t.Errorf("seed %d: %d bytes with room for %d, want a multiple of %d and room for 5", seed, len(p), cap(buf)-len(buf), align)
+			t.Errorf("seed %d: %d bytes with capacity for %d more, want a multiple of %d and capacity for 5", seed, len(p), cap(buf)-len(buf), align)
 		}
 		got, err := Decode(p)
 		if err != nil || !reflect.DeepEqual(got, f) {
-			t.Fatalf("seed %d: %v, or another file", seed, err)
+			t.Fatalf("seed %d: %v, or the file differs", seed, err)
 		}
 		if again := got.Encode(0, 0); !bytes.Equal(again, p) {
-			t.Fatalf("seed %d: decoding and encoding changes it", seed)
+			t.Fatalf("seed %d: decoding and encoding changes the bytes", seed)
 		}
 	}
 }
@@ -64,7 +64,7 @@ func TestDecodeDamage(t *testing.T) {
 func FuzzDecode(f *testing.F) {
 	for n := range 4 {
 		seed := bytes.TrimRight(randomFile(rand.New(rand.NewPCG(uint64(n), 3)), n).Encode(0, 0), "\x00")
-		for zeros := range 5 { // few, so that a fuzzer has few bytes to try
+		for zeros := range 5 { // few of them, so that a fuzzer has few bytes to try
 			f.Add(append(slices.Clone(seed), make([]byte, zeros)...))
 		}
 	}
@@ -89,7 +89,7 @@ func FuzzDecode(f *testing.F) {
 		for _, p := range file.Packs {
 			for _, ref := range p.Table.Chunks {
 				if loc, ok := x.Lookup(ref.ID); ok && uint64(loc.Start)+uint64(loc.Len) > uint64(loc.Frame.Raw) {
-					t.Fatalf("%v lies at %+v", ref.ID, loc)
+					t.Fatalf("%v is at %+v", ref.ID, loc)
 				}
 			}
 		}

@@ -8,15 +8,15 @@ import (
 	"platter/pack"
 )
 
-// closeID draws one of few ids that have long prefixes in common, so that they crowd into few shards and few slots.
+// closeID draws one of few IDs with long common prefixes, so that they share few shards and few slots.
 func closeID(r *rand.Rand, spread int) (id chunk.ID) {
 	id[0] = byte(r.IntN(2))
-	binary.LittleEndian.PutUint64(id[1:], uint64(r.IntN(3))) // where in its shard a search begins
+	binary.LittleEndian.PutUint64(id[1:], uint64(r.IntN(3))) // the slot where the search in a shard begins
 	binary.LittleEndian.PutUint32(id[28:], uint32(r.IntN(spread)))
 	return id
 }
 
-// packOf makes up a table that holds the ids, in frames of a few chunks each.
+// packOf makes up a pack and a table with the IDs, in frames of a few chunks each.
 func packOf(r *rand.Rand, ids []chunk.ID) (Pack, *pack.Table) {
 	t := new(pack.Table)
 	for len(ids) > 0 {
@@ -44,7 +44,7 @@ func randomPackID(r *rand.Rand) (id pack.FileID) {
 	return id
 }
 
-// locations says where each chunk of a pack lies, worked out the plain way.
+// locations computes the place of each chunk of a pack, independently of the index.
 func locations(p Pack, t *pack.Table) (ids []chunk.ID, at []Location) {
 	next, offset := 0, int64(pack.HeaderSize)
 	for _, f := range t.Frames {
@@ -77,7 +77,7 @@ func randomFile(r *rand.Rand, packs int) *File {
 	return f
 }
 
-// count is how many chunks the shards know.
+// count returns the number of chunks in the shards.
 func count(x *Index) (n int) {
 	for i := range x.shards {
 		n += len(x.shards[i].entries)

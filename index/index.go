@@ -1,11 +1,11 @@
-// Package index knows which chunk lies in which frame of which pack.
+// Package index maps each chunk to the packs and frames that hold it.
 //
-// Its promise: what Lookup returns was listed in some pack's table; what Claim grants, it grants once. Anything in it
-// can be rebuilt from the packs.
+// Its promise: a location that Lookup returns comes from a pack's table, and Claim grants a chunk once. The whole
+// index can be rebuilt from the packs.
 //
-// Most of it is one sorted run, which is mapped from a file and takes no heap; what is not in the run yet lies in hash
-// tables, until Merge makes a new run of both. A run may come from a cache that another process wrote, and says nothing
-// that the index files would not say.
+// Most of an index is one sorted run, which is mapped from a file and uses no heap. Newer chunks are in hash tables
+// until Merge makes a new run of both. The run may come from a cache that another process wrote. It says nothing that
+// the index files do not say.
 package index
 
 import (
@@ -15,7 +15,7 @@ import (
 	"platter/pack"
 )
 
-// A Location is where a chunk lies.
+// A Location is one place of a chunk.
 type Location struct {
 	Pack   pack.FileID
 	Offset int64      // of the frame in the pack, bytes
@@ -26,45 +26,46 @@ type Location struct {
 
 // A Pack is a pack file that the index knows.
 type Pack struct {
-	ID   pack.FileID
-	Size int64 // bytes of the file
-	Gone bool  // the file is not there, or not as it was: what is in it is not relied on
-	// Doubted says that the file is there and is not to be built upon: it is damaged, or about to go.
-	Doubted bool
+	ID      pack.FileID
+	Size    int64 // bytes of the file
+	Missing bool  // its file is missing or has another length, so its chunks are not relied on
+	// Suspended means that the file exists but must not be built on: the pack is damaged or condemned.
+	Suspended bool
 }
 
-// shardCount splits the index by the first byte of an id: ids are uniform, so shards fill evenly, workers seldom meet
-// at one lock, and one shard's growth copies one part in 256.
+// shardCount splits the index by the first byte of an ID. IDs are uniform, so shards fill evenly, workers rarely wait
+// for the same lock, and a growing shard copies 1/256 of the entries.
 const shardCount = 256
 
-// An Index maps ids to locations. It is safe for concurrent use. The zero Index is empty and ready.
+// An Index maps IDs to locations. It is safe for concurrent use. The zero Index is empty and ready to use.
 //
-// Of every pack it has every chunk: where a chunk lies in several packs, the run has all of its places, and shards have
-// one in entries and the others in doubles. So whichever packs turn out to be gone later, what is left is still found.
+// It holds every chunk of every pack. If several packs hold a chunk, the run has all of its places; shards have one
+// of them in entries and the others in doubles. So a chunk is still found if some of its packs turn out to be missing
+// later.
 type Index struct {
 	shards [shardCount]shard
 
 	merging sync.Mutex   // one Merge at a time
-	adding  sync.RWMutex // shared by those who add packs; a Merge takes stock while nobody does
+	adding  sync.RWMutex // held for reading by each AddPack; Merge locks it while it collects what the run will hold
 
-	mu      sync.RWMutex
-	base    *run // nil where there is none
-	packs   []knownPack
-	frames  []frame // behind those of base
-	known   map[pack.FileID]uint32
-	files   map[pack.FileID]*Source
-	anyGone bool // spares looking up packs while every one is there
-	spill   *spill
+	mu          sync.RWMutex
+	base        *run // nil if there is none
+	packs       []knownPack
+	frames      []frame // those after base's frames
+	known       map[pack.FileID]uint32
+	files       map[pack.FileID]*Source
+	anyUnusable bool // false saves looking up packs while all of them are usable
+	spill       *spill
 }
 
-// A knownPack is a Pack and what else is known of it. Those of the base come first, in its order.
+// A knownPack is a Pack and its state. The packs of base come first, in its order.
 type knownPack struct {
 	Pack
-	first  uint32 // its first frame; its frames lie one behind the other
-	listed bool   // an index file that is there lists it; without that, the index must not say a word of it
+	first  uint32 // its first frame; the others follow it
+	listed bool   // an existing index file lists it; otherwise the index must act as if it did not know the pack
 }
 
-func (p *knownPack) lost() bool { return p.Gone || p.Doubted || !p.listed }
+func (p *knownPack) unusable() bool { return p.Missing || p.Suspended || !p.listed }
 
 type frame struct {
 	pack   uint32 // position in packs
@@ -88,16 +89,16 @@ func (x *Index) frame(n uint32) frame {
 	return x.base.frame(int(n))
 }
 
-// lives reports whether a frame's pack is there; mu is held.
+// lives reports whether a frame's pack can be built on; mu is held.
 func (x *Index) lives(frame uint32) bool {
 	if frame == claimed {
 		return false
 	}
-	return !x.anyGone || !x.packs[x.frame(frame).pack].lost()
+	return !x.anyUnusable || !x.packs[x.frame(frame).pack].unusable()
 }
 
-// stored returns where the run has a chunk: in a pack that is there and not doubted if it can, else in one that is there,
-// else in one that is gone. mu is held.
+// stored returns the run's best place of a chunk: in a pack that can be built on (live), else in a suspended pack,
+// else in a missing one. mu is held.
 func (x *Index) stored(id chunk.ID) (e entry, live, ok bool) {
 	if x.base == nil {
 		return entry{}, false, false
@@ -107,15 +108,15 @@ func (x *Index) stored(id chunk.ID) (e entry, live, ok bool) {
 		if x.lives(next.frame) {
 			return next, true, true
 		}
-		if p := &x.packs[x.frame(next.frame).pack]; p.listed && (!ok || !p.Gone) {
+		if p := &x.packs[x.frame(next.frame).pack]; p.listed && (!ok || !p.Missing) {
 			e, ok = next, true
 		}
 	}
 	return e, false, ok
 }
 
-// Claim reports whether the caller is the one to store the chunk: nobody has, in a pack that is still there, and nobody
-// else was told to.
+// Claim reports whether the caller must store the chunk: no pack that can be built on holds it, and nothing has
+// claimed it yet.
 func (x *Index) Claim(id chunk.ID) bool {
 	x.mu.RLock()
 	defer x.mu.RUnlock()
@@ -137,7 +138,7 @@ func (x *Index) Claim(id chunk.ID) bool {
 	return true
 }
 
-// Lookup returns where a chunk lies, and false for one that is unknown or only claimed.
+// Lookup returns the place of a chunk, and false if the chunk is unknown or only claimed.
 func (x *Index) Lookup(id chunk.ID) (Location, bool) {
 	x.mu.RLock()
 	defer x.mu.RUnlock()
@@ -154,7 +155,7 @@ func (x *Index) Lookup(id chunk.ID) (Location, bool) {
 	return Location{x.packs[f.pack].ID, int64(f.offset), f.Frame, e.start, e.len}, true
 }
 
-// recent returns what the shards say of a chunk.
+// recent returns the shards' entry of a chunk.
 func (x *Index) recent(id chunk.ID) (entry, bool) {
 	s := x.shard(id)
 	s.mu.Lock()
@@ -166,8 +167,8 @@ func (x *Index) recent(id chunk.ID) (entry, bool) {
 	return s.entries[at], true
 }
 
-// AddPack takes in a pack's table. A pack that is known is passed over, unless it was gone and is there now; a chunk that
-// is known stays where it is, unless that pack is gone.
+// AddPack adds a pack's table. It ignores a known pack, unless that was missing and no longer is. A known chunk keeps
+// its place, unless that is in a missing pack.
 func (x *Index) AddPack(p Pack, table *pack.Table) {
 	x.adding.RLock()
 	defer x.adding.RUnlock()
@@ -188,18 +189,20 @@ func (x *Index) AddPack(p Pack, table *pack.Table) {
 	}
 }
 
-// takePack notes a pack and its frames, and reports whether its chunks are to be added under frames from first on.
+// takePack records a pack and its frames. If it reports true, the pack's chunks must be added, with frames numbered
+// from first.
 func (x *Index) takePack(p Pack, table *pack.Table) (first uint32, add bool) {
 	x.mu.Lock()
 	defer x.mu.Unlock()
 	if at, ok := x.known[p.ID]; ok {
 		old := &x.packs[at]
-		if old.listed && (p.Gone || !old.Gone) || !x.sameFrames(at, table) {
+		if old.listed && (p.Missing || !old.Missing) || !x.sameFrames(at, table) {
 			return 0, false
 		}
-		p.Doubted = old.Doubted
+		p.Suspended = old.Suspended
 		old.Pack, old.listed = p, true
-		// The run has all its chunks, and so has the spill; of the shards' entries, those in packs that are gone move here.
+		// The run and the spill already have all its chunks. Only entries of shards may have to move from missing
+		// packs to this one.
 		return old.first, int(old.first) >= x.baseFrames() && x.spill == nil
 	}
 	if x.known == nil {
@@ -213,11 +216,11 @@ func (x *Index) takePack(p Pack, table *pack.Table) (first uint32, add bool) {
 		offset += f.Sealed
 	}
 	x.packs = append(x.packs, knownPack{p, first, true})
-	x.anyGone = x.anyGone || p.Gone
+	x.anyUnusable = x.anyUnusable || p.Missing
 	return first, true
 }
 
-// sameFrames reports whether a table has the frames that the pack at a position is known to have.
+// sameFrames reports whether table has the known frames of the pack at a position.
 func (x *Index) sameFrames(at uint32, table *pack.Table) bool {
 	first, end := x.packs[at].first, uint32(x.baseFrames()+len(x.frames))
 	if int(at)+1 < len(x.packs) {
@@ -234,7 +237,7 @@ func (x *Index) sameFrames(at uint32, table *pack.Table) bool {
 	return true
 }
 
-// add takes in one place of a chunk; mu is held.
+// add adds one place of a chunk; mu is held.
 func (x *Index) add(e entry) {
 	if x.spill != nil && fits(&e) {
 		x.spill.add(&e)
@@ -254,7 +257,7 @@ func (x *Index) add(e entry) {
 	}
 }
 
-// Packs returns every known pack, in the order they were added.
+// Packs returns all known packs, in the order in which they were added.
 func (x *Index) Packs() []Pack {
 	x.mu.RLock()
 	defer x.mu.RUnlock()
@@ -275,7 +278,7 @@ func (x *Index) HasPack(id pack.FileID) bool {
 	return ok && x.packs[at].listed
 }
 
-// Recent is how many places of chunks are not in the run, claims among them.
+// Recent returns the number of places of chunks that are not in the run, including claims.
 func (x *Index) Recent() int {
 	n := 0
 	for i := range x.shards {
@@ -287,7 +290,7 @@ func (x *Index) Recent() int {
 	return n
 }
 
-// Stored is how many places of chunks the run has.
+// Stored returns the number of places of chunks in the run.
 func (x *Index) Stored() int {
 	x.mu.RLock()
 	defer x.mu.RUnlock()

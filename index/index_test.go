@@ -21,7 +21,7 @@ func TestIndexModel(t *testing.T) {
 		r := rand.New(rand.NewPCG(seed, 1))
 		x := new(Index)
 		known, claimed := map[chunk.ID]Location{}, map[chunk.ID]bool{}
-		spread := 10 << seed // many repeats, then few
+		spread := 10 << seed // many repeats at first, then few
 		var packs []Pack
 		var tables []*pack.Table
 		for step := range steps {
@@ -32,7 +32,7 @@ func TestIndexModel(t *testing.T) {
 					ids[i] = closeID(r, spread)
 				}
 				p, table := packOf(r, ids)
-				if len(packs) > 0 && r.IntN(4) == 0 { // one that is known, said to hold other things
+				if len(packs) > 0 && r.IntN(4) == 0 { // a known pack, with other content
 					p = packs[r.IntN(len(packs))]
 					x.AddPack(p, table)
 					break
@@ -56,7 +56,7 @@ func TestIndexModel(t *testing.T) {
 				id := closeID(r, spread)
 				want, there := known[id]
 				if got, ok := x.Lookup(id); ok != there || got != want {
-					t.Fatalf("seed %d, step %d: %v lies at %+v (%v), want %+v (%v)", seed, step, id, got, ok, want, there)
+					t.Fatalf("seed %d, step %d: %v is at %+v (%v), want %+v (%v)", seed, step, id, got, ok, want, there)
 				}
 			}
 		}
@@ -70,7 +70,7 @@ func TestIndexModel(t *testing.T) {
 			t.Errorf("seed %d: %d chunks, want %d", seed, count(x), total)
 		}
 		if !slices.Equal(x.Packs(), packs) {
-			t.Errorf("seed %d: other packs, or in another order", seed)
+			t.Errorf("seed %d: packs differ, or their order does", seed)
 		}
 		for i, p := range packs {
 			if !x.HasPack(p.ID) {
@@ -79,7 +79,7 @@ func TestIndexModel(t *testing.T) {
 			ids, _ := locations(p, tables[i])
 			for _, id := range ids {
 				if got, ok := x.Lookup(id); !ok || got != known[id] {
-					t.Fatalf("seed %d: %v lies at %+v (%v), want %+v", seed, id, got, ok, known[id])
+					t.Fatalf("seed %d: %v is at %+v (%v), want %+v", seed, id, got, ok, known[id])
 				}
 			}
 		}
@@ -95,12 +95,11 @@ func TestEmptyIndex(t *testing.T) {
 		t.Error("an empty index knows something")
 	}
 	if value, _ := x.Values().At(chunk.ID{}); value != nil {
-		t.Error("an empty index has a value")
+		t.Error("an empty index has a value for a chunk")
 	}
 }
 
-// TestClaimsOnce has workers claim the same ids, each in an order of its own, while packs that hold some of the ids
-// come in.
+// TestClaimsOnce has workers claim the same IDs, each in its own order, while packs with some of the IDs are added.
 func TestClaimsOnce(t *testing.T) {
 	const workers, n = 8, 2000
 	r := rand.New(rand.NewPCG(1, 2))
@@ -125,7 +124,7 @@ func TestClaimsOnce(t *testing.T) {
 			}
 		})
 	}
-	packed := ids[:n/4] // of these, some are claimed first and some are not
+	packed := ids[:n/4] // some of these are claimed before they are added
 	p, table := packOf(r, packed)
 	g.Go(func() { x.AddPack(p, table) })
 	g.Wait()
@@ -148,7 +147,7 @@ func TestClaimsOnce(t *testing.T) {
 
 func TestDuplicatesKeepTheFirst(t *testing.T) {
 	r := rand.New(rand.NewPCG(2, 2))
-	ids := []chunk.ID{{1}, {2}, {1}, {3}} // one of them twice in a pack
+	ids := []chunk.ID{{1}, {2}, {1}, {3}} // one of them twice
 	x := new(Index)
 	p, table := packOf(r, ids)
 	x.AddPack(p, table)
@@ -157,7 +156,7 @@ func TestDuplicatesKeepTheFirst(t *testing.T) {
 	x.AddPack(again, other)
 	for i, want := range map[int]Location{0: first[0], 1: first[1], 3: first[3]} {
 		if got, ok := x.Lookup(ids[i]); !ok || got != want {
-			t.Errorf("chunk %d lies at %+v, want %+v", i, got, want)
+			t.Errorf("chunk %d is at %+v, want %+v", i, got, want)
 		}
 	}
 	if count(x) != 3 || len(x.Packs()) != 2 {
@@ -201,6 +200,6 @@ func TestValues(t *testing.T) {
 	late := chunk.ID{ids[0][0], 99}
 	x.Claim(late)
 	if value, _ := v.At(late); value != nil {
-		t.Error("a chunk that came later has a value")
+		t.Error("a chunk added after Values has a value")
 	}
 }

@@ -13,16 +13,18 @@ import (
 	"time"
 )
 
-// runName is the run in a cache's folder. Files are renamed over it: who has the old one mapped keeps it.
+// runName is the run in a cache's folder. A new run is renamed over it; a process that has mapped the old one keeps
+// it.
 const runName = "index.run"
 
 const (
 	tempPrefix = "index-"
 	tempSuffix = ".tmp"
-	abandoned  = 24 * time.Hour // after which a temporary file is one that a crash left behind
+	staleAge   = 24 * time.Hour // an older temporary file was left by a crash
 )
 
-// tempFile makes a file without a name, or one that discard removes: in folder, or where the system keeps such files.
+// tempFile creates a temporary file in folder, or in the system's temporary folder if that fails. The file has no
+// name, or discard removes it.
 func tempFile(folder, what string) (*os.File, error) {
 	f, err := os.CreateTemp(folder, tempPrefix+what+"-*"+tempSuffix)
 	if err != nil && folder != "" {
@@ -44,7 +46,7 @@ func discard(f *os.File) {
 	}
 }
 
-// sweep removes what crashes left behind.
+// sweep removes temporary files that crashes left.
 func sweep(folder string) {
 	entries, err := os.ReadDir(folder)
 	if err != nil {
@@ -54,13 +56,13 @@ func sweep(folder string) {
 		if !strings.HasPrefix(e.Name(), tempPrefix) || !strings.HasSuffix(e.Name(), tempSuffix) {
 			continue
 		}
-		if info, err := e.Info(); err == nil && time.Since(info.ModTime()) > abandoned {
+		if info, err := e.Info(); err == nil && time.Since(info.ModTime()) > staleAge {
 			os.Remove(filepath.Join(folder, e.Name()))
 		}
 	}
 }
 
-// openRun returns the run in the cache, proved. Whatever is wrong with it, the caller does without.
+// openRun returns the verified run of the cache. If it fails for any reason, the caller works without a run.
 func openRun(c *Cache) (*run, error) {
 	if c.Folder == "" {
 		return nil, errNoRun
@@ -97,8 +99,8 @@ func (c *Cache) mapFile(f *os.File, size int64) ([]byte, error) {
 	return mapFile(f, size)
 }
 
-// view returns the bytes of a file in the cache's folder: mapped, where that can be; else a copy, for which memory is taken only
-// where this machine has no place that can be mapped. The trailer is looked at before anything is copied.
+// view returns the bytes of a file in the cache's folder. It maps the file if possible, else a local copy; only if
+// neither can be mapped does it read the file into memory. It checks the trailer before it copies anything.
 func (c *Cache) view(f *os.File, size int64) ([]byte, func(), error) {
 	if data, err := c.mapFile(f, size); err == nil {
 		return data, func() { unmapFile(data) }, nil
@@ -120,7 +122,7 @@ func (c *Cache) view(f *os.File, size int64) ([]byte, func(), error) {
 	return data, func() {}, nil
 }
 
-// mapCopy maps a copy of a file, where the system keeps files that are soon gone.
+// mapCopy maps a copy of a file in the system's temporary folder.
 func mapCopy(f *os.File, size int64) ([]byte, error) {
 	if !canMap {
 		return nil, errors.ErrUnsupported
@@ -139,7 +141,7 @@ func mapCopy(f *os.File, size int64) ([]byte, error) {
 	return mapFile(to, size)
 }
 
-// own makes a run give its bytes back when it is released, or when nobody has it any more.
+// own makes a run free its bytes when it is released or garbage collected.
 func (r *run) own(free func()) *run {
 	r.free = release(free)
 	runtime.AddCleanup(r, func(free func()) { free() }, r.free)
@@ -149,12 +151,13 @@ func (r *run) own(free func()) *run {
 // A target is where a run is written.
 type target interface {
 	write(p []byte) error
-	finish() (data []byte, free func(), err error) // of all that was written
+	finish() (data []byte, free func(), err error) // of the whole run
 	abandon()
 }
 
-// targets are the places for a run of at most size bytes, the best first; the last always takes it. Without a mapping, a
-// file would have to be read into memory again, so memory comes first there and is written to a file in the end.
+// targets returns the places for a run of at most size bytes, the best first; the last one always works. Without
+// mappings, a file would have to be read back into memory. So there the run is built in memory, and then written to a
+// file.
 func targets(c *Cache, size uint64) []func() (target, error) {
 	memory := func() (target, error) {
 		if size > math.MaxInt {
@@ -169,7 +172,7 @@ func targets(c *Cache, size uint64) []func() (target, error) {
 	if c.Folder != "" {
 		out = append(out, func() (target, error) {
 			f, err := os.CreateTemp(c.Folder, tempPrefix+"run-*"+tempSuffix)
-			if err == nil && (c.remote || !isLocal(f)) { // no use to write all of it there first
+			if err == nil && (c.remote || !isLocal(f)) { // do not write all of it to a file that cannot be mapped
 				err = errors.Join(errors.ErrUnsupported, f.Close(), os.Remove(f.Name()))
 			}
 			return &fileTarget{f: f, name: filepath.Join(c.Folder, runName)}, err
@@ -184,8 +187,8 @@ func targets(c *Cache, size uint64) []func() (target, error) {
 	}, memory)
 }
 
-// A fileTarget writes a file and maps it: under a name that others find it by, or under none, with a copy in a folder if there
-// is one.
+// A fileTarget writes a file and maps it. The file has a name that other processes open, or no name; then folder, if
+// set, gets a copy.
 type fileTarget struct {
 	f            *os.File
 	name, folder string
@@ -209,12 +212,12 @@ func (t *fileTarget) finish() ([]byte, func(), error) {
 		return nil, nil, err
 	}
 	if t.name != "" {
-		// No fsync: after a power cut the file may be anything, and its sums will tell.
+		// No fsync: a power cut may leave any content, and the sums detect that.
 		if err := os.Rename(t.f.Name(), t.name); err != nil {
 			os.Remove(t.f.Name()) // the mapping stays
 		}
 	}
-	leave(t.folder, data)
+	publish(t.folder, data)
 	t.f.Close()
 	return data, func() { unmapFile(data) }, nil
 }
@@ -226,7 +229,7 @@ func (t *fileTarget) abandon() {
 	}
 }
 
-// A memoryTarget keeps a run in memory, and leaves a copy in a folder if there is one.
+// A memoryTarget keeps a run in memory. If folder is set, it gets a copy.
 type memoryTarget struct {
 	folder string
 	data   []byte
@@ -238,12 +241,12 @@ func (t *memoryTarget) write(p []byte) error {
 }
 
 func (t *memoryTarget) finish() ([]byte, func(), error) {
-	leave(t.folder, t.data)
+	publish(t.folder, t.data)
 	return t.data, func() {}, nil
 }
 
-// leave puts a run into a folder for others to find, if it can.
-func leave(folder string, run []byte) {
+// publish tries to write a run into a folder, for other processes to open.
+func publish(folder string, run []byte) {
 	if folder == "" {
 		return
 	}

@@ -6,13 +6,13 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// isLocal reports whether a file lies on a file system that nobody but this machine's kernel serves.
+// isLocal reports whether a file is on a file system that this machine's kernel alone serves.
 func isLocal(f *os.File) bool {
 	var s unix.Statfs_t
 	return unix.Fstatfs(int(f.Fd()), &s) == nil && isLocalKind(int64(s.Type)&0xffffffff)
 }
 
-// isLocalKind knows file systems by their magic number. What it does not know counts as remote: FUSE may be sshfs.
+// isLocalKind knows file systems by their magic numbers. An unknown one counts as remote: FUSE may be sshfs.
 func isLocalKind(kind int64) bool {
 	switch kind {
 	case unix.EXT4_SUPER_MAGIC, unix.XFS_SUPER_MAGIC, unix.BTRFS_SUPER_MAGIC, unix.F2FS_SUPER_MAGIC, unix.TMPFS_MAGIC, unix.RAMFS_MAGIC,

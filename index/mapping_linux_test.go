@@ -7,7 +7,7 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// TestLocalKinds holds that nothing is mapped of a network file system, nor of one that may be.
+// TestLocalKinds checks that network file systems, and file systems that may be on a network, are never mapped.
 func TestLocalKinds(t *testing.T) {
 	for name, kind := range map[string]int64{
 		"NFS": unix.NFS_SUPER_MAGIC, "SMB": unix.SMB_SUPER_MAGIC, "CIFS": 0xff534d42, "SMB2": unix.SMB2_SUPER_MAGIC, "FUSE": unix.FUSE_SUPER_MAGIC,

@@ -7,8 +7,8 @@ import (
 	"os"
 )
 
-// On Windows a file that is mapped cannot be replaced, and other processes could not renew the cache. So runs are read into
-// memory there: 24 bytes a chunk, and two more for frames.
+// Windows cannot replace a mapped file, so other processes could not renew the cache. Runs are read into memory
+// there: 24 bytes a chunk, and two more for frames.
 const (
 	canMap           = false
 	removesOpenFiles = false

@@ -11,12 +11,14 @@ import (
 
 const (
 	canMap           = true
-	removesOpenFiles = true // a file that is open can lose its name
+	removesOpenFiles = true // an open file can be unlinked
 )
 
-// mapFile maps a file of this machine. Of another machine's a mapping would end the process with SIGBUS once the server goes away,
-// where a read says what is wrong. What remains is that somebody cuts the file off meanwhile: nobody has business in the cache's
-// folder, files in it are only ever replaced, and a process that ends has lost nothing.
+// mapFile maps a file of this machine. With another machine's file, a mapping would end the process with SIGBUS when
+// the server disappears; a read returns an error instead.
+//
+// One hazard remains: another process truncates the file. That is acceptable. Nothing else has business in the
+// cache's folder, its files are only ever replaced, and a process that ends loses no data.
 func mapFile(f *os.File, size int64) ([]byte, error) {
 	if !isLocal(f) {
 		return nil, errors.ErrUnsupported
@@ -24,4 +26,4 @@ func mapFile(f *os.File, size int64) ([]byte, error) {
 	return unix.Mmap(int(f.Fd()), 0, int(size), unix.PROT_READ, unix.MAP_SHARED)
 }
 
-func unmapFile(data []byte) { unix.Munmap(data) } // fails only for what was not mapped
+func unmapFile(data []byte) { unix.Munmap(data) } // fails only for bytes that were not mapped

@@ -4,5 +4,5 @@ package index
 
 import "os"
 
-// isLocal does not know, so nothing is mapped.
+// isLocal cannot tell on this system, so nothing is mapped.
 func isLocal(*os.File) bool { return false }

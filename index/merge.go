@@ -8,18 +8,19 @@ import (
 	"platter/pack"
 )
 
-// Merge makes a new run of the old one and of all chunks that were added since and are more than claimed. Others may use
-// the Index meanwhile. What packs are no longer listed had is left out. The new run replaces the one in the cache; where
-// that cannot be, it goes to a temporary file or stays in memory.
+// Merge makes a new run of the old run and of all chunks added since, except claims. The Index stays usable
+// meanwhile. The new run leaves out packs that no index file lists. It replaces the run in the cache; if that fails,
+// it goes to a temporary file or stays in memory.
 //
-// After Spill, what was added is found only when Merge has returned nil, and is lost when it returns an error.
+// After Spill, Lookup finds the spilled chunks only after Merge returns nil. If Merge returns an error, they are
+// lost.
 func (x *Index) Merge(ctx context.Context, c *Cache) error {
 	x.merging.Lock()
 	defer x.merging.Unlock()
 	for {
 		s := x.takeStock()
 		r, err := s.build(ctx, c)
-		if err == nil && !x.swap(s, r) { // a pack that was left out is there again
+		if err == nil && !x.swap(s, r) { // a pack that the run leaves out is listed again
 			r.free()
 			continue
 		}
@@ -30,26 +31,26 @@ func (x *Index) Merge(ctx context.Context, c *Cache) error {
 	}
 }
 
-// stock is what goes into a run.
+// stock is the input of a new run.
 type stock struct {
 	base   *run
 	packs  []knownPack
-	frames []frame // behind those of base
+	frames []frame // those after base's frames
 	files  map[pack.FileID]Source
 	piles  [shardCount][]place
 	spill  *spill
 
 	frameCount, places int
-	newPack            []uint32 // by old position; gonePack for one that is left out
+	newPack            []uint32 // by old position; noPack for a pack that is left out
 	newFirst           []uint32 // first frame, by old position of the pack
 	kept               uint32   // packs
 	keptFrames         uint32
 }
 
-const gonePack = math.MaxUint32
+const noPack = math.MaxUint32
 
 func (x *Index) takeStock() *stock {
-	x.adding.Lock() // or a pack's frames might be seen and its chunks not
+	x.adding.Lock() // otherwise it might see a pack's frames without its chunks
 	defer x.adding.Unlock()
 	x.mu.Lock()
 	defer x.mu.Unlock()
@@ -79,12 +80,12 @@ func (x *Index) takeStock() *stock {
 	return s
 }
 
-// renumber gives packs and frames their numbers in the new run: the old order, without packs that no index file lists.
+// renumber numbers packs and frames for the new run: in the old order, without packs that no index file lists.
 func (s *stock) renumber() {
 	s.newPack, s.newFirst = make([]uint32, len(s.packs)), make([]uint32, len(s.packs))
 	for i := range s.packs {
 		if !s.packs[i].listed {
-			s.newPack[i] = gonePack
+			s.newPack[i] = noPack
 			continue
 		}
 		s.newPack[i], s.newFirst[i] = s.kept, s.keptFrames
@@ -110,17 +111,17 @@ func (s *stock) frame(n uint32) frame {
 	return s.base.frame(int(n))
 }
 
-// newFrame returns a frame's number in the new run, false for one of a pack that is left out.
+// newFrame returns a frame's number in the new run, and false if its pack is left out.
 func (s *stock) newFrame(n uint32) (uint32, bool) {
 	if int(s.kept) == len(s.packs) {
 		return n, true
 	}
 	p := s.frame(n).pack
-	return s.newFirst[p] + n - s.packs[p].first, s.newPack[p] != gonePack
+	return s.newFirst[p] + n - s.packs[p].first, s.newPack[p] != noPack
 }
 
-// swap puts a run in the place of the old one, and takes what it has out of the shards. It reports false, and does
-// nothing, when a pack that was left out has been listed since.
+// swap replaces the old run and drops its content from the shards. If a pack that was left out has been listed since,
+// swap does nothing and returns false.
 func (x *Index) swap(s *stock, r *run) bool {
 	x.adding.Lock()
 	defer x.adding.Unlock()
@@ -131,9 +132,9 @@ func (x *Index) swap(s *stock, r *run) bool {
 		switch {
 		case i >= len(s.packs):
 			p.first = p.first - uint32(s.frameCount) + s.keptFrames
-		case s.newPack[i] == gonePack && p.listed:
+		case s.newPack[i] == noPack && p.listed:
 			return false
-		case s.newPack[i] == gonePack:
+		case s.newPack[i] == noPack:
 			continue
 		default:
 			p.first = s.newFirst[i]
@@ -155,7 +156,7 @@ func (x *Index) swap(s *stock, r *run) bool {
 	}
 	for _, src := range x.files {
 		for i, at := range src.packs {
-			if src.packs[i] = newPack(at); src.packs[i] == gonePack {
+			if src.packs[i] = newPack(at); src.packs[i] == noPack {
 				src.Counts, src.packs = false, nil
 				break
 			}
@@ -163,18 +164,18 @@ func (x *Index) swap(s *stock, r *run) bool {
 	}
 	old := x.base
 	x.base, x.packs, x.frames, x.known = r, packs, frames, make(map[pack.FileID]uint32, len(packs))
-	x.anyGone = false
+	x.anyUnusable = false
 	for i := range packs {
 		x.known[packs[i].ID] = uint32(i)
-		x.anyGone = x.anyGone || packs[i].lost()
+		x.anyUnusable = x.anyUnusable || packs[i].unusable()
 	}
 	if old != nil {
-		old.free() // nobody looks anything up: mu is held
+		old.free() // no lookup reads it: mu is held
 	}
 	return true
 }
 
-// stays reports whether an entry is not in the new run, and gives its frame the number it has from then on.
+// stays reports whether an entry is not in the new run, and updates its frame number.
 func (s *stock) stays(e *entry) bool {
 	switch {
 	case e.frame == claimed:

@@ -12,18 +12,18 @@ import (
 	"platter/pack"
 )
 
-// A world is a repository as an index sees it, kept the plain way: index files, packs that are there, and the index.
+// A world is a model of a repository as an index sees it: index files, existing packs, and the index under test.
 type world struct {
 	t       *testing.T
 	r       *rand.Rand
 	cache   Cache
 	files   map[pack.FileID]*File
 	there   map[pack.FileID]int64
-	all     []Pack // every pack there ever was
+	all     []Pack // including deleted ones
 	tables  map[pack.FileID]*pack.Table
 	x       *Index
 	claimed map[chunk.ID]bool
-	ids     []chunk.ID // that packs are made of
+	ids     []chunk.ID // the packs' chunks are among these
 }
 
 func newWorld(t *testing.T, seed uint64) *world {
@@ -32,13 +32,13 @@ func newWorld(t *testing.T, seed uint64) *world {
 	w.cache = Cache{Folder: t.TempDir(), Key: [32]byte{1, byte(seed)}, Repo: [16]byte{2}}
 	for range 400 {
 		id := chunk.ID(randomPackID(w.r))
-		id[0], id[1] = byte(w.r.IntN(3)), byte(w.r.IntN(2)*255) // crowded, and at the ends
+		id[0], id[1] = byte(w.r.IntN(3)), byte(w.r.IntN(2)*255) // crowded, and in the first and last buckets
 		w.ids = append(w.ids, id)
 	}
 	return w
 }
 
-// newPack puts a pack of some ids into the store.
+// newPack adds a pack of some IDs to the store.
 func (w *world) newPack() PackTable {
 	ids := make([]chunk.ID, 1+w.r.IntN(12))
 	for i := range ids {
@@ -61,7 +61,7 @@ func (w *world) alive(id pack.FileID) bool {
 	return w.files[id] != nil
 }
 
-// load is what a repository does to open its index.
+// load opens an index as a repository does.
 func (w *world) load(c *Cache, spill bool) *Index {
 	x := Open(c)
 	if spill {
@@ -74,17 +74,17 @@ func (w *world) load(c *Cache, spill bool) *Index {
 			continue
 		}
 		if !counts {
-			x.Cover(id, f.Supersedes, nil)
+			x.AddSource(id, f.Supersedes, nil)
 			continue
 		}
 		for _, p := range f.Packs {
 			size, ok := w.there[p.ID]
-			p.Gone = !ok || size != p.Size
+			p.Missing = !ok || size != p.Size
 			x.AddPack(p.Pack, p.Table)
 		}
-		x.Cover(id, f.Supersedes, f.Packs)
+		x.AddSource(id, f.Supersedes, f.Packs)
 	}
-	x.Settle(func(id pack.FileID) (bool, bool) { return w.files[id] != nil, w.alive(id) },
+	x.Reconcile(func(id pack.FileID) (bool, bool) { return w.files[id] != nil, w.alive(id) },
 		func(id pack.FileID) (int64, bool) { size, ok := w.there[id]; return size, ok })
 	if spill || x.Wasted() {
 		if err := x.Merge(context.Background(), c); err != nil {
@@ -94,10 +94,10 @@ func (w *world) load(c *Cache, spill bool) *Index {
 	return x
 }
 
-// step does one random thing to the repository or the index.
+// step makes one random change to the repository or the index.
 func (w *world) step() string {
 	switch w.r.IntN(12) {
-	case 0, 1, 2: // a backup of this process
+	case 0, 1, 2: // a backup by this process
 		f := &File{}
 		for range 1 + w.r.IntN(3) {
 			p := w.newPack()
@@ -109,9 +109,9 @@ func (w *world) step() string {
 		}
 		id := randomPackID(w.r)
 		w.files[id] = f
-		w.x.Cover(id, nil, f.Packs)
+		w.x.AddSource(id, nil, f.Packs)
 		return "backup"
-	case 3: // somebody else's
+	case 3: // a backup by another process
 		w.files[randomPackID(w.r)] = &File{Packs: []PackTable{w.newPack(), w.newPack()}}
 		w.reload()
 		return "other backup"
@@ -161,7 +161,7 @@ func (w *world) reload() {
 	clear(w.claimed)
 }
 
-// forget removes index files as they are: some pack may be in none any more.
+// forget removes index files without replacing them, so that some packs may be in none.
 func (w *world) forget() {
 	for id := range w.files {
 		if w.r.IntN(4) == 0 {
@@ -171,7 +171,7 @@ func (w *world) forget() {
 	w.reload()
 }
 
-// supersede makes one file of some, and drops a pack on the way. Old files may stay.
+// supersede replaces some index files by one, and drops a pack. Superseded files may stay.
 func (w *world) supersede() {
 	f := &File{}
 	for id, old := range w.files {
@@ -192,11 +192,11 @@ func (w *world) supersede() {
 	w.reload()
 }
 
-// places are where chunks lie: in packs that are there, and in packs that are gone.
-func (w *world) places() (live, gone map[chunk.ID]map[Location]bool) {
-	live, gone = map[chunk.ID]map[Location]bool{}, map[chunk.ID]map[Location]bool{}
+// places returns the places of each chunk: in packs that exist (live), and in missing ones (missing).
+func (w *world) places() (live, missing map[chunk.ID]map[Location]bool) {
+	live, missing = map[chunk.ID]map[Location]bool{}, map[chunk.ID]map[Location]bool{}
 	for p := range w.listed() {
-		to := gone
+		to := missing
 		if size, ok := w.there[p.ID]; ok && size == p.Size {
 			to = live
 		}
@@ -208,10 +208,10 @@ func (w *world) places() (live, gone map[chunk.ID]map[Location]bool) {
 			to[id][at[i]] = true
 		}
 	}
-	return live, gone
+	return live, missing
 }
 
-// listed are the packs that index files list.
+// listed returns the packs that index files list.
 func (w *world) listed() map[Pack]bool {
 	listed := map[Pack]bool{}
 	for id, f := range w.files {
@@ -224,19 +224,19 @@ func (w *world) listed() map[Pack]bool {
 	return listed
 }
 
-// check holds an index to what the plain way says.
+// check compares an index with the model.
 func (w *world) check(x *Index, what string) {
 	w.t.Helper()
 	listed := map[pack.FileID]bool{}
 	for p := range w.listed() {
 		listed[p.ID] = true
 	}
-	allLive, allGone := w.places()
+	allLive, allMissing := w.places()
 	known := map[pack.FileID]bool{}
 	for _, p := range x.Packs() {
 		size, ok := w.there[p.ID]
-		if known[p.ID] = true; !listed[p.ID] || p.Gone != (!ok || size != p.Size) {
-			w.t.Fatalf("%s: it knows pack %v, gone %v; listed %v, there %v", what, p.ID, p.Gone, listed[p.ID], ok)
+		if known[p.ID] = true; !listed[p.ID] || p.Missing != (!ok || size != p.Size) {
+			w.t.Fatalf("%s: the index knows pack %v, missing %v; listed %v, exists %v", what, p.ID, p.Missing, listed[p.ID], ok)
 		}
 	}
 	for _, p := range w.all {
@@ -246,15 +246,15 @@ func (w *world) check(x *Index, what string) {
 	}
 	values := x.Values()
 	for _, id := range w.ids {
-		live, gone := allLive[id], allGone[id]
+		live, missing := allLive[id], allMissing[id]
 		at, ok := x.Lookup(id)
 		switch {
 		case len(live) > 0 && (!ok || !live[at]):
-			w.t.Fatalf("%s: %v lies at %+v (%v), want one of %+v", what, id, at, ok, live)
-		case len(live) == 0 && ok && !gone[at]:
-			w.t.Fatalf("%s: %v lies at %+v, where it never was", what, id, at)
-		case len(live) == 0 && !ok && len(gone) > 0 && !w.claimed[id]:
-			w.t.Fatalf("%s: %v is not found, want one of %+v", what, id, gone)
+			w.t.Fatalf("%s: %v is at %+v (%v), want one of %+v", what, id, at, ok, live)
+		case len(live) == 0 && ok && !missing[at]:
+			w.t.Fatalf("%s: %v is at %+v, where no pack ever had it", what, id, at)
+		case len(live) == 0 && !ok && len(missing) > 0 && !w.claimed[id]:
+			w.t.Fatalf("%s: %v is not found, want one of %+v", what, id, missing)
 		}
 		if v, n := values.At(id); ok && (v == nil || *v != 0) || ok && !w.claimed[id] && n == 0 {
 			w.t.Fatalf("%s: %v has value %v and %d bytes", what, id, v, n)
@@ -264,8 +264,8 @@ func (w *world) check(x *Index, what string) {
 	}
 }
 
-// TestWorlds runs random histories of a repository. After every step the index, and ones that were opened anew with and
-// without the cache, must say what the plain way says.
+// TestWorlds runs random histories of a repository. After each step it compares the index with the model, and so it
+// does new indexes opened with the cache and without.
 func TestWorlds(t *testing.T) {
 	steps := 70
 	if testing.Short() {
@@ -299,7 +299,7 @@ func TestWorlds(t *testing.T) {
 				}
 			}
 			if merged < steps/4 {
-				t.Errorf("only %d of %d steps had a run", merged, steps)
+				t.Errorf("the index had a run after only %d of %d steps", merged, steps)
 			}
 		})
 	}

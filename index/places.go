@@ -5,20 +5,20 @@ import (
 	"platter/pack"
 )
 
-// Doubt makes the index build nothing more upon packs: what lies in no other is stored again when it comes by, and is read
-// from them only where it lies nowhere else.
-func (x *Index) Doubt(packs []pack.FileID) {
+// Suspend makes the index stop building on packs. Claim grants their chunks again, unless another pack holds them.
+// Lookup returns places in these packs only if there is no other.
+func (x *Index) Suspend(packs []pack.FileID) {
 	x.mu.Lock()
 	defer x.mu.Unlock()
 	for _, id := range packs {
 		if at, ok := x.known[id]; ok {
-			x.packs[at].Doubted, x.anyGone = true, true
+			x.packs[at].Suspended, x.anyUnusable = true, true
 		}
 	}
 	x.prefer()
 }
 
-// Places returns everywhere a chunk lies, what is in packs that are gone left out.
+// Places returns all places of a chunk, except those in missing packs.
 func (x *Index) Places(id chunk.ID) (places []Location) {
 	x.mu.RLock()
 	defer x.mu.RUnlock()
@@ -33,7 +33,7 @@ func (x *Index) Places(id chunk.ID) (places []Location) {
 		f := x.frame(e.frame)
 		p := &x.packs[f.pack]
 		at := Location{p.ID, int64(f.offset), f.Frame, e.start, e.len}
-		if p.listed && !p.Gone && !seen[at] {
+		if p.listed && !p.Missing && !seen[at] {
 			seen[at] = true
 			places = append(places, at)
 		}
@@ -54,12 +54,12 @@ func (x *Index) Places(id chunk.ID) (places []Location) {
 	return places
 }
 
-// absent reports whether there is no file in which a frame could be found; mu is held.
+// absent reports whether a frame has no existing file; mu is held.
 func (x *Index) absent(frame uint32) bool {
-	return frame == claimed || x.packs[x.frame(frame).pack].Gone
+	return frame == claimed || x.packs[x.frame(frame).pack].Missing
 }
 
-// Elsewhere reports whether a chunk lies in a pack that is there, that is not doubted, and of which not says nothing.
+// Elsewhere reports whether a pack that can be built on, and for which not returns false, holds the chunk.
 func (x *Index) Elsewhere(id chunk.ID, not func(pack.FileID) bool) bool {
 	x.mu.RLock()
 	defer x.mu.RUnlock()

@@ -11,7 +11,7 @@ import (
 	"platter/pack"
 )
 
-// A run is places of chunks, sorted, in one piece of bytes that never changes: the same in a file and in memory.
+// A run is a sorted list of chunks' places in one immutable byte slice, the same in a file and in memory.
 //
 //	+-------+--------+-------+-------+------------+---------+---------+- - - - - - - - - -+---------+------+
 //	| packs | frames | files | links | superseded | records | buckets | sum of each 4 MiB | trailer | seal |
@@ -19,21 +19,22 @@ import (
 //
 //	pack        id 32, size u32, first frame u32
 //	frame       pack u32, offset u32, sealed u32, raw u32, chunks u32, kind u8
-//	file        id 32, links u32 (all bits set: it counts for nothing), superseded u32: of an index file that it was made of
-//	link        pack u32: one that the file lists
-//	superseded  id 32: a file that the file supersedes
+//	file        id 32, links u32 (all bits set: its packs are not in the run), superseded u32: an index file in the run
+//	link        pack u32: a pack that the file lists
+//	superseded  id 32: an index file that the file supersedes
 //	record      id 14, frame u32, start u24, length − 1 u24
-//	buckets     65537 × u32: the first record whose id begins with so many, and the number of records
-//	trailer     see newTrailer
+//	buckets     65537 × u32: for each 16-bit prefix of an ID, its first record; last, the number of records
+//	trailer     see trailer.appendTo
 //
-// Records are sorted by id, then by frame. Of an id they have bytes 2 to 16, and the bucket tells the first two: 128 bits.
-// Ids are hashes under a key that nobody outside has, so that two chunks agree in those only by chance: with 2^24 chunks
-// in the run and 2^24 that come by, once in 2^80 repositories. And what is read is proved by all 256 bits.
+// Records are sorted by ID, then by frame. A record holds bytes 2 to 15 of the ID, and its bucket implies the first
+// two: 128 bits. IDs are hashes under a secret key, so two chunks agree in those bits only by chance. With 2^24
+// chunks in the run and 2^24 looked up, that happens in one of 2^80 repositories. Even then, readers verify all 256
+// bits of the data.
 //
-// Integers are little-endian. Everything is copied out of the bytes, which may be a mapping that ends.
+// Integers are little-endian. Values are copied out of the bytes, because a mapping may end.
 type run struct {
 	data []byte
-	free func() // gives the bytes back; nobody may be reading them
+	free func() // frees the bytes; no reader may be using them
 
 	packCount, frameCount, fileCount, recordCount            int
 	packs, frames, files, links, superseded, records, bucket []byte
@@ -50,16 +51,16 @@ const (
 	bucketSize = 4 * (prefixes + 1)
 )
 
-// noLinks is the number of links of a file that counts for nothing.
+// noLinks is the number of links of a file whose packs are not in the run.
 const noLinks = math.MaxUint32
 
-// fits reports whether a record can say where a chunk lies. A pack's table promises no more than pack.MaxRaw bytes a
-// frame, which is all that 24 bits can say; what does not fit stays out of runs.
+// fits reports whether a record can hold the entry. A frame has at most pack.MaxRaw bytes, and 24 bits cover all of
+// them. An entry that does not fit stays out of runs.
 func fits(e *entry) bool {
-	return e.frame != claimed && e.start < 1<<24 && e.len-1 < 1<<24 // the length of an empty chunk wraps around
+	return e.frame != claimed && e.start < 1<<24 && e.len-1 < 1<<24 // an empty chunk's length wraps around
 }
 
-// A place is an entry as a run sorts it: the first 16 bytes of the id as two numbers.
+// A place is an entry in the form that a run sorts: the first 16 bytes of the ID as two numbers.
 type place struct {
 	hi, lo            uint64
 	frame, start, len uint32
@@ -77,7 +78,7 @@ func (p *place) appendTo(dst []byte) []byte {
 	return append(dst, byte(p.start), byte(p.start>>8), byte(p.start>>16), byte(n), byte(n>>8), byte(n>>16))
 }
 
-// place returns record at, whose id begins with prefix.
+// place returns the record at position at, whose ID begins with prefix.
 func (r *run) place(at int, prefix int) place {
 	rec := r.records[at*recordSize:][:recordSize]
 	p := place{hi: uint64(prefix)<<48 | binary.BigEndian.Uint64(rec)>>16, lo: binary.BigEndian.Uint64(rec[6:])}
@@ -91,20 +92,20 @@ func decodeRecord(rec []byte) (frame, start, length uint32) {
 		(uint32(rec[21]) | uint32(rec[22])<<8 | uint32(rec[23])<<16) + 1
 }
 
-// record returns record at as the entry of id.
+// record returns the record at position at, as the entry of id.
 func (r *run) record(at int, id chunk.ID) (e entry) {
 	e.id = id
 	e.frame, e.start, e.len = decodeRecord(r.records[at*recordSize:][:recordSize])
 	return e
 }
 
-// find returns the range of records that an id has.
+// find returns the range of records with an ID.
 func (r *run) find(id chunk.ID) (from, end int) {
 	prefix := int(id[0])<<8 | int(id[1])
 	from, last := r.bucketAt(prefix), r.bucketAt(prefix+1)
 	end = last
 	want := binary.BigEndian.Uint64(id[2:])
-	for from < end { // the first that is not less
+	for from < end { // find the first record that is not less
 		mid := int(uint(from+end) / 2)
 		rec := r.records[mid*recordSize:]
 		got := binary.BigEndian.Uint64(rec)
@@ -135,7 +136,7 @@ func (f *frame) appendTo(dst []byte) []byte {
 	return append(le.AppendUint32(dst, f.Chunks), byte(f.Kind))
 }
 
-// known returns the packs, none of them listed yet.
+// known returns the run's packs. None is listed yet.
 func (r *run) known() []knownPack {
 	packs, le := make([]knownPack, r.packCount), binary.LittleEndian
 	for i := range packs {
@@ -145,7 +146,7 @@ func (r *run) known() []knownPack {
 	return packs
 }
 
-// sources returns the index files that the run stands in for, and false where counts do not add up.
+// sources returns the index files that the run includes, and false if the counts disagree.
 func (r *run) sources() (map[pack.FileID]*Source, bool) {
 	out, le := make(map[pack.FileID]*Source, r.fileCount), binary.LittleEndian
 	links, superseded := r.links, r.superseded
@@ -174,8 +175,8 @@ func (r *run) sources() (map[pack.FileID]*Source, bool) {
 	return out, len(links) == 0 && len(superseded) == 0
 }
 
-// check holds that nothing in the run leads outside of it. Sums prove that it is what was written; this, that no fault of
-// whoever wrote it ends in a panic.
+// check verifies that every reference in the run is in bounds. The sums prove that the run is as it was written;
+// check ensures that a fault of its writer cannot cause a panic.
 func (r *run) check() error {
 	last := 0
 	for i := range prefixes + 1 {
@@ -208,5 +209,5 @@ func (r *run) check() error {
 	return nil
 }
 
-// release gives a run's bytes back, once.
+// release returns a function that calls free once.
 func release(free func()) func() { return sync.OnceFunc(free) }

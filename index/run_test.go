@@ -14,7 +14,7 @@ import (
 	"platter/pack"
 )
 
-// merged returns an index of n packs with a run in the cache's folder, and everything that is in it.
+// merged returns an index of n packs with a run in the cache's folder, and its packs and chunks.
 func merged(t testing.TB, c *Cache, seed uint64, n int) (*Index, []Pack, map[chunk.ID]Location) {
 	t.Helper()
 	r := rand.New(rand.NewPCG(seed, 5))
@@ -36,18 +36,18 @@ func merged(t testing.TB, c *Cache, seed uint64, n int) (*Index, []Pack, map[chu
 			all[ids[i]] = at[i]
 		}
 	}
-	x.Cover(pack.FileID{1}, []pack.FileID{{2}, {3}}, f.Packs)
+	x.AddSource(pack.FileID{1}, []pack.FileID{{2}, {3}}, f.Packs)
 	if err := x.Merge(context.Background(), c); err != nil {
 		t.Fatal(err)
 	}
 	return x, packs, all
 }
 
-// settleAll says that every file and every pack is as it was.
-func settleAll(x *Index, packs []Pack) {
-	x.Settle(func(pack.FileID) (bool, bool) { return true, true }, func(id pack.FileID) (int64, bool) {
+// reconcileAll reports every file and every pack as unchanged.
+func reconcileAll(x *Index, packs []Pack) {
+	x.Reconcile(func(pack.FileID) (bool, bool) { return true, true }, func(id pack.FileID) (int64, bool) {
 		at := slices.IndexFunc(packs, func(p Pack) bool { return p.ID == id })
-		if at < 0 || packs[at].Gone {
+		if at < 0 || packs[at].Missing {
 			return 0, false
 		}
 		return packs[at].Size, true
@@ -58,7 +58,7 @@ func wantAll(t *testing.T, x *Index, all map[chunk.ID]Location) {
 	t.Helper()
 	for id, want := range all {
 		if got, ok := x.Lookup(id); !ok || got != want {
-			t.Fatalf("%v lies at %+v (%v), want %+v", id, got, ok, want)
+			t.Fatalf("%v is at %+v (%v), want %+v", id, got, ok, want)
 		}
 	}
 }
@@ -68,22 +68,22 @@ func TestCacheRoundTrip(t *testing.T) {
 	x, packs, all := merged(t, c, 1, 40)
 	wantAll(t, x, all)
 	if x.Recent() != 0 || x.Stored() != len(all) {
-		t.Errorf("%d chunks in the run and %d beside it, want %d and none", x.Stored(), x.Recent(), len(all))
+		t.Errorf("%d chunks in the run and %d outside it, want %d and 0", x.Stored(), x.Recent(), len(all))
 	}
 	again := Open(c)
 	if len(again.Packs()) != 0 {
-		t.Error("packs are known before anybody said that they are listed")
+		t.Error("packs are known before Reconcile")
 	}
 	if _, ok := again.Lookup(firstOf(all)); ok {
-		t.Error("a chunk is found before anybody said that its pack is listed")
+		t.Error("a chunk is found before Reconcile")
 	}
-	settleAll(again, packs)
+	reconcileAll(again, packs)
 	wantAll(t, again, all)
 	if src := again.Files()[pack.FileID{1}]; !src.Counts || !slices.Equal(src.Supersedes, []pack.FileID{{2}, {3}}) {
 		t.Errorf("the file is remembered as %+v", src)
 	}
 	if again.Claim(firstOf(all)) {
-		t.Error("a chunk is to be stored again")
+		t.Error("a known chunk can be claimed")
 	}
 	for name, other := range map[string]*Cache{
 		"another key": {Folder: c.Folder, Repo: c.Repo}, "another repository": {Folder: c.Folder, Key: c.Key}, "another folder": {Folder: t.TempDir(), Key: c.Key, Repo: c.Repo},
@@ -94,11 +94,11 @@ func TestCacheRoundTrip(t *testing.T) {
 	}
 	info, err := os.Stat(filepath.Join(c.Folder, runName))
 	if err != nil || info.Mode().Perm()&0o077 != 0 {
-		t.Errorf("%v, %v: others may read it", info.Mode(), err)
+		t.Errorf("mode %v, %v: other users can read it", info.Mode(), err)
 	}
 	entries, err := os.ReadDir(c.Folder)
 	if err != nil || len(entries) != 1 {
-		t.Errorf("%v is left over, %v", entries, err)
+		t.Errorf("temporary files remain: %v, %v", entries, err)
 	}
 }
 
@@ -110,7 +110,8 @@ func firstOf(all map[chunk.ID]Location) chunk.ID {
 	return slices.MinFunc(ids, func(a, b chunk.ID) int { return bytes.Compare(a[:], b[:]) })
 }
 
-// TestReturns holds that a chunk is found wherever a pack that is there has it, whichever packs went and came back.
+// TestReturns checks that a chunk is found if any existing pack holds it, even after packs disappeared and
+// reappeared.
 func TestReturns(t *testing.T) {
 	r := rand.New(rand.NewPCG(1, 1))
 	id := chunk.ID(randomPackID(r))
@@ -121,7 +122,7 @@ func TestReturns(t *testing.T) {
 	}
 	p, ptable, inP := make2()
 	q, qtable, inQ := make2()
-	gone := func(p Pack) Pack { p.Gone = true; return p }
+	missing := func(p Pack) Pack { p.Missing = true; return p }
 	want := func(what string, x *Index, at Location) {
 		t.Helper()
 		if got, ok := x.Lookup(id); !ok || got != at {
@@ -129,33 +130,33 @@ func TestReturns(t *testing.T) {
 		}
 	}
 	x := new(Index)
-	x.AddPack(gone(p), ptable)
-	x.AddPack(gone(q), qtable)
+	x.AddPack(missing(p), ptable)
+	x.AddPack(missing(q), qtable)
 	x.AddPack(p, ptable)
-	want("of two that were gone, the first comes back", x, inP)
+	want("of two missing packs, the first is back", x, inP)
 	if x.Claim(id) {
-		t.Error("a chunk whose pack came back is to be stored again")
+		t.Error("a chunk can be claimed although its pack is back")
 	}
 
 	c := &Cache{Folder: t.TempDir()}
 	x = new(Index)
-	x.AddPack(gone(p), ptable)
+	x.AddPack(missing(p), ptable)
 	x.AddPack(q, qtable)
-	x.Cover(pack.FileID{1}, nil, []PackTable{{p, ptable}, {q, qtable}})
+	x.AddSource(pack.FileID{1}, nil, []PackTable{{p, ptable}, {q, qtable}})
 	if err := x.Merge(context.Background(), c); err != nil {
 		t.Fatal(err)
 	}
 	want("merged", x, inQ)
 	x = Open(c)
-	settleAll(x, []Pack{p, gone(q)})
-	want("opened when the other one is gone", x, inP)
+	reconcileAll(x, []Pack{p, missing(q)})
+	want("opened while the other is missing", x, inP)
 
 	x = Open(c)
-	settleAll(x, []Pack{gone(p), gone(q)})
+	reconcileAll(x, []Pack{missing(p), missing(q)})
 	third, table, _ := make2()
-	x.AddPack(gone(third), table)
+	x.AddPack(missing(third), table)
 	if !x.Claim(id) || x.Claim(id) {
-		t.Error("a chunk that is nowhere can be claimed once")
+		t.Error("a chunk in no pack must be granted exactly once")
 	}
 	x.AddPack(q, qtable)
 	want("the run's pack comes back", x, inQ)
@@ -165,7 +166,7 @@ func TestReturns(t *testing.T) {
 	want("merged again", x, inQ)
 }
 
-// TestUnfit holds that what a record cannot say is not cut off to fit.
+// TestUnfit checks that a record never truncates a value that does not fit.
 func TestUnfit(t *testing.T) {
 	sizes := []uint32{0, 1, 1<<24 - 1, 1 << 24, 1<<24 + 1, 1<<32 - 1}
 	x, table := new(Index), &pack.Table{}
@@ -179,20 +180,20 @@ func TestUnfit(t *testing.T) {
 	for range 2 {
 		for i, id := range ids {
 			if got, ok := x.Lookup(id); !ok || got != at[i] {
-				t.Errorf("%v lies at %+v (%v), want %+v", id, got, ok, at[i])
+				t.Errorf("%v is at %+v (%v), want %+v", id, got, ok, at[i])
 			}
 		}
 		if err := x.Merge(context.Background(), new(Cache)); err != nil {
 			t.Fatal(err)
 		}
 	}
-	// Lengths 0, 2^24+1 and 2^32−1, and the starts behind 2^24 and more, stay outside of the run.
+	// Lengths 0, 2^24+1 and 2^32−1, and starts from 2^24 on, stay outside the run.
 	if x.Stored() != 6 || x.Recent() != 6 {
-		t.Errorf("%d in the run, %d beside it", x.Stored(), x.Recent())
+		t.Errorf("%d in the run, %d outside it", x.Stored(), x.Recent())
 	}
 }
 
-// TestSortPlaces holds that dealing out and sorting is sorting.
+// TestSortPlaces compares the counting sort with a plain sort.
 func TestSortPlaces(t *testing.T) {
 	r := rand.New(rand.NewPCG(9, 9))
 	for _, n := range []int{0, 1, 100, 4096, 20_000} {
@@ -210,7 +211,7 @@ func TestSortPlaces(t *testing.T) {
 	}
 }
 
-// TestMergeBesides has workers claim, look up and add packs while runs are made.
+// TestMergeBesides has workers claim, look up and add packs while Merge runs.
 func TestMergeBesides(t *testing.T) {
 	const workers, perWorker = 4, 60
 	x, packs, all := merged(t, new(Cache), 6, 50)
@@ -249,7 +250,7 @@ func TestMergeBesides(t *testing.T) {
 				ids, at := locations(p, table)
 				for j, id := range ids {
 					if got, ok := x.Lookup(id); !ok || got != at[j] {
-						t.Errorf("%v lies at %+v (%v), want %+v", id, got, ok, at[j])
+						t.Errorf("%v is at %+v (%v), want %+v", id, got, ok, at[j])
 					}
 				}
 				mu.Lock()
@@ -257,7 +258,7 @@ func TestMergeBesides(t *testing.T) {
 				mu.Unlock()
 				for id, want := range all {
 					if got, ok := x.Lookup(id); !ok || got != want || x.Claim(id) {
-						t.Errorf("%v lies at %+v (%v), want %+v", id, got, ok, want)
+						t.Errorf("%v is at %+v (%v), want %+v", id, got, ok, want)
 					}
 					break
 				}
@@ -278,11 +279,11 @@ func TestMergeBesides(t *testing.T) {
 	wantAll(t, x, all)
 	wantAll(t, x, added)
 	if x.Recent() != perWorker {
-		t.Errorf("%d beside the run, want the %d claims", x.Recent(), perWorker)
+		t.Errorf("%d outside the run, want the %d claims", x.Recent(), perWorker)
 	}
 }
 
-// TestMergeWithoutAFolder holds that a run is made where nothing can be written.
+// TestMergeWithoutAFolder checks that Merge works if nothing can be written.
 func TestMergeWithoutAFolder(t *testing.T) {
 	none := filepath.Join(t.TempDir(), "none")
 	t.Setenv("TMPDIR", none)
@@ -296,7 +297,7 @@ func TestMergeWithoutAFolder(t *testing.T) {
 	ctx, cancel := context.WithCancel(context.Background())
 	cancel()
 	if err := x.Merge(ctx, c); err == nil {
-		t.Error("a merge that was cancelled says nothing")
+		t.Error("a cancelled Merge returns no error")
 	}
 	wantAll(t, x, all)
 }

@@ -12,28 +12,28 @@ import (
 	"golang.org/x/sync/errgroup"
 )
 
-// A Cache says where runs are kept between one opening of a repository and the next, and what proves that a run is one of
-// ours. The zero Cache keeps none.
+// A Cache says where runs are kept between openings of a repository, and how to verify that platter wrote one. The
+// zero Cache keeps none.
 //
-// The proof is a keyed hash, not a plain one: a run decides what is not stored again, and who can write to the folder
-// (which may be any that a user names) need not be somebody who may decide that.
+// The proof is a keyed hash, because a run decides which chunks are not stored again. The user may name any folder,
+// so a process that can write there need not be allowed to decide that.
 type Cache struct {
 	Folder string // "" for none
 	Key    [32]byte
-	Repo   [16]byte // the repository's id
+	Repo   [16]byte // the repository's ID
 
-	remote bool // the folder counts as one that cannot be mapped: for tests
+	remote bool // treat the folder as one that cannot be mapped: for tests
 }
 
 const (
 	runMagic    = "platterR"
 	runVersion  = 1
-	segment     = 4 << 20 // bytes that one sum is over
+	segment     = 4 << 20 // bytes that one sum covers
 	sumSize     = 32
-	trailerSize = 8 + 4 + 16 + 5*4 + 8 + 8 // and the seal
+	trailerSize = 8 + 4 + 16 + 5*4 + 8 + 8 // without the seal
 )
 
-// A trailer says how long the sections of a run are.
+// A trailer holds the lengths of a run's sections.
 type trailer struct {
 	packs, frames, files, links, superseded uint32
 	records, body                           uint64 // body: bytes before the sums
@@ -52,7 +52,7 @@ func (t *trailer) appendTo(dst []byte, repo [16]byte) []byte {
 	return le.AppendUint64(le.AppendUint64(dst, t.records), t.body)
 }
 
-// sections returns how many bytes each section has. Products of 32-bit numbers do not overflow.
+// sections returns the length of each section in bytes. Products of 32-bit numbers do not overflow.
 func (t *trailer) sections() [7]uint64 {
 	return [7]uint64{runPack * uint64(t.packs), runFrame * uint64(t.frames), runFile * uint64(t.files), runLink * uint64(t.links),
 		uint64(idSize) * uint64(t.superseded), recordSize * t.records, bucketSize}
@@ -60,7 +60,7 @@ func (t *trailer) sections() [7]uint64 {
 
 var errNoRun = errors.New("no run of this repository")
 
-// readTrailer looks at the end of a run, and nowhere else.
+// readTrailer parses the end of a run and reads nothing else.
 func readTrailer(data []byte, c *Cache) (t trailer, err error) {
 	end := len(data) - trailerSize - sumSize
 	if end < 0 {
@@ -84,7 +84,7 @@ func readTrailer(data []byte, c *Cache) (t trailer, err error) {
 	return t, nil
 }
 
-// parseRun returns the run that data are, once they are proved. The seal proves the sums, and the sums prove the rest.
+// parseRun verifies data and returns the run in it. The seal proves the sums, and the sums prove the rest.
 func parseRun(data []byte, c *Cache) (*run, error) {
 	t, err := readTrailer(data, c)
 	if err != nil {
@@ -115,7 +115,7 @@ func parseRun(data []byte, c *Cache) (*run, error) {
 	return r, nil
 }
 
-// layOut finds the sections of a run that is known to be one.
+// layOut splits a valid run into its sections.
 func layOut(data []byte, t *trailer) *run {
 	r := &run{data: data, free: func() {}, packCount: int(t.packs), frameCount: int(t.frames), fileCount: int(t.files), recordCount: int(t.records)}
 	sections := t.sections()
@@ -128,15 +128,14 @@ func layOut(data []byte, t *trailer) *run {
 func keyedSum(c *Cache, data []byte) (sum [sumSize]byte) {
 	h, err := blake3.NewKeyed(c.Key[:])
 	if err != nil {
-		panic(err) // only for keys of another length
+		panic(err) // only for a key of the wrong length
 	}
 	h.Write(data)
 	h.Sum(sum[:0])
 	return sum
 }
 
-// A sealer writes a run: whatever is written goes on to a sink, and its sums behind it. Segments are summed while the next
-// one fills.
+// A sealer writes a run to a sink: first the body, then its sums. Each segment is summed while the sink writes it.
 type sealer struct {
 	sink  func([]byte) error
 	cache *Cache
@@ -164,7 +163,7 @@ func (s *sealer) write(p []byte) error {
 	return nil
 }
 
-// flush sums a segment on another core while the sink takes it.
+// flush sums a segment on another core while the sink writes it.
 func (s *sealer) flush() error {
 	full := s.buf
 	sum := make(chan [sumSize]byte, 1)
@@ -175,7 +174,7 @@ func (s *sealer) flush() error {
 	return err
 }
 
-// finish writes sums, trailer and seal.
+// finish writes the sums, the trailer and the seal.
 func (s *sealer) finish(t trailer) error {
 	if len(s.buf) > 0 {
 		if err := s.flush(); err != nil {

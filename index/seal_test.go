@@ -11,7 +11,7 @@ import (
 	"platter/pack"
 )
 
-// TestDamagedCache changes a run in every section, and cuts it off: it must not open.
+// TestDamagedCache damages a run in every section and truncates it. It must not open.
 func TestDamagedCache(t *testing.T) {
 	c := &Cache{Folder: t.TempDir()}
 	merged(t, c, 2, 3)
@@ -27,24 +27,24 @@ func TestDamagedCache(t *testing.T) {
 		return Open(c).Stored() > 0
 	}
 	if !opens(whole) {
-		t.Fatal("it does not open as it is")
+		t.Fatal("the undamaged run does not open")
 	}
 	for i := 0; i < len(whole); i += 1 + len(whole)/997 {
 		bad := slices.Clone(whole)
 		bad[i] ^= 1 << (i % 8)
 		if opens(bad) {
-			t.Errorf("it opens with a bit flipped in byte %d of %d", i, len(whole))
+			t.Errorf("the run opens with a bit flipped in byte %d of %d", i, len(whole))
 		}
 	}
 	for _, i := range []int{1, trailerSize, trailerSize + sumSize, trailerSize + sumSize + 8} {
 		bad := slices.Clone(whole)
 		bad[len(bad)-i] ^= 1
 		if opens(bad) || opens(whole[:len(whole)-i]) || opens(whole[i:]) || opens(append(slices.Clone(whole), make([]byte, i)...)) {
-			t.Errorf("it opens damaged %d bytes before the end, or cut there", i)
+			t.Errorf("the run opens damaged or truncated %d bytes before its end", i)
 		}
 	}
 	if opens(nil) {
-		t.Error("nothing opens")
+		t.Error("an empty file opens")
 	}
 	if err := os.Remove(name); err != nil {
 		t.Fatal(err)
@@ -53,13 +53,13 @@ func TestDamagedCache(t *testing.T) {
 		t.Fatal(err)
 	}
 	if Open(c).Stored() != 0 {
-		t.Error("a folder opens")
+		t.Error("a folder opens as a run")
 	}
-	x, _, all := merged(t, c, 3, 3) // it cannot take the folder's place
+	x, _, all := merged(t, c, 3, 3) // the new run cannot replace a folder
 	wantAll(t, x, all)
 }
 
-// FuzzRun opens runs that are sealed as they should be, and say anything at all.
+// FuzzRun opens runs with valid seals and arbitrary content.
 func FuzzRun(f *testing.F) {
 	c := &Cache{Folder: f.TempDir()}
 	merged(f, c, 4, 2)
@@ -106,7 +106,7 @@ func FuzzRun(f *testing.F) {
 			return
 		}
 		x := &Index{base: r, packs: r.known(), files: files2, known: map[pack.FileID]uint32{}}
-		x.Settle(func(pack.FileID) (bool, bool) { return true, true }, func(pack.FileID) (int64, bool) { return 1, true })
+		x.Reconcile(func(pack.FileID) (bool, bool) { return true, true }, func(pack.FileID) (int64, bool) { return 1, true })
 		for b := range 3 {
 			id := chunk.ID{0, byte(b)}
 			x.Lookup(id)

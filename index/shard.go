@@ -8,7 +8,7 @@ import (
 	"platter/chunk"
 )
 
-// claimed is the frame of a chunk that somebody is about to store.
+// claimed is the frame of a chunk that a caller is about to store.
 const claimed = math.MaxUint32
 
 type entry struct {
@@ -16,12 +16,12 @@ type entry struct {
 	frame, start, len uint32
 }
 
-// A shard is an open-addressed hash table over a list of entries: slots hold positions in entries, plus one.
+// A shard is an open-addressed hash table over a list of entries. A slot holds a position in entries plus one.
 type shard struct {
 	mu      sync.Mutex
-	slots   []uint32 // a power of two of them, at most three in four taken
+	slots   []uint32 // their number is a power of two; at most 3/4 are used
 	entries []entry
-	doubles []entry // where else chunks lie, or lay in a pack that is gone: for the next run, which has them all
+	doubles []entry // other places of chunks, also in missing packs; the next run gets them all
 }
 
 // find returns the position of id in entries, or -1.
@@ -38,7 +38,7 @@ func (s *shard) find(id chunk.ID) int {
 	return -1
 }
 
-// insert adds an entry whose id is not there yet.
+// insert adds an entry whose ID is not in the shard yet.
 func (s *shard) insert(e entry) {
 	if 4*(len(s.entries)+1) > 3*len(s.slots) {
 		s.slots = make([]uint32, max(16, 2*len(s.slots)))
@@ -59,7 +59,7 @@ func (s *shard) place(position int) {
 	s.slots[i] = uint32(position + 1)
 }
 
-// replace puts another entry in the place of one, which is remembered if it was more than a claim.
+// replace replaces the entry at a position, and keeps the old one in doubles unless it was only a claim.
 func (s *shard) replace(at int, e entry) {
 	if s.entries[at].frame != claimed {
 		s.doubles = append(s.doubles, s.entries[at])
@@ -67,7 +67,7 @@ func (s *shard) replace(at int, e entry) {
 	s.entries[at] = e
 }
 
-// keep leaves only entries and doubles that pass, in memory of their own size.
+// keep removes the entries and doubles that do not pass, and shrinks memory to fit.
 func (s *shard) keep(pass func(*entry) bool) {
 	old, doubles := s.entries, s.doubles
 	s.slots, s.entries, s.doubles = nil, nil, nil
@@ -83,5 +83,5 @@ func (s *shard) keep(pass func(*entry) bool) {
 	}
 }
 
-// slotOf spreads ids over slots. Ids are keyed hashes, so their own bytes will do; the first chose the shard.
+// slotOf spreads IDs over slots. IDs are keyed hashes, so their own bytes suffice; the first byte chose the shard.
 func slotOf(id chunk.ID) uint64 { return binary.LittleEndian.Uint64(id[1:]) }

@@ -9,21 +9,22 @@ import (
 	"sync"
 )
 
-// A spill takes in places of chunks on their way into a run, when they are more than memory should hold: in piles by the
-// first byte of the id, each small enough to be sorted by itself. What cannot be written stays in memory.
+// A spill collects places of chunks for a run when there are more than memory should hold. It keeps them in piles by
+// the first byte of the ID; each pile is small enough to be sorted in memory. Places that cannot be written stay in
+// memory.
 type spill struct {
-	file  *os.File // nil where there is none; it has no name any more, or loses it when it is closed
+	file  *os.File // nil if there is none; unlinked now, or when it is closed
 	piles [shardCount]pile
 
 	mu   sync.Mutex
-	next int64 // where the next block goes
+	next int64 // offset of the next block
 }
 
 type pile struct {
 	mu     sync.Mutex
 	buf    []byte
 	blocks []int64 // offsets of full blocks in the file
-	kept   []byte  // full blocks that the file did not take
+	kept   []byte  // full blocks that could not be written
 	count  int
 }
 
@@ -35,7 +36,7 @@ const (
 func newSpill(folder string) *spill {
 	file, err := tempFile(folder, "spill")
 	if err != nil {
-		file = nil // then memory has to do
+		file = nil // use memory instead
 	}
 	return &spill{file: file}
 }
@@ -63,7 +64,7 @@ func (s *spill) add(e *entry) {
 	p.buf = p.buf[:0]
 }
 
-// write puts a block into the file, and reports whether it did.
+// write writes a block to the file and reports whether it succeeded.
 func (s *spill) write(block []byte) (off int64, ok bool) {
 	if s.file == nil {
 		return 0, false
@@ -76,14 +77,14 @@ func (s *spill) write(block []byte) (off int64, ok bool) {
 	return off, err == nil
 }
 
-// pile returns what is in a pile, in no order. It may be called again.
+// pile returns the places of a pile, in no order. It may be called again.
 func (s *spill) pile(n int) ([]place, error) {
 	p := &s.piles[n]
 	places := make([]place, 0, p.count)
 	block := make([]byte, spillBlock)
 	for _, off := range p.blocks {
 		if _, err := s.file.ReadAt(block, off); err != nil {
-			return nil, fmt.Errorf("read back what was put aside: %w", err)
+			return nil, fmt.Errorf("read spilled index entries: %w", err)
 		}
 		places = appendSpilled(places, block)
 	}
@@ -103,8 +104,8 @@ func appendSpilled(places []place, data []byte) []place {
 	return places
 }
 
-// sortPlaces sorts places of one pile, perhaps in other memory. Ids are uniform: dealt out by their second and third bytes,
-// few are left to compare.
+// sortPlaces sorts the places of one pile, perhaps into new memory. IDs are uniform, so a counting sort by their
+// second and third bytes leaves few to compare.
 func sortPlaces(places []place) []place {
 	if len(places) < 4096 {
 		slices.SortFunc(places, comparePlaces)

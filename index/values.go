@@ -2,16 +2,16 @@ package index
 
 import "platter/chunk"
 
-// Values is a number for every chunk of an index that no longer grows, at four bytes a chunk. It is not safe for
+// Values holds a number for every chunk of an index that no longer grows, at four bytes a chunk. It is not safe for
 // concurrent use.
 type Values struct {
 	index  *Index
-	run    *run     // whose records base is by
+	run    *run     // the run that base refers to
 	base   []uint32 // by record
 	recent [shardCount][]uint32
 }
 
-// Values returns a set of numbers, all zero.
+// Values returns a number for each chunk, all zero.
 func (x *Index) Values() *Values {
 	x.mu.RLock()
 	defer x.mu.RUnlock()
@@ -25,7 +25,7 @@ func (x *Index) Values() *Values {
 	return v
 }
 
-// At returns the number of a chunk and the chunk's length in bytes, nil for a chunk that was unknown.
+// At returns the chunk's number and its length in bytes, or nil for a chunk that was unknown when Values was called.
 func (v *Values) At(id chunk.ID) (*uint32, uint32) {
 	x := v.index
 	x.mu.RLock()
@@ -41,7 +41,7 @@ func (v *Values) At(id chunk.ID) (*uint32, uint32) {
 		return nil, 0
 	}
 	at, _ := x.base.find(id)
-	if x.base != v.run { // it grew after all
+	if x.base != v.run { // the index grew after all
 		return nil, 0
 	}
 	return &v.base[at], e.len

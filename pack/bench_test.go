@@ -14,13 +14,13 @@ import (
 // benchFrame is the usual length of a frame's chunks.
 const benchFrame = 1 << 20
 
-// A benchContent is a frame's worth of a sort of data.
+// A benchContent is a frame's worth of one sort of data.
 type benchContent struct {
 	name string
 	raw  []byte
 }
 
-// benchSealer seals in memory that is there, as repo/crypt does; what the tests use allocates.
+// benchSealer seals in place, as repo/crypt does; the tests' sealer allocates.
 type benchSealer struct{ aeadSealer }
 
 func (s benchSealer) SealInPlace(buf []byte) []byte {
@@ -46,7 +46,7 @@ func benchContents() []benchContent {
 	}
 }
 
-// benchProgram is something like machine code, which compresses to about a half: common instructions, rarer operands.
+// benchProgram resembles machine code, which compresses to about a half: common instructions, rarer operands.
 func benchProgram(rnd *mathrand.Rand, n int) []byte {
 	const kinds, length = 128, 4
 	instructions := noise(6, kinds*length)
@@ -61,7 +61,7 @@ func benchProgram(rnd *mathrand.Rand, n int) []byte {
 	return out[:n]
 }
 
-// benchText is words in random order.
+// benchText returns words in random order.
 func benchText(rnd *mathrand.Rand, n int) []byte {
 	words := bytes.SplitAfter([]byte("the disk of last Tuesday comes back byte for byte and nothing else matters then\n"), []byte(" "))
 	out := make([]byte, 0, n+8)
@@ -71,7 +71,7 @@ func benchText(rnd *mathrand.Rand, n int) []byte {
 	return out[:n]
 }
 
-// benchOpen is the content as a frame of chunks of 64 KiB.
+// benchOpen returns the content as a frame of 64 KiB chunks.
 func benchOpen(raw []byte) *Open {
 	o := &Open{Kind: chunk.Data}
 	for i := 0; i < len(raw); i += 64 << 10 {
@@ -80,7 +80,7 @@ func benchOpen(raw []byte) *Open {
 	return o
 }
 
-// BenchmarkEncode compresses and seals a frame. raw/sealed says how far it compressed.
+// BenchmarkEncode compresses and seals a frame. raw/sealed is the compression ratio.
 func BenchmarkEncode(b *testing.B) {
 	for _, content := range benchContents() {
 		for _, c := range []Compression{CompressFastest, CompressDefault, CompressBetter} {
@@ -89,7 +89,7 @@ func BenchmarkEncode(b *testing.B) {
 				b.SetBytes(int64(len(o.Raw)))
 				b.ReportAllocs()
 				for b.Loop() {
-					copy(o.Raw, content.raw) // encoding overwrites it; this is next to nothing
+					copy(o.Raw, content.raw) // encoding overwrites it; the copy costs almost nothing
 					var err error
 					if sealed, err = e.Encode(o, c); err != nil {
 						b.Fatal(err)
@@ -116,7 +116,8 @@ func BenchmarkCalls(b *testing.B) {
 	}
 }
 
-// BenchmarkDecode opens and unpacks a frame. Opening overwrites what was sealed, so each turn gets a copy, untimed.
+// BenchmarkDecode opens and decompresses a frame. Opening overwrites the sealed bytes, so each round gets a copy,
+// untimed.
 func BenchmarkDecode(b *testing.B) {
 	for _, content := range benchContents() {
 		b.Run(content.name, func(b *testing.B) {
@@ -137,7 +138,7 @@ func BenchmarkDecode(b *testing.B) {
 	}
 }
 
-// benchPack lays frames out until a pack has its usual length, in buf's memory.
+// benchPack adds frames until a pack has its usual length, in buf's memory.
 func benchPack(o *Open, sealed, buf []byte) *Builder {
 	p := NewBuilder(buf)
 	for !p.Full(32 << 20) {
@@ -146,7 +147,7 @@ func benchPack(o *Open, sealed, buf []byte) *Builder {
 	return p
 }
 
-// BenchmarkFinish seals the table of a full pack and names the file. Laying out its frames is not timed.
+// BenchmarkFinish seals the table of a full pack and names the file. Adding its frames is not timed.
 func BenchmarkFinish(b *testing.B) {
 	o := benchOpen(noise(5, benchFrame))
 	sealed := bytes.Clone(encode(b, newEncoder(b, benchKeys), o))
@@ -161,7 +162,7 @@ func BenchmarkFinish(b *testing.B) {
 	}
 }
 
-// BenchmarkSum names a file of a pack's length by its bytes: nearly all that finishing a pack takes.
+// BenchmarkSum names a file of a pack's length: almost all of the cost of finishing a pack.
 func BenchmarkSum(b *testing.B) {
 	file := noise(5, 32<<20)
 	b.SetBytes(int64(len(file)))

@@ -8,23 +8,23 @@ import (
 	"github.com/klauspost/compress/zstd"
 )
 
-// A Compression is how hard frames are compressed. Every frame says how it was made, so a repository may hold frames of
-// all kinds, and each backup may choose anew.
+// A Compression is how hard frames are compressed. Each frame records its encoding, so one repository may mix them,
+// and each backup may choose its own.
 type Compression uint8
 
-// Compressions, the harder the later; docs/benchmarks.md has what each costs and saves.
+// Compressions, in order of effort; docs/benchmarks.md lists what each costs and saves.
 const (
-	CompressAuto Compression = iota // the default level, or harder where that costs no time; an Encoder takes it for CompressDefault
+	CompressAuto Compression = iota // the default level, or a higher one where that costs no time; an Encoder treats it as CompressDefault
 	CompressOff
 	CompressFastest
 	CompressDefault
 	CompressBetter
 )
 
-// compressions are their names for people.
+// compressions are the names on the command line.
 var compressions = [...]string{"auto", "off", "fastest", "default", "better"}
 
-// ParseCompression reads a name for people.
+// ParseCompression parses a name from the command line.
 func ParseCompression(name string) (Compression, error) {
 	if i := slices.Index(compressions[:], name); i >= 0 {
 		return Compression(i), nil
@@ -34,7 +34,7 @@ func ParseCompression(name string) (Compression, error) {
 
 func (c Compression) String() string { return compressions[c] }
 
-// level returns what zstd calls it.
+// level returns zstd's name for it.
 func (c Compression) level() zstd.EncoderLevel {
 	switch c {
 	case CompressFastest:

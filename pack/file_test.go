@@ -22,7 +22,7 @@ func TestPackRoundTrip(t *testing.T) {
 	for n := 1; n <= len(frames); n++ {
 		file, name, table := buildPack(t, realKeys, frames[:n])
 		if len(file)%align != 0 {
-			t.Errorf("%d frames make %d bytes, no multiple of %d", n, len(file), align)
+			t.Errorf("a pack of %d frames has %d bytes, not a multiple of %d", n, len(file), align)
 		}
 		if name != blake3.Sum256(file) || name != Sum(file) {
 			t.Errorf("%d frames: the name is not the file's BLAKE3", n)
@@ -35,17 +35,17 @@ func TestPackRoundTrip(t *testing.T) {
 		for i, f := range got.Frames {
 			raw, err := d.Decode(nil, slices.Clone(file[off:][:f.Sealed]), f)
 			if err != nil || !bytes.Equal(raw, frames[i].Raw) || f.Kind != frames[i].Kind {
-				t.Fatalf("frame %d of %d: %v, or other bytes", i, n, err)
+				t.Fatalf("frame %d of %d: %v, or the bytes differ", i, n, err)
 			}
 			if !slices.Equal(refs[:f.Chunks], frames[i].Chunks) {
-				t.Fatalf("frame %d of %d lists other chunks", i, n)
+				t.Fatalf("frame %d of %d lists different chunks", i, n)
 			}
 			off, refs = off+int(f.Sealed), refs[f.Chunks:]
 		}
 	}
 }
 
-// TestPackLengths holds that a pack's length tells it to the next 4 KiB and no better.
+// TestPackLengths checks that a pack's length reveals its content's length to the next 4 KiB only.
 func TestPackLengths(t *testing.T) {
 	e := newEncoder(t, realKeys)
 	var buf []byte
@@ -59,16 +59,16 @@ func TestPackLengths(t *testing.T) {
 		before := b.Size()
 		file, _, _ := b.Finish(realKeys)
 		if len(file)%align != 0 || b.Empty() || int64(len(file)) > before+sealing+tailSize+align {
-			t.Fatalf("frames up to %d make %d bytes", before, len(file))
+			t.Fatalf("frames that end at %d make a file of %d bytes", before, len(file))
 		}
 		if _, err := ReadTable(int64(len(file)), realKeys, readerOf(file)); err != nil {
 			t.Fatal(err)
 		}
-		buf = file // as Write does it, in the same memory
+		buf = file // the same memory again, as Write uses it
 	}
 }
 
-// TestFullPack holds that a pack is full when its size or its table is.
+// TestFullPack checks that a pack is full if its size or its table is.
 func TestFullPack(t *testing.T) {
 	o := openFrame(chunk.Data, noise(1, 10000))
 	sealed := encode(t, newEncoder(t, nullKeys), o)
@@ -93,7 +93,7 @@ func TestFullPack(t *testing.T) {
 	}
 }
 
-// TestLongTable reads a table that does not fit into the first guess.
+// TestLongTable reads a table that does not fit into the first read.
 func TestLongTable(t *testing.T) {
 	o := &Open{Kind: chunk.Data}
 	for i := range 5000 {
@@ -102,7 +102,7 @@ func TestLongTable(t *testing.T) {
 	file, _, table := buildPack(t, realKeys, []*Open{o})
 	got, err := ReadTable(int64(len(file)), realKeys, readerOf(file))
 	if err != nil || !reflect.DeepEqual(got, table) {
-		t.Fatalf("%v, or another table", err)
+		t.Fatalf("%v, or the table differs", err)
 	}
 }
 
@@ -154,7 +154,7 @@ func TestReadTableDamage(t *testing.T) {
 	}
 }
 
-// TestReadTableBounds holds that no pack makes the reader ask for more than there is.
+// TestReadTableBounds checks that no pack makes the reader read outside the file.
 func TestReadTableBounds(t *testing.T) {
 	file, _, _ := buildPack(t, nullKeys, testFrames())
 	for at := len(file) - tailSize; at < len(file); at++ {
@@ -197,7 +197,7 @@ func TestReadTableStoreErrors(t *testing.T) {
 	}
 }
 
-// TestOpenTableConsistency seals tables that do not fit their pack.
+// TestOpenTableConsistency seals tables that do not match their pack.
 func TestOpenTableConsistency(t *testing.T) {
 	frames := testFrames()[:1]
 	file, _, table := buildPack(t, nullKeys, frames)

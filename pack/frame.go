@@ -8,11 +8,12 @@ import (
 	"platter/chunk"
 )
 
-// A Sealer encrypts under one key for one purpose.
+// A Sealer encrypts with one key for one purpose.
 type Sealer interface {
-	// SealInPlace encrypts buf[NonceSize:] where it lies, puts a fresh nonce before it and returns buf with the tag.
+	// SealInPlace encrypts buf[NonceSize:] in place, writes a fresh nonce before it, and returns buf with the tag
+	// appended.
 	SealInPlace(buf []byte) []byte
-	// Open decrypts what SealInPlace returned, where it lies.
+	// Open decrypts the result of SealInPlace in place.
 	Open(sealed []byte) ([]byte, error)
 }
 
@@ -26,7 +27,7 @@ func (k Keys) frame(kind chunk.Kind) Sealer {
 	return k.Data
 }
 
-// What sealing adds, in bytes: to plaintext, and to the chunks of a frame, which have their encoding before them.
+// Bytes that sealing adds: to any plaintext, and to the chunks of a frame, whose plaintext begins with its encoding.
 const (
 	NonceSize = 24
 	TagSize   = 16
@@ -34,17 +35,17 @@ const (
 	overhead  = sealing + 1
 )
 
-// The first byte of a frame's plaintext: how the rest of it is encoded.
+// The first byte of a frame's plaintext says how the rest is encoded.
 const (
 	stored     = 0
 	compressed = 1
-	targets    = 2 // compressed, with the targets of x86 calls in the place of their distances
+	targets    = 2 // compressed, with the distances of x86 calls replaced by targets
 )
 
-// window lets the compressor look back over a whole frame of the usual size.
+// window lets the compressor refer to all of a usual frame.
 const window = 2 << 20 // bytes
 
-// An Open frame is being filled: chunks one behind the other.
+// An Open frame collects chunks, one after the other.
 type Open struct {
 	Kind   chunk.Kind
 	Raw    []byte
@@ -62,7 +63,7 @@ func (o *Open) Reset() { o.Raw, o.Chunks = o.Raw[:0], o.Chunks[:0] }
 
 // An Encoder compresses and seals frames. It is not safe for concurrent use.
 type Encoder struct {
-	zstd *zstd.Encoder // for the compression chosen last: each has tables of some MiB
+	zstd *zstd.Encoder // for the last compression used; each has tables of several MiB
 	how  Compression
 	keys Keys
 	buf  []byte // of the last frame
@@ -73,7 +74,8 @@ func NewEncoder(keys Keys) *Encoder {
 	return &Encoder{keys: keys}
 }
 
-// Encode returns the frame as it lies in a pack. The bytes hold until the next call. It overwrites o.Raw.
+// Encode returns the sealed frame as a pack stores it. The bytes are valid until the next call. Encode overwrites
+// o.Raw.
 func (e *Encoder) Encode(o *Open, c Compression) ([]byte, error) {
 	e.buf = append(e.buf[:0], make([]byte, NonceSize)...)
 	if err := e.encode(o, c); err != nil {
@@ -113,8 +115,8 @@ func (e *Encoder) compressor(c Compression) (*zstd.Encoder, error) {
 	}
 	z, err := zstd.NewWriter(nil,
 		zstd.WithEncoderLevel(c.level()), zstd.WithEncoderConcurrency(1),
-		zstd.WithAllLitEntropyCompression(true),                 // random text repeats nothing and still shrinks by a quarter
-		zstd.WithWindowSize(window), zstd.WithEncoderCRC(false)) // the seal is a better checksum
+		zstd.WithAllLitEntropyCompression(true),                 // random text has no repeats but still shrinks by a quarter
+		zstd.WithWindowSize(window), zstd.WithEncoderCRC(false)) // the seal is the better checksum
 	if err != nil {
 		return nil, fmt.Errorf("make compressor: %w", err)
 	}
@@ -128,7 +130,7 @@ type Decoder struct {
 	keys Keys
 }
 
-// NewDecoder returns a Decoder that opens with keys, on as many cores as workers.
+// NewDecoder returns a Decoder that opens with keys and uses at most workers cores.
 func NewDecoder(keys Keys, workers int) (*Decoder, error) {
 	z, err := zstd.NewReader(nil, zstd.WithDecoderConcurrency(workers), zstd.WithDecoderMaxWindow(MaxRaw),
 		zstd.WithDecoderMaxMemory(MaxRaw), zstd.WithDecodeAllCapLimit(true))
@@ -138,8 +140,8 @@ func NewDecoder(keys Keys, workers int) (*Decoder, error) {
 	return &Decoder{zstd: z, keys: keys}, nil
 }
 
-// Decode opens a frame and returns its chunks, one behind the other, in dst's memory where it is large enough. It
-// overwrites sealed. It never allocates more than the frame's Raw. The error wraps ErrDamaged.
+// Decode opens a frame and returns its chunks, one after the other. It uses dst's memory if that is large enough,
+// overwrites sealed, and never allocates more than f.Raw bytes. The error wraps ErrDamaged or ErrNewer.
 func (d *Decoder) Decode(dst, sealed []byte, f Frame) ([]byte, error) {
 	if f.Raw == 0 || f.Raw > MaxRaw || len(sealed) != int(f.Sealed) || len(sealed) <= overhead {
 		return nil, fmt.Errorf("%w: frame of %d bytes for %d", ErrDamaged, len(sealed), f.Raw)
@@ -168,7 +170,7 @@ func (d *Decoder) Decode(dst, sealed []byte, f Frame) ([]byte, error) {
 		return nil, fmt.Errorf("%w (frame encoding %d)", ErrNewer, encoding)
 	}
 	if len(dst) != int(f.Raw) {
-		return nil, fmt.Errorf("%w: frame holds %d bytes where %d belong", ErrDamaged, len(dst), f.Raw)
+		return nil, fmt.Errorf("%w: frame holds %d bytes, want %d", ErrDamaged, len(dst), f.Raw)
 	}
 	return dst, nil
 }

@@ -34,11 +34,11 @@ func TestFrameRoundTrip(t *testing.T) {
 					}
 					wantPacked(t, what, sealed, n, c != CompressOff && (name == "text" || name == "zeros"))
 					if bytes.Contains(sealed, content) && n > 60 {
-						t.Errorf("%s: it can be read in the sealed frame", what)
+						t.Errorf("%s: the sealed frame contains plaintext", what)
 					}
 					dst, err = d.Decode(dst, slices.Clone(sealed), o.frame(sealed))
 					if err != nil || !bytes.Equal(dst, content) {
-						t.Fatalf("%s: %v, or other bytes", what, err)
+						t.Fatalf("%s: %v, or the bytes differ", what, err)
 					}
 				}
 			}
@@ -46,18 +46,18 @@ func TestFrameRoundTrip(t *testing.T) {
 	}
 }
 
-// wantPacked holds a frame of n bytes to its size.
+// wantPacked checks the size of a sealed frame of n plaintext bytes.
 func wantPacked(t *testing.T, what string, sealed []byte, n int, compressible bool) {
 	t.Helper()
 	if len(sealed) > n+overhead {
-		t.Errorf("%s take %d", what, len(sealed))
+		t.Errorf("%s: sealed into %d bytes", what, len(sealed))
 	}
 	if compressible && n >= 4096 && len(sealed) > n/8 {
-		t.Errorf("%s are not compressed: %d", what, len(sealed))
+		t.Errorf("%s: not compressed: %d bytes", what, len(sealed))
 	}
 }
 
-// TestFrameEncodings says which encoding is chosen when, and that harder compression is worth its name.
+// TestFrameEncodings checks which encoding is used when, and that higher levels compress better.
 func TestFrameEncodings(t *testing.T) {
 	e, last := newEncoder(t, nullKeys), 0
 	for c, want := range map[Compression][3]byte{ // of text, code, noise
@@ -78,19 +78,19 @@ func TestFrameEncodings(t *testing.T) {
 	for _, c := range []Compression{CompressBetter, CompressDefault, CompressFastest, CompressOff} {
 		sealed, err := e.Encode(openFrame(chunk.Data, code(9, 1<<20)), c)
 		if err != nil || len(sealed) < last {
-			t.Errorf("%v: %d bytes, %v; a harder one made %d", c, len(sealed), err, last)
+			t.Errorf("%v: %d bytes, %v; a higher level made %d", c, len(sealed), err, last)
 		}
 		last = len(sealed)
 	}
 }
 
-// TestRandomText holds that text in which nothing comes twice becomes as small as its alphabet allows: tokens and keys in
-// logs and databases, and mail.
+// TestRandomText checks that text without repeats shrinks as far as its alphabet allows. Examples are tokens and keys
+// in logs and databases, and mail.
 func TestRandomText(t *testing.T) {
 	e, random := newEncoder(t, nullKeys), noise(11, 1<<20)
 	for name, tt := range map[string]struct {
 		content []byte
-		percent int // of its length that it may take
+		percent int // maximum compressed length
 	}{
 		"base64": {[]byte(base64.StdEncoding.EncodeToString(random)), 76},
 		"hex":    {[]byte(hex.EncodeToString(random)), 53},
@@ -98,7 +98,7 @@ func TestRandomText(t *testing.T) {
 		for _, c := range []Compression{CompressFastest, CompressDefault, CompressBetter} {
 			sealed, err := e.Encode(openFrame(chunk.Data, tt.content), c)
 			if err != nil || len(sealed) > len(tt.content)*tt.percent/100 {
-				t.Errorf("%s, %v: %d bytes take %d, %v; want %d%%", name, c, len(tt.content), len(sealed), err, tt.percent)
+				t.Errorf("%s, %v: %d bytes compress to %d, %v; want at most %d%%", name, c, len(tt.content), len(sealed), err, tt.percent)
 			}
 		}
 	}
@@ -113,7 +113,7 @@ func TestFrameOfNothing(t *testing.T) {
 	}
 }
 
-// TestFrameDamage flips each bit of a small frame, some of a large one, and cuts both short: none may open.
+// TestFrameDamage flips each bit of a small frame and some of a large one, and truncates both: none may open.
 func TestFrameDamage(t *testing.T) {
 	e, d := newEncoder(t, realKeys), newDecoder(t, realKeys)
 	for _, o := range []*Open{openFrame(chunk.Data, text(300)), openFrame(chunk.Map, noise(6, 40)), openFrame(chunk.Data, noise(7, 30000))} {
@@ -121,7 +121,7 @@ func TestFrameDamage(t *testing.T) {
 		f := o.frame(sealed)
 		step := 1
 		if len(sealed) > 1000 {
-			step = 997 // a prime: every bit of a byte has its turn
+			step = 997 // a prime: reaches every bit of a byte
 		}
 		for bit := 0; bit < 8*len(sealed); bit += step {
 			bad := slices.Clone(sealed)
@@ -140,7 +140,7 @@ func TestFrameDamage(t *testing.T) {
 		longer := f
 		longer.Sealed++
 		_, err := d.Decode(nil, append(slices.Clone(sealed), 0), longer)
-		wantDamaged(t, "a byte behind the tag", err)
+		wantDamaged(t, "a byte after the tag", err)
 	}
 }
 
@@ -156,7 +156,7 @@ func TestFrameOfOtherKind(t *testing.T) {
 	}
 }
 
-// TestFrameClaims changes what the table says of a frame that is whole.
+// TestFrameClaims changes the table's entry of an intact frame.
 func TestFrameClaims(t *testing.T) {
 	d := newDecoder(t, nullKeys)
 	for _, content := range [][]byte{text(5000), noise(8, 5000)} {
@@ -176,7 +176,7 @@ func TestFrameClaims(t *testing.T) {
 	}
 }
 
-// bomb is a frame that unpacks to n zeros. With streamed, its zstd header does not say how many.
+// bomb is a frame that decompresses to n zeros. If streamed, its zstd header does not say how many.
 func bomb(t *testing.T, n int, streamed bool) []byte {
 	t.Helper()
 	var payload bytes.Buffer
@@ -202,7 +202,7 @@ func TestFrameBomb(t *testing.T) {
 	for _, streamed := range []bool{false, true} {
 		sealed := bomb(t, size, streamed)
 		f := Frame{chunk.Data, uint32(len(sealed)), claim, 1}
-		decode := func() { // the first call may set the decompressor up
+		decode := func() { // the first call may initialise the decompressor
 			_, err := d.Decode(nil, slices.Clone(sealed), f)
 			wantDamaged(t, fmt.Sprintf("bomb, streamed: %v", streamed), err)
 		}

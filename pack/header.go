@@ -1,7 +1,7 @@
-// Package pack puts chunks into frames and frames into pack files, and takes them out again.
+// Package pack stores chunks in frames, and frames in pack files, and reads them back.
 //
-// Its promise: a frame opens to exactly the bytes that were put in, or not at all; and whoever holds a pack without the
-// keys learns its length, to the next 4 KiB, and roughly how many chunks are in it, nothing else.
+// Its promise: a frame opens to exactly the bytes that were put in, or not at all. Without the keys, a pack reveals
+// its length to the next 4 KiB and roughly how many chunks it holds, and nothing else.
 package pack
 
 import (
@@ -14,42 +14,43 @@ import (
 	"platter/chunk"
 )
 
-// A FileID is the plain BLAKE3-256 of a whole file, which is the file's name: anybody can tell whether it is what it was.
+// A FileID is the plain BLAKE3-256 of a whole file, which is the file's name. Without any key, it proves that the
+// file is intact.
 type FileID chunk.ID
 
-// Sum names a file by its bytes.
+// Sum returns the FileID of a file's bytes.
 func Sum(file []byte) FileID { return blake3.Sum256(file) }
 
-// ParseFileID reads a FileID from 64 lower-case hex digits.
+// ParseFileID parses a FileID from 64 lower-case hex digits.
 func ParseFileID(s string) (FileID, error) {
 	id, err := chunk.ParseID(s)
 	return FileID(id), err
 }
 
-// String is the FileID as 64 lower-case hex digits.
+// String returns the FileID as 64 lower-case hex digits.
 func (id FileID) String() string { return chunk.ID(id).String() }
 
-// IsZero reports whether it names nothing.
+// IsZero reports whether the FileID is the zero FileID, which names no file.
 func (id FileID) IsZero() bool { return id == FileID{} }
 
-// MarshalText is String, for JSON.
+// MarshalText returns String, for JSON.
 func (id FileID) MarshalText() ([]byte, error) { return []byte(id.String()), nil }
 
-// UnmarshalText is ParseFileID, for JSON.
+// UnmarshalText parses as ParseFileID does, for JSON.
 func (id *FileID) UnmarshalText(text []byte) (err error) {
 	*id, err = ParseFileID(string(text))
 	return err
 }
 
-// A FileKind says what a file of a repository is. Every file begins with its header:
+// A FileKind is the kind of a repository's file. Each file begins with a header:
 //
 //	 0        8        10     11         12
 //	+--------+--------+------+----------+
 //	| magic  | version| kind | features |
 //	+--------+--------+------+----------+
 //
-// The magic is "platter" and a zero byte, the version little-endian. A reader refuses a version it does not know,
-// and any feature bit that it does not know.
+// The magic is "platter" and a zero byte; the version is little-endian. A reader refuses an unknown version and any
+// unknown feature bit.
 type FileKind uint8
 
 const (
@@ -64,11 +65,11 @@ const (
 	RecordFile   FileKind = 9
 )
 
-// featureTargets says that a pack may have frames with the encoding targets, and that an index file may list such packs.
-// What is written now always has it: readers that do not know the encoding are to say so before they meet a frame.
+// featureTargets says that a pack may have frames with the encoding targets, and that an index file may list such
+// packs. New files always have it, so that older readers say so before they meet a frame.
 const featureTargets = 1 << 0
 
-// features are the bits that this code knows, and puts into new files.
+// features returns the bits that this code knows and sets in new files.
 func (k FileKind) features() byte {
 	if k == PackFile || k == IndexFile {
 		return featureTargets
@@ -79,15 +80,15 @@ func (k FileKind) features() byte {
 // HeaderSize is the length of a file's header in bytes.
 const HeaderSize = 12
 
-// Version is the format this code writes.
+// Version is the version of the format that this code writes.
 const Version = 1
 
 const magic = "platter\x00"
 
 var (
-	// ErrDamaged says that bytes are not what was written: a fault of a disk, a cable or a human.
+	// ErrDamaged says that bytes differ from those that were written: a fault of a disk, a cable or a human.
 	ErrDamaged = errors.New("damaged")
-	// ErrNewer says that a file was written by a platter that knows more than this one.
+	// ErrNewer says that a newer platter wrote the file, with a format that this one does not know.
 	ErrNewer = errors.New("written by a newer platter; get a newer one to read it")
 )
 
@@ -99,7 +100,7 @@ func Header(kind FileKind) []byte {
 	return append(h, byte(kind), kind.features())
 }
 
-// IsFile reports whether a file begins as those of a repository do, of whatever kind and version.
+// IsFile reports whether a file begins with the magic of a repository's files, of any kind and version.
 func IsFile(head []byte) bool { return len(head) >= len(magic) && string(head[:len(magic)]) == magic }
 
 // ParseHeader checks a file's header and returns what follows it. The error wraps ErrDamaged or ErrNewer.

@@ -16,7 +16,7 @@ import (
 	"platter/chunk"
 )
 
-// aeadSealer seals for real, as repo/crypt does.
+// aeadSealer encrypts, as repo/crypt does.
 type aeadSealer struct{ cipher.AEAD }
 
 func newSealer(key byte) aeadSealer {
@@ -39,7 +39,7 @@ func (s aeadSealer) Open(sealed []byte) ([]byte, error) {
 	return s.AEAD.Open(sealed[NonceSize:NonceSize], sealed[:NonceSize], sealed[NonceSize:], nil)
 }
 
-// nullSealer lets everything through, so that a fuzzer gets behind the seal.
+// nullSealer does not encrypt, so that a fuzzer reaches the code past the seal.
 type nullSealer struct{}
 
 func (nullSealer) SealInPlace(buf []byte) []byte {
@@ -73,7 +73,7 @@ func text(n int) []byte {
 	return p
 }
 
-// code looks like a program: few instructions, and calls of few functions from everywhere.
+// code returns bytes like a program's: few instructions, and calls of few functions from everywhere.
 func code(seed uint64, n int) []byte {
 	r := mathrand.New(mathrand.NewPCG(seed, seed))
 	p := make([]byte, 0, n+16)
@@ -88,7 +88,7 @@ func code(seed uint64, n int) []byte {
 	return p[:n]
 }
 
-// openFrame holds the chunks under made-up ids.
+// openFrame holds the chunks under made-up IDs.
 func openFrame(kind chunk.Kind, chunks ...[]byte) *Open {
 	o := &Open{Kind: kind}
 	for i, c := range chunks {
@@ -105,7 +105,7 @@ func newEncoder(t testing.TB, keys Keys) *Encoder {
 	return NewEncoder(keys)
 }
 
-// encode encodes a frame as most are.
+// encode encodes a frame with the usual compression.
 func encode(t testing.TB, e *Encoder, o *Open) []byte {
 	t.Helper()
 	sealed, err := e.Encode(o, CompressDefault)
@@ -123,7 +123,7 @@ func newDecoder(t testing.TB, keys Keys) *Decoder {
 	return d
 }
 
-// testFrames are frames of every sort that a backup makes.
+// testFrames returns frames of every sort that a backup makes.
 func testFrames() []*Open {
 	return []*Open{
 		openFrame(chunk.Data, noise(1, 5000), noise(2, 4096)),
@@ -143,7 +143,7 @@ func buildPack(t testing.TB, keys Keys, frames []*Open) ([]byte, FileID, *Table)
 	return b.Finish(keys)
 }
 
-// readerOf reads from memory as a store does: fewer bytes only where the file ends.
+// readerOf reads from memory as a store does: it returns fewer bytes only at the file's end.
 func readerOf(file []byte) func(off, n int64) ([]byte, error) {
 	return func(off, n int64) ([]byte, error) {
 		if off < 0 || n < 0 {
@@ -156,7 +156,7 @@ func readerOf(file []byte) func(off, n int64) ([]byte, error) {
 
 var errRead = fmt.Errorf("read: %w", io.ErrUnexpectedEOF)
 
-// wantDamaged fails unless err says ErrDamaged and not ErrNewer.
+// wantDamaged fails unless err is ErrDamaged and not ErrNewer.
 func wantDamaged(t *testing.T, what string, err error) {
 	t.Helper()
 	if !errors.Is(err, ErrDamaged) || errors.Is(err, ErrNewer) {

@@ -7,18 +7,18 @@ import (
 	"platter/chunk"
 )
 
-// Bounds that hold for every pack ever written; a reader checks them before it allocates.
+// Limits of every pack ever written. A reader checks them before it allocates memory.
 const (
 	MaxSize  = 1 << 30  // bytes of a pack file
 	MaxRaw   = 16 << 20 // bytes of a frame's chunks
 	MaxTable = 32 << 20 // bytes of a sealed table
 )
 
-// fullTable is how large tables get, but for the last frame's chunks.
+// fullTable is the length in bytes at which a table is full. The last frame's chunks may exceed it.
 const fullTable = 16 << 20 // bytes
 
-// A Table says what is in a pack. Nothing in it can contradict itself: frames lie one behind the other from the
-// header on, chunks one behind the other in their frames, so their places follow from the lengths.
+// A Table lists the content of a pack. It stores lengths only, so it cannot contradict itself: frames follow each
+// other from the header on, and so do chunks within their frames.
 //
 //	+--------+--------+- - - - - - - - - - - - - - - - - - - - - -+- - - - - - - - - - - +
 //	| frames | chunks | sealed u32, raw u32, chunks u32, kind u8  | id 32 bytes, len u32 |
@@ -26,7 +26,7 @@ const fullTable = 16 << 20 // bytes
 //	+--------+--------+- - - - - - - - - - - - - - - - - - - - - -+- - - - - - - - - - - +
 type Table struct {
 	Frames []Frame
-	Chunks []Ref // of all frames, in their order
+	Chunks []Ref // of all frames, in order
 }
 
 // A Frame is a run of chunks that were compressed and sealed together.
@@ -34,10 +34,10 @@ type Frame struct {
 	Kind   chunk.Kind
 	Sealed uint32 // bytes in the pack
 	Raw    uint32 // bytes of its chunks
-	Chunks uint32 // how many
+	Chunks uint32 // number of its chunks
 }
 
-// A Ref is one chunk of a frame.
+// A Ref is a chunk in a frame.
 type Ref struct {
 	ID  chunk.ID
 	Len uint32 // bytes
@@ -49,12 +49,12 @@ const (
 	chunkEntry = chunk.IDSize + 4
 )
 
-// EncodedSize is how many bytes AppendTo adds.
+// EncodedSize returns the number of bytes that AppendTo adds.
 func (t *Table) EncodedSize() int {
 	return tableHead + frameEntry*len(t.Frames) + chunkEntry*len(t.Chunks)
 }
 
-// AppendTo appends the table's bytes to dst.
+// AppendTo appends the encoded table to dst.
 func (t *Table) AppendTo(dst []byte) []byte {
 	le := binary.LittleEndian
 	dst = le.AppendUint32(dst, uint32(len(t.Frames)))
@@ -72,7 +72,7 @@ func (t *Table) AppendTo(dst []byte) []byte {
 	return dst
 }
 
-// DecodeTable reads a table from the start of p and returns what follows it. The error wraps ErrDamaged.
+// DecodeTable parses a table at the start of p and returns it and the bytes after it. The error wraps ErrDamaged.
 func DecodeTable(p []byte) (*Table, []byte, error) {
 	le := binary.LittleEndian
 	if len(p) < tableHead {
@@ -95,7 +95,7 @@ func DecodeTable(p []byte) (*Table, []byte, error) {
 	return t, p, t.validate()
 }
 
-// validate returns an error that wraps ErrDamaged when frames and chunks do not add up.
+// validate returns an error that wraps ErrDamaged if frames and chunks contradict each other.
 func (t *Table) validate() error {
 	rest, end := t.Chunks, int64(HeaderSize)
 	for i, f := range t.Frames {
@@ -126,7 +126,7 @@ func (t *Table) validate() error {
 	return nil
 }
 
-// end is where the last frame ends in the pack.
+// end returns the offset in the pack at which the last frame ends.
 func (t *Table) end() int64 {
 	end := int64(HeaderSize)
 	for _, f := range t.Frames {

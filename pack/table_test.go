@@ -16,10 +16,10 @@ func TestTableRoundTrip(t *testing.T) {
 	for _, table := range []*Table{table, {Frames: []Frame{}, Chunks: []Ref{}}} {
 		p := table.AppendTo([]byte("before"))[len("before"):]
 		if len(p) != table.EncodedSize() {
-			t.Errorf("%d bytes, said to be %d", len(p), table.EncodedSize())
+			t.Errorf("%d bytes, EncodedSize says %d", len(p), table.EncodedSize())
 		}
-		got, rest, err := DecodeTable(append(p, "behind"...))
-		if err != nil || string(rest) != "behind" || !reflect.DeepEqual(got, table) {
+		got, rest, err := DecodeTable(append(p, "after"...))
+		if err != nil || string(rest) != "after" || !reflect.DeepEqual(got, table) {
 			t.Errorf("%v, rest %q, %+v; want %+v", err, rest, got, table)
 		}
 		for n := range len(p) {
@@ -79,7 +79,7 @@ func TestTableValidation(t *testing.T) {
 	}
 	table := good()
 	if _, _, err := DecodeTable(table.AppendTo(nil)); err != nil {
-		t.Errorf("a good table: %v", err)
+		t.Errorf("a valid table: %v", err)
 	}
 	for _, counts := range [][2]uint32{{1<<32 - 1, 0}, {0, 1<<32 - 1}, {1<<32 - 1, 1<<32 - 1}, {1, 0}, {0, 1}} {
 		p := binary.LittleEndian.AppendUint32(binary.LittleEndian.AppendUint32(nil, counts[0]), counts[1])
@@ -126,7 +126,8 @@ func TestParseHeader(t *testing.T) {
 	}
 }
 
-// A file from before a feature lacks its bit and stays good; on a kind of file that never had it the bit says newer.
+// TestHeaderFeatures checks feature bits. An older file lacks a feature's bit and stays valid. On a kind of file that
+// never had the feature, the bit means newer.
 func TestHeaderFeatures(t *testing.T) {
 	for kind, known := range map[FileKind]byte{ConfigFile: 0, SlotFile: 0, PackFile: 1, IndexFile: 1, SnapshotFile: 0, ParityFile: 0} {
 		h := Header(kind)
@@ -155,7 +156,7 @@ func TestIDText(t *testing.T) {
 	}
 	for _, bad := range []string{"", id.String()[1:], id.String() + "00", "G" + id.String()[1:], string(bytes.ToUpper(text))} {
 		if _, err := ParseFileID(bad); err == nil {
-			t.Errorf("%q is an id", bad)
+			t.Errorf("%q is accepted", bad)
 		}
 	}
 }
@@ -171,7 +172,7 @@ func FuzzParseHeader(f *testing.F) {
 		switch {
 		case err == nil:
 			again := append(Header(FileKind(kind)), body...)
-			again[HeaderSize-1] &= file[HeaderSize-1] // older files have none of the features
+			again[HeaderSize-1] &= file[HeaderSize-1] // older files lack the feature bits
 			if !bytes.Equal(again, file) {
 				t.Fatalf("%x parses as %x", file, again)
 			}
@@ -204,7 +205,7 @@ func FuzzDecodeTable(f *testing.F) {
 			chunks += uint64(fr.Chunks)
 		}
 		if chunks != uint64(len(table.Chunks)) || table.end() > MaxSize {
-			t.Fatalf("frames of %d chunks beside %d, up to byte %d", chunks, len(table.Chunks), table.end())
+			t.Fatalf("frames list %d chunks, the table has %d; the last frame ends at %d", chunks, len(table.Chunks), table.end())
 		}
 	})
 }

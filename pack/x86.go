@@ -5,21 +5,22 @@ import (
 	"encoding/binary"
 )
 
-// Machine code of x86 calls and jumps by distance: the same function is a different number at each place it is called
-// from. Replaced by where they lead to, they are equal and compress better: a system's disk becomes 1.3% smaller. The idea
-// is known as a branch converter, or BCJ.
+// Calls and jumps in x86 machine code hold distances, so calls of one function differ from place to place. Replaced
+// by their targets, they are equal and compress better: a system disk becomes 1.3% smaller. The method is known as a
+// branch converter, or BCJ.
 //
-// An operand is replaced when its top byte is 00 or FF, a distance below 16 MiB. Its lower 25 bits are a number
-// modulo 2^25, and the top byte follows from bit 24, so that it is 00 or FF afterwards too. Where it is something else the
-// search goes on at that byte, for no operand that is replaced may hold it. So what is decided on, opcodes and kinds of top
-// bytes, never changes: both ways stop at the same places, and each undoes the other for any bytes whatever.
+// An operand is replaced if its top byte is 00 or FF, which means a distance below 16 MiB. Its lower 25 bits are
+// computed modulo 2^25, and the top byte is copied from bit 24, so that it is 00 or FF again. If the top byte is
+// anything else, the search continues at that byte, because no replaced operand may contain it. So the bytes that
+// decide, opcodes and the class of top bytes, never change. Both directions stop at the same places, and each undoes
+// the other for any bytes.
 
-// x86Operand is an opcode, E8 or E9, and its operand.
+// x86Operand is the length of an opcode, E8 or E9, and its operand.
 const x86Operand = 5 // bytes
 
-// toTargets replaces distances by targets in place and returns how many. No distance is replaced when there are fewer
-// than one in x86Sparse bytes, or when the targets are hardly fewer than the distances: that is not code of x86. Tables
-// of small numbers hold as many of these bytes as code does, and become larger when they are converted.
+// toTargets replaces distances by targets in place and returns how many it replaced. It replaces none if there is
+// less than one in x86Sparse bytes, or if there are almost as many different targets as distances: then the bytes are
+// not x86 code. Tables of small numbers have as many of these opcodes as code, and conversion makes them larger.
 func toTargets(p []byte) int {
 	var distances, targets operands
 	n := convertCalls(p, +1, &distances, &targets)
@@ -30,13 +31,14 @@ func toTargets(p []byte) int {
 	return n
 }
 
-// x86Sparse is how many bytes of code at most hold one call.
+// x86Sparse is the number of bytes in which code has at least one call.
 const x86Sparse = 1024
 
 // toDistances undoes toTargets.
 func toDistances(p []byte) { convertCalls(p, -1, nil, nil) }
 
-// operands counts different operands, nearly: few of the some ten thousand in a frame have the same place in it.
+// operands estimates the number of different operands. Of the ten thousand or so in a frame, few collide in the
+// bitmap.
 type operands struct {
 	seen [1 << operandBits / 64]uint64
 	n    int
@@ -45,15 +47,15 @@ type operands struct {
 const operandBits = 18
 
 func (o *operands) add(v uint32) {
-	h := v * 2654435761 >> (32 - operandBits) // the golden ratio's multiple spreads neighbours
+	h := v * 2654435761 >> (32 - operandBits) // multiplication by the golden ratio spreads neighbours
 	if bit := uint64(1) << (h % 64); o.seen[h/64]&bit == 0 {
 		o.seen[h/64] |= bit
 		o.n++
 	}
 }
 
-// convertCalls adds sign times the place behind each operand to it, and returns how many it found. It counts different
-// operands as they were and as they are now, unless before is nil.
+// convertCalls adds sign times the end of each operand to the operand, and returns how many it found. Unless before
+// is nil, it counts the different operands before and after.
 func convertCalls(p []byte, sign int32, before, after *operands) (n int) {
 	le := binary.LittleEndian
 	call, jump := opcodes{p: p, code: 0xE8, at: -1}, opcodes{p: p, code: 0xE9, at: -1}
@@ -78,15 +80,15 @@ func convertCalls(p []byte, sign int32, before, after *operands) (n int) {
 	}
 }
 
-// opcodes finds one opcode again and again. What lies before the place that was found does not change meanwhile, but for
-// bytes that nobody asks for any more.
+// opcodes finds the occurrences of one opcode in turn. The bytes up to the found one do not change meanwhile, except
+// for bytes that were already passed.
 type opcodes struct {
 	p    []byte
 	code byte
-	at   int // the first one from where it was last looked for
+	at   int // the first one at or after the last position asked for
 }
 
-// from returns where the first is from i on, or the end. i never goes back.
+// from returns the position of the first one at or after i, or len(p). i never decreases.
 func (o *opcodes) from(i int) int {
 	if o.at < i {
 		n := bytes.IndexByte(o.p[min(i, len(o.p)):], o.code)

@@ -8,7 +8,7 @@ import (
 	"testing"
 )
 
-// plainTargets is toTargets the plain way, without its threshold.
+// plainTargets is a simple implementation of toTargets, without its threshold.
 func plainTargets(p []byte) []byte {
 	p = slices.Clone(p)
 	for i := 0; i+5 <= len(p); i++ {
@@ -29,7 +29,8 @@ func plainTargets(p []byte) []byte {
 	return p
 }
 
-// callsEverywhere draws bytes that are mostly opcodes and top bytes, so that operands overlap opcodes at every distance.
+// callsEverywhere draws bytes that are mostly opcodes and top bytes, so that operands and opcodes overlap in every
+// way.
 func callsEverywhere(r *rand.Rand, n int) []byte {
 	alphabet := []byte{0xE8, 0xE9, 0x00, 0xFF, 0x00, 0xFF, 0xEA, 0xE7, 0x01, 0xFE}
 	p := make([]byte, n)
@@ -52,20 +53,20 @@ func TestCallsThereAndBack(t *testing.T) {
 		}
 		toDistances(q)
 		if !bytes.Equal(q, p) {
-			t.Fatalf("%x comes back as %x", p, q)
+			t.Fatalf("%x is restored as %x", p, q)
 		}
 	}
-	far := callsEverywhere(r, MaxRaw) // the largest frame: targets that wrap
+	far := callsEverywhere(r, MaxRaw) // the largest frame: targets wrap around
 	q := slices.Clone(far)
 	if convertCalls(q, +1, nil, nil) == 0 || bytes.Equal(q, far) {
-		t.Fatal("a frame full of calls was left as it was")
+		t.Fatal("a frame full of calls was not converted")
 	}
 	if toDistances(q); !bytes.Equal(q, far) {
-		t.Error("the largest frame does not come back")
+		t.Error("the largest frame is not restored")
 	}
 }
 
-// A function that is called from many places is the same number everywhere.
+// TestCallsBecomeEqual checks that calls of one function from many places become the same number.
 func TestCallsBecomeEqual(t *testing.T) {
 	p := make([]byte, 4096)
 	const target = 77
@@ -78,7 +79,7 @@ func TestCallsBecomeEqual(t *testing.T) {
 	}
 	for i := 0; i+64 <= len(p); i += 64 {
 		if got := binary.LittleEndian.Uint32(p[i+1:]); got != target {
-			t.Errorf("the call at %d leads to %d", i, got)
+			t.Errorf("the call at %d has target %d", i, got)
 		}
 	}
 }
@@ -92,7 +93,8 @@ func TestFewCallsStay(t *testing.T) {
 	}
 }
 
-// A table whose rows begin with the same number is no code: converted, each row would be another number.
+// TestTablesStay checks that a table whose rows begin with the same number is not converted: each row would become a
+// different number.
 func TestTablesStay(t *testing.T) {
 	p := make([]byte, 1<<20)
 	for i := 0; i+16 <= len(p); i += 16 {
@@ -114,7 +116,7 @@ func FuzzCalls(f *testing.F) {
 			t.Fatalf("%x becomes %x, want %x", p, q, want)
 		}
 		if toDistances(q); !bytes.Equal(q, p) {
-			t.Fatalf("%x comes back as %x", p, q)
+			t.Fatalf("%x is restored as %x", p, q)
 		}
 	})
 }

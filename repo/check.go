@@ -160,7 +160,7 @@ func (r *Repo) Check(ctx context.Context, o CheckOptions, p *Progress) (*Report,
 	if s, err = c.settle(ctx, s); err != nil {
 		return nil, err
 	}
-	c.index.Doubt(slices.Collect(maps.Keys(c.distrusted)))
+	c.index.Suspend(slices.Collect(maps.Keys(c.distrusted)))
 	if err := c.noteDamage(ctx, s); err != nil {
 		return nil, err
 	}

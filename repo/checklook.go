@@ -38,7 +38,7 @@ func (c *checker) use(s *sight) {
 	c.index = new(index.Index)
 	for _, t := range s.tables {
 		size, ok := s.packs[t.ID]
-		t.Gone = !ok || size != t.Size
+		t.Missing = !ok || size != t.Size
 		c.index.AddPack(t.Pack, t.Table)
 	}
 	c.report.index, c.report.sight, c.parity = c.index, s, s.parity

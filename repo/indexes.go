@@ -82,7 +82,7 @@ func (r *Repo) heed(found *workplace) {
 	r.loaded, r.strays = &id, slices.Clone(r.orphans)
 	named := found.condemned()
 	maps.Copy(named, found.damaged())
-	r.index.Doubt(slices.Collect(maps.Keys(named)))
+	r.index.Suspend(slices.Collect(maps.Keys(named)))
 	r.orphans = slices.DeleteFunc(r.orphans, func(p listed) bool { return named[p.id] })
 }
 
@@ -147,7 +147,7 @@ func (l *loading) load(ctx context.Context) (*index.Index, error) {
 			}
 			continue
 		}
-		x.Settle(l.stands, func(id pack.FileID) (int64, bool) { size, ok := l.sizes[id]; return size, ok })
+		x.Reconcile(l.stands, func(id pack.FileID) (int64, bool) { size, ok := l.sizes[id]; return size, ok })
 		if merge || x.Wasted() {
 			if err := l.mergeRun(ctx, x); ctx.Err() != nil {
 				x.Close()
@@ -209,15 +209,15 @@ func (l *loading) take(ctx context.Context, x *index.Index, files []listed) (aga
 		}
 		mu.Unlock()
 		if skip {
-			x.Cover(id, f.Supersedes, nil)
+			x.AddSource(id, f.Supersedes, nil)
 			return nil
 		}
 		for _, p := range f.Packs {
 			size, ok := l.sizes[p.ID]
-			p.Gone = !ok || size != p.Size
+			p.Missing = !ok || size != p.Size
 			x.AddPack(p.Pack, p.Table)
 		}
-		x.Cover(id, f.Supersedes, f.Packs)
+		x.AddSource(id, f.Supersedes, f.Packs)
 		return nil
 	})
 	return slices.ContainsFunc(taken, func(id pack.FileID) bool { return l.superseded[id] }), err

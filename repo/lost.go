@@ -9,7 +9,7 @@ import (
 
 // Lost reports whether a chunk lay in packs that are bad, and nowhere else that it can be had from.
 func (d *Damage) Lost(id chunk.ID) bool {
-	if d.readable[id] || !d.repo.index.Lacks(id) {
+	if d.readable[id] || !d.repo.index.Missing(id) {
 		return false
 	}
 	for _, at := range d.repo.index.Places(id) {

@@ -216,7 +216,7 @@ func (p *pruner) look(ctx context.Context) error {
 	if err := p.LoadIndex(ctx); err != nil {
 		return err
 	}
-	p.index.Doubt(slices.Collect(maps.Keys(p.planned)))
+	p.index.Suspend(slices.Collect(maps.Keys(p.planned)))
 	return p.markAll(ctx, ids)
 }
 

@@ -101,7 +101,7 @@ func saveTwice(t testing.TB, r *Repo, chunks [][]byte) {
 	t.Helper()
 	err := r.WithLease(context.Background(), BackingUp, func(ctx context.Context) error {
 		for _, p := range r.index.Packs() {
-			r.index.Doubt([]pack.FileID{p.ID})
+			r.index.Suspend([]pack.FileID{p.ID})
 		}
 		_, _, err := save(ctx, r, chunks)
 		return err

@@ -27,8 +27,8 @@ func (p *pruner) repack(ctx context.Context, going map[pack.FileID]*use, chosen 
 		p.progress.Expect(u.size)
 	}
 	// Nothing is built upon what goes, so all that is needed of it is new.
-	p.index.Doubt(slices.Collect(maps.Keys(from)))
-	p.index.Doubt(slices.Collect(maps.Keys(going)))
+	p.index.Suspend(slices.Collect(maps.Keys(from)))
+	p.index.Suspend(slices.Collect(maps.Keys(going)))
 	c := &copier{Repo: p.Repo, marks: p.marks, progress: p.progress, taken: map[chunk.ID]bool{}}
 	if err := c.collect(ctx, from); err != nil {
 		return nil, err

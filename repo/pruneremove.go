@@ -89,7 +89,7 @@ func (p *pruner) again(ctx context.Context, condemned map[pack.FileID]bool, copi
 			return nil, false, err
 		}
 	} else {
-		p.index.Doubt(slices.Collect(maps.Keys(p.planned)))
+		p.index.Suspend(slices.Collect(maps.Keys(p.planned)))
 	}
 	s, err := p.scanPacks(ctx, p.marks)
 	if err != nil {

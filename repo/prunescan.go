@@ -132,7 +132,7 @@ func (s *scan) late(id pack.FileID) {
 
 // take counts what is needed of one pack.
 func (s *scan) take(p index.Pack, table *pack.Table) {
-	u := &use{id: p.ID, size: p.Size, gone: p.Gone}
+	u := &use{id: p.ID, size: p.Size, gone: p.Missing}
 	s.mu.Lock()
 	if s.packs[p.ID] != nil {
 		s.mu.Unlock()
@@ -149,7 +149,7 @@ func (s *scan) take(p index.Pack, table *pack.Table) {
 			u.idle += int64(ref.Len)
 		case !s.index.Elsewhere(ref.ID, own):
 			u.sole += int64(ref.Len)
-		case !p.Gone && !p.Doubted:
+		case !p.Missing && !p.Suspended:
 			twice = append(twice, ref)
 		}
 	}

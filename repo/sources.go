@@ -36,7 +36,7 @@ func (s *Sources) Has(ctx context.Context, kind chunk.Kind, id chunk.ID, length 
 		return fmt.Errorf("%s: %w: chunk %v is of the wrong kind", packName(at.Pack), pack.ErrDamaged, id)
 	case at.Len != length:
 		return fmt.Errorf("%s: %w: chunk %v has %d bytes, and its map says %d", packName(at.Pack), pack.ErrDamaged, id, at.Len, length)
-	case !x.Lacks(id):
+	case !x.Missing(id):
 		return nil
 	}
 	elsewhere := slices.ContainsFunc(x.Places(id), func(other index.Location) bool { return other.Pack != at.Pack })

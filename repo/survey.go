@@ -76,7 +76,7 @@ func (r *Repo) FindDamage(ctx context.Context, readAll bool, p *Progress) (*Dama
 		return nil, err
 	}
 	d.trust(slices.Collect(maps.Keys(w.damaged())))
-	r.index.Doubt(slices.Collect(maps.Keys(d.bad)))
+	r.index.Suspend(slices.Collect(maps.Keys(d.bad)))
 	return d, nil
 }
 
@@ -230,5 +230,5 @@ func (d *Damage) readTables(ctx context.Context) error {
 // trust makes the index build upon packs again that are whole, unless they are about to go.
 func (d *Damage) trust(packs []pack.FileID) {
 	condemned := d.work.condemned()
-	d.repo.index.Trust(slices.DeleteFunc(packs, func(id pack.FileID) bool { return condemned[id] || d.bad[id] != nil }))
+	d.repo.index.Resume(slices.DeleteFunc(packs, func(id pack.FileID) bool { return condemned[id] || d.bad[id] != nil }))
 }

@@ -305,7 +305,7 @@ func (w *Writer) saveIndex(ctx context.Context, stored []index.PackTable) error 
 	if err == nil {
 		w.stats.Stored.Add(size)
 		w.repo.files.add(id, size)
-		w.repo.index.Cover(id, nil, stored)
+		w.repo.index.AddSource(id, nil, stored)
 	}
 	return err
 }

@@ -185,7 +185,7 @@ func (k *keeper) walk(ctx context.Context, level int, at int64, id chunk.ID) err
 // chunk marks a chunk of data. Where it lies in packs that are gone or damaged only, it is tried: what cannot be had is no reason
 // to keep those.
 func (k *keeper) chunk(ctx context.Context, id chunk.ID) error {
-	if _, ok := k.repo.Index().Lookup(id); ok && k.repo.Index().Lacks(id) {
+	if _, ok := k.repo.Index().Lookup(id); ok && k.repo.Index().Missing(id) {
 		err := k.repo.Load(ctx, chunk.Data, []chunk.ID{id}, func(int, []byte) error { return nil })
 		if err != nil {
 			return k.without(id, err)

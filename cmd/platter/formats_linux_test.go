@@ -164,7 +164,7 @@ func TestImagesOfGuests(t *testing.T) {
 	if err := errors.Join(os.Rename(secret, s.path("elsewhere")), os.Symlink("elsewhere", secret)); err != nil {
 		t.Fatal(err)
 	}
-	s.start(nil, "backup", s.path("leads.vmdk"), "--name", "leads").ends(1, "no regular file")
+	s.start(nil, "backup", s.path("leads.vmdk"), "--name", "leads").ends(1, "not a regular file")
 }
 
 // TestInternalSnapshots keeps what an image held before.

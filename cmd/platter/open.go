@@ -128,7 +128,7 @@ func readSnapshots(ctx context.Context, env *env, r *repo.Repo, c common) ([]*sn
 	}
 	gone := 0
 	for _, p := range r.Index().Packs() {
-		if p.Gone {
+		if p.Missing {
 			gone++
 		}
 	}

@@ -11,7 +11,7 @@ func benchPack(size int) ([]byte, pack.FileID) {
 	return file, pack.Sum(file)
 }
 
-// BenchmarkEncode makes the parity of a pack of the usual size; the code's own tables were made before.
+// BenchmarkEncode makes the parity of a pack of the usual size. The code's own tables are made before.
 func BenchmarkEncode(b *testing.B) {
 	file, name := benchPack(32 << 20)
 	if _, err := Encode(file, name, DefaultShare); err != nil {
@@ -26,7 +26,7 @@ func BenchmarkEncode(b *testing.B) {
 	}
 }
 
-// BenchmarkRepair mends a pack of the usual size that has lost as many sectors as it may.
+// BenchmarkRepair mends a pack of the usual size that has lost as many sectors as parity can replace.
 func BenchmarkRepair(b *testing.B) {
 	file, name := benchPack(32 << 20)
 	par, err := Encode(file, name, DefaultShare)
@@ -49,7 +49,7 @@ func BenchmarkRepair(b *testing.B) {
 	}
 }
 
-// BenchmarkCheck looks at a pack and a parity file that are whole.
+// BenchmarkCheck checks an intact pack and parity file.
 func BenchmarkCheck(b *testing.B) {
 	file, name := benchPack(32 << 20)
 	par, err := Encode(file, name, DefaultShare)

@@ -6,19 +6,20 @@ import (
 	"github.com/klauspost/reedsolomon"
 )
 
-// Memory is how many bytes the code takes for its tables when it is first used, once in a process and for good.
+// Memory is how many bytes the code's tables take. They are made at the first use, once in a process, and never
+// freed.
 const Memory = 73 << 20
 
-// workSize is how many bytes the code may take to work in. It works on columns of all shards, as wide as that allows:
-// wider ones are a little faster, and mending whole shards would take as much again as twice the pack.
+// workSize is how many bytes of working memory the code may use. It processes the shards in columns, as wide as this
+// allows. Wider columns are a little faster, but mending whole shards would need twice the pack's size again.
 const workSize = 8 << 20
 
-// A code computes with shards. It is not safe for concurrent use.
+// A code computes with the shards of a group. It is not safe for concurrent use.
 type code struct {
 	Geometry
 	rs     reedsolomon.Encoder
 	shards [][]byte // of one group: data, then parity
-	zeros  []byte   // the last shard of groups that have one less
+	zeros  []byte   // the last shard of groups with one shard less
 }
 
 func newCode(g Geometry) (*code, error) {
@@ -39,7 +40,8 @@ func (c *code) encode(data, parity []byte) error {
 	return nil
 }
 
-// mend computes the lost shards of data, where the others are right. No group may have lost more than its parity.
+// mend computes the lost shards of data; the others must be right. No group may have lost more shards than it has
+// parity.
 func (c *code) mend(data, parity []byte, lost []bool) error {
 	for group := range c.Groups {
 		if !c.anyLost(group, lost) {
@@ -55,7 +57,7 @@ func (c *code) mend(data, parity []byte, lost []bool) error {
 	return nil
 }
 
-// anyLost reports whether a group has lost data.
+// anyLost reports whether a group has lost data shards.
 func (c *code) anyLost(group int, lost []bool) bool {
 	for i := group; i < c.sectors(); i += c.Groups {
 		if lost[i] {
@@ -65,8 +67,8 @@ func (c *code) anyLost(group int, lost []bool) bool {
 	return false
 }
 
-// columns yields where columns begin and end in each shard, for a number of buffers as wide as a column. Their width is a
-// power of two and at least 64 bytes, since the code takes 64 bytes at a time.
+// columns yields the bounds of each column in a shard, for a number of buffers as wide as a column. The width is a
+// power of two of at least 64 bytes, because the code processes 64 bytes at a time.
 func columns(buffers int) iter.Seq2[int, int] {
 	width := Sector
 	for width > 64 && width*buffers > workSize {
@@ -78,7 +80,7 @@ func columns(buffers int) iter.Seq2[int, int] {
 	}
 }
 
-// fill makes c.shards a column of a group. A lost shard is a slice without bytes, whose memory the code fills.
+// fill points c.shards at a column of a group. A lost shard is a slice of length 0 whose memory the code fills.
 func (c *code) fill(data, parity []byte, group, from, to int, lost []bool) {
 	cut := func(p []byte, i int, lost bool) []byte {
 		p = p[i*Sector+from : i*Sector+to : i*Sector+to]

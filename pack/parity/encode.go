@@ -6,8 +6,8 @@ import (
 	"platter/pack"
 )
 
-// Encode makes the parity file of a pack, which is not changed. The share is in thousandths of the pack, 1 to MaxShare. The
-// name must be the pack's own: a parity file under another name never mends anything.
+// Encode returns the parity file of a pack, and does not change the pack. The share is in thousandths of the pack,
+// from 1 to MaxShare. The name must be the pack's own: a parity file under another name never mends anything.
 func Encode(file []byte, name pack.FileID, share int) ([]byte, error) {
 	g, err := Plan(name, int64(len(file)), share)
 	if err != nil {
@@ -20,7 +20,7 @@ func Encode(file []byte, name pack.FileID, share int) ([]byte, error) {
 	return par, nil
 }
 
-// encode makes the parity file by the geometry.
+// encode returns the parity file for the geometry.
 func (g Geometry) encode(file []byte) ([]byte, error) {
 	c, err := newCode(g)
 	if err != nil {

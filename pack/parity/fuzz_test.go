@@ -14,7 +14,7 @@ import (
 
 func newRand() *rand.Rand { return rand.New(rand.NewPCG(6, 7)) }
 
-// FuzzDescribe reads one block of a table; its sum is made good, since a fuzzer finds none.
+// FuzzDescribe parses one block of a table. It fixes the block's sum, since a fuzzer cannot find it.
 func FuzzDescribe(f *testing.F) {
 	s := newSample(f, 3, 1, 2)
 	f.Add(s.par[:tableSum])
@@ -32,12 +32,12 @@ func FuzzDescribe(f *testing.F) {
 			return
 		}
 		if !g.valid() || g.FileSize() > MaxFile {
-			t.Fatalf("%+v is taken", g)
+			t.Fatalf("%+v is accepted", g)
 		}
 	})
 }
 
-// edit changes a file by one step of a fuzzer, 5 bytes: what to do, where, and a value.
+// edit applies one step of a fuzzer to a file, 5 bytes: an action, a place and a value.
 func edit(file, step []byte) []byte {
 	at, value := int(binary.LittleEndian.Uint16(step[1:]))%(len(file)+1), binary.LittleEndian.Uint16(step[3:])
 	sector := file[at/Sector*Sector : min(at/Sector*Sector+Sector, len(file))]
@@ -60,8 +60,8 @@ func edit(file, step []byte) []byte {
 	return file
 }
 
-// FuzzRepair gives Repair a pack and a parity file with any damage, which a fuzzer tells in steps: whole files would be too
-// many bytes to try. Blocks of the table get good sums where it is told to forge.
+// FuzzRepair passes Repair a pack and a parity file with any damage. The fuzzer describes the damage in steps,
+// because whole files are too many bytes to try. A forging step also fixes the sums of table blocks.
 func FuzzRepair(f *testing.F) {
 	s := newSample(f, 3, 1, 2)
 	f.Add([]byte{}, []byte{}, false)

@@ -21,30 +21,30 @@ type sample struct {
 	file, par []byte
 }
 
-// newSample makes one of some sectors; parity shards are for each group.
+// newSample makes a sample of some sectors; parity is the number of parity shards per group.
 func newSample(t testing.TB, sectors, groups, parity int) sample {
 	t.Helper()
 	file := noise(byte(sectors), sectors*Sector)
 	g := Geometry{pack.Sum(file), int64(len(file)), groups, parity}
 	if !g.valid() {
-		t.Fatalf("%+v is no geometry", g)
+		t.Fatalf("%+v is not a valid geometry", g)
 	}
 	par, err := g.encode(file)
 	if err != nil {
 		t.Fatal(err)
 	}
 	if int64(len(par)) != g.FileSize() {
-		t.Fatalf("parity file of %d bytes, said to be %d", len(par), g.FileSize())
+		t.Fatalf("parity file of %d bytes, FileSize says %d", len(par), g.FileSize())
 	}
 	return sample{g, file, par}
 }
 
-// clone has bytes of its own, to be damaged.
+// clone returns a copy that can be damaged.
 func (s sample) clone() sample {
 	return sample{s.Geometry, slices.Clone(s.file), slices.Clone(s.par)}
 }
 
-// member is a shard's bytes, wherever they lie.
+// member returns a shard's bytes, in the pack or in the parity file.
 func (s sample) member(shard int) []byte {
 	if shard < s.sectors() {
 		return s.file[shard*Sector:][:Sector]
@@ -52,7 +52,7 @@ func (s sample) member(shard int) []byte {
 	return s.par[(s.tables()+shard-s.sectors())*Sector:][:Sector]
 }
 
-// members are the shards of a group.
+// members returns the shards of a group.
 func (s sample) members(group int) []int {
 	var all []int
 	for shard := range s.shards() {
@@ -63,7 +63,7 @@ func (s sample) members(group int) []int {
 	return all
 }
 
-// spoil makes a sector something else than it was.
+// spoil changes a sector's bytes.
 func spoil(r *rand.Rand, sector []byte) {
 	before := slices.Clone(sector)
 	switch r.IntN(3) {
@@ -80,7 +80,7 @@ func spoil(r *rand.Rand, sector []byte) {
 // mend repairs a damaged sample.
 func (s sample) mend() ([]byte, Report, error) { return Repair(s.file, s.Size, s.par, s.Pack) }
 
-// wantMended fails unless the damaged sample becomes whole again.
+// wantMended fails unless Repair restores the damaged sample.
 func (s sample) wantMended(t *testing.T, whole sample, what string) Report {
 	t.Helper()
 	got, r, err := s.mend()

@@ -5,14 +5,14 @@ import (
 	"testing"
 )
 
-// An oracle computes with single numbers, as docs/format.md tells it, and as slowly.
+// An oracle computes with single numbers, slowly, as docs/format.md describes it.
 type oracle struct{ log, exp [field]int }
 
 func newOracle() *oracle {
 	basis := [16]int{0x0001, 0xACCA, 0x3C0E, 0x163E, 0xC582, 0xED2E, 0x914C, 0x4012,
 		0x6C98, 0x10D8, 0x6A72, 0xB900, 0xFDB8, 0xFB34, 0xFF38, 0x991E}
 	o := &oracle{}
-	var image, origin [field]int // of a number: the polynomial that it stands for, and back
+	var image, origin [field]int // maps each number to the polynomial that it represents, and back
 	for n := range field {
 		for bit, b := range basis {
 			if n>>bit&1 == 1 {
@@ -45,12 +45,12 @@ func (o *oracle) div(a, b int) int {
 	return o.exp[(o.log[a]-o.log[b]+field-1)%(field-1)]
 }
 
-// parity is what shard i of parity has where the shards of data have these numbers.
+// parity returns the value of parity shard i for these values of the data shards.
 func (o *oracle) parity(data []int, step, i int) int {
 	sum := 0
 	for from := 0; from < len(data); from += step {
 		for j := range min(step, len(data)-from) {
-			// Lagrange's polynomial: 1 at the point of data[from+j], 0 at the others of its run.
+			// Lagrange's polynomial: 1 at the point of data[from+j], 0 at the other points of its run.
 			term := data[from+j]
 			for other := range step {
 				if other != j {
@@ -63,13 +63,13 @@ func (o *oracle) parity(data []int, step, i int) int {
 	return sum
 }
 
-// number is the i-th of the 2048 numbers in a shard.
+// number returns the i-th of a shard's 2048 numbers.
 func number(shard []byte, i int) int {
 	at := i/32*64 + i%32
 	return int(shard[at]) | int(shard[at+32])<<8
 }
 
-// TestParityIsAsDocumented holds that docs/format.md is enough to compute parity without the library.
+// TestParityIsAsDocumented checks that docs/format.md suffices to compute parity without the library.
 func TestParityIsAsDocumented(t *testing.T) {
 	o := newOracle()
 	r := rand.New(rand.NewPCG(1, 1))

@@ -7,20 +7,20 @@ import (
 	"platter/pack"
 )
 
-// A Report says what is lost, by the parity file's own table. Nothing proves that table.
+// A Report lists what is lost according to the parity file's own table. Nothing proves that table.
 type Report struct {
 	Geometry
-	LostData   []int // sectors of the pack that are not what they were
-	LostParity []int // shards of parity that are not, in the order of the parity file
-	LostTables int   // blocks of the table, of both copies
-	Unknown    []int // shards whose hash is lost: sectors of the pack, then parity, counted from the pack's first on
+	LostData   []int // sectors of the pack that do not match their hash
+	LostParity []int // shards of parity that do not match, in the order of the parity file
+	LostTables int   // blocks of the table, counting both copies
+	Unknown    []int // shards with a lost hash: sectors of the pack, then parity, numbered from the pack's first
 }
 
-// Whole reports whether nothing at all is lost.
+// Whole reports whether nothing is lost.
 func (r Report) Whole() bool { return len(r.LostData)+len(r.LostParity)+r.LostTables == 0 }
 
-// Worst is how many shards have been lost by the group that has lost the most, of those that have lost sectors of the
-// pack. What can be mended is up to Geometry.Parity of them.
+// Worst returns the largest number of shards that a group has lost, among groups that have lost sectors of the pack.
+// The pack can be mended if this is at most Geometry.Parity.
 func (r Report) Worst() int {
 	worst := 0
 	lost, data := make([]int, r.Groups), make([]bool, r.Groups)
@@ -39,7 +39,7 @@ func (r Report) Worst() int {
 	return worst
 }
 
-// Describe returns the geometry that a parity file was made with. The error wraps pack.ErrDamaged or pack.ErrNewer.
+// Describe returns the geometry of a parity file. The error wraps pack.ErrDamaged or pack.ErrNewer.
 func Describe(par []byte) (Geometry, error) {
 	s, err := open(par, func(Geometry) bool { return true })
 	if err != nil {
@@ -48,8 +48,8 @@ func Describe(par []byte) (Geometry, error) {
 	return s.Geometry, nil
 }
 
-// Check compares a pack with its parity file; either may have any damage, and any length. What lies behind the size that
-// the pack should have is not looked at, nor is the name. The error wraps pack.ErrDamaged or pack.ErrNewer: nothing of the
+// Check compares a pack with its parity file. Either may have any damage and any length. Check ignores the pack's
+// name, and its bytes past its proper size. The error wraps pack.ErrDamaged or pack.ErrNewer if no table of the
 // parity file can be read.
 func Check(file, par []byte) (Report, error) {
 	s, err := open(par, func(Geometry) bool { return true })
@@ -59,12 +59,12 @@ func Check(file, par []byte) (Report, error) {
 	return s.examine(file), nil
 }
 
-// Repair returns the pack of the given name, which was size bytes long, from what is left of it and of its parity file. The
-// pack's file may be shorter or longer, or empty. Neither is changed; a pack that is whole is returned as it is.
+// Repair returns the pack of the given name and of size bytes, from the rest of it and its parity file. The pack's
+// file may be shorter or longer, or empty. Repair changes neither input; it returns an intact pack as it is.
 //
-// Whatever comes without an error has the name that was asked for. The error wraps ErrTooDamaged, beside it pack.ErrNewer
-// when a newer platter made the parity file. The Report says what was lost; one without a Pack says that the parity file
-// could not be read, or is that of another pack.
+// A pack returned without an error always has the requested name. The error wraps ErrTooDamaged, and also
+// pack.ErrNewer if a newer platter made the parity file. The Report lists what was lost. A Report without a Pack
+// means that the parity file is unreadable or belongs to another pack.
 func Repair(file []byte, size int64, par []byte, name pack.FileID) ([]byte, Report, error) {
 	whole := int64(len(file)) == size && pack.Sum(file) == name
 	s, err := open(par, func(g Geometry) bool { return g.Pack == name && g.Size == size })
@@ -78,7 +78,7 @@ func Repair(file []byte, size int64, par []byte, name pack.FileID) ([]byte, Repo
 	}
 	r := s.examine(file)
 	if n := r.Worst(); n > s.Parity {
-		return nil, r, fmt.Errorf("%w: %d shards are lost in one of %d groups, and %d can be mended",
+		return nil, r, fmt.Errorf("%w: one of %[3]d groups has lost %[2]d shards; parity can replace %[4]d",
 			ErrTooDamaged, n, s.Groups, s.Parity)
 	}
 	c, err := newCode(s.Geometry)
@@ -96,12 +96,12 @@ func Repair(file []byte, size int64, par []byte, name pack.FileID) ([]byte, Repo
 		}
 	}
 	if n := len(r.Unknown); n > 0 {
-		return nil, r, fmt.Errorf("%w: the parity file has lost both hashes of %d shards", ErrTooDamaged, n)
+		return nil, r, fmt.Errorf("%w: both copies of the hashes of %d shards are lost", ErrTooDamaged, n)
 	}
-	return nil, r, fmt.Errorf("%w: what its parity file gives is another pack", ErrTooDamaged)
+	return nil, r, fmt.Errorf("%w: the mended pack does not match its name", ErrTooDamaged)
 }
 
-// examine compares every shard with its hash. What does not lie in its file whole is lost.
+// examine compares every shard with its hash. A shard that is not whole in its file is lost.
 func (s *sidecar) examine(file []byte) Report {
 	r := Report{Geometry: s.Geometry, LostTables: s.lost}
 	for shard := range s.shards() {
@@ -125,7 +125,7 @@ func (s *sidecar) examine(file []byte) Report {
 	return r
 }
 
-// mark returns which shards are lost if those of a guess are, too.
+// mark returns which shards are lost if those of a guess are lost too.
 func (s *sidecar) mark(r Report, guess []int) []bool {
 	lost := make([]bool, s.shards())
 	for _, i := range r.LostData {
@@ -140,12 +140,12 @@ func (s *sidecar) mark(r Report, guess []int) []bool {
 	return lost
 }
 
-// maxGuesses bounds how often Repair tries: each time takes a third of a second for a pack of the usual size.
+// maxGuesses limits Repair's attempts: each takes a third of a second for a pack of the usual size.
 const maxGuesses = 64
 
-// guesses are sets of unknown shards that may be lost beside those that are known to be. The first is none of them. Then
-// come runs, as long as the parity is enough for, each beginning in the middle of the one before: sectors are mostly
-// lost side by side.
+// guesses returns sets of unknown shards that may be lost besides the known lost ones. The first set is empty. The
+// others are runs as long as the parity suffices for, each beginning in the middle of the one before: lost sectors
+// are mostly adjacent.
 func (s *sidecar) guesses(r Report) [][]int {
 	guesses := [][]int{nil}
 	for rest := r.Unknown; len(rest) > 0 && len(guesses) < maxGuesses; {
@@ -162,7 +162,7 @@ func (s *sidecar) guesses(r Report) [][]int {
 	return guesses
 }
 
-// room is how many of the shards may be lost as well.
+// room returns how many of the shards, from the first on, may be lost as well.
 func (s *sidecar) room(r Report, shards []int) int {
 	left := make([]int, s.Groups)
 	for group := range left {

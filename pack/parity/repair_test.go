@@ -10,8 +10,8 @@ import (
 	"platter/pack"
 )
 
-// TestLostSectors loses sectors of packs and parity files at random: as many as a group has parity are mended, one more
-// is said to be too much, and what comes is never anything but the pack.
+// TestLostSectors loses sectors of packs and parity files at random. Repair must mend as many as a group has parity,
+// and must report one more as too many. It never returns anything but the pack.
 func TestLostSectors(t *testing.T) {
 	samples, each := 40, 50
 	if testing.Short() {
@@ -23,7 +23,7 @@ func TestLostSectors(t *testing.T) {
 		sectors := 16 + r.IntN(113)
 		s := newSample(t, sectors, groups, 1+r.IntN(min(20, sectors/groups)))
 		for range each {
-			tooMany := -1 // a group that loses one more
+			tooMany := -1 // the group that loses one more
 			if r.IntN(2) == 0 {
 				tooMany = r.IntN(groups)
 			}
@@ -50,7 +50,7 @@ func TestLostSectors(t *testing.T) {
 	}
 }
 
-// loseOf spoils n shards of a group, one of them in the pack.
+// loseOf spoils n shards of a group, at least one of them in the pack.
 func (s sample) loseOf(r *rand.Rand, group, n int) {
 	members := s.members(group)
 	data := 0
@@ -75,7 +75,7 @@ func (s sample) loseTables(r *rand.Rand) {
 	}
 }
 
-// TestEachSectorOfTheParityFile loses one of them, and as many sectors of the pack as can still be mended.
+// TestEachSectorOfTheParityFile loses each sector in turn, and as many sectors of the pack as can still be mended.
 func TestEachSectorOfTheParityFile(t *testing.T) {
 	s := newSample(t, 700, 1, 20) // two blocks of the table
 	r := rand.New(rand.NewPCG(4, 5))
@@ -130,7 +130,7 @@ func TestLengths(t *testing.T) {
 	}
 }
 
-// TestMissingPack makes a pack of nothing but a parity file as large as it.
+// TestMissingPack restores a pack from a parity file of the same size alone.
 func TestMissingPack(t *testing.T) {
 	for _, sectors := range []int{1, 2, 3, 64, 100} {
 		file := noise(1, sectors*Sector)
@@ -146,7 +146,8 @@ func TestMissingPack(t *testing.T) {
 	}
 }
 
-// TestLostHashes loses both copies of a block of the table: its shards may be good or not.
+// TestLostHashes loses both copies of a block of the table, so that Repair does not know which of its shards are
+// intact.
 func TestLostHashes(t *testing.T) {
 	s := newSample(t, 1400, 1, 100)
 	for _, test := range []struct {
@@ -178,11 +179,11 @@ func TestLostHashes(t *testing.T) {
 	}
 }
 
-// TestCheck holds that what is reported is what was lost.
+// TestCheck checks that the report lists exactly what was lost.
 func TestCheck(t *testing.T) {
 	s := newSample(t, 10, 3, 2)
 	if r, err := Check(s.file, s.par); err != nil || !r.Whole() || r.Geometry != s.Geometry || r.Worst() != 0 {
-		t.Errorf("a whole pack: %+v, %v", r, err)
+		t.Errorf("an intact pack: %+v, %v", r, err)
 	}
 	bad := s.clone()
 	bad.file[0]++           // group 0

@@ -26,9 +26,9 @@ import (
 //	| 12     | 32   | u32  | u32    | u32    | u32    | u32 | 500 × 8          | 32  |
 //	+--------+------+------+--------+--------+--------+-----+- - - - - - - - - +-----+
 //
-// Block n has the hashes of the shards from 500·n on, zeros where there are no more shards; the sum is the BLAKE3-256 of
-// what is before it. Every block has the whole geometry, so any one of them tells how to read the file. A block is lost
-// only where both of its places are, and they are as far from each other as can be.
+// Block n has the hashes of the shards from 500·n on, padded with zeros. The sum is the BLAKE3-256 of the bytes
+// before it. Every block has the whole geometry, so any one of them suffices to read the file. A block is lost only
+// if both of its copies are, and they are as far apart as possible.
 const (
 	tableHead   = 64
 	tableHashes = 500
@@ -38,8 +38,8 @@ const (
 
 var castagnoli = crc32.MakeTable(crc32.Castagnoli)
 
-// hash is what the table has of a shard: CRC-32C and CRC-32, which is 64 bits that find faults ten times as fast as half a
-// BLAKE3. Nobody is kept from forging them, and need not be: the pack's name proves what they help to mend.
+// hash returns the table's hash of a shard: CRC-32C and CRC-32, 64 bits that detect faults ten times as fast as half
+// a BLAKE3. It can be forged, and need not resist that: the pack's name proves the mended pack.
 func hash(shard []byte) [hashSize]byte {
 	var h [hashSize]byte
 	binary.LittleEndian.PutUint32(h[:], crc32.Checksum(shard, castagnoli))
@@ -47,7 +47,7 @@ func hash(shard []byte) [hashSize]byte {
 	return h
 }
 
-// sealTable fills in block n of the table, which has its hashes already.
+// sealTable fills in block n of the table, which already has its hashes.
 func (g Geometry) sealTable(block []byte, n int) {
 	le := binary.LittleEndian
 	copy(block, pack.Header(pack.ParityFile))
@@ -60,7 +60,7 @@ func (g Geometry) sealTable(block []byte, n int) {
 	copy(block[tableSum:], sum[:])
 }
 
-// parseTable returns what a block of the table says of itself. The error wraps pack.ErrDamaged or pack.ErrNewer.
+// parseTable returns the geometry and the number of a table block. The error wraps pack.ErrDamaged or pack.ErrNewer.
 func parseTable(block []byte) (g Geometry, n int, err error) {
 	if _, err := pack.ParseHeader(block, pack.ParityFile); err != nil {
 		return g, 0, err
@@ -71,7 +71,7 @@ func parseTable(block []byte) (g Geometry, n int, err error) {
 	le := binary.LittleEndian
 	g.Pack = pack.FileID(block[12:44])
 	g.Size = int64(le.Uint32(block[44:]))
-	// What does not fit into 31 bits is none of these numbers, also where an int has 32.
+	// Numbers beyond 31 bits are invalid, and would overflow a 32-bit int.
 	groups, parity, number := le.Uint32(block[48:]), le.Uint32(block[52:]), le.Uint32(block[56:])
 	if max(groups, parity, number) <= field {
 		g.Groups, g.Parity, n = int(groups), int(parity), int(number)
@@ -82,16 +82,16 @@ func parseTable(block []byte) (g Geometry, n int, err error) {
 	return g, n, nil
 }
 
-// A sidecar is a parity file as far as it can be read.
+// A sidecar is the readable part of a parity file.
 type sidecar struct {
 	Geometry
-	parity []byte   // the shards of parity, as many bytes as there are
-	hashes [][]byte // by block of the table; nil where both copies are lost
-	lost   int      // blocks that are lost, of both copies
+	parity []byte   // the shards of parity, perhaps cut short
+	hashes [][]byte // by block of the table; nil if both copies are lost
+	lost   int      // lost blocks, counting both copies
 }
 
-// open finds the table of a parity file, which may have any damage. Of several geometries in it, it takes that of most
-// blocks among those that are wanted. The error wraps pack.ErrDamaged or pack.ErrNewer.
+// open finds the table of a parity file, which may have any damage. Among the wanted geometries in it, open chooses
+// the one with the most blocks. The error wraps pack.ErrDamaged or pack.ErrNewer.
 func open(par []byte, wanted func(Geometry) bool) (*sidecar, error) {
 	var best Geometry
 	var newer error
@@ -121,7 +121,7 @@ func open(par []byte, wanted func(Geometry) bool) (*sidecar, error) {
 	return s, nil
 }
 
-// readTables keeps the good blocks of the table.
+// readTables keeps the valid blocks of the table.
 func (s *sidecar) readTables(par []byte) {
 	for n := range s.hashes {
 		for _, at := range s.places(n) {
@@ -136,18 +136,18 @@ func (s *sidecar) readTables(par []byte) {
 	}
 }
 
-// places are where block n of the table lies in the file.
+// places returns the two offsets of block n of the table in the file.
 func (g Geometry) places(n int) [2]int {
 	return [2]int{n * Sector, (g.tables() + g.Groups*g.Parity + n) * Sector}
 }
 
-// place reports whether block n of the table lies at a place of the file.
+// place reports whether block n of the table belongs at an offset of the file.
 func (g Geometry) place(n, at int) bool {
 	places := g.places(n)
 	return at == places[0] || at == places[1]
 }
 
-// hashOf returns the hash that a shard should have, nil when it is lost.
+// hashOf returns the expected hash of a shard, or nil if it is lost.
 func (s *sidecar) hashOf(shard int) []byte {
 	hashes := s.hashes[shard/tableHashes]
 	if hashes == nil {
@@ -156,7 +156,7 @@ func (s *sidecar) hashOf(shard int) []byte {
 	return hashes[shard%tableHashes*hashSize:][:hashSize]
 }
 
-// padded returns the first n bytes of p, with zeros where it is shorter.
+// padded returns the first n bytes of p, padded with zeros if p is shorter.
 func padded(p []byte, n int) []byte {
 	if len(p) >= n {
 		return p[:n:n]

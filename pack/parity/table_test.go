@@ -61,12 +61,12 @@ func TestRefused(t *testing.T) {
 	}
 	for _, share := range []int{-1, 0, MaxShare + 1} {
 		if _, err := Encode(make([]byte, Sector), pack.FileID{}, share); err == nil {
-			t.Errorf("a share of %d‰ is taken", share)
+			t.Errorf("a share of %d‰ is accepted", share)
 		}
 	}
 }
 
-// reseal changes bytes of all blocks of the table and gives them good sums.
+// reseal changes bytes of all blocks of the table and fixes their sums.
 func (s sample) reseal(change func(block []byte)) {
 	for n := range s.tables() {
 		for _, at := range s.places(n) {
@@ -82,7 +82,7 @@ func put32(at int, v uint32) func([]byte) {
 	return func(block []byte) { binary.LittleEndian.PutUint32(block[at:], v) }
 }
 
-// TestForged gives Repair parity files that are well made and say what is not so. The pack has lost a sector.
+// TestForged passes Repair well-formed parity files with false content. The pack has lost a sector.
 func TestForged(t *testing.T) {
 	s := newSample(t, 40, 1, 4)
 	other := newSample(t, 41, 1, 4)
@@ -136,7 +136,7 @@ func TestForged(t *testing.T) {
 	}
 }
 
-// TestTwoGeometries has a parity file that was written over by half of one with another share.
+// TestTwoGeometries has a parity file half overwritten by one with another share.
 func TestTwoGeometries(t *testing.T) {
 	s := newSample(t, 600, 1, 8)
 	more := newSample(t, 600, 1, 20)
@@ -146,7 +146,7 @@ func TestTwoGeometries(t *testing.T) {
 	bad.wantMended(t, s, "one block of another geometry")
 }
 
-// TestFixture opens what the first version of this code wrote.
+// TestFixture opens a file that the first version of this code wrote.
 func TestFixture(t *testing.T) {
 	const name = "336ee10d11c2b412cc13c387b427671fcb63d06852a47264fef2f7d1b80b9f9a"
 	file, err := os.ReadFile(filepath.Join("testdata", name))
@@ -159,10 +159,10 @@ func TestFixture(t *testing.T) {
 	}
 	id := pack.Sum(file)
 	if id.String() != name {
-		t.Fatalf("the fixture is %v", id)
+		t.Fatalf("the fixture has the wrong ID: %v", id)
 	}
 	if again, err := Encode(file, id, 400); err != nil || !bytes.Equal(again, par) {
-		t.Errorf("the fixture is encoded otherwise now: %v, %d bytes", err, len(again))
+		t.Errorf("the fixture's encoding has changed: %v, %d bytes", err, len(again))
 	}
 	g := Geometry{id, int64(len(file)), 1, 2}
 	for i := range g.sectors() {

@@ -1,9 +1,9 @@
-// Package anatomy reads what a disk says of itself: its partition table, and what lies in each partition.
+// Package anatomy describes a disk: its partition table, and the content of each partition.
 //
-// Its promise: it always comes back. A table that is damaged, or made to do harm, and a disk that cannot be read where the
-// table is, become notes; nothing it reads makes it read without end, take much memory, or look outside the disk. It reads
-// some dozen KiB a partition. What it says is what the disk claims, for people and for choosing a part of a disk; nothing
-// that is kept depends on it.
+// Its promise: it always returns. A damaged or hostile table, and a disk that is unreadable where its table is,
+// become notes. Nothing on the disk makes the package read without end, use much memory, or read outside the disk. It
+// reads several dozen KiB a partition. Its result is what the disk claims, for people and for selecting a part of a
+// disk. No stored data depends on it.
 package anatomy
 
 import (
@@ -13,30 +13,30 @@ import (
 	"platter/snapshot/image"
 )
 
-// What Disk.Table says.
+// The values of Disk.Table.
 const (
 	GPT = "gpt"
 	MBR = "mbr"
 )
 
-// A Disk is what a disk says of itself. Its JSON is part of a snapshot; see docs/format.md.
+// A Disk describes a disk. Its JSON is part of a snapshot; see docs/format.md.
 type Disk struct {
-	Table      string      `json:"table,omitempty"`       // GPT or MBR, empty for none
+	Table      string      `json:"table,omitempty"`       // GPT or MBR; empty if there is none
 	ID         string      `json:"id,omitempty"`          // of the table: a GUID, or the 8 hex digits of an MBR
-	SectorSize int64       `json:"sector_size,omitempty"` // bytes, in which the table counts
-	Doubtful   bool        `json:"doubtful,omitempty"`    // nothing tells that SectorSize is right, so the partitions may lie elsewhere
+	SectorSize int64       `json:"sector_size,omitempty"` // bytes; the unit in which the table counts
+	Doubtful   bool        `json:"doubtful,omitempty"`    // SectorSize is a guess, so the partitions may be elsewhere
 	Partitions []Partition `json:"partitions,omitempty"`  // sorted by number
 	Content    *Content    `json:"content,omitempty"`     // of the disk as a whole
-	Container  string      `json:"container,omitempty"`   // what it is if it is no disk, such as gzip; Notes say more
-	Notes      []string    `json:"notes,omitempty"`       // what is wrong or strange, for people
+	Container  string      `json:"container,omitempty"`   // what it is if it is no disk, such as gzip; Notes explain it
+	Notes      []string    `json:"notes,omitempty"`       // what is wrong or unusual, for people
 }
 
-// A Partition is an entry of a partition table. It begins on the disk, but may reach beyond its end.
+// A Partition is an entry of a partition table. It begins on the disk, but may extend past its end.
 type Partition struct {
-	Number   int      `json:"number"`              // as Linux counts: logical ones from 5 on
+	Number   int      `json:"number"`              // as Linux counts: logical partitions from 5 on
 	Off      int64    `json:"offset"`              // bytes
 	Len      int64    `json:"length"`              // bytes
-	Type     string   `json:"type"`                // a GUID, or the byte of an MBR as 0x83
+	Type     string   `json:"type"`                // a GUID, or the type byte of an MBR, such as 0x83
 	TypeName string   `json:"type_name,omitempty"` // the same for people
 	Name     string   `json:"name,omitempty"`      // of a GPT
 	UUID     string   `json:"uuid,omitempty"`      // what Linux calls PARTUUID
@@ -44,24 +44,24 @@ type Partition struct {
 	Content  *Content `json:"content,omitempty"`
 }
 
-// Content is a file system, or whatever else a run of a disk holds. Names and UUIDs are those that blkid prints.
+// Content is a file system or other content of a partition or disk. Names and UUIDs are the same as blkid prints.
 type Content struct {
 	Type    string `json:"type"`
 	Version string `json:"version,omitempty"`
 	Label   string `json:"label,omitempty"`
 	UUID    string `json:"uuid,omitempty"`
-	Size    int64  `json:"size,omitempty"` // bytes, of the file system by its own account; 0 when it does not say
+	Size    int64  `json:"size,omitempty"` // bytes of the file system according to itself; 0 if it does not say
 }
 
-// Bounds of what is kept, whatever a disk claims.
+// Limits of what a Disk holds, whatever the disk claims.
 const (
 	maxPartitions = 256
 	maxNotes      = 32
 	maxText       = 255 // bytes of a label or a name
 )
 
-// Read looks at a disk that is addressed in sectors of so many bytes; 0 where that is not known, as of an image. A fault of
-// its own is a note as well: it must not cost anybody a backup.
+// Read describes a disk whose sectors are so many bytes long; 0 means unknown, as for an image. A panic in this
+// package becomes a note too, because it must not make a backup fail.
 func Read(disk image.Disk, sector int64) (d *Disk) {
 	r := newReader(disk, sector)
 	defer func() {
@@ -72,8 +72,9 @@ func Read(disk image.Disk, sector int64) (d *Disk) {
 	return read(r)
 }
 
-// ContentAt returns what lies in n bytes of a disk from a byte on, as Read does of a partition; nil for nothing that is known,
-// or that can be read. A device whose sectors are longer than unit, in bytes, cannot be read as the content needs; 0 is any.
+// ContentAt returns the content of n bytes of a disk from offset off, as Read does for a partition. It returns nil if
+// it recognises nothing or cannot read the content. unit is the longest sector, in bytes, of a device on which the
+// content is usable; 0 means any.
 func ContentAt(disk image.Disk, off, n int64) (c *Content, unit int64) {
 	if off < 0 || n <= 0 || off >= disk.Size() {
 		return nil, 0
@@ -110,8 +111,8 @@ func read(r *reader) *Disk {
 	return d
 }
 
-// beside looks for what a disk may hold as a whole although it has a table: the file system of an ISO image that boots from
-// a stick, and a RAID whose mark is at the end, outside all partitions.
+// beside looks for content of the whole disk beside a partition table: the file system of an ISO image that boots
+// from a stick, and a RAID whose superblock is at the disk's end, outside all partitions.
 func (r *reader) beside(d *Disk, whole *section) {
 	for _, probe := range []prober{md, iso9660} {
 		f := probe(whole)
@@ -127,7 +128,7 @@ func (r *reader) beside(d *Disk, whole *section) {
 	}
 }
 
-// overlaps notes partitions that lie over one another. The extended one holds the logical ones.
+// overlaps notes partitions that overlap. It ignores the extended partition, because it contains the logical ones.
 func (r *reader) overlaps(d *Disk) {
 	var sorted []Partition
 	for _, p := range d.Partitions {
@@ -146,15 +147,15 @@ func (r *reader) overlaps(d *Disk) {
 	})
 	for i := 1; i < len(sorted); i++ {
 		if a, b := sorted[i-1], sorted[i]; a.Len > b.Off-a.Off {
-			r.note("partitions %d and %d lie over one another", a.Number, b.Number)
+			r.note("partitions %d and %d overlap", a.Number, b.Number)
 		}
 	}
 }
 
-// IsExtended reports whether the partition is the one of an MBR that holds the logical ones.
+// IsExtended reports whether the partition is the MBR's extended one, which holds the logical ones.
 func (p Partition) IsExtended() bool { return slices.Contains(p.Flags, flagExtended) }
 
-// Part returns the partition of a number, nil when there is none.
+// Part returns the partition with a number, or nil if there is none.
 func (d *Disk) Part(number int) *Partition {
 	for i := range d.Partitions {
 		if d.Partitions[i].Number == number {
@@ -164,23 +165,23 @@ func (d *Disk) Part(number int) *Partition {
 	return nil
 }
 
-// add takes a partition of the table in, and looks into it. It reports whether there is room for more.
+// add adds a partition of the table and examines its content. It reports whether there is room for more.
 func (r *reader) add(d *Disk, p Partition) bool {
 	switch {
 	case len(d.Partitions) == maxPartitions:
-		r.note("there are more than %d partitions; the others are not listed", maxPartitions)
+		r.note("there are more than %d partitions; only these are listed", maxPartitions)
 		return false
 	case p.Off < 0 || p.Len <= 0 || p.Off >= r.size:
-		r.note("partition %d lies outside the disk, and is not listed", p.Number)
+		r.note("partition %d is outside the disk and is not listed", p.Number)
 		return true
 	case p.Len > r.size-p.Off:
-		r.note("partition %d reaches beyond the end of the disk", p.Number)
+		r.note("partition %d extends past the end of the disk", p.Number)
 	}
 	if !p.IsExtended() {
 		who := fmt.Sprintf("partition %d", p.Number)
 		p.Content = r.probe(r.section(p.Off, min(p.Len, r.size-p.Off)), who).content()
 		if p.Content != nil && p.Content.Size > p.Len {
-			r.note("%s is %d bytes long, its %s %d", who, p.Len, p.Content.Type, p.Content.Size)
+			r.note("%[1]s is %[2]d bytes long, but its %[3]s has %[4]d bytes", who, p.Len, p.Content.Type, p.Content.Size)
 		}
 	}
 	d.Partitions = append(d.Partitions, p)

@@ -6,7 +6,7 @@ import (
 	"strconv"
 )
 
-// md is a member of a Linux RAID, whose mark is at one of four places, by its version.
+// md finds a member of a Linux RAID, whose superblock is in one of four places, by its version.
 func md(s *section) *found {
 	const magic, reserved = 0xa92b4efc, 64 << 10
 	last := s.size&^4095 - 8<<10
@@ -32,14 +32,14 @@ func md(s *section) *found {
 	return s.found(at, Content{Type: typeMD, Version: fmt.Sprintf("0.%d", le.Uint32(b[8:])), UUID: uuid(id[:])})
 }
 
-// lvm is a physical volume of LVM2, whose label is in one of the first four sectors.
+// lvm finds a physical volume of LVM2, whose label is in one of the first four sectors.
 func lvm(s *section) *found {
 	for sector := range int64(4) {
 		b := s.at(512*sector, 512)
 		if b == nil || string(b[:8]) != "LABELONE" || string(b[24:32]) != "LVM2 001" || le.Uint64(b[8:]) != uint64(sector) {
 			continue
 		}
-		// Their CRC is the usual one with another beginning, and not inverted at the end.
+		// LVM's CRC is the usual one with another initial value, and is not inverted at the end.
 		if ^crc32.Update(^uint32(0xf597a6cf), crc32.IEEETable, b[20:]) != le.Uint32(b[16:]) {
 			continue
 		}
@@ -54,7 +54,7 @@ func lvm(s *section) *found {
 	return nil
 }
 
-// luks begins with its header, in big-endian numbers. How long the disk in it is follows from how long the section is.
+// luks begins with a header in big-endian numbers. The length of the disk in it follows from the section's.
 func luks(s *section) *found {
 	b := s.at(0, 512)
 	if b == nil || string(b[:6]) != "LUKS\xba\xbe" {
@@ -69,7 +69,7 @@ func luks(s *section) *found {
 	return nil
 }
 
-// bitlocker begins with a boot sector that says where its metadata are.
+// bitlocker begins with a boot sector that points to its metadata.
 func bitlocker(s *section) *found {
 	b := s.at(0, 512)
 	if b == nil {
@@ -82,7 +82,7 @@ func bitlocker(s *section) *found {
 		return s.found(0, c)
 	case "\xeb\x58\x90-FVE-FS-":
 		at = le.Uint64(b[176:])
-	case "\xeb\x58\x90MSWIN4.1": // to go; or else FAT
+	case "\xeb\x58\x90MSWIN4.1": // BitLocker To Go, or else FAT
 		at = le.Uint64(b[440:])
 	default:
 		return nil
@@ -95,10 +95,10 @@ func bitlocker(s *section) *found {
 	return s.found(0, c)
 }
 
-// zfs is a member of a pool. It has four labels, of which this is the first: at 16 KiB a list of names and values, encoded
-// as XDR.
+// zfs finds a member of a pool. It has four labels; this reads the first, at 16 KiB: a list of names and values,
+// encoded as XDR.
 func zfs(s *section) *found {
-	const start, length = 16 << 10, 56 << 10 // of 112 KiB; what is asked for comes first
+	const start, length = 16 << 10, 56 << 10 // of 112 KiB; the wanted values come first
 	b := s.at(start, length)
 	if b == nil || b[0] != 1 || b[1] > 1 || s.size < 64<<20 {
 		return nil
@@ -108,7 +108,7 @@ func zfs(s *section) *found {
 		kindUint64 = 8
 		kindString = 9
 	)
-	// pair: its length, its length in memory, the name's length, the name, a kind, a count, the value
+	// A pair: its length, its length in memory, the name's length, the name, a kind, a count, the value.
 	for b = b[12:]; len(b) >= 12; {
 		n, name := be.Uint32(b), be.Uint32(b[8:])
 		if n < 12 || int64(n) > int64(len(b)) || name > 64 {

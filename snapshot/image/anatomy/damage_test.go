@@ -13,19 +13,19 @@ import (
 	"platter/snapshot/image"
 )
 
-// A layout is a partition as tests write it into tables, in sectors.
+// A layout is a partition that tests write into tables, in sectors.
 type layout struct {
-	kind         string // first bytes of a GUID; zeros for unused
+	kind         string // first bytes of a GUID; zeros if unused
 	first, count uint64
 }
 
-// gptDisk lays out a disk with a GPT by hand, so that it can be wrong in every way.
+// gptDisk writes a disk with a GPT by hand, so that tests can make any mistake in it.
 func gptDisk(sectors int, parts ...layout) image.Mem {
 	data := make([]byte, sectors*512)
 	data[510], data[511] = 0x55, 0xaa
-	data[mbrEntries+4] = kindGPT
-	le.PutUint32(data[mbrEntries+8:], 1)
-	le.PutUint32(data[mbrEntries+12:], uint32(sectors-1))
+	data[mbrOffset+4] = 0xee
+	le.PutUint32(data[mbrOffset+8:], 1)
+	le.PutUint32(data[mbrOffset+12:], uint32(sectors-1))
 	entries := make([]byte, 128*128)
 	for i, p := range parts {
 		e := entries[128*i:]
@@ -42,7 +42,7 @@ func gptDisk(sectors int, parts ...layout) image.Mem {
 	return image.Mem{Data: data}
 }
 
-// signGPT writes a header.
+// signGPT writes a header with its checksum.
 func signGPT(h []byte, at, other, entries uint64, count, each, sum uint32) {
 	copy(h, "EFI PART")
 	le.PutUint32(h[8:], 1<<16)
@@ -62,7 +62,7 @@ func signGPT(h []byte, at, other, entries uint64, count, each, sum uint32) {
 
 const linuxKind = "\xaf\x3d\xc6\x0f\x83\x84\x72\x47\x8e\x79\x3d\x69\xd8\x47\x7d\xe4"
 
-// TestDamagedGPT damages a good table and looks at what is said of it.
+// TestDamagedGPT damages a valid table and checks the notes.
 func TestDamagedGPT(t *testing.T) {
 	const sectors = 2048
 	last := (sectors - 1) * 512
@@ -75,16 +75,16 @@ func TestDamagedGPT(t *testing.T) {
 		"none":            {func([]byte) {}, 2, ""},
 		"primary header":  {func(d []byte) { d[512+60] ^= 1 }, 2, "the primary GPT is damaged (the checksum of its header is wrong); this is the backup"},
 		"primary entries": {func(d []byte) { d[1024+200] ^= 1 }, 2, "the primary GPT is damaged (the checksum of its entries is wrong)"},
-		"primary gone":    {func(d []byte) { clear(d[512:1024]) }, 2, "the primary GPT is damaged (it is not there)"},
+		"primary missing": {func(d []byte) { clear(d[512:1024]) }, 2, "the primary GPT is damaged (it is missing)"},
 		"backup header":   {func(d []byte) { d[last+60] ^= 1 }, 2, "the backup GPT is damaged (the checksum of its header is wrong)"},
-		"backup gone":     {func(d []byte) { clear(d[last:]) }, 2, "the backup GPT is damaged (it is not there)"},
+		"backup missing":  {func(d []byte) { clear(d[last:]) }, 2, "the backup GPT is damaged (it is missing)"},
 		"both":            {func(d []byte) { d[512+60] ^= 1; d[last+60] ^= 1 }, 0, "the backup GPT is damaged"},
-		"both gone":       {func(d []byte) { clear(d[512:1024]); clear(d[last:]) }, 0, "the MBR says that there is a GPT, and there is none"},
-		"protective MBR":  {func(d []byte) { clear(d[:512]) }, 2, "no system uses the GPT as it is: the protective MBR before it is missing"},
+		"both missing":    {func(d []byte) { clear(d[512:1024]); clear(d[last:]) }, 0, "the MBR says that there is a GPT, but there is none"},
+		"protective MBR":  {func(d []byte) { clear(d[:512]) }, 2, "no system uses the GPT as it is: its protective MBR is missing"},
 		"hybrid MBR": {func(d []byte) {
-			copy(d[mbrEntries+16:], "\x80\x00\x00\x00\x83\x00\x00\x00\x40\x00\x00\x00\x64\x00\x00\x00")
+			copy(d[mbrOffset+16:], "\x80\x00\x00\x00\x83\x00\x00\x00\x40\x00\x00\x00\x64\x00\x00\x00")
 		}, 2, "hybrid MBR"},
-		"primary in another place": {func(d []byte) { signGPT(d[512:], 2, 2047, 2, 128, 128, 0) }, 2, "it says that it is at sector 2, and is at 1"},
+		"primary in another place": {func(d []byte) { signGPT(d[512:], 2, 2047, 2, 128, 128, 0) }, 2, "it is in sector 1 and says that it belongs in sector 2"},
 		"a long header":            {func(d []byte) { le.PutUint32(d[512+12:], 1<<31) }, 2, "its header claims to be 2147483648 bytes long"},
 		"2^32 entries":             {func(d []byte) { signGPT(d[512:], 1, 2047, 2, 1<<32-1, 128, 0) }, 2, "it claims to have 4294967295 entries of 128 bytes"},
 		"no entries":               {func(d []byte) { signGPT(d[512:], 1, 2047, 2, 0, 128, 0) }, 2, "it claims to have 0 entries"},
@@ -93,8 +93,8 @@ func TestDamagedGPT(t *testing.T) {
 		"another table": {func(d []byte) {
 			other := gptDisk(sectors, layout{linuxKind, 64, 10}).Data
 			copy(d[last-32*512:], other[last-32*512:])
-		}, 2, "the backup GPT is of another table"},
-		"backup far beyond": {func(d []byte) { signGPT(d[512:], 1, 1<<60, 2, 128, 128, le.Uint32(d[512+88:])) }, 2, "the disk was longer when its GPT was made"},
+		}, 2, "the backup GPT differs from the primary"},
+		"backup far beyond": {func(d []byte) { signGPT(d[512:], 1, 1<<60, 2, 128, 128, le.Uint32(d[512+88:])) }, 2, "the disk was larger when its GPT was made"},
 		"backup before the end": {func(d []byte) {
 			copy(d[1900*512:], d[2048*512-33*512:])
 			sum := le.Uint32(d[512+88:])
@@ -124,12 +124,12 @@ func TestStrangeGPT(t *testing.T) {
 		want  int
 		note  string
 	}{
-		"backwards":      {[]layout{{linuxKind, 200, 0}, {linuxKind, 300, 10}}, 1, "partition 1 lies outside the disk"},
-		"beyond the end": {[]layout{{linuxKind, 5000, 10}, {linuxKind, 300, 10}}, 1, "partition 1 lies outside the disk"},
-		"across the end": {[]layout{{linuxKind, 2000, 100}}, 1, "partition 1 reaches beyond the end of the disk"},
-		"huge":           {[]layout{{linuxKind, 1 << 60, 1 << 63}, {linuxKind, 1<<64 - 1, 1}}, 0, "partition 2 lies outside the disk"},
-		"all of it":      {[]layout{{linuxKind, 0, 0}}, 0, "partition 1 lies outside"}, // 2^64 sectors
-		"overlap":        {[]layout{{linuxKind, 200, 100}, {linuxKind, 100, 101}}, 2, "partitions 2 and 1 lie over one another"},
+		"backwards":      {[]layout{{linuxKind, 200, 0}, {linuxKind, 300, 10}}, 1, "partition 1 is outside the disk"},
+		"beyond the end": {[]layout{{linuxKind, 5000, 10}, {linuxKind, 300, 10}}, 1, "partition 1 is outside the disk"},
+		"across the end": {[]layout{{linuxKind, 2000, 100}}, 1, "partition 1 extends past the end of the disk"},
+		"huge":           {[]layout{{linuxKind, 1 << 60, 1 << 63}, {linuxKind, 1<<64 - 1, 1}}, 0, "partition 2 is outside the disk"},
+		"all of it":      {[]layout{{linuxKind, 0, 0}}, 0, "partition 1 is outside"}, // 2^64 sectors
+		"overlap":        {[]layout{{linuxKind, 200, 100}, {linuxKind, 100, 101}}, 2, "partitions 2 and 1 overlap"},
 		"touching":       {[]layout{{linuxKind, 200, 100}, {linuxKind, 100, 100}}, 2, ""},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -144,7 +144,7 @@ func TestStrangeGPT(t *testing.T) {
 	}
 }
 
-// TestManyPartitions holds how much of a table is kept.
+// TestManyPartitions checks the limits of a Disk.
 func TestManyPartitions(t *testing.T) {
 	const sectors, count = 16384, 8192
 	disk := gptDisk(sectors)
@@ -152,7 +152,7 @@ func TestManyPartitions(t *testing.T) {
 	for i := range count {
 		e := entries[128*i:]
 		copy(e, linuxKind)
-		copy(e[56:], strings.Repeat("\x3c\x00", 36)) // which JSON makes six bytes of
+		copy(e[56:], strings.Repeat("\x3c\x00", 36)) // six bytes each in JSON
 		le.PutUint64(e[32:], uint64(3000+i))
 		le.PutUint64(e[40:], uint64(3000+i))
 	}
@@ -164,13 +164,13 @@ func TestManyPartitions(t *testing.T) {
 	}
 }
 
-// check reads a disk, and holds what must be true of all of them.
+// check reads a disk and checks what must be true of every disk.
 func check(t testing.TB, disk image.Disk) *Disk {
 	t.Helper()
 	return checkIn(t, disk, 0)
 }
 
-// checkIn does the same with a disk whose sectors are known to be so long.
+// checkIn does the same for a disk with a known sector length.
 func checkIn(t testing.TB, disk image.Disk, sector int64) *Disk {
 	t.Helper()
 	d := read(newReader(disk, sector))
@@ -186,7 +186,7 @@ func checkIn(t testing.TB, disk image.Disk, sector int64) *Disk {
 	return d
 }
 
-// A link is a boot sector of a chain: at a sector, its own partition and the next link, both as they are written.
+// A link is a boot sector of a chain: its sector, its own partition and the next link, as written.
 type link struct {
 	at, first, count, next uint32
 }
@@ -197,7 +197,7 @@ func chained(links ...link) image.Mem {
 	write := func(at uint32, slot int, kind byte, first, count uint32) {
 		s := data[at*512:]
 		s[510], s[511] = 0x55, 0xaa
-		e := s[mbrEntries+16*slot:]
+		e := s[mbrOffset+16*slot:]
 		e[4] = kind
 		le.PutUint32(e[8:], first)
 		le.PutUint32(e[12:], count)
@@ -213,7 +213,7 @@ func chained(links ...link) image.Mem {
 	return image.Mem{Data: data}
 }
 
-// TestChains follows chains of logical partitions, good ones and others.
+// TestChains follows chains of logical partitions, valid and invalid.
 func TestChains(t *testing.T) {
 	for name, c := range map[string]struct {
 		links []link
@@ -223,13 +223,13 @@ func TestChains(t *testing.T) {
 		"good":                {[]link{{100, 1, 10, 100}, {200, 1, 10, 0}}, []int64{101, 201}, ""},
 		"not in disk order":   {[]link{{100, 1, 10, 500}, {600, 1, 10, 100}, {200, 1, 10, 0}}, []int64{101, 601, 201}, ""},
 		"an empty link":       {[]link{{100, 0, 0, 100}, {200, 1, 10, 0}}, []int64{201}, ""},
-		"to itself":           {[]link{{100, 1, 10, 100}, {200, 1, 10, 100}}, []int64{101, 201}, "goes wrong at sector 200"},
-		"round":               {[]link{{100, 1, 10, 500}, {600, 1, 10, 100}, {200, 1, 10, 500}}, []int64{101, 601, 201}, "goes wrong at sector 600"},
-		"out of the disk":     {[]link{{100, 1, 10, 1 << 30}}, []int64{101}, "goes wrong at sector"},
-		"to nothing":          {[]link{{100, 1, 10, 700}}, []int64{101}, "breaks off at sector 800"},
-		"out of its room":     {[]link{{100, 1, 3500, 0}}, []int64{101}, "partition 5, at sector 101, reaches out of partition 2"},
-		"no chain":            {nil, nil, "breaks off at sector 100"},
-		"a partition outside": {[]link{{100, 1 << 31, 10, 100}, {200, 1, 10, 0}}, []int64{201}, "partition 5 lies outside the disk"},
+		"to itself":           {[]link{{100, 1, 10, 100}, {200, 1, 10, 100}}, []int64{101, 201}, "is invalid at sector 200"},
+		"round":               {[]link{{100, 1, 10, 500}, {600, 1, 10, 100}, {200, 1, 10, 500}}, []int64{101, 601, 201}, "is invalid at sector 600"},
+		"out of the disk":     {[]link{{100, 1, 10, 1 << 30}}, []int64{101}, "is invalid at sector"},
+		"to nothing":          {[]link{{100, 1, 10, 700}}, []int64{101}, "ends early at sector 800"},
+		"out of its room":     {[]link{{100, 1, 3500, 0}}, []int64{101}, "partition 5, at sector 101, extends past partition 2"},
+		"no chain":            {nil, nil, "ends early at sector 100"},
+		"a partition outside": {[]link{{100, 1 << 31, 10, 100}, {200, 1, 10, 0}}, []int64{201}, "partition 5 is outside the disk"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			d := check(t, chained(c.links...))
@@ -254,7 +254,7 @@ func TestChains(t *testing.T) {
 	}
 }
 
-// TestLeftovers holds who is believed where two things are on a disk.
+// TestLeftovers checks which content wins if remains of another are on the disk.
 func TestLeftovers(t *testing.T) {
 	gpt := blank(t, 64<<20)
 	run(t, "label: gpt\nsize=20M\n", "sfdisk", "-q", gpt)
@@ -286,7 +286,7 @@ func TestLeftovers(t *testing.T) {
 			t.Fatal(err)
 		}
 		d := readFile(t, path)
-		if d.Table != MBR || len(d.Partitions) != 1 || len(d.Notes) != 1 || !strings.Contains(d.Notes[0], "unused GPT of an earlier life") {
+		if d.Table != MBR || len(d.Partitions) != 1 || len(d.Notes) != 1 || !strings.Contains(d.Notes[0], "unused GPT from an earlier use") {
 			t.Errorf("found %+v", d)
 		}
 	})
@@ -305,7 +305,7 @@ func TestLeftovers(t *testing.T) {
 		}
 		paste(t, path, 0, from)
 		d := readFile(t, path)
-		if d.Content == nil || d.Content.Type != "xfs" || len(d.Notes) != 1 || !strings.Contains(d.Notes[0], "like xfs, and like ext4 as well") {
+		if d.Content == nil || d.Content.Type != "xfs" || len(d.Notes) != 1 || !strings.Contains(d.Notes[0], "like xfs and also like ext4") {
 			t.Errorf("found %+v", d)
 		}
 	})
@@ -325,7 +325,7 @@ func TestLeftovers(t *testing.T) {
 		d := readFile(t, path)
 		paste(t, path, d.Partitions[0].Off, fs)
 		d = readFile(t, path)
-		if len(d.Notes) == 0 || !strings.Contains(d.Notes[len(d.Notes)-1], "partition 1 is 20971520 bytes long, its ext4 31457280") {
+		if len(d.Notes) == 0 || !strings.Contains(d.Notes[len(d.Notes)-1], "partition 1 is 20971520 bytes long, but its ext4 has 31457280") {
 			t.Errorf("notes %q", d.Notes)
 		}
 	})
@@ -338,7 +338,7 @@ func copyOf(t *testing.T, path string) string {
 	return made
 }
 
-// A failing disk cannot be read in places.
+// A failing disk is unreadable in places.
 type failing struct {
 	image.Mem
 	bad   func(off int64) bool
@@ -356,7 +356,7 @@ func (f *failing) ReadAt(p []byte, off int64) (int, error) {
 	return f.Mem.ReadAt(p, off)
 }
 
-// TestFailing reads tables from disks that fail.
+// TestFailing reads tables from unreadable disks.
 func TestFailing(t *testing.T) {
 	parts := []layout{{linuxKind, 64, 1000}, {linuxKind, 2000, 1000}}
 	t.Run("primary", func(t *testing.T) {
@@ -368,7 +368,7 @@ func TestFailing(t *testing.T) {
 	t.Run("all of it", func(t *testing.T) {
 		f := &failing{Mem: gptDisk(16384, parts...), bad: func(int64) bool { return true }}
 		d := check(t, f)
-		if f.reads > maxFaults || d.Table != "" || !strings.Contains(strings.Join(d.Notes, "\n"), "nothing more was looked at") {
+		if f.reads > maxFaults || d.Table != "" || !strings.Contains(strings.Join(d.Notes, "\n"), "nothing more was examined") {
 			t.Errorf("%d reads, found %+v", f.reads, d)
 		}
 	})
@@ -380,7 +380,7 @@ func TestFailing(t *testing.T) {
 	})
 }
 
-// A short disk ends before its end.
+// A short disk ends before its size.
 type short struct{ image.Mem }
 
 func (s short) ReadAt(p []byte, off int64) (int, error) {
@@ -390,7 +390,7 @@ func (s short) ReadAt(p []byte, off int64) (int, error) {
 	return s.Mem.ReadAt(p[:100], off)
 }
 
-// TestReadIsBounded counts what is read of a table that names as much as it can.
+// TestReadIsBounded counts the bytes read for a table that names as much as possible.
 func TestReadIsBounded(t *testing.T) {
 	parts := make([]layout, 128)
 	for i := range parts {
@@ -414,7 +414,7 @@ func (c *counting) ReadAt(p []byte, off int64) (int, error) {
 	return c.Mem.ReadAt(p, off)
 }
 
-// TestPanic holds that a fault of this package is a note.
+// TestPanic checks that a panic in this package becomes a note.
 func TestPanic(t *testing.T) {
 	d := Read(&failing{Mem: gptDisk(2048), bad: func(int64) bool { panic("a fault") }}, 0)
 	if len(d.Notes) != 1 || !strings.Contains(d.Notes[0], "a fault") {

@@ -4,34 +4,36 @@ import (
 	"bytes"
 	"fmt"
 	"math/bits"
+
+	"platter/snapshot/image/gpt"
 )
 
-// dirEntry is the length of an entry in a folder of FAT and exFAT, in bytes.
+// dirEntry is the length of a directory entry in FAT and exFAT, in bytes.
 const dirEntry = 32
 
-// The label is among the first entries of a root folder as a rule. No more is looked at than so many clusters, as blkid does,
-// and so many bytes of each and of all.
+// Limits of the search for a label, which is usually among the first entries of a root folder. Like blkid, it reads
+// at most maxClusters clusters. It also limits the bytes of each cluster and of all.
 const (
 	maxClusters = 100
 	maxFolder   = 64 << 10
 	maxFolders  = 1 << 20
 )
 
-// A fatLayout is where things are on a FAT file system, in bytes unless said otherwise.
+// A fatLayout is the layout of a FAT file system, in bytes unless said otherwise.
 type fatLayout struct {
 	sector, cluster   int64
-	table, root, data int64 // the first file allocation table; the root folder of FAT12 and 16; cluster 2
+	table, root, data int64 // the first file allocation table; the root folder of FAT12 and FAT16; cluster 2
 	rootEntries       int
-	clusters          uint32 // how many there are
+	clusters          uint32 // their number
 	sectors           uint64
 	is32              bool
 }
 
-// parseFAT checks a boot sector; a FAT has no other mark that all who make one write.
+// parseFAT checks a boot sector's fields: FAT has no signature that all programs write.
 func parseFAT(b []byte) (l fatLayout, ok bool) {
 	sector := le.Uint16(b[11:])
 	perCluster, reserved, fats, media := b[13], le.Uint16(b[14:]), b[16], b[21]
-	if !isBootSector(b) || b[0] != 0xeb && b[0] != 0xe9 && !bytes.Equal(b[54:57], []byte("FAT")) && !bytes.Equal(b[82:85], []byte("FAT")) ||
+	if !gpt.IsBootSector(b) || b[0] != 0xeb && b[0] != 0xe9 && !bytes.Equal(b[54:57], []byte("FAT")) && !bytes.Equal(b[82:85], []byte("FAT")) ||
 		string(b[54:62]) == "JFS     " || string(b[54:62]) == "HPFS    " ||
 		sector < 512 || sector > 4096 || bits.OnesCount16(sector) != 1 || bits.OnesCount8(perCluster) != 1 ||
 		reserved == 0 || fats == 0 || media < 0xf8 && media != 0xf0 {
@@ -56,7 +58,7 @@ func parseFAT(b []byte) (l fatLayout, ok bool) {
 	return l, true
 }
 
-// fat is FAT12, FAT16 or FAT32: by the number of clusters, except that FAT32 has its own layout.
+// fat finds FAT12, FAT16 or FAT32. The number of clusters decides, except that FAT32 has its own layout.
 func fat(s *section) *found {
 	b := s.at(0, 512)
 	if b == nil {
@@ -84,7 +86,7 @@ func fat(s *section) *found {
 	return s.found(0, c).in(l.sector)
 }
 
-// label looks for the volume's name in the root folder; nil for none. The boot sector has one as well, which counts for nothing:
+// label returns the volume label in the root folder, or nil if there is none. It ignores the boot sector's label:
 // systems that change or delete the label leave the old one there.
 func (l *fatLayout) label(s *section, cluster uint32) []byte {
 	if !l.is32 {
@@ -107,7 +109,7 @@ func (l *fatLayout) label(s *section, cluster uint32) []byte {
 	return nil
 }
 
-// findLabel looks through entries of a folder.
+// findLabel looks for a volume label in the entries of a folder.
 func findLabel(dir []byte) []byte {
 	for ; len(dir) >= dirEntry && dir[0] != 0; dir = dir[dirEntry:] {
 		attributes := dir[11] & 0x3f
@@ -126,7 +128,7 @@ func findLabel(dir []byte) []byte {
 // exfat begins with its boot sector; its label is an entry of the root folder.
 func exfat(s *section) *found {
 	b := s.at(0, 512)
-	if b == nil || string(b[:11]) != "\xeb\x76\x90EXFAT   " || !isBootSector(b) || b[108] < 9 || b[108] > 12 || b[109] > 25-b[108] {
+	if b == nil || string(b[:11]) != "\xeb\x76\x90EXFAT   " || !gpt.IsBootSector(b) || b[108] < 9 || b[108] > 12 || b[109] > 25-b[108] {
 		return nil
 	}
 	sector, cluster := int64(1)<<b[108], int64(1)<<(b[108]+b[109])
@@ -162,7 +164,7 @@ func ntfs(s *section) *found {
 	}
 	sector, perCluster := uint64(le.Uint16(b[11:])), uint64(b[13])
 	if perCluster > 128 {
-		perCluster = 1 << (256 - perCluster) // it is minus a logarithm
+		perCluster = 1 << (256 - perCluster) // it is a negated logarithm
 	}
 	if sector < 256 || sector > 4096 || sector&(sector-1) != 0 || perCluster == 0 || perCluster&(perCluster-1) != 0 ||
 		sector*perCluster > 2<<20 || le.Uint16(b[14:]) != 0 || b[16] != 0 || le.Uint16(b[22:]) != 0 {
@@ -180,14 +182,14 @@ func ntfs(s *section) *found {
 	return s.found(0, c)
 }
 
-// ntfsLabel finds the name among the attributes of a record.
+// ntfsLabel finds the volume name in the attributes of a record.
 func ntfsLabel(record []byte) string {
 	const volumeName = 0x60
 	if len(record) < 512 || string(record[:4]) != "FILE" {
 		return ""
 	}
 	record = bytes.Clone(record)
-	// The last two bytes of every 512 are a mark, and stand in a list at the beginning.
+	// A mark replaces the last two bytes of every 512; a list at the beginning holds the originals.
 	marks, count := int(le.Uint16(record[4:])), int(le.Uint16(record[6:]))
 	for i := 1; i < count && 512*i <= len(record) && marks+2*i+2 <= len(record); i++ {
 		copy(record[512*i-2:512*i], record[marks+2*i:])

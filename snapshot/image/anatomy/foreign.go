@@ -7,34 +7,35 @@ import (
 	"strings"
 
 	"platter/snapshot/image"
+	"platter/snapshot/image/gpt"
 )
 
-// A foreign file holds a disk, or files, in a way that only other programs read. Kept as if it were a disk it comes back byte for
-// byte, but no partition of it can be looked at, and two versions share next to nothing.
+// A foreign file holds a disk, or files, in a way that only other programs read. Stored as if it were a disk, it is
+// restored byte for byte. But its partitions cannot be examined, and two versions share almost no data.
 type foreign struct {
-	name  string // for JSON
+	name  string // in JSON
 	at    int64  // byte of the magic; negative from the end
 	magic string
 	what  string              // for people
-	how   string              // to keep what is in it
-	holds func(b []byte) bool // what else must be so, of the first sector, or the last; nil for nothing
+	how   string              // how to store its content
+	holds func(b []byte) bool // a further test, of the first sector, or the last; nil for none
 }
 
-// unpacked words how to keep what a program for compressed files unpacks.
+// unpacked says how to store the output of a decompressor.
 func unpacked(command string) string {
-	return fmt.Sprintf("keep the disk in it: '%s FILE | platter backup - --name NAME'", command)
+	return fmt.Sprintf("store the disk in it instead: '%s FILE | platter backup - --name NAME'", command)
 }
 
 const (
-	converted   = "convert it first: 'qemu-img convert -O qcow2 FILE NEW'"
-	itself      = "give the file by its name, not as a stream, and without --format raw"
-	restoredBy  = "restore it to a disk or a file with the program that made it, and keep that"
-	unwrapped   = "unpack it, and keep the disk image that is in it"
-	filesNoDisk = "it holds files and not a disk; restore them to a disk, and keep that"
+	converted   = "to store the disk in it, convert it first: 'qemu-img convert -O qcow2 FILE NEW'"
+	itself      = "to store the disk in it, name the file as the source (no stream), without --format raw"
+	restoredBy  = "restore it to a disk or a file with the program that made it, and back that up"
+	unwrapped   = "unpack it, and back up the disk image in it"
+	filesNoDisk = "it holds files and not a disk: restore them to a disk, and back that up"
 )
 
-// foreigns are told by marks that no disk begins or ends with. Those of a disk that only looks like one by chance have a second
-// test.
+// foreigns are recognised by a magic that no disk begins or ends with. If a disk could have the magic by chance,
+// there is a second test.
 var foreigns = []foreign{
 	{"gzip", 0, "\x1f\x8b\x08", "a gzip file", unpacked("gunzip -c"), func(b []byte) bool { return b[3]&0xe0 == 0 }},
 	{"xz", 0, "\xfd7zXZ\x00", "an xz file", unpacked("xz -dc"), nil},
@@ -53,10 +54,10 @@ var foreigns = []foreign{
 	{"zip", 0, "PK\x03\x04", "a ZIP archive", unwrapped, func(b []byte) bool { return b[5] == 0 && b[4] <= 63 }},
 	{"7z", 0, "7z\xbc\xaf\x27\x1c", "a 7-Zip archive", unwrapped, nil},
 	{"rar", 0, "Rar!\x1a\x07", "a RAR archive", unwrapped, nil},
-	{"xva", 257, "ustar", "an XVA of XenServer", "import it, and keep the disk of the machine", func(b []byte) bool {
+	{"xva", 257, "ustar", "an XVA of XenServer", "import it, and back up the machine's disk", func(b []byte) bool {
 		return isTar(b) && string(b[:8]) == "ova.xml\x00"
 	}},
-	{"ova", 257, "ustar", "an OVA", "unpack it with tar, and keep the disk image (VMDK) that is in it", func(b []byte) bool {
+	{"ova", 257, "ustar", "an OVA", "unpack it with tar, and back up the disk image (VMDK) in it", func(b []byte) bool {
 		name, _, _ := bytes.Cut(b[:100], []byte{0})
 		return isTar(b) && strings.HasSuffix(strings.ToLower(string(name)), ".ovf")
 	}},
@@ -72,9 +73,9 @@ var foreigns = []foreign{
 	{"parallels", 0, "WithouFreSpacExt", "a disk of Parallels (HDS)", converted, nil},
 	{"bochs", 0, "Bochs Virtual HD Image", "a disk of Bochs", converted, nil},
 	{"cloop", 0, "#!/bin/sh\n#V2.0 Format\n", "a compressed image (cloop)", converted, nil},
-	{"android", 0, "\x3a\xff\x26\xed\x01\x00", "a sparse image of Android", "make it a disk: 'simg2img FILE NEW'", nil},
+	{"android", 0, "\x3a\xff\x26\xed\x01\x00", "a sparse image of Android", "convert it to a disk: 'simg2img FILE NEW'", nil},
 	{"chd", 0, "MComprHD", "a CHD image", "extract the disk with chdman", nil},
-	{"dmg", -512, "koly\x00\x00\x00\x04\x00\x00\x02\x00", "a disk image of macOS (DMG)", "make it a disk: 'dmg2img FILE NEW', or 'hdiutil convert'", nil},
+	{"dmg", -512, "koly\x00\x00\x00\x04\x00\x00\x02\x00", "a disk image of macOS (DMG)", "convert it to a disk: 'dmg2img FILE NEW', or 'hdiutil convert'", nil},
 	{"dmg", 0, "encrcdsa", "an encrypted disk image of macOS (DMG)", "convert it on a Mac: 'hdiutil convert'", nil},
 	{"dmg", 0, "sprs\x00\x00", "a sparse image of macOS", "convert it on a Mac: 'hdiutil convert'", nil},
 	{"wim", 0, "MSWIM\x00\x00\x00", "a WIM or ESD of Windows", filesNoDisk, nil},
@@ -85,29 +86,29 @@ var foreigns = []foreign{
 	{"partimage", 0, "PaRtImAgE-VoLuMe", "an image of partimage", restoredBy, nil},
 	{"ntfsclone", 0, "\x00ntfsclone-image", "an image of ntfsclone", "restore it: 'ntfsclone --restore-image --overwrite NEW FILE'", nil},
 	{"fsarchiver", 0, "FsA0", "an archive of fsarchiver", restoredBy, func(b []byte) bool { return bytes.Contains(b, []byte("FsArCh_")) }},
-	{"ghost", 0, "\xfe\xef\x01", "an image of Norton Ghost", restoredBy, func(b []byte) bool { return b[3] < 16 && !isBootSector(b) }},
-	{"acronis", 0, "\xb4\x6e\x68\x44", "a backup of Acronis True Image", restoredBy, func(b []byte) bool { return !isBootSector(b) }},
-	{"rbd", 0, "rbd diff v", "an export of Ceph (rbd export-diff)", "import it, and keep 'rbd export POOL/IMAGE -'", nil},
-	{"rbd", 0, "rbd image v", "an export of Ceph (rbd export, format 2)", "keep 'rbd export --export-format 1 POOL/IMAGE -'", nil},
-	{"zfs", 8, "\xac\xcb\xba\xf5\x02\x00\x00\x00", "a stream of zfs send", "keep the volume itself: /dev/zvol/POOL/VOLUME@SNAPSHOT", nil},
-	{"zfs", 8, "\x00\x00\x00\x02\xf5\xba\xcb\xac", "a stream of zfs send", "keep the volume itself: /dev/zvol/POOL/VOLUME@SNAPSHOT", nil},
+	{"ghost", 0, "\xfe\xef\x01", "an image of Norton Ghost", restoredBy, func(b []byte) bool { return b[3] < 16 && !gpt.IsBootSector(b) }},
+	{"acronis", 0, "\xb4\x6e\x68\x44", "a backup of Acronis True Image", restoredBy, func(b []byte) bool { return !gpt.IsBootSector(b) }},
+	{"rbd", 0, "rbd diff v", "an export of Ceph (rbd export-diff)", "import it, and back up 'rbd export POOL/IMAGE -'", nil},
+	{"rbd", 0, "rbd image v", "an export of Ceph (rbd export, format 2)", "back up 'rbd export --export-format 1 POOL/IMAGE -'", nil},
+	{"zfs", 8, "\xac\xcb\xba\xf5\x02\x00\x00\x00", "a stream of zfs send", "back up the volume itself: /dev/zvol/POOL/VOLUME@SNAPSHOT", nil},
+	{"zfs", 8, "\x00\x00\x00\x02\xf5\xba\xcb\xac", "a stream of zfs send", "back up the volume itself: /dev/zvol/POOL/VOLUME@SNAPSHOT", nil},
 	{"btrfs", 0, "btrfs-stream\x00", "a stream of btrfs send", filesNoDisk, nil},
 	{"xfsdump", 0, "xFSdump0", "a dump of xfsdump", filesNoDisk, nil},
-	{"age", 0, "age-encryption.org/v1\n", "a file that age encrypted", "decrypt it, and keep what is in it: platter encrypts what it stores", nil},
-	{"openssl", 0, "Salted__", "a file that openssl encrypted", "decrypt it, and keep what is in it: platter encrypts what it stores", nil},
+	{"age", 0, "age-encryption.org/v1\n", "a file that age encrypted", "decrypt it, and back up its content: platter encrypts what it stores", nil},
+	{"openssl", 0, "Salted__", "a file that openssl encrypted", "decrypt it, and back up its content: platter encrypts what it stores", nil},
 
 	{"qcow2", 0, "QFI\xfb\x00\x00\x00", "a qcow image", itself, nil},
 	{"vmdk", 0, "KDMV", "a VMDK", itself, func(b []byte) bool { return b[4] < 4 && b[5]|b[6]|b[7] == 0 }},
 	{"vmdk", 0, "COWD\x01\x00\x00\x00", "a VMDK of ESX", converted, nil},
 	{"vmdk", 0, "\xbe\xba\xfe\xca\x00\x00\x00\x00", "a VMDK of ESXi", converted, nil},
-	{"vmdk", 0, "# Disk DescriptorFile", "the description of a VMDK, which names the files with the data", itself, nil},
+	{"vmdk", 0, "# Disk DescriptorFile", "the descriptor of a VMDK, which names the files with the data", itself, nil},
 	{"vdi", 64, "\x7f\x10\xda\xbe", "a VDI", itself, nil},
 	{"vhdx", 0, "vhdxfile", "a VHDX", itself, nil},
 	{"vhd", 0, "conectix", "a VHD", itself, func(b []byte) bool { return isVHD(b) }},
-	{"vhd", -512, "conectix", "a VHD, whose last sector is not the disk's", itself, func(b []byte) bool { return isVHD(b) }},
+	{"vhd", -512, "conectix", "a VHD (its last sector is no part of the disk)", itself, func(b []byte) bool { return isVHD(b) }},
 }
 
-// isTar reports whether a header of a tar archive, of which the magic was found, has the checksum that it says.
+// isTar reports whether a tar header with the right magic has the right checksum.
 func isTar(b []byte) bool {
 	const at, n = 148, 8
 	want, err := strconv.ParseInt(strings.Trim(string(b[at:at+n]), "\x00 "), 8, 32)
@@ -120,7 +121,7 @@ func isTar(b []byte) bool {
 	return err == nil && sum == want
 }
 
-// isVHD reports whether the footer of a VHD has the checksum that it says.
+// isVHD reports whether the footer of a VHD has the right checksum.
 func isVHD(b []byte) bool {
 	const at = 64
 	var sum uint32
@@ -134,11 +135,11 @@ func isVHD(b []byte) bool {
 
 const containerNote = "this is "
 
-// IsContainerNote reports whether a note of a disk is the one that says what it is if it is none.
+// IsContainerNote reports whether a disk's note says what the file is instead of a disk.
 func IsContainerNote(note string) bool { return strings.HasPrefix(note, containerNote) }
 
-// Container tells what a disk is where it plainly is none: its name for programs, and a note for people; "" where it may well
-// be a disk.
+// Container recognises a file that is clearly no disk. It returns its name for programs and a note for people, or ""
+// if it may be a disk.
 func Container(disk image.Disk) (name, note string) {
 	defer func() {
 		if recover() != nil {
@@ -149,8 +150,8 @@ func Container(disk image.Disk) (name, note string) {
 	return r.container(r.section(0, r.size), &Disk{})
 }
 
-// container is Container for a disk of which d is known. One that has a table or a file system is a disk, but for what is behind
-// its end.
+// container does as Container for a disk described by d. A disk with a table or a file system is a disk, unless its
+// end says otherwise.
 func (r *reader) container(whole *section, d *Disk) (name, note string) {
 	head, tail := padded(whole.at(0, int(min(r.size, 512)))), padded(whole.at(max(r.size-512, 0), int(min(r.size, 512))))
 	for _, f := range foreigns {
@@ -161,13 +162,13 @@ func (r *reader) container(whole *section, d *Disk) (name, note string) {
 			continue
 		}
 		if strings.HasPrefix(string(b[at:]), f.magic) && (f.holds == nil || f.holds(b)) {
-			return f.name, fmt.Sprintf(containerNote+"%s, and is kept as it is, not as the disk in it; %s", f.what, f.how)
+			return f.name, fmt.Sprintf(containerNote+"%s: it is stored as it is, not as the disk in it; %s", f.what, f.how)
 		}
 	}
 	return "", ""
 }
 
-// padded makes a sector of what there is of one.
+// padded returns a sector that begins with p.
 func padded(p []byte) []byte {
 	sector := make([]byte, 512)
 	copy(sector, p)

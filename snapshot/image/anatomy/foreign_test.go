@@ -14,7 +14,7 @@ import (
 	"platter/snapshot/image"
 )
 
-// containerOf reads a disk and holds that Container says the same of it.
+// containerOf reads a disk and checks that Container agrees.
 func containerOf(t *testing.T, disk image.Disk) string {
 	t.Helper()
 	d := check(t, disk)
@@ -30,9 +30,9 @@ func containerOf(t *testing.T, disk image.Disk) string {
 	return d.Container
 }
 
-// TestForeign finds everything that there is a mark of, by that mark and what goes with it.
+// TestForeign checks each magic, together with the rest that it needs.
 func TestForeign(t *testing.T) {
-	pads := map[string]map[int64]string{ // what else has to be there
+	pads := map[string]map[int64]string{ // what the second tests need
 		"bzip2": {3: "91AY&SY"}, "fsarchiver": {40: "FsArCh_002"}, "vmdk": {4: "\x01"}, "ghost": {3: "\x01"},
 	}
 	names := map[string]string{"ova": "machine.OVF", "xva": "ova.xml"}
@@ -60,7 +60,7 @@ func TestForeign(t *testing.T) {
 		if got := containerOf(t, image.Mem{Data: disk}); got != f.name {
 			t.Errorf("%s: found %q", f.what, got)
 		}
-		for i := range len(f.magic) { // and nothing where any byte of it is another
+		for i := range len(f.magic) { // no byte of the magic may differ
 			bad := bytes.Clone(disk)
 			bad[at+int64(i)] ^= 0x10
 			if got := containerOf(t, image.Mem{Data: bad}); got != "" && f.name != "tar" && f.name != "ova" && f.name != "xva" && got != f.name {
@@ -68,7 +68,7 @@ func TestForeign(t *testing.T) {
 			}
 		}
 		if containerOf(t, image.Mem{Data: disk[:min(int(at), 100)]}) == f.name && f.at != 0 {
-			t.Errorf("%s, cut off: found all the same", f.what)
+			t.Errorf("%s, truncated: still found", f.what)
 		}
 	}
 }
@@ -89,7 +89,7 @@ func tarOf(t *testing.T, name string) []byte {
 	return out.Bytes()
 }
 
-// TestForeignFiles finds what programs make, and not only marks.
+// TestForeignFiles recognises files that programs make.
 func TestForeignFiles(t *testing.T) {
 	raw := blank(t, 4<<20)
 	run(t, "label: dos\n2048,4096,83\n", "sfdisk", "-q", raw)
@@ -134,7 +134,7 @@ func TestForeignFiles(t *testing.T) {
 	}
 }
 
-// TestNothingForeign holds that disks are disks, whatever lies in them.
+// TestNothingForeign checks that disks with any content count as disks.
 func TestNothingForeign(t *testing.T) {
 	for name := range heads {
 		if got := containerOf(t, image.Mem{Data: head(t, name)}); got != "" {

@@ -11,8 +11,8 @@ import (
 	"platter/snapshot/image"
 )
 
-// patched is a disk of zeros but for some sectors, so that the fuzzer need not know where among many zeros things are:
-// pieces of a sector's number, u16, and 512 bytes. From 0x8000 on, sectors count from the end.
+// patched is a disk of zeros except for some sectors, so that the fuzzer need not find the right places. A piece is a
+// sector number, u16, and 512 bytes. From 0x8000 on, numbers count from the end.
 type patched struct {
 	pieces []byte
 	size   int64
@@ -43,7 +43,7 @@ func (d patched) ReadAt(p []byte, off int64) (int, error) {
 	return len(p), nil
 }
 
-// patches makes pieces of what is at the beginning of a disk and at its end.
+// patches makes pieces of the beginning and the end of a disk.
 func patches(start, end []byte) (pieces []byte) {
 	for i := 0; i+512 <= len(start); i += 512 {
 		if s := start[i : i+512]; !chunk.IsZero(s) {
@@ -58,9 +58,10 @@ func patches(start, end []byte) (pieces []byte) {
 	return pieces
 }
 
-// FuzzRead holds that every disk is read to an end, without a panic and within bounds, and comes back from JSON as it was.
+// FuzzRead checks that Read returns for every disk, without a panic and within its limits, and that the result
+// survives JSON.
 func FuzzRead(f *testing.F) {
-	const sectors = 70 << 20 / 512 // some things are only looked for on disks of a size
+	const sectors = 70 << 20 / 512 // some content is only looked for on large disks
 	gpt := gptDisk(sectors, layout{linuxKind, 64, 100}).Data
 	f.Add(patches(gpt[:34*512], gpt[len(gpt)-34*512:]), uint32(sectors))
 	f.Add(patches(gpt[:512], gpt[len(gpt)-34*512:]), uint32(sectors))
@@ -88,7 +89,7 @@ func FuzzRead(f *testing.F) {
 		}
 		back := new(Disk)
 		if err := json.Unmarshal(out, back); err != nil || !reflect.DeepEqual(d, back) {
-			t.Fatalf("%+v came back from JSON as %+v (%v)", d, back, err)
+			t.Fatalf("%+v became %+v in JSON (%v)", d, back, err)
 		}
 	})
 }

@@ -7,7 +7,7 @@ import (
 	"platter/snapshot/image/gpt"
 )
 
-// ReadAt makes an io.ReaderAt of a reader. What cannot be read is noted, and as if the disk ended before it.
+// ReadAt implements io.ReaderAt. It notes an unreadable range, and returns io.EOF as if the disk ended before it.
 func (r *reader) ReadAt(p []byte, off int64) (int, error) {
 	n := copy(p, r.read(off, len(p)))
 	if n < len(p) {
@@ -16,8 +16,8 @@ func (r *reader) ReadAt(p []byte, off int64) (int, error) {
 	return n, nil
 }
 
-// gptAt reads the copy at a sector. Where there is none that can be trusted, why says what is wrong with it; it is empty where
-// nothing looks like one.
+// gptAt reads the copy at a sector. If there is no valid one, why says what is wrong; why is empty if nothing looks
+// like one.
 func (r *reader) gptAt(lba uint64, sector int64) (t *gpt.Table, why string) {
 	t, err := gpt.ReadCopy(r, lba, sector)
 	switch {
@@ -29,12 +29,12 @@ func (r *reader) gptAt(lba uint64, sector int64) (t *gpt.Table, why string) {
 	return t, ""
 }
 
-// findGPT looks for both copies and returns the one to believe. seen says that there is, or was, a GPT at least.
+// findGPT looks for both copies and returns the one to use. seen reports whether there is, or was, any GPT.
 func (r *reader) findGPT() (t *gpt.Table, seen bool) {
 	before := r.notes[:len(r.notes):len(r.notes)]
-	var left *gpt.Table // a backup alone, and what there is to say of it
+	var left *gpt.Table // a backup without a primary, and the notes for it
 	var leftNotes []string
-	for _, sector := range gpt.Sectors(r.sector) { // of a disk that was copied from another, not its own
+	for _, sector := range gpt.Sectors(r.sector) { // the table may be copied from a disk with other sectors
 		if r.size < 3*sector {
 			continue
 		}
@@ -56,7 +56,7 @@ func (r *reader) findGPT() (t *gpt.Table, seen bool) {
 		}
 		if first == nil {
 			if why == "" {
-				why = "it is not there"
+				why = "it is missing"
 			}
 			if left == nil {
 				r.note("the primary GPT is damaged (%s); this is the backup", why)
@@ -64,7 +64,7 @@ func (r *reader) findGPT() (t *gpt.Table, seen bool) {
 			}
 			continue
 		}
-		r.notes = append(before, r.notes[start:]...) // others are left of earlier tables
+		r.notes = append(before, r.notes[start:]...) // other notes are about remains of earlier tables
 		r.compareGPT(first, second, whySecond, last)
 		return first, true
 	}
@@ -77,27 +77,27 @@ func (r *reader) findGPT() (t *gpt.Table, seen bool) {
 
 func (r *reader) gptNote(which, why string) {
 	if why == "" {
-		why = "it is not there"
+		why = "it is missing"
 	}
 	r.note("the %s GPT is damaged (%s)", which, why)
 }
 
-// compareGPT notes what is wrong with the backup of a table that is whole.
+// compareGPT notes what is wrong with the backup of a valid table.
 func (r *reader) compareGPT(first, second *gpt.Table, why string, last uint64) {
 	switch {
 	case first.Other() > last:
-		r.note("the disk was longer when its GPT was made: the backup would be at sector %d, the last one is %d", first.Other(), last)
+		r.note("the disk was larger when its GPT was made: the backup should be at sector %d, and the last sector is %d", first.Other(), last)
 	case second == nil:
 		r.gptNote("backup", why)
 	case !first.IsLike(second):
-		r.note("the backup GPT is of another table than the primary one, which this is")
+		r.note("the backup GPT differs from the primary; this is the primary")
 	}
 	if first.Other() < last {
-		r.note("the backup GPT is not at the end of the disk, which may have grown")
+		r.note("the backup GPT is not at the end of the disk; the disk may have grown")
 	}
 }
 
-// gptPartitions takes the partitions of a GPT in.
+// gptPartitions adds the partitions of a GPT.
 func (r *reader) gptPartitions(d *Disk, t *gpt.Table) {
 	id := t.ID()
 	d.Table, d.ID, d.SectorSize = GPT, guid(id[:]), t.Sector
@@ -124,8 +124,8 @@ const (
 	flagExtended = "extended"
 )
 
-// gptFlags are the attributes that matter to people. The higher ones are the type's own, and mean the same to all types
-// that use them.
+// gptFlags are the attributes that matter to people. The higher bits depend on the partition type, but all types that
+// use these agree on them.
 var gptFlags = []struct {
 	bit  int
 	name string

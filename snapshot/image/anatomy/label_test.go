@@ -7,15 +7,15 @@ import (
 	"testing"
 )
 
-// A volume is a FAT file system in a file, whose root folder a test changes as other systems do.
+// A volume is a FAT file system in a file. Tests change its root folder as other systems do.
 type volume struct {
 	t      *testing.T
 	path   string
 	layout fatLayout
-	root   int64 // byte of the root folder
+	root   int64 // offset of the root folder
 }
 
-// newVolume makes one, with the label OLDNAME.
+// newVolume makes a volume with the label OLDNAME.
 func newVolume(t *testing.T, bits string, size int64) *volume {
 	t.Helper()
 	v := &volume{t: t, path: blank(t, size)}
@@ -26,7 +26,7 @@ func newVolume(t *testing.T, bits string, size int64) *volume {
 	}
 	l, ok := parseFAT(boot[:512])
 	if !ok {
-		t.Fatal("no FAT")
+		t.Fatal("the volume is no FAT")
 	}
 	if v.layout, v.root = l, l.root; l.is32 {
 		v.root = l.data + int64(le.Uint32(boot[44:])-2)*l.cluster
@@ -46,7 +46,7 @@ func (v *volume) write(p []byte, off int64) {
 	}
 }
 
-// dir makes an entry of a folder.
+// dir makes a directory entry.
 func dir(name string, attributes byte, cluster uint16) []byte {
 	e := make([]byte, dirEntry)
 	copy(e, name)
@@ -55,9 +55,9 @@ func dir(name string, attributes byte, cluster uint16) []byte {
 	return e
 }
 
-// TestFATLabels has blkid judge labels that were changed and deleted in all the ways that systems do that.
+// TestFATLabels compares labels with blkid's, after changes and deletions in all the ways of other systems.
 func TestFATLabels(t *testing.T) {
-	files := bytes.Repeat(dir("FILE    TXT", 0x20, 9), 16) // a cluster full of them
+	files := bytes.Repeat(dir("FILE    TXT", 0x20, 9), 16) // fill a cluster
 	for name, change := range map[string]func(v *volume){
 		"as it was made":     func(*volume) {},
 		"deleted":            func(v *volume) { v.write([]byte{0xe5}, v.root) },
@@ -97,7 +97,7 @@ func TestFATLabels(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			for bits, size := range map[string]int64{"12": 2 << 20, "16": 16 << 20, "32": 64 << 20} {
 				if bits != "32" && name == "in the fortieth cluster" {
-					continue // their root folder is not that long
+					continue // the root folder is too short
 				}
 				v := newVolume(t, bits, size)
 				change(v)
@@ -110,7 +110,7 @@ func TestFATLabels(t *testing.T) {
 	}
 }
 
-// TestDeletedLabels does the same with file systems that have tools to change and delete labels.
+// TestDeletedLabels does the same with the tools of other file systems.
 func TestDeletedLabels(t *testing.T) {
 	for name, tools := range map[string][2]string{
 		"exfat": {"mkfs.exfat -L OLDNAME %s", "exfatlabel %s"},

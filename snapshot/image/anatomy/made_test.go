@@ -16,7 +16,7 @@ import (
 
 var madeID = []byte("\x5a\x1e\x00\x01\x00\x02\x40\x00\x80\x00\x00\x00\x00\x00\x00\x0a")
 
-// mdSuper makes the mark of version 1.x of a Linux RAID, for a place in bytes.
+// mdSuper makes the superblock of a Linux RAID, version 1.x, for an offset in bytes.
 func mdSuper(at int64) []byte {
 	b := make([]byte, 256)
 	le.PutUint32(b, 0xa92b4efc)
@@ -33,7 +33,7 @@ func mdSuper(at int64) []byte {
 	return b
 }
 
-// mdSuper0 makes the mark of version 0.90.
+// mdSuper0 makes the superblock of version 0.90.
 func mdSuper0() []byte {
 	b := make([]byte, 4096)
 	for i, v := range map[int]uint32{0: 0xa92b4efc, 8: 90, 20: 0x01020304, 32: 1000, 52: 0x11121314, 56: 0x21222324, 60: 0x31323334} {
@@ -66,7 +66,7 @@ func zfsLabel() []byte {
 	return append(b, make([]byte, 8)...)
 }
 
-// uberblocks makes what older blkid want to see as well.
+// uberblocks makes the uberblocks that older versions of blkid need.
 func uberblocks() []byte {
 	b := make([]byte, 16<<10)
 	for i := 0; i < len(b); i += 1024 {
@@ -86,8 +86,8 @@ func hfsPlus() (header, catalogue []byte) {
 	be.PutUint32(header[292:], 4)
 	catalogue[8] = 1
 	be.PutUint32(catalogue[14+6:], 1)     // leaves
-	be.PutUint32(catalogue[14+10:], 1)    // the first
-	be.PutUint16(catalogue[14+18:], 8192) // a node's length
+	be.PutUint32(catalogue[14+10:], 1)    // the first leaf
+	be.PutUint16(catalogue[14+18:], 8192) // length of a node
 	leaf := catalogue[8192:]
 	leaf[8] = 0xff
 	be.PutUint16(leaf[10:], 2)
@@ -100,7 +100,7 @@ func hfsPlus() (header, catalogue []byte) {
 	return header, catalogue
 }
 
-// TestMade lets blkid judge what no tool here makes: these are laid out by hand.
+// TestMade compares with blkid content that no tool here makes; it is written by hand.
 func TestMade(t *testing.T) {
 	const size = 72<<20 + 12345
 	type piece struct {
@@ -148,7 +148,7 @@ func TestMade(t *testing.T) {
 				t.Fatalf("found %+v, want %+v", d.Content, c.want)
 			}
 			want := blkid(t, path)
-			if c.want.Type == "BitLocker" && want["UUID_ENC"] == "" { // which it has only since 2.40
+			if c.want.Type == "BitLocker" && want["UUID_ENC"] == "" { // blkid has it since 2.40
 				want["UUID_ENC"] = c.want.UUID
 			}
 			if c.want.Type != want["TYPE"] || c.want.Label != want["LABEL_ENC"] || c.want.UUID != want["UUID_ENC"] {
@@ -158,7 +158,7 @@ func TestMade(t *testing.T) {
 	}
 }
 
-// heads are the first 160 KiB of what the tools of each file system made, and what is to be found in them.
+// heads lists the expected content of the first 160 KiB of images that each file system's tools made.
 var heads = map[string]Content{
 	"apfs":     {Type: "apfs", UUID: uuid(headID), Size: 600 << 20},
 	"btrfs":    {Type: "btrfs", Label: "pool", UUID: uuid(headID), Size: 128 << 20},
@@ -195,12 +195,12 @@ func head(t testing.TB, name string) []byte {
 	return data
 }
 
-// TestHeads needs no tools. What a tool made up or counted by itself is not compared.
+// TestHeads needs no tools. It does not compare values that a tool chose or counted itself.
 func TestHeads(t *testing.T) {
 	for name, want := range heads {
 		d := check(t, image.Mem{Data: head(t, name)})
 		if d.Content == nil {
-			t.Errorf("%s: nothing was found", name)
+			t.Errorf("%s: no content found", name)
 			continue
 		}
 		got := *d.Content
@@ -216,7 +216,7 @@ func TestHeads(t *testing.T) {
 	}
 }
 
-// TestContentAt looks at a run of a disk, also one that reaches beyond its end, and at what is none.
+// TestContentAt looks at a run of a disk, at one that extends past its end, and at invalid ones.
 func TestContentAt(t *testing.T) {
 	const at = 3 << 20
 	data := append(make([]byte, at), head(t, "ext4")...)
@@ -236,7 +236,7 @@ func TestContentAt(t *testing.T) {
 	}
 }
 
-// TestLabels holds how labels are cut and cleaned.
+// TestLabels checks how labels are cut and cleaned.
 func TestLabels(t *testing.T) {
 	for _, c := range []struct{ in, want string }{
 		{"plain", "plain"}, {"cut\x00off", "cut"}, {"spaces  \n", "spaces"}, {"", ""}, {"\xff\xfe", "\ufffd"},
@@ -259,8 +259,8 @@ func TestLabels(t *testing.T) {
 	}
 }
 
-// TestSectors holds that a disk which says how long its sectors are is believed, when it talks sense and something is found
-// that way; but not of a GPT, which says it as well.
+// TestSectors checks that a known sector length is used if it is plausible and content is found that way. It is not
+// used for a GPT, which has its own.
 func TestSectors(t *testing.T) {
 	disk := chained(link{100, 1, 10, 0})
 	for sector, noted := range map[int64]bool{512: false, 1024: true, 4096: true, 0: false, 513: false, -4096: false, 1 << 40: false} {

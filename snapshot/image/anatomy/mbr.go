@@ -6,64 +6,35 @@ import (
 	"platter/snapshot/image/gpt"
 )
 
-// An mbrEntry is one of the four entries of a boot sector, an MBR's or one of the chain of an extended partition.
-//
-//	 0      1         4      5         8       12
-//	+------+---------+------+---------+-------+--------+
-//	| boot | first   | type | last    | first | count  |
-//	| u8   | CHS     | u8   | CHS     | u32   | u32    |
-//	+------+---------+------+---------+-------+--------+
-type mbrEntry struct {
-	boot, kind   byte
-	first, count uint32 // sectors
-}
+// maxEmptyEBRs is the number of sectors in a chain without a partition that are followed, as in Linux.
+const maxEmptyEBRs = 100
 
-const (
-	mbrEntries   = 446 // where they are in a boot sector, in bytes
-	kindGPT      = 0xee
-	maxEmptyEBRs = 100 // sectors of a chain without a partition, as for Linux
-)
-
-func (e mbrEntry) isEmpty() bool    { return e.count == 0 } // whatever its type: so it is for Linux
-func (e mbrEntry) isExtended() bool { return e.kind == 0x05 || e.kind == 0x0f || e.kind == 0x85 }
-
-func isBootSector(p []byte) bool { return len(p) >= 512 && p[510] == 0x55 && p[511] == 0xaa }
-
-// entriesOf returns the entries of a boot sector.
-func entriesOf(sector []byte) (entries [4]mbrEntry) {
-	for i := range entries {
-		e := sector[mbrEntries+16*i:]
-		entries[i] = mbrEntry{e[0], e[4], le.Uint32(e[8:]), le.Uint32(e[12:])}
-	}
-	return entries
-}
-
-// An mbr is a boot sector that has a partition table.
+// An mbr is a boot sector with a partition table.
 type mbr struct {
-	entries    [4]mbrEntry
+	entries    [4]gpt.MBREntry
 	id         uint32
-	protective bool // it has an entry that stands for a GPT
+	protective bool // an entry stands for a GPT
 }
 
-// findMBR returns the table in the first sector of a disk, nil for none. A file system that begins with the disk has code
-// there that can look like one.
+// findMBR returns the table in the first sector of a disk, or nil if there is none. A file system at the disk's start may
+// have code there that resembles a table.
 func (r *reader) findMBR(sector []byte, whole *section) *mbr {
-	if !isBootSector(sector) {
+	if !gpt.IsBootSector(sector) {
 		return nil
 	}
-	m := &mbr{entries: entriesOf(sector), id: le.Uint32(sector[440:])}
+	m := &mbr{entries: gpt.MBREntries(sector), id: le.Uint32(sector[440:])}
 	if m.protective = gpt.IsProtective(sector); m.protective {
 		return m
 	}
 	used := false
 	for _, e := range m.entries {
-		if e.boot != 0 && e.boot != 0x80 {
+		if e.Boot != 0 && e.Boot != 0x80 {
 			return nil
 		}
-		used = used || !e.isEmpty()
+		used = used || !e.IsEmpty()
 	}
 	if !used {
-		return nil // a boot loader's sector has room for a table, too
+		return nil // a boot loader without partitions, whose sector has room for a table
 	}
 	for _, probe := range []prober{bitlocker, fat, exfat, ntfs} {
 		if probe(whole) != nil {
@@ -82,18 +53,18 @@ func (r *reader) table(whole *section) *Disk {
 	switch {
 	case m != nil && !m.protective:
 		if r.notes = r.notes[:before]; g != nil {
-			r.note("there is an unused GPT of an earlier life of the disk: the MBR has no entry for it, so no system looks at it")
+			r.note("the disk has an unused GPT from an earlier use: the MBR has no entry for it, so no system uses it")
 		}
 		r.mbrPartitions(d, m)
 	case m != nil && g != nil:
 		if m.isHybrid() {
-			r.note("it has a hybrid MBR, which names partitions besides the GPT; this is the GPT")
+			r.note("it has a hybrid MBR with partitions of its own besides the GPT; this is the GPT")
 		}
 		r.gptPartitions(d, g)
 	case m != nil:
 		d.Table = GPT
 		if !seen {
-			r.note("the MBR says that there is a GPT, and there is none")
+			r.note("the MBR says that there is a GPT, but there is none")
 		}
 	case seen:
 		r.orphan(d, g, whole, before)
@@ -101,32 +72,32 @@ func (r *reader) table(whole *section) *Disk {
 	return d
 }
 
-// orphan takes in a GPT without an MBR: the first sector was lost, or somebody has put a file system over an older table,
-// whose backup at the end of the disk is always left.
+// orphan handles a GPT without an MBR. Either the first sector was overwritten, or a file system replaced an older table,
+// whose backup at the end of the disk remained.
 func (r *reader) orphan(d *Disk, g *gpt.Table, whole *section, before int) {
 	notes := r.notes[before:]
 	r.notes = r.notes[:before:before]
 	if d.Content = r.probe(whole, "the disk").content(); d.Content != nil {
-		r.note("it had a GPT once, of which something is left")
+		r.note("it has remains of an earlier GPT")
 		return
 	}
 	r.notes = append(r.notes, notes...)
-	if r.note("no system uses the GPT as it is: the protective MBR before it is missing or damaged"); g != nil {
+	if r.note("no system uses the GPT as it is: its protective MBR is missing or damaged"); g != nil {
 		r.gptPartitions(d, g)
 	}
 }
 
-// isHybrid reports whether a protective MBR has entries of its own.
+// isHybrid reports whether a protective MBR has other partitions.
 func (m *mbr) isHybrid() bool {
 	for _, e := range m.entries {
-		if !e.isEmpty() && e.kind != kindGPT && e.kind != 0 {
+		if !e.IsEmpty() && !e.IsGPT() && e.Type != 0 {
 			return true
 		}
 	}
 	return false
 }
 
-// mbrIn takes the partitions in, counting in sectors of a length in bytes.
+// mbrIn adds the partitions, counted in sectors of so many bytes.
 func (r *reader) mbrIn(d *Disk, m *mbr, sector int64) {
 	d.Table, d.SectorSize = MBR, sector
 	if m.id != 0 {
@@ -134,62 +105,62 @@ func (r *reader) mbrIn(d *Disk, m *mbr, sector int64) {
 	}
 	next := 5 // Linux counts logical partitions from here on
 	for i, e := range m.entries {
-		if !e.isEmpty() {
+		if !e.IsEmpty() {
 			r.add(d, d.mbrPartition(i+1, e, 0))
 		}
 	}
 	for i, e := range m.entries {
-		if !e.isEmpty() && e.isExtended() {
+		if !e.IsEmpty() && e.IsExtended() {
 			next = r.chain(d, i+1, e, next)
 		}
 	}
 }
 
-// mbrPartition makes a partition of an entry that counts from a sector on.
-func (d *Disk) mbrPartition(number int, e mbrEntry, from int64) Partition {
-	p := Partition{Number: number, Off: (from + int64(e.first)) * d.SectorSize, Len: int64(e.count) * d.SectorSize,
-		Type: fmt.Sprintf("0x%x", e.kind), TypeName: mbrTypes[e.kind]}
+// mbrPartition returns the partition of an entry that counts from the sector from.
+func (d *Disk) mbrPartition(number int, e gpt.MBREntry, from int64) Partition {
+	p := Partition{Number: number, Off: (from + int64(e.First)) * d.SectorSize, Len: int64(e.Count) * d.SectorSize,
+		Type: fmt.Sprintf("0x%x", e.Type), TypeName: mbrTypes[e.Type]}
 	if d.ID != "" {
 		p.UUID = fmt.Sprintf("%s-%02x", d.ID, number)
 	}
-	if e.boot == 0x80 {
+	if e.Boot == 0x80 {
 		p.Flags = append(p.Flags, flagBoot)
 	}
-	if e.isExtended() {
+	if e.IsExtended() {
 		p.Flags = append(p.Flags, flagExtended)
 	}
 	return p
 }
 
-// chain follows the boot sectors of an extended partition, each of which names a logical partition, counted from itself, and
-// the next one, counted from the first. It returns the number after the last partition.
-func (r *reader) chain(d *Disk, number int, ext mbrEntry, next int) int {
-	first, end := int64(ext.first), int64(ext.first)+int64(ext.count)
+// chain follows the boot sectors of an extended partition. Each one names a logical partition, counted from itself, and the
+// next boot sector, counted from the first. chain returns the number after the last partition.
+func (r *reader) chain(d *Disk, number int, ext gpt.MBREntry, next int) int {
+	first, end := int64(ext.First), int64(ext.First)+int64(ext.Count)
 	seen, empty := map[int64]bool{0: true}, 0
-	for at, size := first, int64(ext.count); ; {
+	for at, size := first, int64(ext.Count); ; {
 		if seen[at] || at >= end || empty == maxEmptyEBRs {
-			r.note("the chain of logical partitions goes wrong at sector %d, and was followed no further", at)
+			r.note("the chain of logical partitions is invalid at sector %d and was not followed further", at)
 			return next
 		}
 		seen[at] = true
 		sector := r.read(at*d.SectorSize, 512)
-		if !isBootSector(sector) {
-			r.note("the chain of logical partitions breaks off at sector %d", at)
+		if !gpt.IsBootSector(sector) {
+			r.note("the chain of logical partitions ends early at sector %d", at)
 			return next
 		}
 		empty++
-		link := mbrEntry{}
-		for i, e := range entriesOf(sector) {
-			from, to := at+int64(e.first), at+int64(e.first)+int64(e.count)
+		link := gpt.MBREntry{}
+		for i, e := range gpt.MBREntries(sector) {
+			from, to := at+int64(e.First), at+int64(e.First)+int64(e.Count)
 			switch {
-			case e.isEmpty() || i >= 2 && (to-at > size || to > end): // the last two often hold rubbish
-			case e.isExtended():
-				if link.isEmpty() && e.first != 0 {
+			case e.IsEmpty() || i >= 2 && (to-at > size || to > end): // the last two are often invalid
+			case e.IsExtended():
+				if link.IsEmpty() && e.First != 0 {
 					link = e
 				}
 			default:
 				if to > end {
-					r.note("partition %d, at sector %d, reaches out of partition %d", next, from, number)
+					r.note("partition %d, at sector %d, extends past partition %d", next, from, number)
 				}
 				if !r.add(d, d.mbrPartition(next, e, at)) {
 					return next
@@ -197,9 +168,9 @@ func (r *reader) chain(d *Disk, number int, ext mbrEntry, next int) int {
 				next, empty = next+1, 0
 			}
 		}
-		if link.isEmpty() {
+		if link.IsEmpty() {
 			return next
 		}
-		at, size = first+int64(link.first), int64(link.count)
+		at, size = first+int64(link.First), int64(link.Count)
 	}
 }

@@ -7,7 +7,7 @@ import (
 	"unicode"
 )
 
-// iso9660 has a list of descriptors at 32 KiB, 2 KiB each.
+// iso9660 has a list of volume descriptors at 32 KiB, 2 KiB each.
 func iso9660(s *section) *found {
 	const start, each = 32 << 10, 2 << 10
 	var primary, joliet []byte
@@ -31,7 +31,7 @@ func iso9660(s *section) *found {
 		c.Version = "Joliet Extension"
 		c.Label = jolietLabel(c.Label, label16(joliet[40:72], be))
 	}
-	for _, at := range []int{830, 813} { // changed, made
+	for _, at := range []int{830, 813} { // modified, created
 		t := string(primary[at : at+16])
 		if strings.Trim(t, "0") == "" && primary[at+16] == 0 || strings.ContainsFunc(t, func(c rune) bool { return c < '0' || c > '9' }) {
 			continue
@@ -42,8 +42,8 @@ func iso9660(s *section) *found {
 	return s.found(start, c)
 }
 
-// jolietLabel puts the two labels together where the one is the beginning of the other: Joliet's has all characters, but
-// at most 16 of them.
+// jolietLabel merges the two labels if one is a prefix of the other: Joliet's has all characters, but at most 16 of
+// them.
 func jolietLabel(primary, joliet string) string {
 	out, long := []rune{}, []rune(primary)
 	for i, c := range []rune(joliet) {
@@ -67,7 +67,7 @@ func jolietLabel(primary, joliet string) string {
 	return string(append(out, long[len(out):]...))
 }
 
-// apfs is a container, which begins with its superblock.
+// apfs is a container that begins with its superblock.
 func apfs(s *section) *found {
 	b := s.at(0, 4096)
 	if b == nil || string(b[32:36]) != "NXSB" || le.Uint16(b[24:]) != 1 {
@@ -76,14 +76,14 @@ func apfs(s *section) *found {
 	return s.found(0, Content{Type: "apfs", UUID: uuid(b[72:88]), Size: product(le.Uint64(b[40:]), uint64(le.Uint32(b[36:])))})
 }
 
-// hfs is Apple's HFS, or HFS+, which may lie in an HFS: a header of big-endian numbers at byte 1024.
+// hfs finds Apple's HFS, or HFS+, which may be inside an HFS: a header of big-endian numbers at byte 1024.
 func hfs(s *section) *found {
 	const start = 1024
 	b := s.at(start, 512)
 	if b == nil {
 		return nil
 	}
-	at := int64(0) // of the HFS+ in the section
+	at := int64(0) // offset of the HFS+ in the section
 	if string(b[:2]) == "BD" {
 		length := be.Uint32(b[20:])
 		if length == 0 || length%512 != 0 {
@@ -109,7 +109,7 @@ func hfs(s *section) *found {
 		Size: product(uint64(be.Uint32(b[44:])), size)})
 }
 
-// hfsUUID makes a UUID of the 8 bytes that such volumes have, as macOS and blkid do.
+// hfsUUID computes a UUID from a volume's 8 bytes, as macOS and blkid do.
 func hfsUUID(id []byte) string {
 	if [8]byte(id) == [8]byte{} {
 		return ""
@@ -120,8 +120,8 @@ func hfsUUID(id []byte) string {
 	return uuid(sum[:])
 }
 
-// catalogLabel finds the volume's name: that of the first entry in the first leaf of the catalogue, whose first extents are
-// given.
+// catalogLabel returns the volume's name, which is the first entry in the first leaf of the catalogue. extents are
+// the catalogue's first.
 func (s *section) catalogLabel(at, block int64, extents []byte) string {
 	const descriptor = 14
 	b := s.at(at+int64(be.Uint32(extents))*block, 512)
@@ -140,7 +140,7 @@ func (s *section) catalogLabel(at, block int64, extents []byte) string {
 			continue
 		}
 		b = s.at(at+first*block+leaf, int(node))
-		// The key: its length, the folder above, which is 1 for the root, the name's length, the name.
+		// The key: its length, the parent folder (1 for the root), the name's length, the name.
 		const name = descriptor + 8
 		if b == nil || b[8] != 0xff || be.Uint16(b[10:]) == 0 || be.Uint32(b[descriptor+2:]) != 1 {
 			return ""

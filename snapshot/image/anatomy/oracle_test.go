@@ -15,7 +15,7 @@ import (
 	"platter/snapshot/image"
 )
 
-// lacking skips a test that this machine has no means for, and fails it in CI, which has to have them.
+// lacking skips a test that this machine has no means for. With CI set, the test fails instead.
 func lacking(t testing.TB, format string, args ...any) {
 	t.Helper()
 	if os.Getenv("CI") != "" {
@@ -24,7 +24,7 @@ func lacking(t testing.TB, format string, args ...any) {
 	t.Skipf(format, args...)
 }
 
-// tool finds a program, also where Debian keeps those of administrators.
+// tool finds a program, also in Debian's folders for administrators.
 func tool(t testing.TB, name string) string {
 	t.Helper()
 	for _, dir := range append(filepath.SplitList(os.Getenv("PATH")), "/usr/sbin", "/sbin") {
@@ -36,7 +36,7 @@ func tool(t testing.TB, name string) string {
 	return ""
 }
 
-// run runs a tool, which must be content, with something on its standard input, and returns what it prints.
+// run runs a tool with the given standard input, requires success, and returns the output.
 func run(t testing.TB, input, name string, args ...string) string {
 	t.Helper()
 	cmd := exec.Command(tool(t, name), args...)
@@ -63,7 +63,7 @@ func blank(t testing.TB, size int64) string {
 	return path
 }
 
-// paste writes one file into another, and waits until it is there for everybody.
+// paste writes one file into another and syncs it.
 func paste(t testing.TB, to string, off int64, from string) {
 	t.Helper()
 	data, err := os.ReadFile(from)
@@ -91,7 +91,7 @@ func readFile(t testing.TB, path string) *Disk {
 	return read(newReader(f, f.Identity().SectorSize))
 }
 
-// blkid returns what blkid finds, by looking and not by remembering.
+// blkid returns what blkid finds, without its cache.
 func blkid(t testing.TB, path string) map[string]string {
 	t.Helper()
 	found := map[string]string{}
@@ -111,19 +111,19 @@ func blkid(t testing.TB, path string) map[string]string {
 	return found
 }
 
-// sameAsBlkid compares content with what blkid says of the same file.
+// sameAsBlkid compares content with blkid's result for the same file.
 func sameAsBlkid(t *testing.T, path string, got *Content) {
 	t.Helper()
 	want := blkid(t, path)
 	if got == nil {
-		t.Fatalf("nothing was found; blkid says %v", want)
+		t.Fatalf("no content found; blkid says %v", want)
 	}
 	if got.Type != want["TYPE"] || got.Label != want["LABEL_ENC"] || got.UUID != want["UUID_ENC"] {
 		t.Errorf("found %+v, blkid says %v", *got, want)
 	}
 }
 
-// TestFileSystems lets blkid judge what is found in what the tools for each file system make.
+// TestFileSystems compares with blkid on file systems made by their tools.
 func TestFileSystems(t *testing.T) {
 	const mib = 1 << 20
 	const id = "5a1e0000-0000-4000-8000-00000000000a"
@@ -132,7 +132,7 @@ func TestFileSystems(t *testing.T) {
 		size    int64
 		make    string // %s is the file
 		version string
-		want    int64 // of the file system, in bytes; -1 for what it says of itself
+		want    int64 // expected size in bytes; −1 for the size that the file system states
 	}{
 		{"ext2", 8 * mib, "mkfs.ext2 -q -F -L small -U " + id + " %s", "", 8 * mib},
 		{"ext3", 16 * mib, "mkfs.ext3 -q -F -L three -U " + id + " %s", "", 16 * mib},
@@ -169,19 +169,19 @@ func TestFileSystems(t *testing.T) {
 			}
 			if c.want < 0 {
 				if d.Content.Size < c.size/2 || d.Content.Size > c.size {
-					t.Errorf("%d bytes long, in a file of %d", d.Content.Size, c.size)
+					t.Errorf("%d bytes long, but the file has %d", d.Content.Size, c.size)
 				}
 			} else if d.Content.Size != c.want {
 				t.Errorf("%d bytes long, want %d", d.Content.Size, c.want)
 			}
 			if d.Table != "" || len(d.Partitions) > 0 || len(d.Notes) > 0 {
-				t.Errorf("found %+v where there is a file system and nothing else", d)
+				t.Errorf("found %+v, want only a file system", d)
 			}
 		})
 	}
 }
 
-// TestImages does the same for what is made of a folder.
+// TestImages does the same for images made from a folder.
 func TestImages(t *testing.T) {
 	folder := t.TempDir()
 	if err := os.WriteFile(filepath.Join(folder, "file"), []byte("content"), 0o600); err != nil {
@@ -199,7 +199,7 @@ func TestImages(t *testing.T) {
 			d := readFile(t, path)
 			sameAsBlkid(t, path, d.Content)
 			if info, err := os.Stat(path); err != nil || d.Content.Size > info.Size() || d.Content.Size < info.Size()/100 {
-				t.Errorf("%d bytes long, in a file of %d (%v)", d.Content.Size, info.Size(), err)
+				t.Errorf("%d bytes long, but the file has %d (%v)", d.Content.Size, info.Size(), err)
 			}
 		})
 	}
@@ -217,7 +217,7 @@ func TestLVM(t *testing.T) {
 	}
 }
 
-// A table as sfdisk prints it.
+// An sfdiskTable is a table as sfdisk prints it.
 type sfdiskTable struct {
 	PartitionTable struct {
 		Label, ID  string
@@ -230,7 +230,7 @@ type sfdiskTable struct {
 	}
 }
 
-// sameAsSfdisk compares a table with what sfdisk reads from the same disk.
+// sameAsSfdisk compares a table with sfdisk's result for the same disk.
 func sameAsSfdisk(t *testing.T, path string, d *Disk) {
 	t.Helper()
 	var want sfdiskTable
@@ -311,7 +311,7 @@ func TestTables(t *testing.T) {
 	}
 }
 
-// loop attaches a file as a device with sectors of a length in bytes.
+// loop attaches a file as a device with a sector length in bytes.
 func loop(t *testing.T, path string, sector int) string {
 	t.Helper()
 	if os.Getuid() != 0 {
@@ -326,8 +326,8 @@ func loop(t *testing.T, path string, sector int) string {
 	return device
 }
 
-// TestLargeSectors reads tables of disks whose sectors are 4096 bytes long, as a device and as an image of one, which does not
-// say how long they were.
+// TestLargeSectors reads tables of disks with sectors of 4096 bytes: from a device, and from an image, which does not
+// record the length.
 func TestLargeSectors(t *testing.T) {
 	for _, name := range []string{"gpt", "mbr with logical partitions"} {
 		t.Run(name, func(t *testing.T) {

@@ -10,19 +10,19 @@ import (
 	"platter/snapshot/image"
 )
 
-// Bounds of what is read.
+// Limits of reading.
 const (
-	headLen   = 72 << 10 // bytes of a section that are read at once: all file systems but a few begin in them
-	maxRead   = 32 << 20 // bytes of a disk in all
-	maxFaults = 8        // errors, after which a disk is left in peace: on one that fails, each may take a minute
+	headLen   = 72 << 10 // bytes of a section that are read at once; most superblocks are in them
+	maxRead   = 32 << 20 // bytes of a disk in total
+	maxFaults = 8        // errors after which nothing more is read: on a failing disk, each may take a minute
 	block     = image.Alignment
 )
 
-// A reader reads small pieces of a disk, and collects notes.
+// A reader reads small parts of a disk and collects notes.
 type reader struct {
 	disk   image.Disk
 	size   int64
-	sector int64 // bytes; 0 when nobody knows
+	sector int64 // bytes; 0 if unknown
 	left   int64 // bytes that may still be read
 	faults int
 	notes  []string
@@ -35,10 +35,10 @@ func newReader(disk image.Disk, sector int64) *reader {
 	return &reader{disk: disk, size: disk.Size(), sector: sector, left: maxRead}
 }
 
-// note keeps something to tell people, once.
+// note adds a note, unless it is already there.
 func (r *reader) note(format string, args ...any) {
 	if len(r.notes) == maxNotes {
-		r.notes[maxNotes-1] = "there is more to say than is kept"
+		r.notes[maxNotes-1] = "more notes were dropped"
 		return
 	}
 	text := fmt.Sprintf(format, args...)
@@ -54,7 +54,7 @@ func (r *reader) note(format string, args ...any) {
 	r.notes = append(r.notes, text)
 }
 
-// read returns n bytes of the disk, fewer where it cannot be read further. It reads whole blocks, as devices like it.
+// read returns n bytes of the disk, or fewer if the rest is unreadable. It reads whole blocks, as devices prefer.
 func (r *reader) read(off int64, n int) []byte {
 	if off < 0 || n <= 0 || off > r.size-int64(n) || r.faults == maxFaults {
 		return nil
@@ -62,7 +62,7 @@ func (r *reader) read(off int64, n int) []byte {
 	from := off &^ (block - 1)
 	buf := make([]byte, min((off+int64(n)+block-1)&^(block-1), r.size)-from)
 	if r.left -= int64(len(buf)); r.left < 0 {
-		r.note("the table names so much to look at that not all of it was")
+		r.note("the table names too much to examine; some of it was skipped")
 		return nil
 	}
 	got, err := r.disk.ReadAt(buf, from)
@@ -70,16 +70,16 @@ func (r *reader) read(off int64, n int) []byte {
 		if err == nil || errors.Is(err, io.EOF) {
 			err = io.ErrUnexpectedEOF
 		}
-		r.note("bytes %d to %d cannot be read: %v", from+int64(got), from+int64(len(buf)), err)
+		r.note("bytes %d to %d are unreadable: %v", from+int64(got), from+int64(len(buf)), err)
 		if r.faults++; r.faults == maxFaults {
-			r.note("after %d errors nothing more was looked at", maxFaults)
+			r.note("nothing more was examined after %d errors", maxFaults)
 		}
 	}
 	buf = buf[:got]
 	return buf[min(off-from, int64(got)):min(off-from+int64(n), int64(got))]
 }
 
-// A section is a part of a disk that something may lie in.
+// A section is a part of a disk that may have content.
 type section struct {
 	r    *reader
 	off  int64
@@ -91,7 +91,7 @@ func (r *reader) section(off, size int64) *section {
 	return &section{r, off, size, r.read(off, int(min(size, headLen)))}
 }
 
-// at returns n bytes from a byte of the section on; nil where it has not so many, or they cannot be read.
+// at returns n bytes at offset off of the section. It returns nil if the section is too short or unreadable there.
 func (s *section) at(off int64, n int) []byte {
 	if off < 0 || n < 0 || off > s.size-int64(n) {
 		return nil
@@ -106,7 +106,7 @@ func (s *section) at(off int64, n int) []byte {
 	return p
 }
 
-// product multiplies; -1, which is no offset and no length, for what does not fit.
+// product multiplies. If the product overflows, it returns −1, which is no valid offset or length.
 func product(a, b uint64) int64 {
 	if hi, lo := bits.Mul64(a, b); hi == 0 && int64(lo) >= 0 {
 		return int64(lo)

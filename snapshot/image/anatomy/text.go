@@ -11,7 +11,7 @@ import (
 
 var le, be = binary.LittleEndian, binary.BigEndian
 
-// label is text as people know it: without what stands behind a zero byte, and without spaces at its end.
+// label cleans text for display: it drops everything from a zero byte on, and trailing spaces.
 func label(p []byte) string {
 	p, _, _ = bytes.Cut(p, []byte{0})
 	return clean(string(p))
@@ -42,7 +42,7 @@ func clean(s string) string {
 	return strings.TrimRight(s, " \t\n\v\f\r")
 }
 
-// uuid words 16 bytes; those of nothing but zeros are none.
+// uuid formats 16 bytes. It returns "" for zeros.
 func uuid(p []byte) string {
 	if len(p) < 16 || [16]byte(p) == [16]byte{} {
 		return ""
@@ -50,7 +50,7 @@ func uuid(p []byte) string {
 	return fmt.Sprintf("%x-%x-%x-%x-%x", p[:4], p[4:6], p[6:8], p[8:10], p[10:16])
 }
 
-// guid words 16 bytes of which the first three numbers are little-endian, as Microsoft and UEFI write them.
+// guid formats 16 bytes whose first three numbers are little-endian, as Microsoft and UEFI write them.
 func guid(p []byte) string {
 	if len(p) < 16 {
 		return ""
@@ -63,5 +63,5 @@ func guid(p []byte) string {
 	return uuid(b[:])
 }
 
-// serial words the 4 bytes of a FAT's number.
+// serial formats the 4-byte serial number of a FAT.
 func serial(p []byte) string { return fmt.Sprintf("%02X%02X-%02X%02X", p[3], p[2], p[1], p[0]) }

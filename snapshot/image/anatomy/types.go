@@ -1,6 +1,6 @@
 package anatomy
 
-// gptTypes name the types of partitions that disks of today have; others are shown by their GUID.
+// gptTypes names partition types in use today. Others are shown by their GUID.
 var gptTypes = map[string]string{
 	"c12a7328-f81f-11d2-ba4b-00a0c93ec93b": "EFI system",
 	"21686148-6449-6e6f-744e-656564454649": "BIOS boot",
@@ -58,7 +58,7 @@ var gptTypes = map[string]string{
 	"9d275380-40ad-11db-bf97-000c2911d1b8": "VMware Diagnostic",
 }
 
-// mbrTypes do the same for an MBR.
+// mbrTypes names the partition types of an MBR.
 var mbrTypes = map[byte]string{
 	0x01: "FAT12",
 	0x04: "FAT16 <32M",

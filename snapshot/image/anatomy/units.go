@@ -6,11 +6,11 @@ import (
 	"platter/snapshot/image/gpt"
 )
 
-// An MBR counts in sectors and does not say how long they are. As a rule they are the disk's. They are not where an image was
-// copied to a disk with other sectors, and of an image nobody knows which the disk had.
+// An MBR counts in sectors without saying how long they are. They are usually as long as the disk's. They are not if
+// an image was copied to a disk with other sectors, and the sectors of an image's disk are unknown.
 
-// mbrPartitions takes the partitions of an MBR in, counted in the disk's sectors, or in 512 bytes where nobody knows those;
-// unless nothing at all is found that way, and something is with others.
+// mbrPartitions adds the partitions of an MBR, counted in the disk's sectors, or in 512 bytes if those are unknown.
+// If it finds no content that way, but does with another sector length, it uses that one.
 func (r *reader) mbrPartitions(d *Disk, m *mbr) {
 	notes := r.notes[:len(r.notes):len(r.notes)]
 	units := gpt.Sectors(r.sector)
@@ -30,21 +30,21 @@ func (r *reader) mbrPartitions(d *Disk, m *mbr) {
 		}
 		switch *d = in; {
 		case i > 0 && r.sector != 0:
-			r.note("its MBR counts in sectors of %d bytes, by what lies where, and the disk has sectors of %d: no system finds the partitions", unit, r.sector)
+			r.note("its MBR counts in sectors of %d bytes, judging by the content, and the disk has sectors of %d: no system finds the partitions", unit, r.sector)
 		case i > 0:
-			r.note("its sectors are taken to be %d bytes long, because of what lies where", unit)
+			r.note("its sectors are probably %d bytes long, judging by the content", unit)
 		}
 		return
 	}
 	*d, r.notes = first, firstNotes
 	if r.sector == 0 && m.isDoubtful(r.size, units) {
 		d.Doubtful = true
-		r.note("nothing tells how long the sectors are that its MBR counts in: the partitions may lie elsewhere")
+		r.note("the length of the sectors that its MBR counts in is unknown: the partitions may be elsewhere")
 	}
 }
 
-// hasContent reports whether something lies where a table says. What begins with the disk begins there whatever the table
-// counts in.
+// hasContent reports whether any partition has content where the table says. A partition at the disk's start proves
+// nothing: it is there whatever the sector length.
 func hasContent(d *Disk) bool {
 	for _, p := range d.Partitions {
 		if p.Number > 4 || p.Content != nil && p.Off > 0 && p.Content.Size <= p.Len {
@@ -54,15 +54,15 @@ func hasContent(d *Disk) bool {
 	return false
 }
 
-// isDoubtful reports whether the entries could be meant in sectors of several lengths, on a disk of size bytes. They cannot
-// where the partitions would reach beyond its end; and those of 512 bytes are certain where the first partition begins as
-// tools that count in them have it begin: with the second track, or at 1 MiB.
+// isDoubtful reports whether the entries fit a disk of size bytes with sectors of several lengths. A length does not
+// fit if a partition would extend past the disk's end. If the first partition begins at the second track, or at 1
+// MiB, as tools that count in 512 bytes place it, then 512 is certain.
 func (m *mbr) isDoubtful(size int64, units []int64) bool {
 	const track, mib = 63, 2048
 	first := uint32(math.MaxUint32)
 	for _, e := range m.entries {
-		if !e.isEmpty() {
-			first = min(first, e.first)
+		if !e.IsEmpty() {
+			first = min(first, e.First)
 		}
 	}
 	if first == track || first == mib {
@@ -77,11 +77,11 @@ func (m *mbr) isDoubtful(size int64, units []int64) bool {
 	return fitting > 1
 }
 
-// end is the sector behind the last partition.
+// end returns the sector after the last partition.
 func (m *mbr) end() (end int64) {
 	for _, e := range m.entries {
-		if !e.isEmpty() {
-			end = max(end, int64(e.first)+int64(e.count))
+		if !e.IsEmpty() {
+			end = max(end, int64(e.First)+int64(e.Count))
 		}
 	}
 	return end

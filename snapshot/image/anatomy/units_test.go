@@ -13,7 +13,7 @@ func mbrDisk(parts ...layout) image.Mem {
 	data := make([]byte, 64<<20)
 	data[510], data[511] = 0x55, 0xaa
 	for i, p := range parts {
-		e := data[mbrEntries+16*i:]
+		e := data[mbrOffset+16*i:]
 		e[4] = p.kind[0]
 		le.PutUint32(e[8:], uint32(p.first))
 		le.PutUint32(e[12:], uint32(p.count))
@@ -21,8 +21,8 @@ func mbrDisk(parts ...layout) image.Mem {
 	return image.Mem{Data: data}
 }
 
-// TestUnits has MBRs count in sectors of several lengths, on disks with sectors of all of them and on images: a partition is
-// where its file system is, whoever says otherwise.
+// TestUnits checks that a partition is where its file system is. It has MBRs count in sectors of all lengths, on
+// images and on disks with sectors of all lengths.
 func TestUnits(t *testing.T) {
 	const mib = 1 << 20
 	fs := head(t, "fat16")
@@ -44,7 +44,8 @@ func TestUnits(t *testing.T) {
 	}
 }
 
-// TestDoubtful holds when nothing tells where the partitions of an MBR are: on a disk that says how long its sectors are, never.
+// TestDoubtful checks when the places of an MBR's partitions are doubtful. They never are on a disk with a known
+// sector length.
 func TestDoubtful(t *testing.T) {
 	for name, c := range map[string]struct {
 		parts []layout
@@ -67,13 +68,13 @@ func TestDoubtful(t *testing.T) {
 	}
 }
 
-// TestUnusedGPT has an MBR lie over a GPT of which either copy, both or none is left.
+// TestUnusedGPT has an MBR replace the protective one of a GPT with either copy, both or none left.
 func TestUnusedGPT(t *testing.T) {
 	const sectors = 2048
 	last := (sectors - 1) * 512
 	for name, left := range map[string][2]bool{"both": {true, true}, "primary": {true, false}, "backup": {false, true}, "none": {false, false}} {
 		disk := gptDisk(sectors, layout{linuxKind, 64, 100}, layout{linuxKind, 200, 100})
-		copy(disk.Data[mbrEntries:], "\x80\x00\x00\x00\x83\x00\x00\x00\x40\x00\x00\x00\xc0\x07\x00\x00")
+		copy(disk.Data[mbrOffset:], "\x80\x00\x00\x00\x83\x00\x00\x00\x40\x00\x00\x00\xc0\x07\x00\x00")
 		for i, at := range []int{512, last} {
 			if !left[i] {
 				clear(disk.Data[at:][:512])
@@ -81,10 +82,12 @@ func TestUnusedGPT(t *testing.T) {
 		}
 		for _, sector := range []int64{0, 512} {
 			d := checkIn(t, disk, sector)
-			noted := strings.Contains(strings.Join(d.Notes, "\n"), "an unused GPT of an earlier life")
+			noted := strings.Contains(strings.Join(d.Notes, "\n"), "an unused GPT from an earlier use")
 			if d.Table != MBR || len(d.Partitions) != 1 || d.Partitions[0].Off != 64*512 || noted != (left[0] || left[1]) || len(d.Notes) > 1 {
 				t.Errorf("%s: found %+v", name, d)
 			}
 		}
 	}
 }
+
+const mbrOffset = 446 // of the entries in a boot sector

@@ -7,7 +7,7 @@ import (
 	"math/bits"
 )
 
-// Features of ext file systems: what ext3 does not know makes one ext4.
+// Features of ext file systems. One that ext3 does not know means ext4.
 const (
 	extHasJournal   = 0x4
 	extJournalDev   = 0x8
@@ -17,7 +17,7 @@ const (
 	ext3ReadOnly    = 0x1 | 0x2 | 0x4
 )
 
-// ext is ext2, ext3, ext4, or a journal of one that lies by itself: a superblock of 1 KiB at byte 1024.
+// ext finds ext2, ext3, ext4, or an external journal: a superblock of 1 KiB at byte 1024.
 func ext(s *section) *found {
 	const start = 1024
 	b := s.at(start, 1024)
@@ -63,7 +63,7 @@ func xfs(s *section) *found {
 	return s.found(0, Content{Type: "xfs", Label: label(b[108:120]), UUID: uuid(b[32:48]), Size: product(blocks, uint64(size))}).in(int64(sector))
 }
 
-// btrfs has its superblock at 64 KiB. Its size is that of this device of it.
+// btrfs has its superblock at 64 KiB. The size is that of this device.
 func btrfs(s *section) *found {
 	const start = 64 << 10
 	b := s.at(start, 4096)
@@ -88,7 +88,8 @@ func f2fs(s *section) *found {
 		Label: label16(b[0x7c:0x7c+1024], le), UUID: uuid(b[0x6c:]), Size: product(le.Uint64(b[36:]), 1<<shift)})
 }
 
-// swap ends its first page, however long that is, with a magic; while the machine sleeps, with another.
+// swap has its signature at the end of its first page, whose length varies. Hibernation replaces the signature by
+// another.
 func swap(s *section) *found {
 	for page := int64(4096); page <= 64<<10; page *= 2 {
 		magic := string(s.at(page-10, 10))

@@ -1,10 +1,10 @@
-// Package gpt reads GUID partition tables, and moves them to where a disk of another size ends.
+// Package gpt reads GUID partition tables, and moves them when a disk's size changes.
 //
-// Such a table lies on a disk twice: a header in sector 1 with the partitions behind it, and a second header in the last
-// sector with the same partitions before it. So it does not survive a change of the disk's size as it is.
+// A disk holds its table twice: a header in sector 1 with the partitions after it, and a second header in the last
+// sector with the same partitions before it. So a table does not fit a disk of another size without a change.
 //
-// Its promise: a table that it returned is whole, by both its checksums; and what Moved says to write leaves a valid table
-// on the disk whenever the power fails, as far as the sector with the header is written whole or not at all.
+// Its promise: both checksums of a returned table are right. The writes that Moved returns leave a valid table on the
+// disk if the power fails at any moment, provided that the sector with the header is written whole or not at all.
 package gpt
 
 import (
@@ -18,15 +18,15 @@ import (
 )
 
 var (
-	// ErrNone says that a disk has no GUID partition table.
+	// ErrNone means that a disk has no GUID partition table.
 	ErrNone = errors.New("no GUID partition table")
-	// ErrUnused says that it has one that no system looks at. It is an ErrNone.
+	// ErrUnused means that a disk has a table that no system uses. It wraps ErrNone.
 	ErrUnused = fmt.Errorf("%w in use", ErrNone)
-	// ErrDamaged says that it has one that is not whole.
+	// ErrDamaged means that a disk's table is damaged.
 	ErrDamaged = errors.New("its GUID partition table is damaged")
 )
 
-// damage says what is wrong with a table. It is ErrDamaged.
+// damage says what is wrong with a table. It matches ErrDamaged.
 type damage string
 
 func (d damage) Error() string   { return string(d) }
@@ -60,7 +60,7 @@ const (
 	headerLen     = 92
 )
 
-// An entry, whose type is zero where it is not used:
+// An entry; its type is zero if it is unused:
 //
 //	+-----------+-------------+-----------+----------+------------+--------------+
 //	| type      | partition's | first     | last     | attributes | name, 36     |
@@ -68,9 +68,9 @@ const (
 //	+-----------+-------------+-----------+----------+------------+--------------+
 const (
 	minEntry   = 128     // bytes
-	maxEntries = 4 << 20 // bytes of all entries, as for Linux; 16 KiB are usual
-	maxSector  = 1 << 50 // far beyond any disk, and bytes up to there can be counted
-	maxOff     = 1 << 62 // bytes, the same for sectors of any length
+	maxEntries = 4 << 20 // bytes of all entries, the limit of Linux; 16 KiB are usual
+	maxSector  = 1 << 50 // far beyond any disk; byte offsets up to there do not overflow
+	maxOff     = 1 << 62 // bytes; the same limit for sectors of any length
 	atGUID     = 16
 	atFirst    = 32
 	atLast     = 40
@@ -78,24 +78,24 @@ const (
 	atName     = 56
 )
 
-// A Table is one of the two. Only of one that Read returned is it known that its partitions can be, and that it can be moved.
+// A Table is one copy of a disk's table. Only Read checks that its partitions are plausible and that it can be moved.
 type Table struct {
 	Sector  int64  // bytes
-	mbr     []byte // the first sector, which says in the old way that the disk is taken; only Read reads it
-	header  []byte // all of the sector
+	mbr     []byte // the first sector, a protective MBR; only Read reads it
+	header  []byte // the whole sector
 	entries []byte
 }
 
-// An Entry is a partition as the table has it, whatever it claims.
+// An Entry is a partition as the table describes it, without any checks.
 type Entry struct {
 	Number      int      // from 1 on
 	Type, ID    [16]byte // GUIDs, whose first three numbers are little-endian
 	First, Last uint64   // sectors
 	Attributes  uint64
-	Name        []byte // little-endian UTF-16, zeros behind it
+	Name        []byte // little-endian UTF-16, padded with zeros
 }
 
-// A Partition is one of a table.
+// A Partition is a partition's place on the disk.
 type Partition struct {
 	Number   int // from 1 on
 	Off, Len int64
@@ -107,8 +107,8 @@ type Write struct {
 	Data []byte
 }
 
-// ReadCopy reads the table whose header lies in a sector, on a disk whose sectors have so many bytes, 512 at least. The
-// error wraps ErrNone; or ErrDamaged, and then says no more than what is wrong; or that of disk.
+// ReadCopy reads the table whose header is in sector lba, on a disk whose sectors have at least 512 bytes. The error
+// wraps ErrNone, or ErrDamaged with a text that says only what is wrong, or the disk's error.
 func ReadCopy(disk io.ReaderAt, lba uint64, sector int64) (*Table, error) {
 	t := &Table{Sector: sector, header: make([]byte, sector)}
 	ok, err := readFull(disk, t.header, lba, sector)
@@ -126,7 +126,7 @@ func ReadCopy(disk io.ReaderAt, lba uint64, sector int64) (*Table, error) {
 		return nil, damaged("the checksum of its header is wrong")
 	}
 	if own := t.u64(atOwn); own != lba {
-		return nil, damaged("it says that it is at sector %d, and is at %d", own, lba)
+		return nil, damaged("it is in sector %[2]d and says that it belongs in sector %[1]d", own, lba)
 	}
 	count, entry := uint64(t.u32(atCount)), uint64(t.u32(atEntrySize))
 	if entry < minEntry || entry%8 != 0 || count == 0 || count*entry > maxEntries {
@@ -144,7 +144,7 @@ func ReadCopy(disk io.ReaderAt, lba uint64, sector int64) (*Table, error) {
 	return t, nil
 }
 
-// readFull fills p from a sector on. It is not ok where the disk ends before that.
+// readFull fills p from a sector on. ok is false if the disk ends before that.
 func readFull(disk io.ReaderAt, p []byte, lba uint64, sector int64) (ok bool, err error) {
 	if lba > uint64(maxOff/sector) {
 		return false, nil
@@ -152,14 +152,14 @@ func readFull(disk io.ReaderAt, p []byte, lba uint64, sector int64) (ok bool, er
 	switch n, err := disk.ReadAt(p, int64(lba)*sector); {
 	case n == len(p):
 		return true, nil
-	case err == io.EOF: // and nothing that wraps it: a pack may end too early, and that says nothing of the disk
+	case err == io.EOF: // a wrapped EOF does not count: a pack may end early, which says nothing about the disk
 		return false, nil
 	default:
 		return false, fmt.Errorf("read partition table: %w", err)
 	}
 }
 
-// holds returns an error where what a table says of a disk of size bytes cannot be.
+// holds returns an error if the table contradicts itself or a disk of size bytes.
 func (t *Table) holds(size int64) error {
 	at, usable := t.u64(atEntries), t.u64(atFirstUsable)
 	if usable > uint64(size/t.Sector) {
@@ -176,7 +176,7 @@ func (t *Table) holds(size int64) error {
 	return nil
 }
 
-// sum is the CRC-32 of a header, in which the sum itself counts as zero.
+// sum returns the CRC-32 of a header, in which the sum itself counts as zero.
 func sum(header []byte, at int) uint32 {
 	p := bytes.Clone(header)
 	clear(p[at:][:4])
@@ -186,18 +186,18 @@ func sum(header []byte, at int) uint32 {
 func (t *Table) u32(at int) uint32 { return binary.LittleEndian.Uint32(t.header[at:]) }
 func (t *Table) u64(at int) uint64 { return binary.LittleEndian.Uint64(t.header[at:]) }
 
-// ID is the disk's GUID, whose first three numbers are little-endian.
+// ID returns the disk's GUID, whose first three numbers are little-endian.
 func (t *Table) ID() [16]byte { return [16]byte(t.header[atID:]) }
 
-// Other is the sector in which the other copy should be. It may lie outside the disk.
+// Other returns the sector of the other copy's header, which may be outside the disk.
 func (t *Table) Other() uint64 { return t.u64(atOther) }
 
-// IsLike reports whether another copy is of the same disk and partitions.
+// IsLike reports whether another copy has the same disk GUID and partitions.
 func (t *Table) IsLike(other *Table) bool {
 	return t.ID() == other.ID() && bytes.Equal(t.entries, other.entries)
 }
 
-// Entries yields those that are used, in order.
+// Entries yields the used entries in order.
 func (t *Table) Entries() iter.Seq[Entry] {
 	return func(yield func(Entry) bool) {
 		size, u64 := int(t.u32(atEntrySize)), binary.LittleEndian.Uint64
@@ -211,7 +211,7 @@ func (t *Table) Entries() iter.Seq[Entry] {
 	}
 }
 
-// Last returns the partition that ends last; false where there is none.
+// Last returns the partition with the highest end, and false if there is none.
 func (t *Table) Last() (p Partition, ok bool) {
 	for e := range t.Entries() {
 		off, end := int64(e.First)*t.Sector, int64(e.Last+1)*t.Sector
@@ -222,11 +222,11 @@ func (t *Table) Last() (p Partition, ok bool) {
 	return p, ok
 }
 
-// entrySectors is how many sectors the entries take.
+// entrySectors returns the number of sectors that the entries fill.
 func (t *Table) entrySectors() int64 { return (int64(len(t.entries)) + t.Sector - 1) / t.Sector }
 
-// Smallest returns the size in bytes of the smallest disk that has room for all partitions, those of a hybrid MBR as well, and
-// the second table.
+// Smallest returns the size in bytes of the smallest disk that has room for all partitions, including those of a
+// hybrid MBR, and for the second copy.
 func (t *Table) Smallest() int64 {
 	end := max(int64(t.u64(atFirstUsable))+1, int64(t.u64(atEntries))+t.entrySectors()) * t.Sector
 	if p, ok := t.Last(); ok {
@@ -236,8 +236,8 @@ func (t *Table) Smallest() int64 {
 	return end + t.Room()
 }
 
-// Room is how many bytes the second table takes, at the end of its disk.
+// Room returns the length of the second copy in bytes; it is at the end of the disk.
 func (t *Table) Room() int64 { return (t.entrySectors() + 1) * t.Sector }
 
-// IsAtEnd reports whether the second table is where it belongs on a disk of size bytes.
+// IsAtEnd reports whether the second copy is in its proper place on a disk of size bytes.
 func (t *Table) IsAtEnd(size int64) bool { return t.Other() == uint64(size/t.Sector-1) }

@@ -16,7 +16,7 @@ import (
 
 const mib = 1 << 20
 
-// made returns a disk of size bytes on which sgdisk made the partitions that args say, in sectors of 512 bytes.
+// made returns a disk of size bytes with partitions that sgdisk makes by args, in sectors of 512 bytes.
 func made(t testing.TB, size int64, args ...string) []byte {
 	t.Helper()
 	path := filepath.Join(t.TempDir(), "disk")
@@ -47,7 +47,7 @@ func sgdisk(t testing.TB, args ...string) string {
 	return string(out)
 }
 
-// lacking ends a test for which something is not to be had here: skipped, but where CI is set that is a failure.
+// lacking skips a test if this machine lacks something that it needs. With CI set, the test fails instead.
 func lacking(t testing.TB, format string, args ...any) {
 	t.Helper()
 	if os.Getenv("CI") != "" {
@@ -56,7 +56,7 @@ func lacking(t testing.TB, format string, args ...any) {
 	t.Skipf(format, args...)
 }
 
-// on4K returns the same table for sectors of 4096 bytes, on a disk of eight times the size: every sector eight times as far.
+// on4K returns the same table for sectors of 4096 bytes, on a disk of eight times the size.
 func on4K(t *testing.T, disk []byte) []byte {
 	t.Helper()
 	big := make([]byte, 8*len(disk))
@@ -79,14 +79,14 @@ func apply(disk []byte, writes []Write) {
 	}
 }
 
-// resized returns the disk cut off or with zeros behind it.
+// resized returns the disk truncated or padded with zeros.
 func resized(disk []byte, size int64) []byte {
 	out := make([]byte, size)
 	copy(out, disk)
 	return out
 }
 
-// sound holds that sgdisk finds nothing wrong with a disk of 512-byte sectors.
+// sound fails unless sgdisk finds nothing wrong with a disk of 512-byte sectors.
 func sound(t *testing.T, disk []byte) {
 	t.Helper()
 	path := filepath.Join(t.TempDir(), "disk")
@@ -98,7 +98,7 @@ func sound(t *testing.T, disk []byte) {
 	}
 }
 
-// TestMoved takes tables to larger and smaller disks. sgdisk has to find nothing wrong with them.
+// TestMoved moves tables to larger and smaller disks. sgdisk must find nothing wrong with them.
 func TestMoved(t *testing.T) {
 	three := []string{"-n1:2048:+4M", "-n2:0:+8M", "-n5:0:+2M"}
 	for name, c := range map[string]struct {
@@ -122,7 +122,7 @@ func TestMoved(t *testing.T) {
 				t.Errorf("the last partition is %+v, want %d", p, c.last)
 			}
 			if !table.IsAtEnd(c.size) || table.IsAtEnd(c.size+512) {
-				t.Error("it does not know where it ends")
+				t.Error("IsAtEnd is false for the original disk")
 			}
 			for _, size := range []int64{table.Smallest(), table.Smallest() + 512, c.size - 512, c.size, c.size + 512, 2 * c.size} {
 				second, first, err := table.Moved(size)
@@ -135,17 +135,17 @@ func TestMoved(t *testing.T) {
 				sound(t, moved)
 				again, err := Read(bytes.NewReader(moved), size, 0)
 				if err != nil || !again.IsAtEnd(size) || !bytes.Equal(again.entries, table.entries) {
-					t.Errorf("moved to %d bytes it is no longer the same (%v)", size, err)
+					t.Errorf("moved to %d bytes, the table differs (%v)", size, err)
 				}
 			}
 			if _, _, err := table.Moved(table.Smallest() - 512); err == nil {
-				t.Error("it was moved to a disk that has no room for it")
+				t.Error("Moved accepts a disk that is too small")
 			}
 		})
 	}
 }
 
-// TestMovedAtAnyMoment has the power fail between and within writes: the table is whole all the same, the old or the new one.
+// TestMovedAtAnyMoment interrupts the writes at every byte. The disk must have a valid table, the old or the new one.
 func TestMovedAtAnyMoment(t *testing.T) {
 	old := made(t, 16*mib, "-n1:2048:+4M")
 	table, err := Read(bytes.NewReader(old), 16*mib, 0)
@@ -162,14 +162,14 @@ func TestMovedAtAnyMoment(t *testing.T) {
 			copy(disk[w.Off+int64(off):], w.Data[off:min(len(w.Data), off+512)])
 			got, err := Read(bytes.NewReader(disk), 24*mib, 0)
 			if err != nil {
-				t.Fatalf("step %d, %d bytes on: %v", step, off, err)
+				t.Fatalf("step %d, after %d bytes: %v", step, off, err)
 			}
-			// Where the table says that its second is, there is one that holds.
+			// The table must point to a valid second copy.
 			at := int64(got.u64(atOther)) * 512
 			header := disk[at:][:512]
 			entries := disk[int64(binary.LittleEndian.Uint64(header[atEntries:]))*512:][:len(got.entries)]
 			if sum(header[:headerLen], atSum) != binary.LittleEndian.Uint32(header[atSum:]) || !bytes.Equal(entries, got.entries) {
-				t.Fatalf("step %d, %d bytes on: the second table does not hold", step, off)
+				t.Fatalf("step %d, after %d bytes: the second copy is not valid", step, off)
 			}
 		}
 	}
@@ -197,7 +197,7 @@ func TestMoved4K(t *testing.T) {
 	}
 }
 
-// TestReadRefuses damages every byte of a header, and of the entries.
+// TestReadRefuses damages each byte of a header and of the entries.
 func TestReadRefuses(t *testing.T) {
 	disk := made(t, 4*mib, "-n1:2048:+1M")
 	size := int64(len(disk))
@@ -218,7 +218,7 @@ func TestReadRefuses(t *testing.T) {
 	}
 }
 
-// TestReadCopy reads either copy, and looks at who is to blame where there is none.
+// TestReadCopy reads both copies, and checks which error it gets if there is none.
 func TestReadCopy(t *testing.T) {
 	disk := made(t, 4*mib, "-n1:2048:+1M")
 	size := int64(len(disk))
@@ -233,7 +233,7 @@ func TestReadCopy(t *testing.T) {
 	}
 	for e := range second.Entries() {
 		if e.Number != 1 || e.First != 2048 || e.Last != 4095 {
-			t.Errorf("it has %+v", e)
+			t.Errorf("the table has %+v", e)
 		}
 	}
 	for _, lba := range []uint64{0, 2, last - 1, last + 1, maxOff/512 + 1, 1<<64 - 1} {
@@ -243,10 +243,10 @@ func TestReadCopy(t *testing.T) {
 	}
 	moved := bytes.Clone(disk)
 	copy(moved[3*512:], disk[512:1024])
-	if _, err := ReadCopy(bytes.NewReader(moved), 3, 512); !errors.Is(err, ErrDamaged) || err.Error() != "it says that it is at sector 1, and is at 3" {
+	if _, err := ReadCopy(bytes.NewReader(moved), 3, 512); !errors.Is(err, ErrDamaged) || err.Error() != "it is in sector 3 and says that it belongs in sector 1" {
 		t.Error(err)
 	}
-	for _, n := range []int{512, 1024} { // from the header on, or from the entries on
+	for _, n := range []int{512, 1024} { // unreadable from the header on, or from the entries on
 		if _, err := ReadCopy(&failing{disk[:n]}, 1, 512); !errors.Is(err, errMedium) || errors.Is(err, ErrNone) || errors.Is(err, ErrDamaged) {
 			t.Errorf("a disk that fails from byte %d on: %v", n, err)
 		}
@@ -256,7 +256,7 @@ func TestReadCopy(t *testing.T) {
 	}
 }
 
-// failing is a disk that cannot be read beyond some bytes, and whose error looks like an end at first glance.
+// failing is a disk that is unreadable from some byte on. Its error wraps io.EOF but does not mean an end.
 type failing struct{ data []byte }
 
 var errMedium = fmt.Errorf("medium error: %w", io.EOF)
@@ -274,9 +274,9 @@ func TestEndOfMBR(t *testing.T) {
 		p[510], p[511] = 0x55, 0xaa
 		for i, e := range entries {
 			at := p[mbrEntries+i*mbrEntryLen:]
-			at[0], at[mbrKind] = byte(e[0]), byte(e[1])
-			binary.LittleEndian.PutUint32(at[mbrStart:], e[2])
-			binary.LittleEndian.PutUint32(at[mbrLen:], e[3])
+			at[0], at[mbrType] = byte(e[0]), byte(e[1])
+			binary.LittleEndian.PutUint32(at[mbrFirst:], e[2])
+			binary.LittleEndian.PutUint32(at[mbrCount:], e[3])
 		}
 		return p
 	}
@@ -303,17 +303,17 @@ func TestEndOfMBR(t *testing.T) {
 	}
 }
 
-// mbrEntryOf writes an entry into the first sector of a disk.
+// mbrEntryOf writes an entry to the MBR of a disk.
 func mbrEntryOf(disk []byte, i int, kind byte, start, n uint32) {
-	e := entry(disk, i)
+	e := disk[mbrEntries+i*mbrEntryLen:][:mbrEntryLen]
 	clear(e)
-	e[mbrKind] = kind
-	binary.LittleEndian.PutUint32(e[mbrStart:], start)
-	binary.LittleEndian.PutUint32(e[mbrLen:], n)
+	e[mbrType] = kind
+	binary.LittleEndian.PutUint32(e[mbrFirst:], start)
+	binary.LittleEndian.PutUint32(e[mbrCount:], n)
 }
 
-// TestInUse holds which tables are in use, by what lies in the first sector. blkid has to say the same, but
-// for an entry that is elsewhere: there Linux and firmware say otherwise.
+// TestInUse checks which tables are in use, by the content of the first sector. blkid must agree, except for an entry
+// that starts elsewhere: there Linux and firmware disagree with blkid.
 func TestInUse(t *testing.T) {
 	const size = 16 * mib
 	disk := made(t, size, "-n1:2048:+4M")
@@ -322,7 +322,7 @@ func TestInUse(t *testing.T) {
 		want   error
 	}{
 		"protective MBR":      {func([]byte) {}, nil},
-		"third entry":         {func(d []byte) { mbrEntryOf(d, 2, protective, 1, 9); mbrEntryOf(d, 0, 0, 0, 0) }, nil},
+		"third entry":         {func(d []byte) { mbrEntryOf(d, 2, mbrProtective, 1, 9); mbrEntryOf(d, 0, 0, 0, 0) }, nil},
 		"hybrid MBR":          {func(d []byte) { mbrEntryOf(d, 1, 0x83, 2048, 8192) }, nil},
 		"MBR":                 {func(d []byte) { mbrEntryOf(d, 0, 0x83, 2048, 8192) }, ErrUnused},
 		"zeros":               {func(d []byte) { clear(d[:512]) }, ErrUnused},
@@ -332,7 +332,7 @@ func TestInUse(t *testing.T) {
 		"MBR, no first copy":  {func(d []byte) { mbrEntryOf(d, 0, 0x83, 2048, 8192); clear(d[512:1024]) }, ErrNone},
 		"no first copy":       {func(d []byte) { clear(d[512:1024]) }, ErrDamaged},
 		"first copy bad":      {func(d []byte) { d[600] ^= 1 }, ErrDamaged},
-		"entry elsewhere":     {func(d []byte) { mbrEntryOf(d, 0, protective, 2048, 8192) }, ErrUnused},
+		"entry elsewhere":     {func(d []byte) { mbrEntryOf(d, 0, mbrProtective, 2048, 8192) }, ErrUnused},
 	} {
 		d := bytes.Clone(disk)
 		c.change(d)
@@ -364,7 +364,8 @@ func blkid(t *testing.T, disk []byte) string {
 	return string(out)
 }
 
-// TestOtherSectors reads a table for sectors of 4096 bytes behind what is left of one for 512, whichever is asked for first.
+// TestOtherSectors reads a table for sectors of 4096 bytes where remains of one for 512 precede it, whichever length
+// is tried first.
 func TestOtherSectors(t *testing.T) {
 	old := made(t, 4*mib, "-n1:64:+1M")
 	disk := on4K(t, old)
@@ -376,7 +377,7 @@ func TestOtherSectors(t *testing.T) {
 	}
 }
 
-// TestSmallestOfHybrid holds that no partition of a hybrid MBR lies where the second table is moved to.
+// TestSmallestOfHybrid checks that the second copy is not moved into a partition of a hybrid MBR.
 func TestSmallestOfHybrid(t *testing.T) {
 	const size = 16 * mib
 	disk := made(t, size, "-n1:2048:+4M")
@@ -389,11 +390,11 @@ func TestSmallestOfHybrid(t *testing.T) {
 		t.Errorf("the smallest disk has %d bytes, want %d", least, want)
 	}
 	if _, _, err := table.Moved(13 * mib); err == nil {
-		t.Error("the second table was moved into a partition")
+		t.Error("the second copy was moved into a partition")
 	}
 }
 
-// FuzzRead holds that no disk makes Read panic or take more memory than it may, and that what it says can be worked with.
+// FuzzRead checks that no disk makes Read panic or use too much memory, and that the methods of its table work.
 func FuzzRead(f *testing.F) {
 	valid := func(sector int) []byte {
 		p := make([]byte, 2*sector+128*4)
@@ -410,11 +411,11 @@ func FuzzRead(f *testing.F) {
 	f.Add(valid(512), int64(1<<20))
 	f.Add(valid(4096), int64(1<<20))
 	f.Fuzz(func(t *testing.T, disk []byte, size int64) {
-		if len(disk) >= 512 { // and an MBR without which nothing is in use
-			disk[510], disk[511], disk[mbrEntries+mbrKind], disk[mbrEntries+mbrStart] = 0x55, 0xaa, protective, 1
-			clear(disk[mbrEntries+mbrStart+1:][:3])
+		if len(disk) >= 512 { // and an MBR, without which no table is in use
+			disk[510], disk[511], disk[mbrEntries+mbrType], disk[mbrEntries+mbrFirst] = 0x55, 0xaa, mbrProtective, 1
+			clear(disk[mbrEntries+mbrFirst+1:][:3])
 		}
-		for _, sector := range []int{512, 4096} { // checksums that hold, or nothing gets past them
+		for _, sector := range []int{512, 4096} { // fix the checksums, which the fuzzer cannot find
 			if len(disk) < sector+headerLen {
 				continue
 			}

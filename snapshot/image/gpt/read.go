@@ -8,8 +8,9 @@ import (
 	"slices"
 )
 
-// Read reads the first table of a disk of size bytes, for sectors of a length in bytes or of another; 0 where nobody knows.
-// The error wraps ErrNone, and ErrUnused where the table is one of an earlier life of the disk; ErrDamaged; or that of disk.
+// Read reads the first copy of the table of a disk of size bytes. sector is the length of the disk's sectors in
+// bytes, or 0 if unknown; Read tries other lengths too. The error wraps ErrNone, ErrUnused if the table is left over
+// from an earlier use of the disk, ErrDamaged, or the disk's error.
 func Read(disk io.ReaderAt, size, sector int64) (*Table, error) {
 	var wrong error
 	found := false
@@ -25,7 +26,7 @@ func Read(disk io.ReaderAt, size, sector int64) (*Table, error) {
 			err = t.holds(size)
 		}
 		switch {
-		case errors.Is(err, ErrDamaged): // and may be left of a table for sectors of another length
+		case errors.Is(err, ErrDamaged): // perhaps left over from a table for sectors of another length
 			wrong = cmp.Or(wrong, fmt.Errorf("%w: %w", ErrDamaged, err))
 		case err != nil:
 			return nil, err
@@ -41,15 +42,15 @@ func Read(disk io.ReaderAt, size, sector int64) (*Table, error) {
 	case IsProtective(first) && found:
 		return nil, wrong
 	case IsProtective(first):
-		return nil, fmt.Errorf("%w: the first copy of it is not there", ErrDamaged)
+		return nil, fmt.Errorf("%w: its first copy is missing", ErrDamaged)
 	case found:
 		return nil, ErrUnused
 	}
 	return nil, ErrNone
 }
 
-// Sectors are the lengths of sectors, in bytes, that a table may count in, the likeliest first: sector, if it is one that
-// there is.
+// Sectors returns the sector lengths, in bytes, that a table may count in, the likeliest first. That is sector, if it
+// is a valid length.
 func Sectors(sector int64) []int64 {
 	likely := []int64{512, 4096, 2048}
 	if sector < 512 || sector > 4096 || sector&(sector-1) != 0 {
@@ -58,7 +59,7 @@ func Sectors(sector int64) []int64 {
 	return append([]int64{sector}, slices.DeleteFunc(likely, func(s int64) bool { return s == sector })...)
 }
 
-// inUse adds the first sector to a table, without which it is not in use.
+// inUse adds the first sector to a table. Without a protective MBR in it, the table is not in use.
 func (t *Table) inUse(disk io.ReaderAt) (*Table, error) {
 	t.mbr = make([]byte, t.Sector)
 	if _, err := readFull(disk, t.mbr, 0, t.Sector); err != nil {
@@ -70,7 +71,7 @@ func (t *Table) inUse(disk io.ReaderAt) (*Table, error) {
 	return t, nil
 }
 
-// firstSector reads as much as an MBR takes.
+// firstSector reads the 512 bytes of an MBR.
 func firstSector(disk io.ReaderAt) ([]byte, error) {
 	first := make([]byte, 512)
 	_, err := readFull(disk, first, 0, int64(len(first)))

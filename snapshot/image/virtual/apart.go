@@ -10,15 +10,16 @@ import (
 // A span is a run of a file.
 type span struct{ at, n int64 } // bytes
 
-// spansMax is how many spans are held at a time, 32 MiB of them: enough for 4 TiB in blocks of 2 MiB. Files with more are gone
-// through several times.
+// spansMax is the number of spans in memory at a time, 32 MiB: enough for 4 TiB in blocks of 2 MiB. A file with more
+// takes several passes.
 const spansMax = 2 << 20
 
-// errFull ends a look through a file of which more is used than can be held.
-var errFull = errors.New("more spans than are held at a time")
+// errFull ends a pass over a file with more spans than fit in memory.
+var errFull = errors.New("too many spans")
 
-// apart holds that no byte of a file of size bytes is used twice. each yields what is used, the same each time: one of two uses
-// was overwritten by the other, and nobody could say which. The error wraps ErrDamaged, or is that of each.
+// apart checks that no byte of a file of size bytes is used twice. If one is, one use has overwritten the other, and
+// it is unknown which. each yields the used spans, the same each time. The error wraps ErrDamaged, or is each's
+// error.
 func apart(size int64, each func(yield func(span) error) error) error {
 	return apartIn(size, spansMax, each)
 }
@@ -27,7 +28,7 @@ func apartIn(size int64, most int, each func(yield func(span) error) error) erro
 	var spans []span
 	err := each(func(s span) error {
 		if len(spans) == most {
-			return cmp.Or(distinct(spans, 0), errFull) // a file made to do harm ends here
+			return cmp.Or(distinct(spans, 0), errFull) // a hostile file ends here
 		}
 		spans = append(spans, s)
 		return nil
@@ -46,7 +47,7 @@ func apartIn(size int64, most int, each func(yield func(span) error) error) erro
 	}); err != nil {
 		return err
 	}
-	end := int64(0) // of what was looked at
+	end := int64(0) // of the part already checked
 	for first := 0; first < len(counts); {
 		next, n := first, 0
 		for next < len(counts) && (next == first || n+counts[next] <= most) {
@@ -57,7 +58,7 @@ func apartIn(size int64, most int, each func(yield func(span) error) error) erro
 			if in := min(s.at/width, ranges); in < int64(first) || in >= int64(next) {
 				return nil
 			}
-			if len(spans) > 2*most { // in so short a run, as many cannot lie side by side
+			if len(spans) > 2*most { // so short a run cannot hold as many disjoint spans
 				return cmp.Or(distinct(spans, end), errFull)
 			}
 			spans = append(spans, s)
@@ -76,12 +77,12 @@ func apartIn(size int64, most int, each func(yield func(span) error) error) erro
 	return nil
 }
 
-// distinct sorts spans, and holds that they share no byte, nor one before end.
+// distinct sorts spans and checks that they share no byte and use none before end.
 func distinct(spans []span, end int64) error {
 	slices.SortFunc(spans, func(a, b span) int { return cmp.Compare(a.at, b.at) })
 	for _, s := range spans {
 		if s.at < end {
-			return fmt.Errorf("%w: byte %d of the file belongs to two places of the disk, of which one is wrong", ErrDamaged, s.at)
+			return fmt.Errorf("%w: byte %d of the file belongs to two places of the disk, so one of them is wrong", ErrDamaged, s.at)
 		}
 		end = s.at + s.n
 	}

@@ -15,7 +15,7 @@ import (
 	"platter/snapshot/image"
 )
 
-// TestApart compares what apart says of random runs of a file with what the plain way says, however many are held at a time.
+// TestApart compares apart with a brute-force check of random runs, for several limits on the spans in memory.
 func TestApart(t *testing.T) {
 	rng := rand.New(rand.NewPCG(5, 5))
 	overlapping := 0
@@ -53,7 +53,7 @@ func TestApart(t *testing.T) {
 		}
 	}
 	if overlapping < 300 || overlapping > 2700 {
-		t.Errorf("%d of 3000 overlap: that proves little", overlapping)
+		t.Errorf("%d of 3000 overlap: too few or too many for a test", overlapping)
 	}
 	broken := errors.New("medium error")
 	if err := apart(1, func(func(span) error) error { return broken }); !errors.Is(err, broken) {
@@ -61,7 +61,7 @@ func TestApart(t *testing.T) {
 	}
 }
 
-// TestBlocksOverlap has two blocks of a disk lie in the same place of the file, and half over one another.
+// TestBlocksOverlap has two blocks of a disk share a place in the file, wholly and by half.
 func TestBlocksOverlap(t *testing.T) {
 	vhd, _ := vhdFile(t)
 	table := func(edit func(table []byte)) []byte {
@@ -87,7 +87,7 @@ func TestBlocksOverlap(t *testing.T) {
 	refused(t, "VHDX", openVHDX, vhdx, "belongs to two places of the disk")
 }
 
-// TestGrainsOverlap does it with a VMDK that qemu-img made.
+// TestGrainsOverlap does the same with a VMDK from qemu-img.
 func TestGrainsOverlap(t *testing.T) {
 	file := madeByQemu(t, "vmdk")
 	h, err := parseVMDKHeader(file[:vmdkHeaderLen])
@@ -117,8 +117,8 @@ func madeByQemu(t *testing.T, format string) []byte {
 	return data
 }
 
-// TestClustersOverlap has two clusters of a disk be one of the file, with and without the bit that says that they are not, and
-// asks qemu-img check.
+// TestClustersOverlap has two clusters of a disk share one of the file, with and without the bit for sole use, and
+// compares with qemu-img check.
 func TestClustersOverlap(t *testing.T) {
 	whole := madeByQemu(t, "qcow2")
 	be := binary.BigEndian
@@ -145,7 +145,7 @@ func TestClustersOverlap(t *testing.T) {
 			t.Fatal(err)
 		}
 		var exit *exec.ExitError
-		// It exits with 3 where clusters are leaked and nothing else is wrong.
+		// It exits with 3 if it finds only leaked clusters.
 		if out, err := exec.Command("qemu-img", "check", path).CombinedOutput(); (err == nil || errors.As(err, &exit) && exit.ExitCode() == 3) != c.sound {
 			t.Errorf("%s: qemu-img check: %v\n%s", name, err, out)
 		}

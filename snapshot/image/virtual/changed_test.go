@@ -12,8 +12,8 @@ import (
 	"platter/snapshot/image"
 )
 
-// TestChangedTellsTheWorst changes the files of a disk in every combination: one that has a new size is never hidden by one
-// that was only written to.
+// TestChangedTellsTheWorst changes the files of a disk in every combination. A file that was only written to must
+// never hide one with a new size.
 func TestChangedTellsTheWorst(t *testing.T) {
 	changes := []struct {
 		name string

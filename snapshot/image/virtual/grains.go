@@ -10,33 +10,33 @@ import (
 	"platter/chunk"
 )
 
-// A grain is what a format allocates at once: a cluster, a block.
+// A grain is a format's unit of allocation: a cluster or a block.
 type grain struct {
 	index int64
-	data  []byte // of the full length; zeros past the disk's end
-	coded []byte // what encode made of it; nil without encode
+	data  []byte // of full length; zeros past the disk's end
+	coded []byte // the result of encode; nil without encode
 }
 
-// grains gathers a disk that comes from its first byte to its last into grains, and hands on those that are not all
-// zeros, in order. They are encoded a batch at a time on all cores.
+// grains collects a sequentially written disk into grains, and passes on those that are not all zeros, in order. It
+// encodes a batch at a time on all cores.
 type grains struct {
 	size   int64                             // of the disk, in bytes
 	len    int                               // of a grain, in bytes
-	encode func(data []byte) ([]byte, error) // nil: they stay as they are
-	put    func(g grain) error               // may keep nothing of g
+	encode func(data []byte) ([]byte, error) // nil if grains stay as they are
+	put    func(g grain) error               // must not retain anything of g
 
 	at    int64 // bytes of the disk so far
 	batch []grain
-	fill  int // bytes that the last of batch holds so far; 0: it is full or there is none
+	fill  int // bytes in the batch's last grain so far; 0 if it is full or there is none
 }
 
-// batchLen is how many bytes of grains are held at a time.
+// batchLen is the length of a batch of grains, in bytes.
 const batchLen = 8 << 20
 
-// Write takes the next bytes of the disk.
+// Write writes the next bytes of the disk.
 func (g *grains) Write(p []byte) (int, error) {
 	if int64(len(p)) > g.size-g.at {
-		return 0, errors.New("more bytes than the disk has")
+		return 0, errors.New("write past the end of the disk")
 	}
 	n := 0
 	for n < len(p) {
@@ -52,12 +52,12 @@ func (g *grains) Write(p []byte) (int, error) {
 	return n, nil
 }
 
-// Skip says that the next n bytes are zeros.
+// Skip writes n zeros.
 func (g *grains) Skip(n int64) error {
 	if n < 0 || n > g.size-g.at {
-		return errors.New("more bytes than the disk has")
+		return errors.New("write past the end of the disk")
 	}
-	if g.fill > 0 { // the grain is zeros already from here on
+	if g.fill > 0 { // the rest of the grain is already zeros
 		m := int(min(n, int64(g.len-g.fill)))
 		n, g.at, g.fill = n-int64(m), g.at+int64(m), (g.fill+m)%g.len
 	}
@@ -74,7 +74,7 @@ func (g *grains) Skip(n int64) error {
 	return nil
 }
 
-// next begins a grain at g.at, which is where one begins.
+// next starts a grain at g.at, which is aligned to grains.
 func (g *grains) next() error {
 	if len(g.batch)*g.len >= batchLen {
 		if err := g.flush(); err != nil {
@@ -95,7 +95,7 @@ func (g *grains) next() error {
 	return nil
 }
 
-// flush hands the batch on.
+// flush encodes the batch and passes it on.
 func (g *grains) flush() error {
 	if g.encode != nil {
 		var all errgroup.Group
@@ -126,10 +126,10 @@ func (g *grains) flush() error {
 	return nil
 }
 
-// close hands on what is left; an error unless all of the disk was written.
+// close passes on the last batch. It returns an error unless the whole disk was written.
 func (g *grains) close() error {
 	if g.at != g.size {
-		return fmt.Errorf("%d bytes of the disk were written of %d", g.at, g.size)
+		return fmt.Errorf("only %d of %d bytes of the disk were written", g.at, g.size)
 	}
 	return g.flush()
 }

@@ -14,7 +14,8 @@ type grainsWriter struct{ *grains }
 
 func (w grainsWriter) Close() error { return w.close() }
 
-// TestGrains holds that grains are a disk's, that none is all zeros, and that they come in order, each once.
+// TestGrains checks that the grains make up the disk, that none is all zeros, and that each is passed on once and in
+// order.
 func TestGrains(t *testing.T) {
 	rng := rand.New(rand.NewPCG(1, 1))
 	for _, length := range []int{512, 4096, 65536, 2 << 20, 32 << 20} {
@@ -37,12 +38,12 @@ func TestGrains(t *testing.T) {
 					t.Fatal(err)
 				}
 				if !bytes.Equal(got[:size], d.Data) {
-					t.Errorf("grains of %d bytes, disk of %d: not the same", length, size)
+					t.Errorf("grains of %d bytes, disk of %d: the content differs", length, size)
 				}
 			}
 		}
 	}
 	if err := feed(grainsWriter{&grains{size: 10, len: 4, put: func(grain) error { return nil }}}, image.Mem{Data: make([]byte, 9)}); err == nil {
-		t.Error("a disk that ends too soon is taken for whole")
+		t.Error("an incomplete disk is accepted")
 	}
 }

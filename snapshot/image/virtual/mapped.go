@@ -9,29 +9,29 @@ import (
 	"platter/snapshot/image"
 )
 
-// An origin is where the bytes of a virtual disk come from: a file, a parent, what unpacks compressed grains.
+// An origin is the source of a virtual disk's bytes: a file, a parent, or a decompressor of grains.
 type origin struct {
 	io.ReaderAt
-	extents func() iter.Seq2[image.Extent, error] // its own; nil: nothing is known of zeros in it
+	extents func() iter.Seq2[image.Extent, error] // its own; nil if its zeros are unknown
 }
 
 func originOf(d image.Disk) *origin { return &origin{ReaderAt: d, extents: d.Extents} }
 
-// A piece is a run of a virtual disk, and where its bytes are.
+// A piece is a run of a virtual disk and the place of its bytes.
 type piece struct {
 	off, n int64   // bytes of the virtual disk
-	from   *origin // nil: zeros
-	at     int64   // where its bytes are in from
+	from   *origin // nil for zeros
+	at     int64   // offset of its bytes in from
 }
 
-// A layout knows where a disk's bytes are.
+// A layout maps a disk to the places of its bytes.
 type layout interface {
-	// pieces yields what makes up the disk from off to end, in order and without gaps. No piece reaches past end, and
-	// what a piece refers to is inside its origin. After an error nothing follows.
+	// pieces yields the pieces of the disk from off to end, in order and without gaps. No piece extends past end, and
+	// each is inside its origin. An error is the last thing it yields.
 	pieces(off, end int64) iter.Seq2[piece, error]
 }
 
-// A mapped disk is put together from pieces of other things.
+// A mapped disk is composed of pieces of other files or disks.
 type mapped struct {
 	layout
 	size int64 // bytes
@@ -63,7 +63,7 @@ func (m *mapped) ReadAt(p []byte, off int64) (int, error) {
 		if pc.from == nil {
 			clear(to)
 		} else if got, err := pc.from.ReadAt(to, pc.at); got < len(to) {
-			if err == io.EOF { // it ended there when it was opened: not the end of this disk
+			if err == io.EOF { // the origin is shorter than when it was opened: this is not the end of the disk
 				err = io.ErrUnexpectedEOF
 			}
 			return n + got, fmt.Errorf("read virtual disk at byte %d: %w", pc.off+int64(got), err)
@@ -76,7 +76,7 @@ func (m *mapped) ReadAt(p []byte, off int64) (int, error) {
 	return n, nil
 }
 
-// Extents yields the disk in order. Zeros are what no piece holds, and what its origin knows to be zeros.
+// Extents yields the disk in order. Its zeros are those without a place and those that an origin knows.
 func (m *mapped) Extents() iter.Seq2[image.Extent, error] {
 	return image.Joined(func(yield func(image.Extent, error) bool) {
 		cursors := map[*origin]*cursor{}
@@ -112,22 +112,22 @@ func (m *mapped) Extents() iter.Seq2[image.Extent, error] {
 	})
 }
 
-// A cursor goes along the extents of an origin once. What lies behind it is data to it: pieces that jump to and fro cost
-// the knowledge of zeros, and never a second look.
+// A cursor passes over the extents of an origin once. It treats everything it has passed as data. Pieces in jumbled
+// order lose the knowledge of zeros, but never cause a second pass.
 type cursor struct {
 	next func() (image.Extent, error, bool)
 	stop func()
-	at   image.Extent // the extent that next gave last
+	at   image.Extent // the last extent from next
 }
 
-// between yields what of the origin's extents lies between two bytes.
+// between yields the origin's extents between two offsets.
 func (c *cursor) between(off, end int64) iter.Seq2[image.Extent, error] {
 	return func(yield func(image.Extent, error) bool) {
 		for off < end {
 			for c.at.Off+c.at.Len <= off {
 				e, err, more := c.next()
 				if !more && err == nil {
-					err = io.ErrUnexpectedEOF // the pieces lie inside their origin
+					err = io.ErrUnexpectedEOF // pieces are inside their origin
 				}
 				if err != nil {
 					yield(image.Extent{}, err)

@@ -17,7 +17,7 @@ import (
 	"platter/snapshot/image"
 )
 
-// lacking skips a test that this machine has no means for, and fails it in CI, which has to have them.
+// lacking skips a test that this machine has no means for. With CI set, the test fails instead.
 func lacking(t testing.TB, format string, args ...any) {
 	t.Helper()
 	if os.Getenv("CI") != "" {
@@ -26,7 +26,7 @@ func lacking(t testing.TB, format string, args ...any) {
 	t.Skipf(format, args...)
 }
 
-// qemuImg runs qemu-img, the oracle of all formats, in a folder, and returns what it prints.
+// qemuImg runs qemu-img, the oracle of all formats, in a folder, and returns its output.
 func qemuImg(t testing.TB, dir string, args ...string) string {
 	t.Helper()
 	path, err := exec.LookPath("qemu-img")
@@ -42,7 +42,7 @@ func qemuImg(t testing.TB, dir string, args ...string) string {
 	return string(out)
 }
 
-// randomDisk makes a disk in memory with runs of zeros, of text that packs well and of noise, on clusters and off them.
+// randomDisk makes a disk in memory with runs of zeros, compressible text and noise, aligned to clusters or not.
 func randomDisk(rng *rand.Rand, size int) image.Mem {
 	data := make([]byte, size)
 	for off := 0; off < size; {
@@ -64,7 +64,7 @@ func randomDisk(rng *rand.Rand, size int) image.Mem {
 	return image.Mem{Data: data, Holes: true}
 }
 
-// noise fills p with what packs badly.
+// noise fills p with incompressible bytes.
 func noise(rng *rand.Rand, p []byte) {
 	var seed [32]byte
 	for i := range seed {
@@ -94,7 +94,7 @@ func writeRaw(t testing.TB, dir string, d image.Mem) string {
 	return path
 }
 
-// mustOpen opens a file whose format must be found to be name.
+// mustOpen opens a file that must be detected as the format name.
 func mustOpen(t testing.TB, path, name string, o Options) *Disk {
 	t.Helper()
 	f, err := image.Open(path)
@@ -102,7 +102,7 @@ func mustOpen(t testing.TB, path, name string, o Options) *Disk {
 		t.Fatal(err)
 	}
 	if found, err := Detect(f); err != nil || found != name {
-		t.Errorf("%s is found to be %q (%v), want %q", path, found, err, name)
+		t.Errorf("%s is detected as %q (%v), want %q", path, found, err, name)
 	}
 	d, err := Open(f, name, o)
 	if err != nil {
@@ -112,7 +112,7 @@ func mustOpen(t testing.TB, path, name string, o Options) *Disk {
 	return d
 }
 
-// compare holds a disk against what it should be: all of it, its extents, and reads from several goroutines.
+// compare compares a disk with its expected content: whole, by extents, and in reads from several goroutines.
 func compare(t testing.TB, d image.Disk, want []byte) {
 	t.Helper()
 	if d.Size() != int64(len(want)) {
@@ -155,7 +155,7 @@ func compareExtents(d image.Disk, want []byte) error {
 	if at != d.Size() {
 		return errors.New("extents do not reach the end of the disk")
 	}
-	for range d.Extents() { // an iteration that is broken off must not go on yielding: the runtime panics
+	for range d.Extents() { // the iteration must stop when its consumer does: otherwise the runtime panics
 		break
 	}
 	return nil
@@ -183,7 +183,7 @@ func compareReads(d image.Disk, want []byte, rng *rand.Rand) error {
 	return nil
 }
 
-// writeAs writes a disk with Create in pieces of all lengths, and returns the path of the file.
+// writeAs writes a disk with Create in pieces of all lengths, and returns the file's path.
 func writeAs(t testing.TB, dir, name string, d image.Mem, o CreateOptions) string {
 	t.Helper()
 	path := filepath.Join(dir, "disk."+name)
@@ -222,7 +222,7 @@ func feed(w Writer, d image.Mem) error {
 	return w.Close()
 }
 
-// qemuIO does to an image of a format what commands of qemu-io say, as a guest would.
+// qemuIO runs qemu-io commands on an image of a format, as a guest would write to it.
 func qemuIO(t testing.TB, path, format string, commands ...string) {
 	t.Helper()
 	tool, err := exec.LookPath("qemu-io")
@@ -239,7 +239,7 @@ func qemuIO(t testing.TB, path, format string, commands ...string) {
 	}
 }
 
-// readAll reads what is no zeros, as a backup does: in pieces of 1 MiB, several at a time.
+// readAll reads the data of a disk as a backup does: in pieces of 1 MiB, several at a time.
 func readAll(b *testing.B, d image.Disk, readers int) {
 	const piece = 1 << 20
 	pieces := make(chan image.Extent, 16)

@@ -6,24 +6,24 @@ import (
 	"platter/snapshot/image"
 )
 
-// qcow2 is the format of QEMU, as its docs/interop/qcow2 describes it. All integers are big-endian, and the file is made
-// of clusters, all of one length:
+// qcow2 is QEMU's format; docs/interop/qcow2 in QEMU describes it. All integers are big-endian, and the file consists
+// of clusters of one length:
 //
 //	header      the first cluster: fields, extensions, the name of the backing file
-//	L1 table    an entry for each L2 table: where it lies; one table for the disk as it is, one for each snapshot
+//	L1 table    an entry for each L2 table: its offset; one table for the current disk, one for each snapshot
 //	L2 tables   one cluster each: an entry for each cluster of the disk
-//	clusters    the disk's bytes; compressed ones begin anywhere and may reach into the next
+//	clusters    the disk's bytes; compressed ones begin anywhere and may extend into the next
 //	refcounts   how often each cluster of the file is used; only writers need them
 const qcow2Name = "qcow2"
 
 const qcow2Magic = "QFI\xfb"
 
-// detectQcow2 knows versions that are not read too, so that they are refused and not taken for raw disks.
+// detectQcow2 also accepts versions that cannot be read, so that they are refused and not taken for raw disks.
 func detectQcow2(e edges) bool {
 	return len(e.head) >= 8 && string(e.head[:4]) == qcow2Magic
 }
 
-// A qcow2 is the virtual disk of one file, and of those below it.
+// A qcow2 is the virtual disk of a file and its backing files.
 type qcow2 struct {
 	path     string
 	file     image.Disk
@@ -31,11 +31,11 @@ type qcow2 struct {
 	size     int64 // of the disk, in bytes
 	version  uint32
 	bits     uint  // of an offset in a cluster
-	l1       int64 // where the L1 table begins
-	zstd     bool  // how clusters are compressed; else deflate
-	extended bool  // L2 entries have 16 bytes and speak of subclusters
+	l1       int64 // offset of the L1 table
+	zstd     bool  // clusters are compressed with zstd, not deflate
+	extended bool  // L2 entries have 16 bytes and describe subclusters
 
-	below  image.Disk // the backing file's disk; nil for none
+	below  image.Disk // the backing file's disk; nil if there is none
 	shared *qcowShared
 }
 
@@ -88,7 +88,7 @@ func openQcowLayer(o *opening, shared *qcowShared) (image.Disk, error) {
 // maxQcowL1 is the longest L1 table that QEMU reads, in bytes: enough for 2 PiB in clusters of 64 KiB.
 const maxQcowL1 = 32 << 20
 
-// checkL1 holds that the L1 table speaks of the whole disk and lies in the file.
+// checkL1 checks that the L1 table covers the whole disk and is inside the file.
 func (q *qcow2) checkL1(entries int64) error {
 	if q.size == 0 {
 		return nil
@@ -108,7 +108,7 @@ func (q *qcow2) checkL1(entries int64) error {
 // cluster returns the length of a cluster in bytes.
 func (q *qcow2) cluster() int64 { return 1 << q.bits }
 
-// entryBits returns the bits of an offset in an L2 entry.
+// entryBits returns the number of bits of an offset in an L2 entry.
 func (q *qcow2) entryBits() uint {
 	if q.extended {
 		return 4
@@ -116,7 +116,7 @@ func (q *qcow2) entryBits() uint {
 	return 3
 }
 
-// tableBits returns the bits of an offset in the part of the disk that one L2 table speaks of.
+// tableBits returns the number of bits of an offset in the part of the disk that one L2 table covers.
 func (q *qcow2) tableBits() uint { return q.bits + q.bits - q.entryBits() }
 
 func (q *qcow2) damaged(format string, args ...any) error {

@@ -14,7 +14,7 @@ import (
 	"platter/snapshot/image"
 )
 
-// TestQcow2Reads holds what is read of images that qemu-img made against the raw disk they were made from.
+// TestQcow2Reads compares images that qemu-img made with the raw disks they were made from.
 func TestQcow2Reads(t *testing.T) {
 	rng := rand.New(rand.NewPCG(2, 1))
 	tests := []struct{ options, more string }{
@@ -48,10 +48,10 @@ func TestQcow2Reads(t *testing.T) {
 	}
 }
 
-// sectors fills a disk up to a multiple of 512 bytes, as QEMU does.
+// sectors pads a disk to a multiple of 512 bytes, as QEMU does.
 func sectors(p []byte) []byte { return append(p[:len(p):len(p)], make([]byte, -len(p)&511)...) }
 
-// TestQcow2Writes holds what is written against qemu-img, and what is read of it against the disk.
+// TestQcow2Writes checks what the package writes with qemu-img, and reads it back.
 func TestQcow2Writes(t *testing.T) {
 	rng := rand.New(rand.NewPCG(2, 2))
 	for _, compress := range []bool{false, true} {
@@ -72,8 +72,8 @@ func TestQcow2Writes(t *testing.T) {
 	}
 }
 
-// TestQcow2PacksForASmallWindow holds that what repeats itself is taken from no further back than QEMU's window is long. QEMU
-// itself is no oracle: zlib looks further back where all of it is still in the output.
+// TestQcow2PacksForASmallWindow checks that no match goes further back than QEMU's window. QEMU itself is no oracle:
+// zlib looks further back as long as the whole output is in memory.
 func TestQcow2PacksForASmallWindow(t *testing.T) {
 	p, err := newQcowPacker(&creation{Writer: holey{}})
 	if err != nil {
@@ -93,17 +93,17 @@ func TestQcow2PacksForASmallWindow(t *testing.T) {
 			t.Fatal(err)
 		}
 		if small := len(coded) < len(cluster)/2; small != (period <= 4096) {
-			t.Errorf("what repeats itself after %d bytes takes %d", period, len(coded))
+			t.Errorf("data with a period of %d bytes compresses to %d bytes", period, len(coded))
 		}
 	}
 }
 
-// TestQcow2Streams holds that a stream gets the same bytes as a file, whatever of its extents turns out to be zeros, and
-// that extents which were wrong are an error.
+// TestQcow2Streams checks that a stream gets the same bytes as a file, even if data extents turn out to be zeros, and
+// that wrong extents are an error.
 func TestQcow2Streams(t *testing.T) {
 	const size = 1<<30 + 3*qcowWriteCluster + 1000
 	extents := func(yield func(image.Extent, error) bool) {
-		for off := int64(0); off < size; off += 300 << 20 { // on clusters and off them, in several L2 tables
+		for off := int64(0); off < size; off += 300 << 20 { // aligned to clusters and not, in several L2 tables
 			n := min(5*qcowWriteCluster-100, size-off)
 			if !yield(image.Extent{Off: off, Len: n}, nil) ||
 				!yield(image.Extent{Off: off + n, Len: min(300<<20-n, size-off-n), Zero: true}, nil) {
@@ -136,7 +136,7 @@ func TestQcow2Streams(t *testing.T) {
 		d := mustOpen(t, path, "qcow2", Options{})
 		got := make([]byte, 6*qcowWriteCluster)
 		if _, err := d.ReadAt(got, 0); err != nil || !bytes.Equal(got, append(data, make([]byte, len(data))...)) {
-			t.Errorf("the disk reads wrongly: %v", err)
+			t.Errorf("the disk differs: %v", err)
 		}
 		all, err := os.ReadFile(path)
 		if err != nil {
@@ -156,7 +156,7 @@ func TestQcow2Streams(t *testing.T) {
 		t.Fatal(err)
 	}
 	if _, err := w.Write([]byte{0, 0, 1}); err == nil {
-		t.Error("data where the extents said zeros is lost without a word")
+		t.Error("data where the extents say zeros is silently lost")
 	}
 	if _, err := Create(io.Discard, "qcow2", size, CreateOptions{Compress: true}); !errors.Is(err, ErrUnsupported) {
 		t.Errorf("compressed to a stream: %v, want ErrUnsupported", err)
@@ -175,7 +175,7 @@ func (zeroReader) Read(p []byte) (int, error) {
 	return len(p), nil
 }
 
-// TestQcow2WritesHuge holds that what is written of a disk with next to nothing in it is small, up to the largest.
+// TestQcow2WritesHuge checks that the file of an almost empty disk is small, up to the largest disk.
 func TestQcow2WritesHuge(t *testing.T) {
 	for _, compress := range []bool{false, true} {
 		for _, size := range []int64{1 << 44, 1 << 51} {
@@ -199,7 +199,7 @@ func TestQcow2WritesHuge(t *testing.T) {
 			qemuImg(t, "", "check", path)
 			q, got := mustOpen(t, path, "qcow2", Options{}), make([]byte, 100)
 			if _, err := q.ReadAt(got, size-100); err != nil || !bytes.Equal(got, want) {
-				t.Errorf("%d: the end reads wrongly: %v", size, err)
+				t.Errorf("%d: the end differs: %v", size, err)
 			}
 			if n := len(extentsOf(t, q)); n != 2 {
 				t.Errorf("%d: %d extents, want 2", size, n)

@@ -10,14 +10,14 @@ import (
 	"platter/snapshot/image"
 )
 
-// maxQcowChain bounds how many files lie on each other: each takes a descriptor, and a step of every read.
+// maxQcowChain limits the files of a chain: each takes a descriptor, and a step of every read.
 const maxQcowChain = 256
 
-// openQcowBacking opens the disk that a file is a difference to. Whoever wrote the file chose the name, so nothing is
-// opened unless the user said so.
+// openQcowBacking opens a file's backing file. The name in the file may come from anyone, so nothing is opened
+// without the user's consent.
 func openQcowBacking(o *opening, h *qcowHeader, shared *qcowShared) (image.Disk, error) {
 	if !o.FollowBacking {
-		return nil, fmt.Errorf("%w: it is a difference to another file, %q: give --follow-backing to read that file, and those below it, "+
+		return nil, fmt.Errorf("%w: it is an overlay of another file, %q: give --follow-backing to read that file, and its backing files, "+
 			"too, or make it whole with: qemu-img convert -O qcow2 %s NEW", ErrUnsupported, h.backing, o.path)
 	}
 	path, err := qcowBackingPath(o.path, h.backing)
@@ -37,7 +37,7 @@ func openQcowBacking(o *opening, h *qcowHeader, shared *qcowShared) (image.Disk,
 	}
 	for _, above := range shared.chain {
 		if os.SameFile(above, info) {
-			return nil, fmt.Errorf("%w: %s is below itself", ErrDamaged, path)
+			return nil, fmt.Errorf("%w: %s is in its own chain of backing files", ErrDamaged, path)
 		}
 	}
 	if len(shared.chain) >= maxQcowChain {
@@ -56,8 +56,8 @@ func openQcowBacking(o *opening, h *qcowHeader, shared *qcowShared) (image.Disk,
 	return d, nil
 }
 
-// openQcowBelow opens a backing file as what the file above it says that it is. Where that says nothing, it is looked at; but
-// it may be raw, and then the guest wrote its first bytes: so no such file leads to one more.
+// openQcowBelow opens a backing file in the format that the overlay names. If it names none, the format is detected.
+// But then the file may be raw, and its first bytes a guest's: so no backing file of it is opened.
 func openQcowBelow(o *opening, format string, shared *qcowShared) (image.Disk, error) {
 	switch format {
 	case Raw:
@@ -66,7 +66,7 @@ func openQcowBelow(o *opening, format string, shared *qcowShared) (image.Disk, e
 		return openQcowLayer(o, shared)
 	case "":
 	default:
-		return nil, fmt.Errorf("%w: a backing file in the format %q: want raw or qcow2; use qemu-img convert", ErrUnsupported, format)
+		return nil, fmt.Errorf("%w: a backing file in the format %q, want raw or qcow2; use qemu-img convert", ErrUnsupported, format)
 	}
 	found, err := o.detect(o.Disk)
 	if err != nil {
@@ -78,10 +78,10 @@ func openQcowBelow(o *opening, format string, shared *qcowShared) (image.Disk, e
 		leaf = err == nil && h.backing == ""
 	}
 	if !leaf {
-		return nil, fmt.Errorf("%w: the file above it does not say what format it has, and it looks like %s, which a guest can write "+
+		return nil, fmt.Errorf("%w: its overlay does not name its format, and it looks like %s, which a guest can write "+
 			"into a raw disk; say it with: qemu-img rebase -u -b BACKING -F FORMAT FILE", ErrUnsupported, found)
 	}
-	o.note(fmt.Sprintf("%s is taken for %s: the file above it does not say what format it has; say it with: qemu-img rebase -u -b BACKING -F %s FILE",
+	o.note(fmt.Sprintf("%s is read as %s: its overlay does not name its format; set it with: qemu-img rebase -u -b BACKING -F %s FILE",
 		o.path, found, found))
 	if found == Raw {
 		return o.Disk, nil
@@ -89,13 +89,13 @@ func openQcowBelow(o *opening, format string, shared *qcowShared) (image.Disk, e
 	return openQcowLayer(o, shared)
 }
 
-// qcowBackingPath makes a path of the name in a file: beside that file, unless it is absolute.
+// qcowBackingPath returns the path of a backing file, relative to the file that names it unless it is absolute.
 func qcowBackingPath(from, name string) (string, error) {
 	if strings.ContainsFunc(name, unicode.IsControl) {
 		return "", fmt.Errorf("%w: the name of its backing file is %q", ErrDamaged, name)
 	}
 	if colon, slash := strings.Index(name, ":"), strings.Index(name, "/"); filepath.VolumeName(name) == "" && colon >= 0 && (slash < 0 || colon < slash) {
-		return "", fmt.Errorf("%w: its backing file is not a path: %q; make it whole with: qemu-img convert -O qcow2 %s NEW", ErrUnsupported, name, from)
+		return "", fmt.Errorf("%w: its backing file is not a path: %q; convert it with: qemu-img convert -O qcow2 %s NEW", ErrUnsupported, name, from)
 	}
 	if !filepath.IsAbs(name) {
 		name = filepath.Join(filepath.Dir(from), name)

@@ -11,8 +11,8 @@ import (
 	"testing"
 )
 
-// TestQcow2BackingRefused holds that no file is opened on the word of another unless it was asked for and can be no trap, and
-// that the error says what to do.
+// TestQcow2BackingRefused checks that no backing file is opened without consent, or if a guest may have named it. The
+// error must say what to do.
 func TestQcow2BackingRefused(t *testing.T) {
 	dir := t.TempDir()
 	create := func(name, backing, format string) string {
@@ -35,24 +35,24 @@ func TestQcow2BackingRefused(t *testing.T) {
 	tests := []struct {
 		backing, format string
 		follow          bool
-		is              error // nil for one that opens
+		is              error // nil if it opens
 		want            string
 	}{
 		{"base.raw", "raw", false, ErrUnsupported, "--follow-backing"},
 		{"base.raw", "raw", true, nil, ""},
 		{filepath.Join(dir, "base.raw"), "raw", true, nil, ""},
-		{"base.raw", "", true, nil, "taken for raw"},
-		{"leaf.qcow2", "", true, nil, "taken for qcow2"},
-		{"leaf.qcow2", "raw", true, nil, ""}, // what it is said to be goes
+		{"base.raw", "", true, nil, "read as raw"},
+		{"leaf.qcow2", "", true, nil, "read as qcow2"},
+		{"leaf.qcow2", "raw", true, nil, ""}, // opened in the format that the overlay names
 		{"mid.qcow2", "qcow2", true, nil, ""},
-		{"mid.qcow2", "", true, ErrUnsupported, "qemu-img rebase -u"}, // a guest may have written that one
+		{"mid.qcow2", "", true, ErrUnsupported, "qemu-img rebase -u"}, // a guest may have written that name
 		{"base.raw", "qcow2", true, ErrDamaged, "begin"},
 		{"base.raw", "vmdk", true, ErrUnsupported, `"vmdk"`},
 		{"gone.raw", "raw", true, os.ErrNotExist, "gone.raw"},
-		{"self.qcow2", "qcow2", true, ErrDamaged, "below itself"},
-		{"a.qcow2", "qcow2", true, ErrDamaged, "below itself"},
-		{"link.qcow2", "qcow2", true, ErrDamaged, "below itself"},
-		{"top.qcow2", "qcow2", true, ErrDamaged, "below itself"},
+		{"self.qcow2", "qcow2", true, ErrDamaged, "its own chain of backing files"},
+		{"a.qcow2", "qcow2", true, ErrDamaged, "its own chain of backing files"},
+		{"link.qcow2", "qcow2", true, ErrDamaged, "its own chain of backing files"},
+		{"top.qcow2", "qcow2", true, ErrDamaged, "its own chain of backing files"},
 		{`json:{"driver":"file","filename":"/etc/passwd"}`, "raw", true, ErrUnsupported, "not a path"},
 		{"nbd:localhost:10809", "raw", true, ErrUnsupported, "not a path"},
 		{"nbd://host/x", "raw", true, ErrUnsupported, "not a path"},
@@ -80,7 +80,7 @@ func TestQcow2BackingRefused(t *testing.T) {
 	}
 }
 
-// TestQcow2LongChain holds that a chain ends somewhere.
+// TestQcow2LongChain checks that the length of a chain is limited.
 func TestQcow2LongChain(t *testing.T) {
 	dir := t.TempDir()
 	for i := range maxQcowChain + 1 {
@@ -98,7 +98,7 @@ func TestQcow2LongChain(t *testing.T) {
 	}
 }
 
-// TestQcow2BackingInAFolder holds that the name of a backing file is taken from where the file lies that says it, on every
+// TestQcow2BackingInAFolder checks that the name of a backing file is relative to the file that names it, on every
 // level.
 func TestQcow2BackingInAFolder(t *testing.T) {
 	dir, d := t.TempDir(), randomDisk(rand.New(rand.NewPCG(2, 5)), 1<<20)

@@ -10,9 +10,9 @@ import (
 	"time"
 )
 
-// BenchmarkQcow2 reads a disk as a backup does, in pieces of 1 MiB from several goroutines, and lets qemu-img convert the
-// same image, which both have in the page cache: x-qemu is how many times as long as qemu-img it took (under 1: faster), with
-// qemu-img writing a raw file, and x-qemu-null with it writing nowhere.
+// BenchmarkQcow2 reads a disk as a backup does, in pieces of 1 MiB from several goroutines, and has qemu-img convert
+// the same image. Both read from the page cache. x-qemu is platter's time divided by qemu-img's when that writes a
+// raw file, and x-qemu-null when it writes nowhere; below 1 means faster.
 func BenchmarkQcow2(b *testing.B) {
 	for _, bb := range []struct {
 		name string

@@ -11,7 +11,7 @@ import (
 	"platter/snapshot/image"
 )
 
-// qcowSamples are the images in testdata; qemu-img made them.
+// qcowSamples returns the images in testdata, which qemu-img made.
 func qcowSamples(t testing.TB) map[string][]byte {
 	t.Helper()
 	paths, err := filepath.Glob("testdata/*.qcow2")
@@ -27,7 +27,7 @@ func qcowSamples(t testing.TB) map[string][]byte {
 	return samples
 }
 
-// TestQcow2Samples holds that the images in testdata read as they did when they were made.
+// TestQcow2Samples checks that the images in testdata still read as when they were made.
 func TestQcow2Samples(t *testing.T) {
 	for path, data := range qcowSamples(t) {
 		d, _, err := openMem(data, Options{})
@@ -39,8 +39,8 @@ func TestQcow2Samples(t *testing.T) {
 	}
 }
 
-// FuzzQcow2 holds that no file makes a reader crash, take much memory or run for long, and that extents and reads fit
-// together.
+// FuzzQcow2 checks that no file makes a reader crash, use much memory or run for long, and that extents and reads
+// agree.
 func FuzzQcow2(f *testing.F) {
 	for _, data := range qcowSamples(f) {
 		f.Add(data, "")
@@ -56,7 +56,7 @@ func FuzzQcow2(f *testing.F) {
 	f.Fuzz(readBounded)
 }
 
-// FuzzQcow2Tables is FuzzQcow2 for what lies behind a header that is as it should be.
+// FuzzQcow2Tables does as FuzzQcow2 for the tables after a valid header.
 func FuzzQcow2Tables(f *testing.F) {
 	f.Add(uint32(9), uint64(1<<20), uint64(0), uint64(1024), uint64(1536), uint64(qcowPackedBit|1600), []byte{7})
 	f.Add(uint32(14), uint64(1<<20), uint64(qcowExtended), uint64(2<<14), uint64(3<<14), uint64(15<<32|0xf0), []byte{7})
@@ -74,7 +74,7 @@ func FuzzQcow2Tables(f *testing.F) {
 	})
 }
 
-// readBounded opens and reads whatever it is given, in bounded memory.
+// readBounded opens and reads any file in bounded memory.
 func readBounded(t *testing.T, data []byte, snapshot string) {
 	var before, after runtime.MemStats
 	runtime.ReadMemStats(&before)
@@ -82,13 +82,13 @@ func readBounded(t *testing.T, data []byte, snapshot string) {
 		readAnything(t, d, len(data))
 	}
 	runtime.ReadMemStats(&after)
-	// 64 reads of 1 KiB, each of which may decode a cluster of 2 MiB from 4 MiB, and the whole once more.
+	// 64 reads of 1 KiB may each decode a cluster of 2 MiB from 4 MiB; the whole disk is read once more.
 	if took := after.TotalAlloc - before.TotalAlloc; took > 1<<30 || after.HeapAlloc > before.HeapAlloc+256<<20 {
 		t.Errorf("%d bytes of file took %d bytes of memory", len(data), took)
 	}
 }
 
-// readAnything reads a disk that may be anything, of a file of fileLen bytes.
+// readAnything reads a disk from any file of fileLen bytes.
 func readAnything(t *testing.T, d image.Disk, fileLen int) {
 	var places []image.Extent
 	n, at, failed := 0, int64(0), false
@@ -107,7 +107,7 @@ func readAnything(t *testing.T, d image.Disk, fileLen int) {
 	if !failed && at != d.Size() {
 		t.Fatalf("extents of %d bytes, the disk has %d", at, d.Size())
 	}
-	if n > 2*fileLen+2 { // an entry has 8 bytes, with subclusters 16 for 32 of them
+	if n > 2*fileLen+2 { // an entry has 8 bytes; with subclusters, 16 for 32 of them
 		t.Fatalf("%d extents from %d bytes", n, fileLen)
 	}
 	buf := make([]byte, 1024)
@@ -118,7 +118,7 @@ func readAnything(t *testing.T, d image.Disk, fileLen int) {
 				t.Fatalf("ReadAt(1024 bytes, %d) = %d, %v in a disk of %d", off, n, err, d.Size())
 			}
 			if same := min(int64(n), e.Off+e.Len-off); e.Zero && !bytes.Equal(buf[:same], make([]byte, same)) {
-				t.Fatalf("zeros at byte %d are none", off)
+				t.Fatalf("an extent says zeros at byte %d, where there is data", off)
 			}
 		}
 	}
@@ -130,12 +130,12 @@ func readAnything(t *testing.T, d image.Disk, fileLen int) {
 		for off := int64(0); off < d.Size(); off += 777 {
 			n, err := d.ReadAt(buf[:777], off)
 			if err != nil && err != io.EOF {
-				t.Fatalf("the whole can be read, byte %d cannot: %v", off, err)
+				t.Fatalf("the whole disk is readable, but byte %d is not: %v", off, err)
 			}
 			parts = append(parts, buf[:n]...)
 		}
 		if !bytes.Equal(whole, parts) {
-			t.Fatal("the whole is not what its parts are")
+			t.Fatal("the whole disk differs from its parts")
 		}
 	}
 }

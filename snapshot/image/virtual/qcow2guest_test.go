@@ -11,7 +11,7 @@ import (
 	"platter/snapshot/image"
 )
 
-// guestWrites makes commands for qemu-io: what a guest does to a disk of size bytes.
+// guestWrites makes qemu-io commands: writes of a guest to a disk of size bytes.
 func guestWrites(rng *rand.Rand, size, n int) (commands []string) {
 	for range n {
 		off := rng.IntN(size/512) * 512
@@ -30,7 +30,7 @@ func guestWrites(rng *rand.Rand, size, n int) (commands []string) {
 	return commands
 }
 
-// readBack lets qemu-img make an image raw, and returns that.
+// readBack converts an image to raw with qemu-img, and returns the content.
 func readBack(t testing.TB, path string, args ...string) []byte {
 	t.Helper()
 	raw := filepath.Join(t.TempDir(), "back.raw")
@@ -42,8 +42,8 @@ func readBack(t testing.TB, path string, args ...string) []byte {
 	return data
 }
 
-// TestQcow2Guest holds what is read of images that a guest wrote to against what qemu-img reads of them: chains of three over
-// a raw file, all of other lengths, and what snapshots in them keep.
+// TestQcow2Guest compares with qemu-img's reads on images that a guest wrote to: chains of three over a raw file, all
+// of different lengths, and internal snapshots in them.
 func TestQcow2Guest(t *testing.T) {
 	sizes := []int{2<<20 + 512, 5 << 20, 3<<20 + 1024, 4 << 20}
 	for seed, options := range []string{
@@ -75,14 +75,14 @@ func TestQcow2Guest(t *testing.T) {
 	}
 }
 
-// compareSnapshots takes snapshots in an image, between which the guest writes and the disk grows.
+// compareSnapshots takes snapshots in an image while the guest writes and the disk grows.
 func compareSnapshots(t *testing.T, rng *rand.Rand, path string, size int) {
 	for _, name := range []string{"one", "two", "3"} {
 		qemuImg(t, "", "snapshot", "-c", name, path)
 		qemuIO(t, path, "qcow2", guestWrites(rng, size, 10)...)
 		size += 1 << 20
 		if data, err := os.ReadFile(path); err != nil || data[7] == 2 {
-			size -= 1 << 20 // version 2 cannot grow with snapshots in it
+			size -= 1 << 20 // version 2 cannot grow if it has snapshots
 			continue
 		}
 		qemuImg(t, "", "resize", path, fmt.Sprint(size))
@@ -101,8 +101,8 @@ func compareSnapshots(t *testing.T, rng *rand.Rand, path string, size int) {
 	}
 }
 
-// applied makes a copy of an image, goes back to a snapshot in it, and returns the copy's path. qemu-img convert -l is no
-// substitute: it takes the size that the disk has now.
+// applied copies an image, reverts the copy to a snapshot, and returns its path. qemu-img convert -l is no
+// substitute: it uses the disk's current size.
 func applied(t *testing.T, path, name string) string {
 	t.Helper()
 	data, err := os.ReadFile(path)
@@ -117,7 +117,7 @@ func applied(t *testing.T, path, name string) string {
 	return copied
 }
 
-// openErr opens a qcow2, and returns with what error.
+// openErr opens a qcow2 and returns the error.
 func openErr(t testing.TB, path string, o Options) error {
 	t.Helper()
 	f, err := image.Open(path)

@@ -11,17 +11,17 @@ import (
 
 // Bits of the incompatible features.
 const (
-	qcowDirty      = 1 << 0 // the refcounts may be wrong: nothing to a reader
+	qcowDirty      = 1 << 0 // the refcounts may be wrong, which does not matter to a reader
 	qcowCorrupt    = 1 << 1 // a writer found damage
-	qcowDataFile   = 1 << 2 // the clusters lie in another file
+	qcowDataFile   = 1 << 2 // the clusters are in another file
 	qcowCompressed = 1 << 3 // not with deflate
-	qcowExtended   = 1 << 4 // subclusters
+	qcowExtended   = 1 << 4 // extended L2 entries, with subclusters
 	qcowKnown      = qcowDirty | qcowCorrupt | qcowDataFile | qcowCompressed | qcowExtended
 )
 
 const (
 	qcowV2Len       = 72  // bytes of the header of version 2
-	qcowV3Len       = 104 // at least, of version 3
+	qcowV3Len       = 104 // minimum for version 3
 	minQcowBits     = 9
 	maxQcowBits     = 21
 	maxQcowBacking  = 1023   // bytes of a name
@@ -30,7 +30,7 @@ const (
 	qcowDeflate, qcowZstd = 0, 1 // how clusters are compressed
 )
 
-// A qcowHeader is what the first cluster says.
+// A qcowHeader is the content of the first cluster.
 type qcowHeader struct {
 	version       uint32
 	bits          uint
@@ -38,13 +38,13 @@ type qcowHeader struct {
 	l1            int64
 	l1Len         int64 // entries
 	crypt         uint32
-	snapshots     int64 // where their table begins
+	snapshots     int64 // offset of the table of snapshots
 	snapshotCount uint32
 	incompatible  uint64
 	autoclear     uint64
 	compression   byte
-	backing       string // empty for none
-	backingFormat string // empty where it is not said
+	backing       string // empty if there is none
+	backingFormat string // empty if unknown
 	dataFile      string
 	features      map[byte]string // names of incompatible features, by their bit
 }
@@ -62,14 +62,14 @@ func readQcowHeader(o *opening) (*qcowHeader, error) {
 		return nil, fmt.Errorf("read header: %w", err)
 	}
 	if !detectQcow2(edges{head: head}) {
-		return nil, fmt.Errorf("%w: it does not begin as a qcow2 does", ErrDamaged)
+		return nil, fmt.Errorf("%w: it does not begin with a qcow2 header", ErrDamaged)
 	}
 	h := &qcowHeader{version: binary.BigEndian.Uint32(head[4:])}
 	if h.version < 2 || h.version > 3 {
-		return nil, fmt.Errorf("%w: version %d; make it version 3 with: qemu-img convert -O qcow2 %s NEW", ErrUnsupported, h.version, o.path)
+		return nil, fmt.Errorf("%w: version %d; convert it to version 3 with: qemu-img convert -O qcow2 %s NEW", ErrUnsupported, h.version, o.path)
 	}
 	if len(head) < qcowV2Len || h.version > 2 && len(head) < qcowV3Len {
-		return nil, fmt.Errorf("%w: its header is cut off after %d bytes", ErrDamaged, len(head))
+		return nil, fmt.Errorf("%w: its header is truncated after %d bytes", ErrDamaged, len(head))
 	}
 	if bits := binary.BigEndian.Uint32(head[20:]); bits < minQcowBits || bits > maxQcowBits {
 		return nil, fmt.Errorf("%w: clusters of 2^%d bytes: want 2^%d to 2^%d", ErrDamaged, bits, minQcowBits, maxQcowBits)
@@ -82,7 +82,7 @@ func readQcowHeader(o *opening) (*qcowHeader, error) {
 	return h, h.parse(head)
 }
 
-// parse reads the fields from the first cluster, or as much of it as the file has.
+// parse parses the fields in the first cluster, which may be truncated.
 func (h *qcowHeader) parse(head []byte) error {
 	size, l1 := binary.BigEndian.Uint64(head[24:]), binary.BigEndian.Uint64(head[40:])
 	snapshots := binary.BigEndian.Uint64(head[64:])
@@ -109,7 +109,7 @@ func (h *qcowHeader) parse(head []byte) error {
 	end := uint64(len(head))
 	if backing != 0 {
 		if backing > end || name == 0 || name > maxQcowBacking || uint64(name) > end-backing {
-			return fmt.Errorf("%w: the name of its backing file is said to be at byte %d, %d bytes long", ErrDamaged, backing, name)
+			return fmt.Errorf("%w: its header puts the name of its backing file at byte %d, %d bytes long", ErrDamaged, backing, name)
 		}
 		h.backing = string(head[backing : backing+uint64(name)])
 		end = max(backing, uint64(length))
@@ -125,7 +125,7 @@ const (
 	qcowFeatureLen    = 48 // of an entry of the feature names: u8 kind, u8 bit, name
 )
 
-// parseExtensions reads what follows the fields: u32 kind, u32 length, data up to the next multiple of 8.
+// parseExtensions parses the header extensions: u32 kind, u32 length, data padded to a multiple of 8.
 func (h *qcowHeader) parseExtensions(p []byte) error {
 	for len(p) >= 8 {
 		kind, n := binary.BigEndian.Uint32(p), uint64(binary.BigEndian.Uint32(p[4:]))
@@ -133,7 +133,7 @@ func (h *qcowHeader) parseExtensions(p []byte) error {
 			return nil
 		}
 		if n > uint64(len(p)) {
-			return fmt.Errorf("%w: extension %#x of its header has %d bytes, and %d are left", ErrDamaged, kind, n, len(p))
+			return fmt.Errorf("%w: extension %#x of its header has %d bytes, but %d are left", ErrDamaged, kind, n, len(p))
 		}
 		data := p[:n]
 		p = p[min((n+7)/8*8, uint64(len(p))):]
@@ -155,11 +155,11 @@ func (h *qcowHeader) parseExtensions(p []byte) error {
 	return nil
 }
 
-// refusal says why a file cannot be read, and what to do; nil for one that can.
+// refusal returns the reason why a file cannot be read and what to do, or nil if it can be read.
 func (h *qcowHeader) refusal(path string) error {
-	convert := fmt.Sprintf("make it one that can with: qemu-img convert -O qcow2 %s NEW", path)
+	convert := fmt.Sprintf("convert it with: qemu-img convert -O qcow2 %s NEW", path)
 	if unknown := h.unknown(); unknown != "" {
-		return fmt.Errorf("%w: it uses features that are not known here: %s; %s", ErrUnsupported, unknown, convert)
+		return fmt.Errorf("%w: it uses unknown features: %s; %s", ErrUnsupported, unknown, convert)
 	}
 	switch {
 	case h.crypt == 1:
@@ -167,22 +167,22 @@ func (h *qcowHeader) refusal(path string) error {
 	case h.crypt == 2:
 		return fmt.Errorf("%w: it is encrypted (LUKS) and cannot be read; with its password, %s", ErrUnsupported, convert)
 	case h.crypt != 0:
-		return fmt.Errorf("%w: it is encrypted in a way that is not known here (%d); %s", ErrUnsupported, h.crypt, convert)
+		return fmt.Errorf("%w: it is encrypted with an unknown method (%d); %s", ErrUnsupported, h.crypt, convert)
 	case h.incompatible&qcowDataFile != 0 && h.autoclear&qcowRawDataFile != 0:
-		return fmt.Errorf("%w: its data is in another file, %q, which is the raw disk: give that one", ErrUnsupported, h.dataFile)
+		return fmt.Errorf("%w: its data is in another file, %q, which is a raw disk: name that file instead", ErrUnsupported, h.dataFile)
 	case h.incompatible&qcowDataFile != 0:
 		return fmt.Errorf("%w: its data is in another file, %q; %s", ErrUnsupported, h.dataFile, convert)
 	case (h.incompatible&qcowCompressed != 0) != (h.compression != qcowDeflate):
-		return fmt.Errorf("%w: compression %d, and its feature bit says otherwise", ErrDamaged, h.compression)
+		return fmt.Errorf("%w: compression %d contradicts its feature bit", ErrDamaged, h.compression)
 	case h.compression > qcowZstd:
 		return fmt.Errorf("%w: compression %d; %s", ErrUnsupported, h.compression, convert)
 	case h.incompatible&qcowExtended != 0 && h.bits < 14:
-		return fmt.Errorf("%w: subclusters in clusters of 2^%d bytes: want 2^14 at least", ErrDamaged, h.bits)
+		return fmt.Errorf("%w: subclusters in clusters of 2^%d bytes, want at least 2^14", ErrDamaged, h.bits)
 	}
 	return nil
 }
 
-// unknown names the incompatible features that are not known here, as the file itself calls them.
+// unknown lists the unknown incompatible features, with the names that the file has for them.
 func (h *qcowHeader) unknown() string {
 	var names []string
 	for bit := range byte(64) {

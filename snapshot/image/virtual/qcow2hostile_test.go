@@ -11,17 +11,17 @@ import (
 	"platter/snapshot/image"
 )
 
-// A qcowFile is an image made by hand, in clusters of 512 bytes unless bits says otherwise: the header, the L1 table, an L2
-// table, and a cluster of sevens, each in a cluster of its own.
+// A qcowFile is a handmade image, in clusters of 512 bytes unless bits says otherwise. The header, the L1 table, an
+// L2 table and a cluster of sevens have a cluster each.
 type qcowFile struct {
 	size            uint64 // of the disk
 	bits            uint32 // of a cluster
-	version         uint32 // 3 for 0
+	version         uint32 // 3 if it is 0
 	incompatible    uint64
-	l1, l2          []uint64 // entries; nil for those that make the disk begin with the sevens
+	l1, l2          []uint64 // entries; nil for a disk that begins with the sevens
 	backing, format string
 	extensions      []byte
-	cut             int // bytes less at the end
+	cut             int // bytes removed from the end
 }
 
 func (f qcowFile) bytes() []byte {
@@ -82,7 +82,7 @@ func writeQcow(t testing.TB, path string, f qcowFile) {
 	}
 }
 
-// openMem opens a qcow2 in memory, which leads to no other file.
+// openMem opens a qcow2 in memory that refers to no other file.
 func openMem(data []byte, o Options) (d image.Disk, notes []string, err error) {
 	d, err = openQcow2(&opening{Disk: image.Mem{Data: data}, Options: o, path: "disk.qcow2", detect: Detect,
 		also: func(string) (image.Disk, error) { return nil, os.ErrPermission },
@@ -90,7 +90,7 @@ func openMem(data []byte, o Options) (d image.Disk, notes []string, err error) {
 	return d, notes, err
 }
 
-// put returns a change of an image: a number of 4 or 8 bytes.
+// put returns a change of an image: it writes a number of 4 or 8 bytes.
 func put32(off int, v uint32) func([]byte) []byte {
 	return func(b []byte) []byte { binary.BigEndian.PutUint32(b[off:], v); return b }
 }
@@ -99,7 +99,7 @@ func put64(off int, v uint64) func([]byte) []byte {
 	return func(b []byte) []byte { binary.BigEndian.PutUint64(b[off:], v); return b }
 }
 
-// TestQcow2HostileHeaders holds that each lie of a header is refused, with an error that names it.
+// TestQcow2HostileHeaders checks that each false header field is refused, with an error that names it.
 func TestQcow2HostileHeaders(t *testing.T) {
 	feature := make([]byte, 8+2*qcowFeatureLen)
 	put32(0, qcowFeatureNames)(feature)
@@ -114,8 +114,8 @@ func TestQcow2HostileHeaders(t *testing.T) {
 		want   string
 	}{
 		{"empty", qcowFile{}, func(b []byte) []byte { return nil }, ErrDamaged, "begin"},
-		{"cut in the header", qcowFile{}, func(b []byte) []byte { return b[:70] }, ErrDamaged, "cut off"},
-		{"cut in version 3", qcowFile{}, func(b []byte) []byte { return b[:100] }, ErrDamaged, "cut off"},
+		{"cut in the header", qcowFile{}, func(b []byte) []byte { return b[:70] }, ErrDamaged, "truncated"},
+		{"cut in version 3", qcowFile{}, func(b []byte) []byte { return b[:100] }, ErrDamaged, "truncated"},
 		{"version 1", qcowFile{version: 1}, nil, ErrUnsupported, "qemu-img convert"},
 		{"version 4", qcowFile{version: 4}, nil, ErrUnsupported, "version 4"},
 		{"tiny clusters", qcowFile{}, put32(20, 8), ErrDamaged, "2^8"},
@@ -133,7 +133,7 @@ func TestQcow2HostileHeaders(t *testing.T) {
 		{"unknown encryption", qcowFile{}, put32(32, 3), ErrUnsupported, "encrypted"},
 		{"unknown feature", qcowFile{incompatible: 1<<5 | 1<<6 | 1<<63, extensions: feature}, nil, ErrUnsupported, `bit 5 ("holograms"), bit 6, bit 63;`},
 		{"data file", qcowFile{incompatible: qcowDataFile}, nil, ErrUnsupported, "another file"},
-		{"raw data file", qcowFile{incompatible: qcowDataFile}, put64(88, 2), ErrUnsupported, "give that one"},
+		{"raw data file", qcowFile{incompatible: qcowDataFile}, put64(88, 2), ErrUnsupported, "name that file instead"},
 		{"compression said, none given", qcowFile{incompatible: qcowCompressed}, nil, ErrDamaged, "compression 0"},
 		{"compression not said", qcowFile{}, func(b []byte) []byte { b[104] = 1; return put32(100, 112)(b) }, ErrDamaged, "compression 1"},
 		{"unknown compression", qcowFile{incompatible: qcowCompressed}, func(b []byte) []byte { b[104] = 2; return put32(100, 112)(b) }, ErrUnsupported, "compression 2"},
@@ -161,15 +161,15 @@ func TestQcow2HostileHeaders(t *testing.T) {
 	}
 }
 
-// TestQcow2HostileTables holds that each lie of a table is an error of reads and of extents, and that what is only unusual is
-// none.
+// TestQcow2HostileTables checks that each invalid table entry is an error of reads and extents, and that unusual
+// valid ones are not.
 func TestQcow2HostileTables(t *testing.T) {
 	const packed, subclusters = qcowPackedBit, qcowExtended
 	big := func(l2 ...uint64) qcowFile { return qcowFile{bits: 14, size: 16384, incompatible: subclusters, l2: l2} }
 	tests := []struct {
 		name string
 		file qcowFile
-		want string // empty: it can be read
+		want string // empty if it is readable
 	}{
 		{"as it should be", qcowFile{size: 512}, ""},
 		{"L1 not its own", qcowFile{size: 512, l1: []uint64{1024}}, ""},
@@ -210,7 +210,7 @@ func TestQcow2HostileTables(t *testing.T) {
 			extentsErr = errors.Join(extentsErr, err)
 		}
 		if strings.Contains(tt.want, "compressed cluster") {
-			extentsErr = readErr // they do not decode
+			extentsErr = readErr // extents do not decode clusters
 		}
 		for _, err := range []error{readErr, extentsErr} {
 			if tt.want == "" && err != nil || tt.want != "" && (!errors.Is(err, ErrDamaged) || !strings.Contains(err.Error(), tt.want)) {
@@ -220,7 +220,7 @@ func TestQcow2HostileTables(t *testing.T) {
 	}
 }
 
-// TestQcow2Bombs holds that tables which make much of little come to an end soon.
+// TestQcow2Bombs checks that small files with huge tables do not take long.
 func TestQcow2Bombs(t *testing.T) {
 	again := make([]uint64, 1<<18)
 	for i := range again {
@@ -255,7 +255,7 @@ func TestQcow2Bombs(t *testing.T) {
 	}
 }
 
-// TestQcow2Marked holds what is said of images that their writer marked.
+// TestQcow2Marked checks the notes about images with marks from their writer.
 func TestQcow2Marked(t *testing.T) {
 	for mark, notes := range map[uint64]int{qcowDirty: 0, qcowCorrupt: 1} {
 		d, got, err := openMem(qcowFile{size: 512, incompatible: mark}.bytes(), Options{})

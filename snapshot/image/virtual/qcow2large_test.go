@@ -12,7 +12,7 @@ import (
 	"platter/snapshot/image"
 )
 
-// holey leaves holes in a file where zeros are written to it.
+// A holey leaves holes in a file where zeros are written to it.
 type holey struct{ *os.File }
 
 func (h holey) Write(p []byte) (int, error) {
@@ -30,10 +30,10 @@ func (h holey) WriteAt(p []byte, off int64) (int, error) {
 	return h.File.WriteAt(p, off)
 }
 
-// TestQcow2RefcountsOfLargeFiles holds that refcounts are right in files so large that they take several blocks: 2 GiB each.
+// TestQcow2RefcountsOfLargeFiles checks refcounts in files with several refcount blocks, which cover 2 GiB each.
 func TestQcow2RefcountsOfLargeFiles(t *testing.T) {
 	for _, compress := range []bool{false, true} {
-		// At most one cluster less and one more than what a number of blocks speak of, with tables and without.
+		// At most one cluster less or more than some number of blocks covers, with and without tables.
 		for _, clusters := range []int64{32768 - 20, 32768 - 15, 32768 - 12, 32768 - 8, 65536 + 3} {
 			if testing.Short() && (compress || clusters != 32768-12) {
 				continue
@@ -53,7 +53,7 @@ func TestQcow2RefcountsOfLargeFiles(t *testing.T) {
 			if p, ok := w.(*qcowPacker); ok {
 				zeros := make([]byte, qcowWriteCluster)
 				for i := int64(0); i < clusters && err == nil; i++ {
-					err = p.put(grain{index: i, data: zeros, coded: zeros}) // as if they did not compress
+					err = p.put(grain{index: i, data: zeros, coded: zeros}) // as if they were incompressible
 				}
 				p.at = size
 			} else {
@@ -70,7 +70,7 @@ func TestQcow2RefcountsOfLargeFiles(t *testing.T) {
 	}
 }
 
-// truncateUp ends a file where it was written to last, also if that was a hole.
+// truncateUp extends a file to the end of its last write, even if that was a hole.
 func truncateUp(f *os.File) error {
 	at, err := f.Seek(0, io.SeekCurrent)
 	if err != nil {

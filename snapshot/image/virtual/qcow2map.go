@@ -10,16 +10,16 @@ import (
 	"platter/snapshot/image"
 )
 
-// Entries of the L1 and the L2 tables. Bit 63 says that nothing else uses what the entry points to; it only matters to
-// writers, and is not kept right in tables of snapshots.
+// Entries of the L1 and L2 tables. Bit 63 says that nothing else uses the cluster of the entry. It matters only to
+// writers, and is not maintained in tables of snapshots.
 //
-//	L1               bits 9–55 where the L2 table begins, 0 for none; all others 0
-//	L2, bit 62 = 0   bits 9–55 where the cluster begins, 0 for none; bit 0 reads as zeros (version 3); all others 0
-//	L2, bit 62 = 1   compressed: bits 0 to x-1 where it begins, x to 61 in how many sectors of 512 bytes more it ends;
+//	L1               bits 9–55 offset of the L2 table, 0 for none; all others 0
+//	L2, bit 62 = 0   bits 9–55 offset of the cluster, 0 for none; bit 0 reads as zeros (version 3); all others 0
+//	L2, bit 62 = 1   compressed: bits 0 to x-1 its offset, x to 61 the number of additional 512-byte sectors;
 //	                 x = 62 - (bits of a cluster - 8)
 //
-// Extended L2 entries have 8 bytes more: the cluster is 32 subclusters, bit i says that subcluster i lies in the cluster,
-// bit 32+i that it reads as zeros.
+// Extended L2 entries have 8 more bytes: the cluster has 32 subclusters, bit i says that subcluster i is allocated in
+// the cluster, and bit 32+i that it reads as zeros.
 const (
 	qcowOffset    = 1<<56 - 1<<9
 	qcowOwn       = 1 << 63
@@ -31,27 +31,27 @@ type qcowKind byte
 
 const (
 	qcowZero   qcowKind = iota // reads as zeros
-	qcowBelow                  // what the backing file has there
+	qcowBelow                  // as in the backing file
 	qcowData                   // bytes in the file
 	qcowPacked                 // a compressed cluster
 )
 
-// A qcowRun is a part of the disk that is of one kind and in one place.
+// A qcowRun is a part of the disk of one kind and in one place.
 type qcowRun struct {
 	kind   qcowKind
 	len    int64 // bytes of the disk
-	host   int64 // data: of its first byte in the file; packed: of the first compressed one
-	packed int64 // compressed bytes of the cluster, and maybe some that are not its own
+	host   int64 // of the first byte in the file; packed: of the first compressed byte
+	packed int64 // compressed bytes of the cluster, perhaps followed by bytes of another
 }
 
-// A qcowCursor looks places of the disk up. It holds on to the parts of the tables that it saw last, as the next lookup
-// most often needs the same. It is used by one goroutine.
+// A qcowCursor looks up places of the disk. It keeps the last parts of the tables, because the next lookup usually
+// needs them again. It is for one goroutine.
 type qcowCursor struct {
 	*qcow2
 	l1Page, l2Page qcowPage
 
-	table  int64 // of the last lookup that had an L2 table: its index in L1
-	tables int64 // how many times a lookup had another one than the lookup before
+	table  int64 // L1 index in the last lookup with an L2 table
+	tables int64 // number of lookups with a table other than the previous one
 }
 
 func (q *qcow2) cursor() *qcowCursor { return &qcowCursor{qcow2: q, table: -1} }
@@ -62,7 +62,7 @@ type qcowPage struct {
 	data []byte
 }
 
-// word reads 8 bytes at a multiple of 8 that is known to lie in the file.
+// word reads 8 bytes at a multiple of 8 inside the file.
 func (c *qcowCursor) word(p *qcowPage, off int64) (uint64, error) {
 	if at := off - p.off; at < 0 || at >= int64(len(p.data)) {
 		data, err := c.page(off &^ (qcowPageLen - 1))
@@ -77,7 +77,7 @@ func (c *qcowCursor) word(p *qcowPage, off int64) (uint64, error) {
 	return binary.BigEndian.Uint64(p.data[off-p.off:]), nil
 }
 
-// piece looks up what begins at a byte of the disk: at most a cluster, or all that a missing L2 table speaks of.
+// piece looks up the run at a byte of the disk: at most a cluster, or all that a missing L2 table covers.
 func (c *qcowCursor) piece(off int64) (qcowRun, error) {
 	index, in := off>>c.tableBits(), off&(1<<c.tableBits()-1)
 	entry, err := c.word(&c.l1Page, c.l1+8*index)
@@ -111,7 +111,7 @@ func (c *qcowCursor) piece(off int64) (qcowRun, error) {
 	return r, nil
 }
 
-// absent is what is not allocated.
+// absent returns the kind of unallocated clusters.
 func (q *qcow2) absent() qcowKind {
 	if q.below == nil {
 		return qcowZero
@@ -119,8 +119,8 @@ func (q *qcow2) absent() qcowKind {
 	return qcowBelow
 }
 
-// decode reads an L2 entry: what begins at byte in of its cluster; false if it is not as it should be. A cluster that
-// begins in the file may end past it: what was never written there is zeros.
+// decode decodes an L2 entry from byte in of its cluster on. It returns false if the entry is invalid. A cluster that
+// begins in the file may end past it: the rest was never written and reads as zeros.
 func (q *qcow2) decode(entry, subclusters uint64, in int64) (qcowRun, bool) {
 	r := qcowRun{kind: q.absent(), len: q.cluster() - in}
 	entry &^= qcowOwn
@@ -148,7 +148,7 @@ func (q *qcow2) decode(entry, subclusters uint64, in int64) (qcowRun, bool) {
 	return r, true
 }
 
-// decodeSubclusters finds the subclusters of one kind that begin at byte in of a cluster.
+// decodeSubclusters finds the run of subclusters of one kind at byte in of a cluster.
 func (q *qcow2) decodeSubclusters(r qcowRun, host int64, subclusters uint64, in int64) (qcowRun, bool) {
 	data, zero := uint32(subclusters), uint32(subclusters>>32)
 	if data&zero != 0 || data != 0 && host == 0 {
@@ -167,7 +167,7 @@ func (q *qcow2) decodeSubclusters(r qcowRun, host int64, subclusters uint64, in 
 	return r, true
 }
 
-// run looks up what begins at off, as far as it goes on in the same way, up to end.
+// run looks up the run at off, up to end at most.
 func (c *qcowCursor) run(off, end int64) (qcowRun, error) {
 	r, err := c.piece(off)
 	if err != nil {
@@ -176,7 +176,7 @@ func (c *qcowCursor) run(off, end int64) (qcowRun, error) {
 	for r.kind != qcowPacked && r.len < end-off {
 		next, err := c.piece(off + r.len)
 		if err != nil || next.kind != r.kind || r.kind == qcowData && next.host != r.host+r.len {
-			break // an error comes again when it is this place's turn
+			break // the next call reports the error at its own place
 		}
 		r.len += next.len
 	}
@@ -184,7 +184,7 @@ func (c *qcowCursor) run(off, end int64) (qcowRun, error) {
 	return r, nil
 }
 
-// Extents yields what the tables say.
+// Extents yields the extents that the tables describe.
 func (q *qcow2) Extents() iter.Seq2[image.Extent, error] {
 	return image.Joined(func(yield func(image.Extent, error) bool) {
 		below := qcowBelowExtents{}
@@ -218,13 +218,13 @@ func (q *qcow2) Extents() iter.Seq2[image.Extent, error] {
 	})
 }
 
-// qcowBelowExtents are the extents of a backing file's disk, which may be shorter than the disk above it.
+// qcowBelowExtents are the extents of a backing file's disk, which may be shorter than its overlay's.
 type qcowBelowExtents struct {
 	next func() (image.Extent, error, bool)
 	last image.Extent
 }
 
-// yield passes on those between two offsets; each call's are past those of the call before.
+// yield yields the extents between two offsets. Offsets must increase from call to call.
 func (b *qcowBelowExtents) yield(off, end int64, yield func(image.Extent, error) bool) bool {
 	for off < end {
 		if b.last.Off+b.last.Len <= off {

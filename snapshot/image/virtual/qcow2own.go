@@ -1,11 +1,11 @@
 package virtual
 
-// qcowOwnMax is how many clusters of a file are looked after at a time: a bit each, 32 MiB.
+// qcowOwnMax is the number of clusters checked at a time, with one bit each: 32 MiB.
 const qcowOwnMax = 1 << 28
 
-// checkOwn holds that what the tables call their own is so: an entry with that bit says that nothing else uses its cluster, and of
-// two such entries for one cluster, one was overwritten by the other. Clusters without the bit may be shared; how often is in the
-// refcounts, which nobody needs to read. The tables of a snapshot do not keep the bit right.
+// checkOwn checks the entries that claim sole use of their cluster. If two of them have the same cluster, one
+// overwrote the other. Clusters without that bit may be shared; the refcounts say how often, and readers need not
+// know. Tables of snapshots do not maintain the bit.
 func (q *qcow2) checkOwn() error {
 	clusters := q.fileSize>>q.bits + 1
 	for first := int64(0); first < clusters; first += qcowOwnMax {
@@ -17,7 +17,7 @@ func (q *qcow2) checkOwn() error {
 	return nil
 }
 
-// ownOf does it for n clusters of the file. What else is wrong with an entry is an error to who reads it.
+// ownOf does it for n clusters of the file. It skips other faults; readers report them.
 func (q *qcow2) ownOf(first, n int64, taken []uint64) error {
 	take := func(entry uint64) error {
 		host := int64(entry & qcowOffset)
@@ -27,7 +27,7 @@ func (q *qcow2) ownOf(first, n int64, taken []uint64) error {
 		}
 		bit := uint64(1) << (at % 64)
 		if taken[at/64]&bit != 0 {
-			return q.damaged("its cluster at byte %d belongs to two places of the disk, of which one is wrong", host)
+			return q.damaged("its cluster at byte %d belongs to two places of the disk, so one of them is wrong", host)
 		}
 		taken[at/64] |= bit
 		return nil
@@ -45,7 +45,7 @@ func (q *qcow2) ownOf(first, n int64, taken []uint64) error {
 			off = end
 			continue
 		}
-		if tables++; tables > q.fileSize>>q.bits { // the same table again and again
+		if tables++; tables > q.fileSize>>q.bits { // the same table repeatedly
 			return nil
 		}
 		if err := take(l1); err != nil {

@@ -9,24 +9,24 @@ import (
 	"github.com/klauspost/compress/flate"
 )
 
-// A qcowPacker writes a disk to a file in compressed clusters, one right after another. Where they go is known only when
-// they are compressed, so the header comes last: until then the file is no qcow2.
+// A qcowPacker writes a disk to a file in compressed clusters, one right after another. Their places are known only
+// after compression, so it writes the header last: until then the file is no qcow2.
 //
-// They are compressed with deflate, as qemu-img does by default. Of Debian's programs zstd makes 5% less in about the same
-// time and is decoded three times as fast, but nothing before QEMU 5.1 reads it, and little beside QEMU.
+// It compresses with deflate, as qemu-img does by default. For Debian's programs, zstd is 5% smaller in about the
+// same time and three times as fast to decode. But QEMU before 5.1 cannot read it, and neither can most other
+// programs.
 type qcowPacker struct {
 	grains
 	qcowPlan
 	out  qcowBuffer
-	refs []uint16 // of each cluster of the file so far; a cluster has no room for 65536 compressed ones
-	free int64    // where in the file the next compressed cluster goes; at the end of a cluster: nowhere yet
+	refs []uint16 // of each cluster of the file so far; fewer than 65536 compressed clusters fit into one
+	free int64    // offset for the next compressed cluster; at a cluster's end, it is not allocated yet
 
-	tables []int64 // the clusters of the L2 tables so far, 0 for none
-	table  []byte  // the last of them, which is being filled
+	tables []int64 // the clusters of the L2 tables so far, 0 if missing
+	table  []byte  // the last table, which is being filled
 }
 
-// qcowWindow is how far back deflate may look, in bytes: QEMU packs with a window of that length, and asks for no more when
-// it decodes.
+// qcowWindow is the window of deflate, in bytes. QEMU compresses with this window and needs no more to decode.
 const qcowWindow = 4096
 
 func newQcowPacker(c *creation) (*qcowPacker, error) {
@@ -41,7 +41,7 @@ func newQcowPacker(c *creation) (*qcowPacker, error) {
 		table:    make([]byte, qcowWriteCluster),
 	}
 	deflate := sync.Pool{New: func() any {
-		z, _ := flate.NewWriterWindow(io.Discard, qcowWindow) // an error only for a window that cannot be
+		z, _ := flate.NewWriterWindow(io.Discard, qcowWindow) // fails only for an invalid window
 		return z
 	}}
 	p.grains = grains{size: c.size, len: qcowWriteCluster, put: p.put, encode: func(data []byte) ([]byte, error) {
@@ -59,7 +59,7 @@ func newQcowPacker(c *creation) (*qcowPacker, error) {
 	return p, nil
 }
 
-// alloc takes n clusters at the end of the file, used once each, and returns the first.
+// alloc allocates n clusters at the end of the file, used once each, and returns the first.
 func (p *qcowPacker) alloc(n int64) int64 {
 	first := int64(len(p.refs))
 	for range n {
@@ -96,8 +96,8 @@ func (p *qcowPacker) put(g grain) error {
 	return nil
 }
 
-// place finds room for n compressed bytes, fewer than a cluster, and counts them in. They follow those before if they fit
-// into the same cluster, or if the next one is not taken yet.
+// place allocates n compressed bytes, fewer than a cluster, and counts them. They follow the bytes before if they fit
+// into the same cluster, or if the next one is still free.
 func (p *qcowPacker) place(n int64) int64 {
 	left, last := -p.free&(qcowWriteCluster-1), p.free>>qcowWriteBits
 	switch {
@@ -114,7 +114,7 @@ func (p *qcowPacker) place(n int64) int64 {
 	return off
 }
 
-// endTable writes the L2 table that was filled, if there is one.
+// endTable writes the current L2 table, if there is one.
 func (p *qcowPacker) endTable() error {
 	if len(p.tables) == 0 {
 		return nil
@@ -126,7 +126,7 @@ func (p *qcowPacker) endTable() error {
 	return err
 }
 
-// Close writes the tables, and then the header.
+// Close writes the tables, then the header.
 func (p *qcowPacker) Close() error {
 	if err := p.close(); err != nil {
 		return err
@@ -163,7 +163,7 @@ func (p *qcowPacker) Close() error {
 	return p.out.flush()
 }
 
-// A qcowBuffer gathers writes that follow each other.
+// A qcowBuffer combines adjacent writes.
 type qcowBuffer struct {
 	file io.WriterAt
 	off  int64

@@ -16,7 +16,7 @@ import (
 const (
 	qcowPageLen      = 16 << 10 // bytes of a file in which tables are read: entries for 128 MiB in clusters of 64 KiB
 	qcowPagesKept    = 512
-	qcowClustersKept = 16 // of those that are read in parts; 2 MiB each at most
+	qcowClustersKept = 16 // number of clusters kept for partial reads; at most 2 MiB each
 )
 
 // A qcowPlace is a place in one file of a chain.
@@ -25,14 +25,14 @@ type qcowPlace struct {
 	off  int64
 }
 
-// qcowShared is what the files of a chain have together, so that a long chain takes no more memory than one file.
+// qcowShared is shared by the files of a chain, so that a long chain uses no more memory than one file.
 type qcowShared struct {
-	chain    []os.FileInfo                 // of backing files so far; only while the disk is opened
+	chain    []os.FileInfo                 // backing files so far; only while the disk is being opened
 	pages    *lru.Cache[qcowPlace, []byte] // of tables
 	clusters *lru.Cache[qcowPlace, []byte] // decoded
 	buffers  sync.Pool                     // *[]byte, for compressed bytes
 	inflate  sync.Pool                     // io.ReadCloser that is a flate.Resetter
-	zstd     func() (*zstd.Decoder, error) // made when it is first needed
+	zstd     func() (*zstd.Decoder, error) // made at the first use
 }
 
 func newQcowShared() (*qcowShared, error) {
@@ -53,7 +53,7 @@ func newQcowShared() (*qcowShared, error) {
 	return s, nil
 }
 
-// page returns a part of the file that holds tables; a short one at its end.
+// page returns a part of the file with tables; it is short at the file's end.
 func (q *qcow2) page(off int64) ([]byte, error) {
 	if p, ok := q.shared.pages.Get(qcowPlace{q, off}); ok {
 		return p, nil

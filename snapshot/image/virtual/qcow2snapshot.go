@@ -8,16 +8,16 @@ import (
 	"strings"
 )
 
-// Bounds of the table of snapshots, those of QEMU.
+// Limits of the table of snapshots, the same as QEMU's.
 const (
 	maxQcowSnapshots   = 65536
 	maxQcowSnapshotLen = 64 << 20 // bytes of the table
 	maxQcowExtraLen    = 1024     // bytes of an entry's extra data
-	qcowSnapshotLen    = 40       // bytes of an entry before what has no fixed length
+	qcowSnapshotLen    = 40       // bytes of an entry before its variable parts
 	qcowNamesShown     = 20
 )
 
-// A qcowSnapshot is a state of the disk that the file keeps beside the one it is in.
+// A qcowSnapshot is a saved state of the disk in the same file.
 type qcowSnapshot struct {
 	id, name string
 	l1       uint64
@@ -25,7 +25,7 @@ type qcowSnapshot struct {
 	size     uint64 // of the disk, in bytes
 }
 
-// useSnapshot makes a header that of an internal snapshot, which has its own L1 table and its own size.
+// useSnapshot makes the header that of an internal snapshot, which has its own L1 table and size.
 func (h *qcowHeader) useSnapshot(r io.ReaderAt, want string) error {
 	all, err := h.readSnapshots(r)
 	if err != nil {
@@ -49,7 +49,7 @@ func (h *qcowHeader) useSnapshot(r io.ReaderAt, want string) error {
 	case len(found) == 0:
 		return fmt.Errorf("no snapshot %q in it: it has %s", want, strings.Join(names, ", "))
 	case len(found) > 1:
-		return fmt.Errorf("%d snapshots in it are called %q: give the number of one, see qemu-img snapshot -l", len(found), want)
+		return fmt.Errorf("%d snapshots in it are named %q: use a number; see qemu-img snapshot -l", len(found), want)
 	}
 	s := found[0]
 	if s.l1>>63 != 0 || s.size>>63 != 0 {
@@ -61,7 +61,7 @@ func (h *qcowHeader) useSnapshot(r io.ReaderAt, want string) error {
 
 func (h *qcowHeader) readSnapshots(r io.ReaderAt) ([]qcowSnapshot, error) {
 	if h.snapshotCount > maxQcowSnapshots {
-		return nil, fmt.Errorf("%w: %d snapshots: want %d at most", ErrDamaged, h.snapshotCount, maxQcowSnapshots)
+		return nil, fmt.Errorf("%w: %d snapshots, want at most %d", ErrDamaged, h.snapshotCount, maxQcowSnapshots)
 	}
 	in := bufio.NewReader(io.NewSectionReader(r, h.snapshots, maxQcowSnapshotLen))
 	var all []qcowSnapshot
@@ -75,7 +75,7 @@ func (h *qcowHeader) readSnapshots(r io.ReaderAt) ([]qcowSnapshot, error) {
 	return all, nil
 }
 
-// readSnapshot reads an entry, and what fills it up to a multiple of 8 bytes:
+// readSnapshot reads an entry, including its padding to a multiple of 8 bytes:
 //
 //	0 u64 L1 table   8 u32 its entries   12 u16 length of the id   14 u16 of the name   16 time, state of the machine
 //	36 u32 length of the extra data   40 extra data: u64 state of the machine, u64 size of the disk; id; name
@@ -87,7 +87,7 @@ func (h *qcowHeader) readSnapshot(in *bufio.Reader) (qcowSnapshot, error) {
 	idLen, nameLen := int(binary.BigEndian.Uint16(fixed[12:])), int(binary.BigEndian.Uint16(fixed[14:]))
 	extraLen := binary.BigEndian.Uint32(fixed[36:])
 	if extraLen > maxQcowExtraLen {
-		return qcowSnapshot{}, fmt.Errorf("%w: %d bytes of extra data: want %d at most", ErrDamaged, extraLen, maxQcowExtraLen)
+		return qcowSnapshot{}, fmt.Errorf("%w: %d bytes of extra data, want at most %d", ErrDamaged, extraLen, maxQcowExtraLen)
 	}
 	rest := make([]byte, (int(extraLen)+idLen+nameLen+7)/8*8)
 	if n, err := io.ReadFull(in, rest); n < int(extraLen)+idLen+nameLen {
@@ -96,16 +96,16 @@ func (h *qcowHeader) readSnapshot(in *bufio.Reader) (qcowSnapshot, error) {
 	extra, id, name := rest[:extraLen], rest[extraLen:][:idLen], rest[int(extraLen)+idLen:][:nameLen]
 	s := qcowSnapshot{id: string(id), name: string(name), size: uint64(h.size)}
 	s.l1, s.l1Len = binary.BigEndian.Uint64(fixed), binary.BigEndian.Uint32(fixed[8:])
-	if len(extra) >= 16 { // version 2 had no sizes: they were all the same
+	if len(extra) >= 16 { // version 2 has no sizes: all were the same
 		s.size = binary.BigEndian.Uint64(extra[8:])
 	}
 	return s, nil
 }
 
-// qcowCutOff says of a table that ends too early that the file is damaged.
+// qcowCutOff turns the error of a table that ends early into ErrDamaged.
 func qcowCutOff(err error) error {
 	if err == io.EOF || err == io.ErrUnexpectedEOF {
-		return fmt.Errorf("%w: the table of snapshots is cut off", ErrDamaged)
+		return fmt.Errorf("%w: the table of snapshots is truncated", ErrDamaged)
 	}
 	return err
 }

@@ -5,8 +5,8 @@ import (
 	"testing"
 )
 
-// TestQcow2HostileSnapshots holds that a table of snapshots which is not as it should be ends in an error, and that nobody
-// looks at it unless a snapshot is asked for.
+// TestQcow2HostileSnapshots checks that an invalid table of snapshots is an error, and that it is only read if a
+// snapshot is requested.
 func TestQcow2HostileSnapshots(t *testing.T) {
 	entry := func(l1 uint64, size uint64, id, name string) []byte {
 		b := make([]byte, qcowSnapshotLen+16)
@@ -27,7 +27,7 @@ func TestQcow2HostileSnapshots(t *testing.T) {
 		table []byte
 		count uint32
 		ask   string
-		want  string // empty: it opens
+		want  string // empty if it opens
 	}{
 		"good":             {good, 1, "one", ""},
 		"by number":        {good, 1, "1", ""},
@@ -36,7 +36,7 @@ func TestQcow2HostileSnapshots(t *testing.T) {
 		"many":             {many, 30, "x y", "and 10 more"},
 		"not one of many":  {many, 30, "s", "30 snapshots"},
 		"more than can be": {good, maxQcowSnapshots + 1, "one", "65537"},
-		"cut off":          {good[:len(good)-6], 1, "one", "cut off"},
+		"truncated":        {good[:len(good)-6], 1, "one", "truncated"},
 		"fewer than said":  {good, 2, "one", "snapshot 2 of 2"},
 		"long extra data":  {put32(36, 1<<31)(entry(512, 512, "1", "one")), 1, "one", "2147483648"},
 		"L1 nowhere":       {entry(1<<40, 512, "1", "one"), 1, "one", "L1 table"},
@@ -50,7 +50,7 @@ func TestQcow2HostileSnapshots(t *testing.T) {
 			t.Errorf("%s: %v, want an error that says %q", name, err, tt.want)
 		}
 		if _, _, err := openMem(data, Options{}); err != nil {
-			t.Errorf("%s, the disk as it is: %v", name, err)
+			t.Errorf("%s, the current disk: %v", name, err)
 		}
 	}
 }

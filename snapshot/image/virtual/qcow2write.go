@@ -9,7 +9,7 @@ import (
 	"platter/chunk"
 )
 
-// What is written: version 3 in clusters of 64 KiB with refcounts of 16 bits, as qemu-img does.
+// The output is version 3 in clusters of 64 KiB with 16-bit refcounts, as qemu-img writes it.
 const (
 	qcowWriteBits    = 16
 	qcowWriteCluster = 1 << qcowWriteBits
@@ -28,15 +28,15 @@ func createQcow2(c *creation) (Writer, error) {
 	return newQcowStream(c)
 }
 
-// qcowClusters returns how many clusters n bytes take.
+// qcowClusters returns the number of clusters for n bytes.
 func qcowClusters(n int64) int64 { return (n + qcowWriteCluster - 1) / qcowWriteCluster }
 
-// qcowL1Len returns how many L2 tables a disk of size bytes has, allocated or not.
+// qcowL1Len returns the number of L2 tables of a disk of size bytes, allocated or not.
 func qcowL1Len(size int64) int64 {
 	return (qcowClusters(size) + qcowTableEntries - 1) / qcowTableEntries
 }
 
-// A qcowPlan says where in a file everything lies, in clusters.
+// A qcowPlan is the layout of a file, in clusters.
 type qcowPlan struct {
 	size                      int64 // of the disk, in bytes
 	l1, refTable, refTableLen int64
@@ -44,7 +44,8 @@ type qcowPlan struct {
 	blocks                    int64 // of refcounts
 }
 
-// countRefs fills in how many clusters refcounts take beside others clusters, and the total. They count themselves.
+// countRefs computes the clusters for refcounts beside others clusters, and the total. Refcounts count themselves
+// too.
 func (p *qcowPlan) countRefs(others int64) {
 	for before := int64(-1); p.total != before; {
 		before = p.total
@@ -54,8 +55,7 @@ func (p *qcowPlan) countRefs(others int64) {
 	}
 }
 
-// header makes the first cluster. A disk ends with a sector, as QEMU has it: what would follow a part of one is not read
-// otherwise.
+// header returns the first cluster. It rounds the disk up to whole sectors, because QEMU does not read a partial one.
 func (p *qcowPlan) header() []byte {
 	h := make([]byte, 0, qcowWriteCluster)
 	u32 := func(v uint32) { h = binary.BigEndian.AppendUint32(h, v) }
@@ -81,7 +81,7 @@ func (p *qcowPlan) header() []byte {
 	return h[:qcowWriteCluster]
 }
 
-// A qcowTable is an L2 table to be: which of its clusters are written.
+// A qcowTable is a future L2 table: a bit for each cluster that will be written.
 type qcowTable struct {
 	index int64 // in L1
 	used  [qcowTableEntries / 64]uint64
@@ -92,14 +92,14 @@ func (t *qcowTable) has(cluster int64) bool {
 	return t.index == cluster/qcowTableEntries && t.used[i/64]>>(i%64)&1 != 0
 }
 
-// A qcowStream writes a disk to a stream: as it is known beforehand which clusters there will be, all tables go first.
+// A qcowStream writes a disk to a stream. All clusters are known in advance, so the tables come first.
 type qcowStream struct {
 	qcowPlan
 	w      *bufio.Writer
 	blank  []byte      // a cluster of zeros
 	tables []qcowTable // 1 KiB for 512 MiB of the disk where there is data
 	at     int64       // bytes of the disk so far
-	table  int         // the first of tables that does not end before at
+	table  int         // the first table that ends after at
 }
 
 func newQcowStream(c *creation) (*qcowStream, error) {
@@ -118,17 +118,17 @@ func newQcowStream(c *creation) (*qcowStream, error) {
 	return s, nil
 }
 
-// plan notes which clusters hold data, and returns how many.
+// plan records which clusters hold data, and returns their number.
 func (s *qcowStream) plan(c *creation) (clusters int64, err error) {
 	if c.Extents == nil {
-		return 0, fmt.Errorf("%w: without knowing what of the disk is data", ErrUnsupported)
+		return 0, fmt.Errorf("%w: a stream needs the disk's extents", ErrUnsupported)
 	}
 	for e, err := range c.Extents() {
 		switch {
 		case err != nil:
 			return 0, err
 		case e.Off < 0 || e.Len < 0 || e.Len > s.size-e.Off:
-			return 0, errors.New("an extent lies outside the disk")
+			return 0, errors.New("an extent is outside the disk")
 		case e.Zero:
 			continue
 		}
@@ -146,7 +146,7 @@ func (s *qcowStream) plan(c *creation) (clusters int64, err error) {
 	return clusters, nil
 }
 
-// words writes n numbers of size bytes, and zeros up to the end of the cluster.
+// words writes n numbers of size bytes, padded with zeros to a whole cluster.
 func (s *qcowStream) words(size, n int64, word func(i int64) uint64) error {
 	var b [8]byte
 	for i := range n {
@@ -169,7 +169,7 @@ func (s *qcowStream) zeros(n int64) error {
 	return nil
 }
 
-// writeTables writes all that comes before the disk's bytes: header, table and blocks of refcounts, L1, L2.
+// writeTables writes everything before the disk's bytes: header, refcount table and blocks, L1, L2.
 func (s *qcowStream) writeTables(l1Len int64) error {
 	if _, err := s.w.Write(s.header()); err != nil {
 		return err
@@ -204,8 +204,8 @@ func (s *qcowStream) writeTables(l1Len int64) error {
 	return err
 }
 
-// ahead returns whether the cluster at s.at is written, and how many of the next n bytes, 1 at least, are like it. Those
-// have to be taken before it is called again.
+// ahead returns whether the cluster at s.at is written, and how many of the next n bytes, at least 1, are alike in
+// that. The caller must consume those before the next call.
 func (s *qcowStream) ahead(n int64) (written bool, same int64) {
 	for cluster := s.at / qcowWriteCluster; same < n; {
 		index := cluster / qcowTableEntries
@@ -227,16 +227,16 @@ func (s *qcowStream) ahead(n int64) (written bool, same int64) {
 	return written, n
 }
 
-// Write takes the next bytes of the disk.
+// Write writes the next bytes of the disk.
 func (s *qcowStream) Write(p []byte) (n int, err error) {
 	if int64(len(p)) > s.size-s.at {
-		return 0, errors.New("more bytes than the disk has")
+		return 0, errors.New("write past the end of the disk")
 	}
 	for n < len(p) {
 		written, same := s.ahead(int64(len(p) - n))
 		q := p[n : n+int(same)]
 		if !written && !chunk.IsZero(q) {
-			return n, fmt.Errorf("there is data at byte %d of the disk or after it, and its extents said zeros", s.at)
+			return n, fmt.Errorf("there is data at or after byte %d of the disk, where its extents say zeros", s.at)
 		}
 		if written {
 			if _, err := s.w.Write(q); err != nil {
@@ -248,10 +248,10 @@ func (s *qcowStream) Write(p []byte) (n int, err error) {
 	return n, nil
 }
 
-// Skip says that the next n bytes are zeros. They are written where there is a place for them.
+// Skip writes n zeros. It stores them where their cluster is allocated.
 func (s *qcowStream) Skip(n int64) error {
 	if n < 0 || n > s.size-s.at {
-		return errors.New("more bytes than the disk has")
+		return errors.New("write past the end of the disk")
 	}
 	for n > 0 {
 		written, same := s.ahead(n)
@@ -265,10 +265,10 @@ func (s *qcowStream) Skip(n int64) error {
 	return nil
 }
 
-// Close ends the file.
+// Close completes the file.
 func (s *qcowStream) Close() error {
 	if s.at != s.size {
-		return fmt.Errorf("%d bytes of the disk were written of %d", s.at, s.size)
+		return fmt.Errorf("only %d of %d bytes of the disk were written", s.at, s.size)
 	}
 	if last := s.size / qcowWriteCluster; len(s.tables) > 0 && s.size%qcowWriteCluster != 0 && s.tables[len(s.tables)-1].has(last) {
 		if err := s.zeros(qcowWriteCluster - s.size%qcowWriteCluster); err != nil {

@@ -9,8 +9,8 @@ import (
 	"testing"
 )
 
-// smallVDI makes a disk of five blocks and a bit, with its blocks out of order, something before each, a free block and one
-// that is zeros. It returns the file and the disk.
+// smallVDI makes a disk of five and a part of a block. Its blocks are out of order, with extra data before each; one
+// is free and one is zeros. It returns the file and the disk.
 func smallVDI(block, extra int) (file, disk []byte) {
 	const data = 1024
 	entries := []uint32{2, vdiFree, 0, vdiZero, 3, 1}
@@ -35,7 +35,7 @@ func smallVDI(block, extra int) (file, disk []byte) {
 	return file, disk
 }
 
-// TestReadOtherVDI reads disks that qemu-img would not make.
+// TestReadOtherVDI reads disks that qemu-img does not make.
 func TestReadOtherVDI(t *testing.T) {
 	for _, block := range []int{4096, 65536, 512 << 10, 1 << 20, 2 << 20} {
 		for _, extra := range []int{0, 512} {
@@ -54,7 +54,7 @@ func TestReadOtherVDI(t *testing.T) {
 	}
 }
 
-// TestHostileVDI holds that each lie of a VDI is an error.
+// TestHostileVDI checks that each false field of a VDI is an error.
 func TestHostileVDI(t *testing.T) {
 	for name, c := range map[string]struct {
 		edit  func([]byte) []byte
@@ -63,14 +63,14 @@ func TestHostileVDI(t *testing.T) {
 	}{
 		"only a header":            {cut(512), ErrDamaged, "block map"},
 		"half a header":            {cut(100), ErrDamaged, "ends before"},
-		"other magic":              {put32le(0x40, 1), ErrDamaged, "no header"},
+		"other magic":              {put32le(0x40, 1), ErrDamaged, "no VDI header"},
 		"old version":              {put32le(0x44, 2), ErrUnsupported, "version 0.2"},
 		"new version":              {put32le(0x44, 2<<16), ErrUnsupported, "version 2.0"},
-		"undo":                     {put32le(0x4c, 3), ErrUnsupported, "difference"},
-		"difference":               {put32le(0x4c, 4), ErrUnsupported, "difference"},
-		"difference by its parent": {put32le(0x1a8, 1), ErrUnsupported, "difference"},
-		"difference by content":    {put32le(0x1c4, 1), ErrUnsupported, "difference"},
-		"no kind":                  {put32le(0x4c, 0), ErrUnsupported, "difference"},
+		"undo":                     {put32le(0x4c, 3), ErrUnsupported, "differencing image"},
+		"a difference":             {put32le(0x4c, 4), ErrUnsupported, "differencing image"},
+		"difference by its parent": {put32le(0x1a8, 1), ErrUnsupported, "differencing image"},
+		"difference by content":    {put32le(0x1c4, 1), ErrUnsupported, "differencing image"},
+		"no kind":                  {put32le(0x4c, 0), ErrUnsupported, "differencing image"},
 		"no block":                 {put32le(0x178, 0), ErrDamaged, "blocks of 0"},
 		"odd block":                {put32le(0x178, 5000), ErrDamaged, "blocks of 5000"},
 		"huge block":               {put32le(0x178, 1<<31), ErrDamaged, "blocks of"},
@@ -84,11 +84,11 @@ func TestHostileVDI(t *testing.T) {
 		"map in the header":        {put32le(0x154, 72), ErrDamaged, "block map"},
 		"map off its place":        {put32le(0x154, 514), ErrDamaged, "block map"},
 		"data in the map":          {put32le(0x158, 516), ErrDamaged, "inside its block map"},
-		"data past the end":        {put32le(0x158, 1<<31), ErrDamaged, "which has none"},
-		"block past the end":       {put32le(512, 4), ErrDamaged, "which has none"},
-		"block beyond the disk's":  {put32le(512, 6), ErrDamaged, "which has none"},
-		"endless block":            {put32le(512, vdiZero-1), ErrDamaged, "which has none"},
-		"last block cut off":       {cut(1024 + 4*4096 - 1), ErrDamaged, "which has none"},
+		"data past the end":        {put32le(0x158, 1<<31), ErrDamaged, "which does not exist"},
+		"block past the end":       {put32le(512, 4), ErrDamaged, "which does not exist"},
+		"block beyond the disk's":  {put32le(512, 6), ErrDamaged, "which does not exist"},
+		"endless block":            {put32le(512, vdiZero-1), ErrDamaged, "which does not exist"},
+		"last block cut off":       {cut(1024 + 4*4096 - 1), ErrDamaged, "which does not exist"},
 		"one block twice":          {put32le(512, 0), ErrDamaged, "another one"},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -101,7 +101,7 @@ func TestHostileVDI(t *testing.T) {
 	opensNot(t, path, "vmdk", Options{Snapshot: "one"}, ErrUnsupported, "no snapshots")
 }
 
-// TestCreateRefuses holds that what a format cannot hold is refused before anything is written.
+// TestCreateRefuses checks that a disk that a format cannot hold is refused before anything is written.
 func TestCreateRefuses(t *testing.T) {
 	for _, format := range []string{"vmdk", "vdi"} {
 		for _, size := range []int64{-1, 0, 1<<46 + 1} {
@@ -113,7 +113,7 @@ func TestCreateRefuses(t *testing.T) {
 	}
 }
 
-// TestFailingWriter fails each write in turn: what is not whole must not end well.
+// TestFailingWriter fails each write in turn: the Writer must return an error.
 func TestFailingWriter(t *testing.T) {
 	d := randomDisk(rand.New(rand.NewPCG(3, 1)), 40<<20)
 	for _, format := range []string{"vmdk", "vdi"} {
@@ -124,7 +124,7 @@ func TestFailingWriter(t *testing.T) {
 				err = feed(w, d)
 			}
 			if out.failed && err == nil {
-				t.Fatalf("%s: write %d failed, and it ended well", format, n)
+				t.Fatalf("%s: write %d failed, but the Writer returned no error", format, n)
 			} else if !out.failed {
 				if err != nil {
 					t.Fatal(err)

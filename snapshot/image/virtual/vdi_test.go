@@ -12,7 +12,7 @@ import (
 	"platter/snapshot/image"
 )
 
-// TestReadVDI reads what qemu-img wrote.
+// TestReadVDI reads images from qemu-img.
 func TestReadVDI(t *testing.T) {
 	rng := rand.New(rand.NewPCG(2, 1))
 	for _, static := range []string{"off", "on"} {
@@ -28,18 +28,18 @@ func TestReadVDI(t *testing.T) {
 	}
 }
 
-// TestReadStaticVDI holds that the holes of the file are not read.
+// TestReadStaticVDI checks that holes of the file are not read.
 func TestReadStaticVDI(t *testing.T) {
 	dir := t.TempDir()
 	qemuImg(t, dir, "create", "-q", "-f", "vdi", "-o", "static=on", "disk.vdi", "1G")
 	qemuIO(t, filepath.Join(dir, "disk.vdi"), "vdi", "write -P 7 100M 1M")
 	d := mustOpen(t, filepath.Join(dir, "disk.vdi"), "vdi", Options{})
 	if data := d.Size() - zeroBytes(t, d); data > 2<<20 {
-		t.Errorf("%d bytes would be read of 1 MiB with data", data)
+		t.Errorf("%d bytes of extents for 1 MiB of data", data)
 	}
 }
 
-// TestWriteVDI writes disks, to files and to streams, that qemu-img and this package read back.
+// TestWriteVDI writes disks to files and streams. qemu-img and this package read them back.
 func TestWriteVDI(t *testing.T) {
 	rng := rand.New(rand.NewPCG(2, 2))
 	for _, size := range oddSizes {
@@ -47,7 +47,7 @@ func TestWriteVDI(t *testing.T) {
 			dir := t.TempDir()
 			d := randomDisk(rng, size)
 			writeRaw(t, dir, d)
-			whole := image.Mem{Data: d.Data} // all of it is data, it says
+			whole := image.Mem{Data: d.Data} // claims that everything is data
 			for name, o := range map[string]CreateOptions{"file": {}, "known": {Extents: d.Extents}, "all": {Extents: whole.Extents}} {
 				var out bytes.Buffer
 				path := filepath.Join(dir, name+".vdi")
@@ -79,11 +79,11 @@ func TestWriteVDI(t *testing.T) {
 		})
 	}
 	if _, err := Create(&bytes.Buffer{}, "vdi", 10, CreateOptions{}); err == nil {
-		t.Error("a stream is taken without knowing what is where")
+		t.Error("a stream is accepted without extents")
 	}
 }
 
-// TestWriteVDIWrongly holds that data where the disk was said to be zeros is an error, not a broken file.
+// TestWriteVDIWrongly checks that data where the extents say zeros is an error, not a broken file.
 func TestWriteVDIWrongly(t *testing.T) {
 	zeros := image.Mem{Data: make([]byte, 3<<20), Holes: true}
 	w, err := Create(&bytes.Buffer{}, "vdi", zeros.Size(), CreateOptions{Extents: zeros.Extents})
@@ -91,7 +91,7 @@ func TestWriteVDIWrongly(t *testing.T) {
 		t.Fatal(err)
 	}
 	if err := feed(w, image.Mem{Data: bytes.Repeat([]byte{1}, 3<<20)}); err == nil {
-		t.Error("it is taken")
+		t.Error("data outside the extents is accepted")
 	}
 }
 

@@ -11,28 +11,28 @@ import (
 )
 
 const (
-	vdiWriteBlock = 1 << 20 // bytes; qemu reads no others
+	vdiWriteBlock = 1 << 20 // bytes; qemu reads no other length
 	vdiWriteMax   = 1 << 46 // bytes of a disk
-	vdiWriteTable = 512     // byte of the map
+	vdiWriteTable = 512     // offset of the map
 )
 
-// A vdiWriter writes a dynamic VDI: the map, then the blocks. Where it is known beforehand what is where, the map is
-// written first, and the file may be a stream; blocks that turn out to be zeros after all are written then. Else the map
-// is written again at the end.
+// A vdiWriter writes a dynamic VDI: the map, then the blocks. If the disk's extents are known, it writes the map
+// first, and the output may be a stream; it then also writes planned blocks that turn out to be zeros. Otherwise it
+// writes the map again at the end.
 type vdiWriter struct {
 	*grains
 	out    *bufio.Writer
-	again  io.WriterAt // nil: the map is as it will be
+	again  io.WriterAt // nil if the map is final from the start
 	header []byte
 	table  []byte // 4 bytes for each MiB of the disk
-	next   int64  // block of the disk: all before it are written
+	next   int64  // block of the disk; all before it are written
 	stored uint32 // blocks in the file
 }
 
-// createVDI writes the disk's size rounded up to sectors; what is added is zeros.
+// createVDI rounds the disk's size up to sectors, with zeros.
 func createVDI(c *creation) (Writer, error) {
 	if c.size <= 0 || c.size > vdiWriteMax {
-		return nil, fmt.Errorf("%w: a disk of %d bytes; a VDI has one byte to %d TiB", ErrUnsupported, c.size, vdiWriteMax>>40)
+		return nil, fmt.Errorf("%w: a disk of %d bytes; a VDI holds 1 byte to %d TiB", ErrUnsupported, c.size, vdiWriteMax>>40)
 	}
 	blocks := (c.size + vdiWriteBlock - 1) / vdiWriteBlock
 	v := &vdiWriter{out: bufio.NewWriterSize(c.Writer, 1<<20), table: make([]byte, blocks*wordLen)}
@@ -68,7 +68,7 @@ func (v *vdiWriter) set(index int64, entry uint32) {
 	binary.LittleEndian.PutUint32(v.table[index*wordLen:], entry)
 }
 
-// plan fills the map from what is known of the disk, and returns how many blocks the file will have.
+// plan fills the map from the disk's extents, and returns the number of blocks in the file.
 func (v *vdiWriter) plan(c *creation) (stored uint32, err error) {
 	next := int64(0)
 	for e, err := range c.Extents() {
@@ -79,7 +79,7 @@ func (v *vdiWriter) plan(c *creation) (stored uint32, err error) {
 			continue
 		}
 		if e.Off < 0 || e.Len <= 0 || e.Len > c.size-e.Off {
-			return 0, errors.New("an extent lies outside the disk")
+			return 0, errors.New("an extent is outside the disk")
 		}
 		for i := max(next, e.Off/vdiWriteBlock); i <= (e.Off+e.Len-1)/vdiWriteBlock; i++ {
 			v.set(i, stored)
@@ -89,7 +89,7 @@ func (v *vdiWriter) plan(c *creation) (stored uint32, err error) {
 	return stored, nil
 }
 
-// vdiWriteHeader makes the header, with the map behind it. Blocks begin at a whole MiB, as VirtualBox has them.
+// vdiWriteHeader returns the header and the map. Blocks begin at a whole MiB, as VirtualBox places them.
 func vdiWriteHeader(size, blocks int64, stored uint32) []byte {
 	p := make([]byte, vdiWriteTable)
 	copy(p, "<<< Oracle VM VirtualBox Disk Image >>>\n")
@@ -100,12 +100,12 @@ func vdiWriteHeader(size, blocks int64, stored uint32) []byte {
 	le.PutUint32(p[0x4c:], vdiDynamic)
 	le.PutUint32(p[0x154:], vdiWriteTable)
 	le.PutUint32(p[0x158:], uint32((vdiWriteTable+blocks*wordLen+vdiWriteBlock-1)/vdiWriteBlock*vdiWriteBlock))
-	le.PutUint32(p[0x168:], 512) // bytes of a sector, here and in the second geometry at the end
+	le.PutUint32(p[0x168:], 512) // bytes of a sector; both geometries have it
 	le.PutUint64(p[0x170:], uint64(size))
 	le.PutUint32(p[0x178:], vdiWriteBlock)
 	le.PutUint32(p[0x180:], uint32(blocks))
 	le.PutUint32(p[0x184:], stored)
-	for _, at := range []int{0x188, 0x198} { // VirtualBox takes neither twice, nor none
+	for _, at := range []int{0x188, 0x198} { // VirtualBox refuses missing or duplicate UUIDs
 		id := uuid.New()
 		copy(p[at:], id[:])
 	}
@@ -113,7 +113,7 @@ func vdiWriteHeader(size, blocks int64, stored uint32) []byte {
 	return p
 }
 
-// put writes a block, after those that were planned and turned out to be zeros.
+// put writes a block, after the planned blocks before it that turned out to be zeros.
 func (v *vdiWriter) put(g grain) error {
 	if err := v.upTo(g.index); err != nil {
 		return err
@@ -121,14 +121,14 @@ func (v *vdiWriter) put(g grain) error {
 	if v.again != nil {
 		v.set(g.index, v.stored)
 	} else if le32(v.table[g.index*wordLen:]) != v.stored {
-		return errors.New("there is data where the disk was said to be zeros")
+		return errors.New("there is data where the disk's extents say zeros")
 	}
 	v.stored, v.next = v.stored+1, g.index+1
 	_, err := v.out.Write(g.data)
 	return err
 }
 
-// upTo writes the blocks before index that were planned and hold zeros.
+// upTo writes the planned blocks before index, which hold zeros.
 func (v *vdiWriter) upTo(index int64) error {
 	for ; v.again == nil && v.next < index; v.next++ {
 		if le32(v.table[v.next*wordLen:]) == vdiFree {
@@ -142,7 +142,7 @@ func (v *vdiWriter) upTo(index int64) error {
 	return nil
 }
 
-// Close ends the file.
+// Close completes the file.
 func (v *vdiWriter) Close() error {
 	if err := v.close(); err != nil {
 		return err

@@ -21,7 +21,7 @@ import (
 //	 0  "conectix"      8  features u32        12  version u32 (0x00010000)
 //	16  offset of the header u64 (dynamic)     24  time u32, seconds since 2000
 //	28  creator, 4     32  its version u32     36  its system, 4
-//	40  size u64, when it was made             48  size u64, now
+//	40  size u64, at creation                  48  size u64, current
 //	56  geometry: cylinders u16, heads u8, sectors u8
 //	60  type u32: 2 fixed, 3 dynamic, 4 differencing
 //	64  checksum u32: ^ of the sum of all other bytes
@@ -39,15 +39,15 @@ const (
 
 	// vhdMaxLen is the longest disk, in bytes: tables count sectors of the file in 32 bits.
 	vhdMaxLen = 2040 << 30
-	// vhdMaxGeometry is the largest geometry, in sectors; it stands for "larger than can be said".
+	// vhdMaxGeometry is the largest geometry, in sectors. It means that the disk may be larger.
 	vhdMaxGeometry = 65535 * 16 * 255
 )
 
-// A vhdFooter is what a footer says that a reader needs.
+// A vhdFooter has the fields of a footer that a reader needs.
 type vhdFooter struct {
 	kind      uint32
-	header    uint64 // where the header is, in bytes
-	size      uint64 // now, in bytes
+	header    uint64 // offset of the header, bytes
+	size      uint64 // current, bytes
 	cylinders uint16
 	heads     uint8
 	sectors   uint8
@@ -78,7 +78,7 @@ func parseVHDFooter(p []byte) (vhdFooter, error) {
 	}, nil
 }
 
-// vhdSum returns the checksum of a footer or a header that keeps it at off.
+// vhdSum returns the checksum of a footer or a header whose checksum field is at off.
 func vhdSum(p []byte, off int) uint32 {
 	var sum uint32
 	for i, b := range p {
@@ -89,9 +89,9 @@ func vhdSum(p []byte, off int) uint32 {
 	return ^sum
 }
 
-// disk returns the disk's size in bytes. A footer says it twice, and programs differ in which of the two they show their
-// guests: for Virtual PC, and for qemu unless it was told force_size, the disk is its geometry, which may be some sectors
-// less than the size. A geometry at its limit says nothing, and nor does none at all.
+// disk returns the disk's size in bytes. A footer has it twice, and programs disagree on which of the two a guest
+// sees. For Virtual PC, and for qemu without force_size, the geometry is the disk's size, which may be some sectors
+// less than the size field. A geometry that is zero or at its limit says nothing.
 func (f vhdFooter) disk() (int64, error) {
 	size := f.size
 	if f.creator == "vpc " || f.creator == "qemu" {
@@ -100,7 +100,7 @@ func (f vhdFooter) disk() (int64, error) {
 		}
 	}
 	if size > vhdMaxLen {
-		return 0, fmt.Errorf("%w: a disk of %d bytes, where VHD ends at 2040 GiB", ErrDamaged, size)
+		return 0, fmt.Errorf("%w: a disk of %d bytes, but VHD holds at most 2040 GiB", ErrDamaged, size)
 	}
 	return int64(size), nil
 }
@@ -112,11 +112,11 @@ func (f vhdFooter) fits(n int64) bool {
 		(f.size == size || f.size < size && (f.size+vhdSector-1)/vhdSector*vhdSector == size)
 }
 
-// vhdEnd returns where the footer at the end of a file begins in what is at least the last bytes of it.
+// vhdEnd returns the footer at the end of a file, given at least the file's last bytes.
 func vhdEnd(tail []byte) []byte { return tail[max(0, len(tail)-vhdFooterLen):] }
 
-// detectVHD finds a fixed disk only by its last sector. A raw disk may have one like it, from a VHD that once lay there:
-// so it has to be whole, and to speak of a disk of just this length.
+// detectVHD recognises a fixed disk by its last sector alone. A raw disk may end with an old footer, so the footer
+// must be valid and its disk must have exactly this length.
 func detectVHD(e edges) bool {
 	head, tail, size := e.head, e.tail, e.size
 	if end, err := parseVHDFooter(vhdEnd(tail)); err == nil {
@@ -133,7 +133,7 @@ func detectVHD(e edges) bool {
 	return bytes.HasPrefix(head, []byte(vhdCookie)) && bytes.HasPrefix(head[min(len(head), vhdFooterLen):], []byte(vhdHeaderCookie))
 }
 
-// findVHDFooter returns what the footer says: the one at the end, or where that is damaged its copy at the beginning.
+// findVHDFooter returns the footer at the end, or its copy at the beginning if that one is damaged.
 func findVHDFooter(file image.Disk) (vhdFooter, error) {
 	if file.Size() < vhdFooterLen {
 		return vhdFooter{}, fmt.Errorf("%w: %d bytes hold no footer", ErrDamaged, file.Size())
@@ -144,7 +144,7 @@ func findVHDFooter(file image.Disk) (vhdFooter, error) {
 	}
 	end, endErr := parseVHDFooter(tail[:])
 	if endErr == nil && end.fits(file.Size()) {
-		return end, nil // its first sector is the guest's, who may have written anything
+		return end, nil // its first sector belongs to the guest, which may write anything
 	}
 	first, firstErr := parseVHDFooter(head[:])
 	switch {
@@ -160,7 +160,7 @@ func findVHDFooter(file image.Disk) (vhdFooter, error) {
 	case firstErr != nil || first == end:
 		return end, nil
 	}
-	return vhdFooter{}, fmt.Errorf("%w: its two footers are whole and do not agree: repair it with the program that made it", ErrDamaged)
+	return vhdFooter{}, fmt.Errorf("%w: its two footers are both valid and differ: repair it with the program that made it", ErrDamaged)
 }
 
 func openVHD(o *opening) (image.Disk, error) {
@@ -181,12 +181,12 @@ func openVHD(o *opening) (image.Disk, error) {
 	case vhdDynamic:
 		return openVHDDynamic(o.Disk, f, size)
 	case vhdDifferencing:
-		return nil, fmt.Errorf("%w: it holds only what differs from another VHD: merge the two first (in Hyper-V: Merge-VHD)", ErrUnsupported)
+		return nil, fmt.Errorf("%w: it is a differencing disk: merge it with its parent first (in Hyper-V: Merge-VHD)", ErrUnsupported)
 	}
 	return nil, fmt.Errorf("%w: a VHD of type %d", ErrUnsupported, f.kind)
 }
 
-// A vhdFront is the first bytes of a file.
+// A vhdFront is the beginning of a file.
 type vhdFront struct {
 	file image.Disk
 	size int64

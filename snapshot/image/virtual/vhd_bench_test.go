@@ -7,8 +7,8 @@ import (
 	"testing"
 )
 
-// BenchmarkVHDRead reads a disk of 1 GiB, half of it data, as qemu-img made it, a MiB at a time; beside it qemu-img, which
-// converts it into nothing.
+// BenchmarkVHDRead reads a disk of 1 GiB from qemu-img, half of it data, in pieces of 1 MiB, and has qemu-img convert
+// it to nothing.
 func BenchmarkVHDRead(b *testing.B) {
 	const size = 1 << 30
 	dir := b.TempDir()

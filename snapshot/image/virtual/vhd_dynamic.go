@@ -10,39 +10,39 @@ import (
 
 // The header of a dynamic VHD, 1024 bytes:
 //
-//	 0  "cxsparse"                 8  nothing, u64 of ones
+//	 0  "cxsparse"                 8  unused, u64 of ones
 //	16  offset of the table u64   24  version u32 (0x00010000)
 //	28  entries of the table u32  32  length of a block u32, in bytes
 //	36  checksum u32              40  … of the parent
 //
-// The table has a u32 for each block of the disk: the sector of the file where it is kept, ones where it is not. There
-// begins its bitmap, a bit for each sector, the first the highest of the first byte, filled up to whole sectors; then the
-// block. A sector whose bit is clear was never written and reads as zeros.
+// The table has a u32 for each block of the disk: its sector in the file, or all ones if it has none. At that sector
+// is the block's bitmap, padded to whole sectors: a bit for each sector, the first one in the highest bit of the
+// first byte. The block follows. A sector with a clear bit was never written and reads as zeros.
 const (
 	vhdHeaderCookie = "cxsparse"
 	vhdHeaderLen    = 1024
 	vhdUnused       = 1<<32 - 1 // in the table
 
 	vhdMaxBlock  = 256 << 20 // bytes
-	vhdMaxBlocks = 1 << 26   // of a disk: it takes seconds to go through them, and not minutes
+	vhdMaxBlocks = 1 << 26   // of a disk: reading their table takes seconds, not minutes
 )
 
 // A vhdTable finds blocks.
 type vhdTable struct {
 	pages     *vhdPages
 	fileLen   int64 // bytes, without the footer at the end
-	header    int64 // where it is
-	at        int64 // where the table is
+	header    int64 // its offset
+	at        int64 // offset of the table
 	len       int64 // of the table, in bytes
 	size      int64 // of the disk, in bytes
 	blockLen  int64 // bytes
-	bitmapLen int64 // bytes, with what fills it up
+	bitmapLen int64 // bytes, with its padding
 }
 
 func openVHDDynamic(file image.Disk, f vhdFooter, size int64) (image.Disk, error) {
 	if f.header < vhdFooterLen || f.header%vhdSector != 0 ||
 		f.header > uint64(file.Size()) || uint64(file.Size())-f.header < vhdHeaderLen {
-		return nil, fmt.Errorf("%w: its header is said to be at byte %d of %d", ErrDamaged, f.header, file.Size())
+		return nil, fmt.Errorf("%w: its footer puts its header at byte %d of %d", ErrDamaged, f.header, file.Size())
 	}
 	var p [vhdHeaderLen]byte
 	if err := vhdReadFull(file, p[:], int64(f.header)); err != nil {
@@ -59,7 +59,7 @@ func openVHDDynamic(file image.Disk, f vhdFooter, size int64) (image.Disk, error
 	if err := vhdReadFull(file, last[:], end-vhdFooterLen); err != nil {
 		return nil, err
 	}
-	if _, err := parseVHDFooter(last[:]); err == nil { // it is missing where a writer crashed
+	if _, err := parseVHDFooter(last[:]); err == nil { // the footer is missing if a writer crashed
 		end -= vhdFooterLen
 	}
 	t := &vhdTable{
@@ -79,7 +79,7 @@ func openVHDDynamic(file image.Disk, f vhdFooter, size int64) (image.Disk, error
 	return &vhdRuns{file: file, size: size, run: t.run}, nil
 }
 
-// check holds a table that is said to be at a byte of the file against the file and the disk.
+// check checks the table, at an offset in the file, against the file and the disk.
 func (t *vhdTable) check(at uint64) error {
 	if t.blockLen < vhdSector || t.blockLen > vhdMaxBlock || t.blockLen&(t.blockLen-1) != 0 {
 		return fmt.Errorf("%w: blocks of %d bytes", ErrUnsupported, t.blockLen)
@@ -90,26 +90,26 @@ func (t *vhdTable) check(at uint64) error {
 		return fmt.Errorf("%w: %d blocks of %d bytes", ErrUnsupported, blocks, t.blockLen)
 	}
 	if t.len < blocks*4 {
-		return fmt.Errorf("%w: its table has %d entries, for a disk of %d blocks", ErrDamaged, t.len/4, blocks)
+		return fmt.Errorf("%w: its table has %d entries for a disk of %d blocks", ErrDamaged, t.len/4, blocks)
 	}
 	if t.len = blocks * 4; at%vhdSector != 0 || at < vhdFooterLen || at > uint64(t.fileLen) || t.fileLen-int64(at) < t.len {
-		return fmt.Errorf("%w: its table is said to be at byte %d of %d", ErrDamaged, at, t.fileLen)
+		return fmt.Errorf("%w: its header puts its table at byte %d of %d", ErrDamaged, at, t.fileLen)
 	}
 	t.at = int64(at)
 	if vhdOverlap(t.at, t.len, t.header, vhdHeaderLen) {
-		return fmt.Errorf("%w: its table lies over its header", ErrDamaged)
+		return fmt.Errorf("%w: its table overlaps its header", ErrDamaged)
 	}
 	return nil
 }
 
-// vhdOverlap reports whether n bytes at a and m bytes at b have one in common.
+// vhdOverlap reports whether n bytes at a and m bytes at b overlap.
 func vhdOverlap(a, n, b, m int64) bool { return n > 0 && m > 0 && a < b+m && b < a+n }
 
-// vhdEntries is how many entries of a table are looked at together: most of a large disk is empty.
+// vhdEntries is the number of table entries examined together: most of a large disk is empty.
 const vhdEntries = 64
 
-// run tells where the disk goes on at off: to the end of a block or of some that are not there, or as far as the bits that
-// are read at once agree.
+// run returns the run at off. It ends with the block, with adjacent missing blocks, or where the bits that are read
+// at once change.
 func (t *vhdTable) run(off int64) (vhdRun, error) {
 	block, in := off/t.blockLen, off%t.blockLen
 	var buf [vhdEntries * 4]byte
@@ -127,7 +127,7 @@ func (t *vhdTable) run(off int64) (vhdRun, error) {
 	at, blockLen, ok := t.place(block, binary.BigEndian.Uint32(p))
 	r := vhdRun{len: blockLen - in, zero: true}
 	if !ok {
-		return r, fmt.Errorf("%w: block %d is said to be at byte %d, where it cannot be: was the file cut short?", ErrDamaged, block, at)
+		return r, fmt.Errorf("%w: the table puts block %d at byte %d, where it cannot be: was the file truncated?", ErrDamaged, block, at)
 	}
 	n, set, err := t.bits(at, in/vhdSector, (blockLen+vhdSector-1)/vhdSector)
 	if err != nil {
@@ -136,15 +136,15 @@ func (t *vhdTable) run(off int64) (vhdRun, error) {
 	return vhdRun{at: at + t.bitmapLen + in, len: min(n*vhdSector-in%vhdSector, r.len), zero: !set}, nil
 }
 
-// place returns where in the file a block is by its entry, and how much of the disk is in it, in bytes; false where nothing of
-// it can be.
+// place returns a block's offset in the file by its entry, and the length of the disk in it in bytes. It returns
+// false if the entry is invalid.
 func (t *vhdTable) place(block int64, entry uint32) (at, blockLen int64, ok bool) {
 	at, blockLen = int64(entry)*vhdSector, min(t.blockLen, t.size-block*t.blockLen)
 	n := t.bitmapLen + blockLen
 	return at, blockLen, at >= vhdFooterLen && at+n <= t.fileLen && !vhdOverlap(at, n, t.header, vhdHeaderLen) && !vhdOverlap(at, n, t.at, t.len)
 }
 
-// used yields all blocks that are in the file, with their bitmaps. What cannot be is an error to who reads it.
+// used yields all blocks in the file with their bitmaps. It skips invalid entries; readers report those.
 func (t *vhdTable) used(yield func(span) error) error {
 	var buf [vhdPageLen]byte
 	for off := int64(0); off < t.len; {
@@ -167,8 +167,8 @@ func (t *vhdTable) used(yield func(span) error) error {
 	return nil
 }
 
-// bits tells whether a bit of the bitmap at a byte of the file is set, and how many from there on are like it, of those
-// before end: at least one.
+// bits returns whether a bit is set in the bitmap at an offset in the file, and how many bits before end, at least
+// one, are alike from there on.
 func (t *vhdTable) bits(at, bit, end int64) (int64, bool, error) {
 	var buf [256]byte
 	first := bit / 8
@@ -180,7 +180,7 @@ func (t *vhdTable) bits(at, bit, end int64) (int64, bool, error) {
 	var n int64
 	for i, b := range p {
 		if set {
-			b = ^b // what differs from the first is a one now
+			b = ^b // now the bits that differ from the first are ones
 		}
 		have := int64(8)
 		if i == 0 {

@@ -11,7 +11,7 @@ import (
 	"platter/snapshot/image"
 )
 
-// A pieced is a file with bytes in places and zeros everywhere else.
+// A pieced is a file with bytes in some places and zeros everywhere else.
 type pieced struct {
 	size   int64
 	pieces []vhdPiece
@@ -44,12 +44,13 @@ func (f pieced) Extents() iter.Seq2[image.Extent, error] {
 	return func(yield func(image.Extent, error) bool) { yield(image.Extent{Len: f.size}, nil) }
 }
 
-// sound holds that a disk that opens has extents that cover it, whose zeros are zeros, or says why not.
+// sound checks that a disk either opens, with extents that cover it and zeros that are zeros, or fails with an error
+// of this package.
 func sound(t *testing.T, d image.Disk, err error) {
 	t.Helper()
 	fails := func(err error) bool {
 		if err != nil && err != io.EOF && !errors.Is(err, ErrDamaged) && !errors.Is(err, ErrUnsupported) {
-			t.Fatalf("an error of another kind: %v", err)
+			t.Fatalf("an error of no class: %v", err)
 		}
 		return err != nil && err != io.EOF
 	}
@@ -81,11 +82,11 @@ func sound(t *testing.T, d image.Disk, err error) {
 	}
 	_, err = d.ReadAt(buf[:], d.Size()/2)
 	if d.Size() > 0 && fails(err) {
-		t.Fatalf("the extents are whole, and reading says %v", err)
+		t.Fatalf("the extents are complete, but reading fails: %v", err)
 	}
 }
 
-// trimmed returns p without the zeros at its end.
+// trimmed returns p without zeros at its end.
 func trimmed(p []byte) []byte {
 	for len(p) > 0 && p[len(p)-1] == 0 {
 		p = p[:len(p)-1]
@@ -93,7 +94,7 @@ func trimmed(p []byte) []byte {
 	return p
 }
 
-// FuzzVHD opens files whose parts say anything at all, with checksums that are right or not.
+// FuzzVHD opens files with arbitrary parts, with valid or invalid checksums.
 func FuzzVHD(f *testing.F) {
 	file, _ := vhdFile(f)
 	f.Add(file[:512], file[512:1536], file[1536:1548], file[len(file)-512:], uint32(vhdBlock), true)
@@ -118,7 +119,7 @@ func FuzzVHD(f *testing.F) {
 		}
 		d, err := openVHD(&opening{Disk: file})
 		if err == nil && found != VHD && found != VHDX {
-			t.Fatalf("it opens, and is found to be %q", found)
+			t.Fatalf("it opens, but is detected as %q", found)
 		}
 		sound(t, d, err)
 	})

@@ -14,7 +14,8 @@ import (
 	"platter/snapshot/image"
 )
 
-// refused holds that a file opens, or that the disk reads, with an error of this package that says what is wrong.
+// refused checks that opening a file, or reading its disk, fails with an error of this package that says what is
+// wrong.
 func refused(t *testing.T, name string, open func(*opening) (image.Disk, error), file []byte, want string) {
 	t.Helper()
 	d, err := open(&opening{Disk: image.Mem{Data: file}})
@@ -24,7 +25,7 @@ func refused(t *testing.T, name string, open func(*opening) (image.Disk, error),
 			err = errors.Join(err, e)
 		}
 		if (readErr == nil) != (err == nil) {
-			t.Errorf("%s: reading says %v, and extents say %v", name, readErr, err)
+			t.Errorf("%s: reading returns %v, but extents return %v", name, readErr, err)
 		}
 	}
 	if !errors.Is(err, ErrDamaged) && !errors.Is(err, ErrUnsupported) || !strings.Contains(err.Error(), want) {
@@ -42,7 +43,7 @@ func vhdFile(t testing.TB) ([]byte, image.Mem) {
 	return written(t, VHD, d), d
 }
 
-// vhdEdit changes a copy of a dynamic VHD and puts its checksums right.
+// vhdEdit changes a copy of a dynamic VHD and fixes its checksums.
 func vhdEdit(file []byte, edit func(footer, header, table []byte)) []byte {
 	p := slices.Clone(file)
 	footer, header := p[:vhdFooterLen], p[vhdFooterLen:][:vhdHeaderLen]
@@ -63,12 +64,12 @@ func TestVHDHostile(t *testing.T) {
 	}{
 		{"version", func(f, _, _ []byte) { f[13] = 2 }, "VHD version 2.0"},
 		{"type", func(f, _, _ []byte) { f[63] = 6 }, "type 6"},
-		{"differencing", func(f, _, _ []byte) { f[63] = vhdDifferencing }, "merge the two first"},
+		{"differencing", func(f, _, _ []byte) { f[63] = vhdDifferencing }, "merge it with its parent first"},
 		{"too large", func(f, _, _ []byte) { be.PutUint64(f[48:], 1<<62) }, "2040 GiB"},
 		{"larger than its table", func(f, _, _ []byte) { be.PutUint64(f[48:], 7<<20) }, "its table has 3 entries"},
-		{"header in the footer", func(f, _, _ []byte) { be.PutUint64(f[16:], 0) }, "its header is said"},
-		{"header past the end", func(f, _, _ []byte) { be.PutUint64(f[16:], 1<<63+512) }, "its header is said"},
-		{"header on no sector", func(f, _, _ []byte) { be.PutUint64(f[16:], 513) }, "its header is said"},
+		{"header in the footer", func(f, _, _ []byte) { be.PutUint64(f[16:], 0) }, "its footer puts its header"},
+		{"header past the end", func(f, _, _ []byte) { be.PutUint64(f[16:], 1<<63+512) }, "its footer puts its header"},
+		{"header on no sector", func(f, _, _ []byte) { be.PutUint64(f[16:], 513) }, "its footer puts its header"},
 		{"no header there", func(f, _, _ []byte) { be.PutUint64(f[16:], 1024) }, "checksum of its header"},
 		{"header version", func(_, h, _ []byte) { h[25] = 2 }, "header version 2.0"},
 		{"blocks of nothing", func(_, h, _ []byte) { be.PutUint32(h[32:], 0) }, "blocks of 0 bytes"},
@@ -80,23 +81,23 @@ func TestVHDHostile(t *testing.T) {
 			be.PutUint32(h[28:], 1<<32-1)
 		}, "blocks of 512 bytes"},
 		{"a short table", func(_, h, _ []byte) { be.PutUint32(h[28:], 2) }, "its table has 2 entries"},
-		{"table past the end", func(_, h, _ []byte) { be.PutUint64(h[16:], 1<<63) }, "its table is said"},
-		{"table at the end", func(_, h, _ []byte) { be.PutUint64(h[16:], uint64(len(file)/512*512)) }, "its table is said"},
-		{"table in the footer", func(_, h, _ []byte) { be.PutUint64(h[16:], 0) }, "its table is said"},
-		{"table on no sector", func(_, h, _ []byte) { be.PutUint64(h[16:], 1537) }, "its table is said"},
-		{"table in the header", func(_, h, _ []byte) { be.PutUint64(h[16:], 1024) }, "over its header"},
-		{"block past the end", func(_, _, b []byte) { be.PutUint32(b[4:], 1<<32-2) }, "block 1 is said"},
-		{"block cut short", func(_, _, b []byte) { be.PutUint32(b[4:], uint32(len(file)/512-1)) }, "block 1 is said"},
-		{"block over the last footer", func(_, _, b []byte) { be.PutUint32(b[8:], uint32((len(file)-1<<20-512)/512)) }, "block 2 is said"},
-		{"block in the footer", func(_, _, b []byte) { be.PutUint32(b[4:], 0) }, "block 1 is said"},
-		{"block over the header", func(_, _, b []byte) { be.PutUint32(b[4:], 2) }, "block 1 is said"},
-		{"block over the table", func(_, _, b []byte) { be.PutUint32(b[4:], 3) }, "block 1 is said"},
+		{"table past the end", func(_, h, _ []byte) { be.PutUint64(h[16:], 1<<63) }, "its header puts its table"},
+		{"table at the end", func(_, h, _ []byte) { be.PutUint64(h[16:], uint64(len(file)/512*512)) }, "its header puts its table"},
+		{"table in the footer", func(_, h, _ []byte) { be.PutUint64(h[16:], 0) }, "its header puts its table"},
+		{"table on no sector", func(_, h, _ []byte) { be.PutUint64(h[16:], 1537) }, "its header puts its table"},
+		{"table in the header", func(_, h, _ []byte) { be.PutUint64(h[16:], 1024) }, "overlaps its header"},
+		{"block past the end", func(_, _, b []byte) { be.PutUint32(b[4:], 1<<32-2) }, "puts block 1 at"},
+		{"block cut short", func(_, _, b []byte) { be.PutUint32(b[4:], uint32(len(file)/512-1)) }, "puts block 1 at"},
+		{"block over the last footer", func(_, _, b []byte) { be.PutUint32(b[8:], uint32((len(file)-1<<20-512)/512)) }, "puts block 2 at"},
+		{"block in the footer", func(_, _, b []byte) { be.PutUint32(b[4:], 0) }, "puts block 1 at"},
+		{"block over the header", func(_, _, b []byte) { be.PutUint32(b[4:], 2) }, "puts block 1 at"},
+		{"block over the table", func(_, _, b []byte) { be.PutUint32(b[4:], 3) }, "puts block 1 at"},
 	} {
 		refused(t, c.name, openVHD, vhdEdit(file, c.edit), c.want)
 	}
 	refused(t, "nothing", openVHD, nil, "hold no footer")
-	refused(t, "a sector", openVHD, file[:512], "its header is said")
-	refused(t, "cut short", openVHD, file[:len(file)-vhdBlock], "block 2 is said")
+	refused(t, "a sector", openVHD, file[:512], "its footer puts its header")
+	refused(t, "cut short", openVHD, file[:len(file)-vhdBlock], "puts block 2 at")
 	if _, err := openVHD(&opening{Disk: image.Mem{Data: file}, Options: Options{Snapshot: "1"}}); !errors.Is(err, ErrUnsupported) {
 		t.Errorf("a snapshot: %v", err)
 	}
@@ -108,12 +109,12 @@ func TestVHDFooters(t *testing.T) {
 	first, last := func(p []byte) { p[100] ^= 1 }, func(p []byte) { p[len(p)-100] ^= 1 }
 	for name, damage := range map[string]func([]byte){
 		"none": func([]byte) {}, "first": first, "last": last,
-		"first gone": func(p []byte) { clear(p[:512]) }, "last gone": func(p []byte) { clear(p[len(p)-512:]) },
+		"first missing": func(p []byte) { clear(p[:512]) }, "last missing": func(p []byte) { clear(p[len(p)-512:]) },
 	} {
 		p := slices.Clone(file)
 		damage(p)
 		if found, err := Detect(image.Mem{Data: p}); found != VHD || err != nil {
-			t.Errorf("%s: it is found to be %q (%v)", name, found, err)
+			t.Errorf("%s: it is detected as %q (%v)", name, found, err)
 		}
 		got, err := openVHD(&opening{Disk: image.Mem{Data: p}})
 		if err != nil {
@@ -127,14 +128,14 @@ func TestVHDFooters(t *testing.T) {
 	last(both)
 	refused(t, "both", openVHD, both, "checksum")
 	if found, _ := Detect(image.Mem{Data: both}); found != VHD {
-		t.Errorf("both damaged: it is found to be %q", found)
+		t.Errorf("both damaged: it is detected as %q", found)
 	}
 	differ := vhdEdit(file, func(footer, _, _ []byte) { binary.BigEndian.PutUint64(footer[48:], 4<<20) })
 	copy(differ, file[:512])
-	refused(t, "two that differ", openVHD, differ, "do not agree")
+	refused(t, "two that differ", openVHD, differ, "differ")
 }
 
-// TestVHDFixed tells fixed disks from raw ones that end like them.
+// TestVHDFixed distinguishes fixed disks from raw ones with a similar end.
 func TestVHDFixed(t *testing.T) {
 	footer := func(size uint64, edit ...func([]byte)) []byte {
 		p := newVHDFooter(int64(size/512), time.Time{})
@@ -169,7 +170,7 @@ func TestVHDFixed(t *testing.T) {
 		{"nothing", nil, Raw},
 	} {
 		if found, err := Detect(image.Mem{Data: c.file}); found != c.want || err != nil {
-			t.Errorf("%s: it is found to be %q (%v), want %q", c.name, found, err, c.want)
+			t.Errorf("%s: it is detected as %q (%v), want %q", c.name, found, err, c.want)
 		}
 		d, err := openVHD(&opening{Disk: image.Mem{Data: c.file}})
 		if c.want == Raw {

@@ -8,14 +8,14 @@ import (
 	"platter/snapshot/image"
 )
 
-// A vhdPlan says which blocks of a disk will be in the file. Tables stand before what they are about, so that a file can
-// be written from its first byte to its last it has to be known beforehand.
+// A vhdPlan says which blocks of a disk will be in the file. Tables come before the blocks, so writing a file
+// sequentially requires knowing that in advance.
 type vhdPlan struct {
 	blocks int64
 	bits   []uint64
 }
 
-// planVHD takes blocks from where there may be data; all of them where nobody says.
+// planVHD plans the blocks that may hold data; all of them if the extents are unknown.
 func planVHD(c *creation, blockLen int64) (*vhdPlan, error) {
 	p := &vhdPlan{blocks: (c.size + blockLen - 1) / blockLen}
 	p.bits = make([]uint64, (p.blocks+63)/64)
@@ -25,7 +25,7 @@ func planVHD(c *creation, blockLen int64) (*vhdPlan, error) {
 	}
 	for e, err := range extents() {
 		if err != nil {
-			return nil, fmt.Errorf("look for what is to be written: %w", err)
+			return nil, fmt.Errorf("find the disk's data: %w", err)
 		}
 		if e.Off < 0 || e.Len < 0 || e.Len > c.size-e.Off {
 			return nil, fmt.Errorf("extent of %d bytes at %d in a disk of %d", e.Len, e.Off, c.size)
@@ -42,14 +42,14 @@ func planVHD(c *creation, blockLen int64) (*vhdPlan, error) {
 
 func (p *vhdPlan) has(block int64) bool { return p.bits[block/64]>>(block%64)&1 != 0 }
 
-// vhdWriter writes planned blocks in order, and then an end.
+// A vhdWriter writes planned blocks in order, and then the end of the file.
 type vhdWriter struct {
 	grains
 	plan   *vhdPlan
 	out    io.Writer
-	before []byte // each block
+	before []byte // written before each block
 	end    []byte
-	next   int64 // the first block that was not looked at yet
+	next   int64 // the first block not processed yet
 	zeros  []byte
 }
 
@@ -62,7 +62,7 @@ func newVHDWriter(c *creation, plan *vhdPlan, blockLen int, before, end []byte) 
 			return err
 		}
 		if !plan.has(g.index) {
-			return errors.New("there is data where the disk was said to have none: was it changed meanwhile?")
+			return errors.New("there is data where the disk's extents have none: did it change meanwhile?")
 		}
 		w.next++
 		return w.block(g.data)

@@ -13,7 +13,7 @@ import (
 	"platter/snapshot/image"
 )
 
-// TestVHDFileSystem reads and writes a file system with this repository's files in it.
+// TestVHDFileSystem reads and writes a file system with this repository's files.
 func TestVHDFileSystem(t *testing.T) {
 	path, err := exec.LookPath("mke2fs")
 	if err != nil {
@@ -40,7 +40,7 @@ func TestVHDFileSystem(t *testing.T) {
 	}
 }
 
-// TestVHDWritten reads files whose blocks lie in the order in which a guest wrote them.
+// TestVHDWritten reads files whose blocks are in the order in which a guest wrote them.
 func TestVHDWritten(t *testing.T) {
 	rng := rand.New(rand.NewPCG(11, 1))
 	for _, c := range []struct{ name, qemu, options string }{
@@ -50,7 +50,8 @@ func TestVHDWritten(t *testing.T) {
 			path := filepath.Join(t.TempDir(), "disk")
 			qemuImg(t, "", "create", "-f", c.qemu, "-o", c.options, path, "32M")
 			want := make([]byte, 32<<20)
-			// The first block comes first: a later one makes qemu 7.2 shift the others in the table (its issue 727).
+			// The first block is written first. If a later one is, qemu 7.2 shifts the others in the table (its issue
+			// 727).
 			commands := []string{"write -P 99 0 512"}
 			copy(want, bytes.Repeat([]byte{99}, 512))
 			for i := range 20 {
@@ -65,7 +66,7 @@ func TestVHDWritten(t *testing.T) {
 	}
 }
 
-// TestVHDFar reads what was written far into a disk, past the bitmaps that lie in the table of a VHDX.
+// TestVHDFar reads data far into a disk, past the bitmap entries in the table of a VHDX.
 func TestVHDFar(t *testing.T) {
 	for _, c := range []struct{ name, qemu, options string }{
 		{VHD, "vpc", "force_size=on"}, {VHDX, "vhdx", "block_size=1M"}, {VHDX, "vhdx", "block_size=256M"},
@@ -95,14 +96,14 @@ func TestVHDFar(t *testing.T) {
 			got := make([]byte, 1<<20)
 			for i, at := range spots {
 				if _, err := d.ReadAt(got, at); err != nil || !bytes.Equal(got, bytes.Repeat([]byte{byte(i + 1)}, 1<<20)) {
-					t.Errorf("at %d: it reads %d, want %d (%v)", at, got[0], i+1, err)
+					t.Errorf("at %d: read %d, want %d (%v)", at, got[0], i+1, err)
 				}
 			}
 		})
 	}
 }
 
-// TestVHDLargeWritten writes the longest disks that there are, nearly empty.
+// TestVHDLargeWritten writes the longest possible disks, almost empty.
 func TestVHDLargeWritten(t *testing.T) {
 	for _, c := range []struct {
 		name, qemu string
@@ -148,7 +149,7 @@ func TestVHDLargeWritten(t *testing.T) {
 				_, errA := d.ReadAt(a, fill.Off)
 				_, errB := got.ReadAt(b, fill.Off)
 				if !bytes.Equal(a, b) || errA != nil && errA != io.EOF || errB != nil && errB != io.EOF {
-					t.Errorf("%d bytes at %d are not the same (%v, %v)", fill.Len, fill.Off, errA, errB)
+					t.Errorf("%d bytes at %d differ (%v, %v)", fill.Len, fill.Off, errA, errB)
 				}
 			}
 		})

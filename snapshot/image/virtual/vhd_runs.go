@@ -11,18 +11,18 @@ import (
 	"platter/snapshot/image"
 )
 
-// vhdRuns is a disk whose blocks lie anywhere in a file: a dynamic VHD, a VHDX.
+// A vhdRuns is a disk whose blocks are in any order in a file: a dynamic VHD or a VHDX.
 type vhdRuns struct {
 	file image.Disk
 	size int64 // of the disk, in bytes
-	// run tells where the disk goes on at off, which is less than size: at least a byte, and nothing past the end.
+	// run returns the run at off, which is less than size. It has at least a byte and does not extend past the end.
 	run func(off int64) (vhdRun, error)
 }
 
-// A vhdRun is a part of a disk that lies together in the file.
+// A vhdRun is a part of a disk that is contiguous in the file.
 type vhdRun struct {
 	at, len int64
-	zero    bool // it lies nowhere and reads as zeros
+	zero    bool // not allocated; reads as zeros
 }
 
 var _ image.Disk = (*vhdRuns)(nil)
@@ -57,7 +57,7 @@ func (d *vhdRuns) ReadAt(p []byte, off int64) (int, error) {
 	return n, end
 }
 
-// Extents yields what is allocated less what are holes in the file.
+// Extents yields the allocated runs, without the file's holes.
 func (d *vhdRuns) Extents() iter.Seq2[image.Extent, error] {
 	return func(yield func(image.Extent, error) bool) {
 		next, stop := iter.Pull2(d.file.Extents())
@@ -95,15 +95,15 @@ func (d *vhdRuns) Extents() iter.Seq2[image.Extent, error] {
 	}
 }
 
-// vhdHoles looks up the holes of a file while it is gone through from its first byte to its last, which is how files are
-// laid out that were written in one go. What lies further back than the last answer is data: it costs time, not bytes.
+// vhdHoles looks up the holes of a file in one pass from its first byte to its last, the order of a file written in
+// one go. It treats anything before its position as data, which costs time but no bytes.
 type vhdHoles struct {
 	next func() (image.Extent, error, bool)
-	at   image.Extent // the last that next gave
-	over bool         // it gives no more
+	at   image.Extent // the last extent from next
+	over bool         // next has no more extents
 }
 
-// first tells what is at off, and for how many bytes of n.
+// first returns whether off is in a hole, and for how many of n bytes that holds.
 func (h *vhdHoles) first(off, n int64) (int64, bool, error) {
 	for !h.over && h.at.Off+h.at.Len <= off {
 		e, err, ok := h.next()
@@ -123,18 +123,18 @@ func (h *vhdHoles) first(off, n int64) (int64, bool, error) {
 	return min(n, h.at.Off+h.at.Len-off), h.at.Zero, nil
 }
 
-// vhdReadFull fills p from a file that was found to be long enough.
+// vhdReadFull fills p from a file that was long enough when it was opened.
 func vhdReadFull(file io.ReaderAt, p []byte, off int64) error {
 	if n, err := file.ReadAt(p, off); n < len(p) {
 		if err == nil || err == io.EOF {
-			err = fmt.Errorf("%w: it ends at byte %d, in the midst of what it should hold", ErrDamaged, off+int64(n))
+			err = fmt.Errorf("%w: it ends early, at byte %d", ErrDamaged, off+int64(n))
 		}
 		return err
 	}
 	return nil
 }
 
-// vhdPages reads tables through a cache, so that a table of any length takes no more memory than this.
+// vhdPages reads tables through a cache, which limits memory for a table of any length.
 type vhdPages struct {
 	file  image.Disk
 	cache *lru.Cache[int64, []byte]
@@ -147,13 +147,13 @@ const (
 
 func newVHDPages(file image.Disk) *vhdPages {
 	cache, err := lru.New[int64, []byte](vhdPageMax)
-	if err != nil { // only for a length that is not positive
+	if err != nil { // only for an invalid length
 		panic(err)
 	}
 	return &vhdPages{file: file, cache: cache}
 }
 
-// read fills p from the file, of which it must be a part.
+// read fills p from inside the file.
 func (c *vhdPages) read(p []byte, off int64) error {
 	for len(p) > 0 {
 		at := off / vhdPageLen * vhdPageLen
@@ -171,7 +171,7 @@ func (c *vhdPages) read(p []byte, off int64) error {
 	return nil
 }
 
-// vhdNoSnapshot refuses to look for a snapshot in a format that has none within.
+// vhdNoSnapshot refuses a snapshot option for a format without internal snapshots.
 func vhdNoSnapshot(o *opening) error {
 	if o.Snapshot != "" {
 		return fmt.Errorf("%w: snapshot %q: a file of this format has no snapshots inside", ErrUnsupported, o.Snapshot)

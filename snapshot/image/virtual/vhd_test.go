@@ -16,7 +16,7 @@ import (
 	"platter/snapshot/image"
 )
 
-// qemuSize asks qemu-img how long the disk in a file is, in bytes.
+// qemuSize returns the length in bytes that qemu-img gives the disk in a file.
 func qemuSize(t testing.TB, dir, file, format string) int64 {
 	t.Helper()
 	var info struct {
@@ -28,12 +28,12 @@ func qemuSize(t testing.TB, dir, file, format string) int64 {
 	return info.Size
 }
 
-// filledUp returns data with zeros after it, up to n bytes.
+// filledUp returns data padded with zeros to n bytes.
 func filledUp(data []byte, n int64) []byte {
 	return append(slices.Clip(data), make([]byte, max(0, n-int64(len(data))))...)
 }
 
-// converted writes a disk to a raw file, has qemu-img convert it, and returns the path of what it made.
+// converted writes a disk to a raw file, has qemu-img convert it, and returns the path of the result.
 func converted(t testing.TB, d image.Mem, format, options string) string {
 	t.Helper()
 	dir := t.TempDir()
@@ -45,7 +45,7 @@ func converted(t testing.TB, d image.Mem, format, options string) string {
 	return filepath.Join(dir, "disk")
 }
 
-// TestVHDRead reads what qemu-img made. Without force_size most lengths become longer: up to a geometry.
+// TestVHDRead reads images from qemu-img. Without force_size, qemu-img rounds most lengths up to a geometry.
 func TestVHDRead(t *testing.T) {
 	rng := rand.New(rand.NewPCG(5, 1))
 	for _, size := range []int{1, 1000, 34816, 1 << 20, 2<<20 + 512, 5<<20 + 7, 17 << 20} {
@@ -65,7 +65,7 @@ func TestVHDRead(t *testing.T) {
 	}
 }
 
-// TestVHDLarge opens disks whose geometry is at its limit.
+// TestVHDLarge opens disks with the largest geometry.
 func TestVHDLarge(t *testing.T) {
 	for _, size := range []int64{127 << 30, 128 << 30, vhdMaxLen - 512, vhdMaxLen} {
 		for _, options := range []string{"subformat=dynamic", "subformat=fixed"} {
@@ -75,7 +75,7 @@ func TestVHDLarge(t *testing.T) {
 					qemuImg(t, dir, "create", "-f", "vpc", "-o", options+",force_size="+force, "disk", fmt.Sprint(size))
 					d := mustOpen(t, filepath.Join(dir, "disk"), VHD, Options{})
 					if want := qemuSize(t, dir, "disk", "vpc"); d.Size() != want || want < size {
-						t.Errorf("%d bytes, qemu-img says %d, and was asked for %d", d.Size(), want, size)
+						t.Errorf("%d bytes, qemu-img says %d and was asked for %d", d.Size(), want, size)
 					}
 					var data int64
 					for e, err := range d.Extents() {
@@ -86,7 +86,7 @@ func TestVHDLarge(t *testing.T) {
 							data += e.Len
 						}
 					}
-					if data > 16<<10 { // of a fixed one, qemu-img writes the edges
+					if data > 16<<10 { // qemu-img writes the edges of a fixed one
 						t.Errorf("an empty disk of %d bytes has %d bytes of data", d.Size(), data)
 					}
 				})
@@ -95,7 +95,7 @@ func TestVHDLarge(t *testing.T) {
 	}
 }
 
-// TestVHDWrite writes disks that qemu-img takes for the same, of the same length.
+// TestVHDWrite writes disks, which qemu-img must read with the same content and length.
 func TestVHDWrite(t *testing.T) {
 	rng := rand.New(rand.NewPCG(5, 2))
 	for _, size := range []int{0, 1, 512, 1000, 2<<20 - 1, 2 << 20, 2<<20 + 1, 5<<20 + 7, 33<<20 + 512} {
@@ -115,10 +115,11 @@ func TestVHDWrite(t *testing.T) {
 // onlyWriter is a stream.
 type onlyWriter struct{ io.Writer }
 
-// TestVHDStream holds that a stream is written as a file is, and that the extents are what decides which blocks are there.
+// TestVHDStream checks that a stream gets the same bytes as a file, and that the extents decide which blocks are
+// stored.
 func TestVHDStream(t *testing.T) {
 	d := randomDisk(rand.New(rand.NewPCG(5, 3)), 9<<20+100)
-	clear(d.Data[2<<20 : 4<<20]) // a block of zeros that the extents below call data
+	clear(d.Data[2<<20 : 4<<20]) // a block of zeros that the extents call data
 	for _, name := range []string{VHD, VHDX} {
 		path := filepath.Join(t.TempDir(), "disk")
 		f, err := os.Create(path)
@@ -134,19 +135,19 @@ func TestVHDStream(t *testing.T) {
 		}
 		got := mustOpen(t, path, name, Options{})
 		if !slices.Equal(got.image(t)[:d.Size()], d.Data) {
-			t.Errorf("%s: not the same", name)
+			t.Errorf("%s: the content differs", name)
 		}
 		w, err = Create(io.Discard, name, d.Size(), CreateOptions{Extents: image.Sparse{Bytes: d.Size()}.Extents})
 		if err == nil {
 			err = feed(w, d)
 		}
-		if err == nil || !strings.Contains(err.Error(), "said to have none") {
+		if err == nil || !strings.Contains(err.Error(), "the disk's extents have none") {
 			t.Errorf("%s: data where the extents have none: %v", name, err)
 		}
 	}
 }
 
-// image returns all of a disk.
+// image returns all bytes of a disk.
 func (d *Disk) image(t testing.TB) []byte {
 	t.Helper()
 	p := make([]byte, d.Size())
@@ -156,7 +157,7 @@ func (d *Disk) image(t testing.TB) []byte {
 	return p
 }
 
-// TestVHDGeometry holds that a disk whose length is a geometry gets the one that qemu-img gives it.
+// TestVHDGeometry checks that a disk whose length is a geometry gets the geometry that qemu-img gives it.
 func TestVHDGeometry(t *testing.T) {
 	dir := t.TempDir()
 	for _, size := range []int64{1, 1 << 20, 100 << 20, 504 << 20, 505 << 20, 1 << 30, 8 << 30, 30 << 30, 65535 * 16 * 63 * 512, 65535*16*63*512 + 512, 60 << 30, 127 << 30, 200 << 30, vhdMaxLen} {
@@ -189,7 +190,7 @@ func TestVHDTooLong(t *testing.T) {
 	}
 }
 
-// TestVHDSize holds which of its two sizes a disk has.
+// TestVHDSize checks which of its two sizes a disk has.
 func TestVHDSize(t *testing.T) {
 	for _, c := range []struct {
 		creator         string
@@ -223,7 +224,7 @@ func TestVHDSize(t *testing.T) {
 	}
 }
 
-// TestVHDBitmap clears bits: their sectors read as zeros, whatever lies there.
+// TestVHDBitmap clears bits: their sectors read as zeros, whatever the file holds there.
 func TestVHDBitmap(t *testing.T) {
 	rng := rand.New(rand.NewPCG(5, 4))
 	d := image.Mem{Data: make([]byte, 6<<20+512*5)}
@@ -251,7 +252,7 @@ func TestVHDBitmap(t *testing.T) {
 	compare(t, disk, d.Data)
 }
 
-// written returns a file that Create makes of a disk.
+// written returns the file that Create makes of a disk.
 func written(t testing.TB, name string, d image.Mem) []byte {
 	t.Helper()
 	p, err := os.ReadFile(writeAs(t, t.TempDir(), name, d, CreateOptions{}))

@@ -10,13 +10,13 @@ import (
 	"github.com/google/uuid"
 )
 
-// vhdBlock is the length of blocks that are written, in bytes: the usual one.
+// vhdBlock is the length of written blocks, in bytes: the usual one.
 const vhdBlock = 2 << 20
 
-// createVHD writes a dynamic VHD. A disk that ends in the midst of a sector is filled up with zeros.
+// createVHD writes a dynamic VHD. It pads the disk with zeros to whole sectors.
 func createVHD(c *creation) (Writer, error) {
 	if c.size > vhdMaxLen {
-		return nil, fmt.Errorf("%w: VHD ends at 2040 GiB, and the disk has %d bytes: use the format vhdx", ErrUnsupported, c.size)
+		return nil, fmt.Errorf("%w: VHD holds at most 2040 GiB, and the disk has %d bytes: use the format vhdx", ErrUnsupported, c.size)
 	}
 	plan, err := planVHD(c, vhdBlock)
 	if err != nil {
@@ -24,7 +24,7 @@ func createVHD(c *creation) (Writer, error) {
 	}
 	tableLen := (plan.blocks*4 + vhdSector - 1) / vhdSector * vhdSector
 	footer := newVHDFooter((c.size+vhdSector-1)/vhdSector, time.Now())
-	out := bufio.NewWriterSize(c.Writer, 64<<10) // remembers the first error until Flush
+	out := bufio.NewWriterSize(c.Writer, 64<<10) // keeps the first error until Flush
 	_, _ = out.Write(footer)
 	_, _ = out.Write(newVHDHeader(plan.blocks))
 	bitmap := bytes.Repeat([]byte{0xff}, vhdBlock/vhdSector/8)
@@ -43,12 +43,12 @@ func createVHD(c *creation) (Writer, error) {
 	return newVHDWriter(c, plan, vhdBlock, bitmap, footer), nil
 }
 
-// newVHDFooter makes the footer of a dynamic disk. It names Hyper-V as its creator: that is how one says that the size is
-// the size. The geometry is for machines so old that they ask for it, and may be less.
+// newVHDFooter returns the footer of a dynamic disk. It names Hyper-V as its creator, which means that the size field
+// counts. The geometry is for very old machines, and may be smaller.
 func newVHDFooter(sectors int64, now time.Time) []byte {
 	p := make([]byte, vhdFooterLen)
 	copy(p, vhdCookie)
-	binary.BigEndian.PutUint32(p[8:], 2) // a bit that has to be set
+	binary.BigEndian.PutUint32(p[8:], 2) // a reserved bit that must be set
 	binary.BigEndian.PutUint32(p[12:], vhdVersion)
 	binary.BigEndian.PutUint64(p[16:], vhdFooterLen)
 	binary.BigEndian.PutUint32(p[24:], uint32(max(0, now.Unix()-time.Date(2000, 1, 1, 0, 0, 0, 0, time.UTC).Unix())))
@@ -79,7 +79,7 @@ func newVHDHeader(blocks int64) []byte {
 	return p
 }
 
-// vhdGeometry is the geometry that the specification has for a disk: at most as large.
+// vhdGeometry returns the geometry that the specification gives a disk. It is at most as large as the disk.
 func vhdGeometry(sectors int64) (cylinders uint16, heads, perTrack uint8) {
 	sectors = min(sectors, vhdMaxGeometry)
 	h, s := int64(16), int64(255)

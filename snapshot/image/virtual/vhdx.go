@@ -11,11 +11,11 @@ import (
 	"platter/snapshot/image"
 )
 
-// VHDX is the format of Hyper-V since 2012. All integers are little-endian; checksums are CRC-32C, with their own four
-// bytes as zeros. GUIDs are compared as bytes.
+// VHDX is the format of Hyper-V since 2012. All integers are little-endian. Checksums are CRC-32C, computed with the
+// checksum field as zeros. GUIDs are compared as bytes.
 //
-//	  0       "vhdxfile" ‖ who made it, UTF-16
-//	 64 KiB   header        128 KiB   another: the one with the higher number counts
+//	  0       "vhdxfile" ‖ creator, UTF-16
+//	 64 KiB   header        128 KiB   second header: the one with the higher number counts
 //	192 KiB   region table  256 KiB   its copy
 //	  1 MiB…  the log, the regions and the blocks, all on whole MiB
 //
@@ -26,8 +26,8 @@ import (
 //	64  log version u16    66  version u16 (1)   68  length of the log u32
 //	72  offset of the log u64
 //
-// A region table, 64 KiB: "regi", checksum u32, count u32 (at most 2047), 4 bytes; then for each region its GUID, offset
-// u64, length u32, and flags u32: 1 whoever does not know it must not open the file.
+// A region table, 64 KiB: "regi", checksum u32, count u32 (at most 2047), 4 bytes; then for each region its GUID,
+// offset u64, length u32, and flags u32. Flag 1: a reader that does not know the region must not open the file.
 const VHDX = "vhdx"
 
 const (
@@ -43,7 +43,7 @@ const (
 
 type vhdxGUID [16]byte
 
-// What regions there are.
+// Known regions.
 var (
 	vhdxRegionTable    = vhdxGUID{0x66, 0x77, 0xc2, 0x2d, 0x23, 0xf6, 0x00, 0x42, 0x9d, 0x64, 0x11, 0x5e, 0x9b, 0xfd, 0x4a, 0x08}
 	vhdxRegionMetadata = vhdxGUID{0x06, 0xa2, 0x7c, 0x8b, 0x90, 0x47, 0x9a, 0x4b, 0xb8, 0xfe, 0x57, 0x5f, 0x05, 0x0f, 0x88, 0x6e}
@@ -51,30 +51,30 @@ var (
 
 var vhdxCRC = crc32.MakeTable(crc32.Castagnoli)
 
-// vhdxSum returns the checksum of p, which keeps it at its fourth byte.
+// vhdxSum returns the checksum of p, whose checksum field is at byte 4.
 func vhdxSum(p []byte) uint32 {
 	sum := crc32.Update(0, vhdxCRC, p[:4])
 	return crc32.Update(crc32.Update(sum, vhdxCRC, make([]byte, 4)), vhdxCRC, p[8:])
 }
 
-// vhdxWhole reports whether p begins with a name and has the right checksum.
+// vhdxWhole reports whether p has a signature and the right checksum.
 func vhdxWhole(p []byte, name string) bool {
 	return string(p[:4]) == name && vhdxSum(p) == binary.LittleEndian.Uint32(p[4:])
 }
 
 func detectVHDX(e edges) bool { return bytes.HasPrefix(e.head, []byte(vhdxCookie)) }
 
-// A vhdxFile is what a VHDX file says of where things are.
+// A vhdxFile is the layout of a VHDX file.
 type vhdxFile struct {
-	image.Disk // the file, with its log replayed
+	image.Disk // the file with its log replayed
 	log        vhdxRegion
 	logGUID    vhdxGUID
 	table      vhdxRegion
 	metadata   vhdxRegion
-	taken      []vhdxRegion // all of these, and regions that nobody knows, in order
+	taken      []vhdxRegion // all of these and unknown regions, in order
 }
 
-// A vhdxRegion is a part of the file that has no blocks.
+// A vhdxRegion is a part of the file other than blocks.
 type vhdxRegion struct{ at, len int64 }
 
 func openVHDX(o *opening) (image.Disk, error) {
@@ -83,7 +83,7 @@ func openVHDX(o *opening) (image.Disk, error) {
 	}
 	f := &vhdxFile{Disk: o.Disk}
 	if f.Size() < vhdxMiB {
-		return nil, fmt.Errorf("%w: %d bytes hold no headers", ErrDamaged, f.Size())
+		return nil, fmt.Errorf("%w: %d bytes are too few for its headers", ErrDamaged, f.Size())
 	}
 	if err := f.readHeader(); err != nil {
 		return nil, err
@@ -105,7 +105,7 @@ func openVHDX(o *opening) (image.Disk, error) {
 	return openVHDXBlocks(f, d)
 }
 
-// readHeader takes the header that counts.
+// readHeader reads the header that counts.
 func (f *vhdxFile) readHeader() error {
 	var p [2][vhdxHeaderLen]byte
 	if err := errors.Join(vhdReadFull(f, p[0][:], vhdxHeader1), vhdReadFull(f, p[1][:], vhdxHeader2)); err != nil {
@@ -118,7 +118,7 @@ func (f *vhdxFile) readHeader() error {
 	case !whole0 && !whole1:
 		return fmt.Errorf("%w: the checksums of both its headers are wrong", ErrDamaged)
 	case whole0 && whole1 && number0 == number1 && p[0] != p[1]: // disk2vhd writes the same header twice
-		return fmt.Errorf("%w: its two headers have the same number and do not agree", ErrDamaged)
+		return fmt.Errorf("%w: its two headers have the same number and differ", ErrDamaged)
 	case !whole0, whole1 && number1 > number0:
 		h = &p[1]
 	}
@@ -138,16 +138,16 @@ func (f *vhdxFile) readHeader() error {
 	return err
 }
 
-// take adds a region that is said to be at a byte of the file.
+// take adds a region at an offset of the file.
 func (f *vhdxFile) take(what string, at uint64, n uint32) (vhdxRegion, error) {
 	r := vhdxRegion{int64(at), int64(n)}
 	if at%vhdxMiB != 0 || n%vhdxMiB != 0 || n == 0 || at < vhdxMiB || at > uint64(f.Size()) || r.len > f.Size()-r.at {
-		return r, fmt.Errorf("%w: %s is said to be at byte %d and %d bytes long, in a file of %d: was it cut short?",
+		return r, fmt.Errorf("%w: %s should be at byte %d and %d bytes long, in a file of %d: was it truncated?",
 			ErrDamaged, what, at, n, f.Size())
 	}
 	i := f.after(r.at)
 	if i > 0 && f.taken[i-1].at+f.taken[i-1].len > r.at || i < len(f.taken) && f.taken[i].at < r.at+r.len {
-		return r, fmt.Errorf("%w: %s, at byte %d, lies over something else", ErrDamaged, what, at)
+		return r, fmt.Errorf("%w: %s, at byte %d, overlaps another region", ErrDamaged, what, at)
 	}
 	f.taken = append(f.taken, vhdxRegion{})
 	copy(f.taken[i+1:], f.taken[i:])
@@ -155,12 +155,12 @@ func (f *vhdxFile) take(what string, at uint64, n uint32) (vhdxRegion, error) {
 	return r, nil
 }
 
-// after returns which of the regions is the first that begins behind a byte.
+// after returns the index of the first region after an offset.
 func (f *vhdxFile) after(at int64) int {
 	return sort.Search(len(f.taken), func(i int) bool { return f.taken[i].at > at })
 }
 
-// free reports whether a part of the file lies in it, behind the headers, and over no region.
+// free reports whether a part of the file is inside it, after the headers, and overlaps no region.
 func (f *vhdxFile) free(at, n int64) bool {
 	if at < vhdxMiB || at > f.Size() || n > f.Size()-at {
 		return false
@@ -169,7 +169,7 @@ func (f *vhdxFile) free(at, n int64) bool {
 	return (i == 0 || f.taken[i-1].at+f.taken[i-1].len <= at) && (i == len(f.taken) || f.taken[i].at >= at+n)
 }
 
-// readRegions reads the region table, or where that is damaged its copy.
+// readRegions reads the region table, or its copy if the table is damaged.
 func (f *vhdxFile) readRegions() error {
 	p, other := make([]byte, vhdxTableLen), make([]byte, vhdxTableLen)
 	if err := errors.Join(vhdReadFull(f, p, vhdxRegions1), vhdReadFull(f, other, vhdxRegions2)); err != nil {
@@ -179,7 +179,7 @@ func (f *vhdxFile) readRegions() error {
 	case !whole && !otherWhole:
 		return fmt.Errorf("%w: the checksums of both its region tables are wrong", ErrDamaged)
 	case whole && otherWhole && !bytes.Equal(p, other):
-		return fmt.Errorf("%w: its two region tables are whole and do not agree", ErrDamaged)
+		return fmt.Errorf("%w: its two region tables are both valid and differ", ErrDamaged)
 	case !whole:
 		p = other
 	}
@@ -192,12 +192,12 @@ func (f *vhdxFile) readRegions() error {
 		e := p[16+32*i:][:32]
 		guid := vhdxGUID(e[:16])
 		if seen[guid] {
-			return fmt.Errorf("%w: region %x is there twice", ErrDamaged, guid)
+			return fmt.Errorf("%w: region %x is in its table twice", ErrDamaged, guid)
 		}
 		seen[guid] = true
 		what := fmt.Sprintf("region %x", guid)
 		if guid != vhdxRegionTable && guid != vhdxRegionMetadata && binary.LittleEndian.Uint32(e[28:])&1 != 0 {
-			return fmt.Errorf("%w: %s, which the file demands to be known", ErrUnsupported, what)
+			return fmt.Errorf("%w: %s is unknown, and the file requires it", ErrUnsupported, what)
 		}
 		r, err := f.take(what, binary.LittleEndian.Uint64(e[16:]), binary.LittleEndian.Uint32(e[24:]))
 		if err != nil {
@@ -211,7 +211,7 @@ func (f *vhdxFile) readRegions() error {
 		}
 	}
 	if f.table.len == 0 || f.metadata.len == 0 {
-		return fmt.Errorf("%w: the region of its table or of its metadata is missing", ErrDamaged)
+		return fmt.Errorf("%w: its block table or metadata region is missing", ErrDamaged)
 	}
 	return nil
 }

@@ -10,26 +10,26 @@ import (
 	"platter/snapshot/image"
 )
 
-// The log is a ring of sectors of 4 KiB. Whoever changes a VHDX writes there first what becomes of its tables, so a file
-// whose writer crashed is only right once its log is replayed. An entry begins on a sector and may go on at the beginning:
+// The log is a ring of 4 KiB sectors. A program that changes a VHDX first logs the changes to its tables. If it
+// crashes, the file is valid only after its log is replayed. An entry begins on a sector and may wrap around:
 //
 //	 0  "loge"                    4  checksum u32 of the whole entry   8  length u32
-//	12  tail u32: where in the log the oldest entry is that counts    16  number u64, counting up
+//	12  tail u32: offset in the log of the oldest valid entry         16  number u64, counting up
 //	24  count of descriptors u32, 4 bytes                             32  log GUID
-//	48  length that the file had at least u64                         56  length that it has at least afterwards u64
-//	64  descriptors, 32 bytes each, filled up to a sector
-//	    then for each descriptor of data a sector
+//	48  minimum file length before u64                                56  minimum file length afterwards u64
+//	64  descriptors, 32 bytes each, padded to a sector
+//	    then a sector for each data descriptor
 //
 //	desc  "desc" ‖ last 4 bytes of the sector ‖ its first 8 ‖ offset in the file u64 ‖ number u64
 //	zero  "zero" ‖ 4 bytes ‖ length of zeros u64 ‖ offset in the file u64 ‖ number u64
-//	data  "data" ‖ upper half of the number u32 ‖ 4084 bytes, those between the other two ‖ lower half u32
+//	data  "data" ‖ upper half of the number u32 ‖ the 4084 bytes in between ‖ lower half u32
 const (
 	vhdxLogSector = 4096
 
-	// vhdxLogMax is the longest log that is replayed here, in bytes: it is held in memory. All that is known to write
-	// logs makes them 1 MiB long.
+	// vhdxLogMax is the longest log that is replayed, in bytes: it is held in memory. All known writers make logs of
+	// 1 MiB.
 	vhdxLogMax = 64 << 20
-	// vhdxZerosMax is how many runs of zeros a log may have: each is looked at whenever something is read.
+	// vhdxZerosMax is the maximum number of zero runs in a log: each read examines all of them.
 	vhdxZerosMax = 1024
 )
 
@@ -37,8 +37,8 @@ const (
 type vhdxLog struct {
 	ring   []byte
 	guid   vhdxGUID
-	begun  int   // entries that were seen, whole or not
-	summed int64 // bytes that went through the checksum so far
+	begun  int   // number of entries found, valid or not
+	summed int64 // bytes checksummed so far
 }
 
 // A vhdxEntry is an entry of a log.
@@ -46,14 +46,14 @@ type vhdxEntry struct {
 	at, len       int
 	tail          int64
 	number        uint64
-	before, after uint64 // lengths of the file
+	before, after uint64 // file lengths
 }
 
-// vhdxReplay returns the file as it is once its log is replayed. The file stays as it is.
+// vhdxReplay returns the file as it is after its log is replayed. It does not change the file.
 func vhdxReplay(file image.Disk, region vhdxRegion, guid vhdxGUID) (image.Disk, error) {
 	const advice = "let a program replay it that may change the file: qemu-img check -r all, or attach it once in Hyper-V"
 	if region.len > vhdxLogMax {
-		return nil, fmt.Errorf("%w: there is something left to do in its log of %d MiB: %s", ErrUnsupported, region.len/vhdxMiB, advice)
+		return nil, fmt.Errorf("%w: its log of %d MiB must be replayed: %s", ErrUnsupported, region.len/vhdxMiB, advice)
 	}
 	l := &vhdxLog{ring: make([]byte, region.len), guid: guid}
 	if err := vhdReadFull(file, l.ring, region.at); err != nil {
@@ -64,17 +64,17 @@ func vhdxReplay(file image.Disk, region vhdxRegion, guid vhdxGUID) (image.Disk, 
 		return nil, err
 	}
 	if len(active) == 0 && l.begun <= 1 {
-		return file, nil // its writer crashed before the first entry was whole, so nothing was done that it speaks of
+		return file, nil // its writer crashed before it completed the first entry, so it changed nothing
 	}
 	if len(active) == 0 {
-		return nil, fmt.Errorf("%w: its log has to be replayed, and no entry of it is whole", ErrDamaged)
+		return nil, fmt.Errorf("%w: its log must be replayed but has no valid entry", ErrDamaged)
 	}
 	head := active[len(active)-1]
 	if head.before > uint64(file.Size()) {
-		return nil, fmt.Errorf("%w: its log speaks of a file of %d bytes, and it has %d: it was cut short", ErrDamaged, head.before, file.Size())
+		return nil, fmt.Errorf("%w: its log is for a file of %d bytes, and it has %d: it was truncated", ErrDamaged, head.before, file.Size())
 	}
 	if head.after > 1<<62 {
-		return nil, fmt.Errorf("%w: its log speaks of a file of %d bytes", ErrDamaged, head.after)
+		return nil, fmt.Errorf("%w: its log is for a file of %d bytes", ErrDamaged, head.after)
 	}
 	p := &vhdxPatched{file: file, size: max(file.Size(), int64(head.after)), sectors: make(map[int64][]byte)}
 	for _, e := range active {
@@ -86,8 +86,8 @@ func vhdxReplay(file image.Disk, region vhdxRegion, guid vhdxGUID) (image.Disk, 
 	return p, nil
 }
 
-// active returns the entries that count: of all sequences of whole entries with numbers that follow each other, the one
-// with the highest, from the tail that its last entry names.
+// active returns the active entries. Of all sequences of valid entries with consecutive numbers, that is the one with
+// the highest number, starting at the tail that its last entry names.
 func (l *vhdxLog) active() ([]vhdxEntry, error) {
 	var best []vhdxEntry
 	for at := 0; at < len(l.ring); {
@@ -119,7 +119,7 @@ func (l *vhdxLog) active() ([]vhdxEntry, error) {
 				}
 			}
 		}
-		if head <= at { // it went over the end
+		if head <= at { // the sequence wrapped around
 			break
 		}
 		at = head
@@ -127,7 +127,7 @@ func (l *vhdxLog) active() ([]vhdxEntry, error) {
 	return best, nil
 }
 
-// part returns n bytes of the ring from a sector on: its own memory, unless they go over its end.
+// part returns n bytes of the ring from an offset on. It copies them only if they wrap around.
 func (l *vhdxLog) part(at, n int) []byte {
 	if at+n <= len(l.ring) {
 		return l.ring[at : at+n : at+n]
@@ -135,7 +135,7 @@ func (l *vhdxLog) part(at, n int) []byte {
 	return append(l.ring[at:len(l.ring):len(l.ring)], l.ring[:at+n-len(l.ring)]...)
 }
 
-// entry returns the entry at a sector; of no length where there is none that is whole.
+// entry returns the entry at a sector, with length 0 if there is no valid one.
 func (l *vhdxLog) entry(at int) (vhdxEntry, error) {
 	p := l.ring[at:][:vhdxLogSector]
 	n := int64(binary.LittleEndian.Uint32(p[8:]))
@@ -151,10 +151,10 @@ func (l *vhdxLog) entry(at int) (vhdxEntry, error) {
 	if l.begun++; e.number == 0 || n == 0 || n%vhdxLogSector != 0 || n > int64(len(l.ring)) {
 		return vhdxEntry{}, nil
 	}
-	// Whole entries do not overlap, so a log is summed up little more than once. One made so that each sector begins
-	// another long entry would take hours.
+	// Valid entries do not overlap, so the log is summed little more than once. A hostile log, with a long entry at
+	// each sector, would take hours.
 	if l.summed += n; l.summed > 8*int64(len(l.ring)) {
-		return vhdxEntry{}, fmt.Errorf("%w: the entries of its log lie over each other", ErrDamaged)
+		return vhdxEntry{}, fmt.Errorf("%w: the entries of its log overlap", ErrDamaged)
 	}
 	p = l.part(at, e.len)
 	sum := crc32.Update(crc32.Update(crc32.Update(0, vhdxCRC, p[:4]), vhdxCRC, make([]byte, 4)), vhdxCRC, p[8:])
@@ -164,7 +164,7 @@ func (l *vhdxLog) entry(at int) (vhdxEntry, error) {
 	return e, nil
 }
 
-// vhdxConsistent reports whether the descriptors and the sectors of an entry are all there and have its number.
+// vhdxConsistent reports whether the descriptors and sectors of an entry are complete and have its number.
 func vhdxConsistent(p []byte, number uint64) bool {
 	count := int64(binary.LittleEndian.Uint32(p[24:]))
 	data := (64 + 32*count + vhdxLogSector - 1) / vhdxLogSector * vhdxLogSector
@@ -195,7 +195,7 @@ func vhdxConsistent(p []byte, number uint64) bool {
 	return true
 }
 
-// apply does what an entry says. The sectors stay where they are in memory and get their own first and last bytes back.
+// apply applies an entry. It restores the first and last bytes of each sector in place.
 func (l *vhdxLog) apply(e vhdxEntry, to *vhdxPatched) {
 	p := l.part(e.at, e.len)
 	count := int(binary.LittleEndian.Uint32(p[24:]))
@@ -211,21 +211,21 @@ func (l *vhdxLog) apply(e vhdxEntry, to *vhdxPatched) {
 		sectors = sectors[vhdxLogSector:]
 		copy(sector, d[8:16])
 		copy(sector[4092:], d[4:8])
-		if off < uint64(to.size) { // what is past the end was cut off again since
+		if off < uint64(to.size) { // the file was truncated there later
 			to.sectors[int64(off)] = sector
 		}
 	}
 }
 
-// vhdxPatched is a file with sectors that are not as they are in it.
+// vhdxPatched is a file with some sectors replaced.
 type vhdxPatched struct {
 	file    image.Disk
-	size    int64            // bytes, not less than the file's; what is past its end is zeros
-	sectors map[int64][]byte // by their offset
-	zeros   []vhdxRegion     // where there is none of sectors
+	size    int64            // bytes, at least the file's; zeros past its end
+	sectors map[int64][]byte // by offset
+	zeros   []vhdxRegion     // where sectors has none
 }
 
-// clear makes zeros of n bytes at off.
+// clear makes n bytes at off zeros.
 func (f *vhdxPatched) clear(off, n uint64) {
 	if off >= uint64(f.size) || n == 0 || len(f.zeros) > vhdxZerosMax {
 		return
@@ -241,7 +241,7 @@ func (f *vhdxPatched) clear(off, n uint64) {
 
 func (f *vhdxPatched) Size() int64 { return f.size }
 
-// Extents is one extent: what is a hole in the file may be none in here.
+// Extents yields one data extent: a hole in the file may be replaced here.
 func (f *vhdxPatched) Extents() iter.Seq2[image.Extent, error] {
 	return func(yield func(image.Extent, error) bool) { yield(image.Extent{Len: f.size}, nil) }
 }

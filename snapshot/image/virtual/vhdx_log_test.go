@@ -19,14 +19,15 @@ import (
 	"platter/snapshot/image"
 )
 
-// TestVHDXCrashed reads files that qemu-io 7.2 left when it was killed: in testdata/vhdx, each 64 MiB of blocks of 1 MiB,
-// into which went 64 KiB of 0x11 at 0, 3 MiB of 0x22 at 5 MiB and 100 KiB of 0x33 at 33 MiB. It was killed when a log was
-// named and nothing in it, when its first entry was half written, and when the first, the second and the last block were
-// in the log and not in the table.
+// TestVHDXCrashed reads files in testdata/vhdx that a killed qemu-io 7.2 left. Each disk has 64 MiB in blocks of 1
+// MiB. The writes were 64 KiB of 0x11 at 0, 3 MiB of 0x22 at 5 MiB and 100 KiB of 0x33 at 33 MiB.
+//
+// It was killed at five moments: when the header named a log that was still empty; when the first entry was half
+// written; and when the first, the second and the last block were in the log but not yet in the table.
 func TestVHDXCrashed(t *testing.T) {
 	for _, c := range []struct {
 		name   string
-		blocks int // written
+		blocks int // number of blocks written
 	}{{"named", 0}, {"torn", 0}, {"first", 1}, {"second", 2}, {"fifth", 5}} {
 		t.Run(c.name, func(t *testing.T) {
 			packed, err := os.Open("testdata/vhdx/log-" + c.name + ".zst")
@@ -67,7 +68,7 @@ func compareReplayed(t *testing.T, file, want []byte) {
 	compare(t, d, want)
 }
 
-// replayedByQemu has qemu-img replay a file's log: it must be the same disk then.
+// replayedByQemu has qemu-img replay a file's log, and compares the disk.
 func replayedByQemu(t *testing.T, file, want []byte) {
 	t.Helper()
 	dir := t.TempDir()
@@ -77,11 +78,11 @@ func replayedByQemu(t *testing.T, file, want []byte) {
 	qemuImg(t, dir, "check", "-q", "-r", "all", "-f", "vhdx", "disk")
 	qemuImg(t, dir, "convert", "-f", "vhdx", "-O", "raw", "disk", "raw")
 	if raw, err := os.ReadFile(filepath.Join(dir, "raw")); err != nil || !bytes.Equal(raw, want) {
-		t.Errorf("qemu-img reads something else (%v)", err)
+		t.Errorf("qemu-img reads another disk (%v)", err)
 	}
 }
 
-// A logEntry is an entry of a log to be made.
+// A logEntry describes a log entry to make.
 type logEntry struct {
 	at     int // in the log
 	tail   uint32
@@ -148,7 +149,7 @@ func logged(file []byte, entries ...logEntry) []byte {
 	return file
 }
 
-// TestVHDXReplay makes logs of all shapes over a disk of four blocks, and lets qemu-img judge.
+// TestVHDXReplay makes logs of all shapes over a disk of four blocks, and compares with qemu-img.
 func TestVHDXReplay(t *testing.T) {
 	rng := rand.New(rand.NewPCG(7, 1))
 	d := image.Mem{Data: make([]byte, 4<<20)}
@@ -157,7 +158,7 @@ func TestVHDXReplay(t *testing.T) {
 	}
 	file := written(t, VHDX, d)
 	n := uint64(len(file))
-	// table makes the sector of the table that has these blocks in the place of the disk's.
+	// table makes the sector of the table with these blocks in place of the disk's.
 	table := func(blocks ...int) logWrite {
 		p := make([]byte, 4096)
 		for i, b := range blocks {
@@ -210,8 +211,8 @@ func TestVHDXReplay(t *testing.T) {
 			replayedByQemu(t, c.file, c.want)
 		})
 	}
-	// Here qemu-img 7.2 does not do what the specification says: it replays what is before the tail too, takes a
-	// sequence without its tail for a whole one, and does not make a file longer.
+	// Here qemu-img 7.2 deviates from the specification: it also replays entries before the tail, accepts a sequence
+	// without its tail, and does not extend a file.
 	for _, c := range []struct {
 		name string
 		file []byte
@@ -225,7 +226,7 @@ func TestVHDXReplay(t *testing.T) {
 	}
 }
 
-// TestVHDXHostileLog holds that what is wrong with a log is said, and in time.
+// TestVHDXHostileLog checks that a fault in a log is reported, and quickly.
 func TestVHDXHostileLog(t *testing.T) {
 	file := written(t, VHDX, image.Mem{Data: bytes.Repeat([]byte{1}, 1<<20)})
 	n := uint64(len(file))
@@ -248,11 +249,11 @@ func TestVHDXHostileLog(t *testing.T) {
 		file []byte
 		want string
 	}{
-		{"cut short", logged(file, logEntry{0, 0, 1, n + vhdxMiB, n, nil}), "cut short"},
-		{"too long", logged(file, logEntry{0, 0, 1, n, 1 << 63, nil}), "speaks of a file"},
-		{"nothing whole", torn, "no entry of it is whole"},
-		{"a tail that is none", logged(file, logEntry{0, 4096, 1, n, n, nil}, logEntry{4096, 8192, 2, n, n, nil}), "no entry of it is whole"},
-		{"over each other", overlaid, "lie over each other"},
+		{"cut short", logged(file, logEntry{0, 0, 1, n + vhdxMiB, n, nil}), "was truncated"},
+		{"too long", logged(file, logEntry{0, 0, 1, n, 1 << 63, nil}), "log is for a file"},
+		{"nothing whole", torn, "has no valid entry"},
+		{"a tail that is none", logged(file, logEntry{0, 4096, 1, n, n, nil}, logEntry{4096, 8192, 2, n, n, nil}), "has no valid entry"},
+		{"over each other", overlaid, "entries of its log overlap"},
 		{"many zeros", logged(file, many), "runs of zeros"},
 	} {
 		_, err := openVHDX(&opening{Disk: image.Mem{Data: c.file}})

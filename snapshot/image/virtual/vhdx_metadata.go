@@ -5,9 +5,9 @@ import (
 	"fmt"
 )
 
-// The metadata region: "metadata", 2 bytes, count u16, 20 bytes; then for each item its GUID, offset in the region u32
-// (from 64 KiB on), length u32, flags u32 and 4 bytes. Flags: 1 a user's, 2 of the virtual disk, 4 whoever does not know
-// it must not open the file.
+// The metadata region: "metadata", 2 bytes, count u16, 20 bytes; then for each item its GUID, offset in the region
+// u32 (from 64 KiB on), length u32, flags u32 and 4 bytes. Flags: 1 a user's, 2 of the virtual disk, 4 required: a
+// reader that does not know the item must not open the file.
 //
 //	file parameters: length of a block u32, flags u32: 1 blocks stay allocated (a fixed disk), 2 it has a parent
 //	disk size u64, logical sector size u32, physical sector size u32; disk GUID; parent locator
@@ -27,10 +27,10 @@ const (
 	vhdxMaxLen         = 64 << 40  // of a disk, in bytes
 )
 
-// vhdxShape is what the metadata say of the disk, in bytes.
+// vhdxShape holds the disk's dimensions from the metadata, in bytes.
 type vhdxShape struct{ size, blockLen, sector int64 }
 
-// vhdxItem says where an item of the metadata is.
+// A vhdxItem is the place of a metadata item.
 type vhdxItem struct{ at, len uint32 }
 
 func (f *vhdxFile) readMetadata() (vhdxShape, error) {
@@ -43,7 +43,7 @@ func (f *vhdxFile) readMetadata() (vhdxShape, error) {
 		switch item, ok := items[guid]; {
 		case err != nil:
 		case !ok || item.len != n:
-			err = fmt.Errorf("%w: metadata %x are missing, or not %d bytes long", ErrDamaged, guid, n)
+			err = fmt.Errorf("%w: metadata item %x is missing or not %d bytes long", ErrDamaged, guid, n)
 		default:
 			err = vhdReadFull(f, p[:min(n, 8)], f.metadata.at+int64(item.at))
 		}
@@ -55,7 +55,7 @@ func (f *vhdxFile) readMetadata() (vhdxShape, error) {
 		return vhdxShape{}, err
 	}
 	if _, parent := items[vhdxItemParent]; parent || file>>32&2 != 0 {
-		return vhdxShape{}, fmt.Errorf("%w: it holds only what differs from another VHDX: merge the two first (in Hyper-V: Merge-VHD)",
+		return vhdxShape{}, fmt.Errorf("%w: it is a differencing disk: merge it with its parent first (in Hyper-V: Merge-VHD)",
 			ErrUnsupported)
 	}
 	blockLen := file & (1<<32 - 1)
@@ -71,7 +71,7 @@ func (f *vhdxFile) readMetadata() (vhdxShape, error) {
 	return vhdxShape{int64(size), int64(blockLen), int64(logical)}, nil
 }
 
-// readItems returns where the metadata are that are known here.
+// readItems returns the places of the known metadata items.
 func (f *vhdxFile) readItems() (map[vhdxGUID]vhdxItem, error) {
 	p := make([]byte, vhdxTableLen)
 	if err := vhdReadFull(f, p, f.metadata.at); err != nil {
@@ -79,7 +79,7 @@ func (f *vhdxFile) readItems() (map[vhdxGUID]vhdxItem, error) {
 	}
 	count := int(binary.LittleEndian.Uint16(p[10:]))
 	if string(p[:8]) != vhdxMetadataCookie || count > vhdxTableMax {
-		return nil, fmt.Errorf("%w: no table of metadata, or one of %d", ErrDamaged, count)
+		return nil, fmt.Errorf("%w: its metadata table is missing or has %d items", ErrDamaged, count)
 	}
 	items := make(map[vhdxGUID]vhdxItem)
 	for i := range count {
@@ -95,15 +95,15 @@ func (f *vhdxFile) readItems() (map[vhdxGUID]vhdxItem, error) {
 			fallthrough
 		default:
 			if flags&4 != 0 {
-				return nil, fmt.Errorf("%w: metadata %x, which the file demands to be known", ErrUnsupported, guid)
+				return nil, fmt.Errorf("%w: metadata item %x is unknown, and the file requires it", ErrUnsupported, guid)
 			}
 			continue
 		}
 		if _, twice := items[guid]; twice {
-			return nil, fmt.Errorf("%w: metadata %x are there twice", ErrDamaged, guid)
+			return nil, fmt.Errorf("%w: metadata item %x is in its table twice", ErrDamaged, guid)
 		}
 		if int64(item.at) < vhdxTableLen || int64(item.at)+int64(item.len) > f.metadata.len {
-			return nil, fmt.Errorf("%w: metadata %x are said to be at byte %d of their region", ErrDamaged, guid, item.at)
+			return nil, fmt.Errorf("%w: metadata item %x is at byte %d of its region, which is invalid", ErrDamaged, guid, item.at)
 		}
 		items[guid] = item
 	}

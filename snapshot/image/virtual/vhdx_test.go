@@ -7,7 +7,7 @@ import (
 	"testing"
 )
 
-// TestVHDXRead reads what qemu-img made.
+// TestVHDXRead reads images from qemu-img.
 func TestVHDXRead(t *testing.T) {
 	rng := rand.New(rand.NewPCG(6, 1))
 	read := func(size int, options string) {
@@ -37,7 +37,7 @@ func TestVHDXRead(t *testing.T) {
 	}
 }
 
-// TestVHDXWrite writes disks that qemu-img takes for the same and finds no fault with.
+// TestVHDXWrite writes disks, which qemu-img must read with the same content and find valid.
 func TestVHDXWrite(t *testing.T) {
 	rng := rand.New(rand.NewPCG(6, 2))
 	for _, size := range []int{1, 512, 1000, 1<<20 - 1, 1 << 20, 1<<20 + 1, 5<<20 + 7, 33<<20 + 512} {
@@ -55,7 +55,7 @@ func TestVHDXWrite(t *testing.T) {
 	}
 }
 
-// TestVHDXHoles holds that what was never written to a fixed disk need not be read.
+// TestVHDXHoles checks that unwritten parts of a fixed disk are not read.
 func TestVHDXHoles(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "disk")
 	qemuImg(t, "", "create", "-f", "vhdx", "-o", "subformat=fixed,block_state_zero=off", path, "200M")

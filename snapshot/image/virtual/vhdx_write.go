@@ -9,25 +9,25 @@ import (
 	"github.com/google/uuid"
 )
 
-// What is written: 1 MiB of headers, 1 MiB of an empty log, 1 MiB of metadata, the table, blocks.
+// The output is 1 MiB of headers, 1 MiB of an empty log, 1 MiB of metadata, the table, and the blocks.
 const (
 	vhdxLogAt      = 1 << 20
 	vhdxMetadataAt = 2 << 20
 	vhdxTableAt    = 3 << 20
 
 	vhdxSector = 512
-	// vhdxBlocks is how many blocks a disk has at most before they are made longer: a table of 32 MiB, for 4 TiB. Short
-	// blocks hold fewer zeros, and Microsoft recommends those of 1 MiB for Linux.
+	// vhdxBlocks is the number of blocks above which they are made longer: a table of 32 MiB, for 4 TiB. Short blocks
+	// hold fewer zeros, and Microsoft recommends blocks of 1 MiB for Linux.
 	vhdxBlocks = 1 << 22
 )
 
-// createVHDX writes a dynamic VHDX. A disk that ends in the midst of a sector is filled up with zeros.
+// createVHDX writes a dynamic VHDX. It pads the disk with zeros to whole sectors.
 func createVHDX(c *creation) (Writer, error) {
 	if c.size > vhdxMaxLen {
-		return nil, fmt.Errorf("%w: VHDX ends at 64 TiB, and the disk has %d bytes", ErrUnsupported, c.size)
+		return nil, fmt.Errorf("%w: VHDX holds at most 64 TiB, and the disk has %d bytes", ErrUnsupported, c.size)
 	}
 	if c.size == 0 {
-		return nil, fmt.Errorf("%w: VHDX has no disks without a byte", ErrUnsupported)
+		return nil, fmt.Errorf("%w: VHDX cannot hold an empty disk", ErrUnsupported)
 	}
 	shape := vhdxShape{(c.size + vhdxSector - 1) / vhdxSector * vhdxSector, vhdxMinBlock, vhdxSector}
 	for shape.size > shape.blockLen*vhdxBlocks {
@@ -43,7 +43,7 @@ func createVHDX(c *creation) (Writer, error) {
 	if _, err := c.Writer.Write(newVHDXHead(shape, tableLen)); err != nil {
 		return nil, err
 	}
-	out := bufio.NewWriterSize(c.Writer, 64<<10) // remembers the first error until Flush
+	out := bufio.NewWriterSize(c.Writer, 64<<10) // keeps the first error until Flush
 	at := uint64(vhdxTableAt + tableLen)
 	for i := range tableLen / 8 {
 		var entry uint64
@@ -62,7 +62,7 @@ func createVHDX(c *creation) (Writer, error) {
 	return newVHDWriter(c, plan, int(shape.blockLen), nil, nil), nil
 }
 
-// newVHDXHead makes all that comes before the table.
+// newVHDXHead returns everything before the table.
 func newVHDXHead(shape vhdxShape, tableLen int64) []byte {
 	p := make([]byte, vhdxTableAt)
 	copy(p, vhdxCookie)
@@ -105,7 +105,7 @@ func putVHDXMetadata(p []byte, shape vhdxShape) {
 	items := []struct {
 		guid  vhdxGUID
 		value []byte
-		flags uint32 // 4: whoever does not know it must not open the file; 2: of the virtual disk
+		flags uint32 // 4: required; 2: of the virtual disk
 	}{
 		{vhdxItemFile, append(u32(shape.blockLen), u32(0)...), 4},
 		{vhdxItemSize, binary.LittleEndian.AppendUint64(nil, uint64(shape.size)), 4 | 2},

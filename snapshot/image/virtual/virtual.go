@@ -1,8 +1,8 @@
-// Package virtual reads and writes the files in which virtual machines keep their disks.
+// Package virtual reads and writes the image files of virtual machines.
 //
-// What it gives is the virtual disk, so a machine that is kept in one format is the same disk in every other. What is not
-// allocated is never read. Nothing that a file says is believed before it was checked: a guest writes what it likes into
-// its own disk, and a broken file must end in an error, never in wrong bytes, a crash or all of the memory.
+// It presents the virtual disk, so a machine's disk is the same in every format. It never reads what is not
+// allocated. It checks everything in a file before relying on it, because a guest can write anything to its own disk.
+// A broken file must cause an error, never wrong bytes, a crash or unbounded use of memory.
 package virtual
 
 import (
@@ -19,32 +19,32 @@ import (
 )
 
 var (
-	// ErrDamaged says that a file is not what its format demands.
+	// ErrDamaged means that a file violates its format.
 	ErrDamaged = errors.New("the image file is damaged")
-	// ErrUnsupported says that a file uses something that this package does not know, and what.
+	// ErrUnsupported means that a file uses a feature that this package does not support. The error names it.
 	ErrUnsupported = errors.New("not supported")
 )
 
-// A format is one way to keep a virtual disk in a file: one file of this package, and one row below.
+// A format is a file format for virtual disks: one file of this package, and one row below.
 type format struct {
 	name   string
 	detect func(e edges) bool
 	open   func(o *opening) (image.Disk, error)
-	// create is nil where the format is only read.
+	// create is nil if the format can only be read.
 	create func(c *creation) (Writer, error)
 }
 
-// formats are in the order in which they are looked for.
+// formats are in the order in which Detect tries them.
 var formats = []format{
 	{qcow2Name, detectQcow2, openQcow2, createQcow2},
 	{"vmdk", detectVMDK, openVMDK, createVMDK},
 	{"vdi", detectVDI, openVDI, createVDI},
 	{VHDX, detectVHDX, openVHDX, createVHDX},
-	// The last: a fixed VHD is known by its last sector, and what is said at a file's beginning goes before that.
+	// Last: a fixed VHD is recognised by its last sector, and a signature at a file's beginning takes precedence.
 	{VHD, detectVHD, openVHD, createVHD},
 }
 
-// Raw is the name of no format: the file's bytes are the disk's.
+// Raw means no format: the file's bytes are the disk's.
 const Raw = image.KindRaw
 
 // Formats returns the names of all formats, Raw first.
@@ -65,15 +65,15 @@ func find(name string) (*format, error) {
 	return nil, fmt.Errorf("format %q: want one of %s", name, strings.Join(Formats(), ", "))
 }
 
-// edges are what of a file tells its format.
+// edges are the parts of a file that reveal its format.
 type edges struct {
-	head, tail []byte // the first and the last edgeLen bytes, less where it is shorter or cannot be read
+	head, tail []byte // the first and the last edgeLen bytes, or fewer if the file is shorter or unreadable there
 	size       int64  // of the file, in bytes
 }
 
 const edgeLen = 4096
 
-// Detect tells the format of a file from its content; Raw where it is none of them.
+// Detect returns a file's format by its content, or Raw if it recognises none.
 func Detect(d image.Disk) (string, error) {
 	e := edges{size: d.Size()}
 	var err error
@@ -91,7 +91,7 @@ func Detect(d image.Disk) (string, error) {
 	return Raw, nil
 }
 
-// edge reads the beginning or the end of a file. What a failing medium does not give tells nothing: the disk is raw then.
+// edge reads the beginning or the end of a file. It ignores media errors: an unreadable edge means a raw disk.
 func edge(d image.Disk, off int64) ([]byte, error) {
 	p := make([]byte, min(edgeLen, d.Size()))
 	n, err := d.ReadAt(p, off)
@@ -101,23 +101,23 @@ func edge(d image.Disk, off int64) ([]byte, error) {
 	return p[:n], nil
 }
 
-// MayBeRaw reports whether a file that Detect found to be of a format, and that Open failed at, may be a raw disk whose guest made
-// it begin like that. What is whole and only not supported is no raw disk; nor is a text that names files with the data.
+// MayBeRaw reports whether a file may be a raw disk whose guest made it look like an image of format, given the error
+// of Open. A valid but unsupported image is not raw. Neither is a text that names files with the data.
 func MayBeRaw(d image.Disk, format string, err error) bool {
 	return errors.Is(err, ErrDamaged) && !(format == "vmdk" && d.Size() <= vmdkDescriptorMax)
 }
 
-// Options say how to open a virtual disk.
+// Options are options for Open.
 type Options struct {
-	Snapshot      string // the internal snapshot to read, by its name or its number; empty for what is now
-	FollowBacking bool   // read files that this one is a difference to, wherever it says they are
+	Snapshot      string // the internal snapshot to read, by its name or number; empty for the current state
+	FollowBacking bool   // read backing files and parents, wherever the file says they are
 }
 
 // A Disk is a virtual disk.
 type Disk struct {
 	image.Disk
-	Notes []string      // what whoever reads it should hear about it
-	files []*image.File // that it is read from
+	Notes []string      // warnings for the user
+	files []*image.File // all files that it reads
 }
 
 var (
@@ -127,8 +127,8 @@ var (
 	_ io.Closer            = (*Disk)(nil)
 )
 
-// Open opens the virtual disk in a file. The file is the disk's from then on, also where it fails. The error wraps
-// ErrDamaged, ErrUnsupported or what reading fails with.
+// Open opens the virtual disk in a file. It takes ownership of the file, even if it fails. The error wraps ErrDamaged
+// or ErrUnsupported, or is a read error.
 func Open(f *image.File, name string, o Options) (*Disk, error) {
 	d := &Disk{files: []*image.File{f}}
 	kind, err := find(name)
@@ -141,20 +141,20 @@ func Open(f *image.File, name string, o Options) (*Disk, error) {
 	return d, nil
 }
 
-// An opening is what a format opens: the file's own bytes and extents, how, and the way to other files.
+// An opening is the input of a format's open function: the file, and the way to other files.
 type opening struct {
 	image.Disk // the file
 	Options
 	path string                                // of the file
-	also func(path string) (image.Disk, error) // opens one more; the disk closes it
-	note func(text string)                     // what does not stand in the way, and should be heard
-	// detect is Detect, which formats cannot name, as it names them.
+	also func(path string) (image.Disk, error) // opens another file; the disk closes it
+	note func(text string)                     // reports a warning
+	// detect is Detect. Formats cannot refer to it directly, because it refers to them.
 	detect func(d image.Disk) (string, error)
 }
 
 func (d *Disk) note(text string) { d.Notes = append(d.Notes, text) }
 
-// maxFiles bounds what one disk is made of. VMware splits a disk into files of 2 GiB.
+// maxFiles limits the files of one disk. VMware splits a disk into files of 2 GiB.
 const maxFiles = 8192
 
 func (d *Disk) also(path string) (image.Disk, error) {
@@ -169,30 +169,32 @@ func (d *Disk) also(path string) (image.Disk, error) {
 	return f, nil
 }
 
-// beside opens a file in the same folder. A name that leads elsewhere is refused, and so is a link.
+// beside opens a file in the same folder. It refuses links, and names that lead elsewhere.
 func (o *opening) beside(name string) (image.Disk, error) {
 	if name == "" || name == "." || name == ".." || strings.ContainsAny(name, "/\\\x00") {
-		return nil, fmt.Errorf("%w: a part of the disk in another folder: %q", ErrUnsupported, name)
+		return nil, fmt.Errorf("%w: a part of the disk is in another folder: %q", ErrUnsupported, name)
 	}
 	path := filepath.Join(filepath.Dir(o.path), name)
 	info, err := os.Lstat(path)
 	switch {
 	case errors.Is(err, fs.ErrNotExist):
-		return nil, fmt.Errorf("open a part of the disk: %w; put all the files of the disk beside this one, under the names that it has for them", err)
+		return nil, fmt.Errorf("open a part of the disk: %w; put all files of the disk beside this one, under the names that it uses", err)
 	case err != nil:
 		return nil, fmt.Errorf("open a part of the disk: %w", err)
 	}
 	if !info.Mode().IsRegular() {
-		return nil, fmt.Errorf("%w: a part of the disk that is no regular file: %s", ErrUnsupported, path)
+		return nil, fmt.Errorf("%w: a part of the disk is not a regular file: %s", ErrUnsupported, path)
 	}
 	return o.also(path)
 }
 
-// Claims returns the programs that write to one of the files: what is in them is no image then, as these hold tables in memory.
+// Claims returns the programs that write to one of the files. They hold tables in memory, so the files are no
+// consistent image.
 func (d *Disk) Claims() ([]image.Use, error) { return image.Claims(d.files...) }
 
-// Changed reports whether one of the files was changed since it was opened, or may be at any moment. Where one was only written to
-// and another has a new size, or cannot be looked at, it tells of the latter alone: joined, the first would pass for all there is.
+// Changed reports whether one of the files has changed since it was opened, or may change at any moment. If one file
+// was written to, and another has a new size or cannot be examined, it reports only the latter: joined, the milder
+// error would hide the other.
 func (d *Disk) Changed() error {
 	var modified, worse error
 	if uses, err := d.Claims(); err == nil && len(uses) > 0 {
@@ -211,7 +213,7 @@ func (d *Disk) Changed() error {
 	return modified
 }
 
-// ReadSequentially readies all files for a single pass.
+// ReadSequentially prepares all files for a single pass.
 func (d *Disk) ReadSequentially() {
 	for _, f := range d.files {
 		f.ReadSequentially()
@@ -227,25 +229,25 @@ func (d *Disk) Close() error {
 	return all
 }
 
-// CreateOptions say how to write a virtual disk.
+// CreateOptions are options for Create.
 type CreateOptions struct {
-	Compress bool // where the format can; streamOptimized VMDK always does
-	// Extents are the disk's, the same each time: what a format needs that must know beforehand what is where.
+	Compress bool // if the format can; streamOptimized VMDK always does
+	// Extents yields the disk's extents, the same each time. Some formats must know in advance where the data is.
 	Extents func() iter.Seq2[image.Extent, error]
 }
 
-// A Writer takes a disk from its first byte to its last.
+// A Writer writes a disk from its first byte to its last.
 type Writer interface {
-	// Write takes the next bytes of the disk.
+	// Write writes the next bytes of the disk.
 	io.Writer
-	// Skip says that the next n bytes are zeros.
+	// Skip writes n zeros.
 	Skip(n int64) error
-	// Close ends the file after all of the disk is written. It neither syncs nor closes what it wrote to.
+	// Close completes the file after the whole disk is written. It neither syncs nor closes the underlying file.
 	Close() error
 }
 
-// Create returns what writes a disk of size bytes to w, an empty file or, for formats that need nothing else, any stream.
-// The error wraps ErrUnsupported where the format cannot hold the disk, or needs a file.
+// Create returns a Writer of a disk of size bytes to w. w is an empty file; some formats also accept a stream. The
+// error wraps ErrUnsupported if the format cannot hold the disk or needs a file.
 func Create(w io.Writer, name string, size int64, o CreateOptions) (Writer, error) {
 	kind, err := find(name)
 	if err != nil {
@@ -261,18 +263,18 @@ func Create(w io.Writer, name string, size int64, o CreateOptions) (Writer, erro
 	return out, nil
 }
 
-// A creation is what a format writes, and onto what.
+// A creation is the input of a format's create function.
 type creation struct {
 	io.Writer
 	CreateOptions
 	size int64 // of the disk, in bytes
 }
 
-// file returns the file that is written to; an error for a stream.
+// file returns the output file, or an error if the output is a stream.
 func (c *creation) file() (io.WriterAt, error) {
 	f, ok := c.Writer.(io.WriterAt)
 	if !ok {
-		return nil, fmt.Errorf("%w: this format has to go back to its beginning; give a file, not a stream", ErrUnsupported)
+		return nil, fmt.Errorf("%w: this format rewrites its beginning; write to a file, not a stream", ErrUnsupported)
 	}
 	return f, nil
 }

@@ -14,12 +14,12 @@ import (
 )
 
 const (
-	vmdkSector = 512     // bytes; VMDK counts in them
+	vmdkSector = 512     // bytes; the unit of VMDK
 	vmdkMax    = 1 << 46 // bytes of a disk; VMware's own are at most 62 TiB
-	vmdkChain  = 64      // disks that are differences to each other; VMware's own limit is 32
+	vmdkChain  = 64      // maximum length of a chain of differencing disks; VMware's own limit is 32
 )
 
-// What a file of VMDK begins with.
+// Signatures at the beginning of VMDK files.
 const (
 	vmdkMagic     = "KDMV"
 	vmdkMagicCOWD = "COWD"
@@ -27,26 +27,27 @@ const (
 	vmdkMagicSE = "\xbe\xba\xfe\xca\x00\x00\x00\x00\x01\x00\x00\x00\x02\x00\x00\x00"
 )
 
-// detectVMDK also knows what openVMDK refuses: such a file kept as if it were raw would be a backup of nothing. Behind a
-// descriptor there are zeros up to the next sector at most; a disk with one written to its start is a raw disk.
+// detectVMDK also recognises files that openVMDK refuses: stored as if it were raw, such a file would be a useless
+// backup. After a descriptor there are at most zeros up to the next sector. A disk with a descriptor written to its
+// start is a raw disk.
 func detectVMDK(e edges) bool {
 	begin := string(e.head[:min(16, len(e.head))])
 	return strings.HasPrefix(begin, vmdkMagic) || strings.HasPrefix(begin, vmdkMagicCOWD) || begin == vmdkMagicSE ||
 		e.size <= vmdkDescriptorMax && looksLikeDescriptor(e.head) && isText(e.tail) && (e.size < edgeLen || !chunk.IsZero(e.tail))
 }
 
-// vmdkOpening is what the files of one disk, and of those that it is a difference to, have in common.
+// A vmdkOpening is shared by the files of a disk and of its parents.
 type vmdkOpening struct {
 	*opening
 	cache *tableCache
-	depth int // of differences
+	depth int // number of children in the chain
 }
 
-// openVMDK opens a disk by its descriptor, which is either a text file that names the files with the data, or is embedded
-// in the one file that has all of it.
+// openVMDK opens a disk by its descriptor. That is either a text file that names the files with the data, or embedded
+// in the single file with all of it.
 func openVMDK(o *opening) (image.Disk, error) {
 	if o.Snapshot != "" {
-		return nil, fmt.Errorf("%w: a VMDK has no snapshots inside; give the file that VMware made for it", ErrUnsupported)
+		return nil, fmt.Errorf("%w: a VMDK has no snapshots inside; name the file that VMware made for it", ErrUnsupported)
 	}
 	d, _, err := (&vmdkOpening{o, newTableCache(), 0}).open()
 	return d, err
@@ -87,7 +88,7 @@ func (o *vmdkOpening) open() (*mapped, *vmdkDescriptor, error) {
 	return &mapped{layout: parts, size: last.off + last.n}, desc, nil
 }
 
-// refuseVMDK tells the kinds of file that are VMDK, too, and that this package does not read.
+// refuseVMDK returns an error for the kinds of VMDK that this package does not read.
 func refuseVMDK(magic []byte) error {
 	switch {
 	case strings.HasPrefix(string(magic), vmdkMagicCOWD):
@@ -99,20 +100,20 @@ func refuseVMDK(magic []byte) error {
 	return nil
 }
 
-// parent opens the disk that this one is a difference to, if it is one.
+// parent opens the disk's parent, if it has one.
 func (o *vmdkOpening) parent(desc *vmdkDescriptor) (none vmdkParent, err error) {
 	if desc.parentCID == vmdkNoParent && desc.parentHint == "" {
 		return none, nil
 	}
 	if !o.FollowBacking {
-		return none, fmt.Errorf("%w: it is a difference to another disk, %q: --follow-backing reads that, too; or make one of "+
+		return none, fmt.Errorf("%w: it is a differencing disk with the parent %q: give --follow-backing to read that too; or make one of "+
 			"both with qemu-img convert", ErrUnsupported, desc.parentHint)
 	}
 	if desc.parentHint == "" {
-		return none, fmt.Errorf("%w: it is a difference to another disk and does not say which", ErrDamaged)
+		return none, fmt.Errorf("%w: it is a differencing disk and does not name its parent", ErrDamaged)
 	}
 	if o.depth >= vmdkChain {
-		return none, fmt.Errorf("%w: more than %d disks that are differences to each other, or a circle of them",
+		return none, fmt.Errorf("%w: a chain of more than %d differencing disks, or a loop",
 			ErrUnsupported, vmdkChain)
 	}
 	path := desc.parentHint
@@ -121,23 +122,23 @@ func (o *vmdkOpening) parent(desc *vmdkDescriptor) (none vmdkParent, err error) 
 	}
 	d, err := o.also(path)
 	if err != nil {
-		return none, fmt.Errorf("open the disk that it is a difference to: %w", err)
+		return none, fmt.Errorf("open its parent: %w", err)
 	}
 	below := *o.opening
 	below.Disk, below.path = d, path
 	parent, parentDesc, err := (&vmdkOpening{&below, o.cache, o.depth + 1}).open()
 	if err != nil {
-		return none, fmt.Errorf("%s, which it is a difference to: %w", path, err)
+		return none, fmt.Errorf("its parent %s: %w", path, err)
 	}
 	if parentDesc.cid != desc.parentCID {
-		return none, fmt.Errorf("%w: %s was written to since it became the base of this disk (content id %08x, not %08x): "+
+		return none, fmt.Errorf("%w: %s was written to after it became the parent of this disk (content id %08x, not %08x): "+
 			"the two make no whole", ErrDamaged, path, parentDesc.cid, desc.parentCID)
 	}
 	return vmdkParent{from: originOf(parent), size: parent.size}, nil
 }
 
-// parts opens what the descriptor names, in the order of the disk. With an embedded descriptor, header is that of f, and
-// the name in it counts for nothing: the file may have been renamed.
+// parts opens the parts that the descriptor names, in the order of the disk. If the descriptor is embedded, header is
+// that of f, and the name in the descriptor is ignored: the file may have been renamed.
 func (o *vmdkOpening) parts(desc *vmdkDescriptor, header *vmdkHeader, f *tableFile, parent vmdkParent) (vmdkParts, error) {
 	if header != nil && (len(desc.extents) != 1 || desc.extents[0].kind != "SPARSE") {
 		return nil, fmt.Errorf("%w: its descriptor names other data than its own", ErrUnsupported)
@@ -166,12 +167,12 @@ func (o *vmdkOpening) parts(desc *vmdkDescriptor, header *vmdkHeader, f *tableFi
 // A vmdkFile is a file that a descriptor names.
 type vmdkFile struct {
 	*tableFile
-	free int64 // the first sector that no part has taken
+	free int64 // the first sector that no part uses
 }
 
-// extent opens one part of a disk. The descriptor may come from anyone, a guest that wrote one to the start of its raw disk
-// included; with names that led elsewhere, a backup would take in /etc/shadow, and hand it to whoever restores the disk. So
-// all parts have to lie beside the descriptor.
+// extent opens one part of a disk. The descriptor may come from anyone, including a guest that wrote it to its raw
+// disk. If its names could lead elsewhere, a backup would read /etc/shadow, and give it to everyone with access to a
+// restored disk. So all parts must be in the descriptor's folder.
 func (o *vmdkOpening) extent(e vmdkExtent, files map[string]*vmdkFile, parent vmdkParent) (layout, error) {
 	if e.kind == "ZERO" {
 		return vmdkZero{}, nil
@@ -186,7 +187,7 @@ func (o *vmdkOpening) extent(e vmdkExtent, files map[string]*vmdkFile, parent vm
 		files[e.name] = f
 	}
 	if e.start < f.free {
-		return nil, fmt.Errorf("%w: two parts of it are the same bytes of %q", ErrDamaged, e.name)
+		return nil, fmt.Errorf("%w: two of its parts use the same bytes of %q", ErrDamaged, e.name)
 	}
 	if e.kind == "SPARSE" {
 		f.free = math.MaxInt64
@@ -194,7 +195,7 @@ func (o *vmdkOpening) extent(e vmdkExtent, files map[string]*vmdkFile, parent vm
 	}
 	f.free = e.start + e.sectors
 	if !f.holds(e.start*vmdkSector, e.sectors*vmdkSector) {
-		return nil, fmt.Errorf("%w: %q has %d bytes, and of it %d are part of the disk, from byte %d on", ErrDamaged, e.name,
+		return nil, fmt.Errorf("%w: %q has %d bytes, but the disk uses %d of them from byte %d on", ErrDamaged, e.name,
 			f.Size(), e.sectors*vmdkSector, e.start*vmdkSector)
 	}
 	return vmdkFlat{f.data, e.start * vmdkSector}, nil
@@ -205,7 +206,7 @@ type vmdkParts []vmdkPart
 
 type vmdkPart struct {
 	off, n int64 // bytes
-	layout       // of the part alone
+	layout       // of this part
 }
 
 func (v vmdkParts) pieces(off, end int64) iter.Seq2[piece, error] {
@@ -225,7 +226,7 @@ func (v vmdkParts) pieces(off, end int64) iter.Seq2[piece, error] {
 	}
 }
 
-// vmdkFlat is a part whose bytes are those of a file from at on.
+// A vmdkFlat is a part whose bytes are a file's, from offset at on.
 type vmdkFlat struct {
 	from *origin
 	at   int64
@@ -242,16 +243,16 @@ func (vmdkZero) pieces(off, end int64) iter.Seq2[piece, error] {
 	return func(yield func(piece, error) bool) { yield(piece{off: off, n: end - off}, nil) }
 }
 
-// vmdkParent is the disk below, as a part of the disk above sees it.
+// A vmdkParent is the parent disk, as seen by a part of its child.
 type vmdkParent struct {
-	from *origin // nil for none
-	size int64   // of the whole disk below
-	off  int64   // where the part begins in it
+	from *origin // nil if there is none
+	size int64   // of the whole parent
+	off  int64   // offset of the part in the parent
 }
 
 func (v vmdkParent) at(off int64) vmdkParent { return vmdkParent{v.from, v.size, off} }
 
-// piece is what a part has at off where it has nothing of its own; it may be shorter than n.
+// piece returns what a part has at off if it has no bytes of its own. It may be shorter than n.
 func (v vmdkParent) piece(off, n int64) piece {
 	if v.from == nil || v.off+off >= v.size {
 		return piece{off: off, n: n}

@@ -17,7 +17,8 @@ func benchDisk() image.Mem {
 	return image.Mem{Data: bytes.Repeat(part, 16), Holes: true}
 }
 
-// BenchmarkReadVMDK reads a stream-optimized disk of 1 GiB, in pieces of 1 MiB as a backup does, beside qemu-img.
+// BenchmarkReadVMDK reads a stream-optimized disk of 1 GiB, in pieces of 1 MiB as a backup does, and compares with
+// qemu-img.
 func BenchmarkReadVMDK(b *testing.B) {
 	dir := b.TempDir()
 	d := benchDisk()
@@ -38,7 +39,7 @@ func BenchmarkReadVMDK(b *testing.B) {
 	})
 }
 
-// BenchmarkWriteVMDK writes a stream-optimized disk of 1 GiB, beside qemu-img.
+// BenchmarkWriteVMDK writes a stream-optimized disk of 1 GiB, and compares with qemu-img.
 func BenchmarkWriteVMDK(b *testing.B) {
 	dir := b.TempDir()
 	d := benchDisk()

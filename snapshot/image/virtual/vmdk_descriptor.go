@@ -15,7 +15,7 @@ const (
 	vmdkDescriptorMax = 1 << 20 // bytes; a disk of 8 TiB in parts of 2 GiB takes a quarter of that
 )
 
-// A vmdkDescriptor says what a disk is made of. It is text:
+// A vmdkDescriptor lists the parts of a disk. It is text:
 //
 //	# Disk DescriptorFile
 //	version=1
@@ -41,8 +41,8 @@ type vmdkExtent struct {
 	start   int64 // sector in the file, for FLAT
 }
 
-// looksLikeDescriptor reports whether the beginning of a file is that of a descriptor: comments, one of which says so, or
-// else the version as the first thing that is none.
+// looksLikeDescriptor reports whether a file begins like a descriptor: with comments that include the marker, or with
+// the version as the first line that is no comment.
 func looksLikeDescriptor(head []byte) bool {
 	if !isText(head) {
 		return false
@@ -59,11 +59,11 @@ func looksLikeDescriptor(head []byte) bool {
 	return false
 }
 
-// vmdkLeftMax is how many bytes of an older descriptor may be behind a shorter one. qemu rewrites the content id in place,
-// without leading zeros, and leaves behind the zero at the end what stuck out.
+// vmdkLeftMax is the maximum number of bytes of an older descriptor after a shorter one. qemu rewrites the content ID
+// in place, without leading zeros, and leaves the surplus bytes behind the terminating zero.
 const vmdkLeftMax = 8
 
-// isText reports whether bytes are text, perhaps with zeros after it, up to the end of a sector.
+// isText reports whether bytes are text, perhaps padded with zeros to a whole sector.
 func isText(p []byte) bool {
 	text, left, _ := bytes.Cut(bytes.TrimRight(p, "\x00"), []byte{0})
 	left = bytes.TrimLeft(left, "\x00")
@@ -71,8 +71,8 @@ func isText(p []byte) bool {
 	return !bytes.ContainsFunc(text, control) && !bytes.ContainsFunc(left, control) && len(left) <= vmdkLeftMax
 }
 
-// vmdkDescriptorFile reads a descriptor that is a file of its own. A raw disk is longer than any, so that a guest which
-// writes a descriptor to the start of its disk is not believed: it would have the files of other machines beside it read.
+// vmdkDescriptorFile reads a descriptor that is a file of its own. A raw disk is longer than any descriptor. So a
+// guest that writes a descriptor to its disk's start cannot make platter read other machines' files.
 func vmdkDescriptorFile(f *tableFile) ([]byte, error) {
 	if f.Size() > vmdkDescriptorMax {
 		return nil, fmt.Errorf("%w: it begins with a descriptor and is too long for one, %d bytes; if it is a raw disk, give "+
@@ -88,8 +88,8 @@ func vmdkDescriptorFile(f *tableFile) ([]byte, error) {
 	return text, nil
 }
 
-// parseVMDKDescriptor reads a descriptor. A line that it does not understand is an error: with a part left out, all that
-// follows would be at the wrong place.
+// parseVMDKDescriptor parses a descriptor. A line that it does not understand is an error: without one part, all
+// later ones would be in the wrong place.
 func parseVMDKDescriptor(text []byte) (*vmdkDescriptor, error) {
 	text, _, _ = bytes.Cut(text, []byte{0})
 	d := &vmdkDescriptor{parentCID: vmdkNoParent}
@@ -122,7 +122,7 @@ func parseVMDKDescriptor(text []byte) (*vmdkDescriptor, error) {
 	return d, d.decodeNames()
 }
 
-// set takes a line with a key and its value.
+// set handles a line with a key and its value.
 func (d *vmdkDescriptor) set(line string, seen map[string]bool) (err error) {
 	key, value, ok := strings.Cut(line, "=")
 	if !ok {
@@ -133,7 +133,7 @@ func (d *vmdkDescriptor) set(line string, seen map[string]bool) (err error) {
 	number := func(text string, base int) uint32 {
 		var n uint64
 		if n, err = strconv.ParseUint(text, base, 32); err != nil {
-			err = fmt.Errorf("%w: no number of 32 bits", ErrDamaged)
+			err = fmt.Errorf("%w: not a 32-bit number", ErrDamaged)
 		}
 		return uint32(n)
 	}
@@ -152,18 +152,18 @@ func (d *vmdkDescriptor) set(line string, seen map[string]bool) (err error) {
 		d.encoding = value
 	default:
 		if strings.HasPrefix(key, "encryption.") {
-			err = fmt.Errorf("%w: the disk is encrypted; take the encryption off in VMware first", ErrUnsupported)
+			err = fmt.Errorf("%w: the disk is encrypted; remove the encryption in VMware first", ErrUnsupported)
 		}
-		return err // what a disk is shown as is not what it holds
+		return err // the rest describes the virtual hardware, not the content
 	}
 	if seen[key] {
-		return fmt.Errorf("%w: it is there twice", ErrDamaged)
+		return fmt.Errorf("%w: it appears twice", ErrDamaged)
 	}
 	seen[key] = true
 	return err
 }
 
-// cutAccess cuts the access off a line that names a part.
+// cutAccess splits the access mode off a line that names a part.
 func cutAccess(line string) (access, rest string, ok bool) {
 	for _, access := range []string{"RW", "RDONLY", "NOACCESS"} {
 		rest, ok := strings.CutPrefix(line, access)
@@ -174,7 +174,7 @@ func cutAccess(line string) (access, rest string, ok bool) {
 	return "", "", false
 }
 
-// parseVMDKExtent reads a line that names a part, from its length on.
+// parseVMDKExtent parses a line that names a part, from its length on.
 func parseVMDKExtent(access, line string) (e vmdkExtent, err error) {
 	line, rest, named := strings.Cut(line, `"`)
 	fields := strings.Fields(line)
@@ -187,7 +187,7 @@ func parseVMDKExtent(access, line string) (e vmdkExtent, err error) {
 		return e, fmt.Errorf("%w: %q sectors", ErrDamaged, fields[0])
 	}
 	if access == "NOACCESS" {
-		return e, fmt.Errorf("%w: a part that nobody may read", ErrUnsupported)
+		return e, fmt.Errorf("%w: a part without read access", ErrUnsupported)
 	}
 	switch e.kind {
 	case "ZERO":
@@ -198,7 +198,7 @@ func parseVMDKExtent(access, line string) (e vmdkExtent, err error) {
 	case "VMFSSPARSE", "SESPARSE":
 		return e, fmt.Errorf("%w: a sparse part of ESX; convert the disk first: vmkfstools -i, or qemu-img convert", ErrUnsupported)
 	default:
-		return e, fmt.Errorf("%w: a part of kind %s; give the device that it stands for", ErrUnsupported, e.kind)
+		return e, fmt.Errorf("%w: a part of kind %s; name the device behind it instead", ErrUnsupported, e.kind)
 	}
 	e.name, rest, named = cutName(rest, named)
 	if !named {
@@ -218,10 +218,10 @@ func cutName(rest string, opened bool) (name, after string, ok bool) {
 	return name, after, opened && closed && name != ""
 }
 
-// decodeNames makes names what they are on this machine. VMware on Windows writes them in the code page of that machine.
+// decodeNames decodes the names. VMware on Windows writes them in that machine's code page.
 func (d *vmdkDescriptor) decodeNames() error {
 	if !strings.EqualFold(d.encoding, "windows-1252") {
-		return nil // UTF-8, or else there will be no such file
+		return nil // it is UTF-8, or no such file will be found
 	}
 	decode := charmap.Windows1252.NewDecoder()
 	var all error

@@ -14,7 +14,7 @@ import (
 
 const descriptorHead = "# Disk DescriptorFile\nversion=1\nCID=1\nparentCID=ffffffff\ncreateType=\"custom\"\n"
 
-// TestVMDKDescriptor reads parts of all kinds, in the ways in which they are written.
+// TestVMDKDescriptor reads parts of all kinds, in all spellings.
 func TestVMDKDescriptor(t *testing.T) {
 	dir := t.TempDir()
 	sparse, disk := smallVMDK()
@@ -46,7 +46,8 @@ func TestVMDKDescriptor(t *testing.T) {
 	}
 }
 
-// TestHostileVMDKDescriptor holds that no descriptor leads anywhere but to files beside it, and that each lie is an error.
+// TestHostileVMDKDescriptor checks that a descriptor cannot name files in other folders, and that each false
+// statement is an error.
 func TestHostileVMDKDescriptor(t *testing.T) {
 	dir := t.TempDir()
 	sparse, _ := smallVMDK()
@@ -77,8 +78,8 @@ func TestHostileVMDKDescriptor(t *testing.T) {
 		"path of Windows":    {"RW 10 FLAT \"..\\outside.vmdk\" 0\n", ErrUnsupported, "another folder"},
 		"device of Windows":  {"RW 10 FLAT \"\\\\.\\PhysicalDrive0\" 0\n", ErrUnsupported, "another folder"},
 		"upper folder":       {"RW 10 FLAT \"..\" 0\n", ErrUnsupported, "another folder"},
-		"folder":             {"RW 10 FLAT \"inner\" 0\n", ErrUnsupported, "no regular file"},
-		"not there":          {"RW 10 FLAT \"gone.vmdk\" 0\n", os.ErrNotExist, "part of the disk"},
+		"folder":             {"RW 10 FLAT \"inner\" 0\n", ErrUnsupported, "not a regular file"},
+		"missing":            {"RW 10 FLAT \"gone.vmdk\" 0\n", os.ErrNotExist, "part of the disk"},
 		"no name":            {"RW 10 FLAT\n", ErrDamaged, "no name"},
 		"empty name":         {"RW 10 FLAT \"\" 0\n", ErrDamaged, "no name"},
 		"open name":          {"RW 10 FLAT \"flat.vmdk 0\n", ErrDamaged, "no name"},
@@ -105,7 +106,7 @@ func TestHostileVMDKDescriptor(t *testing.T) {
 		"COWD":               {"RW 10 VMFSSPARSE \"cowd.vmdk\"\n", ErrUnsupported, "vmkfstools"},
 		"seSparse":           {"RW 10 SESPARSE \"flat.vmdk\"\n", ErrUnsupported, "vmkfstools"},
 		"raw device":         {"RW 10 VMFSRDM \"flat.vmdk\"\n", ErrUnsupported, "VMFSRDM"},
-		"no access":          {"NOACCESS 10 FLAT \"flat.vmdk\" 0\n", ErrUnsupported, "nobody may read"},
+		"no access":          {"NOACCESS 10 FLAT \"flat.vmdk\" 0\n", ErrUnsupported, "without read access"},
 		"misspelt access":    {"RV 10 FLAT \"flat.vmdk\" 0\n", ErrDamaged, "neither a key nor"},
 		"difference":         {"RW 10 ZERO\nparentFileNameHint=\"/etc/shadow\"\n", ErrUnsupported, "--follow-backing"},
 		"two versions":       {"version=1\nRW 10 ZERO\n", ErrDamaged, "twice"},
@@ -131,17 +132,17 @@ func TestHostileVMDKDescriptor(t *testing.T) {
 	}
 }
 
-// TestVMDKCircle holds that disks that are differences to each other in a circle are refused.
+// TestVMDKCircle checks that a loop of differencing disks is refused.
 func TestVMDKCircle(t *testing.T) {
 	dir := t.TempDir()
 	for _, names := range [][2]string{{"a.vmdk", "b.vmdk"}, {"b.vmdk", "a.vmdk"}} {
 		text := fmt.Sprintf("# Disk DescriptorFile\nversion=1\nCID=1\nparentCID=1\nparentFileNameHint=%q\nRW 10 ZERO\n", names[1])
 		writeFile(t, filepath.Join(dir, names[0]), []byte(text))
 	}
-	opensNot(t, filepath.Join(dir, "a.vmdk"), "vmdk", Options{FollowBacking: true}, ErrUnsupported, "circle")
+	opensNot(t, filepath.Join(dir, "a.vmdk"), "vmdk", Options{FollowBacking: true}, ErrUnsupported, "a loop")
 }
 
-// TestDetectVMDK holds that a guest which writes to its raw disk does not make that a descriptor.
+// TestDetectVMDK checks that a guest cannot turn its raw disk into a descriptor by writing to it.
 func TestDetectVMDK(t *testing.T) {
 	text := []byte(descriptorHead + "RW 10 FLAT \"other-machine.raw\" 0\n")
 	long := append(bytes.Clone(text), strings.Repeat("RW 1 ZERO\n", 1000)...)

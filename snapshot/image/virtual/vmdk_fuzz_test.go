@@ -13,7 +13,7 @@ import (
 	"platter/snapshot/image"
 )
 
-// FuzzVMDK opens whatever it is given as VMDK, with two parts beside it that a descriptor may name.
+// FuzzVMDK opens any bytes as VMDK, beside two parts that a descriptor may name.
 func FuzzVMDK(f *testing.F) {
 	sparse, _ := smallVMDK()
 	f.Add(sparse)
@@ -27,7 +27,7 @@ func FuzzVMDK(f *testing.F) {
 	f.Fuzz(func(t *testing.T, data []byte) { fuzzOpen(t, dir, "vmdk", data, Options{FollowBacking: true}) })
 }
 
-// FuzzVDI opens whatever it is given as VDI.
+// FuzzVDI opens any bytes as VDI.
 func FuzzVDI(f *testing.F) {
 	for _, extra := range []int{0, 512} {
 		file, _ := smallVDI(4096, extra)
@@ -37,10 +37,10 @@ func FuzzVDI(f *testing.F) {
 	f.Fuzz(func(t *testing.T, data []byte) { fuzzOpen(t, dir, "vdi", data, Options{}) })
 }
 
-// fuzzOpen holds that a file opens or is refused with an error of the package, within time and memory; and that where it
-// opens, the extents are the disk, and what they know to be zeros reads as zeros.
+// fuzzOpen checks that a file opens or is refused with an error of the package, within limits of time and memory. If
+// it opens, its extents must cover the disk, and their zeros must read as zeros.
 func fuzzOpen(t *testing.T, dir, format string, data []byte, o Options) {
-	const most = 128 << 20 // bytes that may be taken
+	const most = 128 << 20 // bytes of memory
 	var before, after runtime.MemStats
 	runtime.ReadMemStats(&before)
 	begin := time.Now()
@@ -61,7 +61,7 @@ func fuzzOpen(t *testing.T, dir, format string, data []byte, o Options) {
 	}
 	runtime.ReadMemStats(&after)
 	if n := after.TotalAlloc - before.TotalAlloc; n > most {
-		t.Errorf("%d bytes taken for a file of %d", n, len(data))
+		t.Errorf("%d bytes of memory for a file of %d", n, len(data))
 	}
 	if took := time.Since(begin); took > 20*time.Second {
 		t.Errorf("it took %v", took)
@@ -90,10 +90,10 @@ func fuzzDisk(t *testing.T, d *Disk) {
 		switch {
 		case err == io.EOF || err == nil:
 			if n < len(p) {
-				t.Fatalf("%d bytes read of %d, with no error", n, len(p))
+				t.Fatalf("read %d of %d bytes without an error", n, len(p))
 			}
 			if e.Zero && len(bytes.Trim(p, "\x00")) > 0 {
-				t.Fatal("zeros that are none")
+				t.Fatal("an extent says zeros where there is data")
 			}
 		case !errors.Is(err, ErrDamaged):
 			t.Errorf("%v: an error of no class", err)

@@ -8,22 +8,22 @@ import (
 
 const (
 	vmdkHeaderLen = 512
-	vmdkAtEnd     = 1<<64 - 1 // instead of the directory's sector: it is in the footer
+	vmdkAtEnd     = 1<<64 - 1 // in place of the directory's sector: the footer has it
 
-	vmdkFlagNewlines  = 1 << 0  // the four bytes that a transfer as text would change are there
-	vmdkFlagRedundant = 1 << 1  // there is a second directory with tables of its own
+	vmdkFlagNewlines  = 1 << 0  // has the four bytes that detect a transfer as text
+	vmdkFlagRedundant = 1 << 1  // has a second directory with its own tables
 	vmdkFlagZeroed    = 1 << 2  // entry 1 of a table: a grain of zeros
 	vmdkFlagPacked    = 1 << 16 // grains are compressed
-	vmdkFlagMarkers   = 1 << 17 // what is in the file is told by markers
+	vmdkFlagMarkers   = 1 << 17 // markers describe the file's content
 	vmdkFlagsRefuse   = 0xffff0000 &^ (vmdkFlagPacked | vmdkFlagMarkers)
 
 	vmdkGrainMin = 4 << 10 // bytes
-	vmdkGrainMax = 2 << 20 // bytes; everybody makes 64 KiB
+	vmdkGrainMax = 2 << 20 // bytes; 64 KiB is usual
 	vmdkTableMin = 128     // entries
-	vmdkTableMax = 512     // entries; everybody makes that many
+	vmdkTableMax = 512     // entries; the usual number
 )
 
-// A vmdkHeader begins a sparse file. What it counts is sectors:
+// A vmdkHeader is at the beginning of a sparse file. Its unit is the sector:
 //
 //	 0  KDMV
 //	 4  u32  version, 1 to 3
@@ -35,8 +35,8 @@ const (
 //	44  u32  entries of a grain table
 //	48  u64  redundant grain directory
 //	56  u64  grain directory
-//	64  u64  where grains begin
-//	72  u8   1: it was not closed
+//	64  u64  first sector of the grains
+//	72  u8   1: not closed properly
 //	73  "\n \r\n"
 //	77  u16  compression, 1 for deflate
 type vmdkHeader struct {
@@ -59,7 +59,7 @@ func parseVMDKHeader(p []byte) (*vmdkHeader, error) {
 	packed := h.flags&vmdkFlagPacked != 0
 	switch {
 	case !strings.HasPrefix(string(p), vmdkMagic):
-		return nil, fmt.Errorf("%w: no header of a sparse VMDK", ErrDamaged)
+		return nil, fmt.Errorf("%w: it has no header of a sparse VMDK", ErrDamaged)
 	case version < 1 || version > 3:
 		return nil, fmt.Errorf("%w: version %d of a sparse VMDK", ErrUnsupported, version)
 	case h.flags&vmdkFlagNewlines != 0 && string(p[73:77]) != "\n \r\n":
@@ -69,15 +69,15 @@ func parseVMDKHeader(p []byte) (*vmdkHeader, error) {
 	case packing > 1:
 		return nil, fmt.Errorf("%w: compression %d of a VMDK", ErrUnsupported, packing)
 	case packed != (packing == 1):
-		return nil, fmt.Errorf("%w: one half of the header says that it is compressed, the other that it is not", ErrDamaged)
+		return nil, fmt.Errorf("%w: the header's flags and compression field contradict each other", ErrDamaged)
 	case packed != (h.flags&vmdkFlagMarkers != 0):
 		return nil, fmt.Errorf("%w: compressed grains without markers, or markers without them", ErrUnsupported)
 	}
 	return h, nil
 }
 
-// readVMDKHeader reads the header of a sparse file, or where that says so its footer. A footer is the last but one of the
-// sectors; behind it is a sector of zeros, before it one that announces it.
+// readVMDKHeader reads the header of a sparse file, or its footer if the header refers to that. The footer is in the
+// second last sector: before it is its marker, and after it a sector of zeros.
 func readVMDKHeader(f *tableFile) (*vmdkHeader, error) {
 	p, err := f.bytes(0, vmdkHeaderLen)
 	if err != nil {
@@ -98,7 +98,7 @@ func readVMDKHeader(f *tableFile) (*vmdkHeader, error) {
 	}
 	footer, err := parseVMDKHeader(p[vmdkSector:])
 	if err == nil && (footer.direct == vmdkAtEnd || footer.flags != h.flags || footer.grain != h.grain) {
-		err = fmt.Errorf("%w: its footer is that of another file", ErrDamaged)
+		err = fmt.Errorf("%w: its footer belongs to another file", ErrDamaged)
 	}
 	if err != nil {
 		return nil, err
@@ -107,7 +107,7 @@ func readVMDKHeader(f *tableFile) (*vmdkHeader, error) {
 	return footer, nil
 }
 
-// vmdkSparseFile reads header and descriptor of a disk that is one sparse file.
+// vmdkSparseFile reads the header and descriptor of a disk in a single sparse file.
 func vmdkSparseFile(f *tableFile) (*vmdkHeader, []byte, error) {
 	h, err := readVMDKHeader(f)
 	if err != nil {
@@ -121,7 +121,7 @@ func vmdkSparseFile(f *tableFile) (*vmdkHeader, []byte, error) {
 		return nil, nil, err
 	}
 	if h.desc == 0 || len(bytes.Trim(text, "\x00")) == 0 {
-		return nil, nil, fmt.Errorf("%w: it is one part of a disk; give the small .vmdk file that names all parts", ErrUnsupported)
+		return nil, nil, fmt.Errorf("%w: it is one part of a disk; name the small .vmdk file that lists all parts", ErrUnsupported)
 	}
 	return h, text, nil
 }

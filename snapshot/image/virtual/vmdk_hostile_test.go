@@ -15,7 +15,7 @@ import (
 	"platter/snapshot/image"
 )
 
-// Where smallVMDK has what, in sectors.
+// Places in smallVMDK, in sectors.
 const (
 	smallDesc    = 1
 	smallSecond  = 3 // directory, table
@@ -27,7 +27,7 @@ const (
 const smallDescriptor = "# Disk DescriptorFile\nversion=1\nCID=12345678\nparentCID=ffffffff\n" +
 	"createType=\"monolithicSparse\"\nRW 33 SPARSE \"x.vmdk\"\n"
 
-// smallVMDK makes a sparse file with everything there is: two directories, data, a hole, zeros, and a short last grain. It
+// smallVMDK makes a sparse file with every feature: two directories, data, a hole, zeros, and a short last grain. It
 // returns the file and the disk.
 func smallVMDK() (file, disk []byte) {
 	file = make([]byte, (smallGrains+3*8)*vmdkSector)
@@ -88,18 +88,18 @@ func writeFile(t testing.TB, path string, data []byte) string {
 	return path
 }
 
-// TestSmallVMDK reads what is made by hand, as it is the ground that the other tests change.
+// TestSmallVMDK reads the unchanged handmade file that the other tests change.
 func TestSmallVMDK(t *testing.T) {
 	file, disk := smallVMDK()
 	path := writeFile(t, filepath.Join(t.TempDir(), "disk.vmdk"), file)
 	compare(t, mustOpen(t, path, "vmdk", Options{}), disk)
 	if got := qemuImg(t, ".", "info", path); !strings.Contains(got, "file format: vmdk") {
-		t.Errorf("qemu-img does not know it: %s", got)
+		t.Errorf("qemu-img does not recognise it: %s", got)
 	}
 }
 
-// broken holds that a file is refused when it is opened, or else that all of it cannot be read; unless that shows only in
-// the data, that its extents cannot be had either.
+// broken checks that opening or reading a file fails. Unless the fault shows only in the data, the extents must fail
+// too.
 func broken(t *testing.T, path, format string, class error, word string, inData bool) {
 	t.Helper()
 	f, err := image.Open(path)
@@ -132,7 +132,7 @@ func wrong(t *testing.T, what string, err, class error, word string) {
 	}
 }
 
-// put32 and put64 make an edit that puts a number somewhere.
+// put32 and put64 return an edit that writes a number.
 func put32le(at int, v uint32) func([]byte) []byte {
 	return func(p []byte) []byte { binary.LittleEndian.PutUint32(p[at:], v); return p }
 }
@@ -141,7 +141,7 @@ func put64le(at int, v uint64) func([]byte) []byte {
 	return func(p []byte) []byte { binary.LittleEndian.PutUint64(p[at:], v); return p }
 }
 
-// both makes the same edit in both copies of the tables.
+// both returns the same edit for both copies of the tables.
 func both(at int, v uint32) func([]byte) []byte {
 	return func(p []byte) []byte {
 		binary.LittleEndian.PutUint32(p[(smallFirst+1)*vmdkSector+at:], v)
@@ -163,7 +163,7 @@ func replaced(old, new string) func([]byte) []byte {
 	}
 }
 
-// TestHostileSparseVMDK holds that each lie of a sparse file is an error.
+// TestHostileSparseVMDK checks that each false field of a sparse file is an error.
 func TestHostileSparseVMDK(t *testing.T) {
 	for name, c := range map[string]struct {
 		edit  func([]byte) []byte
@@ -176,7 +176,7 @@ func TestHostileSparseVMDK(t *testing.T) {
 		"version 0":                  {put32le(4, 0), ErrUnsupported, "version 0"},
 		"as text":                    {put32le(72, 0x0a0a0a00), ErrDamaged, "as binary"},
 		"unknown flag":               {put32le(8, 1<<18), ErrUnsupported, "flags"},
-		"compressed by flag":         {put32le(8, vmdkFlagPacked), ErrDamaged, "one half"},
+		"compressed by flag":         {put32le(8, vmdkFlagPacked), ErrDamaged, "contradict each other"},
 		"compressed otherwise":       {func(p []byte) []byte { p[77] = 2; return p }, ErrUnsupported, "compression 2"},
 		"compressed without markers": {func(p []byte) []byte { p[77] = 1; return put32le(8, vmdkFlagPacked)(p) }, ErrUnsupported, "markers"},
 		"no grain":                   {put64le(20, 0), ErrDamaged, "grains of 0"},
@@ -196,7 +196,7 @@ func TestHostileSparseVMDK(t *testing.T) {
 		"no directory":                  {put64le(56, 0), ErrDamaged, "grain directory"},
 		"directory past the end":        {put64le(56, 32), ErrDamaged, "grain directory"},
 		"directory that overflows":      {put64le(56, 1<<62), ErrDamaged, "grain directory"},
-		"footer that is not there":      {put64le(56, vmdkAtEnd), ErrDamaged, "its end is missing"},
+		"missing footer":                {put64le(56, vmdkAtEnd), ErrDamaged, "its end is missing"},
 		"second directory past the end": {put64le(48, 999), ErrDamaged, "second"},
 		"table past the end":            {put32le(smallFirst*vmdkSector, 1<<20), ErrDamaged, "past its end"},
 		"second table past the end":     {put32le(smallSecond*vmdkSector, 1<<20), ErrDamaged, "past its end"},
@@ -222,12 +222,12 @@ func TestHostileSparseVMDK(t *testing.T) {
 	}
 }
 
-// TestHostileStreamVMDK holds that each lie of a compressed file is an error.
+// TestHostileStreamVMDK checks that each false field of a compressed file is an error.
 func TestHostileStreamVMDK(t *testing.T) {
 	good := smallStream(t)
 	grain := vmdkOverhead * vmdkSector
 	footer := len(good) - 2*vmdkSector
-	// An edit of a grain writes another stream over the second one, with a length.
+	// An edit of a grain replaces the second one by another stream, with a length.
 	second := bytes.Index(good[grain+vmdkSector:], []byte{0x80, 0, 0, 0, 0, 0, 0, 0}) + grain + vmdkSector
 	stream := func(packed []byte) func([]byte) []byte {
 		return func(p []byte) []byte {
@@ -244,16 +244,16 @@ func TestHostileStreamVMDK(t *testing.T) {
 		"one byte too many":        {func(p []byte) []byte { return append(p, 1) }, "its end is missing", false},
 		"footer of another":        {put64le(footer+20, 8), "another file", false},
 		"footer without directory": {put64le(footer+56, vmdkAtEnd), "another file", false},
-		"other grain":              {put64le(second, 0), "its marker says", true},
+		"other grain":              {put64le(second, 0), "its marker is for the grain", true},
 		"no length":                {put32le(second+8, 0), "0 bytes", true},
 		"endless length":           {put32le(second+8, 1<<31), "bytes in the file", true},
 		"past the end":             {put32le(second+8, 128<<10), "bytes in the file", true},
 		"no stream":                {stream([]byte("nonsense")), "zlib", true},
 		"wrong checksum":           {func(p []byte) []byte { p[second+vmdkMarkLen+int(le32(p[second+8:]))-1] ^= 1; return p }, "checksum", true},
 		"cut stream":               {func(p []byte) []byte { return put32le(second+8, le32(p[second+8:])-5)(p) }, "EOF", true},
-		"short grain":              {stream(zlibOf(make([]byte, 6<<10-1))), "6143 bytes", true},
-		"more than a grain":        {stream(zlibOf(make([]byte, 64<<10+1))), "more than a grain", true},
-		"bomb":                     {stream(zlibOf(make([]byte, 400<<10))), "more than a grain", true},
+		"short grain":              {stream(zlibOf(make([]byte, 6<<10-1))), "it has 6143 of 6144 bytes", true},
+		"more than a grain":        {stream(zlibOf(make([]byte, 64<<10+1))), "longer than a grain", true},
+		"bomb":                     {stream(zlibOf(make([]byte, 400<<10))), "longer than a grain", true},
 	} {
 		t.Run(name, func(t *testing.T) {
 			file := c.edit(bytes.Clone(good))

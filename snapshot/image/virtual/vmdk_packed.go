@@ -11,25 +11,25 @@ import (
 	"github.com/klauspost/compress/zlib"
 )
 
-// Markers of a stream-optimized file. A marker of a grain is followed at once by what it says the length of; all other
-// markers have length 0 there and take a sector:
+// Markers of a stream-optimized file. The data of a grain follows its marker immediately. All other markers have
+// length 0 and occupy a sector:
 //
-//	 0  u64  of a grain: its first sector in the disk; else how many sectors follow
-//	 8  u32  of a grain: length of what follows, a zlib stream
-//	12  u32  what the sectors that follow are
+//	 0  u64  for a grain: its first sector in the disk; else the number of sectors that follow
+//	 8  u32  for a grain: the length of its data, a zlib stream
+//	12  u32  else the kind of the sectors that follow
 const (
 	vmdkMarkEnd       = 0
 	vmdkMarkTable     = 1
 	vmdkMarkDirectory = 2
 	vmdkMarkFooter    = 3
 
-	vmdkMarkLen = 12 // bytes, of a grain's
+	vmdkMarkLen = 12 // bytes; of a grain's marker
 )
 
-// vmdkRecent is how many bytes of unpacked grains are kept, for readers that take less than a grain.
+// vmdkRecent is how many bytes of decompressed grains are kept, for reads of less than a grain.
 const vmdkRecent = 4 << 20
 
-// A vmdkUnpacker reads a part whose grains are compressed. It is asked only for what has grains.
+// A vmdkUnpacker reads a part with compressed grains. It is called only for allocated grains.
 type vmdkUnpacker struct {
 	part   *vmdkSparse
 	packed sync.Pool // *[]byte
@@ -40,7 +40,7 @@ type vmdkUnpacker struct {
 func newVMDKUnpacker(part *vmdkSparse) *vmdkUnpacker {
 	recent, err := lru.New[int64, []byte](int(max(2, vmdkRecent/part.grain)))
 	if err != nil {
-		panic(err) // the length is no good
+		panic(err) // only for an invalid length
 	}
 	return &vmdkUnpacker{part: part, recent: recent}
 }
@@ -71,7 +71,7 @@ func (u *vmdkUnpacker) ReadAt(p []byte, off int64) (int, error) {
 	return n, nil
 }
 
-// grain unpacks one grain into p, which is as long as a grain.
+// grain decompresses one grain into p, which has the length of a grain.
 func (u *vmdkUnpacker) grain(p []byte, index int64) error {
 	packed, _ := u.packed.Get().(*[]byte)
 	if packed == nil {
@@ -80,7 +80,7 @@ func (u *vmdkUnpacker) grain(p []byte, index int64) error {
 	defer u.packed.Put(packed)
 	err := u.load(packed, index)
 	if err == nil {
-		// What is past the end of the disk need not be there.
+		// Bytes past the end of the disk may be missing.
 		err = u.unpack(p, (*packed)[vmdkMarkLen:], min(u.part.grain, u.part.size-index*u.part.grain))
 	}
 	if err != nil {
@@ -89,7 +89,7 @@ func (u *vmdkUnpacker) grain(p []byte, index int64) error {
 	return nil
 }
 
-// load reads what a grain is unpacked from into *packed, which it makes larger where it has to.
+// load reads a grain's compressed data into *packed, which it enlarges if necessary.
 func (u *vmdkUnpacker) load(packed *[]byte, index int64) error {
 	f := u.part.file
 	entries, absent, err := u.part.places(index, 2)
@@ -100,7 +100,7 @@ func (u *vmdkUnpacker) load(packed *[]byte, index int64) error {
 		return errors.New("the file changed while it was read")
 	}
 	at := int64(le32(entries)) * vmdkSector
-	// Most often the next grain begins where this one ends. A first guess that is too short costs a second read.
+	// The next grain usually begins where this one ends. If this first guess is too short, a second read follows.
 	guess := u.part.grain
 	if len(entries) > wordLen {
 		if next := int64(le32(entries[wordLen:])) * vmdkSector; next > at {
@@ -108,7 +108,7 @@ func (u *vmdkUnpacker) load(packed *[]byte, index int64) error {
 		}
 	}
 	if !f.holds(at, vmdkMarkLen) {
-		return fmt.Errorf("%w: it lies past the file's end", ErrDamaged)
+		return fmt.Errorf("%w: it is past the file's end", ErrDamaged)
 	}
 	*packed = sized(*packed, min(guess, f.Size()-at))
 	if n, err := f.ReadAt(*packed, at); n < len(*packed) {
@@ -116,9 +116,9 @@ func (u *vmdkUnpacker) load(packed *[]byte, index int64) error {
 	}
 	first, n := le64(*packed), int64(le32((*packed)[8:]))
 	if first != uint64(index*u.part.grain/vmdkSector) {
-		return fmt.Errorf("%w: its marker says that it is that at sector %d", ErrDamaged, first)
+		return fmt.Errorf("%w: its marker is for the grain at sector %d", ErrDamaged, first)
 	}
-	// Noise gets a little longer by compression, never twice as long.
+	// Compression makes noise a little longer, but never twice as long.
 	if n == 0 || n > 2*u.part.grain || !f.holds(at+vmdkMarkLen, n) {
 		return fmt.Errorf("%w: %d bytes in the file", ErrDamaged, n)
 	}
@@ -132,7 +132,7 @@ func (u *vmdkUnpacker) load(packed *[]byte, index int64) error {
 	return nil
 }
 
-// sized returns p with another length; what was in it stays.
+// sized returns p with another length and its content.
 func sized(p []byte, n int64) []byte {
 	if int64(cap(p)) < n {
 		p = append(make([]byte, 0, n), p...)
@@ -140,7 +140,8 @@ func sized(p []byte, n int64) []byte {
 	return p[:n]
 }
 
-// unpack inflates a zlib stream into p: at least need bytes and no more than fit. The stream's own checksum is checked.
+// unpack inflates a zlib stream into p: at least need bytes and at most len(p). It verifies the stream's own
+// checksum.
 func (u *vmdkUnpacker) unpack(p, packed []byte, need int64) error {
 	r, _ := u.zlib.Get().(io.ReadCloser)
 	var err error
@@ -155,11 +156,11 @@ func (u *vmdkUnpacker) unpack(p, packed []byte, need int64) error {
 		m, err = r.Read(p[n:])
 		n += m
 	}
-	if err == nil { // full: the end has to come now
+	if err == nil { // p is full: the stream must end now
 		var more [1]byte
 		var m int
 		if m, err = io.ReadFull(r, more[:]); m > 0 {
-			err = errors.New("more than a grain in it")
+			err = errors.New("it is longer than a grain")
 		}
 	}
 	if err != io.EOF {
@@ -167,7 +168,7 @@ func (u *vmdkUnpacker) unpack(p, packed []byte, need int64) error {
 	}
 	u.zlib.Put(r)
 	if int64(n) < need {
-		return fmt.Errorf("%w: %d bytes are in it of %d", ErrDamaged, n, need)
+		return fmt.Errorf("%w: it has %d of %d bytes", ErrDamaged, n, need)
 	}
 	clear(p[n:])
 	return nil

@@ -26,22 +26,22 @@ func openVMDKExtent(f *tableFile, e vmdkExtent, parent vmdkParent) (layout, erro
 	return s, nil
 }
 
-// vmdkSparse is a part that is kept in grains. A directory leads to tables, and those to the grains. For each table there
-// may be a second one, which says the same.
+// A vmdkSparse is a part that consists of grains. A directory points to tables, and these to the grains. Each table
+// may have a redundant copy.
 type vmdkSparse struct {
 	file      *tableFile
 	size      int64 // of the part, in bytes
 	grain     int64 // bytes
 	entries   int64 // of a table
-	direct    int64 // byte of the directory
-	redundant int64 // byte of the second directory; 0 for none
-	first     int64 // byte that no grain begins before
+	direct    int64 // offset of the directory
+	redundant int64 // offset of the redundant directory; 0 if there is none
+	first     int64 // lowest offset of a grain
 	zeroed    bool
-	packed    *origin // unpacks grains; nil where they are not compressed
+	packed    *origin // decompresses grains; nil if they are not compressed
 	parent    vmdkParent
 }
 
-// newVMDKSparse checks a header, and that a part of size bytes is what it is about.
+// newVMDKSparse checks a header, and that it describes a part of size bytes.
 func newVMDKSparse(f *tableFile, h *vmdkHeader, size int64, parent vmdkParent) (*vmdkSparse, error) {
 	grain := h.grain * vmdkSector
 	switch {
@@ -52,13 +52,13 @@ func newVMDKSparse(f *tableFile, h *vmdkHeader, size int64, parent vmdkParent) (
 	case h.capacity > vmdkMax/vmdkSector:
 		return nil, fmt.Errorf("%w: a sparse VMDK of %d sectors", ErrUnsupported, h.capacity)
 	}
-	// Some round the header's number up to whole grains; the descriptor has the disk's.
+	// Some writers round the header's capacity up to whole grains; the descriptor has the disk's size.
 	if capacity := int64(h.capacity) * vmdkSector; size > capacity || capacity-size >= int64(grain) {
 		return nil, fmt.Errorf("%w: the descriptor says that there are %d bytes, the header %d", ErrDamaged, size, capacity)
 	}
 	s := &vmdkSparse{file: f, size: size, grain: int64(grain), entries: int64(h.entries), zeroed: h.flags&vmdkFlagZeroed != 0,
 		parent: parent, first: vmdkSector}
-	if h.desc == 1 && h.descLen < vmdkDescriptorMax/vmdkSector { // where everybody has it
+	if h.desc == 1 && h.descLen < vmdkDescriptorMax/vmdkSector { // the usual place
 		s.first += int64(h.descLen) * vmdkSector
 	}
 	var err error
@@ -67,23 +67,23 @@ func newVMDKSparse(f *tableFile, h *vmdkHeader, size int64, parent vmdkParent) (
 	}
 	if h.flags&vmdkFlagRedundant != 0 && h.redundant != 0 {
 		if s.redundant, err = s.directory(h.redundant); err != nil {
-			return nil, fmt.Errorf("the second one: %w", err)
+			return nil, fmt.Errorf("the redundant directory: %w", err)
 		}
 	}
 	if h.flags&vmdkFlagPacked != 0 {
 		s.packed = &origin{ReaderAt: newVMDKUnpacker(s)}
-		return s, nil // each compressed grain says itself which one it is
+		return s, nil // a compressed grain's marker names its place
 	}
 	return s, apart(f.Size(), s.used)
 }
 
-// used yields all grains that are in the file. What cannot be is an error to who reads it.
+// used yields all grains in the file. It skips invalid entries; readers report those.
 func (s *vmdkSparse) used(yield func(span) error) error {
 	grains := (s.size + s.grain - 1) / s.grain
 	for index := int64(0); index < grains; {
 		entries, absent, err := s.places(index, grains-index)
 		if err != nil {
-			return nil // and is so again when it is read
+			return nil // the read of that grain fails too
 		}
 		for index += absent; len(entries) > 0; entries, index = entries[wordLen:], index+1 {
 			entry := le32(entries)
@@ -99,19 +99,19 @@ func (s *vmdkSparse) used(yield func(span) error) error {
 	return nil
 }
 
-// directory returns the byte of a directory, which has to lie inside the file.
+// directory returns the offset of a directory, which must be inside the file.
 func (s *vmdkSparse) directory(sector uint64) (int64, error) {
 	span := s.grain * s.entries
 	n := (s.size + span - 1) / span * wordLen
 	if sector == 0 || sector > vmdkMax/vmdkSector || !s.file.holds(int64(sector)*vmdkSector, n) {
-		return 0, fmt.Errorf("%w: its grain directory, %d bytes at sector %d, lies past the file's end of %d bytes", ErrDamaged, n,
+		return 0, fmt.Errorf("%w: its grain directory, %d bytes at sector %d, is past the file's end of %d bytes", ErrDamaged, n,
 			sector, s.file.Size())
 	}
 	return int64(sector) * vmdkSector, nil
 }
 
-// places returns entries of one table, for up to n grains from the index on, in the bytes that they are in. Where there is
-// no table it returns none, and for how many grains that is so.
+// places returns entries of one table, for up to n grains from index on, as bytes. If there is no table, it returns
+// none, and the number of grains without one.
 func (s *vmdkSparse) places(index, n int64) (entries []byte, absent int64, err error) {
 	table, at := index/s.entries, index%s.entries
 	n = min(n, s.entries-at)
@@ -136,8 +136,8 @@ func (s *vmdkSparse) places(index, n int64) (entries []byte, absent int64, err e
 	return entries, 0, nil
 }
 
-// confirm compares entries with those of the second table, and returns as many as it compared. One of two that differ is
-// wrong, and to take the wrong one is to lose a grain without a word: a table that was zeroed reads as zeros.
+// confirm compares entries with those of the redundant table, and returns as many as it compared. If two differ, one
+// is wrong, and choosing the wrong one would silently lose a grain: a zeroed table reads as zeros.
 func (s *vmdkSparse) confirm(table, at, sector int64, entries []byte) ([]byte, error) {
 	entry, err := s.file.words(s.redundant+table*wordLen, 1)
 	if err != nil {
@@ -162,7 +162,7 @@ func (s *vmdkSparse) confirm(table, at, sector int64, entries []byte) ([]byte, e
 
 func (s *vmdkSparse) pieces(off, end int64) iter.Seq2[piece, error] {
 	return func(yield func(piece, error) bool) {
-		var run piece // what was found, as long as it goes on
+		var run piece // the current run, while it continues
 		for off < end {
 			index := off / s.grain
 			entries, absent, err := s.places(index, (end-1)/s.grain-index+1)
@@ -171,7 +171,7 @@ func (s *vmdkSparse) pieces(off, end int64) iter.Seq2[piece, error] {
 				return
 			}
 			for i := int64(0); i < max(absent, int64(len(entries))/wordLen); {
-				// All grains of a table that is not there are one step.
+				// All grains of a missing table are one step.
 				to, entry := min(end, (index+absent)*s.grain), uint32(0)
 				if absent == 0 {
 					to, entry = min(end, (index+i+1)*s.grain), le32(entries[i*wordLen:])
@@ -189,7 +189,7 @@ func (s *vmdkSparse) pieces(off, end int64) iter.Seq2[piece, error] {
 				default:
 					run = pc
 				}
-				if off += pc.n; off == to { // else the disk below ended inside it
+				if off += pc.n; off == to { // else the parent ended inside it
 					i += max(absent, 1)
 				}
 			}
@@ -200,7 +200,7 @@ func (s *vmdkSparse) pieces(off, end int64) iter.Seq2[piece, error] {
 	}
 }
 
-// piece says where n bytes at off are, which all lie in one grain, or have no table. It may say it of fewer.
+// piece returns the piece at off, for at most n bytes, all of them in one grain or without a table.
 func (s *vmdkSparse) piece(off, n int64, entry uint32) (piece, error) {
 	switch {
 	case entry == 0:
@@ -208,13 +208,13 @@ func (s *vmdkSparse) piece(off, n int64, entry uint32) (piece, error) {
 	case entry == 1 && s.zeroed:
 		return piece{off: off, n: n}, nil
 	case int64(entry)*vmdkSector < s.first:
-		return piece{}, fmt.Errorf("%w: the grain at byte %d of the disk is said to be at sector %d, before all data", ErrDamaged, off, entry)
+		return piece{}, fmt.Errorf("%w: the grain at byte %d of the disk should be at sector %d, which is before all data", ErrDamaged, off, entry)
 	case s.packed != nil:
 		return piece{off, n, s.packed, off}, nil
 	}
 	at := int64(entry)*vmdkSector + off%s.grain
 	if !s.file.holds(at, n) {
-		return piece{}, fmt.Errorf("%w: the grain at byte %d of the disk lies past the file's end, at sector %d", ErrDamaged, off, entry)
+		return piece{}, fmt.Errorf("%w: the grain at byte %d of the disk is past the file's end, at sector %d", ErrDamaged, off, entry)
 	}
 	return piece{off, n, s.file.data, at}, nil
 }

@@ -14,15 +14,15 @@ import (
 	"platter/snapshot/image"
 )
 
-// padded is what a format that counts in sectors makes of a disk.
+// padded is a disk in a format that counts in sectors.
 func padded(data []byte) []byte {
 	return append(bytes.Clone(data), make([]byte, -len(data)&511)...)
 }
 
-// oddSizes are of disks; formats round them up to sectors.
+// oddSizes are sizes of disks; formats round them up to sectors.
 var oddSizes = []int{1, 512, 1000, 65536, 1 << 20, 5<<20 + 7, 9<<20 + 512}
 
-// TestReadVMDK reads what qemu-img wrote.
+// TestReadVMDK reads images from qemu-img.
 func TestReadVMDK(t *testing.T) {
 	rng := rand.New(rand.NewPCG(1, 2))
 	for _, options := range []string{
@@ -42,7 +42,7 @@ func TestReadVMDK(t *testing.T) {
 	}
 }
 
-// TestReadZeroedVMDK reads grains that are zeros by their entry: written over data, and where there was none.
+// TestReadZeroedVMDK reads grains that their entry makes zeros, over data and over nothing.
 func TestReadZeroedVMDK(t *testing.T) {
 	dir := t.TempDir()
 	qemuImg(t, dir, "create", "-q", "-f", "vmdk", "-o", "zeroed_grain=on", "disk.vmdk", "3M")
@@ -56,7 +56,7 @@ func TestReadZeroedVMDK(t *testing.T) {
 	}
 }
 
-// TestReadSplitVMDK reads disks of more than one part.
+// TestReadSplitVMDK reads disks of several parts.
 func TestReadSplitVMDK(t *testing.T) {
 	for _, subformat := range []string{"twoGbMaxExtentSparse", "twoGbMaxExtentFlat"} {
 		dir := t.TempDir()
@@ -86,7 +86,7 @@ func TestReadSplitVMDK(t *testing.T) {
 		d := mustOpen(t, filepath.Join(dir, "disk.vmdk"), "vmdk", Options{})
 		same(t, d, want)
 		if data := size - zeroBytes(t, d); data > 8<<20 {
-			t.Errorf("%s: %d bytes would be read, and there are 4 MiB of data", subformat, data)
+			t.Errorf("%s: %d bytes of extents for 4 MiB of data", subformat, data)
 		}
 	}
 }
@@ -131,7 +131,8 @@ func zeroBytes(t testing.TB, d image.Disk) (n int64) {
 	return n
 }
 
-// TestReadVMDKDifference follows differences only where that is asked for, and never to a disk that was changed since.
+// TestReadVMDKDifference checks that a parent is opened only on request, and never if it changed after the child was
+// made.
 func TestReadVMDKDifference(t *testing.T) {
 	dir := t.TempDir()
 	d := randomDisk(rand.New(rand.NewPCG(1, 3)), 5<<20)
@@ -149,10 +150,10 @@ func TestReadVMDKDifference(t *testing.T) {
 	compare(t, mustOpen(t, filepath.Join(dir, "top.vmdk"), "vmdk", Options{FollowBacking: true}), want)
 	opensNot(t, filepath.Join(dir, "top.vmdk"), "vmdk", Options{}, ErrUnsupported, "--follow-backing")
 	qemuIO(t, filepath.Join(dir, "base.vmdk"), "vmdk", "write -P 1 0 1k")
-	opensNot(t, filepath.Join(dir, "top.vmdk"), "vmdk", Options{FollowBacking: true}, ErrDamaged, "written to since")
+	opensNot(t, filepath.Join(dir, "top.vmdk"), "vmdk", Options{FollowBacking: true}, ErrDamaged, "written to after")
 }
 
-// opensNot holds that a file is refused, with an error of a class and a word.
+// opensNot checks that a file is refused, with an error of a class that contains a word.
 func opensNot(t *testing.T, path, format string, o Options, class error, word string) {
 	t.Helper()
 	f, err := image.Open(path)
@@ -162,7 +163,7 @@ func opensNot(t *testing.T, path, format string, o Options, class error, word st
 	d, err := Open(f, format, o)
 	if err == nil {
 		_ = d.Close()
-		t.Errorf("it opens; want an error about %q", word)
+		t.Errorf("the file opens; want an error about %q", word)
 	} else if !errors.Is(err, class) || !strings.Contains(err.Error(), word) {
 		t.Errorf("%v: want %v, and %q", err, class, word)
 	}
@@ -182,13 +183,13 @@ func TestWriteVMDK(t *testing.T) {
 			qemuImg(t, dir, "compare", "disk.raw", "disk.vmdk")
 			qemuImg(t, dir, "convert", "-O", "raw", "disk.vmdk", "back.raw")
 			if back, err := os.ReadFile(filepath.Join(dir, "back.raw")); err != nil || !bytes.Equal(back, padded(d.Data)) {
-				t.Errorf("what qemu-img reads is not the disk (%v)", err)
+				t.Errorf("qemu-img reads another disk (%v)", err)
 			}
 		})
 	}
 }
 
-// TestWriteLargeVMDK writes disks with many grain tables, most of which are not there.
+// TestWriteLargeVMDK writes disks with many grain tables, most of them missing.
 func TestWriteLargeVMDK(t *testing.T) {
 	d := image.Sparse{Bytes: 3<<40 + 512, Fills: []image.Fill{
 		{Off: 1 << 20, Len: 40 << 20, Seed: 1}, {Off: 2<<40 - 4096, Len: 1 << 20, Seed: 2}, {Off: 3 << 40, Len: 512, Seed: 3}}}
@@ -234,7 +235,7 @@ func copyTo(w Writer, d image.Disk) error {
 	return w.Close()
 }
 
-// TestRealContent takes a file system with real files through every kind of file, there and back.
+// TestRealContent converts a file system with real files to every kind of file, and back.
 func TestRealContent(t *testing.T) {
 	mke2fs, err := exec.LookPath("mke2fs")
 	if err != nil {

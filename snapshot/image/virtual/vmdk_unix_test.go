@@ -10,8 +10,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// hostileFiles makes what must not be opened by a name in a descriptor: a link to a file elsewhere, a pipe that nobody
-// writes to, and a link to a device.
+// hostileFiles makes files that a descriptor must not be able to open: a link to a file in another folder, a pipe
+// without a writer, and a link to a device.
 func hostileFiles(t *testing.T, dir string) {
 	t.Helper()
 	for name, target := range map[string]string{"link.vmdk": "../outside.vmdk", "null.vmdk": os.DevNull} {

@@ -16,30 +16,30 @@ const (
 	vmdkWriteTable = 512              // entries
 	vmdkWriteDesc  = 20               // sectors for the descriptor
 	vmdkOverhead   = 128              // sectors before the first grain
-	vmdkSpan       = vmdkWriteGrain * // bytes of the disk that a table is about
+	vmdkSpan       = vmdkWriteGrain * // bytes of the disk that a table covers
 		vmdkWriteTable
 )
 
-// A vmdkWriter writes a stream-optimized file, made for writers that cannot go back: grains one after the other, a table
-// after the grains that it leads to, the directory after the tables, and a footer that leads to the directory.
+// A vmdkWriter writes a stream-optimized file, which is made for sequential writing: grains one after the other, each
+// table after its grains, the directory after the tables, and a footer that points to the directory.
 //
 //	header  descriptor  grain grain …  table  grain grain …  table  directory  footer  end
 type vmdkWriter struct {
 	*grains
 	out    *bufio.Writer
-	sector uint64 // that comes next
+	sector uint64 // the next sector
 	header []byte
 	zlib   sync.Pool // *zlib.Writer
 
-	table     []byte // the entries of the table under way
+	table     []byte // the entries of the current table
 	index     int64  // of that table
 	directory []byte
 }
 
-// createVMDK writes the disk's size rounded up to sectors; what is added is zeros.
+// createVMDK rounds the disk's size up to sectors, with zeros.
 func createVMDK(c *creation) (Writer, error) {
 	if c.size <= 0 || c.size > vmdkMax {
-		return nil, fmt.Errorf("%w: a disk of %d bytes; a VMDK has one byte to %d TiB", ErrUnsupported, c.size, vmdkMax>>40)
+		return nil, fmt.Errorf("%w: a disk of %d bytes; a VMDK holds 1 byte to %d TiB", ErrUnsupported, c.size, vmdkMax>>40)
 	}
 	sectors := (c.size + vmdkSector - 1) / vmdkSector
 	v := &vmdkWriter{
@@ -59,12 +59,12 @@ func createVMDK(c *creation) (Writer, error) {
 	return v, nil
 }
 
-// vmdkWriteHeader makes the header, in which the directory is at the end.
+// vmdkWriteHeader returns the header, which puts the directory at the end.
 func vmdkWriteHeader(sectors int64) []byte {
 	p := make([]byte, vmdkHeaderLen)
 	copy(p, vmdkMagic)
 	le := binary.LittleEndian
-	le.PutUint32(p[4:], 3) // as VMware has it in what it exports
+	le.PutUint32(p[4:], 3) // as in VMware's exports
 	le.PutUint32(p[8:], vmdkFlagNewlines|vmdkFlagPacked|vmdkFlagMarkers)
 	le.PutUint64(p[12:], uint64(sectors))
 	le.PutUint64(p[20:], vmdkWriteGrain/vmdkSector)
@@ -78,14 +78,14 @@ func vmdkWriteHeader(sectors int64) []byte {
 	return p
 }
 
-// vmdkWriteDescriptor makes the descriptor. The content id is random: differences to a disk know it by that.
+// vmdkWriteDescriptor returns the descriptor. The content ID is random: children identify the disk by it.
 func vmdkWriteDescriptor(sectors int64) string {
 	id := uuid.New()
 	cid := binary.LittleEndian.Uint32(id[:])
-	if cid >= vmdkNoParent-1 { // both mean something else
+	if cid >= vmdkNoParent-1 { // both have other meanings
 		cid = 1
 	}
-	const heads, track = 255, 63 // what a SCSI adapter shows the guest's BIOS
+	const heads, track = 255, 63 // the geometry that a SCSI adapter presents to the BIOS
 	cylinders := min((sectors+heads*track-1)/(heads*track), 65535)
 	return fmt.Sprintf(`# Disk DescriptorFile
 version=1
@@ -109,7 +109,7 @@ ddb.adapterType = "lsilogic"
 `, cid, sectors, id[4:], cid, cylinders, heads, track)
 }
 
-// pack compresses a grain, with room for its marker in front.
+// pack compresses a grain, and leaves room for its marker in front.
 func (v *vmdkWriter) pack(data []byte) ([]byte, error) {
 	z, _ := v.zlib.Get().(*zlib.Writer)
 	if z == nil {
@@ -129,7 +129,7 @@ func (v *vmdkWriter) pack(data []byte) ([]byte, error) {
 	return out.Bytes(), nil
 }
 
-// put writes a grain, after the table of those before it where it begins another.
+// put writes a grain. If the grain belongs to a new table, put first writes the previous one.
 func (v *vmdkWriter) put(g grain) error {
 	if index := g.index / vmdkWriteTable; index != v.index {
 		if err := v.endTable(); err != nil {
@@ -146,7 +146,7 @@ func (v *vmdkWriter) put(g grain) error {
 	return err
 }
 
-// endTable writes the table under way, unless it leads nowhere.
+// endTable writes the current table, unless it is empty.
 func (v *vmdkWriter) endTable() error {
 	if len(bytes.Trim(v.table, "\x00")) == 0 {
 		return nil
@@ -159,7 +159,7 @@ func (v *vmdkWriter) endTable() error {
 	return err
 }
 
-// appendMarked writes a marker and what it announces, and returns the sector of the latter.
+// appendMarked writes a marker and its data, and returns the data's sector.
 func (v *vmdkWriter) appendMarked(mark uint32, p []byte) (uint32, error) {
 	marker := make([]byte, vmdkSector)
 	binary.LittleEndian.PutUint64(marker, uint64(len(p)+vmdkSector-1)/vmdkSector)
@@ -174,7 +174,7 @@ func (v *vmdkWriter) appendMarked(mark uint32, p []byte) (uint32, error) {
 func (v *vmdkWriter) append(p []byte) (uint32, error) {
 	at := v.sector
 	if at > 1<<32-1 {
-		return 0, fmt.Errorf("%w: the file would be larger than 2 TiB, and a VMDK leads nowhere past that; use another format", ErrUnsupported)
+		return 0, fmt.Errorf("%w: the file would be larger than 2 TiB, and a VMDK cannot address more; use another format", ErrUnsupported)
 	}
 	if _, err := v.out.Write(p); err != nil {
 		return 0, err
@@ -187,7 +187,7 @@ func (v *vmdkWriter) append(p []byte) (uint32, error) {
 	return uint32(at), nil
 }
 
-// Close ends the file.
+// Close completes the file.
 func (v *vmdkWriter) Close() error {
 	if err := v.close(); err != nil {
 		return err

@@ -9,16 +9,15 @@ import (
 	"platter/snapshot/image"
 )
 
-// A tableFile is one of the files that a disk is made of, with a cache before its tables: arrays of little-endian words of
-// 32 bits.
+// A tableFile is one of a disk's files with a cache for its tables: arrays of little-endian 32-bit words.
 type tableFile struct {
 	image.Disk
 	data  *origin // the same file
 	cache *tableCache
 }
 
-// A tableCache holds pages of tables, of all files of a disk together. However large a file says its tables are, no more
-// than this of them is in memory.
+// A tableCache holds pages of tables, shared by all files of a disk. It limits memory, however large a file's tables
+// are.
 type tableCache struct{ pages *lru.Cache[tablePage, []byte] }
 
 type tablePage struct {
@@ -35,7 +34,7 @@ const (
 func newTableCache() *tableCache {
 	pages, err := lru.New[tablePage, []byte](tableCacheLen)
 	if err != nil {
-		panic(err) // the length is no good
+		panic(err) // only for an invalid length
 	}
 	return &tableCache{pages}
 }
@@ -47,7 +46,7 @@ func (f *tableFile) holds(off, n int64) bool {
 	return off >= 0 && n >= 0 && n <= f.Size() && off <= f.Size()-n
 }
 
-// bytes reads n bytes at off; an error that wraps ErrDamaged where the file ends before.
+// bytes reads n bytes at off. The error wraps ErrDamaged if the file ends before that.
 func (f *tableFile) bytes(off, n int64) ([]byte, error) {
 	if !f.holds(off, n) {
 		return nil, fmt.Errorf("%w: it ends before %d bytes at byte %d", ErrDamaged, n, off)
@@ -59,11 +58,11 @@ func (f *tableFile) bytes(off, n int64) ([]byte, error) {
 	return p, nil
 }
 
-// words returns up to n words of a table: at least one, in the bytes that they are in. off is a multiple of wordLen. The
-// slice is the cache's.
+// words returns up to n words of a table, at least one, as bytes. off is a multiple of wordLen. The slice belongs to
+// the cache.
 func (f *tableFile) words(off, n int64) ([]byte, error) {
 	if !f.holds(off, wordLen) {
-		return nil, fmt.Errorf("%w: a table lies past its end, at byte %d", ErrDamaged, off)
+		return nil, fmt.Errorf("%w: a table is past its end, at byte %d", ErrDamaged, off)
 	}
 	key := tablePage{f, off / tablePageLen * tablePageLen}
 	page, ok := f.cache.pages.Get(key)

@@ -5,9 +5,9 @@ import (
 	"platter/pack"
 )
 
-// Lacks reports whether a chunk is one that Claim would have stored again: index files list it, no pack has it that is
-// there and can be built upon, and nobody was told to store it.
-func (x *Index) Lacks(id chunk.ID) bool {
+// Missing reports whether index files list the chunk, but no pack that can be built on holds it and nothing has
+// claimed it. Claim would grant such a chunk.
+func (x *Index) Missing(id chunk.ID) bool {
 	x.mu.RLock()
 	defer x.mu.RUnlock()
 	e, ok := x.recent(id)
@@ -18,13 +18,13 @@ func (x *Index) Lacks(id chunk.ID) bool {
 	return !live && (ok || there)
 }
 
-// Trust ends what Doubt began.
-func (x *Index) Trust(packs []pack.FileID) {
+// Resume ends what Suspend began.
+func (x *Index) Resume(packs []pack.FileID) {
 	x.mu.Lock()
 	defer x.mu.Unlock()
 	for _, id := range packs {
 		if at, ok := x.known[id]; ok {
-			x.packs[at].Doubted = false
+			x.packs[at].Suspended = false
 		}
 	}
 	x.prefer()

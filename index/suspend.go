@@ -1,7 +1,7 @@
 package index
 
-// prefer has chunks whose first place was doubted found where else they lie. Without it a chunk that was stored again would
-// be stored again by every backup, and read from the pack that is damaged. mu is held.
+// prefer swaps entries, so that chunks in suspended packs are found in their other packs. Otherwise each backup would
+// store such a chunk once more, and restores would read it from the damaged pack. mu is held.
 func (x *Index) prefer() {
 	for i := range x.shards {
 		s := &x.shards[i]
