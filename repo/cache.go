@@ -41,7 +41,11 @@ func MakeCache(folder, own string) error {
 
 // cached returns the cache in front of the store, nil when there is none.
 func (r *Repo) cached() *store.Cached {
-	c, _ := store.As[*store.Cached](r.store)
+	s := r.store
+	if d, ok := s.(store.DryRun); ok {
+		s = d.Store
+	}
+	c, _ := s.(*store.Cached)
 	return c
 }
 
@@ -55,9 +59,9 @@ func (r *Repo) remember(name string, file []byte) {
 // dropCache makes the Repo look at the store itself from now on.
 func (r *Repo) dropCache() {
 	if c := r.cached(); c != nil && r.dry {
-		r.store = store.DryRun{Store: c.Unwrap()}
+		r.store = store.DryRun{Store: c.Uncached()}
 	} else if c != nil {
-		r.store = c.Unwrap()
+		r.store = c.Uncached()
 	}
 	r.cache.Folder = ""
 }

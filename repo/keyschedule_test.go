@@ -68,8 +68,6 @@ type keyMove struct {
 
 var _ store.Store = (*keyPlayer)(nil)
 
-func (p *keyPlayer) Close() error { return nil }
-
 func (p *keyPlayer) ask(op string) (keyMove, error) {
 	if p.dead {
 		return keyMove{}, errKilled

@@ -47,7 +47,11 @@ func (r *Repo) UnknownLag() (kind string, waits time.Duration) {
 
 // storeLag asks the store how old what it lists may be.
 func (r *Repo) storeLag() store.Lag {
-	if s, ok := store.As[store.Lagging](r.store); ok {
+	s := r.store
+	if c := r.cached(); c != nil {
+		s = c.Uncached()
+	}
+	if s, ok := s.(store.Lagging); ok {
 		return s.Lag()
 	}
 	return store.Lag{}

@@ -201,7 +201,7 @@ const recordsKept = 366 * 24 * time.Hour
 func (p *pruner) sweep(ctx context.Context, now time.Time) error {
 	s := p.store
 	if c := p.cached(); c != nil {
-		s = c.Unwrap()
+		s = c.Uncached()
 	}
 	if s, ok := s.(sweeper); ok {
 		n, bytes, err := s.Sweep(ctx, now.Add(-leaseExpires))

@@ -104,7 +104,7 @@ type readerLease struct {
 func (h *readerLease) areThere(ctx context.Context) error {
 	s := h.store
 	if c := h.cached(); c != nil {
-		s = c.Unwrap()
+		s = c.Uncached()
 	}
 	for _, id := range h.says.Reads {
 		if _, err := s.Get(ctx, fileName(snapshotsDir, id), 0, 1); gone(err) {

@@ -110,15 +110,12 @@ func Open(ctx context.Context, s store.Store, password []byte) (*Repo, error) {
 		return nil, err
 	}
 	r := &Repo{store: s}
-	_, r.dry = store.As[store.DryRun](s)
+	_, r.dry = s.(store.DryRun)
 	if err := r.unlock(ctx, password, file); err != nil {
 		return nil, err
 	}
 	return r, r.prepare()
 }
-
-// Close closes the store, and the cache in front of it. Nothing may be under way; closing twice does no harm.
-func (r *Repo) Close() error { return r.store.Close() }
 
 // IsDry reports whether the repository is open for a dry run: what is put into it cannot be read back.
 func (r *Repo) IsDry() bool { return r.dry }

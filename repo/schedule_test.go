@@ -60,8 +60,6 @@ type request struct {
 	run  chan error // nil to go on
 }
 
-func (h *host) Close() error { return nil }
-
 var (
 	_ store.Store     = (*host)(nil)
 	_ store.Lagging   = (*host)(nil)

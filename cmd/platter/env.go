@@ -2,9 +2,7 @@ package main
 
 import (
 	"context"
-	"io"
 	"os"
-	"slices"
 	"time"
 
 	"golang.org/x/term"
@@ -31,8 +29,7 @@ type env struct {
 
 	farewell   farewell
 	unfinished snapshot.Unfinished
-	openFolder func(folder string) (store.Store, error)
-	opened     []io.Closer // stores and repositories, in the order in which they were opened
+	openFolder func(folder string) store.Store // the store in a folder
 }
 
 func newEnv() *env {
@@ -50,15 +47,6 @@ func newEnv() *env {
 
 		openFolder: localStore,
 	}
-}
-
-// closeOpened closes what a command that has ended has opened. Every result was durable before, so a failure is no error
-// of the command.
-func (e *env) closeOpened() {
-	for _, c := range slices.Backward(e.opened) {
-		_ = c.Close()
-	}
-	e.opened = nil
 }
 
 // end does what is left to do when a command has ended, or was left behind by a signal.

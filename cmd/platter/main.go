@@ -16,7 +16,6 @@ func runProgram(env *env, args []string) int {
 	limitMemory(0)
 	app := newApp(env)
 	err := untilSignal(func(ctx context.Context) error {
-		defer env.closeOpened()
 		if err := app.RunContext(ctx, arrange(app, args)); err != nil {
 			return err
 		}

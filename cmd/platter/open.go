@@ -15,12 +15,10 @@ import (
 // openStore returns the store that --repo names. Whether anything is there is for others to find out.
 func openStore(env *env, c common) (store.Store, error) { return storeBy(env, localStore, c) }
 
-func localStore(folder string) (store.Store, error) {
-	return store.NewLocalIn(folder, repo.Layout{}), nil
-}
+func localStore(folder string) store.Store { return store.NewLocalIn(folder, repo.Layout{}) }
 
 // storeBy is openStore with another way of opening a folder.
-func storeBy(env *env, open func(folder string) (store.Store, error), c common) (store.Store, error) {
+func storeBy(env *env, open func(folder string) store.Store, c common) (store.Store, error) {
 	if c.repo == "" {
 		return nil, usagef("no repository given: use --repo (-r) or set PLATTER_REPOSITORY")
 	}
@@ -30,13 +28,9 @@ func storeBy(env *env, open func(folder string) (store.Store, error), c common) 
 	if err := localPath("--cache-dir", c.cacheDir); err != nil && !c.noCache {
 		return nil, err
 	}
-	s, err := open(c.repo)
-	if err != nil {
-		return nil, fmt.Errorf("open %s: %w", c.repo, err)
-	}
-	env.opened = append(env.opened, s)
-	if w, ok := store.As[store.Warner](s); ok {
-		w.Warn(func(text string) { env.warn(c, "%s: %s", c.repo, text) })
+	s := open(c.repo)
+	if s, ok := s.(store.Warner); ok {
+		s.Warn(func(text string) { env.warn(c, "%s: %s", c.repo, text) })
 	}
 	if c.dryRun {
 		return store.DryRun{Store: s}, nil
@@ -73,7 +67,6 @@ func openWith(ctx context.Context, env *env, c common, s store.Store, password [
 	if err != nil {
 		return nil, openError(c, err)
 	}
-	env.opened = append(env.opened, r)
 	if c.grace >= 0 {
 		r.SetGrace(c.grace)
 	}

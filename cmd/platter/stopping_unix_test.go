@@ -27,10 +27,7 @@ func stopping() {
 		panic(err)
 	}
 	env := newEnv()
-	env.openFolder = func(folder string) (store.Store, error) {
-		s, err := localStore(folder)
-		return &stopper{store: s, nth: nth}, err
-	}
+	env.openFolder = func(folder string) store.Store { return &stopper{store: localStore(folder), nth: nth} }
 	os.Exit(runProgram(env, os.Args))
 }
 
@@ -42,8 +39,6 @@ type stopper struct {
 }
 
 var _ store.Store = (*stopper)(nil)
-
-func (s *stopper) Close() error { return s.store.Close() }
 
 func (s *stopper) operation() {
 	if s.ops.Add(1) != s.nth {

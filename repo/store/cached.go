@@ -35,16 +35,15 @@ func NewCached(s Store, folder string, dirs ...string) *Cached {
 	return c
 }
 
-// Close closes the files of the cache and the store behind it.
-func (c *Cached) Close() error {
+// Close gives files back. The cache can still be used, and opens them again.
+func (c *Cached) Close() {
 	for _, kept := range c.dirs {
 		kept.close()
 	}
-	return c.Store.Close()
 }
 
-// Unwrap returns the store behind the cache.
-func (c *Cached) Unwrap() Store { return c.Store }
+// Uncached returns the store behind the cache.
+func (c *Cached) Uncached() Store { return c.Store }
 
 // find returns where a copy of a file belongs, nil for a file that no copy is kept of.
 func (c *Cached) find(name string) (kept *copies, id [32]byte) {

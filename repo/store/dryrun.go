@@ -11,9 +11,6 @@ type DryRun struct{ Store }
 
 var _ Store = DryRun{}
 
-// Unwrap returns the store that reads go to.
-func (d DryRun) Unwrap() Store { return d.Store }
-
 // Put checks the name and forgets the data.
 func (DryRun) Put(ctx context.Context, name string, _ []byte) error {
 	if err := checkName(name); err != nil {

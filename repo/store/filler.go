@@ -5,8 +5,8 @@ import (
 	"fmt"
 )
 
-// A Filler is a Store that reads into the caller's memory. Reading a whole disk needs it: memory that is allocated for
-// each read must be cleared and collected.
+// A Filler is a Store that reads into memory of the caller's. Whoever reads a whole disk asks for it, because memory that
+// is taken anew for every read must be cleared and collected.
 type Filler interface {
 	// GetInto reads len(dst) bytes of the named file from byte off on and returns how many it got: fewer only where the
 	// file ends. The error wraps fs.ErrNotExist when there is no such file.
@@ -15,7 +15,7 @@ type Filler interface {
 
 // GetInto returns n bytes of the named file as Get does, in dst's memory where s can and dst is large enough.
 func GetInto(ctx context.Context, s Store, dst []byte, name string, off, n int64) ([]byte, error) {
-	f, ok := As[Filler](s)
+	f, ok := s.(Filler)
 	if !ok || n < 0 || int64(cap(dst)) < n {
 		return s.Get(ctx, name, off, n)
 	}
@@ -26,7 +26,7 @@ func GetInto(ctx context.Context, s Store, dst []byte, name string, off, n int64
 	return dst[:got], nil
 }
 
-var _, _ Filler = (*Local)(nil), (*Cached)(nil)
+var _ Filler = (*Local)(nil)
 
 // GetInto reads into dst; see Filler.
 func (l *Local) GetInto(ctx context.Context, dst []byte, name string, off int64) (int, error) {
@@ -38,20 +38,4 @@ func (l *Local) GetInto(ctx context.Context, dst []byte, name string, off int64)
 		return 0, fmt.Errorf("get %s: %w", name, err)
 	}
 	return len(data), nil
-}
-
-// GetInto answers from a copy where Get does, and otherwise passes the call on.
-func (c *Cached) GetInto(ctx context.Context, dst []byte, name string, off int64) (int, error) {
-	n := int64(len(dst))
-	var data []byte
-	var err error
-	if kept, _ := c.find(name); kept != nil {
-		data, err = c.Get(ctx, name, off, n)
-	} else {
-		data, err = GetInto(ctx, c.Store, dst, name, off, n)
-	}
-	if err != nil {
-		return 0, err
-	}
-	return copy(dst, data), nil // onto itself where the store filled dst
 }

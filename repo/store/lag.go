@@ -37,7 +37,7 @@ const remoteLag = time.Minute
 var (
 	_ Lagging   = (*Local)(nil)
 	_ Refresher = (*Local)(nil)
-	_ Refresher = DryRun{}
+	_ Refresher = (*Cached)(nil)
 )
 
 // Lag asks the file system. It is a minute at least for folders that are not on a file system of this machine.
@@ -80,11 +80,11 @@ func (l *Local) probe(ctx context.Context, dir string) error {
 
 // Refresh makes the next listing of dir show what is there, where s may remember what was there before.
 func Refresh(ctx context.Context, s Store, dir string) error {
-	if s, ok := As[Refresher](s); ok {
+	if s, ok := s.(Refresher); ok {
 		return s.Refresh(ctx, dir)
 	}
 	return nil
 }
 
-// Refresh does nothing: it would have to write a file.
-func (DryRun) Refresh(ctx context.Context, _ string) error { return ctx.Err() }
+// Refresh passes it on.
+func (c *Cached) Refresh(ctx context.Context, dir string) error { return Refresh(ctx, c.Store, dir) }

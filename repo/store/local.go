@@ -55,9 +55,6 @@ type Layout interface {
 // NewLocalOn returns the store on another file system than the real one, for tests.
 func NewLocalOn(fs FileSystem) *Local { return &Local{fs: fs, patience: defaultPatience()} }
 
-// Close does nothing: every call opens the root folder anew.
-func (l *Local) Close() error { return nil }
-
 // at returns the file system as one call with a context uses it.
 func (l *Local) at(ctx context.Context) FileSystem {
 	return patient{FileSystem: l.fs, ctx: ctx, patience: l.patience, unsynced: l.lacksSync}

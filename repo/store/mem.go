@@ -30,9 +30,6 @@ type memFile struct {
 	time time.Time
 }
 
-// Close does nothing.
-func (m *Mem) Close() error { return nil }
-
 func (m *Mem) now() time.Time {
 	if m.Clock == nil {
 		return time.Now()

@@ -48,9 +48,6 @@ type Store interface {
 	// Touch makes now, by the store's own clock, the time at which the named file was written. It never makes a file: the
 	// error wraps fs.ErrNotExist when there is none.
 	Touch(ctx context.Context, name string) error
-	// Close releases what the store holds open, such as files and connections. No other call may be under way or follow;
-	// another Close may. What was put is durable without it.
-	Close() error
 }
 
 // Info is what a listing tells of one file.

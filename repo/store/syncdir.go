@@ -8,22 +8,22 @@ import (
 	"path"
 )
 
-// A DirSyncer is a store in which a file can be visible before it is durable: the process that put it was killed just then,
-// or its sync failed. SyncDir comes before anything builds on a file that another process has put.
+// A DirSyncer is a store in which a file can be seen before it is there to stay: whoever put it was killed just then, or was
+// told that it failed. Who builds upon a file that somebody else has put asks for this first.
 type DirSyncer interface {
-	// SyncDir makes durable which files are directly in dir. A missing folder is no error.
+	// SyncDir makes durable which files there are directly in dir. It is no error that there is no such folder.
 	SyncDir(ctx context.Context, dir string) error
 }
 
-// SyncDir makes durable which files are directly in dir, if s is a DirSyncer.
+// SyncDir makes durable which files there are directly in dir, where s can tell that from what is to be seen there.
 func SyncDir(ctx context.Context, s Store, dir string) error {
-	if s, ok := As[DirSyncer](s); ok {
+	if s, ok := s.(DirSyncer); ok {
 		return s.SyncDir(ctx, dir)
 	}
 	return nil
 }
 
-var _, _ DirSyncer = (*Local)(nil), DryRun{}
+var _, _ DirSyncer = (*Local)(nil), (*Cached)(nil)
 
 // SyncDir syncs the folder, and those above it.
 func (l *Local) SyncDir(ctx context.Context, dir string) error {
@@ -45,5 +45,5 @@ func (l *Local) SyncDir(ctx context.Context, dir string) error {
 	return nil
 }
 
-// SyncDir does nothing: a dry run builds on nothing.
-func (DryRun) SyncDir(ctx context.Context, _ string) error { return ctx.Err() }
+// SyncDir passes it on.
+func (c *Cached) SyncDir(ctx context.Context, dir string) error { return SyncDir(ctx, c.Store, dir) }

@@ -40,7 +40,7 @@ type Around struct {
 // the same disk, begin anew at the same places.
 func (d *Retrying) Around() *Around {
 	a := &Around{disk: d, read: d.Disk.ReadAt, sizes: []int64{largePiece, smallPiece, 512}}
-	if s, ok := As[Sectored](d.Disk); ok {
+	if s, ok := d.Disk.(Sectored); ok {
 		a.read = s.ReadSectors
 		if size := s.SectorSize(); size < smallPiece {
 			a.sizes[2] = size
@@ -195,7 +195,7 @@ func (a *Around) try(p []byte, off int64) error {
 	}
 	a.why = err
 	if a.disk.CanReadAround(err) {
-		a.disk.failed.Store(true)
+		a.disk.sick.Store(true)
 		a.disk.spent.Add(int64(a.disk.now().Sub(start)))
 		return err
 	}
@@ -209,7 +209,7 @@ const places = 16
 // medium, and a snapshot of nothing but unreadable bytes is of no use, and hides that there is none. The error wraps ErrGone,
 // ErrDead, ErrResized, or is ctx's.
 func (d *Retrying) Answers(ctx context.Context) error {
-	if !d.failed.Load() {
+	if !d.sick.Load() {
 		return nil
 	}
 	a := d.Around()
@@ -221,10 +221,8 @@ func (a *Around) answers() error {
 	if a.disk.retry.Any {
 		return nil
 	}
-	if detector, ok := As[ChangeDetector](a.disk); ok {
-		if err := detector.Changed(); err != nil && !errors.Is(err, ErrModified) {
-			return err
-		}
+	if err := a.disk.Changed(); err != nil && !errors.Is(err, ErrModified) {
+		return err
 	}
 	buf := make([]byte, largePiece)[:a.sizes[len(a.sizes)-1]] // of this length it lies on a page
 	good, size := a.disk.good.Load(), a.disk.Disk.Size()

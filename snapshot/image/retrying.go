@@ -9,59 +9,65 @@ import (
 )
 
 var (
-	// ErrGone: the disk fails even where it could be read before. It was unplugged, it hangs, or its own medium is missing.
+	// ErrGone says that a disk does not answer any more, not even where it could be read before: it was unplugged, it
+	// hangs, or what it lies on is gone.
 	ErrGone = errors.New("the disk does not answer any more, not even where it could be read before: plug it in again, " +
 		"or let it rest without power, and start again")
-	// ErrDead: no part of the disk could be read.
+	// ErrDead says that a disk could be read nowhere.
 	ErrDead = errors.New("no place of the disk can be read")
-	// ErrExcluded: the rescue map excludes the range from reading.
+	// ErrExcluded says that a rescue map forbids to read a place.
 	ErrExcluded = errors.New("the rescue map says that it could not be read")
 )
 
-// IsMediaError reports whether err means that a medium cannot read one range, while others may be readable. A device that
-// was removed, a file that became shorter and a missing permission are no media errors.
+// IsMediaError reports whether an error says that a medium does not give what lies at some place. Other places may be well:
+// unlike those of a device that is gone, of a file that became shorter, or of a read that was not allowed.
 func IsMediaError(err error) bool {
 	return slices.ContainsFunc(mediumErrors[:], func(of error) bool { return errors.Is(err, of) })
 }
 
-// A Sectored disk can be read sector by sector: the shortest ranges that fail on their own.
+// A Sectored disk can be read in the shortest stretches that fail by themselves.
 type Sectored interface {
-	// SectorSize is the length of a sector in bytes. Sectors start at byte 0.
+	// SectorSize is how long those are, in bytes. They are counted from byte 0.
 	SectorSize() int64
-	// ReadSectors reads at a byte offset, and never more than it was asked for. It needs whole sectors, and memory at the
-	// same offset from a multiple of Alignment.
+	// ReadSectors reads at a byte offset, and nothing beside what it was asked for. That needs whole sectors, and memory
+	// that lies like them, counted from a multiple of Alignment.
 	ReadSectors(p []byte, off int64) (int, error)
 }
 
-// A Retrying disk may have media errors. A reader calls ReadAt first; where that fails with a media error, Around reads
-// what it can of the range.
+// A Retrying disk may fail in places. Whoever reads it tries with ReadAt, and has Around go on where that fails
+// by an error IsMediaError.
 type Retrying struct {
 	Disk
-	known *RescueMap // ranges not to read; nil for none
+	known *RescueMap // what is not to be read; nil for nothing
 	retry RetryOptions
 	now   func() time.Time
 
-	failed atomic.Bool  // a range could not be read
-	good   atomic.Int64 // the offset of a byte that could be read
-	spent  atomic.Int64 // nanoseconds spent on ranges that cannot be read
+	sick  atomic.Bool  // something could not be read
+	good  atomic.Int64 // a byte that could be read
+	spent atomic.Int64 // nanoseconds waited for what cannot be read
 }
 
-// RetryOptions say how to read a disk that has media errors.
+// RetryOptions says how to treat a disk that fails.
 type RetryOptions struct {
-	Strict bool // a range that stays unreadable after all retries is an error
-	// Any takes every error for a media error, and tries every block. It suits a search for chunks, since each one found is
-	// verified.
+	Strict bool // what cannot be read is an error after all, but one that was made sure of
+	// Any takes any error for one of the medium, and tries every block: it is for who looks for what can be proved on a disk,
+	// and takes nothing else from it.
 	Any bool
-	// Longest bounds the total time spent on ranges that fail; 0 for no bound. After that a failure gives up the 64 KiB
-	// around it.
+	// Longest is how long to wait, all in all, for what cannot be read at once; 0 for as long as it takes. After that a
+	// place that fails costs what lies in the 64 KiB around it.
 	Longest time.Duration
 }
 
-var _ Disk = (*Retrying)(nil)
+var (
+	_ Disk           = (*Retrying)(nil)
+	_ ChangeDetector = (*Retrying)(nil)
+	_ Sequential     = (*Retrying)(nil)
+	_ Cached         = (*Retrying)(nil)
+)
 
-// NewRetrying returns disk with media errors read around. Ranges that known, which may be nil, marks unreadable are not read.
-// A disk that ends before the map does, such as an image whose last sectors could not be copied, gets the map's length;
-// the map must mark everything beyond the disk's end unreadable, or it is an error.
+// NewRetrying returns a disk that is read as far as it can be, and nowhere that known, which may be nil, says it cannot be.
+// A disk that ends before the map does, as an image whose last sectors could not be copied, is as long as the map; that
+// all beyond its end is unreadable must hold, and is checked.
 func NewRetrying(disk Disk, known *RescueMap, o RetryOptions) (*Retrying, error) {
 	if err := known.fits(disk.Size()); err != nil {
 		return nil, err
@@ -94,17 +100,17 @@ func (d *Retrying) readAt(p []byte, off int64) (int, error) {
 	return n, err
 }
 
-// Excluded yields the parts of a range that are not to be read, in order.
+// Excluded yields what of a stretch is not to be read, in order.
 func (d *Retrying) Excluded(off, n int64) iter.Seq[Extent] { return d.known.Within(off, n) }
 
-// CanReadAround reports whether Around can continue after an error of ReadAt.
+// CanReadAround reports whether Around can go on after an error of ReadAt.
 func (d *Retrying) CanReadAround(err error) bool { return d.retry.Any || IsMediaError(err) }
 
-// Strict reports whether an unreadable range is an error.
+// Strict reports whether what cannot be read is an error.
 func (d *Retrying) Strict() bool { return d.retry.Strict }
 
-// Extents yields the disk in order. An excluded range counts as data, even in a hole of the image: the disk may have had data
-// there. So does everything behind the first extent that the medium cannot report.
+// Extents yields the disk in order. What is not to be read counts as data: it may have been, also where an image has a
+// hole. So does all from where the medium does not tell what is data on.
 func (d *Retrying) Extents() iter.Seq2[Extent, error] {
 	return Joined(func(yield func(Extent, error) bool) {
 		at, end := int64(0), d.Size()
@@ -132,10 +138,28 @@ func (d *Retrying) Extents() iter.Seq2[Extent, error] {
 	})
 }
 
-// Unwrap returns the disk that may fail.
-func (d *Retrying) Unwrap() Disk { return d.Disk }
+// Changed asks the disk, if it can tell.
+func (d *Retrying) Changed() error {
+	if detector, ok := d.Disk.(ChangeDetector); ok {
+		return detector.Changed()
+	}
+	return nil
+}
 
-// GaveUp reports whether the time limit was reached, so that not everything was tried.
+// ReadSequentially readies the disk, if it can be.
+func (d *Retrying) ReadSequentially() {
+	if seq, ok := d.Disk.(Sequential); ok {
+		seq.ReadSequentially()
+	}
+}
+
+// Cached asks the disk, if it can tell.
+func (d *Retrying) Cached(off, n int64) bool {
+	cached, ok := d.Disk.(Cached)
+	return ok && cached.Cached(off, n)
+}
+
+// GaveUp reports whether so much time was waited that not all was tried.
 func (d *Retrying) GaveUp() bool {
 	return d.retry.Longest > 0 && d.spent.Load() >= int64(d.retry.Longest)
 }
