@@ -220,7 +220,4 @@ func (c *mapCheck) chunk(q piece) error {
 	return c.bad(q.id)
 }
 
-var (
-	errBeyond     = fmt.Errorf("%w: its map goes beyond the end of the disk", pack.ErrDamaged)
-	errNotIndexed = fmt.Errorf("%w: when index files were lost, 'repair index' brings it back from the packs", repo.ErrMissing)
-)
+var errNotIndexed = fmt.Errorf("%w: when index files were lost, 'repair index' brings it back from the packs", repo.ErrMissing)

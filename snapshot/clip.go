@@ -3,24 +3,22 @@ package snapshot
 import (
 	"context"
 	"fmt"
+	"iter"
 
 	"platter/chunk"
-	"platter/repo"
+	"platter/snapshot/image"
 )
 
-// end is the byte behind the part.
-func (p Part) end() int64 { return p.Off + p.Len }
-
-// mapOf returns the map of a part of the snapshot's disk. Offsets stay those of the disk.
-func (s *Snapshot) mapOf(r *repo.Repo, p Part) (*Map, error) {
-	if p.Off < 0 || p.Len < 0 || p.Len > s.Size-p.Off {
-		return nil, fmt.Errorf("%d bytes at %d do not lie on the disk, which has %d", p.Len, p.Off, s.Size)
+// clip returns the map of a part of the disk. Offsets stay those of the disk.
+func (m *Map) clip(part Range) (*Map, error) {
+	if part.Off < 0 || part.Len < 0 || part.Len > m.size-part.Off {
+		return nil, fmt.Errorf("%d bytes at %d are not on the disk, which has %d", part.Len, part.Off, m.size)
 	}
-	m := s.Map(r)
-	if p.Off != 0 || p.Len != s.Size {
-		m.part = &p
+	c := *m
+	if c.part = nil; part.Off != 0 || part.Len != m.size {
+		c.part = &part
 	}
-	return m, nil
+	return &c, nil
 }
 
 // within is where the map's part begins and ends, in bytes.
@@ -80,17 +78,6 @@ func (m *Map) places(ctx context.Context, region int64, page chunk.ID) ([]place,
 	return all, nil
 }
 
-// wantsAt returns the chunks among places.
-func wantsAt(places []place) []repo.Want {
-	wants := make([]repo.Want, 0, len(places))
-	for _, p := range places {
-		if p.kind == dataPiece {
-			wants = append(wants, repo.Want{ID: p.id, Off: p.off, Len: p.len})
-		}
-	}
-	return wants
-}
-
 // An edge is what of the disk lies right beyond an end of the map's part, in the chunk that reaches over it.
 type edge struct {
 	off  int64 // bytes
@@ -119,7 +106,7 @@ func (m *Map) edges(ctx context.Context) (edges []edge, err error) {
 				continue
 			}
 			seen = p.off
-			err := m.repo.Load(ctx, chunk.Data, []chunk.ID{p.id}, func(_ int, data []byte) error {
+			err := m.load.Load(ctx, chunk.Data, []chunk.ID{p.id}, func(_ int, data []byte) error {
 				if len(data) != int(p.len) {
 					return wrongLength(p.id, len(data), p.len)
 				}
@@ -137,4 +124,53 @@ func (m *Map) edges(ctx context.Context) (edges []edge, err error) {
 		}
 	}
 	return edges, nil
+}
+
+// covers reports whether all of what a node or page describes lies in the map's part.
+func (m *Map) covers(level int, at int64) bool {
+	if m.part == nil {
+		return true
+	}
+	from, to := m.span(level, at)
+	return from >= m.part.Off && to <= m.part.end()
+}
+
+// extents yields the map's part of the disk in order, counted from where it begins.
+func (m *Map) extents(ctx context.Context) iter.Seq2[image.Extent, error] {
+	return image.Joined(func(yield func(image.Extent, error) bool) {
+		from, to := m.within()
+		at := from
+		emit := func(end int64, zero bool) bool {
+			e := image.Extent{Off: at - from, Len: end - at, Zero: zero}
+			at = end
+			return yield(e, nil) // those without bytes are left out
+		}
+		for reg, err := range m.regions(ctx) {
+			var places []place
+			if err == nil {
+				places, err = m.places(ctx, reg.index, reg.page)
+			}
+			if err != nil {
+				yield(image.Extent{}, err)
+				return
+			}
+			for _, p := range places {
+				if !emit(max(p.off, at), true) || !emit(min(p.end(), to), p.kind != dataPiece) {
+					return
+				}
+			}
+		}
+		emit(to, true)
+	})
+}
+
+// overlay copies what of src, which lies at from, falls on dst, which lies at off.
+func overlay(dst []byte, off int64, src []byte, from int64) {
+	if from < off {
+		src = src[min(int64(len(src)), off-from):]
+		from = off
+	}
+	if from-off < int64(len(dst)) {
+		copy(dst[from-off:], src)
+	}
 }

@@ -104,17 +104,6 @@ func (d *differ) sameShape(level int) bool {
 	return ha == hb || level <= min(ha, hb)
 }
 
-// children returns a node's children. Above the root, a tree goes on as its own only child; a tree of zeros has none.
-func (m *Map) children(ctx context.Context, level int, id chunk.ID) (*node, error) {
-	switch {
-	case id.IsZero():
-		return new(node), nil
-	case level > height(m.size):
-		return &node{id}, nil
-	}
-	return m.node(ctx, level, id)
-}
-
 // pages compares two regions, piece by piece.
 func (d *differ) pages(_ int, region int64, a, b chunk.ID) (*Runs, error) {
 	pa, err := d.a.page(d.ctx, region, a)

@@ -50,44 +50,10 @@ type partRun struct {
 	whole    bool // all of the piece
 }
 
-// runs yields what the map's part consists of, in order and without gaps.
-func (m *Map) runs(ctx context.Context) iter.Seq2[partRun, error] {
-	return func(yield func(partRun, error) bool) {
-		from, to := m.within()
-		at := from
-		// emit yields a piece from off to end, as far as it lies in the part and behind what was yielded.
-		emit := func(q piece, off, end int64) bool {
-			start, stop := max(off, at), min(end, to)
-			if start >= stop {
-				return true
-			}
-			at = stop
-			return yield(partRun{q, start - from, stop - start, start == off && stop == end}, nil)
-		}
-		zero := piece{kind: zeroPiece}
-		for reg, err := range m.regions(ctx) {
-			var places []place
-			if err == nil {
-				places, err = m.places(ctx, reg.index, reg.page)
-			}
-			if err != nil {
-				yield(partRun{}, err)
-				return
-			}
-			for _, p := range places {
-				if !emit(zero, at, p.off) || !emit(p.piece, p.off, p.end()) {
-					return
-				}
-			}
-		}
-		emit(zero, at, to)
-	}
-}
-
 func (d *shiftedDiffer) run() error {
-	nextA, stopA := iter.Pull2(d.inA.runs(d.ctx))
+	nextA, stopA := iter.Pull2(partRuns(d.ctx, d.inA))
 	defer stopA()
-	nextB, stopB := iter.Pull2(d.inB.runs(d.ctx))
+	nextB, stopB := iter.Pull2(partRuns(d.ctx, d.inB))
 	defer stopB()
 	var a, b partRun
 	from, to := d.inA.within()
@@ -173,4 +139,38 @@ func (d *shiftedDiffer) settle() error {
 		a, b, off = a[step:], b[step:], off+step
 	}
 	return d.ctx.Err()
+}
+
+// partRuns yields what the map's part consists of, in order and without gaps.
+func partRuns(ctx context.Context, m *Map) iter.Seq2[partRun, error] {
+	return func(yield func(partRun, error) bool) {
+		from, to := m.within()
+		at := from
+		// emit yields a piece from off to end, as far as it lies in the part and behind what was yielded.
+		emit := func(q piece, off, end int64) bool {
+			start, stop := max(off, at), min(end, to)
+			if start >= stop {
+				return true
+			}
+			at = stop
+			return yield(partRun{q, start - from, stop - start, start == off && stop == end}, nil)
+		}
+		zero := piece{kind: zeroPiece}
+		for reg, err := range m.regions(ctx) {
+			var places []place
+			if err == nil {
+				places, err = m.places(ctx, reg.index, reg.page)
+			}
+			if err != nil {
+				yield(partRun{}, err)
+				return
+			}
+			for _, p := range places {
+				if !emit(zero, at, p.off) || !emit(p.piece, p.off, p.end()) {
+					return
+				}
+			}
+		}
+		emit(zero, at, to)
+	}
 }

@@ -17,6 +17,7 @@ import (
 // A Disk is a snapshot read as the disk it was. It is safe for concurrent use.
 type Disk struct {
 	ctx   context.Context // io.ReaderAt has no room for one
+	repo  *repo.Repo
 	m     *Map
 	pages *lru.Cache[int64, []place]
 }
@@ -32,7 +33,7 @@ func (s *Snapshot) Open(ctx context.Context, r *repo.Repo) (*Disk, error) {
 	if err != nil {
 		return nil, fmt.Errorf("open snapshot: %w", err)
 	}
-	return &Disk{ctx, s.Map(r), pages}, nil
+	return &Disk{ctx, r, s.Map(r), pages}, nil
 }
 
 // Size returns the size in bytes.
@@ -66,18 +67,18 @@ func (d *Disk) readRegion(p []byte, region, off int64) error {
 	}
 	clear(p)
 	var ids []chunk.ID
-	var wants []repo.Want
+	var wants []place
 	end := off + int64(len(p))
-	for _, w := range wantsAt(places) {
-		if w.Off+int64(w.Len) > off && w.Off < end {
-			ids, wants = append(ids, w.ID), append(wants, w)
+	for _, q := range places {
+		if q.kind == dataPiece && q.end() > off && q.off < end {
+			ids, wants = append(ids, q.id), append(wants, q)
 		}
 	}
-	return d.m.repo.Load(d.ctx, chunk.Data, ids, func(i int, data []byte) error {
-		if len(data) != int(wants[i].Len) {
-			return wrongLength(ids[i], len(data), wants[i].Len)
+	return d.repo.Load(d.ctx, chunk.Data, ids, func(i int, data []byte) error {
+		if len(data) != int(wants[i].len) {
+			return wrongLength(ids[i], len(data), wants[i].len)
 		}
-		overlay(p, off, data, wants[i].Off)
+		overlay(p, off, data, wants[i].off)
 		return nil
 	})
 }
@@ -97,51 +98,5 @@ func (d *Disk) page(region int64) ([]place, error) {
 	return places, err
 }
 
-// pageID finds the page of one region.
-func (m *Map) pageID(ctx context.Context, region int64) (chunk.ID, error) {
-	id := m.root
-	for level := height(m.size); level > 0 && !id.IsZero(); level-- {
-		n, err := m.node(ctx, level, id)
-		if err != nil {
-			return chunk.ID{}, err
-		}
-		at := region
-		for range level - 1 {
-			at /= fanOut
-		}
-		id = n[at%fanOut]
-	}
-	return id, nil
-}
-
 // Extents yields the disk in order.
 func (d *Disk) Extents() iter.Seq2[image.Extent, error] { return d.m.extents(d.ctx) }
-
-// extents yields the map's part of the disk in order, counted from where it begins.
-func (m *Map) extents(ctx context.Context) iter.Seq2[image.Extent, error] {
-	return image.Joined(func(yield func(image.Extent, error) bool) {
-		from, to := m.within()
-		at := from
-		emit := func(end int64, zero bool) bool {
-			e := image.Extent{Off: at - from, Len: end - at, Zero: zero}
-			at = end
-			return yield(e, nil) // those without bytes are left out
-		}
-		for reg, err := range m.regions(ctx) {
-			var places []place
-			if err == nil {
-				places, err = m.places(ctx, reg.index, reg.page)
-			}
-			if err != nil {
-				yield(image.Extent{}, err)
-				return
-			}
-			for _, p := range places {
-				if !emit(max(p.off, at), true) || !emit(min(p.end(), to), p.kind != dataPiece) {
-					return
-				}
-			}
-		}
-		emit(to, true)
-	})
-}

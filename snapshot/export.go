@@ -66,7 +66,7 @@ func Export(ctx context.Context, r *repo.Repo, s *Snapshot, part Part, path stri
 // ExportStream writes a part of the snapshot's disk to w as an image of a format that can be written from its beginning to its end; to
 // a file, any. The error wraps virtual.ErrUnsupported where the format cannot.
 func ExportStream(ctx context.Context, r *repo.Repo, s *Snapshot, part Part, w io.Writer, o ExportOptions, p *repo.Progress) error {
-	m, err := s.mapOf(r, part)
+	m, err := contentOf(r, s, part)
 	if err != nil {
 		return err
 	}
@@ -103,7 +103,7 @@ func verifyImage(ctx context.Context, r *repo.Repo, s *Snapshot, part Part, path
 		return 0, err
 	}
 	defer func() { err = errors.Join(err, closing(disk)) }()
-	m, err := s.mapOf(r, part)
+	m, err := contentOf(r, s, part)
 	if err != nil {
 		return 0, err
 	}

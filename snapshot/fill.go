@@ -16,7 +16,7 @@ import (
 // frame by frame in the order in which it lies in packs, and written from the frame's own memory as far as neighbours
 // there are neighbours on the disk.
 type filling struct {
-	m        *Map
+	m        *content
 	target   target
 	inPlace  bool // the target may hold anything; else it reads as zeros
 	done     *Restored
@@ -29,7 +29,7 @@ type filling struct {
 }
 
 // newFilling makes ready to write the map's part of the disk onto a target.
-func newFilling(ctx context.Context, m *Map, onto target, o RestoreOptions, done *Restored, p *repo.Progress) (*filling, error) {
+func newFilling(ctx context.Context, m *content, onto target, o RestoreOptions, done *Restored, p *repo.Progress) (*filling, error) {
 	t, err := m.seat(ctx, onto)
 	if err != nil {
 		return nil, err
@@ -267,4 +267,15 @@ func dataBlocks(p []byte) int {
 		n = end
 	}
 	return n
+}
+
+// wantsAt returns the chunks among places.
+func wantsAt(places []place) []repo.Want {
+	wants := make([]repo.Want, 0, len(places))
+	for _, p := range places {
+		if p.kind == dataPiece {
+			wants = append(wants, repo.Want{ID: p.id, Off: p.off, Len: p.len})
+		}
+	}
+	return wants
 }

@@ -42,7 +42,7 @@ func Mark(ctx context.Context, r *repo.Repo, ids []pack.FileID, marks *repo.Mark
 // mark marks what one map is made of: nodes one after the other, pages on all cores.
 func mark(ctx context.Context, m *Map, marks *repo.Marks) error {
 	g, gctx := errgroup.WithContext(ctx)
-	g.SetLimit(m.repo.Workers())
+	g.SetLimit(m.load.Workers())
 	page := func(at int64, id chunk.ID) error {
 		pieces, err := m.page(gctx, at, id)
 		if err != nil {

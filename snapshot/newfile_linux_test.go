@@ -38,10 +38,10 @@ func TestAbandonedFiles(t *testing.T) {
 			t.Errorf("it is still there: %s", got)
 		}
 		// Another process writes the same file meanwhile, and leaves ours alone.
-		if err := ReplaceFile(path, nil, content("other")); err != nil {
+		if err := ReplaceFile(path, nil, fileContent("other")); err != nil {
 			t.Error(err)
 		}
-		return content("own")(f)
+		return fileContent("own")(f)
 	})
 	if err != nil {
 		t.Fatal(err)
@@ -83,7 +83,7 @@ func TestReplaceFileLists(t *testing.T) {
 		}
 		return value[:max(n, 0)]
 	}
-	if err := ReplaceFile(path, nil, content("new")); err != nil {
+	if err := ReplaceFile(path, nil, fileContent("new")); err != nil {
 		t.Fatal(err)
 	}
 	if info, err := os.Stat(path); len(list()) > 0 || err != nil || info.Mode() != 0o640 {
@@ -92,7 +92,7 @@ func TestReplaceFileLists(t *testing.T) {
 	if err := unix.Setxattr(path, accessList, acl(4), 0); err != nil {
 		t.Fatal(err)
 	}
-	if err := ReplaceFile(path, nil, content("newer")); err != nil {
+	if err := ReplaceFile(path, nil, fileContent("newer")); err != nil {
 		t.Fatal(err)
 	}
 	if got := list(); !bytes.Equal(got, acl(4)) {
@@ -113,7 +113,7 @@ func TestReplaceFileOwners(t *testing.T) {
 		if err := os.Chown(path, 64055+i, 108+i); err != nil {
 			t.Fatal(err)
 		}
-		if err := ReplaceFile(path, nil, content("new")); err != nil {
+		if err := ReplaceFile(path, nil, fileContent("new")); err != nil {
 			t.Fatal(err)
 		}
 		info, err := os.Stat(path)
@@ -141,7 +141,7 @@ func TestNewFileOnLongPath(t *testing.T) {
 	}
 	path := filepath.Join(dir, name)
 	for _, text := range []string{"one", "two"} {
-		if err := ReplaceFile(path, nil, content(text)); err != nil {
+		if err := ReplaceFile(path, nil, fileContent(text)); err != nil {
 			t.Fatalf("a path of %d bytes: %v", len(path), err)
 		}
 		holds(t, path, text)
@@ -180,7 +180,7 @@ func TestReplaceFileOfOthers(t *testing.T) {
 			if err := errors.Join(unix.Setfsgid(12346), unix.Setfsuid(12345)); err != nil {
 				t.Fatal(err)
 			}
-			if err := ReplaceFile(path, nil, content("new")); err != nil {
+			if err := ReplaceFile(path, nil, fileContent("new")); err != nil {
 				t.Error(err)
 			}
 		}()

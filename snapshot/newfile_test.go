@@ -10,8 +10,8 @@ import (
 	"unicode/utf8"
 )
 
-// content fills a new file.
-func content(text string) func(f *os.File) error {
+// fileContent fills a new file.
+func fileContent(text string) func(f *os.File) error {
 	return func(f *os.File) error {
 		_, err := f.WriteString(text)
 		return err
@@ -62,7 +62,7 @@ func TestNewFileNames(t *testing.T) {
 			}
 			t.Fatal(err)
 		}
-		if err := ReplaceFile(path, nil, content("new")); err != nil {
+		if err := ReplaceFile(path, nil, fileContent("new")); err != nil {
 			t.Fatal(err)
 		}
 		holds(t, path, "new")
@@ -75,18 +75,18 @@ func TestNewFileNames(t *testing.T) {
 func TestNewFileFails(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "disk")
 	fails := errors.New("it fails")
-	fill := func(f *os.File) error { return errors.Join(fails, content("half")(f)) }
+	fill := func(f *os.File) error { return errors.Join(fails, fileContent("half")(f)) }
 	if err := ReplaceFile(path, nil, fill); !errors.Is(err, fails) || names(t, filepath.Dir(path)) != "" {
 		t.Errorf("%v; there is %q", err, names(t, filepath.Dir(path)))
 	}
-	if err := ReplaceFile(path, nil, content("old")); err != nil {
+	if err := ReplaceFile(path, nil, fileContent("old")); err != nil {
 		t.Fatal(err)
 	}
 	if err := ReplaceFile(path, nil, fill); !errors.Is(err, fails) || names(t, filepath.Dir(path)) != "disk" {
 		t.Errorf("%v; there is %q", err, names(t, filepath.Dir(path)))
 	}
 	holds(t, path, "old")
-	if err := intoNew(path, overwriting{}, nil, content("new")); !errors.Is(err, ErrTargetExists) {
+	if err := intoNew(path, overwriting{}, nil, fileContent("new")); !errors.Is(err, ErrTargetExists) {
 		t.Error(err)
 	}
 	holds(t, path, "old")
@@ -96,7 +96,7 @@ func TestNewFileFails(t *testing.T) {
 func TestUnfinished(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "disk")
 	var u Unfinished
-	if err := ReplaceFile(path, &u, content("old")); err != nil {
+	if err := ReplaceFile(path, &u, fileContent("old")); err != nil {
 		t.Fatal(err)
 	}
 	err := ReplaceFile(path, &u, func(f *os.File) error {
@@ -107,7 +107,7 @@ func TestUnfinished(t *testing.T) {
 		if got := names(t, filepath.Dir(path)); got != "disk" {
 			t.Errorf("there is %q after that", got)
 		}
-		return content("new")(f)
+		return fileContent("new")(f)
 	})
 	if err == nil {
 		t.Error("a file that was removed got its name")

@@ -35,14 +35,14 @@ func TestReplaceFileBehindLinks(t *testing.T) {
 	before := names(t, filepath.Join(dir, "links"))
 	for _, name := range []string{"one", "two", "three"} {
 		link := filepath.Join(dir, "links", name)
-		if err := intoNew(link, overwriting{}, nil, content("never")); err == nil {
+		if err := intoNew(link, overwriting{}, nil, fileContent("never")); err == nil {
 			t.Errorf("%s was replaced without leave", name)
 		}
 		err := ReplaceFile(link, nil, func(f *os.File) error {
 			if got := names(t, filepath.Dir(realFile)); !strings.HasPrefix(got, ".real.partial-") {
 				t.Errorf("beside the file that is replaced, there is %q", got)
 			}
-			return content(name)(f)
+			return fileContent(name)(f)
 		})
 		if err != nil {
 			t.Error(err)
@@ -53,7 +53,7 @@ func TestReplaceFileBehindLinks(t *testing.T) {
 		}
 	}
 	for name, want := range map[string]string{"nothing": "link to nothing", "self": "too many levels", "to-folder": "it is a folder"} {
-		if err := ReplaceFile(filepath.Join(dir, "links", name), nil, content("x")); err == nil || !strings.Contains(err.Error(), want) {
+		if err := ReplaceFile(filepath.Join(dir, "links", name), nil, fileContent("x")); err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("%s: %v", name, err)
 		}
 	}
@@ -76,7 +76,7 @@ func TestReplaceFileModes(t *testing.T) {
 		return info.Mode()
 	}
 	path := filepath.Join(dir, "new")
-	if err := ReplaceFile(path, nil, content("new")); err != nil {
+	if err := ReplaceFile(path, nil, fileContent("new")); err != nil {
 		t.Fatal(err)
 	}
 	if mode := modeOf(path); mode != 0o640 {
@@ -94,7 +94,7 @@ func TestReplaceFileModes(t *testing.T) {
 			if info, err := f.Stat(); err != nil || info.Mode()&0o077&^mode != 0 {
 				t.Errorf("while it is written, one of mode %v has %v; %v", mode, info.Mode(), err)
 			}
-			return content("new")(f)
+			return fileContent("new")(f)
 		})
 		if err != nil {
 			t.Error(err)

@@ -120,3 +120,7 @@ func parseNode(p []byte, level int) (*node, error) {
 	}
 	return n, nil
 }
+
+func wrongLength(id chunk.ID, got int, want uint32) error {
+	return fmt.Errorf("%w: chunk %v has %d bytes where the map says %d", pack.ErrDamaged, id, got, want)
+}

@@ -140,3 +140,11 @@ func partitionsOf(d *anatomy.Disk) string {
 	}
 	return "the disk has " + strings.Join(list, ", ")
 }
+
+// end is the byte behind the part.
+func (p Part) end() int64 { return p.Off + p.Len }
+
+// mapOf returns the map of a part of the snapshot's disk. Offsets stay those of the disk.
+func (s *Snapshot) mapOf(r *repo.Repo, p Part) (*Map, error) {
+	return s.Map(r).clip(Range{p.Off, p.Len})
+}

@@ -38,7 +38,7 @@ func (e *LostError) Unwrap() []error { return e.Reasons }
 // A preflight walks the part of a map that is to be restored, before the first byte is written: whether each chunk can be had, and
 // how much there is. What a map has in many places is walked once; a part's two ends are walked by themselves.
 type preflight struct {
-	m       *Map
+	m       *content
 	sources *repo.Sources
 
 	mu    sync.Mutex
@@ -53,7 +53,7 @@ type stock struct {
 
 // lookAhead looks at all of the map's part. It returns how many bytes of chunks there are. The error is a *LostError where some cannot be
 // had, unless the disk that the part is to be written onto, which may be nil, has them in their places already.
-func (m *Map) lookAhead(ctx context.Context, onto image.Disk) (data int64, err error) {
+func (m *content) lookAhead(ctx context.Context, onto image.Disk) (data int64, err error) {
 	p := &preflight{m: m, sources: m.repo.Sources(), known: map[subtree]*stock{}}
 	if err := p.pages(ctx); err != nil {
 		return 0, err
@@ -108,15 +108,6 @@ func (p *preflight) pages(ctx context.Context) error {
 	}
 	err := visit(height(p.m.size), 0, p.m.root)
 	return cmp.Or(g.Wait(), ctx.Err(), err)
-}
-
-// covers reports whether all of what a node or page describes lies in the map's part.
-func (m *Map) covers(level int, at int64) bool {
-	if m.part == nil {
-		return true
-	}
-	from, to := m.span(level, at)
-	return from >= m.part.Off && to <= m.part.end()
 }
 
 // walk returns what there is below one node or page. The error is ctx's, or says what may be otherwise another time.

@@ -143,7 +143,7 @@ func TestPreflightWalksOnce(t *testing.T) {
 	})
 	for _, part := range []Part{{Len: size}, {Off: 5*RegionSize + 17, Len: size - 11*RegionSize}} {
 		s := &Snapshot{Size: size, Root: root}
-		m, err := s.mapOf(r, part)
+		m, err := contentOf(r, s, part)
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -182,7 +182,7 @@ func noteOf(old *Snapshot) string { return fmt.Sprintf("repaired from %s: ", old
 func (f *repairing) remade(ctx context.Context, q *Repair, root chunk.ID) (*Snapshot, error) {
 	old, s := q.Snapshot, *q.Snapshot
 	s.Root, s.Platter = root, f.opts.Platter
-	all, err := s.Map(f.repo).measure(ctx)
+	all, err := measure(ctx, s.Map(f.repo))
 	if err != nil {
 		return nil, err
 	}

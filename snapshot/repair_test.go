@@ -57,7 +57,7 @@ func wantRepaired(t *testing.T, r *repo.Repo, q Repair, disk []byte) {
 			t.Errorf("byte %d is called lost, and can be read", q.Off)
 		}
 	}
-	if all, err := s.Map(r).measure(context.Background()); err != nil || all.data != s.Stats.Data {
+	if all, err := measure(context.Background(), s.Map(r)); err != nil || all.data != s.Stats.Data {
 		t.Errorf("%+v is there, and it says %d (%v)", all, s.Stats.Data, err)
 	}
 }

@@ -183,7 +183,7 @@ func compareRepeated(t *testing.T, r *repo.Repo, disks []*Snapshot, damaged bool
 			continue
 		}
 		marked, _ := plainRuns(t, s.Map(r), func(q piece) bool { return q.kind == badPiece })
-		all, err := s.Map(r).measure(t.Context())
+		all, err := measure(t.Context(), s.Map(r))
 		if err != nil || all.data != data || fmt.Sprint(rangesOf(&all.bad)) != fmt.Sprint(marked) {
 			t.Errorf("of %d bytes: %+v, %v; want %d bytes of data and %.400v", s.Size, all, err, data, marked)
 		}
@@ -345,7 +345,7 @@ func TestRestoreRemembersNoRegions(t *testing.T) {
 	})
 	r = reopen(t, mem)
 	target, before := &nowhere{Sparse: image.Sparse{Bytes: s.Size}}, inUse()
-	f, err := newFilling(t.Context(), s.Map(r), target, RestoreOptions{}, new(Restored), nil)
+	f, err := newFilling(t.Context(), &content{s.Map(r), r}, target, RestoreOptions{}, new(Restored), nil)
 	if err == nil {
 		err = f.fill(t.Context())
 	}

@@ -60,7 +60,7 @@ func Restore(ctx context.Context, r *repo.Repo, s *Snapshot, part Part, path str
 	}
 	o.cached = s.Unreadable > 0
 	done := new(Restored)
-	m, err := s.mapOf(r, part)
+	m, err := contentOf(r, s, part)
 	if err == nil {
 		expect(p, s, part, o.Verify)
 		err = write(ctx, m, path, o, done, p)
@@ -80,7 +80,7 @@ func expect(p *repo.Progress, s *Snapshot, part Part, verify bool) {
 	}
 }
 
-func restoreNew(ctx context.Context, m *Map, path string, o RestoreOptions, done *Restored, p *repo.Progress) error {
+func restoreNew(ctx context.Context, m *content, path string, o RestoreOptions, done *Restored, p *repo.Progress) error {
 	data, err := m.lookAhead(ctx, nil)
 	if err != nil {
 		return err
@@ -91,7 +91,7 @@ func restoreNew(ctx context.Context, m *Map, path string, o RestoreOptions, done
 	return intoNew(path, overwriting{o.Replace, o.ForceInUse}, o.Unfinished, func(f *os.File) error { return fillFile(ctx, m, f, o, done, p) })
 }
 
-func restoreInPlace(ctx context.Context, m *Map, path string, o RestoreOptions, done *Restored, p *repo.Progress) error {
+func restoreInPlace(ctx context.Context, m *content, path string, o RestoreOptions, done *Restored, p *repo.Progress) error {
 	f, err := openInPlace(path, os.O_RDWR, o.ForceInUse)
 	if err != nil {
 		return err
@@ -106,7 +106,7 @@ func restoreInPlace(ctx context.Context, m *Map, path string, o RestoreOptions, 
 }
 
 // mayFill returns an error where it is known before the first write that a file will not become the map's part of the disk.
-func (m *Map) mayFill(ctx context.Context, f *os.File) error {
+func (m *content) mayFill(ctx context.Context, f *os.File) error {
 	there, err := image.OfFile(f)
 	if err != nil {
 		return err
@@ -188,7 +188,7 @@ func checkTarget(target string, replace bool) error {
 }
 
 // fillFile makes f the map's part of the disk and closes it.
-func fillFile(ctx context.Context, m *Map, f *os.File, o RestoreOptions, done *Restored, p *repo.Progress) (err error) {
+func fillFile(ctx context.Context, m *content, f *os.File, o RestoreOptions, done *Restored, p *repo.Progress) (err error) {
 	from, to := m.within()
 	t, err := newFileTarget(f, to-from)
 	if err != nil {

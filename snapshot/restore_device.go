@@ -18,7 +18,7 @@ import (
 func RestoreDevice(ctx context.Context, r *repo.Repo, s *Snapshot, fit *Fit, d *Device, o RestoreOptions, p *repo.Progress) (*Restored, error) {
 	o.InPlace, o.cached = true, s.Unreadable > 0
 	done := new(Restored)
-	m, err := s.mapOf(r, fit.Part)
+	m, err := contentOf(r, s, fit.Part)
 	if err == nil {
 		t := newDeviceTarget(d)
 		_, err = m.lookAhead(ctx, t)
@@ -38,7 +38,7 @@ func RestoreDevice(ctx context.Context, r *repo.Repo, s *Snapshot, fit *Fit, d *
 }
 
 // fillDevice makes a device the map's part of the disk.
-func fillDevice(ctx context.Context, m *Map, fit *Fit, d *Device, o RestoreOptions, done *Restored, p *repo.Progress) (err error) {
+func fillDevice(ctx context.Context, m *content, fit *Fit, d *Device, o RestoreOptions, done *Restored, p *repo.Progress) (err error) {
 	t := newDeviceTarget(d)
 	if o.cached {
 		t.broken.Store(true)

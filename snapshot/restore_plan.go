@@ -136,7 +136,7 @@ func (t lookOnly) Sync() error                            { return nil }
 
 // planOnto looks at a target as a restore would. data is how many bytes of chunks there are.
 func planOnto(ctx context.Context, r *repo.Repo, s *Snapshot, part Part, t lookOnly, o RestoreOptions, p *repo.Progress) (_ *RestorePlan, data int64, err error) {
-	m, err := s.mapOf(r, part)
+	m, err := contentOf(r, s, part)
 	if err != nil {
 		return nil, 0, err
 	}

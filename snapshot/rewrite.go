@@ -131,7 +131,7 @@ type measured struct {
 }
 
 // measure returns what a disk has.
-func (m *Map) measure(ctx context.Context) (*measured, error) {
+func measure(ctx context.Context, m *Map) (*measured, error) {
 	known := map[subtree]*measured{}
 	var walk func(level int, at int64, id chunk.ID) (*measured, error)
 	walk = func(level int, at int64, id chunk.ID) (*measured, error) {
@@ -191,7 +191,7 @@ func Lost(ctx context.Context, r *repo.Repo, s *Snapshot) (*Runs, error) {
 	if s.Unreadable == 0 {
 		return new(Runs), nil
 	}
-	all, err := s.Map(r).measure(ctx)
+	all, err := measure(ctx, s.Map(r))
 	if err != nil {
 		return nil, err
 	}

@@ -105,3 +105,6 @@ func (r *Runs) First(n int) (first []Range, more int64, bytes int64) {
 	}
 	return first, more, bytes
 }
+
+// end is the byte behind the range.
+func (r Range) end() int64 { return r.Off + r.Len }

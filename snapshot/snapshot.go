@@ -121,7 +121,7 @@ func (s *Snapshot) save(ctx context.Context, r *repo.Repo) error {
 }
 
 // Map returns the map of the snapshot's disk.
-func (s *Snapshot) Map(r *repo.Repo) *Map { return &Map{repo: r, size: s.Size, root: s.Root} }
+func (s *Snapshot) Map(r *repo.Repo) *Map { return newMap(r, s.Size, s.Root) }
 
 // Load reads all snapshots, oldest first. Those that cannot be read are in bad, each an *Unreadable that names its file.
 func Load(ctx context.Context, r *repo.Repo) (snapshots []*Snapshot, bad []error, err error) {

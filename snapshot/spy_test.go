@@ -70,7 +70,7 @@ func (s *spy) over(ctx context.Context, t testing.TB, r *repo.Repo, snap *Snapsh
 		s.fileTarget.direct = nil
 	}
 	done := new(Restored)
-	filling, err := newFilling(ctx, snap.Map(r), s, o, done, nil)
+	filling, err := newFilling(ctx, &content{snap.Map(r), r}, s, o, done, nil)
 	if err != nil {
 		t.Fatal(err)
 	}

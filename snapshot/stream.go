@@ -24,7 +24,7 @@ type stretch struct {
 // A streaming is a disk on its way into a stream: stretches are filled on all cores and written in order. A chunk is never
 // in two of them, and a frame hardly ever is: a stretch is as long as eight.
 type streaming struct {
-	m     *Map
+	m     *content
 	order chan *stretch // as they are written
 	slots chan struct{} // one for each stretch that may be in memory
 	spare sync.Pool     // of *[]byte
@@ -39,7 +39,7 @@ type skipper interface {
 // WriteStream writes a part of the snapshot's disk to w from its first byte to its last, zeros and all, unless w
 // can Skip them.
 func WriteStream(ctx context.Context, r *repo.Repo, s *Snapshot, part Part, w io.Writer, p *repo.Progress) error {
-	m, err := s.mapOf(r, part)
+	m, err := contentOf(r, s, part)
 	if err != nil {
 		return err
 	}
@@ -49,7 +49,7 @@ func WriteStream(ctx context.Context, r *repo.Repo, s *Snapshot, part Part, w io
 	return m.writeStream(ctx, w, p)
 }
 
-func (m *Map) writeStream(ctx context.Context, w io.Writer, p *repo.Progress) error {
+func (m *content) writeStream(ctx context.Context, w io.Writer, p *repo.Progress) error {
 	r := m.repo
 	p.Expect(m.length())
 	ahead := r.Workers()/2 + 3

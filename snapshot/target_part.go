@@ -21,7 +21,7 @@ type partTarget struct {
 var _ target = (*partTarget)(nil)
 
 // seat returns t as the place of the map's part.
-func (m *Map) seat(ctx context.Context, t target) (*partTarget, error) {
+func (m *content) seat(ctx context.Context, t target) (*partTarget, error) {
 	from, to := m.within()
 	if t.Size() < to-from {
 		return nil, tooSmall(t.Size(), to-from)
@@ -92,17 +92,6 @@ func (t *partTarget) ReadAt(p []byte, off int64) (int, error) {
 		return len(p), io.EOF
 	}
 	return len(p), nil
-}
-
-// overlay copies what of src, which lies at from, falls on dst, which lies at off.
-func overlay(dst []byte, off int64, src []byte, from int64) {
-	if from < off {
-		src = src[min(int64(len(src)), off-from):]
-		from = off
-	}
-	if from-off < int64(len(dst)) {
-		copy(dst[from-off:], src)
-	}
 }
 
 func (t *partTarget) WriteAt(p []byte, off int64) (int, error) {

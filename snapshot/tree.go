@@ -11,17 +11,33 @@ import (
 
 	"platter/chunk"
 	"platter/pack"
-	"platter/repo"
-)
+	)
 
 // A Map is a tree over the regions of a disk. How high it is follows from the size: a disk of one region has its page
 // as root, one of up to 256 regions a node over pages, and so on. The zero id stands for a tree of zeros.
 type Map struct {
-	repo *repo.Repo
+	load Loader
 	size int64
 	root chunk.ID
-	part *Part // what of the disk is looked at; nil for all of it
+	part *Range // what of the disk is looked at; nil for all of it
 }
+
+// A Loader has the nodes and pages of maps; a repository is one.
+type Loader interface {
+	// Load calls fn for each of the chunks of one kind, in any order. The bytes hold until fn returns.
+	Load(ctx context.Context, kind chunk.Kind, ids []chunk.ID, fn func(i int, data []byte) error) error
+	// Workers is how many cores may be used.
+	Workers() int
+}
+
+// newMap returns the map of a disk of size bytes.
+func newMap(load Loader, size int64, root chunk.ID) *Map { return &Map{load: load, size: size, root: root} }
+
+// sizeOf is the size of the disk in bytes, whatever part of it the map is clipped to.
+func (m *Map) sizeOf() int64 { return m.size }
+
+// errBeyond says that a map has regions behind the end of its disk.
+var errBeyond = fmt.Errorf("%w: its map goes beyond the end of the disk", pack.ErrDamaged)
 
 // regions is how many regions a disk of size bytes has.
 func regions(size int64) int64 { return (size-1)/RegionSize + 1 } // size-1 cannot overflow; of no bytes, 0 or 1 is alike
@@ -108,7 +124,7 @@ func (m *Map) regions(ctx context.Context) iter.Seq2[mapRegion, error] {
 // eachRegion hands every region that is not all zeros to fn, on all cores.
 func (m *Map) eachRegion(ctx context.Context, fn func(context.Context, mapRegion) error) error {
 	g, gctx := errgroup.WithContext(ctx)
-	g.SetLimit(m.repo.Workers())
+	g.SetLimit(m.load.Workers())
 	var walk error
 	for reg, err := range m.regions(gctx) {
 		if walk = cmp.Or(err, gctx.Err()); walk != nil {
@@ -203,9 +219,37 @@ func (m *Map) page(ctx context.Context, region int64, id chunk.ID) (pieces []pie
 }
 
 func (m *Map) loadMap(ctx context.Context, id chunk.ID, fn func([]byte) error) error {
-	err := m.repo.Load(ctx, chunk.Map, []chunk.ID{id}, func(_ int, data []byte) error { return fn(data) })
+	err := m.load.Load(ctx, chunk.Map, []chunk.ID{id}, func(_ int, data []byte) error { return fn(data) })
 	if err != nil {
 		return fmt.Errorf("read map: %w", err)
 	}
 	return nil
+}
+
+// pageID finds the page of one region.
+func (m *Map) pageID(ctx context.Context, region int64) (chunk.ID, error) {
+	id := m.root
+	for level := height(m.size); level > 0 && !id.IsZero(); level-- {
+		n, err := m.node(ctx, level, id)
+		if err != nil {
+			return chunk.ID{}, err
+		}
+		at := region
+		for range level - 1 {
+			at /= fanOut
+		}
+		id = n[at%fanOut]
+	}
+	return id, nil
+}
+
+// children returns a node's children. Above the root, a tree goes on as its own only child; a tree of zeros has none.
+func (m *Map) children(ctx context.Context, level int, id chunk.ID) (*node, error) {
+	switch {
+	case id.IsZero():
+		return new(node), nil
+	case level > height(m.size):
+		return &node{id}, nil
+	}
+	return m.node(ctx, level, id)
 }

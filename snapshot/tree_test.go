@@ -57,7 +57,7 @@ func randomSize(r *rand.Rand) int64 {
 func TestSpans(t *testing.T) {
 	for seed := range uint64(300) {
 		r := rand.New(rand.NewPCG(seed, 4))
-		m := &Map{size: randomSize(r)}
+		m := newMap(nil, randomSize(r), chunk.ID{})
 		level, at := height(m.size), int64(0)
 		if from, to := m.span(level, 0); from != 0 || to != m.size {
 			t.Fatalf("a disk of %d bytes spans %d to %d", m.size, from, to)
@@ -159,7 +159,7 @@ func TestTreeRoundTrip(t *testing.T) {
 			t.Errorf("seed %d: %d pages under root %v", seed, len(b.pages), b.root)
 		}
 		got, last := map[int64]chunk.ID{}, int64(-1)
-		m := &Map{repo: r, size: b.size, root: b.root}
+		m := newMap(r, b.size, b.root)
 		for region, err := range m.regions(ctx) {
 			if err != nil {
 				t.Fatal(err)

@@ -7,7 +7,6 @@ import (
 	"iter"
 
 	"platter/chunk"
-	"platter/pack"
 	"platter/repo"
 	"platter/snapshot/image"
 )
@@ -19,14 +18,10 @@ func (e *MismatchError) Error() string {
 	return fmt.Sprintf("bytes %d to %d are not what was kept", e.Off, e.Off+e.Len)
 }
 
-func wrongLength(id chunk.ID, got int, want uint32) error {
-	return fmt.Errorf("%w: chunk %v has %d bytes where the map says %d", pack.ErrDamaged, id, got, want)
-}
-
 // A verifier reads a disk back and proves it against a map: chunks by their ids, all else by being zero. Errors are a
 // *MismatchError where it differs.
 type verifier struct {
-	m        *Map
+	m        *content
 	disk     image.Disk
 	done     *Restored
 	progress *repo.Progress

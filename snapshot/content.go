@@ -1,0 +1,18 @@
+package snapshot
+
+import "platter/repo"
+
+// A content is what a target is to hold: the map of a snapshot's disk, or of a part of it, and the repository that has its chunks.
+type content struct {
+	*Map
+	repo *repo.Repo
+}
+
+// contentOf returns a part of a snapshot's disk.
+func contentOf(r *repo.Repo, s *Snapshot, part Part) (*content, error) {
+	m, err := s.mapOf(r, part)
+	if err != nil {
+		return nil, err
+	}
+	return &content{m, r}, nil
+}
