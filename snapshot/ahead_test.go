@@ -18,6 +18,7 @@ import (
 	"platter/repo"
 	"platter/repo/store"
 	"platter/snapshot/image"
+	"platter/snapshot/snapshottest"
 )
 
 // A patchwork is a disk of given extents. Of some it knows that they are cached; reads of others may fail.
@@ -155,7 +156,7 @@ func TestFirstFaultIsReported(t *testing.T) {
 	broken := errors.New("the medium is broken")
 	disk := &patchwork{Mem: image.Mem{Data: make([]byte, size)}, extents: []image.Extent{{Len: size}}}
 	s := new(store.Mem)
-	testRepo(t, s)
+	snapshottest.Repo(t, s)
 	for _, at := range []int64{0, 3 << 20, RegionSize - 1<<20, RegionSize + 7<<20} {
 		disk.fail = func(off int64) error {
 			if off >= at && (off-at)%(3<<20) == 0 {
@@ -164,7 +165,7 @@ func TestFirstFaultIsReported(t *testing.T) {
 			return nil
 		}
 		for _, workers := range []int{1, 2, 5} {
-			r := reopen(t, s)
+			r := snapshottest.Reopen(t, s)
 			r.SetWorkers(workers)
 			err := Backup(context.Background(), r, disk, nil, &Snapshot{Name: "x"}, nil)
 			if want := "read at " + strconv.FormatInt(at, 10) + ": "; !errors.Is(err, broken) || !strings.Contains(err.Error(), want) {
@@ -178,8 +179,8 @@ func TestFirstFaultIsReported(t *testing.T) {
 func TestCancelledBackupEnds(t *testing.T) {
 	for _, cached := range []bool{false, true} {
 		s := new(store.Mem)
-		testRepo(t, s)
-		r := reopen(t, s)
+		snapshottest.Repo(t, s)
+		r := snapshottest.Reopen(t, s)
 		synctest.Test(t, func(t *testing.T) {
 			ctx, cancel := context.WithCancel(t.Context())
 			var reads atomic.Int64
@@ -214,8 +215,8 @@ func (w waiting) Close() error {
 
 func TestCancelledStreamEnds(t *testing.T) {
 	s := new(store.Mem)
-	testRepo(t, s)
-	r := reopen(t, s)
+	snapshottest.Repo(t, s)
+	r := snapshottest.Reopen(t, s)
 	synctest.Test(t, func(t *testing.T) {
 		ctx, cancel := context.WithCancel(t.Context())
 		go func() {
@@ -235,7 +236,7 @@ func TestBrokenStreamIsNoDisk(t *testing.T) {
 	data := randomDisk(rand.New(rand.NewPCG(8, 8)), 3<<20)
 	for _, n := range []int{0, 1, 1 << 20, 3 << 20} {
 		s := new(store.Mem)
-		r := testRepo(t, s)
+		r := snapshottest.Repo(t, s)
 		src := io.MultiReader(bytes.NewReader(data[:n]), failing{io.ErrUnexpectedEOF})
 		err := BackupStream(context.Background(), r, src, nil, &Snapshot{Name: "x"}, nil)
 		if snaps, _, _ := Load(context.Background(), r); !errors.Is(err, io.ErrUnexpectedEOF) || len(snaps) > 0 {
@@ -250,7 +251,7 @@ func (f failing) Read([]byte) (int, error) { return 0, f.err }
 
 // TestCuttingAllocatesNothing holds that the number of allocations does not grow with the number of chunks.
 func TestCuttingAllocatesNothing(t *testing.T) {
-	r := testRepo(t, new(store.Mem))
+	r := snapshottest.Repo(t, new(store.Mem))
 	for _, guided := range []bool{false, true} {
 		var allocs []float64
 		for _, size := range []int64{2 << 20, RegionSize} {
@@ -313,7 +314,7 @@ func withCutOf(t testing.TB, r *repo.Repo, disk image.Disk, guided bool, fn func
 func BenchmarkCut(b *testing.B) {
 	for name, guided := range map[string]bool{"searching": false, "guided": true} {
 		b.Run(name, func(b *testing.B) {
-			withCut(b, testRepo(b, new(store.Mem)), RegionSize, guided, func(_ *regionWorker, cut func()) {
+			withCut(b, snapshottest.Repo(b, new(store.Mem)), RegionSize, guided, func(_ *regionWorker, cut func()) {
 				cut()
 				b.SetBytes(RegionSize)
 				b.ReportAllocs()

@@ -16,6 +16,7 @@ import (
 	"platter/pack"
 	"platter/repo"
 	"platter/repo/store"
+	"platter/snapshot/snapshottest"
 )
 
 // garbling is a store that gives wrong bytes for some files, so many times.
@@ -184,7 +185,7 @@ func TestReviewAside(t *testing.T) {
 	damaged := maps.Clone(whole)
 	delete(damaged, packsOf(whole)[0])
 	mem := memOf(t, damaged)
-	hurt, err := RepairSnapshots(ctx, reopen(t, mem), RepairOptions{}, nil)
+	hurt, err := RepairSnapshots(ctx, snapshottest.Reopen(t, mem), RepairOptions{}, nil)
 	if err != nil || len(hurt.Snapshots) == 0 {
 		t.Fatalf("%+v, %v", hurt, err)
 	}
@@ -197,7 +198,7 @@ func TestReviewAside(t *testing.T) {
 	if err := mem.Put(ctx, cut, whole[cut][:100]); err != nil {
 		t.Fatal(err)
 	}
-	done, err := RepairSnapshots(ctx, reopen(t, mem), RepairOptions{Write: true, Forget: true}, nil)
+	done, err := RepairSnapshots(ctx, snapshottest.Reopen(t, mem), RepairOptions{Write: true, Forget: true}, nil)
 	if err != nil || len(done.Snapshots) == 0 || len(done.Unreadable) != 1 {
 		t.Fatalf("%+v, %v", done, err)
 	}
@@ -206,11 +207,11 @@ func TestReviewAside(t *testing.T) {
 		t.Fatalf("%d are kept aside of %+v", broken, done)
 	}
 	// One that is whole was set aside by mistake.
-	all, _, err := Load(ctx, reopen(t, mem))
+	all, _, err := Load(ctx, snapshottest.Reopen(t, mem))
 	if err != nil {
 		t.Fatal(err)
 	}
-	if _, err := reopen(t, mem).SetAside(ctx, []pack.FileID{all[0].ID}); err != nil {
+	if _, err := snapshottest.Reopen(t, mem).SetAside(ctx, []pack.FileID{all[0].ID}); err != nil {
 		t.Fatal(err)
 	}
 	for range 2 {
@@ -218,16 +219,16 @@ func TestReviewAside(t *testing.T) {
 			t.Errorf("%+v", done)
 		}
 	}
-	r := reopen(t, mem)
+	r := snapshottest.Reopen(t, mem)
 	left, dropped, err := ReviewAside(ctx, r, func(chunk.ID) error { return nil })
 	if err != nil || len(left) != 1 || left[0].ID != all[0].ID || len(dropped) != broken || len(under(t, mem, "aside/")) != 1 {
 		t.Fatalf("%v stay, %v go, %v", left, dropped, err)
 	}
-	back, err := PutBack(ctx, reopen(t, mem), []pack.FileID{all[0].ID})
+	back, err := PutBack(ctx, snapshottest.Reopen(t, mem), []pack.FileID{all[0].ID})
 	if err != nil || len(back) != 1 || back[0].ID == all[0].ID {
 		t.Fatalf("%v, %v", back, err)
 	}
-	if all, bad, err := Load(ctx, reopen(t, mem)); err != nil || len(bad) > 0 || len(all) != len(under(t, mem, "snapshots/")) {
+	if all, bad, err := Load(ctx, snapshottest.Reopen(t, mem)); err != nil || len(bad) > 0 || len(all) != len(under(t, mem, "snapshots/")) {
 		t.Errorf("%v, %v, %v", all, bad, err)
 	}
 }

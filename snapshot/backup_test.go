@@ -10,36 +10,14 @@ import (
 	"math/rand/v2"
 	"os"
 	"path/filepath"
+	"slices"
 	"testing"
 
 	"platter/repo"
-	"platter/repo/crypt"
 	"platter/repo/store"
 	"platter/snapshot/image"
+	"platter/snapshot/snapshottest"
 )
-
-func testRepo(t testing.TB, s store.Store) *repo.Repo {
-	t.Helper()
-	settings := repo.DefaultSettings
-	settings.PackSize = 4 << 20
-	r, err := repo.Init(context.Background(), s, []byte("pw"), crypt.Cost{Time: 1, Memory: 64, Lanes: 1}, "", settings)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return r
-}
-
-func reopen(t testing.TB, s store.Store) *repo.Repo {
-	t.Helper()
-	r, err := repo.Open(context.Background(), s, []byte("pw"))
-	if err == nil {
-		err = r.LoadIndex(context.Background())
-	}
-	if err != nil {
-		t.Fatal(err)
-	}
-	return r
-}
 
 func keep(t testing.TB, r *repo.Repo, disk image.Disk) *Snapshot {
 	t.Helper()
@@ -93,11 +71,11 @@ func TestBackupRestoresEverySize(t *testing.T) {
 				if !zeros {
 					disk = randomDisk(rand.New(rand.NewPCG(uint64(size), 1)), size)
 				}
-				snap := keep(t, testRepo(t, s), image.Mem{Data: disk, Holes: true})
+				snap := keep(t, snapshottest.Repo(t, s), image.Mem{Data: disk, Holes: true})
 				if snap.Size != int64(size) || zeros && (!snap.Root.IsZero() || snap.Stats.Stored != 0) {
 					t.Fatalf("%+v", snap)
 				}
-				r := reopen(t, s)
+				r := snapshottest.Reopen(t, s)
 				if !bytes.Equal(restored(t, r, snap), disk) {
 					t.Fatal("the restored file differs")
 				}
@@ -114,17 +92,17 @@ func TestBackupRestoresEverySize(t *testing.T) {
 func TestBackupIsTheSame(t *testing.T) {
 	disk := randomDisk(rand.New(rand.NewPCG(3, 3)), 2*RegionSize+12345)
 	s := new(store.Mem)
-	r := testRepo(t, s)
+	r := snapshottest.Repo(t, s)
 	want := keep(t, r, image.Mem{Data: disk})
 	for workers := 1; workers <= 5; workers++ {
-		r := reopen(t, s)
+		r := snapshottest.Reopen(t, s)
 		r.SetWorkers(workers)
 		again := keep(t, r, image.Mem{Data: disk, Holes: workers%2 == 0})
 		if again.Root != want.Root || again.Stats.New != 0 {
 			t.Fatalf("%d workers: root %v, want %v; %d new bytes", workers, again.Root, want.Root, again.Stats.New)
 		}
 	}
-	r = reopen(t, s)
+	r = snapshottest.Reopen(t, s)
 	streamed := &Snapshot{Name: "disk"}
 	if err := BackupStream(context.Background(), r, bytes.NewReader(disk), nil, streamed, nil); err != nil {
 		t.Fatal(err)
@@ -144,18 +122,18 @@ func TestEditsShareAndDiff(t *testing.T) {
 	for seed := range seeds {
 		rnd := rand.New(rand.NewPCG(seed, 9))
 		s := new(store.Mem)
-		r := testRepo(t, s)
+		r := snapshottest.Repo(t, s)
 		disk := randomDisk(rnd, RegionSize+rnd.IntN(RegionSize))
 		before := keep(t, r, image.Mem{Data: disk, Holes: true})
 		for range edits {
 			edited := edit(rnd, disk)
-			r = reopen(t, s)
+			r = snapshottest.Reopen(t, s)
 			after := keep(t, r, image.Mem{Data: edited, Holes: true})
 			diff, err := Diff(context.Background(), r, before, after, before.Whole(), after.Whole())
 			if err != nil {
 				t.Fatal(err)
 			}
-			checkDiff(t, disk, edited, rangesOf(diff))
+			checkDiff(t, disk, edited, slices.Collect(diff.All()))
 			if !bytes.Equal(restored(t, r, after), edited) || !bytes.Equal(restored(t, r, before), disk) {
 				t.Fatalf("seed %d: a version differs", seed)
 			}
@@ -214,20 +192,20 @@ func checkDiff(t *testing.T, a, b []byte, diff []Range) {
 func TestSecondBackupAddsLittle(t *testing.T) {
 	const tib = 1 << 40
 	s := new(store.Mem)
-	r := testRepo(t, s)
+	r := snapshottest.Repo(t, s)
 	disk := image.Sparse{Bytes: tib, Fills: []image.Fill{{Off: 1 << 20, Len: 20 << 20, Seed: 1}, {Off: tib - 9<<20, Len: 8 << 20, Seed: 2}}}
 	first := keep(t, r, disk)
-	if again := keep(t, reopen(t, s), disk); again.Root != first.Root || again.Stats.Stored != 0 {
+	if again := keep(t, snapshottest.Reopen(t, s), disk); again.Root != first.Root || again.Stats.Stored != 0 {
 		t.Fatalf("the same disk again: %+v", again.Stats)
 	}
 	disk.Fills = append(disk.Fills[:1:1], image.Fill{Off: tib / 2, Len: 4096, Seed: 3}, disk.Fills[1])
-	changed := keep(t, reopen(t, s), disk)
+	changed := keep(t, snapshottest.Reopen(t, s), disk)
 	if changed.Stats.Stored > 32<<10 {
 		t.Fatalf("4 KiB in 1 TiB added %d bytes", changed.Stats.Stored)
 	}
 	// The same data elsewhere, on a disk of another size.
 	moved := image.Sparse{Bytes: 77 << 30, Fills: []image.Fill{{Off: 5<<30 + 4096, Len: 20 << 20, Seed: 1}}}
-	if other := keep(t, reopen(t, s), moved); other.Stats.New > 2<<20 {
+	if other := keep(t, snapshottest.Reopen(t, s), moved); other.Stats.New > 2<<20 {
 		t.Fatalf("moved data added %d bytes", other.Stats.New)
 	}
 }
@@ -235,7 +213,7 @@ func TestSecondBackupAddsLittle(t *testing.T) {
 func TestHugeDisk(t *testing.T) {
 	const size = 8<<40 + 777
 	s := new(store.Mem)
-	r := testRepo(t, s)
+	r := snapshottest.Repo(t, s)
 	disk := image.Sparse{Bytes: size, Fills: []image.Fill{{Off: 3 << 40, Len: 3 << 20, Seed: 1}, {Off: size - 5000, Len: 5000, Seed: 2}}}
 	snap := keep(t, r, disk)
 	got, err := snap.Open(context.Background(), r)
@@ -285,16 +263,16 @@ func (s shrunk) Extents() iter.Seq2[image.Extent, error] {
 func TestChangingSources(t *testing.T) {
 	disk := image.Mem{Data: randomDisk(rand.New(rand.NewPCG(1, 1)), 3<<20)}
 	s := new(store.Mem)
-	r := testRepo(t, s)
+	r := snapshottest.Repo(t, s)
 	for _, d := range []image.Disk{resizing{disk}, bothWays{disk}, shrunk{disk}} {
-		if err := Backup(context.Background(), reopen(t, s), d, nil, &Snapshot{Name: "x"}, nil); !errors.Is(err, image.ErrResized) {
+		if err := Backup(context.Background(), snapshottest.Reopen(t, s), d, nil, &Snapshot{Name: "x"}, nil); !errors.Is(err, image.ErrResized) {
 			t.Fatalf("%T: %v", d, err)
 		}
 	}
 	if snaps, bad, err := Load(context.Background(), r); len(snaps)+len(bad) > 0 || err != nil {
 		t.Fatalf("a failed backup left %d snapshots (%v)", len(snaps), err)
 	}
-	if snap := keep(t, reopen(t, s), modified{disk}); !snap.Modified {
+	if snap := keep(t, snapshottest.Reopen(t, s), modified{disk}); !snap.Modified {
 		t.Fatal("a source that was written to is not marked")
 	}
 }

@@ -12,6 +12,7 @@ import (
 
 	"platter/repo/store"
 	"platter/snapshot/image"
+	"platter/snapshot/snapshottest"
 )
 
 // A failingDisk fails wherever a read touches a bad sector.
@@ -51,7 +52,7 @@ func hurtDisk(rnd *rand.Rand, data []byte, holes bool) failingDisk {
 // keepRound backs up a disk around its bad sectors.
 func keepRound(t testing.TB, s store.Store, workers int, disk image.Disk, known *image.RescueMap, parent *Snapshot) *Snapshot {
 	t.Helper()
-	r := reopen(t, s)
+	r := snapshottest.Reopen(t, s)
 	r.SetWorkers(workers)
 	retrying, err := image.NewRetrying(disk, known, image.RetryOptions{})
 	if err != nil {
@@ -67,7 +68,7 @@ func keepRound(t testing.TB, s store.Store, workers int, disk image.Disk, known 
 // wantAround holds that a snapshot is the disk, with zeros in the ranges that it says were lost.
 func wantAround(t *testing.T, s store.Store, snap *Snapshot, d failingDisk) {
 	t.Helper()
-	r := reopen(t, s)
+	r := snapshottest.Reopen(t, s)
 	lost := mustLost(t, r, snap)
 	sum, known := int64(0), map[int64]bool{}
 	for _, q := range lost {
@@ -141,7 +142,7 @@ func TestBadSectorsChangeNothingElse(t *testing.T) {
 // TestBadSectorAddsLittle holds that one bad sector moves no cuts: beside it, all chunks are those that were there.
 func TestBadSectorAddsLittle(t *testing.T) {
 	s := new(store.Mem)
-	testRepo(t, s)
+	snapshottest.Repo(t, s)
 	data := make([]byte, 16<<20)
 	rand.NewChaCha8([32]byte{9}).Read(data)
 	whole := keepRound(t, s, 2, image.Mem{Data: data}, nil, nil)
@@ -162,7 +163,7 @@ func TestRestoreAroundInPlace(t *testing.T) {
 		tinyChunks(t, s)
 		disk := hurtDisk(rnd, randomDisk(rnd, 3<<20+rnd.IntN(1<<20)), false)
 		snap := keepRound(t, s, 2, disk, nil, nil)
-		r := reopen(t, s)
+		r := snapshottest.Reopen(t, s)
 		path := writeFile(t, scribbled(rnd, disk.Data))
 		if _, err := Restore(context.Background(), r, snap, snap.Whole(), path, RestoreOptions{InPlace: true, Verify: true}, nil); err != nil {
 			t.Fatal(err)
@@ -201,9 +202,9 @@ func TestRescueMapIsKept(t *testing.T) {
 		t.Fatal(err)
 	}
 	s := new(store.Mem)
-	testRepo(t, s)
+	snapshottest.Repo(t, s)
 	snap := keepRound(t, s, 2, disk, known, nil)
-	if got := mustLost(t, reopen(t, s), snap); !slices.Equal(got, lost) || snap.Size != size {
+	if got := mustLost(t, snapshottest.Reopen(t, s), snap); !slices.Equal(got, lost) || snap.Size != size {
 		t.Errorf("%d bytes, lost %v, want %d and %v", snap.Size, got, size, lost)
 	}
 	disk.Data = append(bytes.Clone(data), make([]byte, 3*RegionSize-100)...)
@@ -213,7 +214,7 @@ func TestRescueMapIsKept(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := Backup(context.Background(), reopen(t, s), strict, nil, &Snapshot{}, nil); !errors.Is(err, image.ErrExcluded) || !strings.Contains(err.Error(), "read at 512: ") {
+	if err := Backup(context.Background(), snapshottest.Reopen(t, s), strict, nil, &Snapshot{}, nil); !errors.Is(err, image.ErrExcluded) || !strings.Contains(err.Error(), "read at 512: ") {
 		t.Error(err)
 	}
 }
@@ -244,7 +245,7 @@ func TestFailuresThatEndABackup(t *testing.T) {
 		"sized":  {resizing{image.Mem{Data: data}}, false, image.ErrResized, ""},
 	} {
 		s := new(store.Mem)
-		r := testRepo(t, s)
+		r := snapshottest.Repo(t, s)
 		retrying, err := image.NewRetrying(test.disk, nil, image.RetryOptions{Strict: test.strict})
 		if err != nil {
 			t.Fatal(err)
@@ -283,7 +284,7 @@ func TestUnpluggedDiskIsNoSnapshot(t *testing.T) {
 		for range reads {
 			left <- struct{}{}
 		}
-		r := testRepo(t, new(store.Mem))
+		r := snapshottest.Repo(t, new(store.Mem))
 		retrying, err := image.NewRetrying(unplugged{image.Mem{Data: data}, left}, nil, image.RetryOptions{})
 		if err != nil {
 			t.Fatal(err)

@@ -13,6 +13,7 @@ import (
 	"platter/repo/crypt"
 	"platter/repo/store"
 	"platter/snapshot/image"
+	"platter/snapshot/snapshottest"
 )
 
 // A frozen store drops what is put into it, so that LoadIndex finds it as it was and nothing grows from turn to turn.
@@ -96,7 +97,7 @@ func BenchmarkBackup(b *testing.B) {
 			b.Run(fmt.Sprintf("%s/cores=%d", bench.name, cores), func(b *testing.B) {
 				// One worker alone cuts on one core while an encoder and the store work on others.
 				defer runtime.GOMAXPROCS(runtime.GOMAXPROCS(cores))
-				r := reopen(b, bench.store)
+				r := snapshottest.Reopen(b, bench.store)
 				r.SetWorkers(cores)
 				b.SetBytes(int64(len(bench.disk)))
 				b.ReportAllocs()

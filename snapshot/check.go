@@ -34,7 +34,7 @@ func (c *mapCheck) all(ctx context.Context, snapshots []*Snapshot) ([]Loss, erro
 	var losses []Loss
 	for _, s := range snapshots {
 		m := s.Map(c.repo)
-		lost, err := c.walk(ctx, m, height(m.size), 0, s.Root)
+		lost, err := c.walk(ctx, m, height(m.sizeOf()), 0, s.Root)
 		if err != nil {
 			return nil, err
 		}

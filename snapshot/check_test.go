@@ -9,6 +9,7 @@ import (
 	"platter/repo"
 	"platter/repo/store"
 	"platter/snapshot/image"
+	"platter/snapshot/snapshottest"
 )
 
 // TestCheckMapsBeside holds that a version which was forgotten, and whose packs went, since a check began is no loss, and
@@ -17,7 +18,7 @@ func TestCheckMapsBeside(t *testing.T) {
 	ctx := context.Background()
 	for _, forgotten := range []bool{true, false} {
 		mem := new(store.Mem)
-		r := testRepo(t, mem)
+		r := snapshottest.Repo(t, mem)
 		rnd := rand.New(rand.NewPCG(1, 2))
 		keep(t, r, image.Mem{Data: randomDisk(rnd, 3<<20)})
 		before := map[pack.FileID]bool{}
@@ -49,7 +50,7 @@ func TestCheckMapsBeside(t *testing.T) {
 				}
 			}
 		}
-		r = reopen(t, mem)
+		r = snapshottest.Reopen(t, mem)
 		if report, err = r.Check(ctx, repo.CheckOptions{}, nil); err != nil || len(report.Damage) == 0 {
 			t.Fatalf("%v, %q", err, report.Damage)
 		}

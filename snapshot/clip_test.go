@@ -12,6 +12,7 @@ import (
 	"platter/repo"
 	"platter/repo/store"
 	"platter/snapshot/image"
+	"platter/snapshot/snapshottest"
 )
 
 // parts returns parts of a disk: at odd places, of odd lengths, within one chunk, and over the ends of regions.
@@ -41,8 +42,8 @@ func TestParts(t *testing.T) {
 		}
 		disk := pitted(rnd, randomDisk(rnd, size))
 		s := new(store.Mem)
-		snap := keep(t, testRepo(t, s), image.Mem{Data: disk, Holes: true})
-		r := reopen(t, s)
+		snap := keep(t, snapshottest.Repo(t, s), image.Mem{Data: disk, Holes: true})
+		r := snapshottest.Reopen(t, s)
 		for _, part := range parts(rnd, snap.Size) {
 			t.Run(fmt.Sprintf("%d/%d+%d", seed, part.Off, part.Len), func(t *testing.T) {
 				want := disk[part.Off:part.end()]
@@ -107,8 +108,8 @@ func isHole(t *testing.T, path string) bool {
 
 func TestPartBeyondTheDisk(t *testing.T) {
 	s := new(store.Mem)
-	snap := keep(t, testRepo(t, s), image.Mem{Data: []byte("disk")})
-	r := reopen(t, s)
+	snap := keep(t, snapshottest.Repo(t, s), image.Mem{Data: []byte("disk")})
+	r := snapshottest.Reopen(t, s)
 	for _, part := range []Part{{Off: 1, Len: 4}, {Off: -1, Len: 2}, {Len: -1}, {Off: 1 << 62, Len: 1 << 62}} {
 		path := filepath.Join(t.TempDir(), "disk")
 		if _, err := Restore(t.Context(), r, snap, part, path, RestoreOptions{}, nil); err == nil {

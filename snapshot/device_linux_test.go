@@ -18,6 +18,7 @@ import (
 	"platter/repo"
 	"platter/repo/store"
 	"platter/snapshot/image"
+	"platter/snapshot/snapshottest"
 )
 
 // lacking ends a test for which something is not to be had here: skipped, but where CI is set that is a failure.
@@ -120,8 +121,8 @@ func TestDevice(t *testing.T) {
 			rnd := rand.New(rand.NewPCG(uint64(i), 41))
 			disk := pitted(rnd, randomDisk(rnd, size))
 			s := new(store.Mem)
-			snap := keep(t, testRepo(t, s), image.Mem{Data: disk, Holes: true})
-			r := reopen(t, s)
+			snap := keep(t, snapshottest.Repo(t, s), image.Mem{Data: disk, Holes: true})
+			r := snapshottest.Reopen(t, s)
 			old := bytes.Repeat([]byte{0xff}, (size+4095)/4096*4096+i%2*(1<<20))
 			node := loopDevice(t, old, sector)
 
@@ -175,8 +176,8 @@ func TestDevicePart(t *testing.T) {
 	rnd := rand.New(rand.NewPCG(7, 42))
 	disk := pitted(rnd, randomDisk(rnd, 12<<20))
 	s := new(store.Mem)
-	snap := keep(t, testRepo(t, s), image.Mem{Data: disk, Holes: true})
-	r := reopen(t, s)
+	snap := keep(t, snapshottest.Repo(t, s), image.Mem{Data: disk, Holes: true})
+	r := snapshottest.Reopen(t, s)
 	for _, part := range []Part{{Off: 63 * 512, Len: 5 << 20}, {Off: 1<<20 + 4096, Len: 3<<20 + 512}, {Off: 4<<20 + 1, Len: 1<<20 + 1}} {
 		for _, sector := range []int{512, 4096} {
 			old := bytes.Repeat([]byte{0xff}, 6<<20)
@@ -373,8 +374,8 @@ func TestDeviceLink(t *testing.T) {
 	rnd := rand.New(rand.NewPCG(8, 43))
 	disk := randomDisk(rnd, 3<<20)
 	s := new(store.Mem)
-	snap := keep(t, testRepo(t, s), image.Mem{Data: disk, Holes: true})
-	r := reopen(t, s)
+	snap := keep(t, snapshottest.Repo(t, s), image.Mem{Data: disk, Holes: true})
+	r := snapshottest.Reopen(t, s)
 	old := bytes.Repeat([]byte{0xff}, len(disk))
 	meant, other := loopDevice(t, old, 512), loopDevice(t, old, 512)
 	link := filepath.Join(t.TempDir(), "disk")

@@ -100,7 +100,7 @@ func (d *differ) nodes(level int, at int64, a, b chunk.ID) (*Runs, error) {
 
 // sameShape reports whether one id means the same for both maps: a root may stand on another level of a higher tree.
 func (d *differ) sameShape(level int) bool {
-	ha, hb := height(d.a.size), height(d.b.size)
+	ha, hb := height(d.a.sizeOf()), height(d.b.sizeOf())
 	return ha == hb || level <= min(ha, hb)
 }
 

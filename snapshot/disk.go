@@ -37,16 +37,16 @@ func (s *Snapshot) Open(ctx context.Context, r *repo.Repo) (*Disk, error) {
 }
 
 // Size returns the size in bytes.
-func (d *Disk) Size() int64 { return d.m.size }
+func (d *Disk) Size() int64 { return d.m.sizeOf() }
 
 // ReadAt reads at a byte offset; past the end it returns io.EOF. Every byte is proved by its chunk's id.
 func (d *Disk) ReadAt(p []byte, off int64) (n int, err error) {
 	if off < 0 {
 		return 0, errors.New("read snapshot: negative offset")
 	}
-	for n < len(p) && off < d.m.size {
+	for n < len(p) && off < d.m.sizeOf() {
 		region := off / RegionSize
-		end := region*RegionSize + regionLen(d.m.size, region)
+		end := region*RegionSize + regionLen(d.m.sizeOf(), region)
 		q := p[n:min(int64(len(p)), int64(n)+end-off)]
 		if err := d.readRegion(q, region, off); err != nil {
 			return n, err

@@ -12,6 +12,7 @@ import (
 	"platter/repo"
 	"platter/repo/store"
 	"platter/snapshot/image"
+	"platter/snapshot/snapshottest"
 )
 
 // gptDisk returns a disk with a GUID partition table that sgdisk made in sectors of so many bytes, and ext4 in its second
@@ -39,8 +40,8 @@ func gptDisk(t *testing.T, size, sector int) []byte {
 func inRepo(t *testing.T, disk []byte) (*repo.Repo, *Snapshot) {
 	t.Helper()
 	s := new(store.Mem)
-	snap := keep(t, testRepo(t, s), image.Mem{Data: disk, Holes: true})
-	return reopen(t, s), snap
+	snap := keep(t, snapshottest.Repo(t, s), image.Mem{Data: disk, Holes: true})
+	return snapshottest.Reopen(t, s), snap
 }
 
 // refusal returns why a disk does not fit onto a device; "" where it does.

@@ -14,6 +14,7 @@ import (
 	"platter/repo/store"
 	"platter/repo/store/storetest"
 	"platter/snapshot/image"
+	"platter/snapshot/snapshottest"
 )
 
 // words tells what goes, as the first digits of ids.
@@ -118,12 +119,12 @@ func TestForgetKeepsTheOthers(t *testing.T) {
 	ctx := context.Background()
 	s := new(store.Mem)
 	disks := map[string][]byte{}
-	testRepo(t, s)
+	snapshottest.Repo(t, s)
 	for i := range 5 {
 		disk := bytes.Repeat([]byte{byte(i + 1)}, 1<<20)
-		disks[keep(t, reopen(t, s), image.Mem{Data: disk}).ID.String()] = disk
+		disks[keep(t, snapshottest.Reopen(t, s), image.Mem{Data: disk}).ID.String()] = disk
 	}
-	r := reopen(t, s)
+	r := snapshottest.Reopen(t, s)
 	ids, err := r.ListSnapshots(ctx)
 	if err != nil {
 		t.Fatal(err)
@@ -169,15 +170,15 @@ func TestLoadWhileForgetting(t *testing.T) {
 		"forgotten": {gone: func(mem *store.Mem, name string) error {
 			id, err := pack.ParseFileID(strings.TrimPrefix(name, "snapshots/"))
 			if err == nil {
-				_, err = reopen(t, mem).Forget(ctx, []pack.FileID{id})
+				_, err = snapshottest.Reopen(t, mem).Forget(ctx, []pack.FileID{id})
 			}
 			return err
 		}, all: 2},
 	} {
 		mem := new(store.Mem)
-		testRepo(t, mem)
+		snapshottest.Repo(t, mem)
 		for i := range 3 {
-			keep(t, reopen(t, mem), image.Mem{Data: make([]byte, i+1)})
+			keep(t, snapshottest.Reopen(t, mem), image.Mem{Data: make([]byte, i+1)})
 		}
 		var first string
 		var once sync.Once
@@ -193,7 +194,7 @@ func TestLoadWhileForgetting(t *testing.T) {
 			}
 			return err
 		}}
-		if all, bad, err := Load(ctx, reopen(t, s)); err != nil || len(all) != test.all || len(bad) != test.bad {
+		if all, bad, err := Load(ctx, snapshottest.Reopen(t, s)); err != nil || len(all) != test.all || len(bad) != test.bad {
 			t.Errorf("%s: %d snapshots, %v, %v", what, len(all), bad, err)
 		}
 	}

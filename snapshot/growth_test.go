@@ -10,6 +10,7 @@ import (
 	"platter/repo"
 	"platter/repo/store"
 	"platter/snapshot/image"
+	"platter/snapshot/snapshottest"
 )
 
 // A cost is what a repository takes for the data of some snapshots, in bytes.
@@ -110,7 +111,7 @@ func nights(t testing.TB, disk image.Sparse) (unchanged, changed, data int64) {
 	first.Fills[1].Seed = 4
 
 	night := func(disk image.Disk, parent *Snapshot) (*Snapshot, *repo.Repo) {
-		r, snap := reopen(t, s), &Snapshot{Name: "disk", Host: "host"}
+		r, snap := snapshottest.Reopen(t, s), &Snapshot{Name: "disk", Host: "host"}
 		if err := Backup(context.Background(), r, disk, parent, snap, nil); err != nil {
 			t.Fatal(err)
 		}

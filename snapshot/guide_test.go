@@ -11,6 +11,7 @@ import (
 	"platter/repo/crypt"
 	"platter/repo/store"
 	"platter/snapshot/image"
+	"platter/snapshot/snapshottest"
 )
 
 // TestGuideChangesNothing holds that a map is the same whatever version it was guided by: one before it, one of quite
@@ -32,7 +33,7 @@ func TestGuideChangesNothing(t *testing.T) {
 		all := []*Snapshot{keep(t, r, image.Mem{Data: disk})}
 		for range versions {
 			disk = sly(rnd, disk)
-			r = reopen(t, s)
+			r = snapshottest.Reopen(t, s)
 			plain := keep(t, r, image.Mem{Data: disk})
 			for i, parent := range append(all, plain) {
 				guided, streamed := &Snapshot{}, &Snapshot{}
@@ -72,7 +73,7 @@ func tinyChunks(t *testing.T, s store.Store) *repo.Repo {
 func mustBeWhole(t *testing.T, s store.Store, snap *Snapshot, disk []byte) {
 	t.Helper()
 	var out bytes.Buffer
-	if err := WriteStream(context.Background(), reopen(t, s), snap, snap.Whole(), &out, nil); err != nil || !bytes.Equal(out.Bytes(), disk) {
+	if err := WriteStream(context.Background(), snapshottest.Reopen(t, s), snap, snap.Whole(), &out, nil); err != nil || !bytes.Equal(out.Bytes(), disk) {
 		t.Fatalf("the guided version is not the disk: %v", err)
 	}
 }
@@ -129,13 +130,13 @@ func sly(rnd *rand.Rand, disk []byte) []byte {
 // TestGuideIsOnlyAHint holds that a version before whose map is lost does not stop a backup.
 func TestGuideIsOnlyAHint(t *testing.T) {
 	s := new(store.Mem)
-	r := testRepo(t, s)
+	r := snapshottest.Repo(t, s)
 	disk := image.Mem{Data: randomDisk(rand.New(rand.NewPCG(5, 5)), 3<<20)}
 	snap := keep(t, r, disk)
 	lost := *snap
 	lost.Root[0] ^= 1
 	again := &Snapshot{}
-	if err := Backup(context.Background(), reopen(t, s), disk, &lost, again, nil); err != nil || again.Root != snap.Root {
+	if err := Backup(context.Background(), snapshottest.Reopen(t, s), disk, &lost, again, nil); err != nil || again.Root != snap.Root {
 		t.Fatalf("%v, %v", again.Root, err)
 	}
 }

@@ -85,7 +85,7 @@ func (f *filling) held(ctx context.Context) iter.Seq2[heldRegion, error] {
 			}
 		}
 		if len(reg.data) == 0 || emit(reg) {
-			emit(heldRegion{mapRegion: mapRegion{index: regions(f.m.size)}})
+			emit(heldRegion{mapRegion: mapRegion{index: regions(f.m.sizeOf())}})
 		}
 	}
 }

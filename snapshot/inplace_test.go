@@ -13,6 +13,7 @@ import (
 	"platter/chunk"
 	"platter/repo/store"
 	"platter/snapshot/image"
+	"platter/snapshot/snapshottest"
 )
 
 // scribbled returns an older disk: the same with other bytes, zeros and data in places, and sometimes another length.
@@ -122,8 +123,8 @@ func TestInPlace(t *testing.T) {
 		}
 		disk := pitted(rnd, randomDisk(rnd, size))
 		s := new(store.Mem)
-		snap := keep(t, testRepo(t, s), image.Mem{Data: disk, Holes: true})
-		r := reopen(t, s)
+		snap := keep(t, snapshottest.Repo(t, s), image.Mem{Data: disk, Holes: true})
+		r := snapshottest.Reopen(t, s)
 		for round := range 4 {
 			t.Run(fmt.Sprintf("%d/%d", seed, round), func(t *testing.T) {
 				old := scribbled(rnd, disk)
@@ -167,8 +168,8 @@ func TestInPlaceGoesOn(t *testing.T) {
 	rnd := rand.New(rand.NewPCG(5, 22))
 	disk := randomDisk(rnd, 5<<20)
 	s := new(store.Mem)
-	snap := keep(t, testRepo(t, s), image.Mem{Data: disk})
-	r := reopen(t, s)
+	snap := keep(t, snapshottest.Repo(t, s), image.Mem{Data: disk})
+	r := snapshottest.Reopen(t, s)
 	old := bytes.Repeat([]byte("old data"), 6<<17)
 	broken := errors.New("medium error")
 	for i := 0; ; i++ {
@@ -215,8 +216,8 @@ func TestVerifyFindsLies(t *testing.T) {
 	disk := append(randomDisk(rnd, 4<<20), make([]byte, RegionSize)...)
 	disk = append(disk, 1)
 	s := new(store.Mem)
-	snap := keep(t, testRepo(t, s), image.Mem{Data: disk, Holes: true})
-	r := reopen(t, s)
+	snap := keep(t, snapshottest.Repo(t, s), image.Mem{Data: disk, Holes: true})
+	r := snapshottest.Reopen(t, s)
 	flip := func(_ int, p []byte) ([]byte, error) {
 		p = bytes.Clone(p)
 		p[len(p)/2] ^= 4
@@ -253,8 +254,8 @@ func TestVerifyProvesZeros(t *testing.T) {
 	disk := make([]byte, 2*RegionSize+5000)
 	copy(disk, "data")
 	s := new(store.Mem)
-	snap := keep(t, testRepo(t, s), image.Mem{Data: disk, Holes: true})
-	r := reopen(t, s)
+	snap := keep(t, snapshottest.Repo(t, s), image.Mem{Data: disk, Holes: true})
+	r := snapshottest.Reopen(t, s)
 	for _, at := range []int64{8 << 20, RegionSize + 12345, 2*RegionSize + 4999} {
 		path := filepath.Join(t.TempDir(), "disk")
 		// Not in place it is believed to be empty, so what is there stays, and only the proof can find it.

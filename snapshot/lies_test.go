@@ -13,12 +13,13 @@ import (
 	"platter/chunk"
 	"platter/repo"
 	"platter/repo/store"
+	"platter/snapshot/snapshottest"
 )
 
 // TestMapsThatLie holds that a map which names what is not there, or something else than it says, gives no disk, however that is
 // asked for: neither zeros in its place nor other bytes.
 func TestMapsThatLie(t *testing.T) {
-	r := testRepo(t, new(store.Mem))
+	r := snapshottest.Repo(t, new(store.Mem))
 	disk := randomDisk(rand.New(rand.NewPCG(1, 77)), 12<<10)
 	short, long := piece{kind: dataPiece, len: 4 << 10}, piece{kind: dataPiece, len: 8 << 10}
 	roots := map[string]chunk.ID{"no such page": {1}}

@@ -42,7 +42,7 @@ func Mark(ctx context.Context, r *repo.Repo, ids []pack.FileID, marks *repo.Mark
 // mark marks what one map is made of: nodes one after the other, pages on all cores.
 func mark(ctx context.Context, m *Map, marks *repo.Marks) error {
 	g, gctx := errgroup.WithContext(ctx)
-	g.SetLimit(m.load.Workers())
+	g.SetLimit(m.workers())
 	page := func(at int64, id chunk.ID) error {
 		pieces, err := m.page(gctx, at, id)
 		if err != nil {
@@ -75,7 +75,7 @@ func mark(ctx context.Context, m *Map, marks *repo.Marks) error {
 		}
 		return nil
 	}
-	err := walk(height(m.size), 0, m.root)
+	err := walk(height(m.sizeOf()), 0, m.rootOf())
 	if e := g.Wait(); e != nil { // the walk was only told to stop
 		return e
 	}

@@ -21,6 +21,7 @@ import (
 	"platter/repo/store"
 	"platter/repo/store/storetest"
 	"platter/snapshot/image"
+	"platter/snapshot/snapshottest"
 )
 
 // files copies a store out.
@@ -151,7 +152,7 @@ func withParity(t testing.TB, whole map[string][]byte) map[string][]byte {
 // wantDisks fails unless every version comes back as it was.
 func wantDisks(t *testing.T, s store.Store, disks [][]byte) {
 	t.Helper()
-	r := reopen(t, s)
+	r := snapshottest.Reopen(t, s)
 	err := r.WithLease(context.Background(), repo.BackingUp, func(context.Context) error { // which makes it heed what is damaged
 		allDisks(t, r, disks)
 		return nil
@@ -199,13 +200,13 @@ func rescueFrom(t testing.TB, kind string, whole map[string][]byte, disks [][]by
 	o.ReadAll = true
 	switch kind {
 	case "copy":
-		o.Copies = []repo.Copy{{Name: "copy", Repo: reopen(t, memOf(t, whole))}}
+		o.Copies = []repo.Copy{{Name: "copy", Repo: snapshottest.Reopen(t, memOf(t, whole))}}
 	case "disks":
 		for _, disk := range disks {
 			o.Disks = append(o.Disks, Holder{"disk", image.Mem{Data: disk, Holes: true}})
 		}
 	case "another repository":
-		other := testRepo(t, new(store.Mem))
+		other := snapshottest.Repo(t, new(store.Mem))
 		for _, disk := range disks {
 			d, err := keep(t, other, image.Mem{Data: disk, Holes: true}).Open(context.Background(), other)
 			if err != nil {
@@ -250,7 +251,7 @@ func TestRepairPacks(t *testing.T) {
 			}
 
 			o.DryRun = false
-			done, err := RepairPacks(ctx, reopen(t, mem), o, nil)
+			done, err := RepairPacks(ctx, snapshottest.Reopen(t, mem), o, nil)
 			if err != nil || len(done.Losses) > 0 || len(done.Packs) != len(bad) {
 				t.Fatalf("%s %d: %+v, %v", kind, seed, done, err)
 			}
@@ -263,7 +264,7 @@ func TestRepairPacks(t *testing.T) {
 				}
 			}
 			wantDisks(t, mem, disks)
-			if again, err := RepairPacks(ctx, reopen(t, mem), MendOptions{}, nil); err != nil || len(again.Losses) > 0 {
+			if again, err := RepairPacks(ctx, snapshottest.Reopen(t, mem), MendOptions{}, nil); err != nil || len(again.Losses) > 0 {
 				t.Errorf("%s %d: the second repair: %+v, %v", kind, seed, again, err)
 			}
 		}
@@ -274,7 +275,7 @@ func TestRepairPacks(t *testing.T) {
 func TestRepairPacksLeavesWholeOnesAlone(t *testing.T) {
 	whole, disks := keptDisk(t, rand.New(rand.NewPCG(1, 1)), 2, 4<<20)
 	mem := memOf(t, whole)
-	done, err := RepairPacks(context.Background(), reopen(t, mem), rescueFrom(t, "disks", whole, disks), nil)
+	done, err := RepairPacks(context.Background(), snapshottest.Reopen(t, mem), rescueFrom(t, "disks", whole, disks), nil)
 	if err != nil || len(done.Packs)+len(done.Losses)+len(done.Found) > 0 {
 		t.Errorf("%+v, %v", done, err)
 	}
@@ -295,7 +296,7 @@ func TestRepairPacksNotes(t *testing.T) {
 		damaged[name][at] ^= 1
 	}
 	mem := memOf(t, damaged)
-	done, err := RepairPacks(ctx, reopen(t, mem), MendOptions{ReadAll: true}, nil)
+	done, err := RepairPacks(ctx, snapshottest.Reopen(t, mem), MendOptions{ReadAll: true}, nil)
 	if err != nil || len(done.Losses) != 1 || done.Lacking == 0 {
 		t.Fatalf("%+v, %v", done, err)
 	}
@@ -307,20 +308,20 @@ func TestRepairPacksNotes(t *testing.T) {
 	for at := 0; at+4096 <= len(half.Data); at += 300 << 10 { // fewer places than the pack has chunks
 		clear(half.Data[at : at+4096])
 	}
-	some, err := RepairPacks(ctx, reopen(t, mem), MendOptions{Disks: []Holder{{"half", half}}}, nil)
+	some, err := RepairPacks(ctx, snapshottest.Reopen(t, mem), MendOptions{Disks: []Holder{{"half", half}}}, nil)
 	if err != nil || len(some.Packs) != 1 || some.Lacking == 0 || some.Lacking >= done.Lacking || len(some.Losses) != 1 {
 		t.Fatalf("%+v, %v", some, err)
 	}
-	if s := keep(t, reopen(t, mem), image.Mem{Data: disks[0], Holes: true}); s.Stats.New == 0 {
+	if s := keep(t, snapshottest.Reopen(t, mem), image.Mem{Data: disks[0], Holes: true}); s.Stats.New == 0 {
 		t.Error("a backup built upon a damaged pack")
 	}
-	if done, err := RepairPacks(ctx, reopen(t, mem), MendOptions{}, nil); err != nil || len(done.Packs) != 1 || len(done.Losses) > 0 {
+	if done, err := RepairPacks(ctx, snapshottest.Reopen(t, mem), MendOptions{}, nil); err != nil || len(done.Packs) != 1 || len(done.Losses) > 0 {
 		t.Errorf("%+v, %v", done, err)
 	}
 	if err := mem.Put(ctx, name, whole[name]); err != nil {
 		t.Fatal(err)
 	}
-	if done, err := RepairPacks(ctx, reopen(t, mem), MendOptions{}, nil); err != nil || len(done.Packs)+len(done.Losses) > 0 {
+	if done, err := RepairPacks(ctx, snapshottest.Reopen(t, mem), MendOptions{}, nil); err != nil || len(done.Packs)+len(done.Losses) > 0 {
 		t.Errorf("%+v, %v", done, err)
 	}
 	if n := len(under(t, mem, "work/")); n > 0 {
@@ -366,7 +367,7 @@ func TestRepairPacksFromSickDisks(t *testing.T) {
 		o.Disks = append(o.Disks, Holder{fmt.Sprint(i), sick{image.Mem{Data: disks[0]}, func(off int64) bool { return off>>19%2 == i && off%(64<<10) == 0 }}})
 	}
 	o.Disks = append(o.Disks, Holder{"well", image.Mem{Data: disks[0][:1<<20]}})
-	done, err := RepairPacks(ctx, reopen(t, mem), o, nil)
+	done, err := RepairPacks(ctx, snapshottest.Reopen(t, mem), o, nil)
 	if err != nil || len(done.Found) < 2 || done.Found[1].Skipped == 0 || done.Found[1].Chunks == 0 {
 		t.Fatalf("%+v, %v", done, err)
 	}
@@ -386,10 +387,10 @@ func TestRepairPacksAfterTheIndexForgot(t *testing.T) {
 			delete(damaged, name)
 		}
 		mem := memOf(t, damaged)
-		if _, err := reopen(t, mem).RepairIndex(ctx, nil); err != nil {
+		if _, err := snapshottest.Reopen(t, mem).RepairIndex(ctx, nil); err != nil {
 			t.Fatal(err)
 		}
-		done, err := RepairPacks(ctx, reopen(t, mem), rescueFrom(t, kind, whole, disks), nil)
+		done, err := RepairPacks(ctx, snapshottest.Reopen(t, mem), rescueFrom(t, kind, whole, disks), nil)
 		if err != nil || len(done.Losses) > 0 {
 			t.Fatalf("%s: %+v, %v", kind, done, err)
 		}
@@ -477,7 +478,7 @@ func TestRepairPacksEveryOpFails(t *testing.T) {
 					t.Errorf("%s: %s is neither what it was nor whole", kind, name)
 				}
 			}
-			if err := repair(reopen(t, mem)); err != nil {
+			if err := repair(snapshottest.Reopen(t, mem)); err != nil {
 				t.Errorf("%s: the next repair: %v", kind, err)
 			}
 			wantDisks(t, mem, disks)

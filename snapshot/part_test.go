@@ -17,6 +17,7 @@ import (
 	"platter/repo/store"
 	"platter/snapshot/image"
 	"platter/snapshot/image/anatomy"
+	"platter/snapshot/snapshottest"
 )
 
 // partitioned puts an MBR with two partitions on a disk: from 1 MiB on, and from 3 MiB + 512 bytes on.
@@ -37,7 +38,7 @@ func partitioned(disk []byte) []byte {
 // snapshots' disks say, and that it comes back from the repository.
 func TestBackupKeepsAnatomy(t *testing.T) {
 	mem := new(store.Mem)
-	r := testRepo(t, mem)
+	r := snapshottest.Repo(t, mem)
 	disk := partitioned(randomDisk(rand.New(rand.NewPCG(1, 1)), 8<<20))
 	s := keep(t, r, image.Mem{Data: disk})
 	stream := &Snapshot{Name: "stream", Host: "host"}
@@ -50,7 +51,7 @@ func TestBackupKeepsAnatomy(t *testing.T) {
 	if !reflect.DeepEqual(s.Anatomy, stream.Anatomy) {
 		t.Errorf("of a stream: %+v, of a disk: %+v", stream.Anatomy, s.Anatomy)
 	}
-	again := reopen(t, mem)
+	again := snapshottest.Reopen(t, mem)
 	all, bad, err := Load(context.Background(), again)
 	if err != nil || len(bad) > 0 || len(all) != 2 {
 		t.Fatal(all, bad, err)
@@ -68,8 +69,8 @@ func TestBackupKeepsAnatomy(t *testing.T) {
 // TestDryRunOfStream holds that what a dry run did not store is not looked for.
 func TestDryRunOfStream(t *testing.T) {
 	mem := new(store.Mem)
-	testRepo(t, mem)
-	r := reopen(t, store.DryRun{Store: mem})
+	snapshottest.Repo(t, mem)
+	r := snapshottest.Reopen(t, store.DryRun{Store: mem})
 	s := &Snapshot{Name: "stream", Host: "host"}
 	if err := BackupStream(context.Background(), r, bytes.NewReader(partitioned(make([]byte, 8<<20))), nil, s, nil); err != nil {
 		t.Fatal(err)
@@ -81,7 +82,7 @@ func TestDryRunOfStream(t *testing.T) {
 
 // TestAnatomyNeverStopsABackup has a disk break down once it was read, and one whose table makes no sense.
 func TestAnatomyNeverStopsABackup(t *testing.T) {
-	r := testRepo(t, new(store.Mem))
+	r := snapshottest.Repo(t, new(store.Mem))
 	disk := partitioned(make([]byte, 8<<20))
 	disk[446+16+4] = 0x05 // an extended partition without a chain
 	s := keep(t, r, image.Mem{Data: disk})
@@ -187,7 +188,7 @@ func TestFindPart(t *testing.T) {
 func TestDiffParts(t *testing.T) {
 	const size = RegionSize + 20<<20
 	rng := rand.New(rand.NewPCG(3, 3))
-	r := testRepo(t, new(store.Mem))
+	r := snapshottest.Repo(t, new(store.Mem))
 	a := randomDisk(rng, size)
 	b := bytes.Clone(a)
 	for range 6 { // some changes, of one byte and of many
@@ -213,7 +214,7 @@ func TestDiffParts(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		got := rangesOf(runs)
+		got := slices.Collect(runs.All())
 		wa, wb := disks[i][inA.Off:inA.Off+inA.Len], disks[j][inB.Off:inB.Off+inB.Len]
 		checkDiff(t, wa, wb, got)
 		if !exact {
@@ -240,8 +241,8 @@ func TestDiffParts(t *testing.T) {
 			}
 			blocks.add(from, to-from)
 		}
-		if !slices.Equal(rangesOf(&blocks), rangesOf(&want)) {
-			t.Errorf("parts %+v and %+v differ in %v, want %v", inA, inB, got, rangesOf(&want))
+		if !slices.Equal(slices.Collect(blocks.All()), slices.Collect(want.All())) {
+			t.Errorf("parts %+v and %+v differ in %v, want %v", inA, inB, got, slices.Collect(want.All()))
 		}
 	}
 	part := func(disk []byte) Part {
@@ -268,13 +269,13 @@ func TestDiffParts(t *testing.T) {
 func TestDiffPartsReadsLittle(t *testing.T) {
 	const size, moved = 2 * RegionSize, 3 << 20
 	mem := new(store.Mem)
-	r := testRepo(t, mem)
+	r := snapshottest.Repo(t, mem)
 	a := make([]byte, size)
 	rand.NewChaCha8([32]byte{7}).Read(a)
 	b := append(make([]byte, moved), a...)
 	x, y := keep(t, r, image.Mem{Data: a}), keep(t, r, image.Mem{Data: b})
 	counted := &countingStore{Store: mem}
-	got, err := Diff(context.Background(), reopen(t, counted), x, y, x.Whole(), Part{Off: moved, Len: size})
+	got, err := Diff(context.Background(), snapshottest.Reopen(t, counted), x, y, x.Whole(), Part{Off: moved, Len: size})
 	if err != nil || got.Count > 0 {
 		t.Fatalf("they differ in %+v (%v)", got, err)
 	}
@@ -298,7 +299,7 @@ func (s *countingStore) Get(ctx context.Context, name string, off, n int64) ([]b
 // TestAnatomyKnowsSectors holds that an MBR counts in the sectors of the device that it was read from, and not in those of
 // what an image lies on.
 func TestAnatomyKnowsSectors(t *testing.T) {
-	r := testRepo(t, new(store.Mem))
+	r := snapshottest.Repo(t, new(store.Mem))
 	for kind, want := range map[string]int64{image.KindDevice: 4096, image.KindRaw: 512, "qcow2": 512} {
 		disk, err := image.NewRetrying(image.Mem{Data: partitioned(make([]byte, 8<<20))}, nil, image.RetryOptions{})
 		if err != nil {

@@ -13,6 +13,7 @@ import (
 	"platter/repo/store"
 	"platter/repo/store/storetest"
 	"platter/snapshot/image"
+	"platter/snapshot/snapshottest"
 )
 
 // TestBackupPowerCuts cuts the power after every call by which a second backup changes a disk. Every snapshot that is there
@@ -26,7 +27,7 @@ func TestBackupPowerCuts(t *testing.T) {
 	disks := map[string][]byte{"first": first, "second": second}
 
 	disk := storetest.NewDisk()
-	testRepo(t, store.NewLocalOn(disk))
+	snapshottest.Repo(t, store.NewLocalOn(disk))
 	backup := func(d *storetest.Disk, name string) error {
 		r, err := openSmall(ctx, d)
 		if err != nil {

@@ -58,7 +58,7 @@ func (m *content) lookAhead(ctx context.Context, onto image.Disk) (data int64, e
 	if err := p.pages(ctx); err != nil {
 		return 0, err
 	}
-	all, err := p.walk(ctx, height(m.size), 0, m.root)
+	all, err := p.walk(ctx, height(m.sizeOf()), 0, m.rootOf())
 	if err != nil {
 		return 0, err
 	}
@@ -106,7 +106,7 @@ func (p *preflight) pages(ctx context.Context) error {
 		}
 		return nil
 	}
-	err := visit(height(p.m.size), 0, p.m.root)
+	err := visit(height(p.m.sizeOf()), 0, p.m.rootOf())
 	return cmp.Or(g.Wait(), ctx.Err(), err)
 }
 

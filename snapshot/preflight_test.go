@@ -13,6 +13,7 @@ import (
 	"platter/pack"
 	"platter/repo/store"
 	"platter/snapshot/image"
+	"platter/snapshot/snapshottest"
 )
 
 // packNames are the packs of a store.
@@ -47,7 +48,7 @@ func TestPreflight(t *testing.T) {
 	for _, off := range []int{0, 10 << 20} {
 		rand.NewChaCha8([32]byte{byte(off >> 20)}).Read(disk[off : off+9<<20])
 	}
-	snap := keep(t, testRepo(t, s), image.Mem{Data: disk, Holes: true})
+	snap := keep(t, snapshottest.Repo(t, s), image.Mem{Data: disk, Holes: true})
 	old := bytes.Repeat([]byte{'x'}, len(disk)+1000)
 	whole, part := snap.Whole(), Part{Off: 1 << 20, Len: 1 << 20}
 	failed := map[bool]int{}
@@ -80,7 +81,7 @@ func tryAll(t *testing.T, s store.Store, snap *Snapshot, part Part, disk, old []
 	want := disk[part.Off:part.end()]
 	inPlace, there := writeFile(t, old), writeFile(t, want)
 	fresh, exported := filepath.Join(t.TempDir(), "fresh"), filepath.Join(t.TempDir(), "exported")
-	r := reopen(t, s)
+	r := snapshottest.Reopen(t, s)
 	_, err := Restore(t.Context(), r, snap, part, inPlace, RestoreOptions{InPlace: true, Verify: true}, nil)
 	var stream, packed bytes.Buffer
 	for how, other := range map[string]error{
@@ -124,7 +125,7 @@ func second[T any](_ T, err error) error { return err }
 // TestPreflightWalksOnce holds that a part of a map that is in many places is walked once: a disk of 2^20 equal regions takes no
 // longer than one of a few.
 func TestPreflightWalksOnce(t *testing.T) {
-	r := testRepo(t, new(store.Mem))
+	r := snapshottest.Repo(t, new(store.Mem))
 	data := []byte("a region that is everywhere")
 	size := int64(RegionSize) << 20
 	var root chunk.ID

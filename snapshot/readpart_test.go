@@ -12,14 +12,15 @@ import (
 	"platter/repo/store"
 	"platter/snapshot/image"
 	"platter/snapshot/image/anatomy"
+	"platter/snapshot/snapshottest"
 )
 
 // TestReadPart has the record of a version say otherwise than its disk: the disk is believed, where it can be.
 func TestReadPart(t *testing.T) {
 	mem := new(store.Mem)
 	disk := partitioned(randomDisk(rand.New(rand.NewPCG(1, 1)), 8<<20))
-	kept := keep(t, testRepo(t, mem), image.Mem{Data: disk})
-	r := reopen(t, mem)
+	kept := keep(t, snapshottest.Repo(t, mem), image.Mem{Data: disk})
+	r := snapshottest.Reopen(t, mem)
 	right := Part{1 << 20, 2 << 20, "p1"}
 	for name, c := range map[string]struct {
 		change  func(s *Snapshot)
@@ -62,7 +63,7 @@ func TestDoubtfulPart(t *testing.T) {
 	binary.LittleEndian.PutUint32(disk[446+8:], 256)
 	binary.LittleEndian.PutUint32(disk[446+12:], 256)
 	disk[510], disk[511] = 0x55, 0xaa
-	r := testRepo(t, mem)
+	r := snapshottest.Repo(t, mem)
 	s := keep(t, r, image.Mem{Data: bytes.Clone(disk)})
 	if found, err := ReadPart(t.Context(), r, []*Snapshot{s}, s.Name+":p1", time.Now()); !errors.Is(err, errDoubtful) {
 		t.Errorf("%+v, %v", found, err)

@@ -118,10 +118,10 @@ func (f *repairing) write(ctx context.Context, check *mapCheck) error {
 		rw := &rewriter{check: check, damage: f.damage, writer: w, done: map[subtree]chunk.ID{}}
 		for i, q := range f.done.Snapshots {
 			m := q.Snapshot.Map(f.repo)
-			if roots[i], err = rw.tree(ctx, m, height(m.size), 0, m.root); err != nil {
+			if roots[i], err = rw.tree(ctx, m, height(m.sizeOf()), 0, m.rootOf()); err != nil {
 				return err
 			}
-			if roots[i] == m.root {
+			if roots[i] == m.rootOf() {
 				return fmt.Errorf("%s could not be read, and now it can: %w; run it again", q.Snapshot.ID, q.Reasons[0])
 			}
 		}

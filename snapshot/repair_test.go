@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"maps"
 	"math/rand/v2"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -16,6 +17,7 @@ import (
 	"platter/repo"
 	"platter/repo/store"
 	"platter/snapshot/image"
+	"platter/snapshot/snapshottest"
 )
 
 // without is a disk with zeros in some ranges.
@@ -38,8 +40,8 @@ func wantRepaired(t *testing.T, r *repo.Repo, q Repair, disk []byte) {
 		t.Errorf("%q, %q, %v", s.Note, s.Tags, s.Parent)
 	}
 	lost := mustLost(t, r, s)
-	if fmt.Sprint(lost) != fmt.Sprint(rangesOf(q.Ranges)) {
-		t.Errorf("%v is marked as lost, and %v is", lost, rangesOf(q.Ranges))
+	if fmt.Sprint(lost) != fmt.Sprint(slices.Collect(q.Ranges.All())) {
+		t.Errorf("%v is marked as lost, and %v is", lost, slices.Collect(q.Ranges.All()))
 	}
 	if !bytes.Equal(restored(t, r, s), without(disk, lost)) {
 		t.Error("what is left is not what was kept")
@@ -73,18 +75,18 @@ func TestRepairSnapshots(t *testing.T) {
 		whole, disks := keptDisk(t, rnd, 3, []int{3 << 20, RegionSize + 2<<20}[seed/5])
 		damaged, _ := hurt(rnd, whole)
 		mem := memOf(t, damaged)
-		told, err := RepairSnapshots(ctx, reopen(t, mem), RepairOptions{ReadAll: true}, nil)
+		told, err := RepairSnapshots(ctx, snapshottest.Reopen(t, mem), RepairOptions{ReadAll: true}, nil)
 		if err != nil || !maps.EqualFunc(files(t, mem), damaged, bytes.Equal) {
 			t.Fatalf("%d: it did not only look (%v)", seed, err)
 		}
 		o := RepairOptions{ReadAll: true, Write: true, Platter: "test"}
-		done, err := RepairSnapshots(ctx, reopen(t, mem), o, nil)
+		done, err := RepairSnapshots(ctx, snapshottest.Reopen(t, mem), o, nil)
 		if err != nil || len(done.Snapshots) != len(told.Snapshots) {
 			t.Fatalf("%d: %+v, %v", seed, done, err)
 		}
-		r := reopen(t, mem)
+		r := snapshottest.Reopen(t, mem)
 		for i, q := range done.Snapshots {
-			if fmt.Sprint(rangesOf(q.Ranges)) != fmt.Sprint(rangesOf(told.Snapshots[i].Ranges)) || !q.Made || q.Forgotten {
+			if fmt.Sprint(slices.Collect(q.Ranges.All())) != fmt.Sprint(slices.Collect(told.Snapshots[i].Ranges.All())) || !q.Made || q.Forgotten {
 				t.Errorf("%d: %+v, and was to be %+v", seed, q, told.Snapshots[i])
 			}
 			var at int
@@ -99,7 +101,7 @@ func TestRepairSnapshots(t *testing.T) {
 		}
 		// Once more makes nothing new, and removes the broken ones if it may.
 		o.Forget = true
-		again, err := RepairSnapshots(ctx, reopen(t, mem), o, nil)
+		again, err := RepairSnapshots(ctx, snapshottest.Reopen(t, mem), o, nil)
 		if err != nil || len(again.Snapshots) != len(done.Snapshots) {
 			t.Fatalf("%d: %+v, %v", seed, again, err)
 		}
@@ -108,7 +110,7 @@ func TestRepairSnapshots(t *testing.T) {
 				t.Errorf("%d: made again: %+v", seed, q)
 			}
 		}
-		last, err := RepairSnapshots(ctx, reopen(t, mem), o, nil)
+		last, err := RepairSnapshots(ctx, snapshottest.Reopen(t, mem), o, nil)
 		if err != nil || len(last.Snapshots)+len(last.Unreadable) > 0 {
 			t.Errorf("%d: %+v, %v", seed, last, err)
 		}
@@ -131,7 +133,7 @@ func TestRepairSnapshotsTwice(t *testing.T) {
 		if err := mem.Delete(ctx, name); err != nil {
 			t.Fatal(err)
 		}
-		done, err := RepairSnapshots(ctx, reopen(t, mem), RepairOptions{Write: true}, nil)
+		done, err := RepairSnapshots(ctx, snapshottest.Reopen(t, mem), RepairOptions{Write: true}, nil)
 		if err != nil || len(done.Snapshots) == 0 {
 			t.Fatalf("%+v, %v", done, err)
 		}
@@ -141,10 +143,10 @@ func TestRepairSnapshotsTwice(t *testing.T) {
 				made++
 			}
 			if q.New.ID != done.Snapshots[0].New.ID {
-				t.Errorf("%v has lost %v, and %v %v", q.New.ID, rangesOf(q.Ranges), done.Snapshots[0].New.ID, rangesOf(done.Snapshots[0].Ranges))
+				t.Errorf("%v has lost %v, and %v %v", q.New.ID, slices.Collect(q.Ranges.All()), done.Snapshots[0].New.ID, slices.Collect(done.Snapshots[0].Ranges.All()))
 			}
 		}
-		r := reopen(t, mem)
+		r := snapshottest.Reopen(t, mem)
 		if s := done.Snapshots[0].New; made > 1 || !bytes.Equal(restored(t, r, s), without(disks[0], mustLost(t, r, s))) {
 			t.Errorf("%d were made, or what is left differs", made)
 		}
@@ -157,14 +159,14 @@ func mustLost(t testing.TB, r *repo.Repo, s *Snapshot) []Range {
 	if err != nil {
 		t.Fatal(err)
 	}
-	return rangesOf(lost)
+	return slices.Collect(lost.All())
 }
 
 // TestRepairSnapshotsWithoutMaps loses all maps of a disk of three levels: nothing is left, and that is said in few bytes.
 func TestRepairSnapshotsWithoutMaps(t *testing.T) {
 	ctx := context.Background()
 	mem := new(store.Mem)
-	r := testRepo(t, mem)
+	r := snapshottest.Repo(t, mem)
 	disk := image.Sparse{Bytes: 300*RegionSize + 12345, Fills: []image.Fill{{Off: 5 * RegionSize, Len: 1 << 20, Seed: 1}, {Off: 299 * RegionSize, Len: 1 << 20, Seed: 2}}}
 	s := keep(t, r, disk)
 	loc, ok := r.Index().Lookup(s.Root)
@@ -174,11 +176,11 @@ func TestRepairSnapshotsWithoutMaps(t *testing.T) {
 	if err := mem.Delete(ctx, "packs/"+loc.Pack.String()[:2]+"/"+loc.Pack.String()); err != nil {
 		t.Fatal(err)
 	}
-	done, err := RepairSnapshots(ctx, reopen(t, mem), RepairOptions{Write: true, Forget: true}, nil)
+	done, err := RepairSnapshots(ctx, snapshottest.Reopen(t, mem), RepairOptions{Write: true, Forget: true}, nil)
 	if err != nil || len(done.Snapshots) != 1 || done.Snapshots[0].New.Unreadable != disk.Bytes {
 		t.Fatalf("%+v, %v", done, err)
 	}
-	r = reopen(t, mem)
+	r = snapshottest.Reopen(t, mem)
 	lost := mustLost(t, r, done.Snapshots[0].New)
 	if fmt.Sprint(lost) != fmt.Sprint([]Range{{0, disk.Bytes}}) {
 		t.Errorf("%v is lost", lost)
@@ -209,7 +211,7 @@ func TestRepairSnapshotsForgetsDamagedFiles(t *testing.T) {
 		}
 	}
 	for _, forget := range []bool{false, true} {
-		done, err := RepairSnapshots(ctx, reopen(t, mem), RepairOptions{Write: true, Forget: forget}, nil)
+		done, err := RepairSnapshots(ctx, snapshottest.Reopen(t, mem), RepairOptions{Write: true, Forget: forget}, nil)
 		if err != nil || len(done.Unreadable) != 2 || len(done.Snapshots) > 0 {
 			t.Fatalf("%+v, %v", done, err)
 		}
@@ -238,13 +240,13 @@ func TestRepairSnapshotsEveryOpFails(t *testing.T) {
 	delete(damaged, packs[1])
 	o := RepairOptions{ReadAll: true, Write: true, Forget: true}
 	want := memOf(t, damaged)
-	told, err := RepairSnapshots(ctx, reopen(t, want), o, nil)
+	told, err := RepairSnapshots(ctx, snapshottest.Reopen(t, want), o, nil)
 	if err != nil || len(told.Snapshots) == 0 {
 		t.Fatalf("%+v, %v", told, err)
 	}
 	lost := map[string]string{}
 	for _, q := range told.Snapshots {
-		lost[q.Snapshot.Name] = fmt.Sprint(rangesOf(q.Ranges))
+		lost[q.Snapshot.Name] = fmt.Sprint(slices.Collect(q.Ranges.All()))
 	}
 	repair := func(r *repo.Repo) error {
 		done, err := RepairSnapshots(ctx, r, o, nil)
@@ -254,7 +256,7 @@ func TestRepairSnapshotsEveryOpFails(t *testing.T) {
 		return err
 	}
 	look := func(mem *store.Mem) (broken int) {
-		r := reopen(t, mem)
+		r := snapshottest.Reopen(t, mem)
 		all, bad, err := Load(ctx, r)
 		if err != nil || len(bad) > 0 {
 			t.Fatal(bad, err)
@@ -278,7 +280,7 @@ func TestRepairSnapshotsEveryOpFails(t *testing.T) {
 		if broken := look(mem); err == nil && broken > 0 {
 			t.Errorf("%d are broken still", broken)
 		}
-		if err := repair(reopen(t, mem)); err != nil {
+		if err := repair(snapshottest.Reopen(t, mem)); err != nil {
 			t.Errorf("the next repair: %v", err)
 		}
 		if broken := look(mem); broken > 0 || len(under(t, mem, "snapshots/")) != len(disks) {

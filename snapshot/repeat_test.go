@@ -14,6 +14,7 @@ import (
 	"platter/repo"
 	"platter/repo/store"
 	"platter/snapshot/image"
+	"platter/snapshot/snapshottest"
 )
 
 // keepMaps stores maps that no disk was read for, and snapshots of them.
@@ -127,7 +128,7 @@ func plainRuns(t *testing.T, m *Map, which func(piece) bool) (out []Range, data 
 			}
 		}
 	}
-	walk(height(m.size), 0, m.root)
+	walk(height(m.sizeOf()), 0, m.rootOf())
 	return out, data
 }
 
@@ -140,7 +141,7 @@ func TestRepeatedSubtrees(t *testing.T) {
 		}
 		rnd := rand.New(rand.NewPCG(seed, 52))
 		for _, damaged := range []bool{false, true} {
-			r := testRepo(t, new(store.Mem))
+			r := snapshottest.Repo(t, new(store.Mem))
 			var disks []*Snapshot
 			for i := range 3 {
 				size := []int64{RegionSize, 3 * RegionSize, fanOut * RegionSize, 3 * fanOut * RegionSize}[rnd.IntN(4)] - rnd.Int64N(2)*rnd.Int64N(RegionSize)
@@ -169,7 +170,7 @@ func compareRepeated(t *testing.T, r *repo.Repo, disks []*Snapshot, damaged bool
 	lost := map[string][]Range{}
 	losses, err := CheckMaps(t.Context(), r, disks, func(chunk.ID) error { return nil })
 	for _, l := range losses {
-		lost[l.Snapshot.Name] = rangesOf(l.Ranges)
+		lost[l.Snapshot.Name] = slices.Collect(l.Ranges.All())
 	}
 	if err != nil {
 		t.Fatal(err)
@@ -184,13 +185,13 @@ func compareRepeated(t *testing.T, r *repo.Repo, disks []*Snapshot, damaged bool
 		}
 		marked, _ := plainRuns(t, s.Map(r), func(q piece) bool { return q.kind == badPiece })
 		all, err := measure(t.Context(), s.Map(r))
-		if err != nil || all.data != data || fmt.Sprint(rangesOf(&all.bad)) != fmt.Sprint(marked) {
+		if err != nil || all.data != data || fmt.Sprint(slices.Collect(all.bad.All())) != fmt.Sprint(marked) {
 			t.Errorf("of %d bytes: %+v, %v; want %d bytes of data and %.400v", s.Size, all, err, data, marked)
 		}
 		other := disks[0]
 		diff, err := Diff(t.Context(), r, s, other, s.Whole(), other.Whole())
-		if err != nil || fmt.Sprint(rangesOf(diff)) != fmt.Sprint(plainDiff(t, r, s, other)) {
-			t.Errorf("%d bytes and %d differ in %.400v; want %.400v (%v)", s.Size, other.Size, rangesOf(diff), plainDiff(t, r, s, other), err)
+		if err != nil || fmt.Sprint(slices.Collect(diff.All())) != fmt.Sprint(plainDiff(t, r, s, other)) {
+			t.Errorf("%d bytes and %d differ in %.400v; want %.400v (%v)", s.Size, other.Size, slices.Collect(diff.All()), plainDiff(t, r, s, other), err)
 		}
 	}
 }
@@ -212,7 +213,7 @@ func plainDiff(t *testing.T, r *repo.Repo, a, b *Snapshot) []Range {
 		}
 	}
 	out.add(common, max(a.Size, b.Size)-common)
-	return rangesOf(out)
+	return slices.Collect(out.All())
 }
 
 // wideMap is the map of a disk of equal regions, which has one page, and one node on each level.
@@ -235,7 +236,7 @@ func TestEndlessDisk(t *testing.T) {
 	defer cancel()
 	const size, count = 1 << 62, 1 << 36
 	mem := new(store.Mem)
-	r := testRepo(t, mem)
+	r := snapshottest.Repo(t, mem)
 	zeros, data, bad := &Snapshot{Name: "zeros", Size: size}, &Snapshot{Name: "data", Size: size}, &Snapshot{Name: "bad", Size: size, Unreadable: 1}
 	all := []*Snapshot{zeros, data, bad}
 	const half = RegionSize / 2
@@ -270,7 +271,7 @@ func TestEndlessDisk(t *testing.T) {
 	if _, err := Measure(ctx, r, all); err != nil {
 		t.Error(err)
 	}
-	done, err := RepairSnapshots(ctx, reopen(t, mem), RepairOptions{Write: true}, nil)
+	done, err := RepairSnapshots(ctx, snapshottest.Reopen(t, mem), RepairOptions{Write: true}, nil)
 	if err != nil || len(done.Snapshots) != 1 || done.Snapshots[0].New == nil || done.Snapshots[0].New.Unreadable != size/2 {
 		t.Errorf("repair: %+v, %v", done, err)
 	}
@@ -279,9 +280,9 @@ func TestEndlessDisk(t *testing.T) {
 // TestManyReasons holds that of very many reasons the first are told, and that one of the others is not forgotten which has a remedy.
 func TestManyReasons(t *testing.T) {
 	mem := new(store.Mem)
-	r := testRepo(t, mem)
+	r := snapshottest.Repo(t, mem)
 	keep(t, r, image.Mem{Data: randomDisk(rand.New(rand.NewPCG(1, 54)), 1<<20)})
-	r = reopen(t, mem)
+	r = snapshottest.Reopen(t, mem)
 	all, _, err := Load(t.Context(), r)
 	if err != nil {
 		t.Fatal(err)
@@ -338,12 +339,12 @@ func inUse() int64 {
 func TestRestoreRemembersNoRegions(t *testing.T) {
 	const count = 1 << 18
 	mem := new(store.Mem)
-	r := testRepo(t, mem)
+	r := snapshottest.Repo(t, mem)
 	s := &Snapshot{Size: count * RegionSize}
 	keepMaps(t, r, nil, func(save func([]byte) chunk.ID) {
 		s.Root = wideMap(save, s.Size, piece{kind: zeroPiece, len: RegionSize})
 	})
-	r = reopen(t, mem)
+	r = snapshottest.Reopen(t, mem)
 	target, before := &nowhere{Sparse: image.Sparse{Bytes: s.Size}}, inUse()
 	f, err := newFilling(t.Context(), &content{s.Map(r), r}, target, RestoreOptions{}, new(Restored), nil)
 	if err == nil {

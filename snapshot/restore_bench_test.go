@@ -11,6 +11,7 @@ import (
 	"platter/repo"
 	"platter/repo/store"
 	"platter/snapshot/image"
+	"platter/snapshot/snapshottest"
 )
 
 // restoreDisk is a disk of 192 MiB of which about the half is noise and text, in a repository in a folder.
@@ -18,10 +19,10 @@ func restoreDisk(b *testing.B) ([]byte, *repo.Repo, *Snapshot) {
 	b.Helper()
 	disk := randomDisk(rand.New(rand.NewPCG(1, 9)), 192<<20)
 	local := store.NewLocal(b.TempDir())
-	snap := keep(b, testRepo(b, local), image.Mem{Data: disk, Holes: true})
+	snap := keep(b, snapshottest.Repo(b, local), image.Mem{Data: disk, Holes: true})
 	b.SetBytes(snap.Stats.Data)
 	b.ReportAllocs()
-	return disk, reopen(b, local), snap
+	return disk, snapshottest.Reopen(b, local), snap
 }
 
 func BenchmarkRestore(b *testing.B) {

@@ -12,6 +12,7 @@ import (
 
 	"platter/repo/store"
 	"platter/snapshot/image"
+	"platter/snapshot/snapshottest"
 )
 
 // TestPlanFile holds that a plan comes true, for new files and in place over older, shorter and longer ones, and that making
@@ -21,8 +22,8 @@ func TestPlanFile(t *testing.T) {
 		rnd := rand.New(rand.NewPCG(seed, 51))
 		disk := pitted(rnd, randomDisk(rnd, 1<<20+rnd.IntN(6<<20)))
 		s := new(store.Mem)
-		snap := keep(t, testRepo(t, s), image.Mem{Data: disk, Holes: true})
-		r := reopen(t, s)
+		snap := keep(t, snapshottest.Repo(t, s), image.Mem{Data: disk, Holes: true})
+		r := snapshottest.Reopen(t, s)
 		for _, part := range []Part{snap.Whole(), {Off: 12345, Len: 1 << 19}} {
 			t.Run(fmt.Sprintf("%d/%d", seed, part.Len), func(t *testing.T) {
 				path := filepath.Join(t.TempDir(), "disk")
@@ -73,8 +74,8 @@ func cameTrue(t *testing.T, plan *RestorePlan, done *Restored) {
 // TestPlanFileRefuses holds that a plan fails where the restore would.
 func TestPlanFileRefuses(t *testing.T) {
 	s := new(store.Mem)
-	snap := keep(t, testRepo(t, s), image.Mem{Data: []byte("disk")})
-	r := reopen(t, s)
+	snap := keep(t, snapshottest.Repo(t, s), image.Mem{Data: []byte("disk")})
+	r := snapshottest.Reopen(t, s)
 	there := writeFile(t, []byte("other"))
 	for name, c := range map[string]struct {
 		path string

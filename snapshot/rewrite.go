@@ -170,7 +170,7 @@ func measure(ctx context.Context, m *Map) (*measured, error) {
 		known[key] = sum
 		return sum, nil
 	}
-	return walk(height(m.size), 0, m.root)
+	return walk(height(m.sizeOf()), 0, m.rootOf())
 }
 
 func (s *measured) pieces(pieces []piece) {

@@ -7,8 +7,6 @@ import (
 	"testing"
 )
 
-func rangesOf(r *Runs) []Range { return slices.Collect(r.All()) }
-
 // TestRuns puts ranges together out of subtrees that stand in several places, and compares that with a plain list.
 func TestRuns(t *testing.T) {
 	for seed := range uint64(300) {
@@ -64,7 +62,7 @@ func TestRuns(t *testing.T) {
 					want = append(want, Range{int64(off), 1})
 				}
 			}
-			if got := rangesOf(r); fmt.Sprint(got) != fmt.Sprint(want) || r.Count != int64(len(want)) || r.Bytes != bytes {
+			if got := slices.Collect(r.All()); fmt.Sprint(got) != fmt.Sprint(want) || r.Count != int64(len(want)) || r.Bytes != bytes {
 				t.Fatalf("seed %d: %v, %d ranges of %d bytes; want %v", seed, got, r.Count, r.Bytes, want)
 			}
 			n := rnd.IntN(4)

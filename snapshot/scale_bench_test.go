@@ -10,6 +10,7 @@ import (
 
 	"platter/repo/store"
 	"platter/snapshot/image"
+	"platter/snapshot/snapshottest"
 )
 
 // fullScale reports whether to take the sizes that the goals speak of: PLATTER_BENCH=full. Else they are small enough to
@@ -80,7 +81,7 @@ func backUpFile(b *testing.B, s store.Store, path string, data int64) time.Durat
 		b.Fatal(err)
 	}
 	defer disk.Close()
-	r, snap := reopen(b, s), &Snapshot{Name: "disk", Host: "host"}
+	r, snap := snapshottest.Reopen(b, s), &Snapshot{Name: "disk", Host: "host"}
 	start := time.Now()
 	if err := Backup(context.Background(), r, disk, nil, snap, nil); err != nil {
 		b.Fatal(err)

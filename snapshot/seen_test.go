@@ -11,6 +11,7 @@ import (
 	"platter/pack"
 	"platter/repo"
 	"platter/repo/store"
+	"platter/snapshot/snapshottest"
 )
 
 // hideSnapshot takes a snapshot's file away, and returns what puts it back.
@@ -36,7 +37,7 @@ func TestMissed(t *testing.T) {
 	ctx := context.Background()
 	now := time.Date(2026, 12, 1, 12, 0, 0, 0, time.UTC)
 	mem := new(store.Mem)
-	r := testRepo(t, mem)
+	r := snapshottest.Repo(t, mem)
 	mine, theirs := t.TempDir(), t.TempDir()
 	put := func(name string, at time.Time) *Snapshot {
 		t.Helper()
@@ -127,7 +128,7 @@ func TestMissedForgotten(t *testing.T) {
 	ctx := context.Background()
 	now := time.Date(2026, 12, 1, 12, 0, 0, 0, time.UTC)
 	mem := new(store.Mem)
-	r := testRepo(t, mem)
+	r := snapshottest.Repo(t, mem)
 	r.UseMemory(t.TempDir())
 	var ids []pack.FileID
 	for _, name := range []string{"a", "b", "c"} {

@@ -36,6 +36,11 @@ func newMap(load Loader, size int64, root chunk.ID) *Map { return &Map{load: loa
 // sizeOf is the size of the disk in bytes, whatever part of it the map is clipped to.
 func (m *Map) sizeOf() int64 { return m.size }
 
+// rootOf is the ID of the map's uppermost node, or only page; zero for a disk of zeros.
+func (m *Map) rootOf() chunk.ID { return m.root }
+
+func (m *Map) workers() int { return m.load.Workers() }
+
 // errBeyond says that a map has regions behind the end of its disk.
 var errBeyond = fmt.Errorf("%w: its map goes beyond the end of the disk", pack.ErrDamaged)
 

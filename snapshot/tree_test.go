@@ -12,6 +12,7 @@ import (
 	"platter/chunk"
 	"platter/repo"
 	"platter/repo/store"
+	"platter/snapshot/snapshottest"
 )
 
 func TestHeight(t *testing.T) {
@@ -124,7 +125,7 @@ func TestTreeRoundTrip(t *testing.T) {
 	}
 	var all []built
 	ctx := context.Background()
-	r := testRepo(t, new(store.Mem))
+	r := snapshottest.Repo(t, new(store.Mem))
 	_, err := r.Write(ctx, func(ctx context.Context, w *repo.Writer) error {
 		for seed := range count {
 			rnd := rand.New(rand.NewPCG(seed, 5))

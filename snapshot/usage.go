@@ -25,7 +25,7 @@ func Measure(ctx context.Context, r *repo.Repo, snapshots []*Snapshot) (*Usage, 
 		u.total.Data += s.Stats.Data
 		u.current = uint32(i + 1)
 		m := s.Map(r)
-		if err := u.walk(ctx, m, height(m.size), 0, s.Root); err != nil {
+		if err := u.walk(ctx, m, height(m.sizeOf()), 0, s.Root); err != nil {
 			return nil, err
 		}
 	}

@@ -44,7 +44,7 @@ func (v *verifier) region(ctx context.Context, reg mapRegion) error {
 	}
 	r, namer := v.windows.take(), v.m.repo.Namer(chunk.Data)
 	defer func() { v.windows.put(r); v.m.repo.Return(chunk.Data, namer) }()
-	end := reg.index*RegionSize + regionLen(v.m.size, reg.index)
+	end := reg.index*RegionSize + regionLen(v.m.sizeOf(), reg.index)
 	for _, q := range places {
 		if ctx.Err() != nil {
 			return ctx.Err()
