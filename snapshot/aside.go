@@ -11,6 +11,7 @@ import (
 	"platter/chunk"
 	"platter/pack"
 	"platter/repo"
+	"platter/snapshot/diskmap"
 )
 
 // LoadAside reads the snapshots that were removed as damaged and are kept aside, oldest first. Of those that cannot be read, each
@@ -59,7 +60,7 @@ func PutBack(ctx context.Context, r *repo.Repo, ids []pack.FileID) (back []*Snap
 			if err != nil {
 				return err
 			}
-			if err := s.save(ctx, r); err != nil {
+			if err := s.Save(ctx, r); err != nil {
 				return err
 			}
 			back = append(back, s)
@@ -75,41 +76,9 @@ func PutBack(ctx context.Context, r *repo.Repo, ids []pack.FileID) (back []*Snap
 	return back, err
 }
 
-// ReviewAside looks at the snapshots that are kept aside once a check has found that all others are whole, and has read all that
-// they are made of. Those that are still damaged are deleted: what took their place is whole. Those that are whole again stay,
-// for somebody to put back.
-func ReviewAside(ctx context.Context, r *repo.Repo, bad func(chunk.ID) error) (whole []*Snapshot, dropped []pack.FileID, err error) {
-	aside, unreadable, err := LoadAside(ctx, r)
-	if err != nil {
-		return nil, nil, err
-	}
-	check := newMapCheck(r, bad)
-	losses, err := check.all(ctx, aside)
-	if err != nil {
-		return nil, nil, err
-	}
-	broken := map[pack.FileID]bool{}
-	for _, l := range losses {
-		broken[l.Snapshot.ID] = true
-	}
-	for _, s := range aside {
-		if !broken[s.ID] {
-			whole = append(whole, s)
-		} else if check.passing == nil {
-			dropped = append(dropped, s.ID)
-		}
-	}
-	for _, u := range unreadable {
-		if u.lost() {
-			dropped = append(dropped, u.ID)
-		}
-	}
-	return whole, dropped, r.DropAside(ctx, dropped)
-}
-
 // lost reports whether a file holds no snapshot any more, as far as reading it tells. One that a newer platter wrote, or that
 // the store did not give, may be a whole one.
-func (u *Unreadable) lost() bool {
+func (u *Unreadable) IsDamaged() bool {
 	return errors.Is(u, pack.ErrDamaged) && !errors.Is(u, pack.ErrNewer)
 }
 
@@ -124,14 +93,13 @@ func keepAside(ctx context.Context, r *repo.Repo, listed []pack.FileID, marks *r
 		s, err := loadAside(ctx, r, id)
 		k := keeper{repo: r, marks: marks}
 		if err == nil {
-			k.m = s.Map(r)
-			err = k.walk(ctx, height(s.Size), 0, s.Root)
+			err = k.mark(ctx, s.Map(r))
 		}
 		switch {
 		case ctx.Err() != nil:
 			return ctx.Err()
 		case errors.Is(err, fs.ErrNotExist): // it was put back, or was never there
-		case err != nil && !isFinal(err) && !errors.Is(err, pack.ErrNewer):
+		case err != nil && !IsFinal(err) && !errors.Is(err, pack.ErrNewer):
 			return fmt.Errorf("%w; nobody knows what it needs, so nothing is deleted", err)
 		case err != nil || k.unsure:
 			marks.Unsure(id)
@@ -144,42 +112,32 @@ func keepAside(ctx context.Context, r *repo.Repo, listed []pack.FileID, marks *r
 type keeper struct {
 	repo  *repo.Repo
 	marks *repo.Marks
-	m     *Map
 
-	unsure bool // a node or a page cannot be had
+	unsure bool // a node or a page is not to be had
 }
 
-// walk marks a node or a page, and all below it. The error says why the store does not answer.
-func (k *keeper) walk(ctx context.Context, level int, at int64, id chunk.ID) error {
-	if id.IsZero() || ctx.Err() != nil || !k.m.has(level, at) || !k.marks.KeepWalk(id) {
-		return ctx.Err()
-	}
-	if level == 0 {
-		pieces, err := k.m.page(ctx, at, id)
-		if err != nil {
-			k.unsure = true
-			return k.without(id, err)
-		}
-		for _, q := range pieces {
-			if q.kind == dataPiece {
-				if err := k.chunk(ctx, q.id); err != nil {
-					return err
+// mark marks a map, as far as it can be read. The error says why the store does not answer.
+func (k *keeper) mark(ctx context.Context, m *diskmap.Map) error {
+	fold := diskmap.Fold[struct{}]{
+		Enter:  func(s diskmap.Subtree) (_ struct{}, known bool) { return struct{}{}, !k.marks.KeepWalk(s.ID) },
+		Beyond: func() (_ struct{}, err error) { return struct{}{}, nil },
+		Page: func(ctx context.Context, _ *diskmap.Map, _ int64, pieces []diskmap.Piece) (_ struct{}, err error) {
+			for _, q := range pieces {
+				if q.Kind == diskmap.Data {
+					if err := k.chunk(ctx, q.ID); err != nil {
+						return struct{}{}, err
+					}
 				}
 			}
-		}
-		return nil
+			return struct{}{}, nil
+		},
+		Unreadable: func(_ context.Context, s diskmap.Subtree, reason error) (_ struct{}, err error) {
+			k.unsure = true
+			return struct{}{}, k.without(s.ID, reason)
+		},
 	}
-	n, err := k.m.node(ctx, level, id)
-	if err != nil {
-		k.unsure = true
-		return k.without(id, err)
-	}
-	for i, child := range n {
-		if err := k.walk(ctx, level-1, at*fanOut+int64(i), child); err != nil {
-			return err
-		}
-	}
-	return nil
+	_, err := fold.Of(ctx, m)
+	return err
 }
 
 // chunk marks a chunk of data. Where it lies in packs that are gone or damaged only, it is tried: what cannot be had is no reason
@@ -197,7 +155,7 @@ func (k *keeper) chunk(ctx context.Context, id chunk.ID) error {
 
 // without goes on without a chunk that cannot be had for a reason that does not pass. It may lie in packs that no index lists.
 func (k *keeper) without(id chunk.ID, why error) error {
-	if !isFinal(why) {
+	if !IsFinal(why) {
 		return why
 	}
 	k.marks.KeepAway(id)

@@ -9,37 +9,44 @@ import (
 	"platter/chunk"
 	"platter/pack"
 	"platter/repo"
+	"platter/snapshot/diskmap"
 )
 
 // A Loss is what damage costs one snapshot.
 type Loss struct {
 	Snapshot *Snapshot
-	Ranges   *Runs   // of its disk
-	Reasons  []error // one of each kind; of very many the first
-	Missing  bool    // one of all reasons is that no index file lists something (repo.ErrMissing)
+	Ranges   *diskmap.Runs // of its disk
+	Reasons  []error       // one of each kind; of very many the first
+	Missing  bool          // one of all reasons is that no index file lists something (repo.ErrMissing)
 }
 
 // CheckMaps walks the maps of all snapshots and returns what is lost to those that are not whole: pages that cannot be
 // read, chunks that no index lists or that are of the wrong length, and chunks that bad says are damaged. Subtrees that
 // snapshots share are walked once.
 func CheckMaps(ctx context.Context, r *repo.Repo, snapshots []*Snapshot, bad func(chunk.ID) error) ([]Loss, error) {
-	return newMapCheck(r, bad).all(ctx, snapshots)
+	return NewMapCheck(r, bad).All(ctx, snapshots)
 }
 
-func newMapCheck(r *repo.Repo, bad func(chunk.ID) error) *mapCheck {
-	return &mapCheck{repo: r, bad: bad, known: map[subtree]*lost{}}
+func NewMapCheck(r *repo.Repo, bad func(chunk.ID) error) *MapCheck {
+	c := &MapCheck{repo: r, bad: bad}
+	c.fold = diskmap.Fold[*LostRanges]{
+		Page:       c.page,
+		Node:       c.node,
+		Unreadable: c.unreadable,
+		Beyond:     func() (*LostRanges, error) { return &LostRanges{Reasons: []error{diskmap.ErrBeyond}}, nil },
+	}
+	return c
 }
 
-func (c *mapCheck) all(ctx context.Context, snapshots []*Snapshot) ([]Loss, error) {
+func (c *MapCheck) All(ctx context.Context, snapshots []*Snapshot) ([]Loss, error) {
 	var losses []Loss
 	for _, s := range snapshots {
-		m := s.Map(c.repo)
-		lost, err := c.walk(ctx, m, height(m.size), 0, s.Root)
+		lost, err := c.fold.Of(ctx, s.Map(c.repo))
 		if err != nil {
 			return nil, err
 		}
 		if lost != nil {
-			losses = append(losses, Loss{s, &lost.runs, lost.reasons, lost.missing})
+			losses = append(losses, Loss{s, &lost.Runs, lost.Reasons, lost.missing})
 		}
 	}
 	return losses, nil
@@ -83,9 +90,9 @@ func CheckMapsBeside(ctx context.Context, r *repo.Repo, snapshots []*Snapshot, r
 }
 
 // lost is what damage costs a subtree, in ranges that are counted from where it begins.
-type lost struct {
-	runs    Runs
-	reasons []error // at least one
+type LostRanges struct {
+	Runs    diskmap.Runs
+	Reasons []error // at least one
 	missing bool
 }
 
@@ -95,132 +102,98 @@ const maxReasons = 20
 var errMoreReasons = errors.New("of other reasons, which are not listed")
 
 // because adds reasons that are not there yet.
-func (l *lost) because(reasons ...error) {
+func (l *LostRanges) Because(reasons ...error) {
 	for _, reason := range reasons {
 		l.missing = l.missing || errors.Is(reason, repo.ErrMissing)
 		same := func(other error) bool { return other.Error() == reason.Error() }
 		switch {
-		case len(l.reasons) > maxReasons || slices.ContainsFunc(l.reasons, same):
-		case len(l.reasons) == maxReasons:
-			l.reasons = append(l.reasons, errMoreReasons)
+		case len(l.Reasons) > maxReasons || slices.ContainsFunc(l.Reasons, same):
+		case len(l.Reasons) == maxReasons:
+			l.Reasons = append(l.Reasons, errMoreReasons)
 		default:
-			l.reasons = append(l.reasons, reason)
+			l.Reasons = append(l.Reasons, reason)
 		}
 	}
 }
 
-type mapCheck struct {
+// A mapCheck walks the maps of snapshots. What is lost of a subtree is nil where it is whole.
+type MapCheck struct {
 	repo    *repo.Repo
 	bad     func(chunk.ID) error
-	known   map[subtree]*lost       // what was walked before; nil for what is whole
-	missing map[chunk.ID]chunk.Kind // that no index lists; nil where nobody wants to know
-	passing error                   // why something could not be read that may be read another time
+	fold    diskmap.Fold[*LostRanges]
+	Missing map[chunk.ID]chunk.Kind // that no index lists; nil where they are not collected
+	Passing error                   // why something could not be read that may be read another time
 }
 
-// walk returns what is lost below one node or page, nil for nothing. The error is ctx's.
-func (c *mapCheck) walk(ctx context.Context, m *Map, level int, at int64, id chunk.ID) (*lost, error) {
-	if ctx.Err() != nil || id.IsZero() {
-		return nil, ctx.Err()
-	}
-	if !m.has(level, at) {
-		return &lost{reasons: []error{errBeyond}}, nil
-	}
-	key := m.subtree(level, at, id)
-	if l, ok := c.known[key]; ok {
-		return l, nil
-	}
-	look := c.node
-	if level == 0 {
-		look = c.page
-	}
-	l, err := look(ctx, m, level, at, id)
-	if ctx.Err() != nil {
-		return nil, ctx.Err()
-	}
-	if err != nil {
-		l = c.unreadable(key, err)
-	}
-	if len(l.reasons) == 0 {
-		l = nil
-	}
-	c.known[key] = l
-	return l, nil
+// isWhole reports whether a subtree was walked, and nothing of it is lost.
+func (c *MapCheck) IsWhole(s diskmap.Subtree) bool {
+	l, ok := c.fold.Known(s)
+	return ok && l == nil
 }
 
 // unreadable is what is lost with a node or page that cannot be read.
-func (c *mapCheck) unreadable(t subtree, reason error) *lost {
+func (c *MapCheck) unreadable(_ context.Context, s diskmap.Subtree, reason error) (*LostRanges, error) {
 	if m, ok := errors.AsType[*repo.MissingError](reason); ok {
 		c.miss(m.ID, chunk.Map)
 	}
-	if !isFinal(reason) && c.bad(t.id) == nil {
-		c.passing = reason
+	if !IsFinal(reason) && c.bad(s.ID) == nil {
+		c.Passing = reason
 	}
-	l := new(lost)
-	l.runs.add(0, t.width)
-	l.because(reason)
-	return l
+	l := new(LostRanges)
+	l.Runs.Add(0, s.Width)
+	l.Because(reason)
+	return l, nil
 }
 
-// node returns what is lost below a node; the error says why it cannot be read, or is ctx's.
-func (c *mapCheck) node(ctx context.Context, m *Map, level int, at int64, id chunk.ID) (*lost, error) {
-	n, err := m.node(ctx, level, id)
-	if err != nil {
-		return nil, err
-	}
-	l := new(lost)
-	for i, child := range n {
-		below, err := c.walk(ctx, m, level-1, at*fanOut+int64(i), child)
-		if err != nil {
-			return nil, err
+func (c *MapCheck) node(_ context.Context, _ diskmap.Subtree, below []diskmap.Below[*LostRanges]) (l *LostRanges, err error) {
+	for _, b := range below {
+		if b.Value == nil {
+			continue
 		}
-		if below != nil {
-			l.runs.place(childOff(level, i), &below.runs)
-			l.because(below.reasons...)
-			l.missing = l.missing || below.missing
+		if l == nil {
+			l = new(LostRanges)
 		}
+		l.Runs.Place(b.Off, &b.Value.Runs)
+		l.Because(b.Value.Reasons...)
+		l.missing = l.missing || b.Value.missing
 	}
 	return l, nil
 }
 
-// page does the same for a page.
-func (c *mapCheck) page(ctx context.Context, m *Map, _ int, at int64, id chunk.ID) (*lost, error) {
-	pieces, err := m.page(ctx, at, id)
-	if err != nil {
-		return nil, err
-	}
-	l, off := new(lost), int64(0)
+func (c *MapCheck) page(_ context.Context, _ *diskmap.Map, _ int64, pieces []diskmap.Piece) (l *LostRanges, err error) {
+	off := int64(0)
 	for _, q := range pieces {
-		if q.kind == dataPiece {
-			if reason := c.chunk(q); reason != nil {
-				l.runs.add(off, int64(q.len))
-				l.because(reason)
+		if q.Kind == diskmap.Data {
+			if reason := c.Chunk(q); reason != nil {
+				if l == nil {
+					l = new(LostRanges)
+				}
+				l.Runs.Add(off, int64(q.Len))
+				l.Because(reason)
 			}
 		}
-		off += int64(q.len)
+		off += int64(q.Len)
 	}
 	return l, nil
 }
 
-func (c *mapCheck) miss(id chunk.ID, kind chunk.Kind) {
-	if c.missing != nil {
-		c.missing[id] = kind
+func (c *MapCheck) miss(id chunk.ID, kind chunk.Kind) {
+	if c.Missing != nil {
+		c.Missing[id] = kind
 	}
 }
 
 // chunk returns why a chunk cannot be had, or nil.
-func (c *mapCheck) chunk(q piece) error {
-	loc, ok := c.repo.Index().Lookup(q.id)
+func (c *MapCheck) Chunk(q diskmap.Piece) error {
+	loc, ok := c.repo.Index().Lookup(q.ID)
 	switch {
 	case !ok:
-		c.miss(q.id, chunk.Data)
+		c.miss(q.ID, chunk.Data)
 		return errNotIndexed
-	case loc.Len != q.len || loc.Frame.Kind != chunk.Data:
-		return wrongLength(q.id, int(loc.Len), q.len)
+	case loc.Len != q.Len || loc.Frame.Kind != chunk.Data:
+		return diskmap.WrongLength(q.ID, int(loc.Len), q.Len)
 	}
-	return c.bad(q.id)
+	return c.bad(q.ID)
 }
 
-var (
-	errBeyond     = fmt.Errorf("%w: its map goes beyond the end of the disk", pack.ErrDamaged)
-	errNotIndexed = fmt.Errorf("%w: when index files were lost, 'repair index' brings it back from the packs", repo.ErrMissing)
-)
+var errNotIndexed = fmt.Errorf("%w: when index files were lost, 'repair index' brings it back from the packs", repo.ErrMissing)

@@ -1,4 +1,4 @@
-package snapshot
+package snapshot_test
 
 import (
 	"context"
@@ -8,7 +8,10 @@ import (
 	"platter/pack"
 	"platter/repo"
 	"platter/repo/store"
+	"platter/snapshot"
+	"platter/snapshot/backup/backuptest"
 	"platter/snapshot/image"
+	"platter/snapshot/snapshottest"
 )
 
 // TestCheckMapsBeside holds that a version which was forgotten, and whose packs went, since a check began is no loss, and
@@ -17,15 +20,15 @@ func TestCheckMapsBeside(t *testing.T) {
 	ctx := context.Background()
 	for _, forgotten := range []bool{true, false} {
 		mem := new(store.Mem)
-		r := testRepo(t, mem)
+		r := snapshottest.Repo(t, mem)
 		rnd := rand.New(rand.NewPCG(1, 2))
-		keep(t, r, image.Mem{Data: randomDisk(rnd, 3<<20)})
+		backuptest.Keep(t, r, image.Mem{Data: snapshottest.RandomDisk(rnd, 3<<20)})
 		before := map[pack.FileID]bool{}
 		for _, p := range r.Index().Packs() {
 			before[p.ID] = true
 		}
-		gone := keep(t, r, image.Mem{Data: randomDisk(rnd, 3<<20)})
-		all, _, err := Load(ctx, r)
+		gone := backuptest.Keep(t, r, image.Mem{Data: snapshottest.RandomDisk(rnd, 3<<20)})
+		all, _, err := snapshot.Load(ctx, r)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -33,7 +36,7 @@ func TestCheckMapsBeside(t *testing.T) {
 		if err != nil || len(report.Damage) > 0 {
 			t.Fatalf("%v, %q", err, report.Damage)
 		}
-		if losses, err := CheckMapsBeside(ctx, r, all, report); err != nil || len(losses) > 0 {
+		if losses, err := snapshot.CheckMapsBeside(ctx, r, all, report); err != nil || len(losses) > 0 {
 			t.Fatalf("%+v, %v", losses, err)
 		}
 		if forgotten {
@@ -49,11 +52,11 @@ func TestCheckMapsBeside(t *testing.T) {
 				}
 			}
 		}
-		r = reopen(t, mem)
+		r = snapshottest.Reopen(t, mem)
 		if report, err = r.Check(ctx, repo.CheckOptions{}, nil); err != nil || len(report.Damage) == 0 {
 			t.Fatalf("%v, %q", err, report.Damage)
 		}
-		losses, err := CheckMapsBeside(ctx, r, all, report)
+		losses, err := snapshot.CheckMapsBeside(ctx, r, all, report)
 		if err != nil || forgotten && len(losses) > 0 || !forgotten && (len(losses) != 1 || losses[0].Snapshot.ID != gone.ID) {
 			t.Fatalf("forgotten %v: %+v, %v", forgotten, losses, err)
 		}

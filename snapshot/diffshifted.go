@@ -9,6 +9,7 @@ import (
 
 	"platter/chunk"
 	"platter/repo"
+	"platter/snapshot/diskmap"
 )
 
 // compareSize is how much of a part is read and compared at once, in bytes: a frame holds many chunks, and is read for all
@@ -20,10 +21,10 @@ const compareSize = 8 << 20
 type shiftedDiffer struct {
 	ctx        context.Context
 	a, b       *Disk
-	inA, inB   *Map // of parts, as long as each other
+	inA, inB   *diskmap.Map // of parts, as long as each other
 	bufA, bufB []byte
-	doubt      Range // a run that the maps do not agree on, and that is yet to be read
-	out        Runs
+	doubtful   diskmap.Range // a run that the maps do not agree on, and that is yet to be read
+	out        diskmap.Runs
 }
 
 // newShiftedDiffer compares the first n bytes of both parts.
@@ -36,61 +37,27 @@ func newShiftedDiffer(ctx context.Context, r *repo.Repo, a, b *Snapshot, inA, in
 	if d.b, err = b.Open(ctx, r); err != nil {
 		return nil, err
 	}
-	if d.inA, err = a.mapOf(r, Part{Off: inA.Off, Len: n}); err != nil {
+	if d.inA, err = a.MapOf(r, Part{Off: inA.Off, Len: n}); err != nil {
 		return nil, err
 	}
-	d.inB, err = b.mapOf(r, Part{Off: inB.Off, Len: n})
+	d.inB, err = b.MapOf(r, Part{Off: inB.Off, Len: n})
 	return d, err
 }
 
 // A partRun is a piece of a map, or some of one, counted from where a part begins.
 type partRun struct {
-	piece
+	diskmap.Piece
 	off, len int64
 	whole    bool // all of the piece
 }
 
-// runs yields what the map's part consists of, in order and without gaps.
-func (m *Map) runs(ctx context.Context) iter.Seq2[partRun, error] {
-	return func(yield func(partRun, error) bool) {
-		from, to := m.within()
-		at := from
-		// emit yields a piece from off to end, as far as it lies in the part and behind what was yielded.
-		emit := func(q piece, off, end int64) bool {
-			start, stop := max(off, at), min(end, to)
-			if start >= stop {
-				return true
-			}
-			at = stop
-			return yield(partRun{q, start - from, stop - start, start == off && stop == end}, nil)
-		}
-		zero := piece{kind: zeroPiece}
-		for reg, err := range m.regions(ctx) {
-			var places []place
-			if err == nil {
-				places, err = m.places(ctx, reg.index, reg.page)
-			}
-			if err != nil {
-				yield(partRun{}, err)
-				return
-			}
-			for _, p := range places {
-				if !emit(zero, at, p.off) || !emit(p.piece, p.off, p.end()) {
-					return
-				}
-			}
-		}
-		emit(zero, at, to)
-	}
-}
-
 func (d *shiftedDiffer) run() error {
-	nextA, stopA := iter.Pull2(d.inA.runs(d.ctx))
+	nextA, stopA := iter.Pull2(partRuns(d.ctx, d.inA))
 	defer stopA()
-	nextB, stopB := iter.Pull2(d.inB.runs(d.ctx))
+	nextB, stopB := iter.Pull2(partRuns(d.ctx, d.inB))
 	defer stopB()
 	var a, b partRun
-	from, to := d.inA.within()
+	from, to := d.inA.Within()
 	n := to - from
 	for at := int64(0); at < n; {
 		var err error
@@ -102,12 +69,12 @@ func (d *shiftedDiffer) run() error {
 		}
 		next := min(a.off+a.len, b.off+b.len)
 		switch {
-		case a.kind == b.kind && (a.kind != dataPiece || a.whole && b.whole && a.off == b.off && a.id == b.id && a.len == b.len):
-		case a.kind == badPiece || b.kind == badPiece: // nobody knows
-			if err := d.settle(); err != nil {
+		case a.Kind == b.Kind && (a.Kind != diskmap.Data || a.whole && b.whole && a.off == b.off && a.ID == b.ID && a.len == b.len):
+		case a.Kind == diskmap.Unreadable || b.Kind == diskmap.Unreadable: // nobody knows
+			if err := d.readDoubtful(); err != nil {
 				return err
 			}
-			d.out.add(at, next-at)
+			d.out.Add(at, next-at)
 		default:
 			if err := d.suspect(at, next-at); err != nil {
 				return err
@@ -115,7 +82,7 @@ func (d *shiftedDiffer) run() error {
 		}
 		at = next
 	}
-	return d.settle()
+	return d.readDoubtful()
 }
 
 // seekRun goes on to the run that holds byte at.
@@ -136,29 +103,29 @@ func seekRun(next func() (partRun, error, bool), now partRun, at int64) (partRun
 // suspect takes a run for one that may differ, and reads those before it once they are long enough, or end.
 func (d *shiftedDiffer) suspect(off, n int64) error {
 	for n > 0 {
-		if d.doubt.Len == compareSize || d.doubt.Off+d.doubt.Len != off {
-			if err := d.settle(); err != nil {
+		if d.doubtful.Len == compareSize || d.doubtful.Off+d.doubtful.Len != off {
+			if err := d.readDoubtful(); err != nil {
 				return err
 			}
-			d.doubt = Range{Off: off}
+			d.doubtful = diskmap.Range{Off: off}
 		}
-		step := min(n, compareSize-d.doubt.Len)
-		d.doubt.Len += step
+		step := min(n, compareSize-d.doubtful.Len)
+		d.doubtful.Len += step
 		off, n = off+step, n-step
 	}
 	return nil
 }
 
 // settle reads the run that is in doubt.
-func (d *shiftedDiffer) settle() error {
-	off, n := d.doubt.Off, d.doubt.Len
-	d.doubt = Range{}
+func (d *shiftedDiffer) readDoubtful() error {
+	off, n := d.doubtful.Off, d.doubtful.Len
+	d.doubtful = diskmap.Range{}
 	if n == 0 {
 		return nil
 	}
 	a, b := d.bufA[:n], d.bufB[:n]
-	fromA, _ := d.inA.within()
-	fromB, _ := d.inB.within()
+	fromA, _ := d.inA.Within()
+	fromB, _ := d.inB.Within()
 	if _, err := d.a.ReadAt(a, fromA+off); err != nil {
 		return err
 	}
@@ -168,9 +135,43 @@ func (d *shiftedDiffer) settle() error {
 	for len(a) > 0 {
 		step := min(int64(len(a)), chunk.Block-off%chunk.Block)
 		if !bytes.Equal(a[:step], b[:step]) {
-			d.out.add(off, step)
+			d.out.Add(off, step)
 		}
 		a, b, off = a[step:], b[step:], off+step
 	}
 	return d.ctx.Err()
+}
+
+// partRuns yields what the map's part consists of, in order and without gaps.
+func partRuns(ctx context.Context, m *diskmap.Map) iter.Seq2[partRun, error] {
+	return func(yield func(partRun, error) bool) {
+		from, to := m.Within()
+		at := from
+		// emit yields a piece from off to end, as far as it lies in the part and behind what was yielded.
+		emit := func(q diskmap.Piece, off, end int64) bool {
+			start, stop := max(off, at), min(end, to)
+			if start >= stop {
+				return true
+			}
+			at = stop
+			return yield(partRun{q, start - from, stop - start, start == off && stop == end}, nil)
+		}
+		zero := diskmap.Piece{Kind: diskmap.Zeros}
+		for reg, err := range m.Regions(ctx) {
+			var places []diskmap.Place
+			if err == nil {
+				places, err = m.Places(ctx, reg.Index, reg.Page)
+			}
+			if err != nil {
+				yield(partRun{}, err)
+				return
+			}
+			for _, p := range places {
+				if !emit(zero, at, p.Off) || !emit(p.Piece, p.Off, p.End()) {
+					return
+				}
+			}
+		}
+		emit(zero, at, to)
+	}
 }

@@ -11,14 +11,16 @@ import (
 
 	"platter/chunk"
 	"platter/repo"
+	"platter/snapshot/diskmap"
 	"platter/snapshot/image"
 )
 
 // A Disk is a snapshot read as the disk it was. It is safe for concurrent use.
 type Disk struct {
 	ctx   context.Context // io.ReaderAt has no room for one
-	m     *Map
-	pages *lru.Cache[int64, []place]
+	repo  *repo.Repo
+	m     *diskmap.Map
+	pages *lru.Cache[int64, []diskmap.Place]
 }
 
 var _ image.Disk = (*Disk)(nil)
@@ -28,24 +30,24 @@ const pagesKept = 32
 
 // Open returns the snapshot's disk. Reads end with ctx.
 func (s *Snapshot) Open(ctx context.Context, r *repo.Repo) (*Disk, error) {
-	pages, err := lru.New[int64, []place](pagesKept)
+	pages, err := lru.New[int64, []diskmap.Place](pagesKept)
 	if err != nil {
 		return nil, fmt.Errorf("open snapshot: %w", err)
 	}
-	return &Disk{ctx, s.Map(r), pages}, nil
+	return &Disk{ctx, r, s.Map(r), pages}, nil
 }
 
 // Size returns the size in bytes.
-func (d *Disk) Size() int64 { return d.m.size }
+func (d *Disk) Size() int64 { return d.m.Size() }
 
 // ReadAt reads at a byte offset; past the end it returns io.EOF. Every byte is proved by its chunk's id.
 func (d *Disk) ReadAt(p []byte, off int64) (n int, err error) {
 	if off < 0 {
 		return 0, errors.New("read snapshot: negative offset")
 	}
-	for n < len(p) && off < d.m.size {
-		region := off / RegionSize
-		end := region*RegionSize + regionLen(d.m.size, region)
+	for n < len(p) && off < d.m.Size() {
+		region := off / diskmap.RegionSize
+		end := region*diskmap.RegionSize + diskmap.RegionLen(d.m.Size(), region)
 		q := p[n:min(int64(len(p)), int64(n)+end-off)]
 		if err := d.readRegion(q, region, off); err != nil {
 			return n, err
@@ -66,82 +68,36 @@ func (d *Disk) readRegion(p []byte, region, off int64) error {
 	}
 	clear(p)
 	var ids []chunk.ID
-	var wants []repo.Want
+	var wants []diskmap.Place
 	end := off + int64(len(p))
-	for _, w := range wantsAt(places) {
-		if w.Off+int64(w.Len) > off && w.Off < end {
-			ids, wants = append(ids, w.ID), append(wants, w)
+	for _, q := range places {
+		if q.Kind == diskmap.Data && q.End() > off && q.Off < end {
+			ids, wants = append(ids, q.ID), append(wants, q)
 		}
 	}
-	return d.m.repo.Load(d.ctx, chunk.Data, ids, func(i int, data []byte) error {
+	return d.repo.Load(d.ctx, chunk.Data, ids, func(i int, data []byte) error {
 		if len(data) != int(wants[i].Len) {
-			return wrongLength(ids[i], len(data), wants[i].Len)
+			return diskmap.WrongLength(ids[i], len(data), wants[i].Len)
 		}
-		overlay(p, off, data, wants[i].Off)
+		diskmap.Overlay(p, off, data, wants[i].Off)
 		return nil
 	})
 }
 
-func (d *Disk) page(region int64) ([]place, error) {
+func (d *Disk) page(region int64) ([]diskmap.Place, error) {
 	if places, ok := d.pages.Get(region); ok {
 		return places, nil
 	}
-	id, err := d.m.pageID(d.ctx, region)
+	id, err := d.m.PageID(d.ctx, region)
 	if err != nil {
 		return nil, err
 	}
-	places, err := d.m.places(d.ctx, region, id)
+	places, err := d.m.Places(d.ctx, region, id)
 	if err == nil {
 		d.pages.Add(region, places)
 	}
 	return places, err
 }
 
-// pageID finds the page of one region.
-func (m *Map) pageID(ctx context.Context, region int64) (chunk.ID, error) {
-	id := m.root
-	for level := height(m.size); level > 0 && !id.IsZero(); level-- {
-		n, err := m.node(ctx, level, id)
-		if err != nil {
-			return chunk.ID{}, err
-		}
-		at := region
-		for range level - 1 {
-			at /= fanOut
-		}
-		id = n[at%fanOut]
-	}
-	return id, nil
-}
-
 // Extents yields the disk in order.
-func (d *Disk) Extents() iter.Seq2[image.Extent, error] { return d.m.extents(d.ctx) }
-
-// extents yields the map's part of the disk in order, counted from where it begins.
-func (m *Map) extents(ctx context.Context) iter.Seq2[image.Extent, error] {
-	return image.Joined(func(yield func(image.Extent, error) bool) {
-		from, to := m.within()
-		at := from
-		emit := func(end int64, zero bool) bool {
-			e := image.Extent{Off: at - from, Len: end - at, Zero: zero}
-			at = end
-			return yield(e, nil) // those without bytes are left out
-		}
-		for reg, err := range m.regions(ctx) {
-			var places []place
-			if err == nil {
-				places, err = m.places(ctx, reg.index, reg.page)
-			}
-			if err != nil {
-				yield(image.Extent{}, err)
-				return
-			}
-			for _, p := range places {
-				if !emit(max(p.off, at), true) || !emit(min(p.end(), to), p.kind != dataPiece) {
-					return
-				}
-			}
-		}
-		emit(to, true)
-	})
-}
+func (d *Disk) Extents() iter.Seq2[image.Extent, error] { return d.m.Extents(d.ctx) }

@@ -1,4 +1,4 @@
-package snapshot
+package snapshot_test
 
 import (
 	"bytes"
@@ -13,20 +13,24 @@ import (
 	"platter/chunk"
 	"platter/repo"
 	"platter/repo/store"
+	"platter/snapshot"
+	"platter/snapshot/diskmap"
+	"platter/snapshot/restore"
+	"platter/snapshot/snapshottest"
 )
 
 // TestMapsThatLie holds that a map which names what is not there, or something else than it says, gives no disk, however that is
 // asked for: neither zeros in its place nor other bytes.
 func TestMapsThatLie(t *testing.T) {
-	r := testRepo(t, new(store.Mem))
-	disk := randomDisk(rand.New(rand.NewPCG(1, 77)), 12<<10)
-	short, long := piece{kind: dataPiece, len: 4 << 10}, piece{kind: dataPiece, len: 8 << 10}
+	r := snapshottest.Repo(t, new(store.Mem))
+	disk := snapshottest.RandomDisk(rand.New(rand.NewPCG(1, 77)), 12<<10)
+	short, long := diskmap.Piece{Kind: diskmap.Data, Len: 4 << 10}, diskmap.Piece{Kind: diskmap.Data, Len: 8 << 10}
 	roots := map[string]chunk.ID{"no such page": {1}}
 	_, err := r.Write(t.Context(), func(ctx context.Context, w *repo.Writer) error {
 		lane := w.Lane()
-		data := func(p *piece, data []byte) error {
-			p.id = lane.Name(data)
-			return lane.Save(ctx, p.id, data)
+		data := func(p *diskmap.Piece, data []byte) error {
+			p.ID = lane.Name(data)
+			return lane.Save(ctx, p.ID, data)
 		}
 		page := func(name string, page []byte) error {
 			id, err := w.SaveMap(ctx, page)
@@ -34,21 +38,21 @@ func TestMapsThatLie(t *testing.T) {
 			return err
 		}
 		err := errors.Join(data(&short, disk[:4<<10]), data(&long, disk[4<<10:]), lane.Close(ctx))
-		roots["a data chunk for a page"] = long.id
+		roots["a data chunk for a page"] = long.ID
 		longer, shorter, lost := short, long, long
-		longer.len, shorter.len, lost.id = long.len, short.len, chunk.ID{2}
+		longer.Len, shorter.Len, lost.ID = long.Len, short.Len, chunk.ID{2}
 		return errors.Join(err,
-			page("right", appendPage(nil, []piece{short, long})),
-			page("no such chunk", appendPage(nil, []piece{short, lost})),
-			page("chunks of other lengths", appendPage(nil, []piece{longer, shorter})),
-			page("pieces that do not add up", appendPage(nil, []piece{long})),
+			page("right", diskmap.AppendPage(nil, []diskmap.Piece{short, long})),
+			page("no such chunk", diskmap.AppendPage(nil, []diskmap.Piece{short, lost})),
+			page("chunks of other lengths", diskmap.AppendPage(nil, []diskmap.Piece{longer, shorter})),
+			page("pieces that do not add up", diskmap.AppendPage(nil, []diskmap.Piece{long})),
 			page("no page", []byte("no page")))
 	})
 	if err != nil {
 		t.Fatal(err)
 	}
 	for name, root := range roots {
-		s := &Snapshot{Size: int64(len(disk)), Root: root}
+		s := &snapshot.Snapshot{Size: int64(len(disk)), Root: root}
 		for how, err := range readAll(t, r, s, disk) {
 			if (err == nil) != (name == "right") {
 				t.Errorf("%s: %s says %v", name, how, err)
@@ -58,7 +62,7 @@ func TestMapsThatLie(t *testing.T) {
 }
 
 // readAll reads a disk in all ways there are, and returns how each ended. What comes without an error is the disk.
-func readAll(t *testing.T, r *repo.Repo, s *Snapshot, disk []byte) map[string]error {
+func readAll(t *testing.T, r *repo.Repo, s *snapshot.Snapshot, disk []byte) map[string]error {
 	t.Helper()
 	ended := map[string]error{}
 	note := func(how string, err error, got []byte) {
@@ -66,12 +70,12 @@ func readAll(t *testing.T, r *repo.Repo, s *Snapshot, disk []byte) map[string]er
 			t.Errorf("%s gives other bytes", how)
 		}
 	}
-	for how, o := range map[string]RestoreOptions{"restore": {}, "restore and verify": {Verify: true}, "restore in place": {InPlace: true}} {
+	for how, o := range map[string]restore.Options{"restore": {}, "restore and verify": {Verify: true}, "restore in place": {InPlace: true}} {
 		path := filepath.Join(t.TempDir(), "disk")
 		if o.InPlace {
-			path = writeFile(t, make([]byte, len(disk)))
+			path = snapshottest.WriteFile(t, make([]byte, len(disk)))
 		}
-		_, err := Restore(t.Context(), r, s, s.Whole(), path, o, nil)
+		_, err := restore.ToFile(t.Context(), r, s, s.Whole(), path, o, nil)
 		got, e := os.ReadFile(path)
 		if err != nil && !o.InPlace && !errors.Is(e, fs.ErrNotExist) {
 			t.Errorf("%s failed and left %d bytes (%v)", how, len(got), e)
@@ -79,7 +83,7 @@ func readAll(t *testing.T, r *repo.Repo, s *Snapshot, disk []byte) map[string]er
 		note(how, err, got)
 	}
 	var out bytes.Buffer
-	err := WriteStream(t.Context(), r, s, s.Whole(), &out, nil)
+	err := restore.ToStream(t.Context(), r, s, s.Whole(), &out, nil)
 	note("stream", err, out.Bytes())
 	got := make([]byte, len(disk))
 	opened, err := s.Open(t.Context(), r)

@@ -20,6 +20,7 @@ import (
 	"platter/chunk"
 	"platter/pack"
 	"platter/repo"
+	"platter/snapshot/diskmap"
 	"platter/snapshot/image"
 	"platter/snapshot/image/anatomy"
 )
@@ -110,7 +111,7 @@ func decode(id pack.FileID, data []byte) (*Snapshot, error) {
 }
 
 // save stores the snapshot: the commit point of a backup.
-func (s *Snapshot) save(ctx context.Context, r *repo.Repo) error {
+func (s *Snapshot) Save(ctx context.Context, r *repo.Repo) error {
 	s.Version = version
 	data, err := json.Marshal(s)
 	if err != nil {
@@ -121,7 +122,7 @@ func (s *Snapshot) save(ctx context.Context, r *repo.Repo) error {
 }
 
 // Map returns the map of the snapshot's disk.
-func (s *Snapshot) Map(r *repo.Repo) *Map { return &Map{repo: r, size: s.Size, root: s.Root} }
+func (s *Snapshot) Map(r *repo.Repo) *diskmap.Map { return diskmap.New(r, s.Size, s.Root) }
 
 // Load reads all snapshots, oldest first. Those that cannot be read are in bad, each an *Unreadable that names its file.
 func Load(ctx context.Context, r *repo.Repo) (snapshots []*Snapshot, bad []error, err error) {
@@ -202,7 +203,7 @@ func (u *Unreadable) Error() string { return u.Err.Error() }
 func (u *Unreadable) Unwrap() error { return u.Err }
 
 // gone reports whether the file is not there after all.
-func (u *Unreadable) gone() bool { return errors.Is(u.Err, fs.ErrNotExist) }
+func (u *Unreadable) isMissing() bool { return errors.Is(u.Err, fs.ErrNotExist) }
 
 func load(ctx context.Context, r *repo.Repo, id pack.FileID) (*Snapshot, error) {
 	data, err := r.GetSnapshot(ctx, id)

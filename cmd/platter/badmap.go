@@ -14,7 +14,9 @@ import (
 
 	"platter/repo"
 	"platter/snapshot"
+	"platter/snapshot/diskmap"
 	"platter/snapshot/image"
+	"platter/snapshot/restore"
 )
 
 // badMapLists is said of ranges that are not listed.
@@ -65,7 +67,7 @@ func writeBadMap(ctx context.Context, r *repo.Repo, s *snapshot.Snapshot, path s
 	if err != nil {
 		return err
 	}
-	err = snapshot.ReplaceFile(path, nil, func(f *os.File) error {
+	err = restore.ReplaceFile(path, nil, func(f *os.File) error {
 		return image.WriteRescueMap(f, buildVersion().Version, s.Size, lostExtents(lost))
 	})
 	if err != nil {
@@ -74,7 +76,7 @@ func writeBadMap(ctx context.Context, r *repo.Repo, s *snapshot.Snapshot, path s
 	return nil
 }
 
-func lostExtents(lost *snapshot.Runs) iter.Seq2[image.Extent, error] {
+func lostExtents(lost *diskmap.Runs) iter.Seq2[image.Extent, error] {
 	return func(yield func(image.Extent, error) bool) {
 		for q := range lost.All() {
 			if !yield(image.Extent{Off: q.Off, Len: q.Len}, nil) {

@@ -1,0 +1,181 @@
+package diskmap
+
+import (
+	"context"
+	"fmt"
+	"iter"
+
+	"platter/chunk"
+	"platter/snapshot/image"
+)
+
+// clip returns the map of a part of the disk. Offsets stay those of the disk.
+func (m *Map) Clip(part Range) (*Map, error) {
+	if part.Off < 0 || part.Len < 0 || part.Len > m.size-part.Off {
+		return nil, fmt.Errorf("%d bytes at %d are not on the disk, which has %d", part.Len, part.Off, m.size)
+	}
+	c := *m
+	if c.part = nil; part.Off != 0 || part.Len != m.size {
+		c.part = &part
+	}
+	return &c, nil
+}
+
+// within is where the map's part begins and ends, in bytes.
+func (m *Map) Within() (from, to int64) {
+	if m.part == nil {
+		return 0, m.size
+	}
+	return m.part.Off, m.part.end()
+}
+
+// length is how long the map's part is, in bytes.
+func (m *Map) Length() int64 {
+	from, to := m.Within()
+	return to - from
+}
+
+// touches reports whether some of what a node or page describes lies in the map's part.
+func (m *Map) Touches(level int, at int64) bool {
+	if m.part == nil {
+		return true
+	}
+	from, to := m.Span(level, at)
+	return from < m.part.end() && m.part.Off < to
+}
+
+// A place is a piece of a disk, and where it lies.
+type Place struct {
+	Piece
+	Off int64 // of the disk, bytes
+}
+
+func (p Place) End() int64 { return p.Off + int64(p.Len) }
+
+// places returns the pieces of a region that lie in the map's part: chunks as they are, also where they reach beyond its
+// ends, and of all else only what lies between these.
+func (m *Map) Places(ctx context.Context, region int64, page chunk.ID) ([]Place, error) {
+	pieces, err := m.Page(ctx, region, page)
+	if err != nil {
+		return nil, err
+	}
+	return m.PlacesOf(region, pieces), nil
+}
+
+// PlacesOf is Places for a region whose pieces are known.
+func (m *Map) PlacesOf(region int64, pieces []Piece) []Place {
+	from, to := m.Within()
+	all := make([]Place, 0, len(pieces))
+	off := region * RegionSize
+	for _, q := range pieces {
+		p := Place{q, off}
+		off = p.End()
+		if off <= from || p.Off >= to {
+			continue
+		}
+		if q.Kind != Data {
+			end := min(off, to)
+			p.Off = max(p.Off, from)
+			p.Len = uint32(end - p.Off)
+		}
+		all = append(all, p)
+	}
+	return all
+}
+
+// An edge is what of the disk lies right beyond an end of the map's part, in the chunk that reaches over it.
+type Edge struct {
+	Off  int64 // bytes
+	Data []byte
+}
+
+// edges loads them, at most two.
+func (m *Map) Edges(ctx context.Context) (edges []Edge, err error) {
+	if m.part == nil || m.part.Len == 0 {
+		return nil, nil
+	}
+	from, to := m.Within()
+	seen := int64(-1)
+	for _, at := range []int64{from, to - 1} {
+		region := at / RegionSize
+		id, err := m.PageID(ctx, region)
+		if err != nil {
+			return nil, err
+		}
+		places, err := m.Places(ctx, region, id)
+		if err != nil {
+			return nil, err
+		}
+		for _, p := range places {
+			if p.Kind != Data || p.Off >= from && p.End() <= to || p.Off > at || p.End() <= at || p.Off == seen {
+				continue
+			}
+			seen = p.Off
+			err := m.load.Load(ctx, chunk.Data, []chunk.ID{p.ID}, func(_ int, data []byte) error {
+				if len(data) != int(p.Len) {
+					return WrongLength(p.ID, len(data), p.Len)
+				}
+				if p.Off < from {
+					edges = append(edges, Edge{p.Off, append([]byte(nil), data[:from-p.Off]...)})
+				}
+				if p.End() > to {
+					edges = append(edges, Edge{to, append([]byte(nil), data[to-p.Off:]...)})
+				}
+				return nil
+			})
+			if err != nil {
+				return nil, err
+			}
+		}
+	}
+	return edges, nil
+}
+
+// covers reports whether all of what a node or page describes lies in the map's part.
+func (m *Map) Covers(level int, at int64) bool {
+	if m.part == nil {
+		return true
+	}
+	from, to := m.Span(level, at)
+	return from >= m.part.Off && to <= m.part.end()
+}
+
+// extents yields the map's part of the disk in order, counted from where it begins.
+func (m *Map) Extents(ctx context.Context) iter.Seq2[image.Extent, error] {
+	return image.Joined(func(yield func(image.Extent, error) bool) {
+		from, to := m.Within()
+		at := from
+		emit := func(end int64, zero bool) bool {
+			e := image.Extent{Off: at - from, Len: end - at, Zero: zero}
+			at = end
+			return yield(e, nil) // those without bytes are left out
+		}
+		for reg, err := range m.Regions(ctx) {
+			var places []Place
+			if err == nil {
+				places, err = m.Places(ctx, reg.Index, reg.Page)
+			}
+			if err != nil {
+				yield(image.Extent{}, err)
+				return
+			}
+			for _, p := range places {
+				if !emit(max(p.Off, at), true) || !emit(min(p.End(), to), p.Kind != Data) {
+					return
+				}
+			}
+		}
+		emit(to, true)
+	})
+}
+
+// overlay copies what of src, which lies at from, falls on dst, which lies at off.
+func Overlay(dst []byte, off int64, src []byte, from int64) {
+	if from < off {
+		src = src[min(int64(len(src)), off-from):]
+		from = off
+	}
+	if from-off < int64(len(dst)) {
+		copy(dst[from-off:], src)
+	}
+}
