@@ -14,6 +14,7 @@ import (
 	"platter/chunk"
 	"platter/index"
 	"platter/pack"
+	"platter/repo/layout"
 	"platter/repo/store"
 )
 
@@ -179,12 +180,12 @@ func (r *Repo) newChecker(o CheckOptions, p *Progress) *checker {
 
 // configs looks at the config and at its copy as they are now.
 func (c *checker) configs(ctx context.Context) error {
-	for _, name := range []string{configName, configCopy} {
+	for _, name := range []string{layout.Config, layout.ConfigCopy} {
 		file, err := readConfigAs(ctx, c.store, name)
 		if err != nil {
 			return err
 		}
-		if name == configCopy && file.missing() {
+		if name == layout.ConfigCopy && file.missing() {
 			continue
 		}
 		err = file.fault
@@ -217,6 +218,12 @@ func (c *checker) slots(ctx context.Context) error {
 	return nil
 }
 
+// removing reports whether a file is a slot that is being removed.
+func removing(f store.Info) bool {
+	_, ok := layout.ParseRemoving(f)
+	return ok
+}
+
 // leftovers is a store that can name the temporary files that crashes left behind.
 type leftovers interface {
 	Leftovers(ctx context.Context) iter.Seq2[store.Info, error]
@@ -233,24 +240,24 @@ func (c *checker) files(ctx context.Context, s *sight) error {
 		if f.ModTime.After(s.newest) {
 			s.newest = f.ModTime
 		}
-		dir := dirOf(f.Name)
-		id, ok := idFromName(dir, f)
+		dir := layout.Dir(f.Name)
+		id, ok := layout.ParseID(dir, f)
 		switch {
-		case (f.Name == configName || f.Name == configCopy) && !f.Odd:
-		case ok && dir == packsDir:
+		case (f.Name == layout.Config || f.Name == layout.ConfigCopy) && !f.Odd:
+		case ok && dir == layout.Packs:
 			s.packs[id] = f.Size
 			c.report.Packs++
 			c.report.PackBytes += f.Size
-		case ok && (dir == keysDir || dir == indexDir || dir == workDir):
-		case ok && dir == snapshotsDir:
+		case ok && (dir == layout.Keys || dir == layout.Index || dir == layout.Work):
+		case ok && dir == layout.Snapshots:
 			c.report.Snapshots++
-		case ok && dir == asideDir:
+		case ok && dir == layout.Aside:
 			c.report.Aside++
-		case isRemoving(f): // Slots tells
+		case removing(f): // Slots tells
 		case s.takeParity(f):
-		case ok && dir == pendingDir:
+		case ok && dir == layout.Pending:
 			s.pending = append(s.pending, id)
-		case ok && dir == forgottenDir:
+		case ok && dir == layout.Forgotten:
 			s.records = append(s.records, id)
 		default:
 			odd.add(f.Name)
@@ -276,18 +283,18 @@ func (c *checker) files(ctx context.Context, s *sight) error {
 // indexes reads every index file, and returns the tables of the packs they list. One that is gone when it is read is an
 // error, and damage only where last is set.
 func (c *checker) indexes(ctx context.Context, last bool) (map[pack.FileID]index.PackTable, error) {
-	files, err := list(ctx, c.store, indexDir)
+	files, err := layout.List(ctx, c.store, layout.Index)
 	if err != nil {
 		return nil, err
 	}
 	c.report.Indexes = len(files)
 	read, superseded := map[pack.FileID]*index.File{}, map[pack.FileID]bool{}
 	for _, f := range files {
-		decoded, err := c.readIndex(ctx, f.id)
+		decoded, err := c.readIndex(ctx, f.ID)
 		if ctx.Err() != nil {
 			return nil, ctx.Err()
 		}
-		if gone(err) && !last {
+		if layout.IsMissing(err) && !last {
 			return nil, err
 		}
 		if err != nil {
@@ -295,7 +302,7 @@ func (c *checker) indexes(ctx context.Context, last bool) (map[pack.FileID]index
 			c.hint(HintIndex)
 			continue
 		}
-		read[f.id] = decoded
+		read[f.ID] = decoded
 		for _, old := range decoded.Supersedes {
 			superseded[old] = true
 		}

@@ -11,6 +11,7 @@ import (
 
 	"platter/index"
 	"platter/pack"
+	"platter/repo/layout"
 	"platter/repo/store"
 	"platter/repo/store/storetest"
 )
@@ -19,7 +20,7 @@ import (
 func pruneSteps(t *testing.T, mem *store.Mem, victim pack.FileID, full bool) []func() {
 	ctx := context.Background()
 	r := reopen(t, mem)
-	old, err := list(ctx, mem, indexDir)
+	old, err := layout.List(ctx, mem, layout.Index)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -37,22 +38,22 @@ func pruneSteps(t *testing.T, mem *store.Mem, victim pack.FileID, full bool) []f
 	rewrite := func() {
 		f := &index.File{}
 		for _, o := range old {
-			read, err := r.readIndex(ctx, o.id)
+			read, err := r.readIndex(ctx, o.ID)
 			must(err)
-			f.Supersedes = append(f.Supersedes, o.id)
+			f.Supersedes = append(f.Supersedes, o.ID)
 			f.Packs = append(f.Packs, slices.DeleteFunc(read.Packs, func(p index.PackTable) bool { return p.ID == victim })...)
 		}
 		putIndexFile(t, r, f)
 	}
-	deletePack := func() { must(mem.Delete(ctx, packName(victim))) }
-	deletePlan := func() { must(mem.Delete(ctx, fileName(workDir, plan_))) }
+	deletePack := func() { must(mem.Delete(ctx, layout.PackName(victim))) }
+	deletePlan := func() { must(mem.Delete(ctx, layout.Name(layout.Work, plan_))) }
 	steps := []func(){announce}
 	if full {
 		steps = append(steps, deletePack)
 	}
 	steps = append(steps, rewrite)
 	for _, o := range old {
-		steps = append(steps, func() { must(mem.Delete(ctx, fileName(indexDir, o.id))) })
+		steps = append(steps, func() { must(mem.Delete(ctx, layout.Name(layout.Index, o.ID))) })
 	}
 	if !full {
 		steps = append(steps, deletePack)
@@ -65,7 +66,7 @@ func pruneSteps(t *testing.T, mem *store.Mem, victim pack.FileID, full bool) []f
 func TestCheckBesidePrune(t *testing.T) {
 	ctx := context.Background()
 	x := newSample(t)
-	victim, err := pack.ParseFileID(x.in(packsDir)[0][len("packs/00/"):])
+	victim, err := pack.ParseFileID(x.in(layout.Packs)[0][len("packs/00/"):])
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -115,7 +116,7 @@ func TestCheckBesidePrune(t *testing.T) {
 func TestCheckAfterInterruptedPrune(t *testing.T) {
 	ctx := context.Background()
 	x := newSample(t)
-	victim, err := pack.ParseFileID(x.in(packsDir)[0][len("packs/00/"):])
+	victim, err := pack.ParseFileID(x.in(layout.Packs)[0][len("packs/00/"):])
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -153,7 +154,7 @@ func TestCheckAfterInterruptedPrune(t *testing.T) {
 	// A pack that is missing and that no plan names is damage, whatever else is planned.
 	mem := memOf(t, x.files)
 	pruneSteps(t, mem, victim, false)[0]()
-	other := x.in(packsDir)[1]
+	other := x.in(layout.Packs)[1]
 	if err := mem.Delete(ctx, other); err != nil {
 		t.Fatal(err)
 	}
@@ -166,7 +167,7 @@ func TestCheckAfterInterruptedPrune(t *testing.T) {
 func TestRecheck(t *testing.T) {
 	ctx := context.Background()
 	x := newSample(t)
-	victim, err := pack.ParseFileID(x.in(packsDir)[0][len("packs/00/"):])
+	victim, err := pack.ParseFileID(x.in(layout.Packs)[0][len("packs/00/"):])
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -215,7 +216,7 @@ func TestCheckWork(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if err := mem.Put(ctx, fileName(pendingDir, id), []byte("soon")); err != nil {
+		if err := mem.Put(ctx, layout.Name(layout.Pending, id), []byte("soon")); err != nil {
 			t.Fatal(err)
 		}
 		return id
@@ -233,11 +234,11 @@ func TestCheckWork(t *testing.T) {
 		t.Errorf("without a clock: %q", notes)
 	}
 	notes := check(CheckOptions{})
-	if len(notes) != 2 || !strings.Contains(strings.Join(notes, ""), fileName(workDir, alive)+": the backup by alive since ") {
+	if len(notes) != 2 || !strings.Contains(strings.Join(notes, ""), layout.Name(layout.Work, alive)+": the backup by alive since ") {
 		t.Errorf("half an hour later: %q", notes)
 	}
 	for _, id := range []pack.FileID{alive, dead} {
-		if err := mem.Delete(ctx, fileName(workDir, id)); err != nil {
+		if err := mem.Delete(ctx, layout.Name(layout.Work, id)); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -274,15 +275,15 @@ func TestCheckSecondFiles(t *testing.T) {
 	if said := notes(); len(said) > 0 {
 		t.Errorf("with its lease: %q", said)
 	}
-	if err := mem.Delete(ctx, fileName(workDir, id)); err != nil {
+	if err := mem.Delete(ctx, layout.Name(layout.Work, id)); err != nil {
 		t.Fatal(err)
 	}
-	if said := notes(); len(said) != 1 || !strings.HasPrefix(said[0], fileName(workDir, vow)+": the second file of a lease that is gone") {
+	if said := notes(); len(said) != 1 || !strings.HasPrefix(said[0], layout.Name(layout.Work, vow)+": the second file of a lease that is gone") {
 		t.Errorf("without its lease: %q", said)
 	}
 	marks := func(context.Context, []pack.FileID, *Marks) error { return nil }
-	if _, err := reopen(t, mem).Prune(ctx, PruneOptions{Sure: true}, marks, nil); err != nil || countIn(t, mem, workDir) > 0 {
-		t.Errorf("prune leaves %d files (%v)", countIn(t, mem, workDir), err)
+	if _, err := reopen(t, mem).Prune(ctx, PruneOptions{Sure: true}, marks, nil); err != nil || countIn(t, mem, layout.Work) > 0 {
+		t.Errorf("prune leaves %d files (%v)", countIn(t, mem, layout.Work), err)
 	}
 }
 
@@ -291,7 +292,7 @@ func TestCheckNamesFew(t *testing.T) {
 	ctx := context.Background()
 	mem := memOf(t, newSample(t).files)
 	for i := range 1000 {
-		for _, name := range []string{fmt.Sprintf("packs/odd-%03d", i), fileName(pendingDir, pack.FileID{byte(i / 256), byte(i)})} {
+		for _, name := range []string{fmt.Sprintf("packs/odd-%03d", i), layout.Name(layout.Pending, pack.FileID{byte(i / 256), byte(i)})} {
 			if err := mem.Put(ctx, name, nil); err != nil {
 				t.Fatal(err)
 			}
@@ -321,7 +322,7 @@ func TestCheckUnreadableWork(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	name := fileName(workDir, id)
+	name := layout.Name(layout.Work, id)
 	for change, bad := range changes(filesOf(t, mem)[name]) {
 		y := x.clone()
 		y.files[name] = bad
@@ -346,7 +347,7 @@ func TestCheckNamesBesidePrune(t *testing.T) {
 		var gone atomic.Bool
 		s.Fail = func(string, string) error {
 			if s.Ops() > i && gone.CompareAndSwap(false, true) {
-				for _, dir := range []string{packsDir, indexDir} {
+				for _, dir := range []string{layout.Packs, layout.Index} {
 					_ = mem.Delete(ctx, x.in(dir)[0])
 				}
 			}

@@ -9,6 +9,7 @@ import (
 
 	"platter/index"
 	"platter/pack"
+	"platter/repo/layout"
 )
 
 // looks is how often a check looks again because somebody seems to have pruned meanwhile.
@@ -78,7 +79,7 @@ func (c *checker) look(ctx context.Context) (*sight, error) {
 			}
 		}
 		s, err := c.glance(ctx, try == looks)
-		if gone(err) && try < looks { // an index file that another one replaced
+		if layout.IsMissing(err) && try < looks { // an index file that another one replaced
 			continue
 		} else if err != nil {
 			return nil, err
@@ -156,7 +157,7 @@ func (c *checker) missing(s *sight) {
 	for id := range s.tables {
 		if _, ok := s.packs[id]; !ok && s.condemned[id] {
 			pruned++
-			c.report.badPacks[id] = fmt.Errorf("%s: %w: a prune has deleted it", packName(id), errGone)
+			c.report.badPacks[id] = fmt.Errorf("%s: %w: a prune has deleted it", layout.PackName(id), errGone)
 		}
 	}
 	if pruned > 0 {

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"platter/pack"
+	"platter/repo/layout"
 )
 
 // packDamage notes damage in a pack that is there. err's text begins with its name.
@@ -27,7 +28,7 @@ func (c *checker) packDamage(id pack.FileID, err error) {
 
 // vanish reports whether a pack that was listed is gone now, and remembers to find out why.
 func (c *checker) vanish(id pack.FileID, err error) bool {
-	if !gone(err) || err == errGone {
+	if !layout.IsMissing(err) || err == errGone {
 		return false
 	}
 	c.mu.Lock()
@@ -77,7 +78,7 @@ func (c *checker) noteDamage(ctx context.Context, s *sight) error {
 	if err == nil {
 		c.report.Noted, c.report.Earlier, c.report.Cleared = len(fresh), len(kept), len(struck)
 		for _, id := range stale {
-			if err = c.store.Delete(ctx, fileName(workDir, id)); err != nil && !gone(err) {
+			if err = c.store.Delete(ctx, layout.Name(layout.Work, id)); err != nil && !layout.IsMissing(err) {
 				break
 			}
 			err = nil

@@ -14,6 +14,7 @@ import (
 	"platter/chunk"
 	"platter/index"
 	"platter/pack"
+	"platter/repo/layout"
 )
 
 // packs compares every pack with the index, and reads those that are to be read. Packs that nobody needs and that a plan
@@ -89,7 +90,7 @@ func (c *checker) badPack(id pack.FileID, why error) {
 	if c.vanish(id, why) {
 		return
 	}
-	err := fmt.Errorf("%s: %w", packName(id), why)
+	err := fmt.Errorf("%s: %w", layout.PackName(id), why)
 	c.packDamage(id, err)
 	c.hint(hintCopy)
 	c.mu.Lock()
@@ -111,7 +112,7 @@ func (c *checker) pack(ctx context.Context, p index.PackTable, size int64, deep 
 		return true
 	case err != nil:
 		// The index knows what the table said, so its chunks can still be had.
-		c.packDamage(p.ID, fmt.Errorf("%s: its own table cannot be read, the index stands in for it: %w", packName(p.ID), err))
+		c.packDamage(p.ID, fmt.Errorf("%s: its own table cannot be read, the index stands in for it: %w", layout.PackName(p.ID), err))
 		c.hint(hintCopy)
 	case !slices.Equal(table.Frames, p.Table.Frames) || !slices.Equal(table.Chunks, p.Table.Chunks):
 		c.badPack(p.ID, fmt.Errorf("%w: it and the index say different things of what is in it", pack.ErrDamaged))
@@ -124,7 +125,7 @@ func (c *checker) pack(ctx context.Context, p index.PackTable, size int64, deep 
 }
 
 func (r *Repo) readTable(ctx context.Context, id pack.FileID, size int64) (*pack.Table, error) {
-	return pack.ReadTable(size, r.keys, func(off, n int64) ([]byte, error) { return r.store.Get(ctx, packName(id), off, n) })
+	return pack.ReadTable(size, r.keys, func(off, n int64) ([]byte, error) { return r.store.Get(ctx, layout.PackName(id), off, n) })
 }
 
 // A packReader reads a pack from its first byte to its last.
@@ -136,7 +137,7 @@ type packReader struct {
 }
 
 func (r *packReader) Read(p []byte) (int, error) {
-	data, err := r.repo.store.Get(r.ctx, packName(r.id), r.off, int64(len(p)))
+	data, err := r.repo.store.Get(r.ctx, layout.PackName(r.id), r.off, int64(len(p)))
 	n := copy(p, data)
 	if r.off += int64(n); err == nil && n == 0 {
 		err = io.EOF
@@ -195,7 +196,7 @@ func (c *checker) read(ctx context.Context, p index.PackTable, size int64) (whol
 	if pack.FileID(sum.Sum(nil)) == p.ID {
 		c.readWell(p.ID)
 	} else {
-		c.packDamage(p.ID, fmt.Errorf("%s: %w: its bytes do not match its name", packName(p.ID), pack.ErrDamaged))
+		c.packDamage(p.ID, fmt.Errorf("%s: %w: its bytes do not match its name", layout.PackName(p.ID), pack.ErrDamaged))
 		c.hint(hintCopy)
 		if !c.opts.ReadData {
 			c.hint("run 'platter check --read-data' to learn which versions and which byte ranges that costs")
@@ -209,7 +210,7 @@ func (c *checker) read(ctx context.Context, p index.PackTable, size int64) (whol
 func (c *checker) frame(id pack.FileID, off int64, raw, sealed []byte, f pack.Frame, refs []pack.Ref, namer *chunk.Namer) []byte {
 	opened, err := c.decoder.Decode(raw, sealed, f)
 	if err != nil {
-		err = fmt.Errorf("%s: frame at %d: %w", packName(id), off, err)
+		err = fmt.Errorf("%s: frame at %d: %w", layout.PackName(id), off, err)
 		c.packDamage(id, err)
 		c.hint(hintCopy)
 		c.mu.Lock()
@@ -220,7 +221,7 @@ func (c *checker) frame(id pack.FileID, off int64, raw, sealed []byte, f pack.Fr
 	rest := opened
 	for _, ref := range refs {
 		if namer.ID(rest[:ref.Len]) != ref.ID {
-			err := fmt.Errorf("%s: frame at %d: %w: it does not hold chunk %v", packName(id), off, pack.ErrDamaged, ref.ID)
+			err := fmt.Errorf("%s: frame at %d: %w: it does not hold chunk %v", layout.PackName(id), off, pack.ErrDamaged, ref.ID)
 			c.packDamage(id, err)
 			c.mu.Lock()
 			c.report.badChunks[placeKey{frameKey{id, off}, ref.ID}] = err

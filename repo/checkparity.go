@@ -11,6 +11,7 @@ import (
 	"platter/index"
 	"platter/pack"
 	"platter/pack/parity"
+	"platter/repo/layout"
 	"platter/repo/store"
 )
 
@@ -22,7 +23,7 @@ const (
 
 // takeParity lists a file if it is the parity of a pack.
 func (s *sight) takeParity(f store.Info) bool {
-	id, ok := parityOf(f)
+	id, ok := layout.ParseParity(f)
 	if ok {
 		s.parity[id] = f.Size
 	}
@@ -48,7 +49,7 @@ func (c *checker) readParity(ctx context.Context, id pack.FileID) {
 		return
 	}
 	c.progress.Expect(size)
-	if err := checkParity(ctx, c.store, id); ctx.Err() == nil && err != nil && !gone(err) { // it goes with its pack
+	if err := checkParity(ctx, c.store, id); ctx.Err() == nil && err != nil && !layout.IsMissing(err) { // it goes with its pack
 		c.damage(err)
 		c.hint(hintParity)
 	}
@@ -57,8 +58,8 @@ func (c *checker) readParity(ctx context.Context, id pack.FileID) {
 
 // checkParity returns what is wrong with the parity file of a pack.
 func checkParity(ctx context.Context, s store.Store, id pack.FileID) error {
-	name := parityName(id)
-	par, err := readWhole(ctx, s, name, parity.MaxFile)
+	name := layout.ParityName(id)
+	par, err := layout.Read(ctx, s, name, parity.MaxFile)
 	if err != nil {
 		return err
 	}
@@ -142,7 +143,7 @@ func (r *Report) tellMendable() {
 	for i, line := range r.Damage {
 		name, _, _ := strings.Cut(line, ": ")
 		id, err := pack.ParseFileID(name[strings.LastIndexByte(name, '/')+1:])
-		if err == nil && r.mendable[id] && name == packName(id) {
+		if err == nil && r.mendable[id] && name == layout.PackName(id) {
 			r.Damage[i] += "; it can be mended from its parity file"
 		}
 	}

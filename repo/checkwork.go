@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"platter/pack"
+	"platter/repo/layout"
 )
 
 const (
@@ -25,7 +26,7 @@ func (c *checker) work(ctx context.Context, s *sight) error {
 		if now.IsZero() {
 			now = c.storeTime(ctx, s)
 		}
-		name, since := fileName(workDir, id), l.says.Time.Local().Format(time.DateTime)
+		name, since := layout.Name(layout.Work, id), l.says.Time.Local().Format(time.DateTime)
 		switch silent := now.Sub(l.time); {
 		case silent >= leaseExpires:
 			c.note("%s: the %s by %s since %s was not heard of for %v; it is dead, or cut off. 'platter prune' clears its lease away",
@@ -61,19 +62,19 @@ func (c *checker) alone(ctx context.Context, s *sight) error {
 	if err != nil {
 		return err
 	}
-	files, err := list(ctx, c.store, pendingDir)
+	files, err := layout.List(ctx, c.store, layout.Pending)
 	if err != nil {
 		return err
 	}
 	var never, left few
 	for _, f := range files {
-		if pending[f.id] && w.alone(f.id) {
-			never.add(fileName(pendingDir, f.id))
+		if pending[f.ID] && w.alone(f.ID) {
+			never.add(layout.Name(layout.Pending, f.ID))
 		}
 	}
 	for id, vow := range w.vows {
 		if vows[id] && w.alone(*vow.Of) {
-			left.add(fileName(workDir, id))
+			left.add(layout.Name(layout.Work, id))
 		}
 	}
 	c.notes(never.notes("%s: a snapshot or index file that was never committed, of work that is over; 'platter prune' clears it away"))
@@ -98,13 +99,13 @@ func (c *checker) storeTime(ctx context.Context, s *sight) time.Time {
 		return s.newest
 	}
 	defer o.close(ctx)
-	files, err := list(ctx, c.store, workDir)
+	files, err := layout.List(ctx, c.store, layout.Work)
 	if err != nil {
 		return s.newest
 	}
 	for _, f := range files {
-		if f.id == o.id {
-			return f.time
+		if f.ID == o.id {
+			return f.Time
 		}
 	}
 	return s.newest
@@ -117,7 +118,7 @@ func (c *checker) records(ctx context.Context, s *sight) error {
 		if ctx.Err() != nil {
 			return ctx.Err()
 		}
-		if err != nil && !gone(err) {
+		if err != nil && !layout.IsMissing(err) {
 			c.damage(err)
 			c.hint(hintRecord)
 		}

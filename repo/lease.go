@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"platter/pack"
+	"platter/repo/layout"
 )
 
 var (
@@ -174,7 +175,7 @@ func (r *Repo) dateAnew(ctx context.Context, w *workplace, now time.Time) error 
 		if !inFuture(touched, now) {
 			continue
 		}
-		if err := r.store.Touch(ctx, fileName(workDir, id)); err != nil && !gone(err) {
+		if err := r.store.Touch(ctx, layout.Name(layout.Work, id)); err != nil && !layout.IsMissing(err) {
 			errs = append(errs, err)
 		}
 	}
@@ -188,7 +189,7 @@ func inFuture(touched, now time.Time) bool { return !now.IsZero() && touched.Sub
 // lease is still there.
 func (r *Repo) keepLease(ctx context.Context, lost context.CancelCauseFunc) {
 	touching(ctx, func() bool {
-		if gone(r.store.Touch(ctx, fileName(workDir, r.lease.id))) {
+		if layout.IsMissing(r.store.Touch(ctx, layout.Name(layout.Work, r.lease.id))) {
 			lost(ErrLeaseLost)
 			return false
 		}
@@ -229,13 +230,13 @@ func (r *Repo) release(ctx context.Context) {
 func (r *Repo) dropLease(ctx context.Context, id pack.FileID) {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), leaseEnds)
 	defer cancel()
-	_ = r.store.Delete(ctx, fileName(workDir, id))
+	_ = r.store.Delete(ctx, layout.Name(layout.Work, id))
 }
 
 // checkLease returns ErrLeaseLost where the lease is not there any more.
 func (r *Repo) checkLease(ctx context.Context) error {
-	_, err := r.store.Get(ctx, fileName(workDir, r.lease.id), 0, 1)
-	if gone(err) {
+	_, err := r.store.Get(ctx, layout.Name(layout.Work, r.lease.id), 0, 1)
+	if layout.IsMissing(err) {
 		return ErrLeaseLost
 	}
 	return err

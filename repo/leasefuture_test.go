@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"platter/pack"
+	"platter/repo/layout"
 	"platter/repo/store"
 	"platter/repo/store/storetest"
 )
@@ -28,7 +29,7 @@ func TestLeaseFromTheFuture(t *testing.T) {
 			}
 			id, err := reopen(t, mem).putLease(ctx, Lease{Work: work, Host: "there"})
 			if work == "" {
-				err = errors.Join(err, mem.Delete(ctx, fileName(workDir, id)), mem.Put(ctx, fileName(workDir, id), []byte("garbage")))
+				err = errors.Join(err, mem.Delete(ctx, layout.Name(layout.Work, id)), mem.Put(ctx, layout.Name(layout.Work, id), []byte("garbage")))
 			}
 			if err != nil {
 				t.Fatal(err)
@@ -36,7 +37,7 @@ func TestLeaseFromTheFuture(t *testing.T) {
 			now = now.AddDate(-100, 0, 0)
 			for minutes := range 32 {
 				if alive && minutes%20 == 1 { // late, but he does it
-					if err := mem.Touch(ctx, fileName(workDir, id)); err != nil {
+					if err := mem.Touch(ctx, layout.Name(layout.Work, id)); err != nil {
 						t.Fatal(err)
 					}
 				}
@@ -80,7 +81,7 @@ func TestLeaseCannotBeDated(t *testing.T) {
 		now = now.AddDate(-100, 0, 0)
 		r := reopen(t, mem)
 		r.store = &storetest.Faulty{Store: mem, Fail: func(op, name string) error {
-			if op == "touch" && name == fileName(workDir, id) {
+			if op == "touch" && name == layout.Name(layout.Work, id) {
 				return fs.ErrPermission
 			}
 			return nil

@@ -11,6 +11,7 @@ import (
 	"platter/chunk"
 	"platter/index"
 	"platter/pack"
+	"platter/repo/layout"
 	"platter/repo/store"
 )
 
@@ -90,7 +91,7 @@ func (r *Repo) locate(kind chunk.Kind, n int, id func(i int) chunk.ID) ([]wanted
 			return nil, &MissingError{id}
 		}
 		if loc.Frame.Kind != kind {
-			return nil, fmt.Errorf("%s: %w: chunk %v is of the wrong kind", packName(loc.Pack), pack.ErrDamaged, id)
+			return nil, fmt.Errorf("%s: %w: chunk %v is of the wrong kind", layout.PackName(loc.Pack), pack.ErrDamaged, id)
 		}
 		want[i] = wanted{loc, id, i}
 	}
@@ -183,12 +184,12 @@ func (l *loader) read(ctx context.Context, first, last *wanted) ([]byte, error) 
 	if int64(cap(l.sealed)) < n {
 		l.sealed = make([]byte, max(n, min(2*int64(cap(l.sealed)), maxRead)))
 	}
-	sealed, err := store.GetInto(ctx, l.store, l.sealed, packName(first.Pack), first.Offset, n)
+	sealed, err := store.GetInto(ctx, l.store, l.sealed, layout.PackName(first.Pack), first.Offset, n)
 	if err != nil {
 		return nil, err
 	}
 	if int64(len(sealed)) != n {
-		return nil, fmt.Errorf("%s: %w: it ends at %d", packName(first.Pack), pack.ErrDamaged, first.Offset+int64(len(sealed)))
+		return nil, fmt.Errorf("%s: %w: it ends at %d", layout.PackName(first.Pack), pack.ErrDamaged, first.Offset+int64(len(sealed)))
 	}
 	return sealed, nil
 }
@@ -214,7 +215,7 @@ func (l *loader) decode(sealed []byte, w *wanted) (raw []byte, err error) {
 		raw, err = l.decoder.Decode(l.raw, sealed, w.Frame)
 	}
 	if err != nil {
-		return nil, fmt.Errorf("%s: frame at %d: %w", packName(w.Pack), w.Offset, err)
+		return nil, fmt.Errorf("%s: frame at %d: %w", layout.PackName(w.Pack), w.Offset, err)
 	}
 	return raw, nil
 }
@@ -227,10 +228,10 @@ func (l *loader) prove(raw []byte, run []wanted) error {
 			continue
 		}
 		if uint64(w.Start)+uint64(w.Len) > uint64(len(raw)) {
-			return fmt.Errorf("%s: frame at %d: %w: chunk %v lies beyond its end", packName(w.Pack), w.Offset, pack.ErrDamaged, w.id)
+			return fmt.Errorf("%s: frame at %d: %w: chunk %v lies beyond its end", layout.PackName(w.Pack), w.Offset, pack.ErrDamaged, w.id)
 		}
 		if l.namer.ID(w.of(raw)) != w.id {
-			return fmt.Errorf("%s: frame at %d: %w: it does not hold chunk %v", packName(w.Pack), w.Offset, pack.ErrDamaged, w.id)
+			return fmt.Errorf("%s: frame at %d: %w: it does not hold chunk %v", layout.PackName(w.Pack), w.Offset, pack.ErrDamaged, w.id)
 		}
 	}
 	return nil

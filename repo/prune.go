@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"platter/pack"
+	"platter/repo/layout"
 	"platter/repo/store"
 )
 
@@ -194,9 +195,9 @@ func (p *pruner) first(s *scan) {
 		}
 	}
 	for _, o := range p.strays {
-		if s.packs[o.id] == nil {
-			p.there[o.id] = true
-			p.done.Before.add(o.size)
+		if s.packs[o.ID] == nil {
+			p.there[o.ID] = true
+			p.done.Before.add(o.Size)
 		}
 	}
 }
@@ -266,13 +267,13 @@ func (p *pruner) foretell(s *scan, going map[pack.FileID]*use, repacked []*use) 
 
 // summarize looks at what is there now.
 func (p *pruner) summarize(ctx context.Context) error {
-	packs, err := list(ctx, p.store, packsDir)
+	packs, err := layout.List(ctx, p.store, layout.Packs)
 	if err != nil {
 		return err
 	}
 	p.done.After = Amount{}
 	for _, f := range packs {
-		p.done.After.add(f.size)
+		p.done.After.add(f.Size)
 	}
 	return nil
 }

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"platter/pack"
+	"platter/repo/layout"
 	"platter/repo/store"
 )
 
@@ -59,7 +60,7 @@ func (p *pruner) lateFates(ctx context.Context, ids []pack.FileID) (f fates, err
 	if len(ids) == 0 {
 		return f, nil
 	}
-	if err := store.Refresh(ctx, p.store, forgottenDir); err != nil {
+	if err := store.Refresh(ctx, p.store, layout.Forgotten); err != nil {
 		return f, err
 	}
 	f, err = p.fates(ctx, ids)
@@ -147,13 +148,13 @@ func (p *pruner) before(ctx context.Context) ([]pack.FileID, error) {
 	if err != nil || len(f.missing) == 0 {
 		return f.there, err
 	}
-	files, err := list(ctx, p.store, snapshotsDir)
+	files, err := layout.List(ctx, p.store, layout.Snapshots)
 	if err != nil {
 		return nil, err
 	}
 	young := map[pack.FileID]bool{} // by the store's clock: the time of a snapshot is whatever --time said
 	for _, file := range files {
-		young[file.id] = !file.time.Before(since)
+		young[file.ID] = !file.Time.Before(since)
 	}
 	missing := slices.DeleteFunc(f.missing, func(id pack.FileID) bool {
 		return !slices.ContainsFunc(by[id], func(of pack.FileID) bool { return young[of] })
@@ -183,32 +184,32 @@ func (p *pruner) noneLeft(ctx context.Context) error {
 	if p.opts.Sure || len(p.known) > 0 {
 		return nil
 	}
-	packs, err := list(ctx, p.store, packsDir)
+	packs, err := layout.List(ctx, p.store, layout.Packs)
 	if err != nil || len(packs) == 0 {
 		return err
 	}
-	records, err := list(ctx, p.store, forgottenDir)
+	records, err := layout.List(ctx, p.store, layout.Forgotten)
 	if err != nil {
 		return err
 	}
 	var latest time.Time
 	for _, f := range records {
-		if f.time.After(latest) {
-			latest = f.time
+		if f.Time.After(latest) {
+			latest = f.Time
 		}
 	}
 	explained := false
 	for _, f := range records {
-		if !f.time.Equal(latest) {
+		if !f.Time.Equal(latest) {
 			continue
 		}
-		says, err := p.readRecord(ctx, f.id)
-		if err != nil && !unmendable(err) {
+		says, err := p.readRecord(ctx, f.ID)
+		if err != nil && !layout.IsPermanent(err) {
 			return err
 		}
 		explained = explained || err == nil && says.Left != nil && *says.Left == 0
 	}
-	if !explained || slices.ContainsFunc(packs, func(f listed) bool { return f.time.After(latest) }) {
+	if !explained || slices.ContainsFunc(packs, func(f layout.File) bool { return f.Time.After(latest) }) {
 		return new(UnaccountedError)
 	}
 	return nil
@@ -229,7 +230,7 @@ func (p *pruner) explained(ctx context.Context, going map[pack.FileID]*use) erro
 	if why.Packs.Packs == 0 {
 		return nil
 	}
-	records, err := list(ctx, p.store, forgottenDir)
+	records, err := layout.List(ctx, p.store, layout.Forgotten)
 	if err != nil || len(records) > 0 {
 		return err
 	}
@@ -238,13 +239,13 @@ func (p *pruner) explained(ctx context.Context, going map[pack.FileID]*use) erro
 			return err
 		}
 	}
-	packs, err := list(ctx, p.store, packsDir)
+	packs, err := layout.List(ctx, p.store, layout.Packs)
 	if err != nil {
 		return err
 	}
 	var all int64
 	for _, f := range packs {
-		all += f.size
+		all += f.Size
 	}
 	if 2*why.Packs.Bytes > all {
 		return &why

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"platter/pack"
+	"platter/repo/layout"
 )
 
 // announce makes durable which packs are to go. Those that an earlier plan names are announced already.
@@ -41,7 +42,7 @@ func (p *pruner) ripe(ctx context.Context) (plans []pack.FileID, condemned map[p
 		return nil, nil, err
 	}
 	// Pending files first: each that is shown belongs to a lease that is shown after it, or to one that is over.
-	pending, err := list(ctx, p.store, pendingDir)
+	pending, err := layout.List(ctx, p.store, layout.Pending)
 	if err != nil {
 		return nil, nil, err
 	}
@@ -99,7 +100,7 @@ func (p *pruner) waitLag(ctx context.Context, times int) error {
 
 // workNow lists who is at work, and tells what time it is by the store's clock.
 func (p *pruner) workNow(ctx context.Context) (*workplace, time.Time, error) {
-	if err := p.store.Touch(ctx, fileName(workDir, p.lease.id)); gone(err) {
+	if err := p.store.Touch(ctx, layout.Name(layout.Work, p.lease.id)); layout.IsMissing(err) {
 		return nil, time.Time{}, ErrLeaseLost
 	} else if err != nil {
 		return nil, time.Time{}, err
@@ -117,7 +118,7 @@ func (p *pruner) workNow(ctx context.Context) (*workplace, time.Time, error) {
 
 // living returns the leases of others who may be alive, and breaks those of the dead: first the lease is deleted, then what
 // they may be about to commit. See Repo.commit.
-func (p *pruner) living(ctx context.Context, w *workplace, pending []listed, now time.Time) (map[pack.FileID]Lease, error) {
+func (p *pruner) living(ctx context.Context, w *workplace, pending []layout.File, now time.Time) (map[pack.FileID]Lease, error) {
 	live := map[pack.FileID]Lease{}
 	for id, l := range w.leases {
 		if id == p.lease.id {
@@ -135,13 +136,13 @@ func (p *pruner) living(ctx context.Context, w *workplace, pending []listed, now
 	// A file that cannot be read may be the lease of somebody who is at work, and who touches it then.
 	for id := range w.bad {
 		if now.Sub(w.times[id]) < leaseExpires {
-			live[id] = Lease{Work: "something that cannot be read", Host: fileName(workDir, id)}
+			live[id] = Lease{Work: "something that cannot be read", Host: layout.Name(layout.Work, id)}
 			continue
 		}
 		if err := p.breakLease(ctx, id); err != nil {
 			return nil, err
 		}
-		p.note("%s could not be read", fileName(workDir, id))
+		p.note("%s could not be read", layout.Name(layout.Work, id))
 	}
 	for id, vow := range w.vows {
 		if _, ok := live[*vow.Of]; !ok && *vow.Of != p.lease.id {
@@ -149,9 +150,9 @@ func (p *pruner) living(ctx context.Context, w *workplace, pending []listed, now
 		}
 	}
 	for _, f := range pending {
-		_, broken := w.leases[f.id]
-		if _, ok := live[f.id]; !ok && !broken && f.id != p.lease.id {
-			if err := p.store.Delete(ctx, fileName(pendingDir, f.id)); err != nil && !gone(err) {
+		_, broken := w.leases[f.ID]
+		if _, ok := live[f.ID]; !ok && !broken && f.ID != p.lease.id {
+			if err := p.store.Delete(ctx, layout.Name(layout.Pending, f.ID)); err != nil && !layout.IsMissing(err) {
 				return nil, err
 			}
 		}
@@ -164,8 +165,8 @@ func (p *pruner) note(format string, args ...any) {
 }
 
 func (p *pruner) breakLease(ctx context.Context, id pack.FileID) error {
-	for _, name := range []string{fileName(workDir, id), fileName(pendingDir, id)} {
-		if err := p.store.Delete(ctx, name); err != nil && !gone(err) {
+	for _, name := range []string{layout.Name(layout.Work, id), layout.Name(layout.Pending, id)} {
+		if err := p.store.Delete(ctx, name); err != nil && !layout.IsMissing(err) {
 			return fmt.Errorf("end the lease of somebody who is gone: %w", err)
 		}
 	}
@@ -182,7 +183,7 @@ func (p *pruner) endPlans(ctx context.Context, plans []pack.FileID, going map[pa
 		if _, before := p.lease.found.plans[id]; early || p.lag > 0 && !before {
 			continue
 		}
-		if err := p.store.Delete(ctx, fileName(workDir, id)); err != nil && !gone(err) {
+		if err := p.store.Delete(ctx, layout.Name(layout.Work, id)); err != nil && !layout.IsMissing(err) {
 			return fmt.Errorf("end a plan: %w", err)
 		}
 	}
@@ -212,13 +213,13 @@ func (p *pruner) sweep(ctx context.Context, now time.Time) error {
 			return err
 		}
 	}
-	records, err := list(ctx, p.store, forgottenDir)
+	records, err := layout.List(ctx, p.store, layout.Forgotten)
 	if err != nil {
 		return err
 	}
 	for _, f := range records {
-		if now.Sub(f.time) > recordsKept {
-			if err := p.store.Delete(ctx, fileName(forgottenDir, f.id)); err != nil && !gone(err) {
+		if now.Sub(f.Time) > recordsKept {
+			if err := p.store.Delete(ctx, layout.Name(layout.Forgotten, f.ID)); err != nil && !layout.IsMissing(err) {
 				return err
 			}
 		}

@@ -11,6 +11,7 @@ import (
 
 	"platter/index"
 	"platter/pack"
+	"platter/repo/layout"
 	"platter/repo/store"
 )
 
@@ -109,21 +110,21 @@ func (p *pruner) again(ctx context.Context, condemned map[pack.FileID]bool, copi
 // dropFromIndex puts new index files in the place of those that list packs that go: without them, those packs are unknown to
 // everybody who opens the repository from then on.
 func (p *pruner) dropFromIndex(ctx context.Context, going map[pack.FileID]*use) error {
-	files, err := listNow(ctx, p.store, indexDir)
+	files, err := layout.ListNow(ctx, p.store, layout.Index)
 	if err != nil {
 		return err
 	}
 	there := map[pack.FileID]bool{}
 	for _, f := range files {
-		there[f.id] = true
+		there[f.ID] = true
 	}
 	counting, err := p.countingIndexes(ctx)
 	if err != nil {
 		return err
 	}
 	for _, f := range counting {
-		old, err := p.readIndex(ctx, f.id)
-		if gone(err) { // somebody put another in its place, and has seen our plan: what is in there is not ours to drop
+		old, err := p.readIndex(ctx, f.ID)
+		if layout.IsMissing(err) { // somebody put another in its place, and has seen our plan: what is in there is not ours to drop
 			continue
 		}
 		if err != nil {
@@ -132,7 +133,7 @@ func (p *pruner) dropFromIndex(ctx context.Context, going map[pack.FileID]*use) 
 		if !slices.ContainsFunc(old.Packs, func(t index.PackTable) bool { return going[t.ID] != nil }) {
 			continue
 		}
-		if err := p.replaceIndex(ctx, f.id, old, going, there); err != nil {
+		if err := p.replaceIndex(ctx, f.ID, old, going, there); err != nil {
 			return err
 		}
 	}
@@ -152,7 +153,7 @@ func (p *pruner) replaceIndex(ctx context.Context, id pack.FileID, old *index.Fi
 		}
 	}
 	for _, name := range append(superseded, id) {
-		if err := p.store.Delete(ctx, fileName(indexDir, name)); err != nil && !gone(err) {
+		if err := p.store.Delete(ctx, layout.Name(layout.Index, name)); err != nil && !layout.IsMissing(err) {
 			return fmt.Errorf("remove old index: %w", err)
 		}
 	}
@@ -163,7 +164,7 @@ func (p *pruner) replaceIndex(ctx context.Context, id pack.FileID, old *index.Fi
 func (p *pruner) deletePacks(ctx context.Context, going map[pack.FileID]*use) (deleted int, err error) {
 	// An index file that a prune before this one put, and was told that it failed, may not be durable: then those would count
 	// again that it stands in for.
-	if err := store.SyncDir(ctx, p.store, indexDir); err != nil {
+	if err := store.SyncDir(ctx, p.store, layout.Index); err != nil {
 		return 0, err
 	}
 	if err := p.checkLease(ctx); err != nil {
@@ -178,11 +179,11 @@ func (p *pruner) deletePacks(ctx context.Context, going map[pack.FileID]*use) (d
 		deleted++
 		p.done.Deleted.add(u.size)
 		g.Go(func() error {
-			err := p.store.Delete(gctx, packName(id))
-			if err == nil || gone(err) {
-				err = p.store.Delete(gctx, parityName(id))
+			err := p.store.Delete(gctx, layout.PackName(id))
+			if err == nil || layout.IsMissing(err) {
+				err = p.store.Delete(gctx, layout.ParityName(id))
 			}
-			if gone(err) {
+			if layout.IsMissing(err) {
 				return nil
 			}
 			return err

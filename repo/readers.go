@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"platter/pack"
+	"platter/repo/layout"
 	"platter/repo/store"
 )
 
@@ -79,7 +80,7 @@ func (r *Repo) catchUp(ctx context.Context) error {
 	if r.loaded == nil {
 		return nil
 	}
-	files, err := listNow(ctx, r.store, indexDir)
+	files, err := layout.ListNow(ctx, r.store, layout.Index)
 	if err != nil || r.files.are(files) {
 		return err
 	}
@@ -107,7 +108,7 @@ func (h *readerLease) areThere(ctx context.Context) error {
 		s = c.Uncached()
 	}
 	for _, id := range h.says.Reads {
-		if _, err := s.Get(ctx, fileName(snapshotsDir, id), 0, 1); gone(err) {
+		if _, err := s.Get(ctx, layout.Name(layout.Snapshots, id), 0, 1); layout.IsMissing(err) {
 			return fmt.Errorf("%.8s: %w", id, ErrForgotten)
 		} else if err != nil {
 			return err
@@ -120,7 +121,7 @@ func (h *readerLease) areThere(ctx context.Context) error {
 // there still.
 func (h *readerLease) keep(ctx context.Context) {
 	touching(ctx, func() bool {
-		if gone(h.store.Touch(ctx, fileName(workDir, h.id))) {
+		if layout.IsMissing(h.store.Touch(ctx, layout.Name(layout.Work, h.id))) {
 			if id, err := h.putLease(ctx, h.says); err == nil {
 				h.id = id
 			}
@@ -154,7 +155,7 @@ func (o *lookout) close(ctx context.Context) {
 // readers returns by whom snapshots are being read. Where the time is not known, leases count however old they are.
 func (o *lookout) readers(ctx context.Context) (map[pack.FileID]Lease, error) {
 	if o.put {
-		if err := o.store.Touch(ctx, fileName(workDir, o.id)); err != nil && !gone(err) {
+		if err := o.store.Touch(ctx, layout.Name(layout.Work, o.id)); err != nil && !layout.IsMissing(err) {
 			return nil, err
 		}
 	}

@@ -20,6 +20,7 @@ import (
 	"platter/pack"
 	"platter/pack/parity"
 	"platter/repo/crypt"
+	"platter/repo/layout"
 	"platter/repo/store"
 )
 
@@ -73,8 +74,8 @@ type Repo struct {
 	slot    pack.FileID // that the password opened
 	keys    pack.Keys
 	index   *index.Index
-	orphans []listed // packs that LoadIndex found in no index file, and that no plan names
-	strays  []listed // all packs that it found in no index file
+	orphans []layout.File // packs that LoadIndex found in no index file, and that no plan names
+	strays  []layout.File // all packs that it found in no index file
 	files   *indexFiles
 	lease   holding
 	loaded  *pack.FileID // the lease under which the index was loaded, zero for none; nil while no index is

@@ -8,6 +8,7 @@ import (
 	"platter/chunk"
 	"platter/index"
 	"platter/pack"
+	"platter/repo/layout"
 )
 
 // A rescue gets wanted chunks of one frame that could not be read where the index says, from wherever else they may be. What
@@ -33,7 +34,7 @@ type rescue struct {
 // rescue hands on chunks of one frame that could not be had for a reason. raw is the frame, where it opened at least. The
 // error is the reason, if some of them cannot be had at all.
 func (l *loader) rescue(ctx context.Context, run []wanted, raw []byte, why error, give func(raw []byte, run []wanted) error) error {
-	r := &rescue{loader: l, left: run, give: give, own: run[0].Pack, gone: gone(why)}
+	r := &rescue{loader: l, left: run, give: give, own: run[0].Pack, gone: layout.IsMissing(why)}
 	if raw != nil {
 		r.key, r.raw = run[0].key(), raw
 	}
@@ -151,12 +152,12 @@ func (r *rescue) each(get func(w *wanted) []byte) error {
 func (r *rescue) stored(ctx context.Context, at index.Location, id chunk.ID) []byte {
 	if key := (frameKey{at.Pack, at.Offset}); r.key != key {
 		r.key, r.raw = key, nil
-		sealed, err := r.store.Get(ctx, packName(at.Pack), at.Offset, int64(at.Frame.Sealed))
+		sealed, err := r.store.Get(ctx, layout.PackName(at.Pack), at.Offset, int64(at.Frame.Sealed))
 		if err == nil {
 			r.raw, err = r.decoder.Decode(nil, sealed, at.Frame)
 		}
 		if at.Pack == r.own {
-			r.gone = gone(err)
+			r.gone = layout.IsMissing(err)
 		}
 		if err != nil {
 			r.raw = nil
@@ -181,7 +182,7 @@ func (r *rescue) mendedAt(ctx context.Context, at index.Location, id chunk.ID) [
 // mendedFrame opens a frame of a mended pack, and says how that was mended; "" where it is whole by now.
 func (r *rescue) mendedFrame(ctx context.Context, at index.Location) (raw []byte, how string) {
 	m, err := r.mend(ctx, at.Pack)
-	if at.Pack == r.own && !gone(err) {
+	if at.Pack == r.own && !layout.IsMissing(err) {
 		r.unmended = err
 	}
 	if err != nil || at.Offset+int64(at.Frame.Sealed) > int64(len(m.file)) {

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"platter/pack"
+	"platter/repo/layout"
 )
 
 // Settle makes what was found known to others: damaged packs are named in a plan, which takes the place of older ones, so
@@ -24,8 +25,8 @@ func (d *Damage) Settle(ctx context.Context) error {
 	if err := d.plan(ctx, packs); err != nil {
 		return fmt.Errorf("note which packs are damaged: %w", err)
 	}
-	r.orphans = slices.DeleteFunc(r.orphans, func(f listed) bool {
-		return slices.ContainsFunc(d.Packs, func(b *BadPack) bool { return b.ID == f.id })
+	r.orphans = slices.DeleteFunc(r.orphans, func(f layout.File) bool {
+		return slices.ContainsFunc(d.Packs, func(b *BadPack) bool { return b.ID == f.ID })
 	})
 	if _, err := r.Adopt(ctx); err != nil {
 		return err
@@ -63,7 +64,7 @@ func (d *Damage) plan(ctx context.Context, packs []pack.FileID) error {
 		}
 	}
 	for _, id := range old {
-		if err := d.repo.store.Delete(ctx, fileName(workDir, id)); err != nil && !gone(err) {
+		if err := d.repo.store.Delete(ctx, layout.Name(layout.Work, id)); err != nil && !layout.IsMissing(err) {
 			return err
 		}
 	}

@@ -12,6 +12,7 @@ import (
 
 	"platter/pack"
 	"platter/repo/crypt"
+	"platter/repo/layout"
 	"platter/repo/store"
 )
 
@@ -87,7 +88,7 @@ type workplace struct {
 
 // readWorkNow is readWork for whoever deletes, or builds upon, what it does not show.
 func (r *Repo) readWorkNow(ctx context.Context) (*workplace, error) {
-	if err := store.Refresh(ctx, r.store, workDir); err != nil {
+	if err := store.Refresh(ctx, r.store, layout.Work); err != nil {
 		return nil, err
 	}
 	return r.readWork(ctx)
@@ -95,31 +96,31 @@ func (r *Repo) readWorkNow(ctx context.Context) (*workplace, error) {
 
 // readWork lists leases and plans. A file that is gone when it is read has done its duty.
 func (r *Repo) readWork(ctx context.Context) (*workplace, error) {
-	files, err := list(ctx, r.store, workDir)
+	files, err := layout.List(ctx, r.store, layout.Work)
 	if err != nil {
 		return nil, err
 	}
 	w := &workplace{map[pack.FileID]dated[Lease]{}, map[pack.FileID]Lease{}, map[pack.FileID]dated[plan]{}, map[pack.FileID]error{}, map[pack.FileID]time.Time{}}
 	for _, f := range files {
 		err := r.readWorkFile(ctx, w, f)
-		if err == nil || gone(err) {
+		if err == nil || layout.IsMissing(err) {
 			continue
 		}
-		if !unmendable(err) {
+		if !layout.IsPermanent(err) {
 			return nil, err
 		}
-		w.bad[f.id], w.times[f.id] = err, f.time
+		w.bad[f.ID], w.times[f.ID] = err, f.Time
 	}
 	return w, nil
 }
 
-func (r *Repo) readWorkFile(ctx context.Context, w *workplace, f listed) error {
-	name := fileName(workDir, f.id)
-	file, err := readWhole(ctx, r.store, name, maxPlan)
+func (r *Repo) readWorkFile(ctx context.Context, w *workplace, f layout.File) error {
+	name := layout.Name(layout.Work, f.ID)
+	file, err := layout.Read(ctx, r.store, name, layout.MaxMarker)
 	if err != nil {
 		return err
 	}
-	if pack.Sum(file) != f.id {
+	if pack.Sum(file) != f.ID {
 		return fmt.Errorf("%s: %w: its bytes do not match its name", name, pack.ErrDamaged)
 	}
 	if body, err := pack.ParseHeader(file, pack.LeaseFile); err == nil {
@@ -128,9 +129,9 @@ func (r *Repo) readWorkFile(ctx context.Context, w *workplace, f listed) error {
 			return fmt.Errorf("%s: %w", name, err)
 		}
 		if l.Of != nil {
-			w.vows[f.id] = l
+			w.vows[f.ID] = l
 		} else {
-			w.leases[f.id] = dated[Lease]{l, f.time}
+			w.leases[f.ID] = dated[Lease]{l, f.Time}
 		}
 		return nil
 	}
@@ -142,7 +143,7 @@ func (r *Repo) readWorkFile(ctx context.Context, w *workplace, f listed) error {
 	if err != nil {
 		return fmt.Errorf("%s: %w", name, err)
 	}
-	w.plans[f.id] = dated[plan]{p, f.time}
+	w.plans[f.ID] = dated[plan]{p, f.Time}
 	return nil
 }
 
@@ -159,11 +160,11 @@ func openWork[T any](r *Repo, sealed []byte, p crypt.Purpose) (says T, err error
 }
 
 func (r *Repo) putLease(ctx context.Context, l Lease) (pack.FileID, error) {
-	return r.putJSON(ctx, workDir, pack.LeaseFile, crypt.Leases, l)
+	return r.putJSON(ctx, layout.Work, pack.LeaseFile, crypt.Leases, l)
 }
 
 func (r *Repo) putPlan(ctx context.Context, p plan) (pack.FileID, error) {
-	return r.putJSON(ctx, workDir, pack.PlanFile, crypt.Plans, p)
+	return r.putJSON(ctx, layout.Work, pack.PlanFile, crypt.Plans, p)
 }
 
 // putJSON stores what is said under the name that follows from its bytes.
@@ -172,7 +173,7 @@ func (r *Repo) putJSON(ctx context.Context, dir string, kind pack.FileKind, p cr
 	if err != nil {
 		return pack.FileID{}, fmt.Errorf("encode %T: %w", says, err)
 	}
-	id, _, err := putNamed(ctx, r.store, dir, kind, crypt.NewBox(r.master, p, r.id).Seal(pad(plain)))
+	id, _, err := layout.PutNamed(ctx, r.store, dir, kind, crypt.NewBox(r.master, p, r.id).Seal(layout.Pad(plain)))
 	return id, err
 }
 

@@ -18,6 +18,7 @@ var floors = []string{
 	"platter/snapshot/image/gpt",
 	"platter/snapshot/image",
 	"platter/repo",
+	"platter/repo/layout",
 	"platter/repo/store/storetest",
 	"platter/repo/store",
 	"platter/repo/crypt",
@@ -40,6 +41,7 @@ func TestFloors(t *testing.T) {
 		{"platter/repo/store", "platter/index"}:       "a store knows names and bytes",
 		{"platter/repo/store", "platter/pack/parity"}: "a store knows names and bytes",
 		{"platter/snapshot", "platter/repo/store"}:    "disks know no files",
+		{"platter/snapshot", "platter/repo/layout"}:   "disks know no files",
 		{"platter/snapshot", "platter/repo/crypt"}:    "disks know no keys",
 		{"platter/repo/store", "platter/repo/crypt"}:  "a store knows names and bytes",
 	}
