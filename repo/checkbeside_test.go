@@ -12,6 +12,7 @@ import (
 	"platter/index"
 	"platter/pack"
 	"platter/repo/layout"
+	"platter/repo/lease"
 	"platter/repo/store"
 	"platter/repo/store/storetest"
 )
@@ -32,7 +33,7 @@ func pruneSteps(t *testing.T, mem *store.Mem, victim pack.FileID, full bool) []f
 	var plan_ pack.FileID
 	announce := func() {
 		var err error
-		plan_, err = r.putPlan(ctx, plan{Packs: []pack.FileID{victim}})
+		plan_, err = r.leases.PutMarker(ctx, lease.Marker{Packs: []pack.FileID{victim}})
 		must(err)
 	}
 	rewrite := func() {
@@ -212,7 +213,7 @@ func TestCheckWork(t *testing.T) {
 		return report.Notes
 	}
 	lease := func(host string) pack.FileID {
-		id, err := r.putLease(ctx, Lease{Work: BackingUp, Host: host, Time: now})
+		id, err := r.leases.Put(ctx, Lease{Work: BackingUp, Host: host, Time: now})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -253,12 +254,12 @@ func TestCheckSecondFiles(t *testing.T) {
 	mem := memOf(t, newSample(t).files)
 	r := reopen(t, mem)
 	lease := Lease{Work: BackingUp, Host: "here", Time: time.Now()}
-	id, err := r.putLease(ctx, lease)
+	id, err := r.leases.Put(ctx, lease)
 	if err != nil {
 		t.Fatal(err)
 	}
-	lease.Of, lease.Honours = &id, []pack.FileID{{1}}
-	vow, err := r.putLease(ctx, lease)
+	lease.Of, lease.Acknowledged = &id, []pack.FileID{{1}}
+	vow, err := r.leases.Put(ctx, lease)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -318,7 +319,7 @@ func TestCheckUnreadableWork(t *testing.T) {
 	ctx := context.Background()
 	x := newSample(t)
 	mem := memOf(t, x.files)
-	id, err := reopen(t, mem).putPlan(ctx, plan{Packs: []pack.FileID{{1}}})
+	id, err := reopen(t, mem).leases.PutMarker(ctx, lease.Marker{Packs: []pack.FileID{{1}}})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -10,6 +10,7 @@ import (
 	"platter/index"
 	"platter/pack"
 	"platter/repo/layout"
+	"platter/repo/lease"
 )
 
 // looks is how often a check looks again because somebody seems to have pruned meanwhile.
@@ -48,7 +49,7 @@ func (c *checker) use(s *sight) {
 // A sight is what there was in a repository when it was looked at.
 type sight struct {
 	found   *Report // of damage and notes, only what was found by looking
-	work    *workplace
+	work    *lease.State
 	tables  map[pack.FileID]index.PackTable // of the packs that index files list
 	packs   map[pack.FileID]int64           // that are there, and their sizes
 	parity  map[pack.FileID]int64           // the same of parity files
@@ -98,10 +99,10 @@ func (c *checker) look(ctx context.Context) (*sight, error) {
 func (c *checker) glance(ctx context.Context, last bool) (s *sight, err error) {
 	s = &sight{found: new(Report), missing: map[pack.FileID]bool{}}
 	g := &checker{Repo: c.Repo, report: s.found}
-	if s.work, err = c.readWork(ctx); err != nil {
+	if s.work, err = c.leases.Read(ctx); err != nil {
 		return nil, err
 	}
-	s.condemned = s.work.condemned()
+	s.condemned = s.work.Condemned()
 	if s.tables, err = g.indexes(ctx, last); err != nil {
 		return nil, err
 	}
@@ -125,9 +126,9 @@ func (c *checker) strays(ctx context.Context, s *sight) error {
 		if _, listed := s.tables[id]; listed || s.condemned[id] {
 			continue
 		}
-		w, err := c.readWork(ctx)
+		w, err := c.leases.Read(ctx)
 		if err == nil {
-			maps.Copy(s.condemned, w.condemned())
+			maps.Copy(s.condemned, w.Condemned())
 		}
 		return err
 	}

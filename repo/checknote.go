@@ -4,10 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"os"
-	"slices"
 	"syscall"
-	"time"
 
 	"platter/pack"
 	"platter/repo/layout"
@@ -57,8 +54,8 @@ func (c *checker) noteDamage(ctx context.Context, s *sight) error {
 	}
 	kept, struck := map[pack.FileID]bool{}, map[pack.FileID]bool{}
 	var stale []pack.FileID // plans that name packs which are no longer damaged
-	for _, planID := range s.work.planIDs() {
-		p := s.work.plans[planID].says
+	for _, planID := range s.work.MarkerIDs() {
+		p := s.work.Markers[planID].Value
 		if !p.Damaged {
 			continue
 		}
@@ -78,10 +75,9 @@ func (c *checker) noteDamage(ctx context.Context, s *sight) error {
 	if err == nil {
 		c.report.Noted, c.report.Earlier, c.report.Cleared = len(fresh), len(kept), len(struck)
 		for _, id := range stale {
-			if err = c.store.Delete(ctx, layout.Name(layout.Work, id)); err != nil && !layout.IsMissing(err) {
+			if err = c.leases.Unmark(ctx, id); err != nil {
 				break
 			}
-			err = nil
 		}
 	}
 	if ctx.Err() != nil {
@@ -91,21 +87,16 @@ func (c *checker) noteDamage(ctx context.Context, s *sight) error {
 	return nil
 }
 
-// putDamaged puts plans that say of packs that they are damaged.
-func (c *checker) putDamaged(ctx context.Context, packs []pack.FileID) error {
+// putDamaged puts damage markers for packs.
+func (r *Repo) putDamaged(ctx context.Context, packs []pack.FileID) error {
 	if len(packs) == 0 {
 		return nil
 	}
-	if err := c.writable(); err != nil {
+	if err := r.writable(); err != nil {
 		return err
 	}
-	slices.SortFunc(packs, func(a, b pack.FileID) int { return slices.Compare(a[:], b[:]) })
-	host, _ := os.Hostname() // only for people to read
-	for part := range slices.Chunk(slices.Compact(packs), packsPerPlan) {
-		_, err := c.putPlan(ctx, plan{Packs: part, Damaged: true, Host: host, Time: c.now().UTC().Truncate(time.Second)})
-		if err != nil {
-			return fmt.Errorf("note which packs are damaged: %w", err)
-		}
+	if err := r.leases.Mark(ctx, packs, true); err != nil {
+		return fmt.Errorf("note which packs are damaged: %w", err)
 	}
 	return nil
 }

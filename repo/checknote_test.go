@@ -57,11 +57,11 @@ func (x *sample) check(t *testing.T, s store.Store, o CheckOptions) *Report {
 
 func plansIn(t *testing.T, s store.Store) map[pack.FileID]bool {
 	t.Helper()
-	w, err := reopen(t, s).readWork(context.Background())
-	if err != nil || len(w.bad) > 0 || len(w.leases) > 0 || len(w.condemned()) > 0 {
+	w, err := reopen(t, s).leases.Read(context.Background())
+	if err != nil || len(w.Unreadable) > 0 || len(w.Leases) > 0 || len(w.Condemned()) > 0 {
 		t.Fatalf("%+v, %v", w, err)
 	}
-	return w.damaged()
+	return w.Damaged()
 }
 
 func wantNotes(t *testing.T, what string, r *Report, noted, earlier, cleared int) {

@@ -20,7 +20,7 @@ import (
 // packs compares every pack with the index, and reads those that are to be read. Packs that nobody needs and that a plan
 // condemns are left alone.
 func (c *checker) packs(ctx context.Context, s *sight) error {
-	c.noted = s.work.damaged()
+	c.noted = s.work.Damaged()
 	condemned := 0
 	orphans := map[pack.FileID]bool{}
 	var all []due

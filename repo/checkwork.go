@@ -8,6 +8,7 @@ import (
 
 	"platter/pack"
 	"platter/repo/layout"
+	"platter/repo/lease"
 )
 
 const (
@@ -17,48 +18,48 @@ const (
 
 // work looks at what others have left behind in the folders of work under way.
 func (c *checker) work(ctx context.Context, s *sight) error {
-	for _, err := range s.work.bad {
-		c.damage(err)
+	for _, err := range s.work.Unreadable {
+		c.damage(err.Value)
 		c.hint(hintWork)
 	}
 	var now time.Time
-	for id, l := range s.work.leases {
+	for id, l := range s.work.Leases {
 		if now.IsZero() {
 			now = c.storeTime(ctx, s)
 		}
-		name, since := layout.Name(layout.Work, id), l.says.Time.Local().Format(time.DateTime)
-		switch silent := now.Sub(l.time); {
-		case silent >= leaseExpires:
+		name, since := layout.Name(layout.Work, id), l.Value.Time.Local().Format(time.DateTime)
+		switch silent := now.Sub(l.Time); {
+		case silent >= lease.ExpiresAfter:
 			c.note("%s: the %s by %s since %s was not heard of for %v; it is dead, or cut off. 'platter prune' clears its lease away",
-				name, l.says.Work, l.says.Host, since, silent.Round(time.Minute))
-		case silent < -leaseTouched:
+				name, l.Value.Work, l.Value.Host, since, silent.Round(time.Minute))
+		case silent < -lease.TouchEvery:
 			c.note("%s: the %s by %s since %s was last heard of %v from now, by the store's clock; 'platter prune' dates its lease anew, and clears it away half an hour after that",
-				name, l.says.Work, l.says.Host, since, -silent.Round(time.Minute))
-		case c.isDead(l.says):
-			c.note("%s: the %s by %s since %s ended without a word; 'platter prune' clears its lease away", name, l.says.Work, l.says.Host, since)
+				name, l.Value.Work, l.Value.Host, since, -silent.Round(time.Minute))
+		case c.isDead(l.Value):
+			c.note("%s: the %s by %s since %s ended without a word; 'platter prune' clears its lease away", name, l.Value.Work, l.Value.Host, since)
 		}
 	}
-	return c.alone(ctx, s)
+	return c.leftWork(ctx, s)
 }
 
-// alone notes snapshots and index files about to be, and second files of leases, whose maker is not there any more. They are listed
+// leftWork notes snapshots and index files about to be, and second files of leases, whose maker is not there any more. They are listed
 // again, after the leases were read: a backup that has ended took its own away meanwhile.
-func (c *checker) alone(ctx context.Context, s *sight) error {
-	pending, vows := map[pack.FileID]bool{}, map[pack.FileID]bool{}
+func (c *checker) leftWork(ctx context.Context, s *sight) error {
+	pending, acks := map[pack.FileID]bool{}, map[pack.FileID]bool{}
 	for _, id := range s.pending {
-		if s.work.alone(id) {
+		if s.work.Misses(id) {
 			pending[id] = true
 		}
 	}
-	for id, vow := range s.work.vows {
-		if s.work.alone(*vow.Of) {
-			vows[id] = true
+	for id, ack := range s.work.Acknowledgements {
+		if s.work.Misses(*ack.Of) {
+			acks[id] = true
 		}
 	}
-	if len(pending)+len(vows) == 0 {
+	if len(pending)+len(acks) == 0 {
 		return nil
 	}
-	w, err := c.readWork(ctx)
+	w, err := c.leases.Read(ctx)
 	if err != nil {
 		return err
 	}
@@ -68,12 +69,12 @@ func (c *checker) alone(ctx context.Context, s *sight) error {
 	}
 	var never, left few
 	for _, f := range files {
-		if pending[f.ID] && w.alone(f.ID) {
+		if pending[f.ID] && w.Misses(f.ID) {
 			never.add(layout.Name(layout.Pending, f.ID))
 		}
 	}
-	for id, vow := range w.vows {
-		if vows[id] && w.alone(*vow.Of) {
+	for id, ack := range w.Acknowledgements {
+		if acks[id] && w.Misses(*ack.Of) {
 			left.add(layout.Name(layout.Work, id))
 		}
 	}
@@ -82,31 +83,19 @@ func (c *checker) alone(ctx context.Context, s *sight) error {
 	return nil
 }
 
-// alone reports whether a lease is not there. One that cannot be read may be any.
-func (w *workplace) alone(lease pack.FileID) bool {
-	_, ok := w.leases[lease]
-	return !ok && w.bad[lease] == nil
-}
-
 // storeTime tells what time it is by the store's clock: that of a lease which is put for that, or, where nothing may be written, at
 // least that of the newest file, if none is dated in the future.
 func (c *checker) storeTime(ctx context.Context, s *sight) time.Time {
 	if c.opts.ReadOnly || c.dry || c.writable() != nil {
 		return s.newest
 	}
-	o, err := c.lookOut(ctx, Checking)
+	o, err := c.leases.Observe(ctx, Checking)
 	if err != nil {
 		return s.newest
 	}
-	defer o.close(ctx)
-	files, err := layout.List(ctx, c.store, layout.Work)
-	if err != nil {
-		return s.newest
-	}
-	for _, f := range files {
-		if f.ID == o.id {
-			return f.Time
-		}
+	defer o.Close(ctx)
+	if t := o.Time(ctx); !t.IsZero() {
+		return t
 	}
 	return s.newest
 }

@@ -15,6 +15,7 @@ import (
 	"platter/pack"
 	"platter/repo/crypt"
 	"platter/repo/layout"
+	"platter/repo/lease"
 	"platter/repo/store"
 )
 
@@ -88,12 +89,12 @@ func (x *damageSample) addWork(t *testing.T, r *Repo) {
 			unneeded = append(unneeded, name.ID)
 		}
 	}
-	plans := put("plan", layout.Work, pack.PlanFile, crypt.Plans, [2]any{plan{Packs: unneeded, Host: "a"}, plan{Packs: unneeded, Host: "b"}})
+	plans := put("plan", layout.Work, pack.PlanFile, crypt.Plans, [2]any{lease.Marker{Packs: unneeded, Host: "a"}, lease.Marker{Packs: unneeded, Host: "b"}})
 	put("plan of damaged packs", layout.Work, pack.PlanFile, crypt.Plans,
-		[2]any{plan{Packs: unneeded, Damaged: true, Host: "a"}, plan{Packs: unneeded, Damaged: true, Host: "b"}})
+		[2]any{lease.Marker{Packs: unneeded, Damaged: true, Host: "a"}, lease.Marker{Packs: unneeded, Damaged: true, Host: "b"}})
 	leases := put("lease", layout.Work, pack.LeaseFile, crypt.Leases, [2]any{Lease{Work: BackingUp, Host: "a"}, Lease{Work: BackingUp, Host: "b"}})
 	put("second file of a lease", layout.Work, pack.LeaseFile, crypt.Leases, [2]any{
-		Lease{Work: BackingUp, Host: "a", Of: &leases[0], Honours: plans[:]}, Lease{Work: BackingUp, Host: "b", Of: &leases[1], Honours: plans[:]}})
+		Lease{Work: BackingUp, Host: "a", Of: &leases[0], Acknowledged: plans[:]}, Lease{Work: BackingUp, Host: "b", Of: &leases[1], Acknowledged: plans[:]}})
 	put("record", layout.Forgotten, pack.RecordFile, crypt.Forgotten, [2]any{record{Host: "a", Snapshots: []pack.FileID{{1}}}, record{Host: "b", Snapshots: []pack.FileID{{2}}}})
 	x.kinds["pending"] = [2]string{layout.Name(layout.Pending, leases[0]), layout.Name(layout.Pending, leases[1])}
 	for i, name := range x.kinds["pending"] {

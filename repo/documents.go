@@ -1,8 +1,8 @@
 package repo
 
 import (
-	"bytes"
 	"context"
+	"encoding/json"
 	"fmt"
 
 	"platter/pack"
@@ -14,54 +14,28 @@ import (
 // PutSnapshot stores a snapshot's JSON and returns its name. When it returns, the snapshot is there to stay. It must be
 // under the lease that has been held since the index was loaded in which its chunks were found. The error wraps ErrLeaseLost
 // where that lease is not there any more.
-func (r *Repo) PutSnapshot(ctx context.Context, json []byte) (pack.FileID, error) {
+func (r *Repo) PutSnapshot(ctx context.Context, plain []byte) (pack.FileID, error) {
 	if err := r.writable(); err != nil {
 		return pack.FileID{}, err
 	}
-	if len(json) > layout.MaxSnapshot-layout.Padding-1024 {
-		return pack.FileID{}, fmt.Errorf("put snapshot: %d bytes are too many", len(json))
+	if len(plain) > layout.MaxSnapshot-layout.Padding-1024 {
+		return pack.FileID{}, fmt.Errorf("put snapshot: %d bytes are too many", len(plain))
 	}
-	sealed := crypt.NewBox(r.master, crypt.Snapshots, r.id).Seal(layout.Pad(json))
+	sealed := crypt.NewBox(r.master, crypt.Snapshots, r.id).Seal(layout.Pad(plain))
 	file := append(pack.Header(pack.SnapshotFile), sealed...)
 	id := pack.Sum(file)
 	return id, r.commit(ctx, file, layout.Name(layout.Snapshots, id))
 }
 
-// commit gives a snapshot or an index file its name, unless the lease was lost.
-//
-// Whoever takes this process for dead deletes its lease first, then the pending file, and only then looks what snapshots
-// there are. Where the lease is still there after the pending file was put, it is not too late for him to find that file:
-// and either he deletes it, and there is nothing to move; or it was moved, and he sees what it is. However long this
-// process sleeps between two of these steps, there is no third way.
+// commit gives a snapshot or an index file its name, unless the lease was lost; see lease.Holder.Commit.
 func (r *Repo) commit(ctx context.Context, file []byte, name string) error {
 	if r.dry {
 		return nil
 	}
-	h := &r.lease
-	h.putting.Lock()
-	defer h.putting.Unlock()
-	if h.users == 0 {
-		return errNoLease
-	}
-	pending := layout.Name(layout.Pending, h.id)
-	if err := r.store.Put(ctx, pending, file); err != nil {
-		return err
-	}
-	err := r.checkLease(ctx)
+	err := r.leases.Commit(ctx, file, name)
 	if err == nil {
-		if err = r.store.Move(ctx, pending, name); err == nil {
-			r.remember(name, file)
-			return nil
-		} else if !layout.IsMissing(err) {
-			return err
-		}
-		// A server whose answer was lost is asked again, and then the file is not there because it was moved.
-		if there, e := r.store.Get(ctx, name, 0, int64(len(file))); e == nil && bytes.Equal(there, file) {
-			return nil
-		}
-		return ErrLeaseLost
+		r.remember(name, file)
 	}
-	_ = r.store.Delete(context.WithoutCancel(ctx), pending) // or whoever removed the lease does
 	return err
 }
 
@@ -98,6 +72,16 @@ func (r *Repo) openNamed(ctx context.Context, dir string, id pack.FileID, kind p
 		return nil, fmt.Errorf("%s: %w: %w", layout.Name(dir, id), pack.ErrDamaged, err)
 	}
 	return plain, nil
+}
+
+// putJSON stores what is said under the name that follows from its bytes.
+func (r *Repo) putJSON(ctx context.Context, dir string, kind pack.FileKind, p crypt.Purpose, says any) (pack.FileID, error) {
+	plain, err := json.Marshal(says)
+	if err != nil {
+		return pack.FileID{}, fmt.Errorf("encode %T: %w", says, err)
+	}
+	id, _, err := layout.PutNamed(ctx, r.store, dir, kind, crypt.NewBox(r.master, p, r.id).Seal(layout.Pad(plain)))
+	return id, err
 }
 
 // lister is layout.ListNow for a Repo that is at work under a lease, and layout.List for one that only reads.

@@ -35,12 +35,12 @@ func (r *Repo) Forget(ctx context.Context, ids []pack.FileID) (removed int, err 
 	if err := r.writable(); err != nil {
 		return 0, err
 	}
-	o, err := r.lookOut(ctx, Forgetting)
+	o, err := r.leases.Observe(ctx, Forgetting)
 	if err != nil {
 		return 0, fmt.Errorf("forget snapshots: %w", err)
 	}
-	defer o.close(ctx)
-	if err := o.heldOf(ctx, ids); err != nil {
+	defer o.Close(ctx)
+	if err := heldOf(ctx, o, ids); err != nil {
 		return 0, fmt.Errorf("forget snapshots: %w", err)
 	}
 	return r.forget(ctx, ids)

@@ -211,3 +211,9 @@ func (x *sample) wantWhole(t testing.TB, s store.Store) {
 		t.Fatalf("check: %v, %q", err, report.Damage)
 	}
 }
+
+// heldID returns the file ID of the lease that a Repo holds.
+func heldID(r *Repo) pack.FileID {
+	id, _, _ := r.leases.Held()
+	return id
+}

@@ -16,6 +16,7 @@ import (
 	"platter/pack"
 	"platter/repo/crypt"
 	"platter/repo/layout"
+	"platter/repo/lease"
 	"platter/repo/store"
 )
 
@@ -34,15 +35,16 @@ func (r *Repo) LoadIndex(ctx context.Context) error {
 	const tries = 3
 	for try := 1; ; try++ {
 		l, err := r.readIndexes(ctx)
-		var found *workplace
+		var found *lease.State
+		var under pack.FileID
 		if err == nil {
-			found, err = r.foundWork(ctx)
+			under, found, err = r.foundState(ctx)
 		}
 		if err == nil {
 			r.writing.Lock()
 			defer r.writing.Unlock()
 			r.index, r.orphans, r.files, r.stale = l.index, l.orphans, l.known(), false
-			r.heed(found)
+			r.heed(under, found)
 			return nil
 		}
 		// Between listing and reading, somebody may have put one index file in the place of several.
@@ -55,34 +57,29 @@ func (r *Repo) LoadIndex(ctx context.Context) error {
 	}
 }
 
-// reloadIndex loads the index again where it was loaded before the lease: what it knows of may be gone.
+// reloadIndex loads the index again where it was loaded before the lease: packs that it lists may have been deleted since.
 func (r *Repo) reloadIndex(ctx context.Context) error {
-	if r.loaded == nil || *r.loaded == r.lease.id {
+	if under, _, _ := r.leases.Held(); r.loaded == nil || *r.loaded == under {
 		return nil
 	}
 	return r.LoadIndex(ctx)
 }
 
-// foundWork returns what plans there were when the lease was taken. Who has none only reads: for him packs that plans name
-// are those to read last, since they may be damaged, or gone soon.
-func (r *Repo) foundWork(ctx context.Context) (*workplace, error) {
-	r.lease.mu.Lock()
-	defer r.lease.mu.Unlock()
-	if r.lease.users > 0 {
-		return r.lease.found, nil
+// foundState returns the lease, and which markers there were when it was taken. A process without a lease only reads: packs that
+// markers name are the last that it reads, since they may be damaged, or deleted soon.
+func (r *Repo) foundState(ctx context.Context) (under pack.FileID, found *lease.State, err error) {
+	under, found, ok := r.leases.Held()
+	if !ok {
+		found, err = r.leases.Read(ctx)
 	}
-	return r.readWork(ctx)
+	return under, found, err
 }
 
-// heed makes the index keep what plans say: nothing is built upon packs that they name, nor are those taken in that no
-// index file lists.
-func (r *Repo) heed(found *workplace) {
-	r.lease.mu.Lock()
-	defer r.lease.mu.Unlock()
-	id := r.lease.id
-	r.loaded, r.strays = &id, slices.Clone(r.orphans)
-	named := found.condemned()
-	maps.Copy(named, found.damaged())
+// heed makes the index keep what markers say: nothing builds on packs that they name, and those are not adopted.
+func (r *Repo) heed(under pack.FileID, found *lease.State) {
+	r.loaded, r.strays = &under, slices.Clone(r.orphans)
+	named := found.Condemned()
+	maps.Copy(named, found.Damaged())
 	r.index.Doubt(slices.Collect(maps.Keys(named)))
 	r.orphans = slices.DeleteFunc(r.orphans, func(p layout.File) bool { return named[p.ID] })
 }

@@ -10,6 +10,7 @@ import (
 
 	"platter/pack"
 	"platter/repo/layout"
+	"platter/repo/lease"
 	"platter/repo/store"
 )
 
@@ -22,7 +23,7 @@ func TestLeaseIsKept(t *testing.T) {
 		err := r.WithLease(t.Context(), BackingUp, func(ctx context.Context) error {
 			time.Sleep(5 * time.Hour)
 			files, err := layout.List(ctx, mem, layout.Work)
-			if err != nil || len(files) != 1 || time.Since(files[0].Time) > leaseTouched {
+			if err != nil || len(files) != 1 || time.Since(files[0].Time) > lease.TouchEvery {
 				t.Errorf("five hours later: %v, %v", files, err)
 			}
 			if done := mustPrune(t, reopen(t, mem), PruneOptions{}); len(done.AtWork) != 0 || ctx.Err() != nil { // there is nothing to wait for
@@ -34,7 +35,7 @@ func TestLeaseIsKept(t *testing.T) {
 			select {
 			case <-ctx.Done():
 				return ctx.Err()
-			case <-time.After(2 * leaseTouched):
+			case <-time.After(2 * lease.TouchEvery):
 				t.Error("the work goes on without a lease")
 				return nil
 			}
@@ -48,7 +49,7 @@ func TestLeaseIsKept(t *testing.T) {
 // TestLeaseAge holds that a lease is as old as the store says, whatever the clocks of machines are, and to the minute.
 func TestLeaseAge(t *testing.T) {
 	for _, wrong := range []time.Duration{-1e5 * time.Hour, 0, 1e5 * time.Hour} {
-		for age, lives := range map[time.Duration]bool{0: true, leaseExpires - time.Minute: true, leaseExpires + time.Minute: false} {
+		for age, lives := range map[time.Duration]bool{0: true, lease.ExpiresAfter - time.Minute: true, lease.ExpiresAfter + time.Minute: false} {
 			now := time.Now()
 			mem := &store.Mem{Clock: func() time.Time { return now }}
 			testRepo(t, mem)
@@ -56,7 +57,7 @@ func TestLeaseAge(t *testing.T) {
 			if _, err := reopen(t, mem).Forget(t.Context(), []pack.FileID{first}); err != nil {
 				t.Fatal(err)
 			}
-			if err := reopen(t, mem).acquire(t.Context(), BackingUp); err != nil {
+			if err := reopen(t, mem).leases.Acquire(t.Context(), BackingUp); err != nil {
 				t.Fatal(err)
 			}
 			now = now.Add(age)
@@ -77,10 +78,10 @@ func TestPruneEndsTheDead(t *testing.T) {
 	mem := new(store.Mem)
 	testRepo(t, mem)
 	asleep := reopen(t, mem)
-	if err := asleep.acquire(ctx, BackingUp); err != nil {
+	if err := asleep.leases.Acquire(ctx, BackingUp); err != nil {
 		t.Fatal(err)
 	}
-	lease, pending := layout.Name(layout.Work, asleep.lease.id), layout.Name(layout.Pending, asleep.lease.id)
+	lease, pending := layout.Name(layout.Work, heldID(asleep)), layout.Name(layout.Pending, heldID(asleep))
 	if err := mem.Put(ctx, pending, []byte("a snapshot")); err != nil {
 		t.Fatal(err)
 	}
@@ -111,10 +112,13 @@ func TestPruneWithoutLease(t *testing.T) {
 			t.Fatal(err)
 		}
 		packs, indexes := countIn(t, mem, layout.Packs), countIn(t, mem, layout.Index)
-		r, planned := reopen(t, mem), false
+		r, puts := reopen(t, mem), 0
 		r.store = &spying{Store: mem, before: func(op, name string) {
-			if planned = planned || op == "put" && layout.Dir(name) == layout.Work && r.lease.users > 0; planned && op+" "+layout.Dir(name) == when {
-				_ = mem.Delete(ctx, layout.Name(layout.Work, r.lease.id))
+			if op == "put" && layout.Dir(name) == layout.Work {
+				puts++
+			}
+			if puts >= 2 && op+" "+layout.Dir(name) == when { // the lease, and the marker
+				_ = mem.Delete(ctx, layout.Name(layout.Work, heldID(r)))
 			}
 		}}
 		_, err := r.Prune(ctx, PruneOptions{}, markModel(r), nil)
@@ -156,7 +160,7 @@ func TestPruneClearsAway(t *testing.T) {
 	for _, step := range []struct {
 		later         time.Duration
 		atWork, files int // of leases and plans
-	}{{0, 1, 2}, {leaseExpires - time.Minute, 1, 2}, {2 * time.Minute, 0, 0}} {
+	}{{0, 1, 2}, {lease.ExpiresAfter - time.Minute, 1, 2}, {2 * time.Minute, 0, 0}} {
 		now = now.Add(step.later)
 		done := mustPrune(t, reopen(t, mem), PruneOptions{})
 		if len(done.AtWork) != step.atWork || (done.After.Packs == 0) != (step.atWork == 0) || countIn(t, mem, layout.Work) != step.files || countIn(t, mem, layout.Pending) > 0 {

@@ -10,6 +10,7 @@ import (
 
 	"platter/pack"
 	"platter/repo/layout"
+	"platter/repo/lease"
 	"platter/repo/store"
 )
 
@@ -77,7 +78,8 @@ func (r *Repo) Prune(ctx context.Context, o PruneOptions, mark MarkFunc, p *Prog
 		return nil, fmt.Errorf("prune: %w", &UnknownLagError{lag.Unknown})
 	}
 	err = r.WithLease(ctx, Pruning, func(ctx context.Context) error {
-		pr := &pruner{Repo: r, opts: o, mark: mark, progress: p, done: &Pruned{AtWork: []Lease{}}, copy: true, known: map[pack.FileID]bool{}}
+		_, found, _ := r.leases.Held()
+		pr := &pruner{Repo: r, found: found, opts: o, mark: mark, progress: p, done: &Pruned{AtWork: []Lease{}}, copy: true, known: map[pack.FileID]bool{}}
 		if err := pr.run(ctx); err != nil {
 			return fmt.Errorf("prune: %w", err)
 		}
@@ -112,6 +114,7 @@ type pruner struct {
 	mark     MarkFunc
 	progress *Progress
 	done     *Pruned
+	found    *lease.State // when the lease was taken; nil in a dry run
 
 	copy      bool                 // there may be room to copy
 	snapshots map[pack.FileID]bool // that the marks are of
@@ -234,10 +237,7 @@ func (p *pruner) choose(s *scan) []*use {
 	if !p.copy {
 		return nil
 	}
-	damaged := map[pack.FileID]bool{}
-	if p.lease.found != nil {
-		damaged = p.lease.found.damaged()
-	}
+	damaged := p.found.Damaged()
 	return s.worthRepacking(p.opts.MaxUnused, p.opts.MaxRepack, p.config.PackSize/4, func(u *use) bool { return u.unlisted || damaged[u.id] })
 }
 

@@ -284,12 +284,12 @@ func TestPruneBesideLatecomer(t *testing.T) {
 			if puts++; puts != 2 { // the first is the lease, the second the plan
 				return
 			}
-			if err := late.acquire(ctx, BackingUp); err != nil {
+			if err := late.leases.Acquire(ctx, BackingUp); err != nil {
 				t.Fatal(err)
 			}
 			if ended {
 				second = keepChunks(t, late, chunks)
-				late.release(ctx)
+				late.leases.Release(ctx)
 			}
 		}}
 		if done := mustPrune(t, r, PruneOptions{}); done.Deleted.Packs > 0 || puts < 2 {
@@ -297,7 +297,7 @@ func TestPruneBesideLatecomer(t *testing.T) {
 		}
 		if !ended {
 			second = keepChunks(t, late, chunks)
-			late.release(ctx)
+			late.leases.Release(ctx)
 		}
 		wantSnapshots(t, mem, second)
 	}
@@ -411,8 +411,8 @@ func TestLostLease(t *testing.T) {
 		r := reopen(t, mem)
 		r.store = &spying{Store: mem, before: func(op, name string) {
 			if what == "lease" && op == "put" && layout.Dir(name) == layout.Pending || what == "pending" && op == "move" {
-				_ = mem.Delete(ctx, layout.Name(layout.Work, r.lease.id))
-				_ = mem.Delete(ctx, layout.Name(layout.Pending, r.lease.id))
+				_ = mem.Delete(ctx, layout.Name(layout.Work, heldID(r)))
+				_ = mem.Delete(ctx, layout.Name(layout.Pending, heldID(r)))
 			}
 		}}
 		if _, err := putSnapshot(ctx, r, []byte("{}")); !errors.Is(err, ErrLeaseLost) {

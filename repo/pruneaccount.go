@@ -235,7 +235,7 @@ func (p *pruner) explained(ctx context.Context, going map[pack.FileID]*use) erro
 		return err
 	}
 	if p.dry {
-		if w, err := p.readWork(ctx); err != nil || len(w.leases) > 0 { // what they store is not going
+		if w, err := p.leases.Read(ctx); err != nil || len(w.Leases) > 0 { // what they store is not going
 			return err
 		}
 	}

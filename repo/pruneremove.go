@@ -144,7 +144,7 @@ func (p *pruner) replaceIndex(ctx context.Context, id pack.FileID, old *index.Fi
 	// Those that it stands in for would count again without it.
 	superseded := slices.DeleteFunc(slices.Clone(old.Supersedes), func(s pack.FileID) bool { return !there[s] })
 	left := slices.DeleteFunc(slices.Clone(old.Packs), func(t index.PackTable) bool { return going[t.ID] != nil })
-	if err := p.checkLease(ctx); err != nil {
+	if err := p.leases.Check(ctx); err != nil {
 		return err
 	}
 	if len(left) > 0 {
@@ -167,7 +167,7 @@ func (p *pruner) deletePacks(ctx context.Context, going map[pack.FileID]*use) (d
 	if err := store.SyncDir(ctx, p.store, layout.Index); err != nil {
 		return 0, err
 	}
-	if err := p.checkLease(ctx); err != nil {
+	if err := p.leases.Check(ctx); err != nil {
 		return 0, err
 	}
 	g, gctx := errgroup.WithContext(ctx)

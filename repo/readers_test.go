@@ -10,6 +10,7 @@ import (
 
 	"platter/pack"
 	"platter/repo/layout"
+	"platter/repo/lease"
 	"platter/repo/store"
 	"platter/repo/store/storetest"
 )
@@ -261,11 +262,11 @@ func TestPruneOfOneMachine(t *testing.T) {
 		{name: "a snapshot of another", mark: "other", waits: true},
 		{name: "a snapshot of nobody knows whom", waits: true},
 		{name: "a lease of another", mark: host, waits: true, with: func(r *Repo) error {
-			_, err := r.putLease(ctx, Lease{Work: BackingUp, Host: "other"})
+			_, err := r.leases.Put(ctx, Lease{Work: BackingUp, Host: "other"})
 			return err
 		}},
 		{name: "a plan of another", mark: host, waits: true, with: func(r *Repo) error {
-			_, err := r.putPlan(ctx, plan{Host: "other", Damaged: true})
+			_, err := r.leases.PutMarker(ctx, lease.Marker{Host: "other", Damaged: true})
 			return err
 		}},
 		{name: "a file that nobody can read", mark: host, waits: true, with: func(r *Repo) error {

@@ -72,10 +72,8 @@ func (r *Repo) repairIndex(ctx context.Context, p *Progress) (*Repaired, error) 
 	for _, f := range packs {
 		delete(known, f.ID)
 	}
-	condemned := map[pack.FileID]bool{} // by a prune, which may have deleted them
-	if r.lease.found != nil {
-		condemned = r.lease.found.condemned()
-	}
+	_, found, _ := r.leases.Held()
+	condemned := found.Condemned() // by a prune, which may have deleted them
 	for id := range known {
 		if condemned[id] || !counts[id] {
 			continue

@@ -21,6 +21,7 @@ import (
 	"platter/pack/parity"
 	"platter/repo/crypt"
 	"platter/repo/layout"
+	"platter/repo/lease"
 	"platter/repo/store"
 )
 
@@ -77,7 +78,7 @@ type Repo struct {
 	orphans []layout.File // packs that LoadIndex found in no index file, and that no plan names
 	strays  []layout.File // all packs that it found in no index file
 	files   *indexFiles
-	lease   holding
+	leases  *lease.Holder
 	loaded  *pack.FileID // the lease under which the index was loaded, zero for none; nil while no index is
 	cache   index.Cache  // where the index is kept on this machine
 	memory  string       // the folder for what this machine remembers; "" for none
@@ -129,7 +130,8 @@ func (r *Repo) prepare() (err error) {
 	box := func(p crypt.Purpose) *crypt.Box { return crypt.NewBox(r.master, p, r.id) }
 	r.keys = pack.Keys{Data: box(crypt.DataFrames), Map: box(crypt.MapFrames), Table: box(crypt.Tables), Tail: box(crypt.Tails)}
 	r.index, r.files = new(index.Index), new(indexFiles)
-	r.now, r.isDead = time.Now, Lease.isDead
+	r.now, r.isDead = time.Now, Lease.IsDead
+	r.leases = r.newLeases()
 	r.minRun, r.maxRecent = minRun, maxRecent
 	r.cache = index.Cache{Key: r.master.Key(crypt.LocalIndex), Repo: r.id}
 	r.workers = min(runtime.GOMAXPROCS(0), maxWorkers)

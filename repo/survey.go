@@ -16,6 +16,7 @@ import (
 	"platter/index"
 	"platter/pack"
 	"platter/repo/layout"
+	"platter/repo/lease"
 	"platter/repo/store"
 )
 
@@ -42,7 +43,7 @@ type Damage struct {
 	Missing map[chunk.ID]chunk.Kind
 
 	repo     *Repo
-	work     *workplace
+	work     *lease.State
 	bad      map[pack.FileID]*BadPack // those that are not mended
 	readable map[chunk.ID]bool        // that damaged packs still give
 	adopted  []index.PackTable        // of packs that were mended and that no index file lists yet
@@ -58,7 +59,7 @@ func (r *Repo) FindDamage(ctx context.Context, readAll bool, p *Progress) (*Dama
 	if err != nil {
 		return nil, err
 	}
-	w, err := r.readWork(ctx)
+	w, err := r.leases.Read(ctx)
 	if err != nil {
 		return nil, err
 	}
@@ -76,7 +77,7 @@ func (r *Repo) FindDamage(ctx context.Context, readAll bool, p *Progress) (*Dama
 	if err := d.readTables(ctx); err != nil {
 		return nil, err
 	}
-	d.trust(slices.Collect(maps.Keys(w.damaged())))
+	d.trust(slices.Collect(maps.Keys(w.Damaged())))
 	r.index.Doubt(slices.Collect(maps.Keys(d.bad)))
 	return d, nil
 }
@@ -87,7 +88,7 @@ func (d *Damage) compare(ctx context.Context, files []layout.File, readAll bool,
 	for _, known := range d.repo.index.Packs() {
 		missing[known.ID] = known
 	}
-	suspect := d.work.damaged()
+	suspect := d.work.Damaged()
 	var mu sync.Mutex
 	add := func(b *BadPack, why error) {
 		mu.Lock()
@@ -230,6 +231,6 @@ func (d *Damage) readTables(ctx context.Context) error {
 
 // trust makes the index build upon packs again that are whole, unless they are about to go.
 func (d *Damage) trust(packs []pack.FileID) {
-	condemned := d.work.condemned()
+	condemned := d.work.Condemned()
 	d.repo.index.Trust(slices.DeleteFunc(packs, func(id pack.FileID) bool { return condemned[id] || d.bad[id] != nil }))
 }

@@ -50,7 +50,10 @@ func (f *indexFiles) small() (n int) {
 // with the old files, with the new ones, and with both. What was not done is done after another backup.
 func (w *Writer) tidy(ctx context.Context) {
 	r := w.repo
-	if r.dry || r.files.small() < manySmall || len(r.lease.found.condemned()) > 0 { // a prune may be about to drop packs from them
+	if r.dry || r.files.small() < manySmall {
+		return
+	}
+	if _, found, _ := r.leases.Held(); len(found.Condemned()) > 0 { // a prune may be about to drop packs from them
 		return
 	}
 	if bytes, err := r.joinIndexes(ctx); err == nil {
