@@ -90,7 +90,7 @@ func (r *Report) badAt(loc index.Location, id chunk.ID) error {
 
 // checker is a Check under way.
 type checker struct {
-	*Repo
+	repo     *Repo
 	opts     CheckOptions
 	progress *Progress
 
@@ -161,7 +161,7 @@ func (r *Repo) Check(ctx context.Context, o CheckOptions, p *Progress) (*Report,
 	if s, err = c.settle(ctx, s); err != nil {
 		return nil, err
 	}
-	c.index.Doubt(slices.Collect(maps.Keys(c.distrusted)))
+	c.repo.index.Doubt(slices.Collect(maps.Keys(c.distrusted)))
 	if err := c.noteDamage(ctx, s); err != nil {
 		return nil, err
 	}
@@ -174,14 +174,14 @@ func (r *Repo) Check(ctx context.Context, o CheckOptions, p *Progress) (*Report,
 }
 
 func (r *Repo) newChecker(o CheckOptions, p *Progress) *checker {
-	return &checker{Repo: r, opts: o, progress: p, report: new(Report),
+	return &checker{repo: r, opts: o, progress: p, report: new(Report),
 		vanished: map[pack.FileID]bool{}, distrusted: map[pack.FileID]bool{}, proved: map[pack.FileID]bool{}}
 }
 
 // configs looks at the config and at its copy as they are now.
 func (c *checker) configs(ctx context.Context) error {
 	for _, name := range []string{layout.Config, layout.ConfigCopy} {
-		file, err := readConfigAs(ctx, c.store, name)
+		file, err := readConfigAs(ctx, c.repo.store, name)
 		if err != nil {
 			return err
 		}
@@ -189,7 +189,7 @@ func (c *checker) configs(ctx context.Context) error {
 			continue
 		}
 		err = file.fault
-		if _, sealed := openConfig(c.configBox(), file.sealed); err == nil && sealed != nil {
+		if _, sealed := openConfig(c.repo.configBox(), file.sealed); err == nil && sealed != nil {
 			err = fmt.Errorf("%s: %w", name, sealed)
 		}
 		if err != nil {
@@ -201,7 +201,7 @@ func (c *checker) configs(ctx context.Context) error {
 }
 
 func (c *checker) slots(ctx context.Context) error {
-	slots, bad, err := c.Slots(ctx)
+	slots, bad, err := c.repo.Slots(ctx)
 	if err != nil {
 		return err
 	}
@@ -233,7 +233,7 @@ type leftovers interface {
 func (c *checker) files(ctx context.Context, s *sight) error {
 	s.packs, s.parity = map[pack.FileID]int64{}, map[pack.FileID]int64{}
 	var odd, left few
-	for f, err := range c.store.List(ctx, "") {
+	for f, err := range c.repo.store.List(ctx, "") {
 		if err != nil {
 			return fmt.Errorf("list files: %w", err)
 		}
@@ -266,7 +266,7 @@ func (c *checker) files(ctx context.Context, s *sight) error {
 	for _, size := range s.parity {
 		c.report.Parity, c.report.ParityBytes = c.report.Parity+1, c.report.ParityBytes+size
 	}
-	if s, ok := c.store.(leftovers); ok {
+	if s, ok := c.repo.store.(leftovers); ok {
 		for f, err := range s.Leftovers(ctx) {
 			if err != nil {
 				return fmt.Errorf("list files: %w", err)
@@ -283,14 +283,14 @@ func (c *checker) files(ctx context.Context, s *sight) error {
 // indexes reads every index file, and returns the tables of the packs they list. One that is gone when it is read is an
 // error, and damage only where last is set.
 func (c *checker) indexes(ctx context.Context, last bool) (map[pack.FileID]index.PackTable, error) {
-	files, err := layout.List(ctx, c.store, layout.Index)
+	files, err := layout.List(ctx, c.repo.store, layout.Index)
 	if err != nil {
 		return nil, err
 	}
 	c.report.Indexes = len(files)
 	read, superseded := map[pack.FileID]*index.File{}, map[pack.FileID]bool{}
 	for _, f := range files {
-		decoded, err := c.readIndex(ctx, f.ID)
+		decoded, err := c.repo.readIndex(ctx, f.ID)
 		if ctx.Err() != nil {
 			return nil, ctx.Err()
 		}

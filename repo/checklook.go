@@ -37,13 +37,13 @@ func (r *Repo) Recheck(ctx context.Context, report *Report) (changed bool, err e
 
 // use makes the index that of a sight.
 func (c *checker) use(s *sight) {
-	c.index = new(index.Index)
+	c.repo.index = new(index.Index)
 	for _, t := range s.tables {
 		size, ok := s.packs[t.ID]
 		t.Gone = !ok || size != t.Size
-		c.index.AddPack(t.Pack, t.Table)
+		c.repo.index.AddPack(t.Pack, t.Table)
 	}
-	c.report.index, c.report.sight, c.parity = c.index, s, s.parity
+	c.report.index, c.report.sight, c.parity = c.repo.index, s, s.parity
 }
 
 // A sight is what there was in a repository when it was looked at.
@@ -74,7 +74,7 @@ func (s *sight) same(as *sight) bool {
 func (c *checker) look(ctx context.Context) (*sight, error) {
 	var missed map[pack.FileID]bool
 	for try := 1; ; try++ {
-		if lag := c.listingAge(); try > 1 && lag > 0 { // where listings may be old, looking again at once shows the same
+		if lag := c.repo.listingAge(); try > 1 && lag > 0 { // where listings may be old, looking again at once shows the same
 			if err := wait(ctx, lag); err != nil {
 				return nil, err
 			}
@@ -98,8 +98,8 @@ func (c *checker) look(ctx context.Context) (*sight, error) {
 
 func (c *checker) glance(ctx context.Context, last bool) (s *sight, err error) {
 	s = &sight{found: new(Report), missing: map[pack.FileID]bool{}}
-	g := &checker{Repo: c.Repo, report: s.found}
-	if s.work, err = c.leases.Read(ctx); err != nil {
+	g := &checker{repo: c.repo, report: s.found}
+	if s.work, err = c.repo.leases.Read(ctx); err != nil {
 		return nil, err
 	}
 	s.condemned = s.work.Condemned()
@@ -126,7 +126,7 @@ func (c *checker) strays(ctx context.Context, s *sight) error {
 		if _, listed := s.tables[id]; listed || s.condemned[id] {
 			continue
 		}
-		w, err := c.leases.Read(ctx)
+		w, err := c.repo.leases.Read(ctx)
 		if err == nil {
 			maps.Copy(s.condemned, w.Condemned())
 		}

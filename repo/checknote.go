@@ -38,7 +38,7 @@ func (c *checker) vanish(id pack.FileID, err error) bool {
 // again what is in them, and old versions are whole again. Packs that are gone, or good again, are struck out. That it
 // cannot be noted is no reason not to report what was found.
 func (c *checker) noteDamage(ctx context.Context, s *sight) error {
-	if c.opts.ReadOnly || c.dry {
+	if c.opts.ReadOnly || c.repo.dry {
 		for id := range c.noted {
 			if _, there := s.packs[id]; there {
 				c.report.Earlier++
@@ -71,11 +71,11 @@ func (c *checker) noteDamage(ctx context.Context, s *sight) error {
 			stale, rest = append(stale, planID), append(rest, left...)
 		}
 	}
-	err := c.putDamaged(ctx, append(fresh, rest...))
+	err := c.repo.putDamaged(ctx, append(fresh, rest...))
 	if err == nil {
 		c.report.Noted, c.report.Earlier, c.report.Cleared = len(fresh), len(kept), len(struck)
 		for _, id := range stale {
-			if err = c.leases.Unmark(ctx, id); err != nil {
+			if err = c.repo.leases.Unmark(ctx, id); err != nil {
 				break
 			}
 		}

@@ -43,7 +43,7 @@ func (c *checker) packs(ctx context.Context, s *sight) error {
 	all = c.choose(all, s)
 	defer c.log.save()
 	g, ctx := errgroup.WithContext(ctx)
-	g.SetLimit(c.workers)
+	g.SetLimit(c.repo.workers)
 	for _, d := range all {
 		g.Go(func() error {
 			if t, ok := s.tables[d.id]; ok {
@@ -71,7 +71,7 @@ func (c *checker) packs(ctx context.Context, s *sight) error {
 
 // orphan checks a pack that no index file lists by what it says of itself.
 func (c *checker) orphan(ctx context.Context, p index.Pack, deep bool) {
-	table, err := c.readTable(ctx, p.ID, p.Size)
+	table, err := c.repo.readTable(ctx, p.ID, p.Size)
 	switch {
 	case ctx.Err() != nil:
 	case err != nil:
@@ -104,7 +104,7 @@ func (c *checker) pack(ctx context.Context, p index.PackTable, size int64, deep 
 		c.badPack(p.ID, fmt.Errorf("%w: %d bytes where the index says %d", pack.ErrDamaged, size, p.Size))
 		return false
 	}
-	table, err := c.readTable(ctx, p.ID, size)
+	table, err := c.repo.readTable(ctx, p.ID, size)
 	switch {
 	case ctx.Err() != nil:
 		return true
@@ -151,7 +151,7 @@ const readBlock = 4 << 20
 // read reads a pack from its first byte to its last, and reports whether no damage was found.
 func (c *checker) read(ctx context.Context, p index.PackTable, size int64) (whole bool) {
 	sum := blake3.New()
-	in := io.TeeReader(bufio.NewReaderSize(&packReader{ctx: ctx, repo: c.Repo, id: p.ID}, readBlock), sum)
+	in := io.TeeReader(bufio.NewReaderSize(&packReader{ctx: ctx, repo: c.repo, id: p.ID}, readBlock), sum)
 	var part, raw []byte // used again for each frame
 	next := func(n int64) ([]byte, error) {
 		part = slices.Grow(part[:0], int(n))[:n]
@@ -166,9 +166,9 @@ func (c *checker) read(ctx context.Context, p index.PackTable, size int64) (whol
 		return false
 	}
 	off, refs := int64(pack.HeaderSize), p.Table.Chunks
-	namers := map[chunk.Kind]*chunk.Namer{chunk.Data: c.Namer(chunk.Data), chunk.Map: c.Namer(chunk.Map)}
-	defer c.Return(chunk.Data, namers[chunk.Data])
-	defer c.Return(chunk.Map, namers[chunk.Map])
+	namers := map[chunk.Kind]*chunk.Namer{chunk.Data: c.repo.Namer(chunk.Data), chunk.Map: c.repo.Namer(chunk.Map)}
+	defer c.repo.Return(chunk.Data, namers[chunk.Data])
+	defer c.repo.Return(chunk.Map, namers[chunk.Map])
 	for _, f := range p.Table.Frames {
 		sealed, err := next(int64(f.Sealed))
 		if ctx.Err() != nil {
@@ -208,7 +208,7 @@ func (c *checker) read(ctx context.Context, p index.PackTable, size int64) (whol
 
 // frame opens a frame, in raw's memory, and proves its chunks.
 func (c *checker) frame(id pack.FileID, off int64, raw, sealed []byte, f pack.Frame, refs []pack.Ref, namer *chunk.Namer) []byte {
-	opened, err := c.decoder.Decode(raw, sealed, f)
+	opened, err := c.repo.decoder.Decode(raw, sealed, f)
 	if err != nil {
 		err = fmt.Errorf("%s: frame at %d: %w", layout.PackName(id), off, err)
 		c.packDamage(id, err)

@@ -35,7 +35,7 @@ func (c *checker) work(ctx context.Context, s *sight) error {
 		case silent < -lease.TouchEvery:
 			c.note("%s: the %s by %s since %s was last heard of %v from now, by the store's clock; 'platter prune' dates its lease anew, and clears it away half an hour after that",
 				name, l.Value.Work, l.Value.Host, since, -silent.Round(time.Minute))
-		case c.isDead(l.Value):
+		case c.repo.isDead(l.Value):
 			c.note("%s: the %s by %s since %s ended without a word; 'platter prune' clears its lease away", name, l.Value.Work, l.Value.Host, since)
 		}
 	}
@@ -59,11 +59,11 @@ func (c *checker) leftWork(ctx context.Context, s *sight) error {
 	if len(pending)+len(acks) == 0 {
 		return nil
 	}
-	w, err := c.leases.Read(ctx)
+	w, err := c.repo.leases.Read(ctx)
 	if err != nil {
 		return err
 	}
-	files, err := layout.List(ctx, c.store, layout.Pending)
+	files, err := layout.List(ctx, c.repo.store, layout.Pending)
 	if err != nil {
 		return err
 	}
@@ -86,10 +86,10 @@ func (c *checker) leftWork(ctx context.Context, s *sight) error {
 // storeTime tells what time it is by the store's clock: that of a lease which is put for that, or, where nothing may be written, at
 // least that of the newest file, if none is dated in the future.
 func (c *checker) storeTime(ctx context.Context, s *sight) time.Time {
-	if c.opts.ReadOnly || c.dry || c.writable() != nil {
+	if c.opts.ReadOnly || c.repo.dry || c.repo.writable() != nil {
 		return s.newest
 	}
-	o, err := c.leases.Observe(ctx, Checking)
+	o, err := c.repo.leases.Observe(ctx, Checking)
 	if err != nil {
 		return s.newest
 	}
@@ -103,7 +103,7 @@ func (c *checker) storeTime(ctx context.Context, s *sight) time.Time {
 // records reads the records of what was forgotten on purpose.
 func (c *checker) records(ctx context.Context, s *sight) error {
 	for _, id := range s.records {
-		_, err := c.readRecord(ctx, id)
+		_, err := c.repo.readRecord(ctx, id)
 		if ctx.Err() != nil {
 			return ctx.Err()
 		}

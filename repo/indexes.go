@@ -86,7 +86,7 @@ func (r *Repo) heed(under pack.FileID, found *lease.State) {
 
 // A loading is one LoadIndex under way.
 type loading struct {
-	*Repo
+	repo       *Repo
 	sizes      map[pack.FileID]int64 // of the packs that are there
 	files      []layout.File         // index files
 	there      map[pack.FileID]int64 // the same, by name, with their sizes
@@ -107,7 +107,7 @@ func (r *Repo) readIndexes(ctx context.Context) (*loading, error) {
 	if err != nil {
 		return nil, err
 	}
-	l := &loading{Repo: r, sizes: make(map[pack.FileID]int64, len(packs)), there: map[pack.FileID]int64{}, superseded: map[pack.FileID]bool{}}
+	l := &loading{repo: r, sizes: make(map[pack.FileID]int64, len(packs)), there: map[pack.FileID]int64{}, superseded: map[pack.FileID]bool{}}
 	for _, p := range packs {
 		l.sizes[p.ID] = p.Size
 	}
@@ -131,11 +131,11 @@ func (r *Repo) readIndexes(ctx context.Context) (*loading, error) {
 func (l *loading) load(ctx context.Context) (*index.Index, error) {
 	spill := true
 	for {
-		x := index.Open(&l.cache)
+		x := index.Open(&l.repo.cache)
 		fresh, bytes := l.uncovered(x)
 		merge := bytes/indexByte >= l.worthwhile(x)
 		if merge && spill {
-			x.Spill(&l.cache)
+			x.Spill(&l.repo.cache)
 		}
 		again, err := l.take(ctx, x, fresh)
 		if err != nil || again {
@@ -147,7 +147,7 @@ func (l *loading) load(ctx context.Context) (*index.Index, error) {
 		}
 		x.Settle(l.stands, func(id pack.FileID) (int64, bool) { size, ok := l.sizes[id]; return size, ok })
 		if merge || x.Wasted() {
-			if err := l.mergeRun(ctx, x); ctx.Err() != nil {
+			if err := l.repo.mergeRun(ctx, x); ctx.Err() != nil {
 				x.Close()
 				return nil, ctx.Err()
 			} else if err != nil && merge && spill { // what was put aside cannot be read back: this disk's fault, not the NAS's
@@ -179,9 +179,9 @@ func (l *loading) uncovered(x *index.Index) (fresh []layout.File, bytes int64) {
 
 // worthwhile is how many chunks beside the run of x are worth making a new one.
 func (l *loading) worthwhile(x *index.Index) int64 {
-	least := l.maxRecent
-	if l.cache.Folder != "" {
-		least = l.minRun
+	least := l.repo.maxRecent
+	if l.repo.cache.Folder != "" {
+		least = l.repo.minRun
 	}
 	return int64(max(least, x.Stored()/16))
 }
@@ -196,7 +196,7 @@ func (l *loading) stands(id pack.FileID) (there, counts bool) {
 func (l *loading) take(ctx context.Context, x *index.Index, files []layout.File) (again bool, err error) {
 	var mu sync.Mutex
 	var taken []pack.FileID
-	err = l.eachIndex(ctx, files, func(id pack.FileID, f *index.File) error {
+	err = l.repo.eachIndex(ctx, files, func(id pack.FileID, f *index.File) error {
 		mu.Lock()
 		skip := l.superseded[id]
 		for _, old := range f.Supersedes {

@@ -75,7 +75,7 @@ func (p *pruner) lagOfAll(w *lease.State) time.Duration {
 	if p.opts.Lag >= 0 {
 		return p.opts.Lag
 	}
-	lag := p.listingAge()
+	lag := p.repo.listingAge()
 	if lag == 0 && !p.allOfThisHost(w) {
 		return otherMachines
 	}

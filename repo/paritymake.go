@@ -48,7 +48,7 @@ func (r *Repo) AddParity(ctx context.Context, o ParityOptions, p *Progress) (don
 		if err != nil {
 			return err
 		}
-		a := &parityAdding{Repo: r, ParityOptions: o, listing: l, done: &ParityAdded{Share: o.Share, Packs: len(l.packs)}, progress: p}
+		a := &parityAdding{repo: r, ParityOptions: o, listing: l, done: &ParityAdded{Share: o.Share, Packs: len(l.packs)}, progress: p}
 		done = a.done
 		return a.run(ctx)
 	})
@@ -57,7 +57,7 @@ func (r *Repo) AddParity(ctx context.Context, o ParityOptions, p *Progress) (don
 
 // A parityAdding is an AddParity under way.
 type parityAdding struct {
-	*Repo
+	repo *Repo
 	ParityOptions
 	listing  parityListing
 	progress *Progress
@@ -118,7 +118,7 @@ func (a *parityAdding) pack(ctx context.Context, id pack.FileID, buf []byte) err
 		a.damaged(id, fmt.Errorf("%w: longer than a pack may be", pack.ErrDamaged))
 		return nil
 	}
-	file, err := store.GetInto(ctx, a.store, buf, layout.PackName(id), 0, int64(len(buf)))
+	file, err := store.GetInto(ctx, a.repo.store, buf, layout.PackName(id), 0, int64(len(buf)))
 	switch {
 	case layout.IsMissing(err): // pruned since it was listed
 		return nil
@@ -141,7 +141,7 @@ func (a *parityAdding) pack(ctx context.Context, id pack.FileID, buf []byte) err
 		a.damaged(id, err)
 		return nil
 	}
-	if err := a.store.Put(ctx, layout.ParityName(id), par); err != nil {
+	if err := a.repo.store.Put(ctx, layout.ParityName(id), par); err != nil {
 		return err
 	}
 	a.mu.Lock()
@@ -152,7 +152,7 @@ func (a *parityAdding) pack(ctx context.Context, id pack.FileID, buf []byte) err
 
 // whole reports whether the parity file of a pack is what it was.
 func (a *parityAdding) whole(ctx context.Context, id pack.FileID, file []byte) bool {
-	par, err := layout.Read(ctx, a.store, layout.ParityName(id), parity.MaxFile)
+	par, err := layout.Read(ctx, a.repo.store, layout.ParityName(id), parity.MaxFile)
 	if err != nil {
 		return false
 	}

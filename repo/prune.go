@@ -79,7 +79,7 @@ func (r *Repo) Prune(ctx context.Context, o PruneOptions, mark MarkFunc, p *Prog
 	}
 	err = r.WithLease(ctx, Pruning, func(ctx context.Context) error {
 		_, found, _ := r.leases.Held()
-		pr := &pruner{Repo: r, found: found, opts: o, mark: mark, progress: p, done: &Pruned{AtWork: []Lease{}}, copy: true, known: map[pack.FileID]bool{}}
+		pr := &pruner{repo: r, found: found, opts: o, mark: mark, progress: p, done: &Pruned{AtWork: []Lease{}}, copy: true, known: map[pack.FileID]bool{}}
 		if err := pr.run(ctx); err != nil {
 			return fmt.Errorf("prune: %w", err)
 		}
@@ -109,7 +109,7 @@ func wait(ctx context.Context, d time.Duration) error {
 
 // A pruner is a Prune under way.
 type pruner struct {
-	*Repo
+	repo     *Repo
 	opts     PruneOptions
 	mark     MarkFunc
 	progress *Progress
@@ -148,7 +148,7 @@ func (p *pruner) round(ctx context.Context, first bool) (deleted int, err error)
 	if err := p.look(ctx); err != nil {
 		return 0, err
 	}
-	s, err := p.scanPacks(ctx, p.marks)
+	s, err := p.repo.scanPacks(ctx, p.marks)
 	if err != nil {
 		return 0, err
 	}
@@ -167,7 +167,7 @@ func (p *pruner) round(ctx context.Context, first bool) (deleted int, err error)
 	}
 	going := s.dead()
 	repacked := p.choose(s)
-	if p.dry {
+	if p.repo.dry {
 		if err := p.explained(ctx, going); err != nil {
 			return 0, err
 		}
@@ -197,7 +197,7 @@ func (p *pruner) first(s *scan) {
 			p.done.Before.add(u.size)
 		}
 	}
-	for _, o := range p.strays {
+	for _, o := range p.repo.strays {
 		if s.packs[o.ID] == nil {
 			p.there[o.ID] = true
 			p.done.Before.add(o.Size)
@@ -207,20 +207,20 @@ func (p *pruner) first(s *scan) {
 
 // look marks what all snapshots need that are there now. They are listed first, and the index is read after that.
 func (p *pruner) look(ctx context.Context) error {
-	ids, err := p.listSnapshotsNow(ctx)
+	ids, err := p.repo.listSnapshotsNow(ctx)
 	if err != nil {
 		return err
 	}
 	if ids, err = p.accounted(ctx, ids); err != nil {
 		return err
 	}
-	if p.dry {
+	if p.repo.dry {
 		ids = without(ids, p.opts.Without)
 	}
-	if err := p.LoadIndex(ctx); err != nil {
+	if err := p.repo.LoadIndex(ctx); err != nil {
 		return err
 	}
-	p.index.Doubt(slices.Collect(maps.Keys(p.planned)))
+	p.repo.index.Doubt(slices.Collect(maps.Keys(p.planned)))
 	return p.markAll(ctx, ids)
 }
 
@@ -238,7 +238,7 @@ func (p *pruner) choose(s *scan) []*use {
 		return nil
 	}
 	damaged := p.found.Damaged()
-	return s.worthRepacking(p.opts.MaxUnused, p.opts.MaxRepack, p.config.PackSize/4, func(u *use) bool { return u.unlisted || damaged[u.id] })
+	return s.worthRepacking(p.opts.MaxUnused, p.opts.MaxRepack, p.repo.config.PackSize/4, func(u *use) bool { return u.unlisted || damaged[u.id] })
 }
 
 // foretell fills in what a dry run tells.
@@ -267,7 +267,7 @@ func (p *pruner) foretell(s *scan, going map[pack.FileID]*use, repacked []*use) 
 
 // summarize looks at what is there now.
 func (p *pruner) summarize(ctx context.Context) error {
-	packs, err := layout.List(ctx, p.store, layout.Packs)
+	packs, err := layout.List(ctx, p.repo.store, layout.Packs)
 	if err != nil {
 		return err
 	}

@@ -25,7 +25,7 @@ func (p *pruner) announce(ctx context.Context, going map[pack.FileID]*use) error
 			fresh = append(fresh, id)
 		}
 	}
-	if err := p.leases.Mark(ctx, fresh, false); err != nil {
+	if err := p.repo.leases.Mark(ctx, fresh, false); err != nil {
 		return fmt.Errorf("announce what is to go: %w", err)
 	}
 	return nil
@@ -39,18 +39,18 @@ func (p *pruner) ripe(ctx context.Context) (plans []pack.FileID, condemned map[p
 		return nil, nil, err
 	}
 	// Pending files first: each that is shown belongs to a lease that is shown after it, or to one that is over.
-	pending, err := layout.List(ctx, p.store, layout.Pending)
+	pending, err := layout.List(ctx, p.repo.store, layout.Pending)
 	if err != nil {
 		return nil, nil, err
 	}
-	w, now, err := p.leases.Now(ctx)
+	w, now, err := p.repo.leases.Now(ctx)
 	if err != nil {
 		return nil, nil, err
 	}
-	if err := p.leases.Redate(ctx, w, now); err != nil { // what their holders may need stays, as if they lived
+	if err := p.repo.leases.Redate(ctx, w, now); err != nil { // what their holders may need stays, as if they lived
 		p.note("a lease is dated in the future, and could not be dated anew: %v", err)
 	}
-	live, ended, err := p.leases.EndExpired(ctx, w, pending, now)
+	live, ended, err := p.repo.leases.EndExpired(ctx, w, pending, now)
 	p.done.Notes = append(p.done.Notes, ended...)
 	if err == nil {
 		err = p.sweep(ctx, now)
@@ -110,7 +110,7 @@ func (p *pruner) endPlans(ctx context.Context, plans []pack.FileID, going map[pa
 		if _, before := p.found.Markers[id]; early || p.lag > 0 && !before {
 			continue
 		}
-		if err := p.leases.Unmark(ctx, id); err != nil {
+		if err := p.repo.leases.Unmark(ctx, id); err != nil {
 			return fmt.Errorf("delete a marker: %w", err)
 		}
 	}
@@ -127,8 +127,8 @@ const recordsKept = 366 * 24 * time.Hour
 
 // sweep clears away what nobody needs any more and what is no pack.
 func (p *pruner) sweep(ctx context.Context, now time.Time) error {
-	s := p.store
-	if c := p.cached(); c != nil {
+	s := p.repo.store
+	if c := p.repo.cached(); c != nil {
 		s = c.Uncached()
 	}
 	if s, ok := s.(sweeper); ok {
@@ -140,13 +140,13 @@ func (p *pruner) sweep(ctx context.Context, now time.Time) error {
 			return err
 		}
 	}
-	records, err := layout.List(ctx, p.store, layout.Forgotten)
+	records, err := layout.List(ctx, p.repo.store, layout.Forgotten)
 	if err != nil {
 		return err
 	}
 	for _, f := range records {
 		if now.Sub(f.Time) > recordsKept {
-			if err := p.store.Delete(ctx, layout.Name(layout.Forgotten, f.ID)); err != nil && !layout.IsMissing(err) {
+			if err := p.repo.store.Delete(ctx, layout.Name(layout.Forgotten, f.ID)); err != nil && !layout.IsMissing(err) {
 				return err
 			}
 		}
@@ -160,13 +160,13 @@ func (p *pruner) sweep(ctx context.Context, now time.Time) error {
 // The leases are listed after the snapshots. A reader puts its lease, and then finds the snapshot there. So where the snapshot
 // was missing before this listing, either the lease is seen, or the reader did not find the snapshot and reads nothing.
 func (p *pruner) readsForgotten(ctx context.Context, snapshots []pack.FileID) (bool, error) {
-	w, now, err := p.leases.Now(ctx)
+	w, now, err := p.repo.leases.Now(ctx)
 	if err != nil {
 		return false, err
 	}
 	found := false
 	for _, l := range w.Leases {
-		if p.leases.Expired(l, now) {
+		if p.repo.leases.Expired(l, now) {
 			continue
 		}
 		if slices.ContainsFunc(l.Value.Reads, func(id pack.FileID) bool { return !slices.Contains(snapshots, id) }) {

@@ -137,7 +137,7 @@ func (r *Repo) unlock(ctx context.Context, password []byte, file configFile) err
 	if file.missing() && len(k.slots)+len(k.bad)+len(k.removing) == 0 {
 		return ErrNoRepository
 	}
-	t := &unlocking{Repo: r, keys: k, file: file, password: password, stretched: map[crypt.KDF][32]byte{}}
+	t := &unlocking{repo: r, keys: k, file: file, password: password, stretched: map[crypt.KDF][32]byte{}}
 	if done, err := t.try(ctx, byPrice(k.slots)); done || err != nil {
 		return err
 	}
@@ -168,7 +168,7 @@ func (r *Repo) unlock(ctx context.Context, password []byte, file configFile) err
 
 // An unlocking is the search for a slot that a password opens.
 type unlocking struct {
-	*Repo
+	repo      *Repo
 	keys      *keyring
 	file      configFile
 	password  []byte
@@ -195,9 +195,9 @@ func (t *unlocking) try(ctx context.Context, ids []pack.FileID) (done bool, err 
 		m, err := slot.Unlock(t.stretched[slot.KDF])
 		switch {
 		case err == nil:
-			t.master, t.slot, t.id = m, id, slot.Repo
-			if t.config, err = openConfig(t.configBox(), t.file.sealed); err == nil {
-				t.lost = t.file.fault // of its header
+			t.repo.master, t.repo.slot, t.repo.id = m, id, slot.Repo
+			if t.repo.config, err = openConfig(t.repo.configBox(), t.file.sealed); err == nil {
+				t.repo.lost = t.file.fault // of its header
 				return true, nil
 			}
 			if errors.Is(err, pack.ErrNewer) {
