@@ -13,6 +13,7 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"platter/pack"
+	"platter/repo/layout"
 	"platter/repo/store"
 )
 
@@ -96,10 +97,10 @@ func (r *Repo) fates(ctx context.Context, ids []pack.FileID) (f fates, err error
 			continue
 		}
 		g.Go(func() error {
-			_, err := r.uncached().Get(gctx, fileName(snapshotsDir, id), 0, 1)
+			_, err := r.uncached().Get(gctx, layout.Name(layout.Snapshots, id), 0, 1)
 			mu.Lock()
 			defer mu.Unlock()
-			if there[id] = err == nil; err != nil && !gone(err) {
+			if there[id] = err == nil; err != nil && !layout.IsMissing(err) {
 				f.failed = cmp.Or(f.failed, err)
 			}
 			return gctx.Err()

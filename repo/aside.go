@@ -6,6 +6,7 @@ import (
 
 	"platter/pack"
 	"platter/repo/crypt"
+	"platter/repo/layout"
 )
 
 // The folder aside/ has snapshot files that were removed because something was wrong with them, under the names that they had. What
@@ -13,7 +14,7 @@ import (
 // the others. Programs that know nothing of the folder take them for forgotten.
 
 // AsideName returns the name in the store of a snapshot's file that is kept aside.
-func AsideName(id pack.FileID) string { return fileName(asideDir, id) }
+func AsideName(id pack.FileID) string { return layout.Name(layout.Aside, id) }
 
 // SetAside removes snapshot files as Forget does, but keeps them aside, and returns how many are done.
 func (r *Repo) SetAside(ctx context.Context, ids []pack.FileID) (done int, err error) {
@@ -29,7 +30,7 @@ func (r *Repo) SetAside(ctx context.Context, ids []pack.FileID) (done int, err e
 		return 0, fmt.Errorf("set snapshots aside: %w", err)
 	}
 	for i, id := range ids {
-		if err := r.store.Move(ctx, SnapshotName(id), AsideName(id)); err != nil && !gone(err) {
+		if err := r.store.Move(ctx, SnapshotName(id), AsideName(id)); err != nil && !layout.IsMissing(err) {
 			return i, fmt.Errorf("set snapshots aside, %d of %d done: %w", i, len(ids), err)
 		}
 	}
@@ -38,13 +39,13 @@ func (r *Repo) SetAside(ctx context.Context, ids []pack.FileID) (done int, err e
 
 // ListAside returns the names of the snapshots that are kept aside, in no order.
 func (r *Repo) ListAside(ctx context.Context) ([]pack.FileID, error) {
-	files, err := r.lister()(ctx, r.store, asideDir)
-	return idsOf(files), err
+	files, err := r.lister()(ctx, r.store, layout.Aside)
+	return layout.IDs(files), err
 }
 
 // GetAside returns the JSON of a snapshot that is kept aside, as GetSnapshot does of others.
 func (r *Repo) GetAside(ctx context.Context, id pack.FileID) ([]byte, error) {
-	return r.openNamed(ctx, asideDir, id, pack.SnapshotFile, crypt.Snapshots, maxSnapshot)
+	return r.openNamed(ctx, layout.Aside, id, pack.SnapshotFile, crypt.Snapshots, layout.MaxSnapshot)
 }
 
 // DropAside deletes snapshots that are kept aside.
@@ -53,7 +54,7 @@ func (r *Repo) DropAside(ctx context.Context, ids []pack.FileID) error {
 		return err
 	}
 	for _, id := range ids {
-		if err := r.store.Delete(ctx, AsideName(id)); err != nil && !gone(err) {
+		if err := r.store.Delete(ctx, AsideName(id)); err != nil && !layout.IsMissing(err) {
 			return fmt.Errorf("delete what was kept aside: %w", err)
 		}
 	}

@@ -10,6 +10,7 @@ import (
 	"testing"
 
 	"platter/chunk"
+	"platter/repo/layout"
 	"platter/repo/store"
 )
 
@@ -18,7 +19,7 @@ import (
 type discarding struct{ store.Mem }
 
 func (d *discarding) Put(ctx context.Context, name string, data []byte) error {
-	if strings.HasPrefix(name, packsDir) || strings.HasPrefix(name, indexDir) {
+	if strings.HasPrefix(name, layout.Packs) || strings.HasPrefix(name, layout.Index) {
 		return ctx.Err()
 	}
 	return d.Mem.Put(ctx, name, data)

@@ -11,6 +11,7 @@ import (
 	"platter/pack"
 	"platter/pack/parity"
 	"platter/repo/crypt"
+	"platter/repo/layout"
 	"platter/repo/store"
 )
 
@@ -23,8 +24,8 @@ type askedFor struct {
 
 func (s *askedFor) Get(ctx context.Context, name string, off, n int64) ([]byte, error) {
 	s.mu.Lock()
-	dir := dirOf(name)
-	if strings.HasSuffix(name, parityEnd) {
+	dir := layout.Dir(name)
+	if strings.HasSuffix(name, layout.ParityEnd) {
 		dir = "parity"
 	}
 	s.most[dir] = max(s.most[dir], n)
@@ -39,8 +40,8 @@ func TestReadsAreBounded(t *testing.T) {
 	s := &askedFor{Store: x.storeOf(t, "", damaged{files: x.files}), most: map[string]int64{}}
 	x.look(t, s)
 	for dir, limit := range map[string]int64{
-		configName: maxConfig, keysDir: maxSlot, indexDir: index.MaxFile, snapshotsDir: maxSnapshot, workDir: maxPlan, forgottenDir: maxRecord,
-		packsDir: readBlock, "parity": parity.MaxFile,
+		layout.Config: layout.MaxConfig, layout.Keys: layout.MaxSlot, layout.Index: index.MaxFile, layout.Snapshots: layout.MaxSnapshot, layout.Work: layout.MaxMarker, layout.Forgotten: layout.MaxRecord,
+		layout.Packs: readBlock, "parity": parity.MaxFile,
 	} {
 		if most := s.most[dir]; most == 0 || most > max(limit+1, readBlock) { // which whoever knows nothing of a file reads at once
 			t.Errorf("%d bytes are asked for of %s, at most %d belong there", most, dir, limit)
@@ -52,9 +53,9 @@ func TestReadsAreBounded(t *testing.T) {
 func TestFilesAreBounded(t *testing.T) {
 	mem := new(store.Mem)
 	r := testRepo(t, mem)
-	for length, good := range map[int]bool{maxSnapshot: true, maxSnapshot + 1: false} {
+	for length, good := range map[int]bool{layout.MaxSnapshot: true, layout.MaxSnapshot + 1: false} {
 		plain := make([]byte, length-pack.HeaderSize-pack.NonceSize-pack.TagSize)
-		id, n, err := putNamed(t.Context(), mem, snapshotsDir, pack.SnapshotFile, crypt.NewBox(r.master, crypt.Snapshots, r.id).Seal(plain))
+		id, n, err := layout.PutNamed(t.Context(), mem, layout.Snapshots, pack.SnapshotFile, crypt.NewBox(r.master, crypt.Snapshots, r.id).Seal(plain))
 		if err != nil || n != int64(length) {
 			t.Fatal(n, err)
 		}

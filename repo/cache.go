@@ -4,6 +4,7 @@ import (
 	"os"
 	"path/filepath"
 
+	"platter/repo/layout"
 	"platter/repo/store"
 )
 
@@ -21,9 +22,9 @@ func (r *Repo) UseCache(folder string) {
 	}
 	r.cache.Folder = own
 	if d, ok := r.store.(store.DryRun); ok { // in this order, or else the cache would keep what is not put
-		r.store = store.DryRun{Store: store.NewCached(d.Store, own, indexDir, snapshotsDir)}
+		r.store = store.DryRun{Store: store.NewCached(d.Store, own, layout.Index, layout.Snapshots)}
 	} else {
-		r.store = store.NewCached(r.store, own, indexDir, snapshotsDir)
+		r.store = store.NewCached(r.store, own, layout.Index, layout.Snapshots)
 	}
 }
 

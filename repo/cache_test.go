@@ -13,6 +13,7 @@ import (
 	"testing"
 
 	"platter/chunk"
+	"platter/repo/layout"
 	"platter/repo/store"
 	"platter/repo/store/storetest"
 )
@@ -81,7 +82,7 @@ func TestCacheSaysTheSame(t *testing.T) {
 				did = "lose a file"
 				files := filesOf(t, mem)
 				for name := range files {
-					if dir := dirOf(name); (dir == packsDir || dir == indexDir && n == 3) && rnd.IntN(len(files)) == 0 {
+					if dir := layout.Dir(name); (dir == layout.Packs || dir == layout.Index && n == 3) && rnd.IntN(len(files)) == 0 {
 						lost[name] = files[name]
 						if err := mem.Delete(ctx, name); err != nil {
 							t.Fatal(err)
@@ -127,7 +128,7 @@ func wantAlike(t *testing.T, what string, all []saved, a, b *Repo) {
 	}
 	orphans := func(r *Repo) (out []string) {
 		for _, o := range r.orphans {
-			out = append(out, o.id.String())
+			out = append(out, o.ID.String())
 		}
 		slices.Sort(out)
 		return out
@@ -160,7 +161,7 @@ func TestWarmOpening(t *testing.T) {
 			s.Fail = func(op, name string) error {
 				mu.Lock()
 				defer mu.Unlock()
-				if dir := dirOf(name); dir != configName && dir != keysDir {
+				if dir := layout.Dir(name); dir != layout.Config && dir != layout.Keys {
 					asked = append(asked, op+" "+dir)
 				}
 				return nil
@@ -264,7 +265,7 @@ func TestCheckBelievesNoCache(t *testing.T) {
 	x := newSample(t)
 	mem, folder := memOf(t, x.files), t.TempDir()
 	reopenCached(t, mem, folder)
-	name := x.in(indexDir)[0]
+	name := x.in(layout.Index)[0]
 	bad := slices.Clone(x.files[name])
 	bad[100] ^= 1
 	if err := mem.Put(ctx, name, bad); err != nil {
@@ -367,13 +368,13 @@ func TestForgottenIndexFile(t *testing.T) {
 	x := newSample(t)
 	mem, folder := memOf(t, x.files), t.TempDir()
 	reopenCached(t, mem, folder)
-	for _, name := range x.in(indexDir) {
+	for _, name := range x.in(layout.Index) {
 		if err := mem.Delete(ctx, name); err != nil {
 			t.Fatal(err)
 		}
 	}
 	r := reopenCached(t, mem, folder)
-	if n := len(r.Index().Packs()); n != 0 || len(r.orphans) != len(x.in(packsDir)) {
+	if n := len(r.Index().Packs()); n != 0 || len(r.orphans) != len(x.in(layout.Packs)) {
 		t.Errorf("%d packs are known and %d are in no index", n, len(r.orphans))
 	}
 	for _, c := range x.chunks {
@@ -385,7 +386,7 @@ func TestForgottenIndexFile(t *testing.T) {
 		}
 	}
 	r = reopenCached(t, mem, folder)
-	if n, err := r.Adopt(ctx); err != nil || n != len(x.in(packsDir)) {
+	if n, err := r.Adopt(ctx); err != nil || n != len(x.in(layout.Packs)) {
 		t.Errorf("adopted %d, %v", n, err)
 	}
 	wantLoads(t, r, x.chunks)

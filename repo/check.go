@@ -14,6 +14,7 @@ import (
 	"platter/chunk"
 	"platter/index"
 	"platter/pack"
+	"platter/repo/layout"
 	"platter/repo/store"
 )
 
@@ -89,7 +90,7 @@ func (r *Report) badAt(loc index.Location, id chunk.ID) error {
 
 // checker is a Check under way.
 type checker struct {
-	*Repo
+	repo     *Repo
 	opts     CheckOptions
 	progress *Progress
 
@@ -160,7 +161,7 @@ func (r *Repo) Check(ctx context.Context, o CheckOptions, p *Progress) (*Report,
 	if s, err = c.settle(ctx, s); err != nil {
 		return nil, err
 	}
-	c.index.Suspend(slices.Collect(maps.Keys(c.distrusted)))
+	c.repo.index.Suspend(slices.Collect(maps.Keys(c.distrusted)))
 	if err := c.noteDamage(ctx, s); err != nil {
 		return nil, err
 	}
@@ -173,22 +174,22 @@ func (r *Repo) Check(ctx context.Context, o CheckOptions, p *Progress) (*Report,
 }
 
 func (r *Repo) newChecker(o CheckOptions, p *Progress) *checker {
-	return &checker{Repo: r, opts: o, progress: p, report: new(Report),
+	return &checker{repo: r, opts: o, progress: p, report: new(Report),
 		vanished: map[pack.FileID]bool{}, distrusted: map[pack.FileID]bool{}, proved: map[pack.FileID]bool{}}
 }
 
 // configs looks at the config and at its copy as they are now.
 func (c *checker) configs(ctx context.Context) error {
-	for _, name := range []string{configName, configCopy} {
-		file, err := readConfigAs(ctx, c.store, name)
+	for _, name := range []string{layout.Config, layout.ConfigCopy} {
+		file, err := readConfigAs(ctx, c.repo.store, name)
 		if err != nil {
 			return err
 		}
-		if name == configCopy && file.missing() {
+		if name == layout.ConfigCopy && file.missing() {
 			continue
 		}
 		err = file.fault
-		if _, sealed := openConfig(c.configBox(), file.sealed); err == nil && sealed != nil {
+		if _, sealed := openConfig(c.repo.configBox(), file.sealed); err == nil && sealed != nil {
 			err = fmt.Errorf("%s: %w", name, sealed)
 		}
 		if err != nil {
@@ -200,7 +201,7 @@ func (c *checker) configs(ctx context.Context) error {
 }
 
 func (c *checker) slots(ctx context.Context) error {
-	slots, bad, err := c.Slots(ctx)
+	slots, bad, err := c.repo.Slots(ctx)
 	if err != nil {
 		return err
 	}
@@ -217,6 +218,12 @@ func (c *checker) slots(ctx context.Context) error {
 	return nil
 }
 
+// removing reports whether a file is a slot that is being removed.
+func removing(f store.Info) bool {
+	_, ok := layout.ParseRemoving(f)
+	return ok
+}
+
 // leftovers is a store that can name the temporary files that crashes left behind.
 type leftovers interface {
 	Leftovers(ctx context.Context) iter.Seq2[store.Info, error]
@@ -226,31 +233,31 @@ type leftovers interface {
 func (c *checker) files(ctx context.Context, s *sight) error {
 	s.packs, s.parity = map[pack.FileID]int64{}, map[pack.FileID]int64{}
 	var odd, left few
-	for f, err := range c.store.List(ctx, "") {
+	for f, err := range c.repo.store.List(ctx, "") {
 		if err != nil {
 			return fmt.Errorf("list files: %w", err)
 		}
 		if f.ModTime.After(s.newest) {
 			s.newest = f.ModTime
 		}
-		dir := dirOf(f.Name)
-		id, ok := idFromName(dir, f)
+		dir := layout.Dir(f.Name)
+		id, ok := layout.ParseID(dir, f)
 		switch {
-		case (f.Name == configName || f.Name == configCopy) && !f.Odd:
-		case ok && dir == packsDir:
+		case (f.Name == layout.Config || f.Name == layout.ConfigCopy) && !f.Odd:
+		case ok && dir == layout.Packs:
 			s.packs[id] = f.Size
 			c.report.Packs++
 			c.report.PackBytes += f.Size
-		case ok && (dir == keysDir || dir == indexDir || dir == workDir):
-		case ok && dir == snapshotsDir:
+		case ok && (dir == layout.Keys || dir == layout.Index || dir == layout.Work):
+		case ok && dir == layout.Snapshots:
 			c.report.Snapshots++
-		case ok && dir == asideDir:
+		case ok && dir == layout.Aside:
 			c.report.Aside++
-		case isRemoving(f): // Slots tells
+		case removing(f): // Slots tells
 		case s.takeParity(f):
-		case ok && dir == pendingDir:
+		case ok && dir == layout.Pending:
 			s.pending = append(s.pending, id)
-		case ok && dir == forgottenDir:
+		case ok && dir == layout.Forgotten:
 			s.records = append(s.records, id)
 		default:
 			odd.add(f.Name)
@@ -259,7 +266,7 @@ func (c *checker) files(ctx context.Context, s *sight) error {
 	for _, size := range s.parity {
 		c.report.Parity, c.report.ParityBytes = c.report.Parity+1, c.report.ParityBytes+size
 	}
-	if s, ok := c.store.(leftovers); ok {
+	if s, ok := c.repo.store.(leftovers); ok {
 		for f, err := range s.Leftovers(ctx) {
 			if err != nil {
 				return fmt.Errorf("list files: %w", err)
@@ -276,18 +283,18 @@ func (c *checker) files(ctx context.Context, s *sight) error {
 // indexes reads every index file, and returns the tables of the packs they list. One that is gone when it is read is an
 // error, and damage only where last is set.
 func (c *checker) indexes(ctx context.Context, last bool) (map[pack.FileID]index.PackTable, error) {
-	files, err := list(ctx, c.store, indexDir)
+	files, err := layout.List(ctx, c.repo.store, layout.Index)
 	if err != nil {
 		return nil, err
 	}
 	c.report.Indexes = len(files)
 	read, superseded := map[pack.FileID]*index.File{}, map[pack.FileID]bool{}
 	for _, f := range files {
-		decoded, err := c.readIndex(ctx, f.id)
+		decoded, err := c.repo.readIndex(ctx, f.ID)
 		if ctx.Err() != nil {
 			return nil, ctx.Err()
 		}
-		if gone(err) && !last {
+		if layout.IsMissing(err) && !last {
 			return nil, err
 		}
 		if err != nil {
@@ -295,7 +302,7 @@ func (c *checker) indexes(ctx context.Context, last bool) (map[pack.FileID]index
 			c.hint(HintIndex)
 			continue
 		}
-		read[f.id] = decoded
+		read[f.ID] = decoded
 		for _, old := range decoded.Supersedes {
 			superseded[old] = true
 		}

@@ -11,6 +11,8 @@ import (
 
 	"platter/index"
 	"platter/pack"
+	"platter/repo/layout"
+	"platter/repo/lease"
 	"platter/repo/store"
 	"platter/repo/store/storetest"
 )
@@ -19,7 +21,7 @@ import (
 func pruneSteps(t *testing.T, mem *store.Mem, victim pack.FileID, full bool) []func() {
 	ctx := context.Background()
 	r := reopen(t, mem)
-	old, err := list(ctx, mem, indexDir)
+	old, err := layout.List(ctx, mem, layout.Index)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -31,28 +33,28 @@ func pruneSteps(t *testing.T, mem *store.Mem, victim pack.FileID, full bool) []f
 	var plan_ pack.FileID
 	announce := func() {
 		var err error
-		plan_, err = r.putPlan(ctx, plan{Packs: []pack.FileID{victim}})
+		plan_, err = r.leases.PutMarker(ctx, lease.Marker{Packs: []pack.FileID{victim}})
 		must(err)
 	}
 	rewrite := func() {
 		f := &index.File{}
 		for _, o := range old {
-			read, err := r.readIndex(ctx, o.id)
+			read, err := r.readIndex(ctx, o.ID)
 			must(err)
-			f.Supersedes = append(f.Supersedes, o.id)
+			f.Supersedes = append(f.Supersedes, o.ID)
 			f.Packs = append(f.Packs, slices.DeleteFunc(read.Packs, func(p index.PackTable) bool { return p.ID == victim })...)
 		}
 		putIndexFile(t, r, f)
 	}
-	deletePack := func() { must(mem.Delete(ctx, packName(victim))) }
-	deletePlan := func() { must(mem.Delete(ctx, fileName(workDir, plan_))) }
+	deletePack := func() { must(mem.Delete(ctx, layout.PackName(victim))) }
+	deletePlan := func() { must(mem.Delete(ctx, layout.Name(layout.Work, plan_))) }
 	steps := []func(){announce}
 	if full {
 		steps = append(steps, deletePack)
 	}
 	steps = append(steps, rewrite)
 	for _, o := range old {
-		steps = append(steps, func() { must(mem.Delete(ctx, fileName(indexDir, o.id))) })
+		steps = append(steps, func() { must(mem.Delete(ctx, layout.Name(layout.Index, o.ID))) })
 	}
 	if !full {
 		steps = append(steps, deletePack)
@@ -65,7 +67,7 @@ func pruneSteps(t *testing.T, mem *store.Mem, victim pack.FileID, full bool) []f
 func TestCheckBesidePrune(t *testing.T) {
 	ctx := context.Background()
 	x := newSample(t)
-	victim, err := pack.ParseFileID(x.in(packsDir)[0][len("packs/00/"):])
+	victim, err := pack.ParseFileID(x.in(layout.Packs)[0][len("packs/00/"):])
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -115,7 +117,7 @@ func TestCheckBesidePrune(t *testing.T) {
 func TestCheckAfterInterruptedPrune(t *testing.T) {
 	ctx := context.Background()
 	x := newSample(t)
-	victim, err := pack.ParseFileID(x.in(packsDir)[0][len("packs/00/"):])
+	victim, err := pack.ParseFileID(x.in(layout.Packs)[0][len("packs/00/"):])
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -153,7 +155,7 @@ func TestCheckAfterInterruptedPrune(t *testing.T) {
 	// A pack that is missing and that no plan names is damage, whatever else is planned.
 	mem := memOf(t, x.files)
 	pruneSteps(t, mem, victim, false)[0]()
-	other := x.in(packsDir)[1]
+	other := x.in(layout.Packs)[1]
 	if err := mem.Delete(ctx, other); err != nil {
 		t.Fatal(err)
 	}
@@ -166,7 +168,7 @@ func TestCheckAfterInterruptedPrune(t *testing.T) {
 func TestRecheck(t *testing.T) {
 	ctx := context.Background()
 	x := newSample(t)
-	victim, err := pack.ParseFileID(x.in(packsDir)[0][len("packs/00/"):])
+	victim, err := pack.ParseFileID(x.in(layout.Packs)[0][len("packs/00/"):])
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -211,11 +213,11 @@ func TestCheckWork(t *testing.T) {
 		return report.Notes
 	}
 	lease := func(host string) pack.FileID {
-		id, err := r.putLease(ctx, Lease{Work: BackingUp, Host: host, Time: now})
+		id, err := r.leases.Put(ctx, Lease{Work: BackingUp, Host: host, Time: now})
 		if err != nil {
 			t.Fatal(err)
 		}
-		if err := mem.Put(ctx, fileName(pendingDir, id), []byte("soon")); err != nil {
+		if err := mem.Put(ctx, layout.Name(layout.Pending, id), []byte("soon")); err != nil {
 			t.Fatal(err)
 		}
 		return id
@@ -233,11 +235,11 @@ func TestCheckWork(t *testing.T) {
 		t.Errorf("without a clock: %q", notes)
 	}
 	notes := check(CheckOptions{})
-	if len(notes) != 2 || !strings.Contains(strings.Join(notes, ""), fileName(workDir, alive)+": the backup by alive since ") {
+	if len(notes) != 2 || !strings.Contains(strings.Join(notes, ""), layout.Name(layout.Work, alive)+": the backup by alive since ") {
 		t.Errorf("half an hour later: %q", notes)
 	}
 	for _, id := range []pack.FileID{alive, dead} {
-		if err := mem.Delete(ctx, fileName(workDir, id)); err != nil {
+		if err := mem.Delete(ctx, layout.Name(layout.Work, id)); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -252,12 +254,12 @@ func TestCheckSecondFiles(t *testing.T) {
 	mem := memOf(t, newSample(t).files)
 	r := reopen(t, mem)
 	lease := Lease{Work: BackingUp, Host: "here", Time: time.Now()}
-	id, err := r.putLease(ctx, lease)
+	id, err := r.leases.Put(ctx, lease)
 	if err != nil {
 		t.Fatal(err)
 	}
-	lease.Of, lease.Honours = &id, []pack.FileID{{1}}
-	vow, err := r.putLease(ctx, lease)
+	lease.Of, lease.Acknowledged = &id, []pack.FileID{{1}}
+	vow, err := r.leases.Put(ctx, lease)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -274,15 +276,15 @@ func TestCheckSecondFiles(t *testing.T) {
 	if said := notes(); len(said) > 0 {
 		t.Errorf("with its lease: %q", said)
 	}
-	if err := mem.Delete(ctx, fileName(workDir, id)); err != nil {
+	if err := mem.Delete(ctx, layout.Name(layout.Work, id)); err != nil {
 		t.Fatal(err)
 	}
-	if said := notes(); len(said) != 1 || !strings.HasPrefix(said[0], fileName(workDir, vow)+": the second file of a lease that is gone") {
+	if said := notes(); len(said) != 1 || !strings.HasPrefix(said[0], layout.Name(layout.Work, vow)+": the second file of a lease that is gone") {
 		t.Errorf("without its lease: %q", said)
 	}
 	marks := func(context.Context, []pack.FileID, *Marks) error { return nil }
-	if _, err := reopen(t, mem).Prune(ctx, PruneOptions{Sure: true}, marks, nil); err != nil || countIn(t, mem, workDir) > 0 {
-		t.Errorf("prune leaves %d files (%v)", countIn(t, mem, workDir), err)
+	if _, err := reopen(t, mem).Prune(ctx, PruneOptions{Sure: true}, marks, nil); err != nil || countIn(t, mem, layout.Work) > 0 {
+		t.Errorf("prune leaves %d files (%v)", countIn(t, mem, layout.Work), err)
 	}
 }
 
@@ -291,7 +293,7 @@ func TestCheckNamesFew(t *testing.T) {
 	ctx := context.Background()
 	mem := memOf(t, newSample(t).files)
 	for i := range 1000 {
-		for _, name := range []string{fmt.Sprintf("packs/odd-%03d", i), fileName(pendingDir, pack.FileID{byte(i / 256), byte(i)})} {
+		for _, name := range []string{fmt.Sprintf("packs/odd-%03d", i), layout.Name(layout.Pending, pack.FileID{byte(i / 256), byte(i)})} {
 			if err := mem.Put(ctx, name, nil); err != nil {
 				t.Fatal(err)
 			}
@@ -317,11 +319,11 @@ func TestCheckUnreadableWork(t *testing.T) {
 	ctx := context.Background()
 	x := newSample(t)
 	mem := memOf(t, x.files)
-	id, err := reopen(t, mem).putPlan(ctx, plan{Packs: []pack.FileID{{1}}})
+	id, err := reopen(t, mem).leases.PutMarker(ctx, lease.Marker{Packs: []pack.FileID{{1}}})
 	if err != nil {
 		t.Fatal(err)
 	}
-	name := fileName(workDir, id)
+	name := layout.Name(layout.Work, id)
 	for change, bad := range changes(filesOf(t, mem)[name]) {
 		y := x.clone()
 		y.files[name] = bad
@@ -346,7 +348,7 @@ func TestCheckNamesBesidePrune(t *testing.T) {
 		var gone atomic.Bool
 		s.Fail = func(string, string) error {
 			if s.Ops() > i && gone.CompareAndSwap(false, true) {
-				for _, dir := range []string{packsDir, indexDir} {
+				for _, dir := range []string{layout.Packs, layout.Index} {
 					_ = mem.Delete(ctx, x.in(dir)[0])
 				}
 			}

@@ -9,6 +9,8 @@ import (
 
 	"platter/index"
 	"platter/pack"
+	"platter/repo/layout"
+	"platter/repo/lease"
 )
 
 // looks is how often a check looks again because somebody seems to have pruned meanwhile.
@@ -35,19 +37,19 @@ func (r *Repo) Recheck(ctx context.Context, report *Report) (changed bool, err e
 
 // use makes the index that of a sight.
 func (c *checker) use(s *sight) {
-	c.index = new(index.Index)
+	c.repo.index = new(index.Index)
 	for _, t := range s.tables {
 		size, ok := s.packs[t.ID]
 		t.Missing = !ok || size != t.Size
-		c.index.AddPack(t.Pack, t.Table)
+		c.repo.index.AddPack(t.Pack, t.Table)
 	}
-	c.report.index, c.report.sight, c.parity = c.index, s, s.parity
+	c.report.index, c.report.sight, c.parity = c.repo.index, s, s.parity
 }
 
 // A sight is what there was in a repository when it was looked at.
 type sight struct {
 	found   *Report // of damage and notes, only what was found by looking
-	work    *workplace
+	work    *lease.State
 	tables  map[pack.FileID]index.PackTable // of the packs that index files list
 	packs   map[pack.FileID]int64           // that are there, and their sizes
 	parity  map[pack.FileID]int64           // the same of parity files
@@ -72,13 +74,13 @@ func (s *sight) same(as *sight) bool {
 func (c *checker) look(ctx context.Context) (*sight, error) {
 	var missed map[pack.FileID]bool
 	for try := 1; ; try++ {
-		if lag := c.listingAge(); try > 1 && lag > 0 { // where listings may be old, looking again at once shows the same
+		if lag := c.repo.listingAge(); try > 1 && lag > 0 { // where listings may be old, looking again at once shows the same
 			if err := wait(ctx, lag); err != nil {
 				return nil, err
 			}
 		}
 		s, err := c.glance(ctx, try == looks)
-		if gone(err) && try < looks { // an index file that another one replaced
+		if layout.IsMissing(err) && try < looks { // an index file that another one replaced
 			continue
 		} else if err != nil {
 			return nil, err
@@ -96,11 +98,11 @@ func (c *checker) look(ctx context.Context) (*sight, error) {
 
 func (c *checker) glance(ctx context.Context, last bool) (s *sight, err error) {
 	s = &sight{found: new(Report), missing: map[pack.FileID]bool{}}
-	g := &checker{Repo: c.Repo, report: s.found}
-	if s.work, err = c.readWork(ctx); err != nil {
+	g := &checker{repo: c.repo, report: s.found}
+	if s.work, err = c.repo.leases.Read(ctx); err != nil {
 		return nil, err
 	}
-	s.condemned = s.work.condemned()
+	s.condemned = s.work.Condemned()
 	if s.tables, err = g.indexes(ctx, last); err != nil {
 		return nil, err
 	}
@@ -124,9 +126,9 @@ func (c *checker) strays(ctx context.Context, s *sight) error {
 		if _, listed := s.tables[id]; listed || s.condemned[id] {
 			continue
 		}
-		w, err := c.readWork(ctx)
+		w, err := c.repo.leases.Read(ctx)
 		if err == nil {
-			maps.Copy(s.condemned, w.condemned())
+			maps.Copy(s.condemned, w.Condemned())
 		}
 		return err
 	}
@@ -156,7 +158,7 @@ func (c *checker) missing(s *sight) {
 	for id := range s.tables {
 		if _, ok := s.packs[id]; !ok && s.condemned[id] {
 			pruned++
-			c.report.badPacks[id] = fmt.Errorf("%s: %w: a prune has deleted it", packName(id), errGone)
+			c.report.badPacks[id] = fmt.Errorf("%s: %w: a prune has deleted it", layout.PackName(id), errGone)
 		}
 	}
 	if pruned > 0 {

@@ -11,6 +11,7 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"platter/pack"
+	"platter/repo/layout"
 	"platter/repo/store"
 )
 
@@ -22,7 +23,7 @@ func CheckNames(ctx context.Context, s store.Store, workers int, p *Progress) (*
 		return nil, err
 	}
 	report := new(Report)
-	for _, name := range []string{configName, configCopy} {
+	for _, name := range []string{layout.Config, layout.ConfigCopy} {
 		file, err := readConfigAs(ctx, s, name)
 		if err != nil {
 			return nil, err
@@ -30,7 +31,7 @@ func CheckNames(ctx context.Context, s store.Store, workers int, p *Progress) (*
 		if errors.Is(file.fault, pack.ErrNewer) {
 			return nil, file.fault
 		}
-		if file.fault != nil && !(name == configCopy && file.missing()) {
+		if file.fault != nil && !(name == layout.ConfigCopy && file.missing()) {
 			report.Damage = append(report.Damage, file.fault.Error())
 			report.Advise(HintConfig)
 		}
@@ -43,26 +44,26 @@ func CheckNames(ctx context.Context, s store.Store, workers int, p *Progress) (*
 	g, gctx := errgroup.WithContext(ctx)
 	g.SetLimit(max(1, workers))
 	var vanished []string
-	for _, dir := range []string{keysDir, packsDir, indexDir, snapshotsDir, workDir, forgottenDir} {
-		files, err := list(ctx, s, dir)
+	for _, dir := range []string{layout.Keys, layout.Packs, layout.Index, layout.Snapshots, layout.Work, layout.Forgotten} {
+		files, err := layout.List(ctx, s, dir)
 		if err != nil {
 			return nil, err
 		}
 		report.count(dir, files)
 		for _, f := range files {
-			p.Expect(f.size)
+			p.Expect(f.Size)
 			g.Go(func() error {
-				name := fileName(dir, f.id)
-				if dir == packsDir {
-					name = packName(f.id)
+				name := layout.Name(dir, f.ID)
+				if dir == layout.Packs {
+					name = layout.PackName(f.ID)
 				}
 				err := checkName(gctx, s, name, f, p)
 				mu.Lock()
 				defer mu.Unlock()
-				if dir == packsDir {
+				if dir == layout.Packs {
 					report.PacksRead++
 				}
-				if report.ReadBytes += f.size; gone(err) {
+				if report.ReadBytes += f.Size; layout.IsMissing(err) {
 					vanished = append(vanished, name)
 				} else if err != nil {
 					report.Damage = append(report.Damage, err.Error())
@@ -79,7 +80,7 @@ func CheckNames(ctx context.Context, s store.Store, workers int, p *Progress) (*
 			p.Add(size)
 			mu.Lock()
 			defer mu.Unlock()
-			if err != nil && !gone(err) { // it goes with its pack
+			if err != nil && !layout.IsMissing(err) { // it goes with its pack
 				report.Damage = append(report.Damage, err.Error())
 			}
 			return gctx.Err()
@@ -114,24 +115,24 @@ func (r *Report) listedStill(ctx context.Context, s store.Store, vanished []stri
 	return nil
 }
 
-func (r *Report) count(dir string, files []listed) {
+func (r *Report) count(dir string, files []layout.File) {
 	switch dir {
-	case keysDir:
+	case layout.Keys:
 		r.Slots = len(files)
-	case indexDir:
+	case layout.Index:
 		r.Indexes = len(files)
-	case snapshotsDir:
+	case layout.Snapshots:
 		r.Snapshots = len(files)
-	case packsDir:
+	case layout.Packs:
 		r.Packs = len(files)
 		for _, f := range files {
-			r.PackBytes += f.size
+			r.PackBytes += f.Size
 		}
 	}
 }
 
 // checkName reads a file in pieces; the error names it.
-func checkName(ctx context.Context, s store.Store, name string, f listed, p *Progress) error {
+func checkName(ctx context.Context, s store.Store, name string, f layout.File, p *Progress) error {
 	const step = 4 << 20
 	sum := blake3.New()
 	for off := int64(0); ; off += step {
@@ -145,7 +146,7 @@ func checkName(ctx context.Context, s store.Store, name string, f listed, p *Pro
 			break
 		}
 	}
-	if pack.FileID(sum.Sum(nil)) != f.id {
+	if pack.FileID(sum.Sum(nil)) != f.ID {
 		return fmt.Errorf("%s: %w: its bytes do not match its name", name, pack.ErrDamaged)
 	}
 	return nil

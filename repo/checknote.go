@@ -4,12 +4,10 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"os"
-	"slices"
 	"syscall"
-	"time"
 
 	"platter/pack"
+	"platter/repo/layout"
 )
 
 // packDamage notes damage in a pack that is there. err's text begins with its name.
@@ -27,7 +25,7 @@ func (c *checker) packDamage(id pack.FileID, err error) {
 
 // vanish reports whether a pack that was listed is gone now, and remembers to find out why.
 func (c *checker) vanish(id pack.FileID, err error) bool {
-	if !gone(err) || errors.Is(err, errGone) {
+	if !layout.IsMissing(err) || errors.Is(err, errGone) {
 		return false
 	}
 	c.mu.Lock()
@@ -40,7 +38,7 @@ func (c *checker) vanish(id pack.FileID, err error) bool {
 // again what is in them, and old versions are whole again. Packs that are gone, or good again, are struck out. That it
 // cannot be noted is no reason not to report what was found.
 func (c *checker) noteDamage(ctx context.Context, s *sight) error {
-	if c.opts.ReadOnly || c.dry {
+	if c.opts.ReadOnly || c.repo.dry {
 		for id := range c.noted {
 			if _, there := s.packs[id]; there {
 				c.report.Earlier++
@@ -56,8 +54,8 @@ func (c *checker) noteDamage(ctx context.Context, s *sight) error {
 	}
 	kept, struck := map[pack.FileID]bool{}, map[pack.FileID]bool{}
 	var stale []pack.FileID // plans that name packs which are no longer damaged
-	for _, planID := range s.work.planIDs() {
-		p := s.work.plans[planID].says
+	for _, planID := range s.work.MarkerIDs() {
+		p := s.work.Markers[planID].Value
 		if !p.Damaged {
 			continue
 		}
@@ -73,14 +71,13 @@ func (c *checker) noteDamage(ctx context.Context, s *sight) error {
 			stale, rest = append(stale, planID), append(rest, left...)
 		}
 	}
-	err := c.putDamaged(ctx, append(fresh, rest...))
+	err := c.repo.putDamaged(ctx, append(fresh, rest...))
 	if err == nil {
 		c.report.Noted, c.report.Earlier, c.report.Cleared = len(fresh), len(kept), len(struck)
 		for _, id := range stale {
-			if err = c.store.Delete(ctx, fileName(workDir, id)); err != nil && !gone(err) {
+			if err = c.repo.leases.Unmark(ctx, id); err != nil {
 				break
 			}
-			err = nil
 		}
 	}
 	if ctx.Err() != nil {
@@ -90,21 +87,16 @@ func (c *checker) noteDamage(ctx context.Context, s *sight) error {
 	return nil
 }
 
-// putDamaged puts plans that say of packs that they are damaged.
-func (c *checker) putDamaged(ctx context.Context, packs []pack.FileID) error {
+// putDamaged puts damage markers for packs.
+func (r *Repo) putDamaged(ctx context.Context, packs []pack.FileID) error {
 	if len(packs) == 0 {
 		return nil
 	}
-	if err := c.writable(); err != nil {
+	if err := r.writable(); err != nil {
 		return err
 	}
-	slices.SortFunc(packs, func(a, b pack.FileID) int { return slices.Compare(a[:], b[:]) })
-	host, _ := os.Hostname() // only for people to read
-	for part := range slices.Chunk(slices.Compact(packs), packsPerPlan) {
-		_, err := c.putPlan(ctx, plan{Packs: part, Damaged: true, Host: host, Time: c.now().UTC().Truncate(time.Second)})
-		if err != nil {
-			return fmt.Errorf("note which packs are damaged: %w", err)
-		}
+	if err := r.leases.Mark(ctx, packs, true); err != nil {
+		return fmt.Errorf("note which packs are damaged: %w", err)
 	}
 	return nil
 }

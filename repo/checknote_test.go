@@ -9,6 +9,7 @@ import (
 
 	"platter/chunk"
 	"platter/pack"
+	"platter/repo/layout"
 	"platter/repo/store"
 	"platter/repo/store/storetest"
 )
@@ -56,11 +57,11 @@ func (x *sample) check(t *testing.T, s store.Store, o CheckOptions) *Report {
 
 func plansIn(t *testing.T, s store.Store) map[pack.FileID]bool {
 	t.Helper()
-	w, err := reopen(t, s).readWork(context.Background())
-	if err != nil || len(w.bad) > 0 || len(w.leases) > 0 || len(w.condemned()) > 0 {
+	w, err := reopen(t, s).leases.Read(context.Background())
+	if err != nil || len(w.Unreadable) > 0 || len(w.Leases) > 0 || len(w.Condemned()) > 0 {
 		t.Fatalf("%+v, %v", w, err)
 	}
-	return w.damaged()
+	return w.Damaged()
 }
 
 func wantNotes(t *testing.T, what string, r *Report, noted, earlier, cleared int) {
@@ -82,7 +83,7 @@ func TestDamageHeals(t *testing.T) {
 		for _, data := range []bool{true, false} {
 			what := fmt.Sprintf("change %d, data %v", i, data)
 			mem := memOf(t, x.files)
-			name := x.in(packsDir)[0]
+			name := x.in(layout.Packs)[0]
 			if err := mem.Put(ctx, name, change(bytes.Clone(x.files[name]))); err != nil {
 				t.Fatal(err)
 			}
@@ -131,7 +132,7 @@ func TestNotesEnd(t *testing.T) {
 	}
 	x := &sample{chunks: mustSave(t, r, noiseChunks(1, 60, 60000))}
 	x.files = filesOf(t, mem)
-	packs := x.in(packsDir)
+	packs := x.in(layout.Packs)
 	if len(packs) < 4 {
 		t.Fatalf("%d packs", len(packs))
 	}
@@ -168,7 +169,7 @@ func TestNotesEnd(t *testing.T) {
 		}
 	}
 	wantNotes(t, "all put back", x.check(t, mem, full), 0, 0, 2)
-	if n := len((&sample{files: filesOf(t, mem)}).in(workDir)); n != 0 {
+	if n := len((&sample{files: filesOf(t, mem)}).in(layout.Work)); n != 0 {
 		t.Fatalf("%d files are left in work/", n)
 	}
 }
@@ -206,7 +207,7 @@ func TestUnreadableStoreIsNoDamage(t *testing.T) {
 	mem := memOf(t, x.files)
 	r := reopen(t, mem)
 	r.store = &storetest.Faulty{Store: mem, Fail: func(op, name string) error {
-		if op == "get" && dirOf(name) == packsDir {
+		if op == "get" && layout.Dir(name) == layout.Packs {
 			return errBroken
 		}
 		return nil
@@ -216,7 +217,7 @@ func TestUnreadableStoreIsNoDamage(t *testing.T) {
 		t.Fatalf("%v, %+v", err, report)
 	}
 	wantNotes(t, "no answer", report, 0, 0, 0)
-	spoil(t, mem, x.in(packsDir)[0])
+	spoil(t, mem, x.in(layout.Packs)[0])
 	r.store = &storetest.Faulty{Store: mem, Fail: func(op, name string) error {
 		if op == "put" || op == "delete" || op == "touch" {
 			return errBroken
@@ -234,16 +235,16 @@ func TestDamagedOrphan(t *testing.T) {
 	ctx := context.Background()
 	x := newSample(t)
 	y := x.clone()
-	for _, name := range y.in(indexDir) {
+	for _, name := range y.in(layout.Index) {
 		delete(y.files, name)
 	}
 	mem := memOf(t, y.files)
-	spoil(t, mem, y.in(packsDir)[0])
+	spoil(t, mem, y.in(layout.Packs)[0])
 	wantNotes(t, "an orphan", x.check(t, mem, CheckOptions{ReadPacks: true}), 1, 0, 0)
 	r := reopen(t, mem)
 	err := r.WithLease(ctx, BackingUp, func(ctx context.Context) error {
 		n, err := r.Adopt(ctx)
-		if n != len(y.in(packsDir))-1 {
+		if n != len(y.in(layout.Packs))-1 {
 			t.Errorf("%d packs were taken in", n)
 		}
 		return err
@@ -259,11 +260,11 @@ func TestNoteEveryOpFails(t *testing.T) {
 	x := newSample(t)
 	for i := int64(0); ; i++ {
 		mem := memOf(t, x.files)
-		for _, name := range x.in(packsDir)[:2] {
+		for _, name := range x.in(layout.Packs)[:2] {
 			spoil(t, mem, name)
 		}
 		x.check(t, mem, CheckOptions{ReadPacks: true})
-		if err := mem.Put(ctx, x.in(packsDir)[0], x.files[x.in(packsDir)[0]]); err != nil {
+		if err := mem.Put(ctx, x.in(layout.Packs)[0], x.files[x.in(layout.Packs)[0]]); err != nil {
 			t.Fatal(err)
 		}
 		r := reopen(t, mem)

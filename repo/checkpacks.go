@@ -14,12 +14,13 @@ import (
 	"platter/chunk"
 	"platter/index"
 	"platter/pack"
+	"platter/repo/layout"
 )
 
 // packs compares every pack with the index, and reads those that are to be read. Packs that nobody needs and that a plan
 // condemns are left alone.
 func (c *checker) packs(ctx context.Context, s *sight) error {
-	c.noted = s.work.damaged()
+	c.noted = s.work.Damaged()
 	condemned := 0
 	orphans := map[pack.FileID]bool{}
 	var all []due
@@ -42,7 +43,7 @@ func (c *checker) packs(ctx context.Context, s *sight) error {
 	all = c.choose(all, s)
 	defer c.log.save()
 	g, ctx := errgroup.WithContext(ctx)
-	g.SetLimit(c.workers)
+	g.SetLimit(c.repo.workers)
 	for _, d := range all {
 		g.Go(func() error {
 			if t, ok := s.tables[d.id]; ok {
@@ -70,7 +71,7 @@ func (c *checker) packs(ctx context.Context, s *sight) error {
 
 // orphan checks a pack that no index file lists by what it says of itself.
 func (c *checker) orphan(ctx context.Context, p index.Pack, deep bool) {
-	table, err := c.readTable(ctx, p.ID, p.Size)
+	table, err := c.repo.readTable(ctx, p.ID, p.Size)
 	switch {
 	case ctx.Err() != nil:
 	case err != nil:
@@ -89,7 +90,7 @@ func (c *checker) badPack(id pack.FileID, why error) {
 	if c.vanish(id, why) {
 		return
 	}
-	err := fmt.Errorf("%s: %w", packName(id), why)
+	err := fmt.Errorf("%s: %w", layout.PackName(id), why)
 	c.packDamage(id, err)
 	c.hint(hintCopy)
 	c.mu.Lock()
@@ -103,7 +104,7 @@ func (c *checker) pack(ctx context.Context, p index.PackTable, size int64, deep 
 		c.badPack(p.ID, fmt.Errorf("%w: %d bytes where the index says %d", pack.ErrDamaged, size, p.Size))
 		return false
 	}
-	table, err := c.readTable(ctx, p.ID, size)
+	table, err := c.repo.readTable(ctx, p.ID, size)
 	switch {
 	case ctx.Err() != nil:
 		return true
@@ -111,7 +112,7 @@ func (c *checker) pack(ctx context.Context, p index.PackTable, size int64, deep 
 		return true
 	case err != nil:
 		// The index knows what the table said, so its chunks can still be had.
-		c.packDamage(p.ID, fmt.Errorf("%s: its own table cannot be read, the index stands in for it: %w", packName(p.ID), err))
+		c.packDamage(p.ID, fmt.Errorf("%s: its own table cannot be read, the index stands in for it: %w", layout.PackName(p.ID), err))
 		c.hint(hintCopy)
 	case !slices.Equal(table.Frames, p.Table.Frames) || !slices.Equal(table.Chunks, p.Table.Chunks):
 		c.badPack(p.ID, fmt.Errorf("%w: it and the index say different things of what is in it", pack.ErrDamaged))
@@ -124,7 +125,7 @@ func (c *checker) pack(ctx context.Context, p index.PackTable, size int64, deep 
 }
 
 func (r *Repo) readTable(ctx context.Context, id pack.FileID, size int64) (*pack.Table, error) {
-	return pack.ReadTable(size, r.keys, func(off, n int64) ([]byte, error) { return r.store.Get(ctx, packName(id), off, n) })
+	return pack.ReadTable(size, r.keys, func(off, n int64) ([]byte, error) { return r.store.Get(ctx, layout.PackName(id), off, n) })
 }
 
 // A packReader reads a pack from its first byte to its last.
@@ -136,7 +137,7 @@ type packReader struct {
 }
 
 func (r *packReader) Read(p []byte) (int, error) {
-	data, err := r.repo.store.Get(r.ctx, packName(r.id), r.off, int64(len(p)))
+	data, err := r.repo.store.Get(r.ctx, layout.PackName(r.id), r.off, int64(len(p)))
 	n := copy(p, data)
 	if r.off += int64(n); err == nil && n == 0 {
 		err = io.EOF
@@ -150,7 +151,7 @@ const readBlock = 4 << 20
 // read reads a pack from its first byte to its last, and reports whether no damage was found.
 func (c *checker) read(ctx context.Context, p index.PackTable, size int64) (whole bool) {
 	sum := blake3.New()
-	in := io.TeeReader(bufio.NewReaderSize(&packReader{ctx: ctx, repo: c.Repo, id: p.ID}, readBlock), sum)
+	in := io.TeeReader(bufio.NewReaderSize(&packReader{ctx: ctx, repo: c.repo, id: p.ID}, readBlock), sum)
 	var part, raw []byte // used again for each frame
 	next := func(n int64) ([]byte, error) {
 		part = slices.Grow(part[:0], int(n))[:n]
@@ -165,9 +166,9 @@ func (c *checker) read(ctx context.Context, p index.PackTable, size int64) (whol
 		return false
 	}
 	off, refs := int64(pack.HeaderSize), p.Table.Chunks
-	namers := map[chunk.Kind]*chunk.Namer{chunk.Data: c.Namer(chunk.Data), chunk.Map: c.Namer(chunk.Map)}
-	defer c.Return(chunk.Data, namers[chunk.Data])
-	defer c.Return(chunk.Map, namers[chunk.Map])
+	namers := map[chunk.Kind]*chunk.Namer{chunk.Data: c.repo.Namer(chunk.Data), chunk.Map: c.repo.Namer(chunk.Map)}
+	defer c.repo.Return(chunk.Data, namers[chunk.Data])
+	defer c.repo.Return(chunk.Map, namers[chunk.Map])
 	for _, f := range p.Table.Frames {
 		sealed, err := next(int64(f.Sealed))
 		if ctx.Err() != nil {
@@ -195,7 +196,7 @@ func (c *checker) read(ctx context.Context, p index.PackTable, size int64) (whol
 	if pack.FileID(sum.Sum(nil)) == p.ID {
 		c.readWell(p.ID)
 	} else {
-		c.packDamage(p.ID, fmt.Errorf("%s: %w: its bytes do not match its name", packName(p.ID), pack.ErrDamaged))
+		c.packDamage(p.ID, fmt.Errorf("%s: %w: its bytes do not match its name", layout.PackName(p.ID), pack.ErrDamaged))
 		c.hint(hintCopy)
 		if !c.opts.ReadData {
 			c.hint("run 'platter check --read-data' to learn which versions and which byte ranges that costs")
@@ -207,9 +208,9 @@ func (c *checker) read(ctx context.Context, p index.PackTable, size int64) (whol
 
 // frame opens a frame, in raw's memory, and proves its chunks.
 func (c *checker) frame(id pack.FileID, off int64, raw, sealed []byte, f pack.Frame, refs []pack.Ref, namer *chunk.Namer) []byte {
-	opened, err := c.decoder.Decode(raw, sealed, f)
+	opened, err := c.repo.decoder.Decode(raw, sealed, f)
 	if err != nil {
-		err = fmt.Errorf("%s: frame at %d: %w", packName(id), off, err)
+		err = fmt.Errorf("%s: frame at %d: %w", layout.PackName(id), off, err)
 		c.packDamage(id, err)
 		c.hint(hintCopy)
 		c.mu.Lock()
@@ -220,7 +221,7 @@ func (c *checker) frame(id pack.FileID, off int64, raw, sealed []byte, f pack.Fr
 	rest := opened
 	for _, ref := range refs {
 		if namer.ID(rest[:ref.Len]) != ref.ID {
-			err := fmt.Errorf("%s: frame at %d: %w: it does not hold chunk %v", packName(id), off, pack.ErrDamaged, ref.ID)
+			err := fmt.Errorf("%s: frame at %d: %w: it does not hold chunk %v", layout.PackName(id), off, pack.ErrDamaged, ref.ID)
 			c.packDamage(id, err)
 			c.mu.Lock()
 			c.report.badChunks[placeKey{frameKey{id, off}, ref.ID}] = err

@@ -8,12 +8,13 @@ import (
 	"testing"
 
 	"platter/pack"
+	"platter/repo/layout"
 )
 
 // TestReadPacks holds that a bit flipped inside a frame is found without opening frames, by the pack's name alone.
 func TestReadPacks(t *testing.T) {
 	x := newSample(t)
-	name := x.in(packsDir)[0]
+	name := x.in(layout.Packs)[0]
 	x.files[name][len(x.files[name])/2] ^= 1
 	r := reopen(t, memOf(t, x.files))
 	for _, o := range []CheckOptions{{}, {ReadPacks: true}, {ReadData: true}, {ReadPacks: true, Sample: 1}} {
@@ -43,7 +44,7 @@ func TestMovedFrames(t *testing.T) {
 	if !ok {
 		t.Fatal("no two frames of a pack are alike")
 	}
-	name, n := packName(at.Pack), int64(at.Frame.Sealed)
+	name, n := layout.PackName(at.Pack), int64(at.Frame.Sealed)
 	bad := slices.Clone(x.files[name])
 	copy(bad[at.Offset:], x.files[name][bt.Offset:][:n])
 	copy(bad[bt.Offset:], x.files[name][at.Offset:][:n])

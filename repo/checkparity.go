@@ -11,6 +11,7 @@ import (
 	"platter/index"
 	"platter/pack"
 	"platter/pack/parity"
+	"platter/repo/layout"
 	"platter/repo/store"
 )
 
@@ -22,7 +23,7 @@ const (
 
 // takeParity lists a file if it is the parity of a pack.
 func (s *sight) takeParity(f store.Info) bool {
-	id, ok := parityOf(f)
+	id, ok := layout.ParseParity(f)
 	if ok {
 		s.parity[id] = f.Size
 	}
@@ -35,7 +36,7 @@ func (c *checker) countParity(s *sight) {
 	if strays > 0 {
 		c.note("parity files whose pack is not there: %d", strays)
 	}
-	if without := len(s.packs) - (len(s.parity) - strays); without > 0 && c.config.Parity > 0 {
+	if without := len(s.packs) - (len(s.parity) - strays); without > 0 && c.repo.config.Parity > 0 {
 		c.note("packs without a parity file: %d; 'platter parity add' makes those", without)
 	}
 }
@@ -48,7 +49,7 @@ func (c *checker) readParity(ctx context.Context, id pack.FileID) {
 		return
 	}
 	c.progress.Expect(size)
-	if err := checkParity(ctx, c.store, id); ctx.Err() == nil && err != nil && !gone(err) { // it goes with its pack
+	if err := checkParity(ctx, c.repo.store, id); ctx.Err() == nil && err != nil && !layout.IsMissing(err) { // it goes with its pack
 		c.damage(err)
 		c.hint(hintParity)
 	}
@@ -57,8 +58,8 @@ func (c *checker) readParity(ctx context.Context, id pack.FileID) {
 
 // checkParity returns what is wrong with the parity file of a pack.
 func checkParity(ctx context.Context, s store.Store, id pack.FileID) error {
-	name := parityName(id)
-	par, err := readWhole(ctx, s, name, parity.MaxFile)
+	name := layout.ParityName(id)
+	par, err := layout.Read(ctx, s, name, parity.MaxFile)
 	if err != nil {
 		return err
 	}
@@ -90,11 +91,11 @@ func (c *checker) tryMending(ctx context.Context, p index.PackTable) {
 	if _, ok := c.parity[p.ID]; !ok || ctx.Err() != nil {
 		return
 	}
-	m, err := c.mend(ctx, p.ID)
+	m, err := c.repo.mend(ctx, p.ID)
 	if err != nil || m.whole {
 		return
 	}
-	table, err := pack.ReadTable(int64(len(m.file)), c.keys, func(off, n int64) ([]byte, error) {
+	table, err := pack.ReadTable(int64(len(m.file)), c.repo.keys, func(off, n int64) ([]byte, error) {
 		return slices.Clone(m.file[min(off, int64(len(m.file))):min(off+n, int64(len(m.file)))]), nil // it is opened in its memory
 	})
 	if err != nil || !slices.Equal(table.Frames, p.Table.Frames) || !slices.Equal(table.Chunks, p.Table.Chunks) {
@@ -110,9 +111,9 @@ func (c *checker) tryMending(ctx context.Context, p index.PackTable) {
 
 // frames checks frames of a mended pack anew that were bad. They are good now, unless the pack has been wrong from the start.
 func (c *checker) frames(file []byte, p index.PackTable) {
-	namers := map[chunk.Kind]*chunk.Namer{chunk.Data: c.Namer(chunk.Data), chunk.Map: c.Namer(chunk.Map)}
-	defer c.Return(chunk.Data, namers[chunk.Data])
-	defer c.Return(chunk.Map, namers[chunk.Map])
+	namers := map[chunk.Kind]*chunk.Namer{chunk.Data: c.repo.Namer(chunk.Data), chunk.Map: c.repo.Namer(chunk.Map)}
+	defer c.repo.Return(chunk.Data, namers[chunk.Data])
+	defer c.repo.Return(chunk.Map, namers[chunk.Map])
 	off, refs := int64(pack.HeaderSize), p.Table.Chunks
 	for _, f := range p.Table.Frames {
 		if c.report.forget(&c.mu, frameKey{p.ID, off}) {
@@ -142,7 +143,7 @@ func (r *Report) tellMendable() {
 	for i, line := range r.Damage {
 		name, _, _ := strings.Cut(line, ": ")
 		id, err := pack.ParseFileID(name[strings.LastIndexByte(name, '/')+1:])
-		if err == nil && r.mendable[id] && name == packName(id) {
+		if err == nil && r.mendable[id] && name == layout.PackName(id) {
 			r.Damage[i] += "; it can be mended from its parity file"
 		}
 	}

@@ -7,6 +7,8 @@ import (
 	"time"
 
 	"platter/pack"
+	"platter/repo/layout"
+	"platter/repo/lease"
 )
 
 const (
@@ -16,64 +18,64 @@ const (
 
 // work looks at what others have left behind in the folders of work under way.
 func (c *checker) work(ctx context.Context, s *sight) error {
-	for _, err := range s.work.bad {
-		c.damage(err)
+	for _, err := range s.work.Unreadable {
+		c.damage(err.Value)
 		c.hint(hintWork)
 	}
 	var now time.Time
-	for id, l := range s.work.leases {
+	for id, l := range s.work.Leases {
 		if now.IsZero() {
 			now = c.storeTime(ctx, s)
 		}
-		name, since := fileName(workDir, id), l.says.Time.Local().Format(time.DateTime)
-		switch silent := now.Sub(l.time); {
-		case silent >= leaseExpires:
+		name, since := layout.Name(layout.Work, id), l.Value.Time.Local().Format(time.DateTime)
+		switch silent := now.Sub(l.Time); {
+		case silent >= lease.ExpiresAfter:
 			c.note("%s: the %s by %s since %s was not heard of for %v; it is dead, or cut off. 'platter prune' clears its lease away",
-				name, l.says.Work, l.says.Host, since, silent.Round(time.Minute))
-		case silent < -leaseTouched:
+				name, l.Value.Work, l.Value.Host, since, silent.Round(time.Minute))
+		case silent < -lease.TouchEvery:
 			c.note("%s: the %s by %s since %s was last heard of %v from now, by the store's clock; 'platter prune' dates its lease anew, and clears it away half an hour after that",
-				name, l.says.Work, l.says.Host, since, -silent.Round(time.Minute))
-		case c.isDead(l.says):
-			c.note("%s: the %s by %s since %s ended without a word; 'platter prune' clears its lease away", name, l.says.Work, l.says.Host, since)
+				name, l.Value.Work, l.Value.Host, since, -silent.Round(time.Minute))
+		case c.repo.isDead(l.Value):
+			c.note("%s: the %s by %s since %s ended without a word; 'platter prune' clears its lease away", name, l.Value.Work, l.Value.Host, since)
 		}
 	}
-	return c.alone(ctx, s)
+	return c.leftWork(ctx, s)
 }
 
-// alone notes snapshots and index files about to be, and second files of leases, whose maker is not there any more. They are listed
+// leftWork notes snapshots and index files about to be, and second files of leases, whose maker is not there any more. They are listed
 // again, after the leases were read: a backup that has ended took its own away meanwhile.
-func (c *checker) alone(ctx context.Context, s *sight) error {
-	pending, vows := map[pack.FileID]bool{}, map[pack.FileID]bool{}
+func (c *checker) leftWork(ctx context.Context, s *sight) error {
+	pending, acks := map[pack.FileID]bool{}, map[pack.FileID]bool{}
 	for _, id := range s.pending {
-		if s.work.alone(id) {
+		if s.work.Misses(id) {
 			pending[id] = true
 		}
 	}
-	for id, vow := range s.work.vows {
-		if s.work.alone(*vow.Of) {
-			vows[id] = true
+	for id, ack := range s.work.Acknowledgements {
+		if s.work.Misses(*ack.Of) {
+			acks[id] = true
 		}
 	}
-	if len(pending)+len(vows) == 0 {
+	if len(pending)+len(acks) == 0 {
 		return nil
 	}
-	w, err := c.readWork(ctx)
+	w, err := c.repo.leases.Read(ctx)
 	if err != nil {
 		return err
 	}
-	files, err := list(ctx, c.store, pendingDir)
+	files, err := layout.List(ctx, c.repo.store, layout.Pending)
 	if err != nil {
 		return err
 	}
 	var never, left few
 	for _, f := range files {
-		if pending[f.id] && w.alone(f.id) {
-			never.add(fileName(pendingDir, f.id))
+		if pending[f.ID] && w.Misses(f.ID) {
+			never.add(layout.Name(layout.Pending, f.ID))
 		}
 	}
-	for id, vow := range w.vows {
-		if vows[id] && w.alone(*vow.Of) {
-			left.add(fileName(workDir, id))
+	for id, ack := range w.Acknowledgements {
+		if acks[id] && w.Misses(*ack.Of) {
+			left.add(layout.Name(layout.Work, id))
 		}
 	}
 	c.notes(never.notes("%s: a snapshot or index file that was never committed, of work that is over; 'platter prune' clears it away"))
@@ -81,31 +83,19 @@ func (c *checker) alone(ctx context.Context, s *sight) error {
 	return nil
 }
 
-// alone reports whether a lease is not there. One that cannot be read may be any.
-func (w *workplace) alone(lease pack.FileID) bool {
-	_, ok := w.leases[lease]
-	return !ok && w.bad[lease] == nil
-}
-
 // storeTime tells what time it is by the store's clock: that of a lease which is put for that, or, where nothing may be written, at
 // least that of the newest file, if none is dated in the future.
 func (c *checker) storeTime(ctx context.Context, s *sight) time.Time {
-	if c.opts.ReadOnly || c.dry || c.writable() != nil {
+	if c.opts.ReadOnly || c.repo.dry || c.repo.writable() != nil {
 		return s.newest
 	}
-	o, err := c.lookOut(ctx, Checking)
+	o, err := c.repo.leases.Observe(ctx, Checking)
 	if err != nil {
 		return s.newest
 	}
-	defer o.close(ctx)
-	files, err := list(ctx, c.store, workDir)
-	if err != nil {
-		return s.newest
-	}
-	for _, f := range files {
-		if f.id == o.id {
-			return f.time
-		}
+	defer o.Close(ctx)
+	if t := o.Time(ctx); !t.IsZero() {
+		return t
 	}
 	return s.newest
 }
@@ -113,11 +103,11 @@ func (c *checker) storeTime(ctx context.Context, s *sight) time.Time {
 // records reads the records of what was forgotten on purpose.
 func (c *checker) records(ctx context.Context, s *sight) error {
 	for _, id := range s.records {
-		_, err := c.readRecord(ctx, id)
+		_, err := c.repo.readRecord(ctx, id)
 		if ctx.Err() != nil {
 			return ctx.Err()
 		}
-		if err != nil && !gone(err) {
+		if err != nil && !layout.IsMissing(err) {
 			c.damage(err)
 			c.hint(hintRecord)
 		}

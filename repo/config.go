@@ -13,6 +13,7 @@ import (
 
 	"platter/pack"
 	"platter/repo/crypt"
+	"platter/repo/layout"
 	"platter/repo/store"
 )
 
@@ -58,12 +59,12 @@ type configFile struct {
 }
 
 // missing reports whether there is no file at all.
-func (f configFile) missing() bool { return gone(f.fault) }
+func (f configFile) missing() bool { return layout.IsMissing(f.fault) }
 
 // whole reports whether it can be a config, of this repository or another. One that is being created in place, or whose
 // creation a crash ended, is not.
 func (f configFile) whole() bool {
-	return f.fault == nil && len(f.sealed) > crypt.Overhead && (len(f.sealed)-crypt.Overhead)%padding == 0
+	return f.fault == nil && len(f.sealed) > crypt.Overhead && (len(f.sealed)-crypt.Overhead)%layout.Padding == 0
 }
 
 // A missingError says that the file of this name is not there.
@@ -76,18 +77,18 @@ func (missingError) Is(target error) bool { return target == fs.ErrNotExist }
 
 // readConfig reads the config, or finds out what is wrong with it. It fails where it cannot tell.
 func readConfig(ctx context.Context, s store.Store) (configFile, error) {
-	return readConfigAs(ctx, s, configName)
+	return readConfigAs(ctx, s, layout.Config)
 }
 
 func readConfigAs(ctx context.Context, s store.Store, name string) (f configFile, err error) {
-	file, err := readWhole(ctx, s, name, maxConfig)
+	file, err := layout.Read(ctx, s, name, layout.MaxConfig)
 	switch {
 	case err == nil:
 		if f.sealed, f.fault = pack.ParseHeader(file, pack.ConfigFile); f.fault != nil {
 			f.fault = fmt.Errorf("%s: %w", name, f.fault)
 			f.sealed = file[min(pack.HeaderSize, len(file)):] // whose seal may hold all the same
 		}
-	case gone(err):
+	case layout.IsMissing(err):
 		f.fault = missingError(name)
 	case errors.Is(err, pack.ErrDamaged), errors.Is(err, syscall.EIO):
 		f.fault = err
@@ -135,7 +136,7 @@ func (r *Repo) encodeConfig() ([]byte, error) {
 	if err != nil {
 		return nil, fmt.Errorf("encode config: %w", err)
 	}
-	return append(pack.Header(pack.ConfigFile), r.configBox().Seal(pad(plain))...), nil
+	return append(pack.Header(pack.ConfigFile), r.configBox().Seal(layout.Pad(plain))...), nil
 }
 
 // putConfig stores the config: first as a copy, so that one of the two is whole at any time, even where replacing a file
@@ -147,7 +148,7 @@ func (r *Repo) putConfig(ctx context.Context) error {
 	}
 	now, err := openConfig(r.configBox(), file.sealed)
 	if errors.Is(err, pack.ErrNewer) {
-		return fmt.Errorf("%s: %w", configName, err)
+		return fmt.Errorf("%s: %w", layout.Config, err)
 	}
 	if err == nil {
 		r.config.demand(now)
@@ -157,10 +158,10 @@ func (r *Repo) putConfig(ctx context.Context) error {
 	}
 	encoded, err := r.encodeConfig()
 	if err == nil {
-		err = r.store.Put(ctx, configCopy, encoded)
+		err = r.store.Put(ctx, layout.ConfigCopy, encoded)
 	}
 	if err == nil {
-		err = r.store.Put(ctx, configName, encoded)
+		err = r.store.Put(ctx, layout.Config, encoded)
 	}
 	if err == nil {
 		r.lost = nil

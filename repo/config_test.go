@@ -10,6 +10,7 @@ import (
 	"platter/chunk"
 	"platter/pack"
 	"platter/repo/crypt"
+	"platter/repo/layout"
 	"platter/repo/store"
 )
 
@@ -86,7 +87,7 @@ func FuzzConfig(f *testing.F) {
 			t.Fatalf("%v is neither damaged nor newer, or both", err)
 		}
 		mem := new(store.Mem)
-		if err := mem.Put(t.Context(), configName, file); err != nil {
+		if err := mem.Put(t.Context(), layout.Config, file); err != nil {
 			t.Fatal(err)
 		}
 		got, err := readConfig(t.Context(), mem)

@@ -12,6 +12,7 @@ import (
 	"platter/index"
 	"platter/pack"
 	"platter/repo/crypt"
+	"platter/repo/layout"
 	"platter/repo/store"
 )
 
@@ -29,7 +30,7 @@ func (r *Repo) useCopy(ctx context.Context, k *keyring, fault error) error {
 			return err
 		} else if !ours {
 			return fmt.Errorf("%w; there are keys of several repositories, and nothing shows that this password's is the one that is here: "+
-				"remove those in %s that do not belong, or put the config back from a copy", fault, keysDir)
+				"remove those in %s that do not belong, or put the config back from a copy", fault, layout.Keys)
 		}
 	}
 	c, err := r.copies(ctx, k)
@@ -48,7 +49,7 @@ func (r *Repo) useCopy(ctx context.Context, k *keyring, fault error) error {
 func (r *Repo) copies(ctx context.Context, k *keyring) (Config, error) {
 	var all []Config
 	var bad []error
-	file, err := readConfigAs(ctx, r.store, configCopy)
+	file, err := readConfigAs(ctx, r.store, layout.ConfigCopy)
 	if err != nil {
 		return Config{}, err
 	}
@@ -56,7 +57,7 @@ func (r *Repo) copies(ctx context.Context, k *keyring) (Config, error) {
 	if c, err = openConfig(r.configBox(), file.sealed); err == nil {
 		all = append(all, c)
 	} else if !file.missing() {
-		bad = append(bad, fmt.Errorf("%s: %w", configCopy, err))
+		bad = append(bad, fmt.Errorf("%s: %w", layout.ConfigCopy, err))
 	}
 	fixed := len(all) // what stays in front
 	var newest time.Time
@@ -67,7 +68,7 @@ func (r *Repo) copies(ctx context.Context, k *keyring) (Config, error) {
 		c, made, err := slotCopy(slot, r.master)
 		switch {
 		case err != nil:
-			bad = append(bad, fmt.Errorf("%s: %w", fileName(keysDir, id), err))
+			bad = append(bad, fmt.Errorf("%s: %w", layout.Name(layout.Keys, id), err))
 		case made.After(newest):
 			all, newest = slices.Insert(all, fixed, c), made
 		default:
@@ -114,18 +115,18 @@ func (r *Repo) proved(ctx context.Context) (bool, error) {
 		purpose crypt.Purpose
 		limit   int64
 	}{
-		{snapshotsDir, pack.SnapshotFile, crypt.Snapshots, maxSnapshot},
-		{indexDir, pack.IndexFile, crypt.Indexes, index.MaxFile},
-		{forgottenDir, pack.RecordFile, crypt.Forgotten, maxRecord},
+		{layout.Snapshots, pack.SnapshotFile, crypt.Snapshots, layout.MaxSnapshot},
+		{layout.Index, pack.IndexFile, crypt.Indexes, index.MaxFile},
+		{layout.Forgotten, pack.RecordFile, crypt.Forgotten, layout.MaxRecord},
 	} {
-		files, err := list(ctx, r.store, of.dir)
+		files, err := layout.List(ctx, r.store, of.dir)
 		if err != nil {
 			return false, err
 		}
 		for _, f := range files {
-			if _, err := r.openNamed(ctx, of.dir, f.id, of.kind, of.purpose, of.limit); err == nil {
+			if _, err := r.openNamed(ctx, of.dir, f.ID, of.kind, of.purpose, of.limit); err == nil {
 				return true, nil
-			} else if !unmendable(err) {
+			} else if !layout.IsPermanent(err) {
 				return false, err
 			}
 		}
@@ -156,7 +157,7 @@ func (r *Repo) claimConfig(ctx context.Context) error {
 	switch {
 	case file.missing():
 		return r.createConfig(ctx)
-	case gone(r.lost): // it appeared since
+	case layout.IsMissing(r.lost): // it appeared since
 		return errConfigTaken
 	}
 	return nil
@@ -168,7 +169,7 @@ func (r *Repo) createConfig(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	err = r.store.Create(ctx, configName, encoded)
+	err = r.store.Create(ctx, layout.Config, encoded)
 	there, readErr := r.settledConfig(ctx)
 	switch {
 	case readErr != nil:
@@ -177,11 +178,11 @@ func (r *Repo) createConfig(ctx context.Context) error {
 		if err == nil {
 			err = errors.New("it was created, and is not there")
 		}
-		return fmt.Errorf("%s: %w", configName, err)
+		return fmt.Errorf("%s: %w", layout.Config, err)
 	}
 	if _, openErr := openConfig(r.configBox(), there.sealed); openErr == nil {
 		r.lost = nil
-		return store.SyncDir(ctx, r.store, keysDir) // and what is above it, where the config is
+		return store.SyncDir(ctx, r.store, layout.Keys) // and what is above it, where the config is
 	} else if there.whole() || errors.Is(there.fault, pack.ErrNewer) {
 		return errConfigTaken
 	}
@@ -222,14 +223,14 @@ func (r *Repo) RepairConfig(ctx context.Context) (*RepairedConfig, error) {
 	}
 	fault := r.lost
 	if fault == nil {
-		file, err := readConfigAs(ctx, r.store, configCopy)
+		file, err := readConfigAs(ctx, r.store, layout.ConfigCopy)
 		if err != nil {
 			return nil, err
 		}
 		if _, err = openConfig(r.configBox(), file.sealed); err == nil && file.fault == nil || file.missing() {
 			return done, nil
 		}
-		fault = cmp.Or(file.fault, fmt.Errorf("%s: %w", configCopy, err))
+		fault = cmp.Or(file.fault, fmt.Errorf("%s: %w", layout.ConfigCopy, err))
 	}
 	done.Fault = fault.Error()
 	wrong := r.lost != nil

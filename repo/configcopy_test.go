@@ -9,6 +9,7 @@ import (
 
 	"platter/pack"
 	"platter/repo/crypt"
+	"platter/repo/layout"
 	"platter/repo/store"
 )
 
@@ -17,13 +18,13 @@ import (
 func TestLostConfig(t *testing.T) {
 	ctx := t.Context()
 	x := newSample(t)
-	configs := changes(x.files[configName])
+	configs := changes(x.files[layout.Config])
 	configs["missing"] = nil
-	configs["another repository's"] = newSample(t).files[configName]
+	configs["another repository's"] = newSample(t).files[layout.Config]
 	for what, config := range configs {
 		files := x.clone().files
-		if files[configName] = config; config == nil {
-			delete(files, configName)
+		if files[layout.Config] = config; config == nil {
+			delete(files, layout.Config)
 		}
 		mem := memOf(t, files)
 		if _, err := pack.ParseHeader(config, pack.ConfigFile); errors.Is(err, pack.ErrNewer) { // no copy may stand in for that
@@ -37,7 +38,7 @@ func TestLostConfig(t *testing.T) {
 			if err != nil {
 				t.Fatalf("%s: %v", what, err)
 			}
-			if r.ConfigFault() == nil || !strings.HasPrefix(r.ConfigFault().Error(), configName+": ") {
+			if r.ConfigFault() == nil || !strings.HasPrefix(r.ConfigFault().Error(), layout.Config+": ") {
 				t.Errorf("%s: the fault is %v", what, r.ConfigFault())
 			}
 			if want := reopen(t, memOf(t, x.files)).Config(); !reflect.DeepEqual(r.Config(), want) {
@@ -63,7 +64,7 @@ func TestLostConfig(t *testing.T) {
 		more := mustSave(t, reopen(t, mem), noiseChunks(9, 4, 6000))
 		wantLoads(t, reopen(t, mem), append(more, x.chunks...))
 		report, err := reopen(t, mem).Check(ctx, CheckOptions{}, nil)
-		if err != nil || len(report.Damage) != 1 || !strings.HasPrefix(report.Damage[0], configName+": ") || !slices.Contains(report.Hints, HintConfig) {
+		if err != nil || len(report.Damage) != 1 || !strings.HasPrefix(report.Damage[0], layout.Config+": ") || !slices.Contains(report.Hints, HintConfig) {
 			t.Errorf("%s: check: %v, %+v", what, err, report)
 		}
 		if done, err := reopen(t, mem).RepairConfig(ctx); err != nil || done.Fault == "" {
@@ -102,7 +103,7 @@ func TestConfigCopiesAge(t *testing.T) {
 	}
 	t.Run("the file of copies", func(t *testing.T) {
 		mem := fill(t)
-		lose(t, mem, configName)
+		lose(t, mem, layout.Config)
 		if c := reopen(t, mem).Config(); c.Parity != 30 || !slices.Contains(c.WriteFeatures, Leases) {
 			t.Errorf("%+v", c)
 		}
@@ -112,25 +113,25 @@ func TestConfigCopiesAge(t *testing.T) {
 		if _, err := reopen(t, mem).AddSlot(ctx, []byte("second"), cheap, ""); err != nil {
 			t.Fatal(err)
 		}
-		lose(t, mem, configName, configCopy)
+		lose(t, mem, layout.Config, layout.ConfigCopy)
 		if c := reopen(t, mem).Config(); !slices.Contains(c.WriteFeatures, Leases) {
 			t.Errorf("%+v", c)
 		}
 	})
 	t.Run("write features of any copy", func(t *testing.T) {
-		for _, where := range []string{configCopy, "a key"} {
+		for _, where := range []string{layout.ConfigCopy, "a key"} {
 			mem := fill(t)
 			r := reopen(t, mem)
 			r.config.WriteFeatures = append(r.config.WriteFeatures, "telepathy")
-			if where == configCopy {
+			if where == layout.ConfigCopy {
 				file, err := r.encodeConfig()
-				if err = errors.Join(err, mem.Put(ctx, configCopy, file)); err != nil {
+				if err = errors.Join(err, mem.Put(ctx, layout.ConfigCopy, file)); err != nil {
 					t.Fatal(err)
 				}
 			} else if _, err := r.putSlot(ctx, crypt.NewKDF(cheap), []byte("second"), ""); err != nil {
 				t.Fatal(err)
 			}
-			lose(t, mem, configName)
+			lose(t, mem, layout.Config)
 			if _, err := reopen(t, mem).RepairConfig(ctx); !errors.Is(err, pack.ErrNewer) {
 				t.Errorf("%s: repair config: %v, want ErrNewer", where, err)
 			}
@@ -146,7 +147,7 @@ func TestConfigCopiesAge(t *testing.T) {
 		if _, err := r.putSlot(ctx, crypt.NewKDF(cheap), []byte("second"), ""); err != nil {
 			t.Fatal(err)
 		}
-		lose(t, mem, configName)
+		lose(t, mem, layout.Config)
 		if _, err := Open(ctx, mem, []byte("pw")); !errors.Is(err, pack.ErrNewer) {
 			t.Errorf("%v, want ErrNewer", err)
 		}
@@ -156,7 +157,7 @@ func TestConfigCopiesAge(t *testing.T) {
 		r, other := reopen(t, mem), reopen(t, mem)
 		other.config.WriteFeatures = append(other.config.WriteFeatures, "telepathy")
 		file, err := other.encodeConfig()
-		if err = errors.Join(err, mem.Put(ctx, configName, file)); err != nil {
+		if err = errors.Join(err, mem.Put(ctx, layout.Config, file)); err != nil {
 			t.Fatal(err)
 		}
 		if err := r.setParity(ctx, 50); !errors.Is(err, pack.ErrNewer) {
@@ -168,11 +169,11 @@ func TestConfigCopiesAge(t *testing.T) {
 	})
 	t.Run("a damaged file of copies", func(t *testing.T) {
 		mem := fill(t)
-		if err := mem.Put(ctx, configCopy, []byte("damaged")); err != nil {
+		if err := mem.Put(ctx, layout.ConfigCopy, []byte("damaged")); err != nil {
 			t.Fatal(err)
 		}
 		report, err := reopen(t, mem).Check(ctx, CheckOptions{}, nil)
-		if err != nil || len(report.Damage) != 1 || !strings.HasPrefix(report.Damage[0], configCopy+": ") {
+		if err != nil || len(report.Damage) != 1 || !strings.HasPrefix(report.Damage[0], layout.ConfigCopy+": ") {
 			t.Errorf("check: %v, %+v", err, report)
 		}
 		if done, err := reopen(t, mem).RepairConfig(ctx); err != nil || done.Fault == "" {
@@ -194,12 +195,12 @@ func TestLostConfigAmongKeys(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	name := fileName(keysDir, foreign.slot)
+	name := layout.Name(layout.Keys, foreign.slot)
 	x.files[name] = filesOf(t, other)[name]
 	for _, lost := range []bool{false, true} {
 		mem := memOf(t, x.files)
 		if lost {
-			if err := mem.Delete(ctx, configName); err != nil {
+			if err := mem.Delete(ctx, layout.Config); err != nil {
 				t.Fatal(err)
 			}
 		}

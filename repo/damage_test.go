@@ -9,6 +9,7 @@ import (
 	"testing"
 
 	"platter/pack"
+	"platter/repo/layout"
 	"platter/repo/store"
 )
 
@@ -80,10 +81,10 @@ func lists(r *Report, name string) bool {
 // found reports whether the file was named by whoever should: Open for what it reads, Check for the rest, and by
 // GetSnapshot for snapshots, which Check leaves to its caller.
 func (f findings) found(name string) bool {
-	switch dirOf(name) {
-	case configName, keysDir:
+	switch layout.Dir(name) {
+	case layout.Config, layout.Keys:
 		return lists(f.report, name)
-	case snapshotsDir:
+	case layout.Snapshots:
 		return mentions(f.snaps, name)
 	}
 	return lists(f.report, name)
@@ -99,7 +100,7 @@ func TestUndamaged(t *testing.T) {
 		t.Errorf("notes %q, hints %q", f.report.Notes, f.report.Hints)
 	}
 	for _, r := range []*Report{f.report, f.names} {
-		if r.Slots != 2 || r.Indexes != 2 || r.Packs != len(x.in(packsDir)) || r.Snapshots != 2 {
+		if r.Slots != 2 || r.Indexes != 2 || r.Packs != len(x.in(layout.Packs)) || r.Snapshots != 2 {
 			t.Errorf("%d slots, %d index files, %d packs, %d snapshots", r.Slots, r.Indexes, r.Packs, r.Snapshots)
 		}
 	}
@@ -111,35 +112,35 @@ func TestUndamaged(t *testing.T) {
 // TestSwapped puts the bytes of two files of a kind in each other's place.
 func TestSwapped(t *testing.T) {
 	x := newSample(t)
-	for _, dir := range []string{keysDir, packsDir, indexDir, snapshotsDir} {
+	for _, dir := range []string{layout.Keys, layout.Packs, layout.Index, layout.Snapshots} {
 		y := x.clone()
 		a, b := y.in(dir)[0], y.in(dir)[1]
 		y.files[a], y.files[b] = y.files[b], y.files[a]
 		f := y.look(t, memOf(t, y.files))
 		for _, name := range []string{a, b} {
-			if dir != keysDir && !f.found(name) || !lists(f.names, name) {
+			if dir != layout.Keys && !f.found(name) || !lists(f.names, name) {
 				t.Errorf("%s swapped: nobody names it: %+v", name, f)
 			}
-			if dir == keysDir && (len(f.open) != 2 || !mentions(f.open[:1], name) || !mentions(f.open[1:], name)) {
+			if dir == layout.Keys && (len(f.open) != 2 || !mentions(f.open[:1], name) || !mentions(f.open[1:], name)) {
 				t.Errorf("%s swapped: Open says %v", name, f.open)
 			}
 		}
 	}
 	other := newSample(t)
 	y := x.clone()
-	y.files[configName] = other.files[configName]
-	if f := y.look(t, memOf(t, y.files)); !f.found(configName) || len(f.open) > 0 {
+	y.files[layout.Config] = other.files[layout.Config]
+	if f := y.look(t, memOf(t, y.files)); !f.found(layout.Config) || len(f.open) > 0 {
 		t.Errorf("with another repository's config: %v", f.open)
 	}
-	for _, dir := range []string{keysDir, packsDir, indexDir, snapshotsDir} { // whole files of another repository beside our own
+	for _, dir := range []string{layout.Keys, layout.Packs, layout.Index, layout.Snapshots} { // whole files of another repository beside our own
 		y := x.clone()
 		name := other.in(dir)[0]
 		y.files[name] = other.files[name]
 		f := y.look(t, memOf(t, y.files))
 		switch {
-		case dir == keysDir && len(f.open) > 0, dir == packsDir && len(f.load) > 0, dir == snapshotsDir && len(f.snaps) > 0:
+		case dir == layout.Keys && len(f.open) > 0, dir == layout.Packs && len(f.load) > 0, dir == layout.Snapshots && len(f.snaps) > 0:
 			t.Errorf("a file of another repository in %s does harm: %+v", dir, f)
-		case dir == indexDir && (!mentions(f.load, name) || !lists(f.report, name)):
+		case dir == layout.Index && (!mentions(f.load, name) || !lists(f.report, name)):
 			t.Errorf("another repository's index is not named: %+v", f)
 		}
 	}
@@ -147,23 +148,23 @@ func TestSwapped(t *testing.T) {
 
 func TestMissing(t *testing.T) {
 	x := newSample(t)
-	for _, dir := range []string{configName, keysDir, packsDir, indexDir, snapshotsDir} {
+	for _, dir := range []string{layout.Config, layout.Keys, layout.Packs, layout.Index, layout.Snapshots} {
 		y := x.clone()
 		name := y.in(dir)[0]
 		delete(y.files, name)
 		f := y.look(t, memOf(t, y.files))
 		ok := false
 		switch dir {
-		case configName:
+		case layout.Config:
 			ok = f.found(name) && len(f.open)+len(f.load) == 0 && lists(f.names, name)
-		case keysDir:
+		case layout.Keys:
 			ok = len(f.open) == 1 && len(f.report.Damage) == 0
-		case packsDir:
+		case layout.Packs:
 			ok = f.found(name) && mentions(f.load, name) && errors.Is(f.load[0], fs.ErrNotExist)
-		case indexDir: // nobody knows its name any more; its packs and chunks are missed
+		case layout.Index: // nobody knows its name any more; its packs and chunks are missed
 			var missing *MissingError
 			ok = len(f.load) > 0 && errors.As(f.load[0], &missing) && len(f.report.Notes) == 1 && len(f.report.Damage) == 0
-		case snapshotsDir:
+		case layout.Snapshots:
 			ok = f.found(name) && errors.Is(f.snaps[0], fs.ErrNotExist) && len(f.report.Damage) == 0
 		}
 		if !ok {
@@ -176,12 +177,12 @@ func TestMissing(t *testing.T) {
 func TestRenamed(t *testing.T) {
 	x := newSample(t)
 	ctx := context.Background()
-	for _, dir := range []string{keysDir, packsDir, indexDir, snapshotsDir} {
+	for _, dir := range []string{layout.Keys, layout.Packs, layout.Index, layout.Snapshots} {
 		y := x.clone()
 		name, id := y.in(dir)[0], pack.FileID{0xab, 0xcd}
-		to := fileName(dir, id)
-		if dir == packsDir {
-			to = packName(id)
+		to := layout.Name(dir, id)
+		if dir == layout.Packs {
+			to = layout.PackName(id)
 		}
 		y.files[to] = y.files[name]
 		delete(y.files, name)
@@ -192,13 +193,13 @@ func TestRenamed(t *testing.T) {
 		}
 		ok := false
 		switch dir {
-		case keysDir:
+		case layout.Keys:
 			ok = len(f.open) == 1 && mentions(f.open, to) && lists(f.report, to)
-		case packsDir:
+		case layout.Packs:
 			ok = f.found(name) && mentions(f.load, name)
-		case indexDir:
+		case layout.Index:
 			ok = f.found(to) && mentions(f.load, to)
-		case snapshotsDir:
+		case layout.Snapshots:
 			_, err := reopen(t, s).GetSnapshot(ctx, id)
 			ok = f.found(name) && errors.Is(err, pack.ErrDamaged) && strings.Contains(err.Error(), to)
 		}

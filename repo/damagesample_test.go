@@ -14,6 +14,8 @@ import (
 
 	"platter/pack"
 	"platter/repo/crypt"
+	"platter/repo/layout"
+	"platter/repo/lease"
 	"platter/repo/store"
 )
 
@@ -50,10 +52,10 @@ func newDamageSample(t *testing.T) *damageSample {
 		t.Fatal(err)
 	}
 	x.files = filesOf(t, mem)
-	x.kinds["config"] = [2]string{configName, configName}
+	x.kinds["config"] = [2]string{layout.Config, layout.Config}
 	packs := x.packs()
-	x.kinds["pack"], x.kinds["parity"] = [2]string(packs), [2]string{packs[0] + parityEnd, packs[1] + parityEnd}
-	for kind, dir := range map[string]string{"key": keysDir, "index": indexDir, "snapshot": snapshotsDir} {
+	x.kinds["pack"], x.kinds["parity"] = [2]string(packs), [2]string{packs[0] + layout.ParityEnd, packs[1] + layout.ParityEnd}
+	for kind, dir := range map[string]string{"key": layout.Keys, "index": layout.Index, "snapshot": layout.Snapshots} {
 		x.kinds[kind] = [2]string(x.in(dir))
 	}
 	mustSave(t, r, noiseChunks(9, 4, 6000)) // which no snapshot needs
@@ -78,23 +80,23 @@ func (x *damageSample) addWork(t *testing.T, r *Repo) {
 			}
 			ids[i] = id
 		}
-		x.kinds[kind] = [2]string{fileName(dir, ids[0]), fileName(dir, ids[1])}
+		x.kinds[kind] = [2]string{layout.Name(dir, ids[0]), layout.Name(dir, ids[1])}
 		return ids
 	}
 	var unneeded []pack.FileID
 	for _, name := range r.index.Packs() {
-		if !slices.Contains(x.packs(), packName(name.ID)) {
+		if !slices.Contains(x.packs(), layout.PackName(name.ID)) {
 			unneeded = append(unneeded, name.ID)
 		}
 	}
-	plans := put("plan", workDir, pack.PlanFile, crypt.Plans, [2]any{plan{Packs: unneeded, Host: "a"}, plan{Packs: unneeded, Host: "b"}})
-	put("plan of damaged packs", workDir, pack.PlanFile, crypt.Plans,
-		[2]any{plan{Packs: unneeded, Damaged: true, Host: "a"}, plan{Packs: unneeded, Damaged: true, Host: "b"}})
-	leases := put("lease", workDir, pack.LeaseFile, crypt.Leases, [2]any{Lease{Work: BackingUp, Host: "a"}, Lease{Work: BackingUp, Host: "b"}})
-	put("second file of a lease", workDir, pack.LeaseFile, crypt.Leases, [2]any{
-		Lease{Work: BackingUp, Host: "a", Of: &leases[0], Honours: plans[:]}, Lease{Work: BackingUp, Host: "b", Of: &leases[1], Honours: plans[:]}})
-	put("record", forgottenDir, pack.RecordFile, crypt.Forgotten, [2]any{record{Host: "a", Snapshots: []pack.FileID{{1}}}, record{Host: "b", Snapshots: []pack.FileID{{2}}}})
-	x.kinds["pending"] = [2]string{fileName(pendingDir, leases[0]), fileName(pendingDir, leases[1])}
+	plans := put("plan", layout.Work, pack.PlanFile, crypt.Plans, [2]any{lease.Marker{Packs: unneeded, Host: "a"}, lease.Marker{Packs: unneeded, Host: "b"}})
+	put("plan of damaged packs", layout.Work, pack.PlanFile, crypt.Plans,
+		[2]any{lease.Marker{Packs: unneeded, Damaged: true, Host: "a"}, lease.Marker{Packs: unneeded, Damaged: true, Host: "b"}})
+	leases := put("lease", layout.Work, pack.LeaseFile, crypt.Leases, [2]any{Lease{Work: BackingUp, Host: "a"}, Lease{Work: BackingUp, Host: "b"}})
+	put("second file of a lease", layout.Work, pack.LeaseFile, crypt.Leases, [2]any{
+		Lease{Work: BackingUp, Host: "a", Of: &leases[0], Acknowledged: plans[:]}, Lease{Work: BackingUp, Host: "b", Of: &leases[1], Acknowledged: plans[:]}})
+	put("record", layout.Forgotten, pack.RecordFile, crypt.Forgotten, [2]any{record{Host: "a", Snapshots: []pack.FileID{{1}}}, record{Host: "b", Snapshots: []pack.FileID{{2}}}})
+	x.kinds["pending"] = [2]string{layout.Name(layout.Pending, leases[0]), layout.Name(layout.Pending, leases[1])}
 	for i, name := range x.kinds["pending"] {
 		file := append(pack.Header(pack.SnapshotFile), crypt.NewBox(r.master, crypt.Snapshots, r.id).Seal(fmt.Appendf(nil, `{"version":%d}`, i))...)
 		if err := r.store.Put(t.Context(), name, file); err != nil {
@@ -192,13 +194,13 @@ func another(kind, name string) string {
 	case "config":
 		return "config2"
 	case "pack":
-		return packName(id)
+		return layout.PackName(id)
 	case "parity":
-		return parityName(id)
+		return layout.ParityName(id)
 	case "leftover":
 		return "snapshots/.tmp-" + strings.Repeat("c", 32)
 	}
-	return fileName(dirOf(name), id)
+	return layout.Name(layout.Dir(name), id)
 }
 
 // storeOf is a store with the files of a repository. Only one on a real file system can have leftovers, and tell of them.

@@ -8,6 +8,7 @@ import (
 	"testing"
 
 	"platter/pack"
+	"platter/repo/layout"
 	"platter/repo/store"
 )
 
@@ -92,7 +93,7 @@ func (x *damageSample) suffer(t *testing.T, kind string, f mishap, d damaged, wa
 	what := fmt.Sprintf("%s %v %s", kind, f, d.what)
 	s := x.storeOf(t, kind, d)
 	got := x.look(t, s)
-	if _, err := pack.ParseHeader(d.files[configName], pack.ConfigFile); errors.Is(err, pack.ErrNewer) {
+	if _, err := pack.ParseHeader(d.files[layout.Config], pack.ConfigFile); errors.Is(err, pack.ErrNewer) {
 		want = closed // no copy may stand in for what only a newer platter understands
 	}
 	if want == closed {
@@ -133,7 +134,7 @@ func (x *damageSample) suffer(t *testing.T, kind string, f mishap, d damaged, wa
 		}
 	}
 	if goOn {
-		inTheWay := want == damage && (dirOf(d.names[0]) == workDir || kind == "index")
+		inTheWay := want == damage && (layout.Dir(d.names[0]) == layout.Work || kind == "index")
 		x.goesOn(t, what, s, inTheWay)
 	}
 }

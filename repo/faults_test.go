@@ -8,6 +8,7 @@ import (
 	"sync/atomic"
 	"testing"
 
+	"platter/repo/layout"
 	"platter/repo/store"
 	"platter/repo/store/storetest"
 )
@@ -25,7 +26,7 @@ func TestInterruptedWrite(t *testing.T) {
 	defer cancel()
 	var packs atomic.Int32
 	s := &storetest.Faulty{Store: mem, Lose: func(op, name string) error {
-		if op == "put" && strings.HasPrefix(name, packsDir+"/") && packs.Add(1) == 6 {
+		if op == "put" && strings.HasPrefix(name, layout.Packs+"/") && packs.Add(1) == 6 {
 			cancel()
 		}
 		return nil

@@ -10,6 +10,7 @@ import (
 
 	"platter/chunk"
 	"platter/pack"
+	"platter/repo/layout"
 	"platter/repo/store"
 	"platter/repo/store/storetest"
 )
@@ -188,7 +189,7 @@ func TestFetchFails(t *testing.T) {
 	}
 	files := filesOf(t, mem)
 	for name, data := range files {
-		if dirOf(name) == packsDir {
+		if layout.Dir(name) == layout.Packs {
 			data[len(data)/3] ^= 1
 		}
 	}

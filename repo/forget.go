@@ -10,6 +10,7 @@ import (
 
 	"platter/pack"
 	"platter/repo/crypt"
+	"platter/repo/layout"
 	"platter/repo/store"
 )
 
@@ -34,12 +35,12 @@ func (r *Repo) Forget(ctx context.Context, ids []pack.FileID) (removed int, err 
 	if err := r.writable(); err != nil {
 		return 0, err
 	}
-	o, err := r.lookOut(ctx, Forgetting)
+	o, err := r.leases.Observe(ctx, Forgetting)
 	if err != nil {
 		return 0, fmt.Errorf("forget snapshots: %w", err)
 	}
-	defer o.close(ctx)
-	if err := o.heldOf(ctx, ids); err != nil {
+	defer o.Close(ctx)
+	if err := heldOf(ctx, o, ids); err != nil {
 		return 0, fmt.Errorf("forget snapshots: %w", err)
 	}
 	return r.forget(ctx, ids)
@@ -57,7 +58,7 @@ func (r *Repo) forget(ctx context.Context, ids []pack.FileID) (removed int, err 
 		return 0, fmt.Errorf("forget snapshots: %w", recorded)
 	}
 	for i, id := range ids {
-		if err := r.store.Delete(ctx, fileName(snapshotsDir, id)); err != nil && !gone(err) {
+		if err := r.store.Delete(ctx, layout.Name(layout.Snapshots, id)); err != nil && !layout.IsMissing(err) {
 			return i, fmt.Errorf("forget snapshots, %d of %d done: %w", i, len(ids), err)
 		}
 	}
@@ -73,7 +74,7 @@ func (r *Repo) putRecord(ctx context.Context, ids []pack.FileID, left *int) erro
 	host, _ := os.Hostname() // only for people to read
 	for part := range slices.Chunk(ids, idsPerRecord) {
 		says := record{r.now().UTC().Truncate(time.Second), host, part, left}
-		if _, err := r.putJSON(ctx, forgottenDir, pack.RecordFile, crypt.Forgotten, says); err != nil {
+		if _, err := r.putJSON(ctx, layout.Forgotten, pack.RecordFile, crypt.Forgotten, says); err != nil {
 			return fmt.Errorf("note what is forgotten: %w", err)
 		}
 	}
@@ -81,11 +82,11 @@ func (r *Repo) putRecord(ctx context.Context, ids []pack.FileID, left *int) erro
 }
 
 func (r *Repo) readRecord(ctx context.Context, id pack.FileID) (says record, err error) {
-	plain, err := r.openNamed(ctx, forgottenDir, id, pack.RecordFile, crypt.Forgotten, maxRecord)
+	plain, err := r.openNamed(ctx, layout.Forgotten, id, pack.RecordFile, crypt.Forgotten, layout.MaxRecord)
 	if err != nil {
 		return says, err
 	}
-	return says, unmarshal(plain, fileName(forgottenDir, id), &says)
+	return says, unmarshal(plain, layout.Name(layout.Forgotten, id), &says)
 }
 
 // Forgotten returns those of some snapshots that somebody removed on purpose. A record that cannot be read says nothing.
@@ -94,17 +95,17 @@ func (r *Repo) Forgotten(ctx context.Context, ids []pack.FileID) (map[pack.FileI
 	for _, id := range ids {
 		left[id] = true
 	}
-	files, err := list(ctx, r.store, forgottenDir)
+	files, err := layout.List(ctx, r.store, layout.Forgotten)
 	if err != nil {
 		return nil, err
 	}
-	slices.SortFunc(files, func(a, b listed) int { return b.time.Compare(a.time) }) // what is missed was forgotten lately
+	slices.SortFunc(files, func(a, b layout.File) int { return b.Time.Compare(a.Time) }) // what is missed was forgotten lately
 	for _, f := range files {
 		if len(left) == 0 {
 			break
 		}
-		says, err := r.readRecord(ctx, f.id)
-		if err != nil && !unmendable(err) {
+		says, err := r.readRecord(ctx, f.ID)
+		if err != nil && !layout.IsPermanent(err) {
 			return nil, err
 		} else if err != nil {
 			continue

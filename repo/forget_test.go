@@ -8,6 +8,7 @@ import (
 	"testing"
 
 	"platter/pack"
+	"platter/repo/layout"
 	"platter/repo/store"
 	"platter/repo/store/storetest"
 )
@@ -28,7 +29,7 @@ func TestForget(t *testing.T) {
 	if n, err := r.Forget(ctx, []pack.FileID{ids[0], {1}, ids[0]}); n != 3 || err != nil {
 		t.Fatalf("one that is there, one that never was, and the first again: %d, %v", n, err)
 	}
-	if _, err := r.GetSnapshot(ctx, ids[0]); !gone(err) {
+	if _, err := r.GetSnapshot(ctx, ids[0]); !layout.IsMissing(err) {
 		t.Fatalf("after it was forgotten: %v", err)
 	}
 	if left, err := r.ListSnapshots(ctx); err != nil || !slices.Equal(left, ids[1:]) {
@@ -62,7 +63,7 @@ func TestForgetEveryOpFails(t *testing.T) {
 			s := &storetest.Faulty{Store: mem}
 			nth := storetest.Nth(int64(i), errBroken)
 			fault := func(op, name string) error {
-				if op == "put" && dirOf(name) == forgottenDir || op == "delete" && dirOf(name) == snapshotsDir {
+				if op == "put" && layout.Dir(name) == layout.Forgotten || op == "delete" && layout.Dir(name) == layout.Snapshots {
 					return nth(op, name)
 				}
 				return nil
@@ -153,7 +154,7 @@ func TestDamagedRecord(t *testing.T) {
 		}
 	}
 	y := &sample{files: filesOf(t, mem)}
-	name := y.in(forgottenDir)[0]
+	name := y.in(layout.Forgotten)[0]
 	whole := y.files[name]
 	for _, bad := range changes(whole) {
 		if err := mem.Put(ctx, name, bad); err != nil {

@@ -14,6 +14,7 @@ import (
 	"platter/chunk"
 	"platter/index"
 	"platter/pack"
+	"platter/repo/layout"
 	"platter/repo/store"
 )
 
@@ -177,7 +178,7 @@ func newSample(t testing.TB) *sample {
 		t.Fatal(err)
 	}
 	x.files = filesOf(t, mem)
-	for _, dir := range []string{keysDir, packsDir, indexDir, snapshotsDir} {
+	for _, dir := range []string{layout.Keys, layout.Packs, layout.Index, layout.Snapshots} {
 		if n := len(x.in(dir)); n < 2 {
 			t.Fatalf("%d files in %s", n, dir)
 		}
@@ -187,7 +188,7 @@ func newSample(t testing.TB) *sample {
 
 // in returns the sorted names of the sample's files in a folder.
 func (x *sample) in(dir string) []string {
-	return slices.DeleteFunc(slices.Sorted(maps.Keys(x.files)), func(name string) bool { return dirOf(name) != dir })
+	return slices.DeleteFunc(slices.Sorted(maps.Keys(x.files)), func(name string) bool { return layout.Dir(name) != dir })
 }
 
 // clone is a copy whose files can be changed. The bytes of each are shared.
@@ -209,4 +210,10 @@ func (x *sample) wantWhole(t testing.TB, s store.Store) {
 	if err != nil || len(report.Damage) > 0 {
 		t.Fatalf("check: %v, %q", err, report.Damage)
 	}
+}
+
+// heldID returns the file ID of the lease that a Repo holds.
+func heldID(r *Repo) pack.FileID {
+	id, _, _ := r.leases.Held()
+	return id
 }

@@ -15,6 +15,8 @@ import (
 	"platter/index"
 	"platter/pack"
 	"platter/repo/crypt"
+	"platter/repo/layout"
+	"platter/repo/lease"
 	"platter/repo/store"
 )
 
@@ -33,19 +35,20 @@ func (r *Repo) LoadIndex(ctx context.Context) error {
 	const tries = 3
 	for try := 1; ; try++ {
 		l, err := r.readIndexes(ctx)
-		var found *workplace
+		var found *lease.State
+		var under pack.FileID
 		if err == nil {
-			found, err = r.foundWork(ctx)
+			under, found, err = r.foundState(ctx)
 		}
 		if err == nil {
 			r.writing.Lock()
 			defer r.writing.Unlock()
 			r.index, r.orphans, r.files, r.stale = l.index, l.orphans, l.known(), false
-			r.heed(found)
+			r.heed(under, found)
 			return nil
 		}
 		// Between listing and reading, somebody may have put one index file in the place of several.
-		if !gone(err) || try == tries {
+		if !layout.IsMissing(err) || try == tries {
 			if errors.Is(err, pack.ErrDamaged) {
 				return fmt.Errorf("load index: %w; 'repair index' makes it anew from the packs", err)
 			}
@@ -54,48 +57,43 @@ func (r *Repo) LoadIndex(ctx context.Context) error {
 	}
 }
 
-// reloadIndex loads the index again where it was loaded before the lease: what it knows of may be gone.
+// reloadIndex loads the index again where it was loaded before the lease: packs that it lists may have been deleted since.
 func (r *Repo) reloadIndex(ctx context.Context) error {
-	if r.loaded == nil || *r.loaded == r.lease.id {
+	if under, _, _ := r.leases.Held(); r.loaded == nil || *r.loaded == under {
 		return nil
 	}
 	return r.LoadIndex(ctx)
 }
 
-// foundWork returns what plans there were when the lease was taken. Who has none only reads: for him packs that plans name
-// are those to read last, since they may be damaged, or gone soon.
-func (r *Repo) foundWork(ctx context.Context) (*workplace, error) {
-	r.lease.mu.Lock()
-	defer r.lease.mu.Unlock()
-	if r.lease.users > 0 {
-		return r.lease.found, nil
+// foundState returns the lease, and which markers there were when it was taken. A process without a lease only reads: packs that
+// markers name are the last that it reads, since they may be damaged, or deleted soon.
+func (r *Repo) foundState(ctx context.Context) (under pack.FileID, found *lease.State, err error) {
+	under, found, ok := r.leases.Held()
+	if !ok {
+		found, err = r.leases.Read(ctx)
 	}
-	return r.readWork(ctx)
+	return under, found, err
 }
 
-// heed makes the index keep what plans say: nothing is built upon packs that they name, nor are those taken in that no
-// index file lists.
-func (r *Repo) heed(found *workplace) {
-	r.lease.mu.Lock()
-	defer r.lease.mu.Unlock()
-	id := r.lease.id
-	r.loaded, r.strays = &id, slices.Clone(r.orphans)
-	named := found.condemned()
-	maps.Copy(named, found.damaged())
+// heed makes the index keep what markers say: nothing builds on packs that they name, and those are not adopted.
+func (r *Repo) heed(under pack.FileID, found *lease.State) {
+	r.loaded, r.strays = &under, slices.Clone(r.orphans)
+	named := found.Condemned()
+	maps.Copy(named, found.Damaged())
 	r.index.Suspend(slices.Collect(maps.Keys(named)))
-	r.orphans = slices.DeleteFunc(r.orphans, func(p listed) bool { return named[p.id] })
+	r.orphans = slices.DeleteFunc(r.orphans, func(p layout.File) bool { return named[p.ID] })
 }
 
 // A loading is one LoadIndex under way.
 type loading struct {
-	*Repo
+	repo       *Repo
 	sizes      map[pack.FileID]int64 // of the packs that are there
-	files      []listed              // index files
+	files      []layout.File         // index files
 	there      map[pack.FileID]int64 // the same, by name, with their sizes
 	superseded map[pack.FileID]bool
 
 	index   *index.Index
-	orphans []listed
+	orphans []layout.File
 }
 
 // known is what is known of index files from now on.
@@ -105,26 +103,26 @@ func (l *loading) known() *indexFiles {
 
 func (r *Repo) readIndexes(ctx context.Context) (*loading, error) {
 	// Packs first: one that comes after this listing is taken for gone, and at worst stored again.
-	packs, err := list(ctx, r.store, packsDir)
+	packs, err := layout.List(ctx, r.store, layout.Packs)
 	if err != nil {
 		return nil, err
 	}
-	l := &loading{Repo: r, sizes: make(map[pack.FileID]int64, len(packs)), there: map[pack.FileID]int64{}, superseded: map[pack.FileID]bool{}}
+	l := &loading{repo: r, sizes: make(map[pack.FileID]int64, len(packs)), there: map[pack.FileID]int64{}, superseded: map[pack.FileID]bool{}}
 	for _, p := range packs {
-		l.sizes[p.id] = p.size
+		l.sizes[p.ID] = p.Size
 	}
 	// Whoever takes packs out of the index does that before he deletes them. So a writer that sees the index as it is now builds
 	// upon no pack that is gone, however old the listing of packs is.
-	if l.files, err = r.lister()(ctx, r.store, indexDir); err != nil {
+	if l.files, err = r.lister()(ctx, r.store, layout.Index); err != nil {
 		return nil, err
 	}
 	for _, f := range l.files {
-		l.there[f.id] = f.size
+		l.there[f.ID] = f.Size
 	}
 	if l.index, err = l.load(ctx); err != nil {
 		return nil, err
 	}
-	l.orphans = slices.DeleteFunc(packs, func(p listed) bool { return l.index.HasPack(p.id) })
+	l.orphans = slices.DeleteFunc(packs, func(p layout.File) bool { return l.index.HasPack(p.ID) })
 	return l, nil
 }
 
@@ -133,11 +131,11 @@ func (r *Repo) readIndexes(ctx context.Context) (*loading, error) {
 func (l *loading) load(ctx context.Context) (*index.Index, error) {
 	spill := true
 	for {
-		x := index.Open(&l.cache)
+		x := index.Open(&l.repo.cache)
 		fresh, bytes := l.uncovered(x)
 		merge := bytes/indexByte >= l.worthwhile(x)
 		if merge && spill {
-			x.Spill(&l.cache)
+			x.Spill(&l.repo.cache)
 		}
 		again, err := l.take(ctx, x, fresh)
 		if err != nil || again {
@@ -149,7 +147,7 @@ func (l *loading) load(ctx context.Context) (*index.Index, error) {
 		}
 		x.Reconcile(l.stands, func(id pack.FileID) (int64, bool) { size, ok := l.sizes[id]; return size, ok })
 		if merge || x.Wasted() {
-			if err := l.mergeRun(ctx, x); ctx.Err() != nil {
+			if err := l.repo.mergeRun(ctx, x); ctx.Err() != nil {
 				x.Close()
 				return nil, ctx.Err()
 			} else if err != nil && merge && spill { // what was put aside cannot be read back: this disk's fault, not the NAS's
@@ -163,17 +161,17 @@ func (l *loading) load(ctx context.Context) (*index.Index, error) {
 }
 
 // uncovered returns the index files that the run of x does not stand in for, and their bytes.
-func (l *loading) uncovered(x *index.Index) (fresh []listed, bytes int64) {
+func (l *loading) uncovered(x *index.Index) (fresh []layout.File, bytes int64) {
 	covered := x.Files()
 	for _, f := range l.files {
-		for _, old := range covered[f.id].Supersedes {
+		for _, old := range covered[f.ID].Supersedes {
 			l.superseded[old] = true
 		}
 	}
 	for _, f := range l.files {
-		if src, ok := covered[f.id]; !ok || !src.Counts && !l.superseded[f.id] {
+		if src, ok := covered[f.ID]; !ok || !src.Counts && !l.superseded[f.ID] {
 			fresh = append(fresh, f)
-			bytes += f.size
+			bytes += f.Size
 		}
 	}
 	return fresh, bytes
@@ -181,9 +179,9 @@ func (l *loading) uncovered(x *index.Index) (fresh []listed, bytes int64) {
 
 // worthwhile is how many chunks beside the run of x are worth making a new one.
 func (l *loading) worthwhile(x *index.Index) int64 {
-	least := l.maxRecent
-	if l.cache.Folder != "" {
-		least = l.minRun
+	least := l.repo.maxRecent
+	if l.repo.cache.Folder != "" {
+		least = l.repo.minRun
 	}
 	return int64(max(least, x.Stored()/16))
 }
@@ -195,10 +193,10 @@ func (l *loading) stands(id pack.FileID) (there, counts bool) {
 }
 
 // take reads index files into x. It reports whether one of them should not have been.
-func (l *loading) take(ctx context.Context, x *index.Index, files []listed) (again bool, err error) {
+func (l *loading) take(ctx context.Context, x *index.Index, files []layout.File) (again bool, err error) {
 	var mu sync.Mutex
 	var taken []pack.FileID
-	err = l.eachIndex(ctx, files, func(id pack.FileID, f *index.File) error {
+	err = l.repo.eachIndex(ctx, files, func(id pack.FileID, f *index.File) error {
 		mu.Lock()
 		skip := l.superseded[id]
 		for _, old := range f.Supersedes {
@@ -235,7 +233,7 @@ func (r *Repo) mergeRun(ctx context.Context, x *index.Index) error {
 	if c := r.cached(); c != nil && !r.dry {
 		for id, src := range x.Files() {
 			if src.Counts {
-				c.Forget(fileName(indexDir, id))
+				c.Forget(layout.Name(layout.Index, id))
 			}
 		}
 	}
@@ -257,7 +255,7 @@ func (r *Repo) adopt(ctx context.Context) (int, error) {
 	if len(r.orphans) == 0 {
 		return 0, nil
 	}
-	unreadable := func(listed, error) (*index.PackTable, error) { return nil, nil }
+	unreadable := func(layout.File, error) (*index.PackTable, error) { return nil, nil }
 	tables, err := r.tables(ctx, r.orphans, unreadable, nil)
 	if err != nil || len(tables) == 0 {
 		return 0, err
@@ -279,7 +277,7 @@ func (r *Repo) adopt(ctx context.Context) (int, error) {
 func (r *Repo) settlePacks(ctx context.Context, tables []index.PackTable) error {
 	folders := map[string]bool{}
 	for _, t := range tables {
-		folders[path.Dir(packName(t.ID))] = true
+		folders[path.Dir(layout.PackName(t.ID))] = true
 	}
 	for folder := range folders {
 		if err := store.SyncDir(ctx, r.store, folder); err != nil {
@@ -294,42 +292,42 @@ const indexesInMemory = 24 << 20
 
 // eachIndex reads index files and hands each to fn: on all cores, and more at once where they are small, since then what
 // takes time is waiting for the store. The error names the file.
-func (r *Repo) eachIndex(ctx context.Context, files []listed, fn func(pack.FileID, *index.File) error) error {
+func (r *Repo) eachIndex(ctx context.Context, files []layout.File, fn func(pack.FileID, *index.File) error) error {
 	room := semaphore.NewWeighted(indexesInMemory)
 	g, ctx := errgroup.WithContext(ctx)
 	g.SetLimit(4 * r.workers)
 	for _, f := range files {
 		g.Go(func() error {
-			bytes := min(f.size, indexesInMemory)
+			bytes := min(f.Size, indexesInMemory)
 			if err := room.Acquire(ctx, bytes); err != nil {
 				return err
 			}
 			defer room.Release(bytes)
-			decoded, err := r.readIndex(ctx, f.id)
+			decoded, err := r.readIndex(ctx, f.ID)
 			if err != nil {
 				return err
 			}
-			return fn(f.id, decoded)
+			return fn(f.ID, decoded)
 		})
 	}
 	return g.Wait()
 }
 
 func (r *Repo) readIndex(ctx context.Context, id pack.FileID) (*index.File, error) {
-	plain, err := r.openNamed(ctx, indexDir, id, pack.IndexFile, crypt.Indexes, index.MaxFile)
+	plain, err := r.openNamed(ctx, layout.Index, id, pack.IndexFile, crypt.Indexes, index.MaxFile)
 	if err != nil {
 		return nil, err
 	}
 	f, err := index.Decode(plain)
 	if err != nil {
-		return nil, fmt.Errorf("%s: %w", fileName(indexDir, id), err)
+		return nil, fmt.Errorf("%s: %w", layout.Name(layout.Index, id), err)
 	}
 	return f, nil
 }
 
 // putIndexes stores tables in as many index files as they need. The last one supersedes older files: until all are there,
 // those count.
-func (r *Repo) putIndexes(ctx context.Context, tables []index.PackTable, supersedes []pack.FileID, full func([]index.PackTable) bool) (files []listed, err error) {
+func (r *Repo) putIndexes(ctx context.Context, tables []index.PackTable, supersedes []pack.FileID, full func([]index.PackTable) bool) (files []layout.File, err error) {
 	for len(tables) > 0 || len(files) == 0 && len(supersedes) > 0 {
 		n := 0
 		for n < len(tables) && !full(tables[:n]) {
@@ -344,7 +342,7 @@ func (r *Repo) putIndexes(ctx context.Context, tables []index.PackTable, superse
 			return nil, err
 		}
 		r.files.add(id, size)
-		files = append(files, listed{id: id, size: size})
+		files = append(files, layout.File{ID: id, Size: size})
 	}
 	return files, nil
 }
@@ -355,5 +353,5 @@ func (r *Repo) putIndex(ctx context.Context, f *index.File) (pack.FileID, int64,
 	sealed := crypt.NewBox(r.master, crypt.Indexes, r.id).SealInPlace(f.Encode(pack.NonceSize, pack.TagSize))
 	file := append(pack.Header(pack.IndexFile), sealed...)
 	id := pack.Sum(file)
-	return id, int64(len(file)), r.commit(ctx, file, fileName(indexDir, id))
+	return id, int64(len(file)), r.commit(ctx, file, layout.Name(layout.Index, id))
 }

@@ -3,8 +3,6 @@ package repo
 import (
 	"bytes"
 	"context"
-	"crypto/rand"
-	"encoding/hex"
 	"errors"
 	"fmt"
 	"maps"
@@ -13,6 +11,7 @@ import (
 
 	"platter/pack"
 	"platter/repo/crypt"
+	"platter/repo/layout"
 	"platter/repo/store"
 )
 
@@ -35,31 +34,8 @@ import (
 // other does, and removing the key again deletes it, or moves it back. Where no slot has its own name any more, because
 // two sessions were killed, the next change of keys moves those aside back first.
 
-const removingMark = ".removing-"
-
-// removingName is a new name for a slot that is about to be removed.
-func removingName(id pack.FileID) string {
-	var nonce [16]byte
-	rand.Read(nonce[:]) // never fails: it ends the process first
-	return fileName(keysDir, id) + removingMark + hex.EncodeToString(nonce[:])
-}
-
-// removingOf returns the id of a slot that somebody is removing, and false for any other file.
-func removingOf(f store.Info) (pack.FileID, bool) {
-	name, nonce, ok := strings.Cut(f.Name, removingMark)
-	if !ok || f.Odd || len(nonce) != 32 || !isHex(nonce) {
-		return pack.FileID{}, false
-	}
-	return idFromName(keysDir, store.Info{Name: name})
-}
-
 // errSlotElsewhere is for a slot that this session did not delete. Another one may have done so, or may put it back.
 var errSlotElsewhere = errors.New("the key is not there any more: somebody else has removed it, or is about to; see 'key list'")
-
-func isRemoving(f store.Info) bool {
-	_, ok := removingOf(f)
-	return ok
-}
 
 // readRemoving adds the slots that somebody is removing, unless they are still there, and returns which those are, by what
 // a try costs.
@@ -69,7 +45,7 @@ func (k *keyring) readRemoving(ctx context.Context, s store.Store) []pack.FileID
 		for _, name := range k.removing[id] {
 			if slot, err := readSlotAs(ctx, s, name, id); err == nil && k.slots[id] == nil {
 				half[id] = slot
-			} else if err != nil && !gone(err) {
+			} else if err != nil && !layout.IsMissing(err) {
 				k.bad = append(k.bad, err)
 			}
 		}
@@ -126,20 +102,20 @@ func (r *Repo) removeSlot(ctx context.Context, id, witness pack.FileID, half []s
 	if r.dry {
 		return nil
 	}
-	if _, err := readSlot(ctx, r.store, witness); gone(err) { // better seen before anything is moved
+	if _, err := readSlot(ctx, r.store, witness); layout.IsMissing(err) { // better seen before anything is moved
 		return ErrKeyMoved
 	} else if err != nil {
 		return err
 	}
-	name, aside := fileName(keysDir, id), removingName(id)
+	name, aside := layout.Name(layout.Keys, id), layout.RemovingName(id)
 	err := r.store.Move(ctx, name, aside)
 	if err != nil {
 		_, there := r.store.Get(ctx, aside, 0, 1)
 		switch {
 		case there == nil: // it was moved, and the answer was lost
-		case !gone(there):
+		case !layout.IsMissing(there):
 			return there
-		case gone(err):
+		case layout.IsMissing(err):
 			aside = ""
 		default:
 			return err
@@ -149,11 +125,11 @@ func (r *Repo) removeSlot(ctx context.Context, id, witness pack.FileID, half []s
 	ctx = context.WithoutCancel(ctx)
 	if _, err := readSlot(ctx, r.store, witness); err != nil {
 		if aside != "" {
-			if back := r.store.Move(ctx, aside, name); back != nil && !gone(back) {
+			if back := r.store.Move(ctx, aside, name); back != nil && !layout.IsMissing(back) {
 				return fmt.Errorf("%w; and the key that was to be removed is now %s: %w", err, aside, back)
 			}
 		}
-		if gone(err) {
+		if layout.IsMissing(err) {
 			return ErrKeyMoved
 		}
 		return err
@@ -164,7 +140,7 @@ func (r *Repo) removeSlot(ctx context.Context, id, witness pack.FileID, half []s
 	for _, name := range half {
 		if err := r.store.Delete(ctx, name); err == nil {
 			return nil
-		} else if !gone(err) {
+		} else if !layout.IsMissing(err) {
 			return err
 		}
 	}
@@ -179,7 +155,7 @@ func (r *Repo) bringBack(ctx context.Context, removing map[pack.FileID][]string)
 	}
 	for _, id := range slices.SortedFunc(maps.Keys(removing), compareIDs) {
 		for _, name := range removing[id] {
-			if err := r.store.Move(ctx, name, fileName(keysDir, id)); err != nil && !gone(err) {
+			if err := r.store.Move(ctx, name, layout.Name(layout.Keys, id)); err != nil && !layout.IsMissing(err) {
 				return err
 			}
 		}

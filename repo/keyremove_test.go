@@ -5,6 +5,7 @@ import (
 	"errors"
 	"testing"
 
+	"platter/repo/layout"
 	"platter/repo/store"
 	"platter/repo/store/storetest"
 )
@@ -43,7 +44,7 @@ func TestRemoveSlotBesideOther(t *testing.T) {
 	}
 	r.store = &storetest.Faulty{Store: mem, Lose: func(op, _ string) error {
 		if op == "move" { // once more at least: then it is not there any more
-			_ = mem.Delete(ctx, fileName(keysDir, r.slot))
+			_ = mem.Delete(ctx, layout.Name(layout.Keys, r.slot))
 		}
 		return nil
 	}}

@@ -12,6 +12,7 @@ import (
 
 	"platter/pack"
 	"platter/repo/crypt"
+	"platter/repo/layout"
 	"platter/repo/store"
 )
 
@@ -102,7 +103,7 @@ func (p *keyPlayer) change(op, name string, do func(*store.Mem) error) error {
 
 func (p *keyPlayer) Put(ctx context.Context, name string, data []byte) error {
 	return p.change("put", name, func(m *store.Mem) error {
-		p.fresh, _ = pack.ParseFileID(name[len(keysDir)+1:])
+		p.fresh, _ = pack.ParseFileID(name[len(layout.Keys)+1:])
 		return m.Put(ctx, name, data)
 	})
 }
@@ -150,7 +151,7 @@ func (p *keyPlayer) List(_ context.Context, dir string) iter.Seq2[store.Info, er
 }
 
 func (g *keyGame) keys() (infos []store.Info) {
-	for info, err := range g.mem.List(context.Background(), keysDir) {
+	for info, err := range g.mem.List(context.Background(), layout.Keys) {
 		if err != nil {
 			g.t.Fatal(err)
 		}
@@ -164,19 +165,19 @@ func (g *keyGame) keys() (infos []store.Info) {
 
 // plain returns a name that is the same in all plays, which draw random ones.
 func (g *keyGame) plain(name string) string {
-	id, err := pack.ParseFileID(name[len(keysDir)+1:][:idDigits])
+	id, err := pack.ParseFileID(name[len(layout.Keys)+1:][:len(pack.FileID{})*2])
 	if err != nil {
 		g.t.Fatal(err)
 	}
 	end := ""
-	if strings.Contains(name, removingMark) {
-		end = removingMark
+	if strings.Contains(name, layout.RemovingMark) {
+		end = layout.RemovingMark
 	}
 	if i := slices.Index(g.slots, id); i >= 0 {
-		return fmt.Sprint(keysDir, "/slot", i, end)
+		return fmt.Sprint(layout.Keys, "/slot", i, end)
 	}
 	i := slices.IndexFunc(g.sessions, func(p *keyPlayer) bool { return p.fresh == id })
-	return fmt.Sprint(keysDir, "/fresh", i, end)
+	return fmt.Sprint(layout.Keys, "/fresh", i, end)
 }
 
 func (g *keyGame) names(infos []store.Info) string {
@@ -303,7 +304,7 @@ func (g *keyGame) over() error {
 	for _, info := range g.keys() {
 		there[g.plain(info.Name)] = true
 	}
-	named := slices.ContainsFunc(slices.Collect(maps.Keys(there)), func(name string) bool { return !strings.Contains(name, removingMark) })
+	named := slices.ContainsFunc(slices.Collect(maps.Keys(there)), func(name string) bool { return !strings.Contains(name, layout.RemovingMark) })
 	if !named && g.kills == g.keyWorld.kills && g.losses == g.keyWorld.losses {
 		return errors.New("nobody was killed, and no key has its own name")
 	}
@@ -312,11 +313,11 @@ func (g *keyGame) over() error {
 		if gone < 0 {
 			gone = p.slot
 		}
-		mine := fmt.Sprintf("%s/slot%d", keysDir, gone)
-		if p.err == nil && (there[mine] || there[mine+removingMark]) {
+		mine := fmt.Sprintf("%s/slot%d", layout.Keys, gone)
+		if p.err == nil && (there[mine] || there[mine+layout.RemovingMark]) {
 			return fmt.Errorf("session %d was told that it removed %s, which is there", i, mine)
 		}
-		if fresh := fmt.Sprintf("%s/fresh%d", keysDir, i); p.err == nil && p.removes < 0 && !there[fresh] {
+		if fresh := fmt.Sprintf("%s/fresh%d", layout.Keys, i); p.err == nil && p.removes < 0 && !there[fresh] {
 			return fmt.Errorf("session %d was told that it made %s, which is not there", i, fresh)
 		}
 	}
@@ -341,14 +342,14 @@ func (g *keyGame) goesOn() error {
 			return err
 		}
 		for _, info := range g.keys() { // and whatever was left behind can be removed
-			if id, ok := removingOf(info); ok {
+			if id, ok := layout.ParseRemoving(info); ok {
 				if _, err := r.RemoveSlot(ctx, id.String()); err != nil {
 					return err
 				}
 			}
 		}
 		for _, info := range g.keys() {
-			if isRemoving(info) {
+			if removing(info) {
 				return fmt.Errorf("%s is left over", info.Name)
 			}
 		}

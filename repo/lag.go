@@ -6,6 +6,7 @@ import (
 	"os"
 	"time"
 
+	"platter/repo/lease"
 	"platter/repo/store"
 )
 
@@ -70,31 +71,31 @@ func (r *Repo) listingAge() time.Duration {
 }
 
 // lagOfAll is how old what any machine lists may be that uses the repository.
-func (p *pruner) lagOfAll(w *workplace) time.Duration {
+func (p *pruner) lagOfAll(w *lease.State) time.Duration {
 	if p.opts.Lag >= 0 {
 		return p.opts.Lag
 	}
-	lag := p.listingAge()
+	lag := p.repo.listingAge()
 	if lag == 0 && !p.allOfThisHost(w) {
 		return otherMachines
 	}
 	return lag
 }
 
-// allOfThisHost reports whether every lease, plan and snapshot was made on this machine. What does not say where counts as made
+// allOfThisHost reports whether every lease, marker and snapshot was made on this machine. What does not say where counts as made
 // elsewhere.
-func (p *pruner) allOfThisHost(w *workplace) bool {
+func (p *pruner) allOfThisHost(w *lease.State) bool {
 	host, err := os.Hostname()
 	if err != nil || host == "" || host == "localhost" {
 		return false
 	}
-	for _, l := range w.leases {
-		if l.says.Host != host {
+	for _, l := range w.Leases {
+		if l.Value.Host != host {
 			return false
 		}
 	}
-	for _, plan := range w.plans {
-		if plan.says.Host != host {
+	for _, m := range w.Markers {
+		if m.Value.Host != host {
 			return false
 		}
 	}
@@ -103,5 +104,5 @@ func (p *pruner) allOfThisHost(w *workplace) bool {
 			return false
 		}
 	}
-	return len(w.bad) == 0
+	return len(w.Unreadable) == 0
 }

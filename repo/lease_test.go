@@ -9,6 +9,8 @@ import (
 	"time"
 
 	"platter/pack"
+	"platter/repo/layout"
+	"platter/repo/lease"
 	"platter/repo/store"
 )
 
@@ -20,20 +22,20 @@ func TestLeaseIsKept(t *testing.T) {
 		r := reopen(t, mem)
 		err := r.WithLease(t.Context(), BackingUp, func(ctx context.Context) error {
 			time.Sleep(5 * time.Hour)
-			files, err := list(ctx, mem, workDir)
-			if err != nil || len(files) != 1 || time.Since(files[0].time) > leaseTouched {
+			files, err := layout.List(ctx, mem, layout.Work)
+			if err != nil || len(files) != 1 || time.Since(files[0].Time) > lease.TouchEvery {
 				t.Errorf("five hours later: %v, %v", files, err)
 			}
 			if done := mustPrune(t, reopen(t, mem), PruneOptions{}); len(done.AtWork) != 0 || ctx.Err() != nil { // there is nothing to wait for
 				t.Errorf("a prune beside it: %+v, %v", done, ctx.Err())
 			}
-			if err := mem.Delete(ctx, fileName(workDir, files[0].id)); err != nil {
+			if err := mem.Delete(ctx, layout.Name(layout.Work, files[0].ID)); err != nil {
 				t.Error(err)
 			}
 			select {
 			case <-ctx.Done():
 				return ctx.Err()
-			case <-time.After(2 * leaseTouched):
+			case <-time.After(2 * lease.TouchEvery):
 				t.Error("the work goes on without a lease")
 				return nil
 			}
@@ -47,7 +49,7 @@ func TestLeaseIsKept(t *testing.T) {
 // TestLeaseAge holds that a lease is as old as the store says, whatever the clocks of machines are, and to the minute.
 func TestLeaseAge(t *testing.T) {
 	for _, wrong := range []time.Duration{-1e5 * time.Hour, 0, 1e5 * time.Hour} {
-		for age, lives := range map[time.Duration]bool{0: true, leaseExpires - time.Minute: true, leaseExpires + time.Minute: false} {
+		for age, lives := range map[time.Duration]bool{0: true, lease.ExpiresAfter - time.Minute: true, lease.ExpiresAfter + time.Minute: false} {
 			now := time.Now()
 			mem := &store.Mem{Clock: func() time.Time { return now }}
 			testRepo(t, mem)
@@ -55,7 +57,7 @@ func TestLeaseAge(t *testing.T) {
 			if _, err := reopen(t, mem).Forget(t.Context(), []pack.FileID{first}); err != nil {
 				t.Fatal(err)
 			}
-			if err := reopen(t, mem).acquire(t.Context(), BackingUp); err != nil {
+			if err := reopen(t, mem).leases.Acquire(t.Context(), BackingUp); err != nil {
 				t.Fatal(err)
 			}
 			now = now.Add(age)
@@ -76,10 +78,10 @@ func TestPruneEndsTheDead(t *testing.T) {
 	mem := new(store.Mem)
 	testRepo(t, mem)
 	asleep := reopen(t, mem)
-	if err := asleep.acquire(ctx, BackingUp); err != nil {
+	if err := asleep.leases.Acquire(ctx, BackingUp); err != nil {
 		t.Fatal(err)
 	}
-	lease, pending := fileName(workDir, asleep.lease.id), fileName(pendingDir, asleep.lease.id)
+	lease, pending := layout.Name(layout.Work, heldID(asleep)), layout.Name(layout.Pending, heldID(asleep))
 	if err := mem.Put(ctx, pending, []byte("a snapshot")); err != nil {
 		t.Fatal(err)
 	}
@@ -87,7 +89,7 @@ func TestPruneEndsTheDead(t *testing.T) {
 	r := reopen(t, mem)
 	r.isDead = everybody
 	r.store = &spying{Store: mem, before: func(op, name string) {
-		if op == "delete" && (name == lease || name == pending) || op == "list" && (name == snapshotsDir || name == pendingDir) {
+		if op == "delete" && (name == lease || name == pending) || op == "list" && (name == layout.Snapshots || name == layout.Pending) {
 			calls = append(calls, op+" "+name)
 		}
 	}}
@@ -102,24 +104,27 @@ func TestPruneEndsTheDead(t *testing.T) {
 // when it is about to delete packs: it does neither.
 func TestPruneWithoutLease(t *testing.T) {
 	ctx := t.Context()
-	for _, when := range []string{"list " + indexDir, "delete " + indexDir} {
+	for _, when := range []string{"list " + layout.Index, "delete " + layout.Index} {
 		mem := new(store.Mem)
 		testRepo(t, mem)
 		first := keepChunks(t, reopen(t, mem), noiseChunks(1, 30, 50000))
 		if _, err := reopen(t, mem).Forget(ctx, []pack.FileID{first}); err != nil {
 			t.Fatal(err)
 		}
-		packs, indexes := countIn(t, mem, packsDir), countIn(t, mem, indexDir)
-		r, planned := reopen(t, mem), false
+		packs, indexes := countIn(t, mem, layout.Packs), countIn(t, mem, layout.Index)
+		r, puts := reopen(t, mem), 0
 		r.store = &spying{Store: mem, before: func(op, name string) {
-			if planned = planned || op == "put" && dirOf(name) == workDir && r.lease.users > 0; planned && op+" "+dirOf(name) == when {
-				_ = mem.Delete(ctx, fileName(workDir, r.lease.id))
+			if op == "put" && layout.Dir(name) == layout.Work {
+				puts++
+			}
+			if puts >= 2 && op+" "+layout.Dir(name) == when { // the lease, and the marker
+				_ = mem.Delete(ctx, layout.Name(layout.Work, heldID(r)))
 			}
 		}}
 		_, err := r.Prune(ctx, PruneOptions{}, markModel(r), nil)
-		left := countIn(t, mem, indexDir)
-		if !errors.Is(err, ErrLeaseLost) || countIn(t, mem, packsDir) != packs || when == "list "+indexDir && left != indexes {
-			t.Errorf("%s: %v; %d packs of %d, %d index files of %d", when, err, countIn(t, mem, packsDir), packs, left, indexes)
+		left := countIn(t, mem, layout.Index)
+		if !errors.Is(err, ErrLeaseLost) || countIn(t, mem, layout.Packs) != packs || when == "list "+layout.Index && left != indexes {
+			t.Errorf("%s: %v; %d packs of %d, %d index files of %d", when, err, countIn(t, mem, layout.Packs), packs, left, indexes)
 		}
 	}
 }
@@ -147,7 +152,7 @@ func TestPruneClearsAway(t *testing.T) {
 	if _, err := reopen(t, mem).Forget(t.Context(), []pack.FileID{first}); err != nil {
 		t.Fatal(err)
 	}
-	for _, name := range []string{fileName(workDir, pack.FileID{1}), fileName(pendingDir, pack.FileID{2})} {
+	for _, name := range []string{layout.Name(layout.Work, pack.FileID{1}), layout.Name(layout.Pending, pack.FileID{2})} {
 		if err := mem.Put(t.Context(), name, []byte("garbage")); err != nil {
 			t.Fatal(err)
 		}
@@ -155,11 +160,11 @@ func TestPruneClearsAway(t *testing.T) {
 	for _, step := range []struct {
 		later         time.Duration
 		atWork, files int // of leases and plans
-	}{{0, 1, 2}, {leaseExpires - time.Minute, 1, 2}, {2 * time.Minute, 0, 0}} {
+	}{{0, 1, 2}, {lease.ExpiresAfter - time.Minute, 1, 2}, {2 * time.Minute, 0, 0}} {
 		now = now.Add(step.later)
 		done := mustPrune(t, reopen(t, mem), PruneOptions{})
-		if len(done.AtWork) != step.atWork || (done.After.Packs == 0) != (step.atWork == 0) || countIn(t, mem, workDir) != step.files || countIn(t, mem, pendingDir) > 0 {
-			t.Errorf("%v later: %+v; %d files of work, %d pending", step.later, done, countIn(t, mem, workDir), countIn(t, mem, pendingDir))
+		if len(done.AtWork) != step.atWork || (done.After.Packs == 0) != (step.atWork == 0) || countIn(t, mem, layout.Work) != step.files || countIn(t, mem, layout.Pending) > 0 {
+			t.Errorf("%v later: %+v; %d files of work, %d pending", step.later, done, countIn(t, mem, layout.Work), countIn(t, mem, layout.Pending))
 		}
 	}
 }

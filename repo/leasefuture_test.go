@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"platter/pack"
+	"platter/repo/layout"
 	"platter/repo/store"
 	"platter/repo/store/storetest"
 )
@@ -26,9 +27,9 @@ func TestLeaseFromTheFuture(t *testing.T) {
 			if _, err := reopen(t, mem).Forget(ctx, []pack.FileID{first}); err != nil {
 				t.Fatal(err)
 			}
-			id, err := reopen(t, mem).putLease(ctx, Lease{Work: work, Host: "there"})
+			id, err := reopen(t, mem).leases.Put(ctx, Lease{Work: work, Host: "there"})
 			if work == "" {
-				err = errors.Join(err, mem.Delete(ctx, fileName(workDir, id)), mem.Put(ctx, fileName(workDir, id), []byte("garbage")))
+				err = errors.Join(err, mem.Delete(ctx, layout.Name(layout.Work, id)), mem.Put(ctx, layout.Name(layout.Work, id), []byte("garbage")))
 			}
 			if err != nil {
 				t.Fatal(err)
@@ -36,14 +37,14 @@ func TestLeaseFromTheFuture(t *testing.T) {
 			now = now.AddDate(-100, 0, 0)
 			for minutes := range 32 {
 				if alive && minutes%20 == 1 { // late, but he does it
-					if err := mem.Touch(ctx, fileName(workDir, id)); err != nil {
+					if err := mem.Touch(ctx, layout.Name(layout.Work, id)); err != nil {
 						t.Fatal(err)
 					}
 				}
 				r := reopen(t, mem)
 				done, err := r.Prune(ctx, PruneOptions{}, markModel(r), nil)
 				ended := err == nil && done.Deleted.Packs > 0
-				if waits := errors.Is(err, ErrInUse) || err == nil && done.Pending.Packs > 0; ended == waits || ended && !work.alone() && len(done.AtWork) > 0 {
+				if waits := errors.Is(err, ErrInUse) || err == nil && done.Pending.Packs > 0; ended == waits || ended && !work.Exclusive() && len(done.AtWork) > 0 {
 					t.Fatalf("%q, minute %d: %+v, %v", work, minutes, done, err)
 				}
 				if ended != (minutes >= 30 && !alive) {
@@ -52,7 +53,7 @@ func TestLeaseFromTheFuture(t *testing.T) {
 				if ended {
 					break
 				}
-				if said := err != nil && strings.Contains(err.Error(), "dated in the future"); said != (work.alone() && minutes == 0) {
+				if said := err != nil && strings.Contains(err.Error(), "dated in the future"); said != (work.Exclusive() && minutes == 0) {
 					t.Errorf("%q, minute %d: %v", work, minutes, err)
 				}
 				now = now.Add(time.Minute)
@@ -73,14 +74,14 @@ func TestLeaseCannotBeDated(t *testing.T) {
 		if _, err := reopen(t, mem).Forget(ctx, []pack.FileID{first}); err != nil {
 			t.Fatal(err)
 		}
-		id, err := reopen(t, mem).putLease(ctx, Lease{Work: work, Host: "there"})
+		id, err := reopen(t, mem).leases.Put(ctx, Lease{Work: work, Host: "there"})
 		if err != nil {
 			t.Fatal(err)
 		}
 		now = now.AddDate(-100, 0, 0)
 		r := reopen(t, mem)
 		r.store = &storetest.Faulty{Store: mem, Fail: func(op, name string) error {
-			if op == "touch" && name == fileName(workDir, id) {
+			if op == "touch" && name == layout.Name(layout.Work, id) {
 				return fs.ErrPermission
 			}
 			return nil
@@ -108,7 +109,7 @@ func TestCheckLeaseFromTheFuture(t *testing.T) {
 	r := reopen(t, mem)
 	r.isDead = func(Lease) bool { return false }
 	for _, host := range []string{"alive", "future"} {
-		if _, err := r.putLease(ctx, Lease{Work: Pruning, Host: host}); err != nil {
+		if _, err := r.leases.Put(ctx, Lease{Work: Pruning, Host: host}); err != nil {
 			t.Fatal(err)
 		}
 		now = now.Add(24 * time.Hour)

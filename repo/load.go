@@ -11,6 +11,7 @@ import (
 	"platter/chunk"
 	"platter/index"
 	"platter/pack"
+	"platter/repo/layout"
 	"platter/repo/store"
 )
 
@@ -90,7 +91,7 @@ func (r *Repo) locate(kind chunk.Kind, n int, id func(i int) chunk.ID) ([]wanted
 			return nil, &MissingError{id}
 		}
 		if loc.Frame.Kind != kind {
-			return nil, fmt.Errorf("%s: %w: chunk %v is of the wrong kind", packName(loc.Pack), pack.ErrDamaged, id)
+			return nil, fmt.Errorf("%s: %w: chunk %v is of the wrong kind", layout.PackName(loc.Pack), pack.ErrDamaged, id)
 		}
 		want[i] = wanted{loc, id, i}
 	}
@@ -116,7 +117,7 @@ func gather(want []wanted) int {
 
 // A loader reads and opens frames one after the other, into memory that it uses again. It is not safe for concurrent use.
 type loader struct {
-	*Repo
+	repo   *Repo
 	kind   chunk.Kind
 	namer  *chunk.Namer
 	sealed []byte // of the last run
@@ -126,7 +127,7 @@ type loader struct {
 func (r *Repo) newLoader(kind chunk.Kind) *loader {
 	l, ok := r.loaders.Get().(*loader)
 	if !ok {
-		l = &loader{Repo: r}
+		l = &loader{repo: r}
 	}
 	l.kind, l.namer = kind, r.Namer(kind)
 	return l
@@ -134,9 +135,9 @@ func (r *Repo) newLoader(kind chunk.Kind) *loader {
 
 // close lets others have the memory.
 func (l *loader) close() {
-	l.Return(l.kind, l.namer)
+	l.repo.Return(l.kind, l.namer)
 	l.namer = nil
-	l.loaders.Put(l)
+	l.repo.loaders.Put(l)
 }
 
 // load reads a run of wanted chunks and hands them on, frame by frame, each proved by its id. What cannot be had where the
@@ -183,12 +184,12 @@ func (l *loader) read(ctx context.Context, first, last *wanted) ([]byte, error) 
 	if int64(cap(l.sealed)) < n {
 		l.sealed = make([]byte, max(n, min(2*int64(cap(l.sealed)), maxRead)))
 	}
-	sealed, err := store.GetInto(ctx, l.store, l.sealed, packName(first.Pack), first.Offset, n)
+	sealed, err := store.GetInto(ctx, l.repo.store, l.sealed, layout.PackName(first.Pack), first.Offset, n)
 	if err != nil {
 		return nil, err
 	}
 	if int64(len(sealed)) != n {
-		return nil, fmt.Errorf("%s: %w: it ends at %d", packName(first.Pack), pack.ErrDamaged, first.Offset+int64(len(sealed)))
+		return nil, fmt.Errorf("%s: %w: it ends at %d", layout.PackName(first.Pack), pack.ErrDamaged, first.Offset+int64(len(sealed)))
 	}
 	return sealed, nil
 }
@@ -197,24 +198,24 @@ func (l *loader) cached(key frameKey) ([]byte, bool) {
 	if l.kind != chunk.Map {
 		return nil, false
 	}
-	return l.maps.Get(key)
+	return l.repo.maps.Get(key)
 }
 
 // decode opens the frame that sealed begins with: data into memory that is used again, maps into memory that is kept.
 func (l *loader) decode(sealed []byte, w *wanted) (raw []byte, err error) {
 	sealed = sealed[:w.Frame.Sealed]
 	if l.kind == chunk.Map {
-		if raw, err = l.decoder.Decode(nil, sealed, w.Frame); err == nil {
-			l.maps.Add(w.key(), raw)
+		if raw, err = l.repo.decoder.Decode(nil, sealed, w.Frame); err == nil {
+			l.repo.maps.Add(w.key(), raw)
 		}
 	} else {
 		if cap(l.raw) < int(w.Frame.Raw) {
 			l.raw = make([]byte, w.Frame.Raw)
 		}
-		raw, err = l.decoder.Decode(l.raw, sealed, w.Frame)
+		raw, err = l.repo.decoder.Decode(l.raw, sealed, w.Frame)
 	}
 	if err != nil {
-		return nil, fmt.Errorf("%s: frame at %d: %w", packName(w.Pack), w.Offset, err)
+		return nil, fmt.Errorf("%s: frame at %d: %w", layout.PackName(w.Pack), w.Offset, err)
 	}
 	return raw, nil
 }
@@ -227,10 +228,10 @@ func (l *loader) prove(raw []byte, run []wanted) error {
 			continue
 		}
 		if uint64(w.Start)+uint64(w.Len) > uint64(len(raw)) {
-			return fmt.Errorf("%s: frame at %d: %w: chunk %v lies beyond its end", packName(w.Pack), w.Offset, pack.ErrDamaged, w.id)
+			return fmt.Errorf("%s: frame at %d: %w: chunk %v lies beyond its end", layout.PackName(w.Pack), w.Offset, pack.ErrDamaged, w.id)
 		}
 		if l.namer.ID(w.of(raw)) != w.id {
-			return fmt.Errorf("%s: frame at %d: %w: it does not hold chunk %v", packName(w.Pack), w.Offset, pack.ErrDamaged, w.id)
+			return fmt.Errorf("%s: frame at %d: %w: it does not hold chunk %v", layout.PackName(w.Pack), w.Offset, pack.ErrDamaged, w.id)
 		}
 	}
 	return nil

@@ -5,6 +5,7 @@ import (
 	"slices"
 
 	"platter/chunk"
+	"platter/repo/layout"
 )
 
 // Lost reports whether a chunk lay in packs that are bad, and nowhere else that it can be had from.
@@ -37,7 +38,7 @@ func (d *Damage) Why(id chunk.ID) error {
 	if b := d.bad[loc.Pack]; b != nil {
 		return b.Why
 	}
-	return fmt.Errorf("%s: %w", packName(loc.Pack), errIsMissing)
+	return fmt.Errorf("%s: %w", layout.PackName(loc.Pack), errIsMissing)
 }
 
 // Wants returns how many chunks are wanted.

@@ -8,19 +8,20 @@ import (
 	"time"
 
 	"platter/repo/crypt"
+	"platter/repo/layout"
 	"platter/repo/store"
 )
 
 // Find returns nil where a store holds a repository, and ErrNoRepository where it does not. It needs no password. One whose
 // config was lost can be opened as long as it has keys.
 func Find(ctx context.Context, s store.Store) error {
-	_, err := s.Get(ctx, configName, 0, 1)
+	_, err := s.Get(ctx, layout.Config, 0, 1)
 	if err == nil {
 		return nil
 	}
-	if gone(err) {
-		var keys []listed
-		if keys, err = list(ctx, s, keysDir); err == nil && len(keys) == 0 {
+	if layout.IsMissing(err) {
+		var keys []layout.File
+		if keys, err = layout.List(ctx, s, layout.Keys); err == nil && len(keys) == 0 {
 			return ErrNoRepository
 		}
 	}
@@ -32,27 +33,27 @@ func Find(ctx context.Context, s store.Store) error {
 
 // Vacant returns nil where a repository can be made. The error wraps ErrExists where there is one, or what is left of one.
 func Vacant(ctx context.Context, s store.Store) error {
-	if _, err := s.Get(ctx, configName, 0, 1); err == nil {
+	if _, err := s.Get(ctx, layout.Config, 0, 1); err == nil {
 		return ErrExists
-	} else if !gone(err) {
+	} else if !layout.IsMissing(err) {
 		return fmt.Errorf("look for a repository: %w", err)
 	}
-	keys, err := list(ctx, s, keysDir)
+	keys, err := layout.List(ctx, s, layout.Keys)
 	if err != nil {
 		return fmt.Errorf("look for a repository: %w", err)
 	}
 	if len(keys) > 0 {
 		return fmt.Errorf("%w, but its file %q is missing: somebody is just making it, or it was lost. 'platter repair config' writes it again; to begin anew, empty the folder",
-			ErrExists, configName)
+			ErrExists, layout.Config)
 	}
 	// Without keys nothing can be read any more, but they may be put back from a copy.
 	for f, err := range s.List(ctx, "") {
 		if err != nil {
 			return fmt.Errorf("look for a repository: %w", err)
 		}
-		if !f.Odd && slices.Contains([]string{keysDir, packsDir, indexDir, snapshotsDir}, dirOf(f.Name)) {
+		if !f.Odd && slices.Contains([]string{layout.Keys, layout.Packs, layout.Index, layout.Snapshots}, layout.Dir(f.Name)) {
 			return fmt.Errorf("%w, but its file %q is missing: put it back from a copy, and the folder %s, or empty the folder to begin anew",
-				ErrExists, configName, keysDir)
+				ErrExists, layout.Config, layout.Keys)
 		}
 	}
 	return nil
@@ -79,7 +80,7 @@ func Init(ctx context.Context, s store.Store, password []byte, cost crypt.Cost, 
 		// Only now is it certain that this slot's repository will never be: somebody else may have opened it by this slot,
 		// and created the config himself.
 		err = fmt.Errorf("%w: another init was first", ErrExists)
-		if left := s.Delete(ctx, fileName(keysDir, slot)); left != nil && !gone(left) {
+		if left := s.Delete(ctx, layout.Name(layout.Keys, slot)); left != nil && !layout.IsMissing(left) {
 			err = fmt.Errorf("%w; and its key %s, which opens nothing, is left over: %w", err, slot, left)
 		}
 		return nil, err

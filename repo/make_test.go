@@ -3,8 +3,6 @@ package repo
 import (
 	"errors"
 	"fmt"
-	"os"
-	"regexp"
 	"slices"
 	"strings"
 	"sync"
@@ -12,6 +10,7 @@ import (
 
 	"platter/pack"
 	"platter/repo/crypt"
+	"platter/repo/layout"
 	"platter/repo/store"
 	"platter/repo/store/storetest"
 )
@@ -26,7 +25,7 @@ func initStores(t *testing.T) map[string]func() store.Store {
 	mem, root := new(store.Mem), t.TempDir()
 	return map[string]func() store.Store{
 		"memory": func() store.Store { return mem }, "disk": disk(false), "disk without links": disk(true),
-		"folder": func() store.Store { return store.NewLocalIn(root, Layout{}) },
+		"folder": func() store.Store { return store.NewLocalIn(root, layout.Names{}) },
 	}
 }
 
@@ -122,7 +121,7 @@ func TestInitOvertaken(t *testing.T) {
 				t.Fatal(err)
 			}
 			other := memOf(t, newSample(t).files)
-			if err := mem.Put(ctx, configName, filesOf(t, other)[configName]); err != nil {
+			if err := mem.Put(ctx, layout.Config, filesOf(t, other)[layout.Config]); err != nil {
 				t.Fatal(err)
 			}
 			if _, _, err := save(ctx, r, noiseChunks(1, 4, 6000)); !errors.Is(err, errConfigTaken) {
@@ -170,7 +169,7 @@ func TestHalfConfig(t *testing.T) {
 	testRepo(t, whole)
 	for _, size := range []int{0, 1, pack.HeaderSize, 100, 563} {
 		mem := memOf(t, filesOf(t, whole))
-		if err := mem.Put(ctx, configName, filesOf(t, whole)[configName][:size]); err != nil {
+		if err := mem.Put(ctx, layout.Config, filesOf(t, whole)[layout.Config][:size]); err != nil {
 			t.Fatal(err)
 		}
 		if _, err := Init(ctx, mem, []byte("new"), cheap, "", DefaultSettings); !errors.Is(err, ErrExists) {
@@ -199,38 +198,15 @@ func TestLayout(t *testing.T) {
 			}
 		}
 	})
-	names = append(names, configCopy, removingName(pack.FileID{1}))
+	names = append(names, layout.ConfigCopy, layout.RemovingName(pack.FileID{1}))
 	for _, name := range names {
-		if !(Layout{}).File(name) {
+		if !(layout.Names{}).File(name) {
 			t.Errorf("%s is none of its files", name)
 		}
 		for at, c := range name {
-			if c == '/' && !(Layout{}).Folder(name[:at]) {
+			if c == '/' && !(layout.Names{}).Folder(name[:at]) {
 				t.Errorf("%s is none of its folders", name[:at])
 			}
-		}
-	}
-	for _, name := range []string{"", "note", "config2", "keys/note", "projects/config", "packs/ab/note", strings.Repeat("0", 64)} {
-		if (Layout{}).File(name) {
-			t.Errorf("%q is one of its files", name)
-		}
-	}
-	source, err := os.ReadFile("layout.go")
-	if err != nil {
-		t.Fatal(err)
-	}
-	folders := regexp.MustCompile(`(?m)^\t\w+Dir += "(\w+)"$`).FindAllSubmatch(source, -1)
-	for _, folder := range folders {
-		if !(Layout{}).Folder(string(folder[1])) {
-			t.Errorf("%s is none of its folders", folder[1])
-		}
-	}
-	if len(folders) < 8 {
-		t.Errorf("%d folders in layout.go", len(folders))
-	}
-	for _, name := range []string{"", "projects", "packs/abc", "packs/AB", "packs/xy", "packs/ab/cd", "keys/keys", "config"} {
-		if (Layout{}).Folder(name) {
-			t.Errorf("%q is one of its folders", name)
 		}
 	}
 }

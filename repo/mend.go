@@ -10,6 +10,7 @@ import (
 	"platter/index"
 	"platter/pack"
 	"platter/pack/parity"
+	"platter/repo/layout"
 )
 
 // A mended pack is one that is as it was, in memory.
@@ -74,7 +75,7 @@ func (r *Repo) mend(ctx context.Context, id pack.FileID) (*mended, error) {
 const maxUnread = 256
 
 func (r *Repo) mendNow(ctx context.Context, id pack.FileID) (*mended, error) {
-	par, err := r.readAround(ctx, parityName(id), parity.MaxFile, maxUnread)
+	par, err := r.readAround(ctx, layout.ParityName(id), parity.MaxFile, maxUnread)
 	if err != nil {
 		return nil, err
 	}
@@ -83,15 +84,15 @@ func (r *Repo) mendNow(ctx context.Context, id pack.FileID) (*mended, error) {
 		err = fmt.Errorf("%w: it is the parity of another pack", pack.ErrDamaged)
 	}
 	if err != nil {
-		return nil, fmt.Errorf("%s: %w", parityName(id), err)
+		return nil, fmt.Errorf("%s: %w", layout.ParityName(id), err)
 	}
-	file, err := r.readAround(ctx, packName(id), g.Size+1, g.Groups*g.Parity)
-	if err != nil && !gone(err) { // there may be as much parity as pack
+	file, err := r.readAround(ctx, layout.PackName(id), g.Size+1, g.Groups*g.Parity)
+	if err != nil && !layout.IsMissing(err) { // there may be as much parity as pack
 		return nil, err
 	}
 	fixed, report, err := parity.Repair(file, g.Size, par, id)
 	if err != nil {
-		return nil, fmt.Errorf("%s: %w", packName(id), err)
+		return nil, fmt.Errorf("%s: %w", layout.PackName(id), err)
 	}
 	return &mended{id, fixed, len(report.LostData), int64(len(file)) == g.Size && len(report.LostData) == 0}, nil
 }
@@ -144,7 +145,7 @@ func (a *around) read(ctx context.Context, off, n int64) (end bool, err error) {
 	case err == nil:
 		a.data = append(a.data, got...)
 		return int64(len(got)) < n, nil
-	case ctx.Err() != nil || gone(err):
+	case ctx.Err() != nil || layout.IsMissing(err):
 		return false, err
 	case n <= parity.Sector:
 		if a.room--; a.room < 0 {
@@ -185,7 +186,7 @@ func (r *Repo) Healed() (lines []string) {
 	r.healed.mu.Lock()
 	defer r.healed.mu.Unlock()
 	for _, id := range slices.SortedFunc(maps.Keys(r.healed.how), func(a, b pack.FileID) int { return slices.Compare(a[:], b[:]) }) {
-		lines = append(lines, packName(id)+": "+r.healed.how[id])
+		lines = append(lines, layout.PackName(id)+": "+r.healed.how[id])
 	}
 	return lines
 }

@@ -6,6 +6,7 @@ import (
 
 	"platter/index"
 	"platter/pack"
+	"platter/repo/layout"
 )
 
 // A Copy is another repository with the same id, and what to call it.
@@ -67,7 +68,7 @@ func (d *Damage) whole(ctx context.Context, b *BadPack, copies []Copy) (file []b
 	}
 	for _, c := range copies {
 		// What is wrong with the copy is no fault of this repository, and there may be others.
-		if file, err := readWhole(ctx, c.Repo.store, b.Name(), pack.MaxSize); err == nil && right(file) {
+		if file, err := layout.Read(ctx, c.Repo.store, b.Name(), pack.MaxSize); err == nil && right(file) {
 			return file, c.Name, nil
 		}
 	}

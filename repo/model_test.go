@@ -16,6 +16,7 @@ import (
 
 	"platter/chunk"
 	"platter/pack"
+	"platter/repo/layout"
 	"platter/repo/store"
 )
 
@@ -125,7 +126,7 @@ func markModel(r *Repo) MarkFunc {
 	return func(ctx context.Context, ids []pack.FileID, marks *Marks) error {
 		for _, id := range ids {
 			s, err := readModel(ctx, r, id)
-			if gone(err) {
+			if layout.IsMissing(err) {
 				marks.Vanished(id)
 				continue
 			}
@@ -159,7 +160,7 @@ func (m *model) programs() map[*host]func(context.Context) {
 			for range rounds {
 				time.Sleep(time.Duration(m.intN(600)) * time.Second)
 				err := run(ctx, m.open(h))
-				if err != nil && !errors.Is(err, errKilled) && !errors.Is(err, errBroken) && !errors.Is(err, ErrLeaseLost) && !errors.Is(err, ErrInUse) && !errors.Is(err, ErrUnaccounted) && !errors.Is(err, errCameBack) && !gone(err) {
+				if err != nil && !errors.Is(err, errKilled) && !errors.Is(err, errBroken) && !errors.Is(err, ErrLeaseLost) && !errors.Is(err, ErrInUse) && !errors.Is(err, ErrUnaccounted) && !errors.Is(err, errCameBack) && !layout.IsMissing(err) {
 					m.note(func() { m.faults = append(m.faults, fmt.Sprintf("%s: %v", name, err)) })
 				}
 			}
@@ -218,8 +219,8 @@ func (m *model) vandalize(ctx context.Context, _ *Repo) error {
 		return err
 	}
 	id := ids[m.intN(len(ids))]
-	name := fileName(snapshotsDir, id)
-	file, err := m.mem.Get(ctx, name, 0, maxSnapshot)
+	name := layout.Name(layout.Snapshots, id)
+	file, err := m.mem.Get(ctx, name, 0, layout.MaxSnapshot)
 	if err != nil {
 		return err
 	}
@@ -358,8 +359,8 @@ func (m *model) clean() {
 			m.faults = append(m.faults, fmt.Sprintf("pack %.8s is left with %d of %d bytes needed (gone: %t, in no index: %t)", id, u.live, u.raw, u.gone, u.orphan))
 		}
 	}
-	for _, dir := range []string{workDir, pendingDir} {
-		if files, _ := list(ctx, m.mem, dir); len(files) > 0 {
+	for _, dir := range []string{layout.Work, layout.Pending} {
+		if files, _ := layout.List(ctx, m.mem, dir); len(files) > 0 {
 			m.faults = append(m.faults, fmt.Sprintf("%d files are left in %s", len(files), dir))
 		}
 	}
@@ -388,7 +389,7 @@ func playSchedule(t *testing.T, template *Repo, seed uint64) (faults []string) {
 		}
 		config, err := (&Repo{id: template.id, master: template.master,
 			config: Config{Settings: DefaultSettings, WriteFeatures: writeFeatures()}}).encodeConfig()
-		if err = errors.Join(err, m.mem.Put(t.Context(), configName, config)); err != nil {
+		if err = errors.Join(err, m.mem.Put(t.Context(), layout.Config, config)); err != nil {
 			t.Fatal(err)
 		}
 		for i := range 7 {

@@ -6,6 +6,7 @@ import (
 
 	"platter/index"
 	"platter/pack"
+	"platter/repo/layout"
 	"platter/repo/store"
 )
 
@@ -22,8 +23,8 @@ func (r *Repo) newerIndex(ctx context.Context) *index.Index {
 	r.newer.mu.Lock()
 	defer r.newer.mu.Unlock()
 	for range 3 { // index files may go between being listed and being read
-		_ = store.Refresh(ctx, r.store, indexDir) // a repository that may only be read lists what it lists
-		files, err := list(ctx, r.store, indexDir)
+		_ = store.Refresh(ctx, r.store, layout.Index) // a repository that may only be read lists what it lists
+		files, err := layout.List(ctx, r.store, layout.Index)
 		if err != nil || r.files.are(files) {
 			return nil
 		}
@@ -33,7 +34,7 @@ func (r *Repo) newerIndex(ctx context.Context) *index.Index {
 		l, err := r.readIndexes(ctx)
 		if err == nil {
 			r.newer.index, r.newer.files = l.index, l.there
-		} else if !gone(err) {
+		} else if !layout.IsMissing(err) {
 			return nil
 		}
 	}
@@ -41,18 +42,18 @@ func (r *Repo) newerIndex(ctx context.Context) *index.Index {
 }
 
 // are reports whether these are the index files that are known.
-func (f *indexFiles) are(files []listed) bool {
+func (f *indexFiles) are(files []layout.File) bool {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	return sameFiles(f.sizes, files)
 }
 
-func sameFiles(known map[pack.FileID]int64, files []listed) bool {
+func sameFiles(known map[pack.FileID]int64, files []layout.File) bool {
 	if len(known) != len(files) {
 		return false
 	}
 	for _, f := range files {
-		if _, ok := known[f.id]; !ok {
+		if _, ok := known[f.ID]; !ok {
 			return false
 		}
 	}

@@ -9,6 +9,7 @@ import (
 	"platter/chunk"
 	"platter/pack"
 	"platter/repo/crypt"
+	"platter/repo/layout"
 	"platter/repo/store"
 	"platter/repo/store/storetest"
 )
@@ -91,7 +92,7 @@ func TestUnclosedLane(t *testing.T) {
 func TestRepairOfTruncatedPack(t *testing.T) {
 	ctx := context.Background()
 	x := newSample(t)
-	name := x.in(packsDir)[0]
+	name := x.in(layout.Packs)[0]
 	y := x.clone()
 	y.files[name] = y.files[name][:len(y.files[name])/2]
 	mem := memOf(t, y.files)
@@ -126,7 +127,7 @@ func TestRepairSurvivesReadErrors(t *testing.T) {
 	ctx := context.Background()
 	x := newSample(t)
 	y := x.clone()
-	for _, name := range x.in(packsDir) {
+	for _, name := range x.in(layout.Packs) {
 		bad := append([]byte(nil), y.files[name]...)
 		bad[len(bad)-1] ^= 1
 		y.files[name] = bad
@@ -157,10 +158,10 @@ func TestRepairSurvivesReadErrors(t *testing.T) {
 // TestCheckReadsUnindexedPacks holds that damage does not hide in packs whose index file is lost.
 func TestCheckReadsUnindexedPacks(t *testing.T) {
 	y := newSample(t).clone()
-	for _, n := range y.in(indexDir) {
+	for _, n := range y.in(layout.Index) {
 		delete(y.files, n)
 	}
-	name := y.in(packsDir)[0]
+	name := y.in(layout.Packs)[0]
 	bad := append([]byte(nil), y.files[name]...)
 	bad[len(bad)/2] ^= 1
 	y.files[name] = bad
@@ -175,15 +176,15 @@ func TestAdopt(t *testing.T) {
 	ctx := context.Background()
 	x := newSample(t)
 	y := x.clone()
-	for _, n := range y.in(indexDir) {
+	for _, n := range y.in(layout.Index) {
 		delete(y.files, n)
 	}
-	bad := y.in(packsDir)[0]
+	bad := y.in(layout.Packs)[0]
 	y.files[bad] = y.files[bad][:100] // is left alone
 	mem := memOf(t, y.files)
 	r := reopen(t, mem)
-	if n, err := r.Adopt(ctx); err != nil || n != len(y.in(packsDir))-1 {
-		t.Fatalf("adopted %d packs of %d: %v", n, len(y.in(packsDir)), err)
+	if n, err := r.Adopt(ctx); err != nil || n != len(y.in(layout.Packs))-1 {
+		t.Fatalf("adopted %d packs of %d: %v", n, len(y.in(layout.Packs)), err)
 	}
 	for _, r := range []*Repo{r, reopen(t, mem)} {
 		found := 0
@@ -206,7 +207,7 @@ func TestUnreadableKeys(t *testing.T) {
 	mem := new(store.Mem)
 	testRepo(t, mem)
 	s := &storetest.Faulty{Store: mem, Fail: func(op, name string) error {
-		if op == "get" && strings.HasPrefix(name, keysDir) {
+		if op == "get" && strings.HasPrefix(name, layout.Keys) {
 			return errBroken
 		}
 		return nil
@@ -222,7 +223,7 @@ func TestHealing(t *testing.T) {
 	ctx := context.Background()
 	x := newSample(t)
 	mem := memOf(t, x.files)
-	if err := mem.Delete(ctx, x.in(packsDir)[0]); err != nil {
+	if err := mem.Delete(ctx, x.in(layout.Packs)[0]); err != nil {
 		t.Fatal(err)
 	}
 	_, err := reopen(t, mem).Write(ctx, func(ctx context.Context, w *Writer) error {

@@ -14,6 +14,7 @@ import (
 	"platter/chunk"
 	"platter/index"
 	"platter/pack"
+	"platter/repo/layout"
 	"platter/repo/store"
 )
 
@@ -46,7 +47,7 @@ func madeUpPack(b *testing.B, folder string, from, to int) index.PackTable {
 		t.Chunks = append(t.Chunks, pack.Ref{ID: madeUp(n), Len: 96_000})
 	}
 	p := index.Pack{ID: pack.FileID(madeUp(-1 - from)), Size: 16 << 20}
-	name := filepath.Join(folder, filepath.FromSlash(packName(p.ID)))
+	name := filepath.Join(folder, filepath.FromSlash(layout.PackName(p.ID)))
 	err := os.MkdirAll(filepath.Dir(name), 0o700)
 	if err == nil {
 		err = os.WriteFile(name, nil, 0o600)

@@ -4,31 +4,19 @@ import (
 	"context"
 	"fmt"
 	"iter"
-	"strings"
 
 	"golang.org/x/sync/errgroup"
 
 	"platter/pack"
 	"platter/pack/parity"
+	"platter/repo/layout"
 	"platter/repo/store"
 )
-
-// parityEnd is what the name of a pack's parity file has behind the pack's own.
-const parityEnd = ".par"
-
-// parityOf returns the pack that a parity file is for, and false when the file is none.
-func parityOf(f store.Info) (pack.FileID, bool) {
-	name, ok := strings.CutSuffix(f.Name, parityEnd)
-	if !ok || f.Odd {
-		return pack.FileID{}, false
-	}
-	return idFromName(packsDir, store.Info{Name: name})
-}
 
 // putPack makes a pack durable, and after it its parity file, which is computed meanwhile. It returns the bytes of that.
 func (r *Repo) putPack(ctx context.Context, id pack.FileID, file []byte) (par int64, err error) {
 	if r.config.Parity == 0 {
-		return 0, r.store.Put(ctx, packName(id), file)
+		return 0, r.store.Put(ctx, layout.PackName(id), file)
 	}
 	var made []byte
 	var g errgroup.Group // whose work is always waited for, since the pack's memory is used again
@@ -36,12 +24,12 @@ func (r *Repo) putPack(ctx context.Context, id pack.FileID, file []byte) (par in
 		made, err = parity.Encode(file, id, r.config.Parity)
 		return err
 	})
-	err = r.store.Put(ctx, packName(id), file)
+	err = r.store.Put(ctx, layout.PackName(id), file)
 	if e := g.Wait(); err == nil {
 		err = e
 	}
 	if err == nil {
-		err = r.store.Put(ctx, parityName(id), made)
+		err = r.store.Put(ctx, layout.ParityName(id), made)
 	}
 	return int64(len(made)), err
 }
@@ -67,15 +55,15 @@ func (r *Repo) setParity(ctx context.Context, share int) error {
 // packFiles yields packs and their parity files as a listing shows them.
 func packFiles(ctx context.Context, s store.Store) iter.Seq2[packFile, error] {
 	return func(yield func(packFile, error) bool) {
-		for f, err := range s.List(ctx, packsDir) {
+		for f, err := range s.List(ctx, layout.Packs) {
 			if err != nil {
-				yield(packFile{}, fmt.Errorf("list %s: %w", packsDir, err))
+				yield(packFile{}, fmt.Errorf("list %s: %w", layout.Packs, err))
 				return
 			}
-			id, isPack := idFromName(packsDir, f)
+			id, isPack := layout.ParseID(layout.Packs, f)
 			isParity := false
 			if !isPack {
-				id, isParity = parityOf(f)
+				id, isParity = layout.ParseParity(f)
 			}
 			if (isPack || isParity) && !yield(packFile{id, f.Size, isParity}, nil) {
 				return

@@ -9,6 +9,7 @@ import (
 
 	"platter/pack"
 	"platter/pack/parity"
+	"platter/repo/layout"
 	"platter/repo/store"
 	"platter/repo/store/storetest"
 )
@@ -28,7 +29,7 @@ func newParitySample(t testing.TB) *sample {
 
 // packs are the names of packs without their parity, sorted.
 func (x *sample) packs() []string {
-	return slices.DeleteFunc(x.in(packsDir), func(name string) bool { return strings.HasSuffix(name, parityEnd) })
+	return slices.DeleteFunc(x.in(layout.Packs), func(name string) bool { return strings.HasSuffix(name, layout.ParityEnd) })
 }
 
 // wantParity fails unless each pack in a store has a parity file that is whole.
@@ -36,10 +37,10 @@ func wantParity(t *testing.T, s store.Store) {
 	t.Helper()
 	files := filesOf(t, s)
 	for name, file := range files {
-		if dirOf(name) != packsDir || strings.HasSuffix(name, parityEnd) {
+		if layout.Dir(name) != layout.Packs || strings.HasSuffix(name, layout.ParityEnd) {
 			continue
 		}
-		report, err := parity.Check(file, files[name+parityEnd])
+		report, err := parity.Check(file, files[name+layout.ParityEnd])
 		if err != nil || !report.Whole() || report.Pack != pack.Sum(file) {
 			t.Errorf("parity of %s: %v", name, err)
 		}
@@ -66,7 +67,7 @@ func TestWriteParity(t *testing.T) {
 	}
 	stored := int64(0)
 	for name, file := range filesOf(t, mem) {
-		if dirOf(name) == packsDir || dirOf(name) == indexDir {
+		if layout.Dir(name) == layout.Packs || layout.Dir(name) == layout.Index {
 			stored += int64(len(file))
 		}
 	}
@@ -134,14 +135,14 @@ func TestAddParity(t *testing.T) {
 	wantParity(t, mem)
 
 	name := x.packs()[0]
-	par := filesOf(t, mem)[name+parityEnd]
+	par := filesOf(t, mem)[name+layout.ParityEnd]
 	put := func(name string, data []byte) {
 		t.Helper()
 		if err := mem.Put(t.Context(), name, data); err != nil {
 			t.Fatal(err)
 		}
 	}
-	put(name+parityEnd, flipped(par, len(par)/2))
+	put(name+layout.ParityEnd, flipped(par, len(par)/2))
 	if done := add(ParityOptions{}); done.Made > 0 {
 		t.Errorf("made anew without being asked: %+v", done)
 	}
@@ -156,10 +157,10 @@ func TestAddParity(t *testing.T) {
 	if done.Made != packs-1 || len(done.Damaged) != 1 || !strings.HasPrefix(done.Damaged[0], name+": ") {
 		t.Errorf("of a damaged pack: %+v", done)
 	}
-	if there := filesOf(t, mem)[name+parityEnd]; string(there) != string(par) {
+	if there := filesOf(t, mem)[name+layout.ParityEnd]; string(there) != string(par) {
 		t.Error("what could mend it was replaced")
 	}
-	put("packs/00/"+strings.Repeat("0", 64)+parityEnd, par)
+	put("packs/00/"+strings.Repeat("0", 64)+layout.ParityEnd, par)
 	r := reopen(t, mem)
 	if status, err := r.ParityStatus(t.Context()); err != nil || status.With != packs || status.Other != 1 || status.Strays != 1 {
 		t.Errorf("%+v, %v", status, err)

@@ -11,6 +11,7 @@ import (
 
 	"platter/pack"
 	"platter/pack/parity"
+	"platter/repo/layout"
 	"platter/repo/store"
 )
 
@@ -47,7 +48,7 @@ func (r *Repo) AddParity(ctx context.Context, o ParityOptions, p *Progress) (don
 		if err != nil {
 			return err
 		}
-		a := &parityAdding{Repo: r, ParityOptions: o, listing: l, done: &ParityAdded{Share: o.Share, Packs: len(l.packs)}, progress: p}
+		a := &parityAdding{repo: r, ParityOptions: o, listing: l, done: &ParityAdded{Share: o.Share, Packs: len(l.packs)}, progress: p}
 		done = a.done
 		return a.run(ctx)
 	})
@@ -56,7 +57,7 @@ func (r *Repo) AddParity(ctx context.Context, o ParityOptions, p *Progress) (don
 
 // A parityAdding is an AddParity under way.
 type parityAdding struct {
-	*Repo
+	repo *Repo
 	ParityOptions
 	listing  parityListing
 	progress *Progress
@@ -117,9 +118,9 @@ func (a *parityAdding) pack(ctx context.Context, id pack.FileID, buf []byte) err
 		a.damaged(id, fmt.Errorf("%w: longer than a pack may be", pack.ErrDamaged))
 		return nil
 	}
-	file, err := store.GetInto(ctx, a.store, buf, packName(id), 0, int64(len(buf)))
+	file, err := store.GetInto(ctx, a.repo.store, buf, layout.PackName(id), 0, int64(len(buf)))
 	switch {
-	case gone(err): // pruned since it was listed
+	case layout.IsMissing(err): // pruned since it was listed
 		return nil
 	case ctx.Err() != nil:
 		return context.Cause(ctx)
@@ -140,7 +141,7 @@ func (a *parityAdding) pack(ctx context.Context, id pack.FileID, buf []byte) err
 		a.damaged(id, err)
 		return nil
 	}
-	if err := a.store.Put(ctx, parityName(id), par); err != nil {
+	if err := a.repo.store.Put(ctx, layout.ParityName(id), par); err != nil {
 		return err
 	}
 	a.mu.Lock()
@@ -151,7 +152,7 @@ func (a *parityAdding) pack(ctx context.Context, id pack.FileID, buf []byte) err
 
 // whole reports whether the parity file of a pack is what it was.
 func (a *parityAdding) whole(ctx context.Context, id pack.FileID, file []byte) bool {
-	par, err := readWhole(ctx, a.store, parityName(id), parity.MaxFile)
+	par, err := layout.Read(ctx, a.repo.store, layout.ParityName(id), parity.MaxFile)
 	if err != nil {
 		return false
 	}
@@ -162,7 +163,7 @@ func (a *parityAdding) whole(ctx context.Context, id pack.FileID, file []byte) b
 func (a *parityAdding) damaged(id pack.FileID, why error) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	a.done.Damaged = append(a.done.Damaged, fmt.Sprintf("%s: %v", packName(id), why))
+	a.done.Damaged = append(a.done.Damaged, fmt.Sprintf("%s: %v", layout.PackName(id), why))
 }
 
 // ParityRemoved is what RemoveParity did.
@@ -200,7 +201,7 @@ func (r *Repo) RemoveParity(ctx context.Context, p *Progress) (*ParityRemoved, e
 
 // dropParity deletes the parity file of a pack, if there is one.
 func (r *Repo) dropParity(ctx context.Context, id pack.FileID) error {
-	if err := r.store.Delete(ctx, parityName(id)); err != nil && !gone(err) {
+	if err := r.store.Delete(ctx, layout.ParityName(id)); err != nil && !layout.IsMissing(err) {
 		return err
 	}
 	return nil

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"platter/repo/layout"
 	"slices"
 )
 
@@ -107,7 +108,7 @@ func dropFeatures(r *Repo) error {
 	if err != nil {
 		return err
 	}
-	return r.store.Put(context.Background(), configName, file)
+	return r.store.Put(context.Background(), layout.Config, file)
 }
 
 // upgradeProgram is the first backup into a repository of a platter that knew of no leases.
@@ -151,7 +152,7 @@ func forgetProgram() program {
 func (x *trial) deleteIndexes(which func(name string) bool) error {
 	var errs []error
 	for name := range filesOf(x, x.store) {
-		if dirOf(name) == indexDir && which(name) {
+		if layout.Dir(name) == layout.Index && which(name) {
 			errs = append(errs, x.store.Delete(context.Background(), name))
 		}
 	}
@@ -239,7 +240,7 @@ func repairDamagedProgram() program {
 		prepare: func(x *trial) error {
 			errs := []error{x.twoBackups()}
 			for name := range filesOf(x, x.store) {
-				if dirOf(name) == indexDir {
+				if layout.Dir(name) == layout.Index {
 					errs = append(errs, x.store.Put(context.Background(), name, []byte("damaged")))
 				}
 			}

@@ -9,6 +9,8 @@ import (
 	"time"
 
 	"platter/pack"
+	"platter/repo/layout"
+	"platter/repo/lease"
 	"platter/repo/store"
 )
 
@@ -76,7 +78,8 @@ func (r *Repo) Prune(ctx context.Context, o PruneOptions, mark MarkFunc, p *Prog
 		return nil, fmt.Errorf("prune: %w", &UnknownLagError{lag.Unknown})
 	}
 	err = r.WithLease(ctx, Pruning, func(ctx context.Context) error {
-		pr := &pruner{Repo: r, opts: o, mark: mark, progress: p, done: &Pruned{AtWork: []Lease{}}, copy: true, known: map[pack.FileID]bool{}}
+		_, found, _ := r.leases.Held()
+		pr := &pruner{repo: r, found: found, opts: o, mark: mark, progress: p, done: &Pruned{AtWork: []Lease{}}, copy: true, known: map[pack.FileID]bool{}}
 		if err := pr.run(ctx); err != nil {
 			return fmt.Errorf("prune: %w", err)
 		}
@@ -106,11 +109,12 @@ func wait(ctx context.Context, d time.Duration) error {
 
 // A pruner is a Prune under way.
 type pruner struct {
-	*Repo
+	repo     *Repo
 	opts     PruneOptions
 	mark     MarkFunc
 	progress *Progress
 	done     *Pruned
+	found    *lease.State // when the lease was taken; nil in a dry run
 
 	copy      bool                 // there may be room to copy
 	snapshots map[pack.FileID]bool // that the marks are of
@@ -144,7 +148,7 @@ func (p *pruner) round(ctx context.Context, first bool) (deleted int, err error)
 	if err := p.look(ctx); err != nil {
 		return 0, err
 	}
-	s, err := p.scanPacks(ctx, p.marks)
+	s, err := p.repo.scanPacks(ctx, p.marks)
 	if err != nil {
 		return 0, err
 	}
@@ -163,7 +167,7 @@ func (p *pruner) round(ctx context.Context, first bool) (deleted int, err error)
 	}
 	going := s.dead()
 	repacked := p.choose(s)
-	if p.dry {
+	if p.repo.dry {
 		if err := p.explained(ctx, going); err != nil {
 			return 0, err
 		}
@@ -193,30 +197,30 @@ func (p *pruner) first(s *scan) {
 			p.done.Before.add(u.size)
 		}
 	}
-	for _, o := range p.strays {
-		if s.packs[o.id] == nil {
-			p.there[o.id] = true
-			p.done.Before.add(o.size)
+	for _, o := range p.repo.strays {
+		if s.packs[o.ID] == nil {
+			p.there[o.ID] = true
+			p.done.Before.add(o.Size)
 		}
 	}
 }
 
 // look marks what all snapshots need that are there now. They are listed first, and the index is read after that.
 func (p *pruner) look(ctx context.Context) error {
-	ids, err := p.listSnapshotsNow(ctx)
+	ids, err := p.repo.listSnapshotsNow(ctx)
 	if err != nil {
 		return err
 	}
 	if ids, err = p.accounted(ctx, ids); err != nil {
 		return err
 	}
-	if p.dry {
+	if p.repo.dry {
 		ids = without(ids, p.opts.Without)
 	}
-	if err := p.LoadIndex(ctx); err != nil {
+	if err := p.repo.LoadIndex(ctx); err != nil {
 		return err
 	}
-	p.index.Suspend(slices.Collect(maps.Keys(p.planned)))
+	p.repo.index.Suspend(slices.Collect(maps.Keys(p.planned)))
 	return p.markAll(ctx, ids)
 }
 
@@ -233,11 +237,8 @@ func (p *pruner) choose(s *scan) []*use {
 	if !p.copy {
 		return nil
 	}
-	damaged := map[pack.FileID]bool{}
-	if p.lease.found != nil {
-		damaged = p.lease.found.damaged()
-	}
-	return s.worthRepacking(p.opts.MaxUnused, p.opts.MaxRepack, p.config.PackSize/4, func(u *use) bool { return u.unlisted || damaged[u.id] })
+	damaged := p.found.Damaged()
+	return s.worthRepacking(p.opts.MaxUnused, p.opts.MaxRepack, p.repo.config.PackSize/4, func(u *use) bool { return u.unlisted || damaged[u.id] })
 }
 
 // foretell fills in what a dry run tells.
@@ -266,13 +267,13 @@ func (p *pruner) foretell(s *scan, going map[pack.FileID]*use, repacked []*use) 
 
 // summarize looks at what is there now.
 func (p *pruner) summarize(ctx context.Context) error {
-	packs, err := list(ctx, p.store, packsDir)
+	packs, err := layout.List(ctx, p.repo.store, layout.Packs)
 	if err != nil {
 		return err
 	}
 	p.done.After = Amount{}
 	for _, f := range packs {
-		p.done.After.add(f.size)
+		p.done.After.add(f.Size)
 	}
 	return nil
 }

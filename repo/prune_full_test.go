@@ -6,6 +6,7 @@ import (
 	"testing"
 
 	"platter/pack"
+	"platter/repo/layout"
 	"platter/repo/store"
 	"platter/repo/store/storetest"
 )
@@ -36,7 +37,7 @@ func TestPruneFull(t *testing.T) {
 		r.store = &storetest.Faulty{Store: mem, Lose: func(op, name string) error {
 			mu.Lock()
 			defer mu.Unlock()
-			if dir := dirOf(name); op == "delete" && first == "" && (dir == packsDir || dir == indexDir) {
+			if dir := layout.Dir(name); op == "delete" && first == "" && (dir == layout.Packs || dir == layout.Index) {
 				first = dir
 			}
 			return nil
@@ -50,7 +51,7 @@ func TestPruneFull(t *testing.T) {
 		case err != nil:
 			t.Errorf("room for %d bytes: %v", room, err)
 		default:
-			if first == packsDir {
+			if first == layout.Packs {
 				fell++
 			}
 			if done.Repacked.Packs > 0 {

@@ -14,6 +14,7 @@ import (
 
 	"platter/chunk"
 	"platter/pack"
+	"platter/repo/layout"
 	"platter/repo/store"
 )
 
@@ -168,7 +169,7 @@ func TestPrune(t *testing.T) {
 		if again := mustPrune(t, reopen(t, mem), PruneOptions{}); again.Deleted.Packs > 0 || again.Before != done.After {
 			t.Errorf("seed %d: the second prune %+v after %+v", seed, again, done)
 		}
-		if n := countIn(t, mem, workDir) + countIn(t, mem, pendingDir); n > 0 {
+		if n := countIn(t, mem, layout.Work) + countIn(t, mem, layout.Pending); n > 0 {
 			t.Errorf("seed %d: %d files of work are left", seed, n)
 		}
 	}
@@ -206,7 +207,7 @@ func TestPruneBesideBackup(t *testing.T) {
 	if _, err := reopen(t, mem).Forget(ctx, []pack.FileID{first}); err != nil {
 		t.Fatal(err)
 	}
-	packs := countIn(t, mem, packsDir)
+	packs := countIn(t, mem, layout.Packs)
 	var late pack.FileID
 	err := reopen(t, mem).WithLease(ctx, BackingUp, func(context.Context) error {
 		done := mustPrune(t, reopen(t, mem), PruneOptions{})
@@ -219,12 +220,12 @@ func TestPruneBesideBackup(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if n := countIn(t, mem, packsDir); n <= packs {
+	if n := countIn(t, mem, layout.Packs); n <= packs {
 		t.Errorf("a backup that knows of the plan leaves %d packs of %d before it", n, packs)
 	}
 	done := mustPrune(t, reopen(t, mem), PruneOptions{})
-	if done.Deleted.Packs != packs || countIn(t, mem, workDir) > 0 {
-		t.Errorf("after it: %+v, %d files of work", done, countIn(t, mem, workDir))
+	if done.Deleted.Packs != packs || countIn(t, mem, layout.Work) > 0 {
+		t.Errorf("after it: %+v, %d files of work", done, countIn(t, mem, layout.Work))
 	}
 	wantSnapshots(t, mem, late)
 }
@@ -236,7 +237,7 @@ func TestPruneGoesOnBesideWhoKnows(t *testing.T) {
 	testRepo(t, mem)
 	chunks := noiseChunks(1, 30, 50000)
 	first := keepChunks(t, reopen(t, mem), chunks)
-	packs := countIn(t, mem, packsDir)
+	packs := countIn(t, mem, layout.Packs)
 	if _, err := reopen(t, mem).Forget(ctx, []pack.FileID{first}); err != nil {
 		t.Fatal(err)
 	}
@@ -277,18 +278,18 @@ func TestPruneBesideLatecomer(t *testing.T) {
 		late, second, puts := reopen(t, mem), pack.FileID{}, 0
 		r := reopen(t, mem)
 		r.store = &spying{Store: mem, before: func(op, name string) {
-			if op != "put" || dirOf(name) != workDir {
+			if op != "put" || layout.Dir(name) != layout.Work {
 				return
 			}
 			if puts++; puts != 2 { // the first is the lease, the second the plan
 				return
 			}
-			if err := late.acquire(ctx, BackingUp); err != nil {
+			if err := late.leases.Acquire(ctx, BackingUp); err != nil {
 				t.Fatal(err)
 			}
 			if ended {
 				second = keepChunks(t, late, chunks)
-				late.release(ctx)
+				late.leases.Release(ctx)
 			}
 		}}
 		if done := mustPrune(t, r, PruneOptions{}); done.Deleted.Packs > 0 || puts < 2 {
@@ -296,7 +297,7 @@ func TestPruneBesideLatecomer(t *testing.T) {
 		}
 		if !ended {
 			second = keepChunks(t, late, chunks)
-			late.release(ctx)
+			late.leases.Release(ctx)
 		}
 		wantSnapshots(t, mem, second)
 	}
@@ -324,8 +325,8 @@ func TestPruneRescues(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if done := mustPrune(t, reopen(t, mem), PruneOptions{}); done.Deleted.Packs != 0 || countIn(t, mem, workDir) != 0 {
-		t.Errorf("after it: %+v, %d files of work", done, countIn(t, mem, workDir))
+	if done := mustPrune(t, reopen(t, mem), PruneOptions{}); done.Deleted.Packs != 0 || countIn(t, mem, layout.Work) != 0 {
+		t.Errorf("after it: %+v, %d files of work", done, countIn(t, mem, layout.Work))
 	}
 	wantSnapshots(t, mem, second)
 }
@@ -345,10 +346,10 @@ func TestPruneWaitsForListings(t *testing.T) {
 		return nil
 	}}
 	done := mustPrune(t, reopen(t, mem), o)
-	if !slices.Equal(waited, []time.Duration{2 * time.Minute, time.Minute}) || done.After.Packs != 0 || countIn(t, mem, workDir) != 1 {
-		t.Errorf("waited %v; %+v; %d files of work", waited, done, countIn(t, mem, workDir))
+	if !slices.Equal(waited, []time.Duration{2 * time.Minute, time.Minute}) || done.After.Packs != 0 || countIn(t, mem, layout.Work) != 1 {
+		t.Errorf("waited %v; %+v; %d files of work", waited, done, countIn(t, mem, layout.Work))
 	}
-	if mustPrune(t, reopen(t, mem), o); countIn(t, mem, workDir) != 0 {
+	if mustPrune(t, reopen(t, mem), o); countIn(t, mem, layout.Work) != 0 {
 		t.Error("the next prune leaves the plan")
 	}
 	o.Wait = func(context.Context, time.Duration) error { return errBroken }
@@ -409,15 +410,15 @@ func TestLostLease(t *testing.T) {
 		testRepo(t, mem)
 		r := reopen(t, mem)
 		r.store = &spying{Store: mem, before: func(op, name string) {
-			if what == "lease" && op == "put" && dirOf(name) == pendingDir || what == "pending" && op == "move" {
-				_ = mem.Delete(ctx, fileName(workDir, r.lease.id))
-				_ = mem.Delete(ctx, fileName(pendingDir, r.lease.id))
+			if what == "lease" && op == "put" && layout.Dir(name) == layout.Pending || what == "pending" && op == "move" {
+				_ = mem.Delete(ctx, layout.Name(layout.Work, heldID(r)))
+				_ = mem.Delete(ctx, layout.Name(layout.Pending, heldID(r)))
 			}
 		}}
 		if _, err := putSnapshot(ctx, r, []byte("{}")); !errors.Is(err, ErrLeaseLost) {
 			t.Errorf("%s gone: %v", what, err)
 		}
-		if n := countIn(t, mem, snapshotsDir) + countIn(t, mem, pendingDir); n > 0 {
+		if n := countIn(t, mem, layout.Snapshots) + countIn(t, mem, layout.Pending); n > 0 {
 			t.Errorf("%s gone: %d files are left", what, n)
 		}
 	}

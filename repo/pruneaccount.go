@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"platter/pack"
+	"platter/repo/layout"
 	"platter/repo/store"
 )
 
@@ -25,7 +26,7 @@ func (p *pruner) accounted(ctx context.Context, listed []pack.FileID) (all []pac
 			unlisted[id] = nil
 		}
 	}
-	for _, v := range p.recallSeen().Versions {
+	for _, v := range p.repo.recallSeen().Versions {
 		if !there[v.ID] {
 			unlisted[v.ID] = &v
 		}
@@ -59,16 +60,16 @@ func (p *pruner) lateFates(ctx context.Context, ids []pack.FileID) (f fates, err
 	if len(ids) == 0 {
 		return f, nil
 	}
-	if err := store.Refresh(ctx, p.store, forgottenDir); err != nil {
+	if err := store.Refresh(ctx, p.repo.store, layout.Forgotten); err != nil {
 		return f, err
 	}
-	f, err = p.fates(ctx, ids)
-	if err == nil && len(f.missing) > 0 && p.storeLag().Unknown != "" {
-		if err := p.opts.Wait(ctx, p.listingAge()); err != nil {
+	f, err = p.repo.fates(ctx, ids)
+	if err == nil && len(f.missing) > 0 && p.repo.storeLag().Unknown != "" {
+		if err := p.opts.Wait(ctx, p.repo.listingAge()); err != nil {
 			return f, err
 		}
 		var late fates
-		late, err = p.fates(ctx, f.missing)
+		late, err = p.repo.fates(ctx, f.missing)
 		f = fates{append(f.forgotten, late.forgotten...), append(f.there, late.there...), late.missing, late.failed}
 	}
 	if err == nil && f.failed != nil {
@@ -79,7 +80,7 @@ func (p *pruner) lateFates(ctx context.Context, ids []pack.FileID) (f fates, err
 
 // markAll marks what snapshots need, and accounts for those that are missing as only those show that are there.
 func (p *pruner) markAll(ctx context.Context, ids []pack.FileID) error {
-	p.marks, p.snapshots = newMarks(p.index), map[pack.FileID]bool{}
+	p.marks, p.snapshots = newMarks(p.repo.index), map[pack.FileID]bool{}
 	if err := p.noneLeft(ctx); err != nil {
 		return err
 	}
@@ -125,9 +126,9 @@ const kinYoung = recordsKept - 60*24*time.Hour
 // before returns snapshots that others name as the version before them, and that are there though no listing shows them. The
 // error is an *UnaccountedError where one is missing.
 func (p *pruner) before(ctx context.Context) ([]pack.FileID, error) {
-	since := p.now().Add(-kinYoung)
-	passed := setOf(append(p.recallSeen().Accepted, p.given...))
-	if p.dry {
+	since := p.repo.now().Add(-kinYoung)
+	passed := setOf(append(p.repo.recallSeen().Accepted, p.given...))
+	if p.repo.dry {
 		for _, id := range p.opts.Without {
 			passed[id] = true
 		}
@@ -147,13 +148,13 @@ func (p *pruner) before(ctx context.Context) ([]pack.FileID, error) {
 	if err != nil || len(f.missing) == 0 {
 		return f.there, err
 	}
-	files, err := list(ctx, p.store, snapshotsDir)
+	files, err := layout.List(ctx, p.repo.store, layout.Snapshots)
 	if err != nil {
 		return nil, err
 	}
 	young := map[pack.FileID]bool{} // by the store's clock: the time of a snapshot is whatever --time said
 	for _, file := range files {
-		young[file.id] = !file.time.Before(since)
+		young[file.ID] = !file.Time.Before(since)
 	}
 	missing := slices.DeleteFunc(f.missing, func(id pack.FileID) bool {
 		return !slices.ContainsFunc(by[id], func(of pack.FileID) bool { return young[of] })
@@ -166,12 +167,12 @@ func (p *pruner) before(ctx context.Context) ([]pack.FileID, error) {
 
 // giveUp records that snapshots are gone for good, so that the next prune need not ask.
 func (p *pruner) giveUp(ctx context.Context, ids []pack.FileID) error {
-	if len(ids) == 0 || p.dry {
+	if len(ids) == 0 || p.repo.dry {
 		return nil
 	}
 	p.given = append(p.given, ids...)
 	p.note("snapshots that others name are missing, and are noted as forgotten: %s", shortIDs(ids))
-	if err := p.putRecord(ctx, ids, nil); err != nil && !isFull(err) {
+	if err := p.repo.putRecord(ctx, ids, nil); err != nil && !isFull(err) {
 		return err
 	}
 	return nil
@@ -183,32 +184,32 @@ func (p *pruner) noneLeft(ctx context.Context) error {
 	if p.opts.Sure || len(p.known) > 0 {
 		return nil
 	}
-	packs, err := list(ctx, p.store, packsDir)
+	packs, err := layout.List(ctx, p.repo.store, layout.Packs)
 	if err != nil || len(packs) == 0 {
 		return err
 	}
-	records, err := list(ctx, p.store, forgottenDir)
+	records, err := layout.List(ctx, p.repo.store, layout.Forgotten)
 	if err != nil {
 		return err
 	}
 	var latest time.Time
 	for _, f := range records {
-		if f.time.After(latest) {
-			latest = f.time
+		if f.Time.After(latest) {
+			latest = f.Time
 		}
 	}
 	explained := false
 	for _, f := range records {
-		if !f.time.Equal(latest) {
+		if !f.Time.Equal(latest) {
 			continue
 		}
-		says, err := p.readRecord(ctx, f.id)
-		if err != nil && !unmendable(err) {
+		says, err := p.repo.readRecord(ctx, f.ID)
+		if err != nil && !layout.IsPermanent(err) {
 			return err
 		}
 		explained = explained || err == nil && says.Left != nil && *says.Left == 0
 	}
-	if !explained || slices.ContainsFunc(packs, func(f listed) bool { return f.time.After(latest) }) {
+	if !explained || slices.ContainsFunc(packs, func(f layout.File) bool { return f.Time.After(latest) }) {
 		return new(UnaccountedError)
 	}
 	return nil
@@ -229,22 +230,22 @@ func (p *pruner) explained(ctx context.Context, going map[pack.FileID]*use) erro
 	if why.Packs.Packs == 0 {
 		return nil
 	}
-	records, err := list(ctx, p.store, forgottenDir)
+	records, err := layout.List(ctx, p.repo.store, layout.Forgotten)
 	if err != nil || len(records) > 0 {
 		return err
 	}
-	if p.dry {
-		if w, err := p.readWork(ctx); err != nil || len(w.leases) > 0 { // what they store is not going
+	if p.repo.dry {
+		if w, err := p.repo.leases.Read(ctx); err != nil || len(w.Leases) > 0 { // what they store is not going
 			return err
 		}
 	}
-	packs, err := list(ctx, p.store, packsDir)
+	packs, err := layout.List(ctx, p.repo.store, layout.Packs)
 	if err != nil {
 		return err
 	}
 	var all int64
 	for _, f := range packs {
-		all += f.size
+		all += f.Size
 	}
 	if 2*why.Packs.Bytes > all {
 		return &why

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"platter/pack"
+	"platter/repo/layout"
 	"platter/repo/store"
 )
 
@@ -48,7 +49,7 @@ func lose(t testing.TB, mem *store.Mem, ids ...pack.FileID) (back func()) {
 	files := map[string][]byte{}
 	for _, id := range ids {
 		name := SnapshotName(id)
-		data, err := mem.Get(ctx, name, 0, maxSnapshot)
+		data, err := mem.Get(ctx, name, 0, layout.MaxSnapshot)
 		if err == nil {
 			err = mem.Delete(ctx, name)
 		}
@@ -181,7 +182,7 @@ func TestPruneAccountsForSnapshots(t *testing.T) {
 				t.Fatal(err)
 			}
 			left = slices.DeleteFunc(left, func(id pack.FileID) bool { return slices.Contains(lost, id) })
-			if len(left) == 0 && countIn(t, mem, packsDir) > 0 {
+			if len(left) == 0 && countIn(t, mem, layout.Packs) > 0 {
 				t.Error("packs are left")
 			}
 			wantSnapshots(t, mem, left...)
@@ -198,10 +199,10 @@ func TestPruneAccountsForSnapshots(t *testing.T) {
 func TestPruneOfUnfinishedBackups(t *testing.T) {
 	mem := new(store.Mem)
 	mustSave(t, testRepo(t, mem), noiseChunks(1, 30, 50000))
-	packs := countIn(t, mem, packsDir)
+	packs := countIn(t, mem, layout.Packs)
 	r := reopen(t, mem)
-	if _, err := r.Prune(t.Context(), PruneOptions{}, markModel(r), nil); !errors.Is(err, ErrUnaccounted) || countIn(t, mem, packsDir) != packs {
-		t.Fatalf("%v, %d packs of %d", err, countIn(t, mem, packsDir), packs)
+	if _, err := r.Prune(t.Context(), PruneOptions{}, markModel(r), nil); !errors.Is(err, ErrUnaccounted) || countIn(t, mem, layout.Packs) != packs {
+		t.Fatalf("%v, %d packs of %d", err, countIn(t, mem, layout.Packs), packs)
 	}
 	if done := mustPrune(t, reopen(t, mem), PruneOptions{Sure: true}); done.After.Packs > 0 {
 		t.Errorf("%+v", done)
@@ -257,7 +258,7 @@ func TestPruneLosesSnapshotsAtAnyPoint(t *testing.T) {
 					if n++; n == i+1 && (remember || listed) {
 						back = lose(t, mem, lost...)
 					}
-					listed = listed || op == "list" && dirOf(name) == snapshotsDir
+					listed = listed || op == "list" && layout.Dir(name) == layout.Snapshots
 				}}
 				_, err := r.Prune(ctx, PruneOptions{MaxRepack: 1 << 40, MaxUnused: 0}, markModel(r), nil)
 				if err != nil && !errors.Is(err, ErrUnaccounted) {
@@ -332,7 +333,7 @@ func TestPruneWaitsForRecords(t *testing.T) {
 	}
 	s := &forgetful{mem, map[string]bool{}}
 	for name := range filesOf(t, mem) {
-		s.hidden[name] = dirOf(name) == forgottenDir
+		s.hidden[name] = layout.Dir(name) == layout.Forgotten
 	}
 	r := reopen(t, mem)
 	r.store = &far{Store: s, lag: store.Lag{Unknown: "some"}}

@@ -27,13 +27,13 @@ func (p *pruner) repack(ctx context.Context, going map[pack.FileID]*use, chosen 
 		p.progress.Expect(u.size)
 	}
 	// Nothing is built upon what goes, so all that is needed of it is new.
-	p.index.Suspend(slices.Collect(maps.Keys(from)))
-	p.index.Suspend(slices.Collect(maps.Keys(going)))
-	c := &copier{Repo: p.Repo, marks: p.marks, progress: p.progress, taken: map[chunk.ID]bool{}}
+	p.repo.index.Suspend(slices.Collect(maps.Keys(from)))
+	p.repo.index.Suspend(slices.Collect(maps.Keys(going)))
+	c := &copier{repo: p.repo, marks: p.marks, progress: p.progress, taken: map[chunk.ID]bool{}}
 	if err := c.collect(ctx, from); err != nil {
 		return nil, err
 	}
-	stats, err := p.write(ctx, c.copy)
+	stats, err := p.repo.write(ctx, c.copy)
 	if isFull(err) {
 		p.done.Full, p.copy = true, false
 		if err := p.look(ctx); err != nil { // what the index was promised is not there
@@ -53,7 +53,7 @@ func (p *pruner) repack(ctx context.Context, going map[pack.FileID]*use, chosen 
 
 // A copier copies what is needed of packs.
 type copier struct {
-	*Repo
+	repo     *Repo
 	marks    *Marks
 	progress *Progress
 
@@ -70,12 +70,12 @@ type packWants struct {
 
 // collect finds out what is needed of the packs.
 func (c *copier) collect(ctx context.Context, from map[pack.FileID]*use) error {
-	files, err := c.countingIndexes(ctx)
+	files, err := c.repo.countingIndexes(ctx)
 	if err != nil {
 		return err
 	}
 	nobody := func(pack.FileID) bool { return false }
-	return c.eachIndex(ctx, files, func(_ pack.FileID, f *index.File) error {
+	return c.repo.eachIndex(ctx, files, func(_ pack.FileID, f *index.File) error {
 		for _, t := range f.Packs {
 			c.mu.Lock()
 			u := from[t.ID]
@@ -87,7 +87,7 @@ func (c *copier) collect(ctx context.Context, from map[pack.FileID]*use) error {
 			w, refs := packWants{size: u.size}, t.Table.Chunks
 			for _, fr := range t.Table.Frames {
 				for _, ref := range refs[:fr.Chunks] {
-					if !c.marks.needs(ref.ID) || c.index.Elsewhere(ref.ID, nobody) || !c.take(ref.ID) {
+					if !c.marks.needs(ref.ID) || c.repo.index.Elsewhere(ref.ID, nobody) || !c.take(ref.ID) {
 						continue
 					}
 					if fr.Kind == chunk.Map {
@@ -108,7 +108,7 @@ func (c *copier) collect(ctx context.Context, from map[pack.FileID]*use) error {
 
 // take reports whether a chunk is still to be copied from the pack that asks.
 func (c *copier) take(id chunk.ID) bool {
-	if len(c.index.Places(id)) < 2 {
+	if len(c.repo.index.Places(id)) < 2 {
 		return true
 	}
 	c.mu.Lock()
@@ -133,7 +133,7 @@ func (c *copier) copy(ctx context.Context, w *Writer) error {
 		}
 		return nil
 	})
-	for range c.workers {
+	for range c.repo.workers {
 		g.Go(func() error {
 			lane := w.Lane()
 			for p := range packs {
@@ -148,9 +148,9 @@ func (c *copier) copy(ctx context.Context, w *Writer) error {
 }
 
 func (c *copier) copyPack(ctx context.Context, w *Writer, lane *Lane, p packWants) error {
-	err := c.Load(ctx, chunk.Data, p.data, func(at int, data []byte) error { return lane.Save(ctx, p.data[at], data) })
+	err := c.repo.Load(ctx, chunk.Data, p.data, func(at int, data []byte) error { return lane.Save(ctx, p.data[at], data) })
 	if err == nil {
-		err = c.Load(ctx, chunk.Map, p.maps, func(at int, data []byte) error {
+		err = c.repo.Load(ctx, chunk.Map, p.maps, func(at int, data []byte) error {
 			_, err := w.SaveMap(ctx, data)
 			return err
 		})

@@ -8,11 +8,13 @@ import (
 	"time"
 
 	"platter/pack"
+	"platter/repo/layout"
+	"platter/repo/lease"
 )
 
-// announce makes durable which packs are to go. Those that an earlier plan names are announced already.
+// announce makes durable which packs are to go. Those that an earlier marker names are announced already.
 func (p *pruner) announce(ctx context.Context, going map[pack.FileID]*use) error {
-	before := p.lease.found.condemned()
+	before := p.found.Condemned()
 	p.planned = maps.Clone(before)
 	var fresh []pack.FileID
 	for id, u := range going {
@@ -23,12 +25,8 @@ func (p *pruner) announce(ctx context.Context, going map[pack.FileID]*use) error
 			fresh = append(fresh, id)
 		}
 	}
-	slices.SortFunc(fresh, func(a, b pack.FileID) int { return slices.Compare(a[:], b[:]) })
-	for part := range slices.Chunk(fresh, packsPerPlan) {
-		host := p.lease.says.Host
-		if _, err := p.putPlan(ctx, plan{Packs: part, Host: host, Time: p.now().UTC().Truncate(time.Second)}); err != nil {
-			return fmt.Errorf("announce what is to go: %w", err)
-		}
+	if err := p.repo.leases.Mark(ctx, fresh, false); err != nil {
+		return fmt.Errorf("announce what is to go: %w", err)
 	}
 	return nil
 }
@@ -36,23 +34,24 @@ func (p *pruner) announce(ctx context.Context, going map[pack.FileID]*use) error
 // ripe returns the plans that everybody at work knows of, and the packs that they condemn.
 func (p *pruner) ripe(ctx context.Context) (plans []pack.FileID, condemned map[pack.FileID]bool, err error) {
 	// A machine that looked for plans before ours was to be seen has put a lease that is to be seen after twice that time.
-	p.lag = p.lagOfAll(p.lease.found)
+	p.lag = p.lagOfAll(p.found)
 	if err := p.waitLag(ctx, 2); err != nil {
 		return nil, nil, err
 	}
 	// Pending files first: each that is shown belongs to a lease that is shown after it, or to one that is over.
-	pending, err := list(ctx, p.store, pendingDir)
+	pending, err := layout.List(ctx, p.repo.store, layout.Pending)
 	if err != nil {
 		return nil, nil, err
 	}
-	w, now, err := p.workNow(ctx)
+	w, now, err := p.repo.leases.Now(ctx)
 	if err != nil {
 		return nil, nil, err
 	}
-	if err := p.dateAnew(ctx, w, now); err != nil { // what their holders may need stays, as if they lived
+	if err := p.repo.leases.Redate(ctx, w, now); err != nil { // what their holders may need stays, as if they lived
 		p.note("a lease is dated in the future, and could not be dated anew: %v", err)
 	}
-	live, err := p.living(ctx, w, pending, now)
+	live, ended, err := p.repo.leases.EndExpired(ctx, w, pending, now)
+	p.done.Notes = append(p.done.Notes, ended...)
 	if err == nil {
 		err = p.sweep(ctx, now)
 	}
@@ -61,22 +60,22 @@ func (p *pruner) ripe(ctx context.Context) (plans []pack.FileID, condemned map[p
 	}
 	p.done.AtWork, condemned = []Lease{}, map[pack.FileID]bool{}
 	waited := map[pack.FileID]bool{}
-	for _, id := range w.planIDs() {
-		if w.plans[id].says.Damaged {
+	for _, id := range w.MarkerIDs() {
+		if w.Markers[id].Value.Damaged {
 			continue
 		}
 		ripe := true
-		for lease, l := range live {
-			if l.Work.builds() && !w.honours(lease, id) {
-				if ripe = false; !waited[lease] {
-					waited[lease] = true
+		for holder, l := range live {
+			if l.Work.Builds() && !w.Acknowledges(holder, id) {
+				if ripe = false; !waited[holder] {
+					waited[holder] = true
 					p.done.AtWork = append(p.done.AtWork, l)
 				}
 			}
 		}
 		if ripe {
 			plans = append(plans, id)
-			for _, packID := range w.plans[id].says.Packs {
+			for _, packID := range w.Markers[id].Value.Packs {
 				condemned[packID] = true
 			}
 		}
@@ -97,93 +96,22 @@ func (p *pruner) waitLag(ctx context.Context, times int) error {
 	return p.opts.Wait(ctx, d)
 }
 
-// workNow lists who is at work, and tells what time it is by the store's clock.
-func (p *pruner) workNow(ctx context.Context) (*workplace, time.Time, error) {
-	if err := p.store.Touch(ctx, fileName(workDir, p.lease.id)); gone(err) {
-		return nil, time.Time{}, ErrLeaseLost
-	} else if err != nil {
-		return nil, time.Time{}, err
-	}
-	w, err := p.readWorkNow(ctx)
-	if err != nil {
-		return nil, time.Time{}, err
-	}
-	own, ok := w.leases[p.lease.id]
-	if !ok {
-		return nil, time.Time{}, ErrLeaseLost
-	}
-	return w, own.time, nil
-}
-
-// living returns the leases of others who may be alive, and breaks those of the dead: first the lease is deleted, then what
-// they may be about to commit. See Repo.commit.
-func (p *pruner) living(ctx context.Context, w *workplace, pending []listed, now time.Time) (map[pack.FileID]Lease, error) {
-	live := map[pack.FileID]Lease{}
-	for id, l := range w.leases {
-		if id == p.lease.id {
-			continue
-		}
-		if !p.over(l, now) {
-			live[id] = l.says
-			continue
-		}
-		if err := p.breakLease(ctx, id); err != nil {
-			return nil, err
-		}
-		p.note("the %s that %s began at %s never ended", l.says.Work, l.says.Host, l.says.Time.Local().Format(time.DateTime))
-	}
-	// A file that cannot be read may be the lease of somebody who is at work, and who touches it then.
-	for id := range w.bad {
-		if now.Sub(w.times[id]) < leaseExpires {
-			live[id] = Lease{Work: "something that cannot be read", Host: fileName(workDir, id)}
-			continue
-		}
-		if err := p.breakLease(ctx, id); err != nil {
-			return nil, err
-		}
-		p.note("%s could not be read", fileName(workDir, id))
-	}
-	for id, vow := range w.vows {
-		if _, ok := live[*vow.Of]; !ok && *vow.Of != p.lease.id {
-			p.dropLease(ctx, id)
-		}
-	}
-	for _, f := range pending {
-		_, broken := w.leases[f.id]
-		if _, ok := live[f.id]; !ok && !broken && f.id != p.lease.id {
-			if err := p.store.Delete(ctx, fileName(pendingDir, f.id)); err != nil && !gone(err) {
-				return nil, err
-			}
-		}
-	}
-	return live, nil
-}
-
 func (p *pruner) note(format string, args ...any) {
 	p.done.Notes = append(p.done.Notes, fmt.Sprintf(format, args...))
-}
-
-func (p *pruner) breakLease(ctx context.Context, id pack.FileID) error {
-	for _, name := range []string{fileName(workDir, id), fileName(pendingDir, id)} {
-		if err := p.store.Delete(ctx, name); err != nil && !gone(err) {
-			return fmt.Errorf("end the lease of somebody who is gone: %w", err)
-		}
-	}
-	return nil
 }
 
 // endPlans removes plans that have done their duty. Where listings lag, a machine may still see packs and index files that
 // were deleted just now: a plan of those is left to a later prune.
 func (p *pruner) endPlans(ctx context.Context, plans []pack.FileID, going map[pack.FileID]*use) error {
 	for _, id := range plans {
-		early := p.lag > 0 && slices.ContainsFunc(p.lease.found.plans[id].says.Packs, func(id pack.FileID) bool {
+		early := p.lag > 0 && slices.ContainsFunc(p.found.Markers[id].Value.Packs, func(id pack.FileID) bool {
 			return p.there[id] && going[id] != nil
 		})
-		if _, before := p.lease.found.plans[id]; early || p.lag > 0 && !before {
+		if _, before := p.found.Markers[id]; early || p.lag > 0 && !before {
 			continue
 		}
-		if err := p.store.Delete(ctx, fileName(workDir, id)); err != nil && !gone(err) {
-			return fmt.Errorf("end a plan: %w", err)
+		if err := p.repo.leases.Unmark(ctx, id); err != nil {
+			return fmt.Errorf("delete a marker: %w", err)
 		}
 	}
 	return nil
@@ -199,12 +127,12 @@ const recordsKept = 366 * 24 * time.Hour
 
 // sweep clears away what nobody needs any more and what is no pack.
 func (p *pruner) sweep(ctx context.Context, now time.Time) error {
-	s := p.store
-	if c := p.cached(); c != nil {
+	s := p.repo.store
+	if c := p.repo.cached(); c != nil {
 		s = c.Uncached()
 	}
 	if s, ok := s.(sweeper); ok {
-		n, bytes, err := s.Sweep(ctx, now.Add(-leaseExpires))
+		n, bytes, err := s.Sweep(ctx, now.Add(-lease.ExpiresAfter))
 		if n > 0 {
 			p.note("%d files of %d bytes were left behind by writes that did not end", n, bytes)
 		}
@@ -212,16 +140,38 @@ func (p *pruner) sweep(ctx context.Context, now time.Time) error {
 			return err
 		}
 	}
-	records, err := list(ctx, p.store, forgottenDir)
+	records, err := layout.List(ctx, p.repo.store, layout.Forgotten)
 	if err != nil {
 		return err
 	}
 	for _, f := range records {
-		if now.Sub(f.time) > recordsKept {
-			if err := p.store.Delete(ctx, fileName(forgottenDir, f.id)); err != nil && !gone(err) {
+		if now.Sub(f.Time) > recordsKept {
+			if err := p.repo.store.Delete(ctx, layout.Name(layout.Forgotten, f.ID)); err != nil && !layout.IsMissing(err) {
 				return err
 			}
 		}
 	}
 	return nil
+}
+
+// readsForgotten reports whether a process reads a snapshot that is not among those that are there: it was forgotten by a
+// process that did not see the reader's lease. No mark keeps what it is made of, so nothing is deleted while it is read.
+//
+// The leases are listed after the snapshots. A reader puts its lease, and then finds the snapshot there. So where the snapshot
+// was missing before this listing, either the lease is seen, or the reader did not find the snapshot and reads nothing.
+func (p *pruner) readsForgotten(ctx context.Context, snapshots []pack.FileID) (bool, error) {
+	w, now, err := p.repo.leases.Now(ctx)
+	if err != nil {
+		return false, err
+	}
+	found := false
+	for _, l := range w.Leases {
+		if p.repo.leases.Expired(l, now) {
+			continue
+		}
+		if slices.ContainsFunc(l.Value.Reads, func(id pack.FileID) bool { return !slices.Contains(snapshots, id) }) {
+			p.done.AtWork, found = append(p.done.AtWork, l.Value), true
+		}
+	}
+	return found, nil
 }

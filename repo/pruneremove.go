@@ -11,6 +11,7 @@ import (
 
 	"platter/index"
 	"platter/pack"
+	"platter/repo/layout"
 	"platter/repo/store"
 )
 
@@ -19,7 +20,7 @@ func (p *pruner) remove(ctx context.Context, going map[pack.FileID]*use, copied 
 	if err := p.announce(ctx, going); err != nil {
 		return 0, err
 	}
-	if p.upgraded {
+	if p.repo.upgraded {
 		p.done.Upgraded = true
 		for _, u := range going {
 			p.done.Pending.add(u.size)
@@ -67,14 +68,14 @@ func (p *pruner) remove(ctx context.Context, going map[pack.FileID]*use, copied 
 	if len(going) == 0 {
 		return deleted, nil
 	}
-	return deleted, p.LoadIndex(ctx)
+	return deleted, p.repo.LoadIndex(ctx)
 }
 
 // again marks once more, with the snapshots that there are now, and returns those of the condemned packs of which nobody
 // needs anything, and those that are gone. Where no snapshot came since and no pack, the marks still stand. held says that a
 // snapshot is being read that no mark keeps any more.
 func (p *pruner) again(ctx context.Context, condemned map[pack.FileID]bool, copied bool) (going map[pack.FileID]*use, held bool, err error) {
-	ids, err := p.listSnapshotsNow(ctx)
+	ids, err := p.repo.listSnapshotsNow(ctx)
 	if err == nil {
 		ids, err = p.accounted(ctx, ids)
 	}
@@ -89,9 +90,9 @@ func (p *pruner) again(ctx context.Context, condemned map[pack.FileID]bool, copi
 			return nil, false, err
 		}
 	} else {
-		p.index.Suspend(slices.Collect(maps.Keys(p.planned)))
+		p.repo.index.Suspend(slices.Collect(maps.Keys(p.planned)))
 	}
-	s, err := p.scanPacks(ctx, p.marks)
+	s, err := p.repo.scanPacks(ctx, p.marks)
 	if err != nil {
 		return nil, false, err
 	}
@@ -109,21 +110,21 @@ func (p *pruner) again(ctx context.Context, condemned map[pack.FileID]bool, copi
 // dropFromIndex puts new index files in the place of those that list packs that go: without them, those packs are unknown to
 // everybody who opens the repository from then on.
 func (p *pruner) dropFromIndex(ctx context.Context, going map[pack.FileID]*use) error {
-	files, err := listNow(ctx, p.store, indexDir)
+	files, err := layout.ListNow(ctx, p.repo.store, layout.Index)
 	if err != nil {
 		return err
 	}
 	there := map[pack.FileID]bool{}
 	for _, f := range files {
-		there[f.id] = true
+		there[f.ID] = true
 	}
-	counting, err := p.countingIndexes(ctx)
+	counting, err := p.repo.countingIndexes(ctx)
 	if err != nil {
 		return err
 	}
 	for _, f := range counting {
-		old, err := p.readIndex(ctx, f.id)
-		if gone(err) { // somebody put another in its place, and has seen our plan: what is in there is not ours to drop
+		old, err := p.repo.readIndex(ctx, f.ID)
+		if layout.IsMissing(err) { // somebody put another in its place, and has seen our plan: what is in there is not ours to drop
 			continue
 		}
 		if err != nil {
@@ -132,7 +133,7 @@ func (p *pruner) dropFromIndex(ctx context.Context, going map[pack.FileID]*use) 
 		if !slices.ContainsFunc(old.Packs, func(t index.PackTable) bool { return going[t.ID] != nil }) {
 			continue
 		}
-		if err := p.replaceIndex(ctx, f.id, old, going, there); err != nil {
+		if err := p.replaceIndex(ctx, f.ID, old, going, there); err != nil {
 			return err
 		}
 	}
@@ -143,16 +144,16 @@ func (p *pruner) replaceIndex(ctx context.Context, id pack.FileID, old *index.Fi
 	// Those that it stands in for would count again without it.
 	superseded := slices.DeleteFunc(slices.Clone(old.Supersedes), func(s pack.FileID) bool { return !there[s] })
 	left := slices.DeleteFunc(slices.Clone(old.Packs), func(t index.PackTable) bool { return going[t.ID] != nil })
-	if err := p.checkLease(ctx); err != nil {
+	if err := p.repo.leases.Check(ctx); err != nil {
 		return err
 	}
 	if len(left) > 0 {
-		if _, err := p.putIndexes(ctx, left, append(superseded, id), fullIndex); err != nil {
+		if _, err := p.repo.putIndexes(ctx, left, append(superseded, id), fullIndex); err != nil {
 			return err
 		}
 	}
 	for _, name := range append(superseded, id) {
-		if err := p.store.Delete(ctx, fileName(indexDir, name)); err != nil && !gone(err) {
+		if err := p.repo.store.Delete(ctx, layout.Name(layout.Index, name)); err != nil && !layout.IsMissing(err) {
 			return fmt.Errorf("remove old index: %w", err)
 		}
 	}
@@ -163,14 +164,14 @@ func (p *pruner) replaceIndex(ctx context.Context, id pack.FileID, old *index.Fi
 func (p *pruner) deletePacks(ctx context.Context, going map[pack.FileID]*use) (deleted int, err error) {
 	// An index file that a prune before this one put, and was told that it failed, may not be durable: then those would count
 	// again that it stands in for.
-	if err := store.SyncDir(ctx, p.store, indexDir); err != nil {
+	if err := store.SyncDir(ctx, p.repo.store, layout.Index); err != nil {
 		return 0, err
 	}
-	if err := p.checkLease(ctx); err != nil {
+	if err := p.repo.leases.Check(ctx); err != nil {
 		return 0, err
 	}
 	g, gctx := errgroup.WithContext(ctx)
-	g.SetLimit(4 * p.workers)
+	g.SetLimit(4 * p.repo.workers)
 	for id, u := range going {
 		if u.gone {
 			continue
@@ -178,11 +179,11 @@ func (p *pruner) deletePacks(ctx context.Context, going map[pack.FileID]*use) (d
 		deleted++
 		p.done.Deleted.add(u.size)
 		g.Go(func() error {
-			err := p.store.Delete(gctx, packName(id))
-			if err == nil || gone(err) {
-				err = p.store.Delete(gctx, parityName(id))
+			err := p.repo.store.Delete(gctx, layout.PackName(id))
+			if err == nil || layout.IsMissing(err) {
+				err = p.repo.store.Delete(gctx, layout.ParityName(id))
 			}
-			if gone(err) {
+			if layout.IsMissing(err) {
 				return nil
 			}
 			return err

@@ -11,6 +11,7 @@ import (
 	"platter/chunk"
 	"platter/index"
 	"platter/pack"
+	"platter/repo/layout"
 )
 
 // A use is what is still needed of a pack.
@@ -78,9 +79,9 @@ func (r *Repo) scanPacks(ctx context.Context, marks *Marks) (*scan, error) {
 	}
 	for _, o := range r.strays {
 		// What index files that were lost listed may be needed.
-		if u := (&use{id: o.id, size: o.size, orphan: true, live: o.size, raw: o.size}); len(marks.missing) == 0 && !s.listed[o.id] {
+		if u := (&use{id: o.ID, size: o.Size, orphan: true, live: o.Size, raw: o.Size}); len(marks.missing) == 0 && !s.listed[o.ID] {
 			u.live = 0
-			s.packs[o.id] = u
+			s.packs[o.ID] = u
 		}
 	}
 	s.share()
@@ -101,8 +102,8 @@ func (r *Repo) lookForGone(ctx context.Context, s *scan) error {
 		if !u.gone {
 			continue
 		}
-		_, err := r.store.Get(ctx, packName(id), 0, 1)
-		if err != nil && !gone(err) {
+		_, err := r.store.Get(ctx, layout.PackName(id), 0, 1)
+		if err != nil && !layout.IsMissing(err) {
 			return err
 		}
 		u.gone, u.unlisted = err != nil, err == nil
@@ -111,8 +112,8 @@ func (r *Repo) lookForGone(ctx context.Context, s *scan) error {
 }
 
 // countingIndexes returns the index files of which none stands in for another.
-func (r *Repo) countingIndexes(ctx context.Context) ([]listed, error) {
-	files, err := listNow(ctx, r.store, indexDir)
+func (r *Repo) countingIndexes(ctx context.Context) ([]layout.File, error) {
+	files, err := layout.ListNow(ctx, r.store, layout.Index)
 	if err != nil {
 		return nil, err
 	}
@@ -120,7 +121,7 @@ func (r *Repo) countingIndexes(ctx context.Context) ([]listed, error) {
 	if err != nil {
 		return nil, err
 	}
-	return slices.DeleteFunc(files, func(f listed) bool { return superseded[f.id] }), nil
+	return slices.DeleteFunc(files, func(f layout.File) bool { return superseded[f.ID] }), nil
 }
 
 // late notes that an index file lists a pack that was in none when the index was loaded.

@@ -9,6 +9,8 @@ import (
 	"time"
 
 	"platter/pack"
+	"platter/repo/layout"
+	"platter/repo/lease"
 	"platter/repo/store"
 	"platter/repo/store/storetest"
 )
@@ -44,7 +46,7 @@ func TestReadingHolds(t *testing.T) {
 		}
 		wantSnapshots(t, mem, first)
 		// A program that knows nothing of readers:
-		file, err := mem.Get(ctx, fileName(snapshotsDir, first), 0, maxSnapshot)
+		file, err := mem.Get(ctx, layout.Name(layout.Snapshots, first), 0, layout.MaxSnapshot)
 		if _, failed := reopen(t, mem).forget(ctx, []pack.FileID{first}); failed != nil || err != nil {
 			return errors.Join(err, failed)
 		}
@@ -54,7 +56,7 @@ func TestReadingHolds(t *testing.T) {
 				t.Errorf("prune: %+v", done)
 			}
 		}
-		return mem.Put(ctx, fileName(snapshotsDir, first), file)
+		return mem.Put(ctx, layout.Name(layout.Snapshots, first), file)
 	})
 	if err != nil {
 		t.Fatal(err)
@@ -63,8 +65,8 @@ func TestReadingHolds(t *testing.T) {
 	if n, err := reopen(t, mem).Forget(ctx, []pack.FileID{first}); n != 1 || err != nil {
 		t.Fatalf("after it: %d, %v", n, err)
 	}
-	if done := mustPrune(t, reopen(t, mem), PruneOptions{}); done.After.Packs != 0 || countIn(t, mem, workDir) != 0 {
-		t.Errorf("after it: %+v, %d files of work", done, countIn(t, mem, workDir))
+	if done := mustPrune(t, reopen(t, mem), PruneOptions{}); done.After.Packs != 0 || countIn(t, mem, layout.Work) != 0 {
+		t.Errorf("after it: %+v, %d files of work", done, countIn(t, mem, layout.Work))
 	}
 }
 
@@ -96,15 +98,15 @@ func TestReadingOfForgotten(t *testing.T) {
 	testRepo(t, mem)
 	first := keepChunks(t, reopen(t, mem), noiseChunks(1, 3, 50000))
 	r := reopen(t, mem)
-	if err := mem.Delete(t.Context(), fileName(snapshotsDir, first)); err != nil {
+	if err := mem.Delete(t.Context(), layout.Name(layout.Snapshots, first)); err != nil {
 		t.Fatal(err)
 	}
 	err := r.Reading(t.Context(), Restoring, []pack.FileID{first}, func(context.Context) error {
 		t.Error("it is read")
 		return nil
 	})
-	if !errors.Is(err, ErrForgotten) || countIn(t, mem, workDir) != 0 {
-		t.Errorf("%v, %d files of work", err, countIn(t, mem, workDir))
+	if !errors.Is(err, ErrForgotten) || countIn(t, mem, layout.Work) != 0 {
+		t.Errorf("%v, %d files of work", err, countIn(t, mem, layout.Work))
 	}
 }
 
@@ -167,7 +169,7 @@ func TestForgetBesideReaders(t *testing.T) {
 		if ended == nil {
 			break // it is over before
 		}
-		there := countIn(t, mem, snapshotsDir) == 1
+		there := countIn(t, mem, layout.Snapshots) == 1
 		if held := errors.Is(err, ErrInUse); there != held || held && !reading {
 			t.Errorf("call %d: reading %v, there %v, %v", at, reading, there, err)
 		}
@@ -192,21 +194,21 @@ func TestReaderSleeps(t *testing.T) {
 		testRepo(t, mem)
 		first := keepChunks(t, reopen(t, mem), noiseChunks(1, 3, 50000))
 		err := reopen(t, mem).Reading(t.Context(), Restoring, []pack.FileID{first}, func(ctx context.Context) error {
-			files, err := list(ctx, mem, workDir)
+			files, err := layout.List(ctx, mem, layout.Work)
 			if err != nil || len(files) != 1 {
 				t.Fatal(files, err)
 			}
-			if err := mem.Delete(ctx, fileName(workDir, files[0].id)); err != nil {
+			if err := mem.Delete(ctx, layout.Name(layout.Work, files[0].ID)); err != nil {
 				return err
 			}
 			time.Sleep(3 * time.Minute)
-			if countIn(t, mem, workDir) != 1 {
+			if countIn(t, mem, layout.Work) != 1 {
 				t.Error("there is no lease any more")
 			}
 			return nil
 		})
-		if err != nil || countIn(t, mem, workDir) != 0 {
-			t.Errorf("%v; %d files of work", err, countIn(t, mem, workDir))
+		if err != nil || countIn(t, mem, layout.Work) != 0 {
+			t.Errorf("%v; %d files of work", err, countIn(t, mem, layout.Work))
 		}
 	})
 }
@@ -260,15 +262,15 @@ func TestPruneOfOneMachine(t *testing.T) {
 		{name: "a snapshot of another", mark: "other", waits: true},
 		{name: "a snapshot of nobody knows whom", waits: true},
 		{name: "a lease of another", mark: host, waits: true, with: func(r *Repo) error {
-			_, err := r.putLease(ctx, Lease{Work: BackingUp, Host: "other"})
+			_, err := r.leases.Put(ctx, Lease{Work: BackingUp, Host: "other"})
 			return err
 		}},
 		{name: "a plan of another", mark: host, waits: true, with: func(r *Repo) error {
-			_, err := r.putPlan(ctx, plan{Host: "other", Damaged: true})
+			_, err := r.leases.PutMarker(ctx, lease.Marker{Host: "other", Damaged: true})
 			return err
 		}},
 		{name: "a file that nobody can read", mark: host, waits: true, with: func(r *Repo) error {
-			_, _, err := putNamed(ctx, r.store, workDir, pack.LeaseFile, []byte("garbage"))
+			_, _, err := layout.PutNamed(ctx, r.store, layout.Work, pack.LeaseFile, []byte("garbage"))
 			return err
 		}},
 		{name: "a network file system", mark: host, waits: true, lag: store.Lag{Time: time.Minute}},

@@ -2,7 +2,6 @@ package repo
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"sync"
 
@@ -10,6 +9,7 @@ import (
 
 	"platter/index"
 	"platter/pack"
+	"platter/repo/layout"
 )
 
 // Repaired is what RepairIndex did.
@@ -37,11 +37,11 @@ func (r *Repo) RepairIndex(ctx context.Context, p *Progress) (*Repaired, error) 
 func (r *Repo) repairIndex(ctx context.Context, p *Progress) (*Repaired, error) {
 	r.dropCache()
 	done := new(Repaired)
-	old, err := listNow(ctx, r.store, indexDir)
+	old, err := layout.ListNow(ctx, r.store, layout.Index)
 	if err != nil {
 		return nil, err
 	}
-	packs, err := list(ctx, r.store, packsDir)
+	packs, err := layout.List(ctx, r.store, layout.Packs)
 	if err != nil {
 		return nil, err
 	}
@@ -50,41 +50,39 @@ func (r *Repo) repairIndex(ctx context.Context, p *Progress) (*Repaired, error) 
 		return nil, err
 	}
 	for _, f := range packs {
-		p.Expect(f.size) // packs are not read whole, but equal shares of them are
+		p.Expect(f.Size) // packs are not read whole, but equal shares of them are
 	}
 	var mu sync.Mutex
-	tables, err := r.tables(ctx, packs, func(f listed, why error) (*index.PackTable, error) {
-		if !unmendable(why) {
-			return nil, fmt.Errorf("%s: %w", packName(f.id), why)
+	tables, err := r.tables(ctx, packs, func(f layout.File, why error) (*index.PackTable, error) {
+		if !layout.IsPermanent(why) {
+			return nil, fmt.Errorf("%s: %w", layout.PackName(f.ID), why)
 		}
 		mu.Lock()
 		defer mu.Unlock()
-		if old, ok := known[f.id]; ok {
+		if old, ok := known[f.ID]; ok {
 			done.Kept++
 			return &old, nil
 		}
-		done.Lost = append(done.Lost, fmt.Sprintf("%s: %v", packName(f.id), why))
+		done.Lost = append(done.Lost, fmt.Sprintf("%s: %v", layout.PackName(f.ID), why))
 		return nil, nil
 	}, p)
 	if err != nil {
 		return nil, err
 	}
 	for _, f := range packs {
-		delete(known, f.id)
+		delete(known, f.ID)
 	}
-	condemned := map[pack.FileID]bool{} // by a prune, which may have deleted them
-	if r.lease.found != nil {
-		condemned = r.lease.found.condemned()
-	}
+	_, found, _ := r.leases.Held()
+	condemned := found.Condemned() // by a prune, which may have deleted them
 	for id := range known {
 		if condemned[id] || !counts[id] {
 			continue
 		}
-		done.Lost = append(done.Lost, packName(id)+": it is missing")
+		done.Lost = append(done.Lost, layout.PackName(id)+": it is missing")
 	}
 	supersedes := make([]pack.FileID, len(old))
 	for i, f := range old {
-		supersedes[i] = f.id
+		supersedes[i] = f.ID
 	}
 	if err := r.settlePacks(ctx, tables); err != nil {
 		return nil, err
@@ -95,7 +93,7 @@ func (r *Repo) repairIndex(ctx context.Context, p *Progress) (*Repaired, error) 
 	}
 	done.Packs, done.Index = len(tables), len(fresh)
 	for _, f := range old {
-		if err := r.store.Delete(ctx, fileName(indexDir, f.id)); err != nil && !gone(err) {
+		if err := r.store.Delete(ctx, layout.Name(layout.Index, f.ID)); err != nil && !layout.IsMissing(err) {
 			return nil, fmt.Errorf("remove old index: %w", err)
 		}
 		done.Removed++
@@ -103,27 +101,21 @@ func (r *Repo) repairIndex(ctx context.Context, p *Progress) (*Repaired, error) 
 	return done, r.LoadIndex(ctx)
 }
 
-// unmendable reports whether a read failed for good. All else, such as a NAS that does not answer, may be over the next
-// time, and is no reason to leave anything out of an index.
-func unmendable(err error) bool {
-	return errors.Is(err, pack.ErrDamaged) || errors.Is(err, pack.ErrNewer) || gone(err)
-}
-
 // oldTables reads what can be read of the old index, and which packs were still listed: what only superseded files list may
 // have been deleted for good.
-func (r *Repo) oldTables(ctx context.Context, old []listed, done *Repaired) (known map[pack.FileID]index.PackTable, counts map[pack.FileID]bool, err error) {
+func (r *Repo) oldTables(ctx context.Context, old []layout.File, done *Repaired) (known map[pack.FileID]index.PackTable, counts map[pack.FileID]bool, err error) {
 	known, counts = map[pack.FileID]index.PackTable{}, map[pack.FileID]bool{}
 	read, superseded := map[pack.FileID]*index.File{}, map[pack.FileID]bool{}
 	for _, f := range old {
-		decoded, err := r.readIndex(ctx, f.id)
-		if err != nil && !unmendable(err) {
+		decoded, err := r.readIndex(ctx, f.ID)
+		if err != nil && !layout.IsPermanent(err) {
 			return nil, nil, err
 		}
 		if err != nil {
 			done.Bad = append(done.Bad, err.Error())
 			continue
 		}
-		read[f.id] = decoded
+		read[f.ID] = decoded
 		for _, id := range decoded.Supersedes {
 			superseded[id] = true
 		}
@@ -139,23 +131,23 @@ func (r *Repo) oldTables(ctx context.Context, old []listed, done *Repaired) (kno
 
 // tables reads the tables of packs, on all cores. bad says what to make of one that cannot be read: a table from
 // elsewhere, nil to leave it out, or an error to end.
-func (r *Repo) tables(ctx context.Context, packs []listed, bad func(listed, error) (*index.PackTable, error), p *Progress) ([]index.PackTable, error) {
+func (r *Repo) tables(ctx context.Context, packs []layout.File, bad func(layout.File, error) (*index.PackTable, error), p *Progress) ([]index.PackTable, error) {
 	var mu sync.Mutex
 	var out []index.PackTable
 	g, gctx := errgroup.WithContext(ctx)
 	g.SetLimit(4 * r.workers) // small reads: what takes time is waiting for the store
 	for _, f := range packs {
 		g.Go(func() error {
-			t := &index.PackTable{Pack: index.Pack{ID: f.id, Size: f.size}}
+			t := &index.PackTable{Pack: index.Pack{ID: f.ID, Size: f.Size}}
 			var err error
-			if t.Table, err = r.readTable(gctx, f.id, f.size); gctx.Err() != nil {
+			if t.Table, err = r.readTable(gctx, f.ID, f.Size); gctx.Err() != nil {
 				return gctx.Err()
 			} else if err != nil {
 				t, err = bad(f, err)
 			}
 			mu.Lock()
 			defer mu.Unlock()
-			if p.Add(f.size); err == nil && t != nil {
+			if p.Add(f.Size); err == nil && t != nil {
 				out = append(out, *t)
 			}
 			return err

@@ -7,6 +7,7 @@ import (
 
 	"platter/index"
 	"platter/pack"
+	"platter/repo/layout"
 	"platter/repo/store"
 )
 
@@ -20,14 +21,14 @@ func repairable(x *sample) map[string]*sample {
 	}
 	with("whole", func(map[string][]byte) {})
 	with("no index", func(files map[string][]byte) {
-		for _, name := range x.in(indexDir) {
+		for _, name := range x.in(layout.Index) {
 			delete(files, name)
 		}
 	})
-	with("one index file missing", func(files map[string][]byte) { delete(files, x.in(indexDir)[0]) })
-	with("one index file damaged", func(files map[string][]byte) { files[x.in(indexDir)[0]] = []byte("damaged") })
+	with("one index file missing", func(files map[string][]byte) { delete(files, x.in(layout.Index)[0]) })
+	with("one index file damaged", func(files map[string][]byte) { files[x.in(layout.Index)[0]] = []byte("damaged") })
 	with("all index files damaged", func(files map[string][]byte) {
-		for _, name := range x.in(indexDir) {
+		for _, name := range x.in(layout.Index) {
 			files[name] = files[name][:len(files[name])-1]
 		}
 	})
@@ -43,12 +44,12 @@ func TestRepairIndex(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		old := len(y.in(indexDir))
+		old := len(y.in(layout.Index))
 		done, err := r.RepairIndex(context.Background(), nil)
 		if err != nil {
 			t.Fatalf("%s: %v", name, err)
 		}
-		if done.Packs != len(x.in(packsDir)) || done.Kept != 0 || len(done.Lost) > 0 || len(done.Bad) != bad[name] || done.Index != 1 || done.Removed != old {
+		if done.Packs != len(x.in(layout.Packs)) || done.Kept != 0 || len(done.Lost) > 0 || len(done.Bad) != bad[name] || done.Index != 1 || done.Removed != old {
 			t.Errorf("%s: %+v", name, done)
 		}
 		wantLoads(t, r, x.chunks)
@@ -74,14 +75,14 @@ func TestRepairOfNothing(t *testing.T) {
 // there is none the pack is named as lost.
 func TestRepairKeepsTables(t *testing.T) {
 	x := newSample(t)
-	name := x.in(packsDir)[0]
+	name := x.in(layout.Packs)[0]
 	for _, indexed := range []bool{true, false} {
 		y := x.clone()
 		bad := append([]byte(nil), y.files[name]...)
 		bad[len(bad)-1] ^= 1
 		y.files[name] = bad
 		if !indexed {
-			for _, name := range y.in(indexDir) {
+			for _, name := range y.in(layout.Index) {
 				delete(y.files, name)
 			}
 		}
@@ -95,10 +96,10 @@ func TestRepairKeepsTables(t *testing.T) {
 		}
 		if indexed {
 			wantLoads(t, r, x.chunks)
-			if done.Kept != 1 || len(done.Lost) > 0 || done.Packs != len(x.in(packsDir)) {
+			if done.Kept != 1 || len(done.Lost) > 0 || done.Packs != len(x.in(layout.Packs)) {
 				t.Errorf("%+v", done)
 			}
-		} else if len(done.Lost) != 1 || !strings.HasPrefix(done.Lost[0], name+":") || done.Packs != len(x.in(packsDir))-1 {
+		} else if len(done.Lost) != 1 || !strings.HasPrefix(done.Lost[0], name+":") || done.Packs != len(x.in(layout.Packs))-1 {
 			t.Errorf("%+v", done)
 		}
 	}
@@ -113,7 +114,7 @@ func TestSupersededIndex(t *testing.T) {
 	wrong := pack.FileID{1, 2, 3} // a pack that is not there
 	old := putIndexFile(t, r, &index.File{Packs: []index.PackTable{{Pack: index.Pack{ID: wrong, Size: 4096}, Table: new(pack.Table)}}})
 	report, err := reopen(t, mem).Check(ctx, CheckOptions{}, nil)
-	if err != nil || !lists(report, packName(wrong)) || !reopen(t, mem).Index().HasPack(wrong) {
+	if err != nil || !lists(report, layout.PackName(wrong)) || !reopen(t, mem).Index().HasPack(wrong) {
 		t.Fatalf("an index file that lists a missing pack: %v, %q", err, report.Damage)
 	}
 	putIndexFile(t, r, &index.File{Supersedes: []pack.FileID{old}})

@@ -20,6 +20,8 @@ import (
 	"platter/pack"
 	"platter/pack/parity"
 	"platter/repo/crypt"
+	"platter/repo/layout"
+	"platter/repo/lease"
 	"platter/repo/store"
 )
 
@@ -73,10 +75,10 @@ type Repo struct {
 	slot    pack.FileID // that the password opened
 	keys    pack.Keys
 	index   *index.Index
-	orphans []listed // packs that LoadIndex found in no index file, and that no plan names
-	strays  []listed // all packs that it found in no index file
+	orphans []layout.File // packs that LoadIndex found in no index file, and that no plan names
+	strays  []layout.File // all packs that it found in no index file
 	files   *indexFiles
-	lease   holding
+	leases  *lease.Holder
 	loaded  *pack.FileID // the lease under which the index was loaded, zero for none; nil while no index is
 	cache   index.Cache  // where the index is kept on this machine
 	memory  string       // the folder for what this machine remembers; "" for none
@@ -128,7 +130,8 @@ func (r *Repo) prepare() (err error) {
 	box := func(p crypt.Purpose) *crypt.Box { return crypt.NewBox(r.master, p, r.id) }
 	r.keys = pack.Keys{Data: box(crypt.DataFrames), Map: box(crypt.MapFrames), Table: box(crypt.Tables), Tail: box(crypt.Tails)}
 	r.index, r.files = new(index.Index), new(indexFiles)
-	r.now, r.isDead = time.Now, Lease.isDead
+	r.now, r.isDead = time.Now, Lease.IsDead
+	r.leases = r.newLeases()
 	r.minRun, r.maxRecent = minRun, maxRecent
 	r.cache = index.Cache{Key: r.master.Key(crypt.LocalIndex), Repo: r.id}
 	r.workers = min(runtime.GOMAXPROCS(0), maxWorkers)

@@ -8,16 +8,17 @@ import (
 	"platter/chunk"
 	"platter/index"
 	"platter/pack"
+	"platter/repo/layout"
 )
 
 // A rescue gets wanted chunks of one frame that could not be read where the index says, from wherever else they may be. What
 // it hands on is proved by its id, as all else is.
 type rescue struct {
-	*loader
-	left []wanted // what nobody had yet
-	give func(raw []byte, run []wanted) error
-	own  pack.FileID
-	gone bool // the pack is not there
+	loader *loader
+	left   []wanted // what nobody had yet
+	give   func(raw []byte, run []wanted) error
+	own    pack.FileID
+	gone   bool // the pack is not there
 
 	key frameKey // of the frame that was read last
 	raw []byte   // what is in it, nil where it cannot be had
@@ -33,7 +34,7 @@ type rescue struct {
 // rescue hands on chunks of one frame that could not be had for a reason. raw is the frame, where it opened at least. The
 // error is the reason, if some of them cannot be had at all.
 func (l *loader) rescue(ctx context.Context, run []wanted, raw []byte, why error, give func(raw []byte, run []wanted) error) error {
-	r := &rescue{loader: l, left: run, give: give, own: run[0].Pack, gone: gone(why)}
+	r := &rescue{loader: l, left: run, give: give, own: run[0].Pack, gone: layout.IsMissing(why)}
 	if raw != nil {
 		r.key, r.raw = run[0].key(), raw
 	}
@@ -62,7 +63,7 @@ func (r *rescue) alone(ctx context.Context) error {
 // copies looks into other packs that have the chunks, too.
 func (r *rescue) copies(ctx context.Context) error {
 	return r.each(func(w *wanted) []byte {
-		for _, at := range r.index.Places(w.id) {
+		for _, at := range r.loader.repo.index.Places(w.id) {
 			if at.Pack == r.own && at.Offset == w.Offset {
 				continue
 			}
@@ -78,7 +79,7 @@ func (r *rescue) copies(ctx context.Context) error {
 // mended has packs mended by their parity files.
 func (r *rescue) mended(ctx context.Context) error {
 	return r.each(func(w *wanted) []byte {
-		for _, at := range append([]index.Location{w.Location}, r.index.Places(w.id)...) {
+		for _, at := range append([]index.Location{w.Location}, r.loader.repo.index.Places(w.id)...) {
 			if data := r.mendedAt(ctx, at, w.id); data != nil {
 				return data
 			}
@@ -91,7 +92,7 @@ func (r *rescue) mended(ctx context.Context) error {
 func (r *rescue) moved(ctx context.Context) error {
 	var last *index.Index
 	for range 3 { // it may be done with them again meanwhile, but not for ever
-		x := r.newerIndex(ctx)
+		x := r.loader.repo.newerIndex(ctx)
 		if x == nil || x == last || ctx.Err() != nil {
 			return nil
 		}
@@ -151,12 +152,12 @@ func (r *rescue) each(get func(w *wanted) []byte) error {
 func (r *rescue) stored(ctx context.Context, at index.Location, id chunk.ID) []byte {
 	if key := (frameKey{at.Pack, at.Offset}); r.key != key {
 		r.key, r.raw = key, nil
-		sealed, err := r.store.Get(ctx, packName(at.Pack), at.Offset, int64(at.Frame.Sealed))
+		sealed, err := r.loader.repo.store.Get(ctx, layout.PackName(at.Pack), at.Offset, int64(at.Frame.Sealed))
 		if err == nil {
-			r.raw, err = r.decoder.Decode(nil, sealed, at.Frame)
+			r.raw, err = r.loader.repo.decoder.Decode(nil, sealed, at.Frame)
 		}
 		if at.Pack == r.own {
-			r.gone = gone(err)
+			r.gone = layout.IsMissing(err)
 		}
 		if err != nil {
 			r.raw = nil
@@ -173,15 +174,15 @@ func (r *rescue) mendedAt(ctx context.Context, at index.Location, id chunk.ID) [
 	}
 	data := r.proved(r.mendedRaw, at, id)
 	if data != nil && r.how != "" {
-		r.healed.note(at.Pack, r.how)
+		r.loader.repo.healed.note(at.Pack, r.how)
 	}
 	return data
 }
 
 // mendedFrame opens a frame of a mended pack, and says how that was mended; "" where it is whole by now.
 func (r *rescue) mendedFrame(ctx context.Context, at index.Location) (raw []byte, how string) {
-	m, err := r.mend(ctx, at.Pack)
-	if at.Pack == r.own && !gone(err) {
+	m, err := r.loader.repo.mend(ctx, at.Pack)
+	if at.Pack == r.own && !layout.IsMissing(err) {
 		r.unmended = err
 	}
 	if err != nil || at.Offset+int64(at.Frame.Sealed) > int64(len(m.file)) {
@@ -189,7 +190,7 @@ func (r *rescue) mendedFrame(ctx context.Context, at index.Location) (raw []byte
 	}
 	// A frame is opened in its own memory, and the pack's is used again.
 	sealed := slices.Clone(m.file[at.Offset:][:at.Frame.Sealed])
-	if raw, err = r.decoder.Decode(nil, sealed, at.Frame); err != nil {
+	if raw, err = r.loader.repo.decoder.Decode(nil, sealed, at.Frame); err != nil {
 		return nil, ""
 	}
 	if !m.whole {
@@ -203,7 +204,7 @@ func (r *rescue) proved(raw []byte, at index.Location, id chunk.ID) []byte {
 	if uint64(at.Start)+uint64(at.Len) > uint64(len(raw)) {
 		return nil
 	}
-	if data := raw[at.Start:][:at.Len]; len(data) > 0 && r.namer.ID(data) == id {
+	if data := raw[at.Start:][:at.Len]; len(data) > 0 && r.loader.namer.ID(data) == id {
 		return data
 	}
 	return nil
@@ -216,10 +217,10 @@ func (r *rescue) note(ctx context.Context, how string) {
 	}
 	r.noted = true
 	if r.gone {
-		if x := r.newerIndex(ctx); x != nil && !x.HasPack(r.own) {
+		if x := r.loader.repo.newerIndex(ctx); x != nil && !x.HasPack(r.own) {
 			return
 		}
 		how = "missing; " + how
 	}
-	r.healed.note(r.own, how)
+	r.loader.repo.healed.note(r.own, how)
 }

@@ -16,6 +16,7 @@ import (
 	"platter/index"
 	"platter/pack"
 	"platter/pack/parity"
+	"platter/repo/layout"
 	"platter/repo/store"
 	"platter/repo/store/storetest"
 )
@@ -122,13 +123,13 @@ func (b *bad) Get(ctx context.Context, name string, off, n int64) ([]byte, error
 func TestUnreadableSectors(t *testing.T) {
 	x := newParitySample(t)
 	name := x.packs()[0]
-	size, par := int64(len(x.files[name])), int64(len(x.files[name+parityEnd]))
+	size, par := int64(len(x.files[name])), int64(len(x.files[name+layout.ParityEnd]))
 	last := (size - 1) / parity.Sector * parity.Sector
 	for _, at := range [][][2]int64{
 		{{0, 1}}, {{last, size}}, {{5000, 5001}, {70_000, 90_000}, {300_000, 300_001}},
 		{{0, 4096}, {par - 8192, par - 4096}}, // of two copies of its table one is enough
 	} {
-		for _, of := range [][]string{{name}, {name + parityEnd}, {name, name + parityEnd}} {
+		for _, of := range [][]string{{name}, {name + layout.ParityEnd}, {name, name + layout.ParityEnd}} {
 			s := &bad{Store: memOf(t, x.files), names: of, at: at}
 			r := reopen(t, s)
 			wantLoads(t, r, x.chunks)
@@ -153,7 +154,7 @@ func TestUnreadableSectors(t *testing.T) {
 func (x *sample) inPack(t *testing.T, r *Repo, name string) saved {
 	t.Helper()
 	for _, c := range x.chunks {
-		if at, ok := r.index.Lookup(c.id); ok && packName(at.Pack) == name && c.kind == chunk.Data {
+		if at, ok := r.index.Lookup(c.id); ok && layout.PackName(at.Pack) == name && c.kind == chunk.Data {
 			return c
 		}
 	}
@@ -171,7 +172,7 @@ func TestMendedOnce(t *testing.T) {
 	var parities atomic.Int64
 	r := reopen(t, memOf(t, x.files))
 	r.store = &storetest.Faulty{Store: r.store, Fail: func(_, name string) error {
-		if strings.HasSuffix(name, parityEnd) {
+		if strings.HasSuffix(name, layout.ParityEnd) {
 			parities.Add(1)
 		}
 		return nil
@@ -225,7 +226,7 @@ func TestOtherCopies(t *testing.T) {
 		} {
 			hurtFiles := maps.Clone(files)
 			for _, id := range mine {
-				hurt(hurtFiles, packName(id))
+				hurt(hurtFiles, layout.PackName(id))
 			}
 			late := reopen(t, memOf(t, hurtFiles))
 			early := reopen(t, memOf(t, files))
@@ -251,7 +252,7 @@ func TestOtherCopies(t *testing.T) {
 	}
 	// Of each chunk one place is damaged, and of some both are.
 	for _, id := range append(packs[0], packs[1][0]) {
-		files[packName(id)] = make([]byte, len(files[packName(id)]))
+		files[layout.PackName(id)] = make([]byte, len(files[layout.PackName(id)]))
 	}
 	r := reopen(t, memOf(t, files))
 	lost := 0
@@ -275,7 +276,7 @@ func movePacks(t *testing.T, mem *store.Mem, chunks []saved) {
 	for _, p := range r.index.Packs() {
 		old = append(old, p.ID)
 	}
-	files, err := list(ctx, mem, indexDir)
+	files, err := layout.List(ctx, mem, layout.Index)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -301,12 +302,12 @@ func movePacks(t *testing.T, mem *store.Mem, chunks []saved) {
 		t.Fatal(err)
 	}
 	for _, f := range files {
-		if err := mem.Delete(ctx, fileName(indexDir, f.id)); err != nil {
+		if err := mem.Delete(ctx, layout.Name(layout.Index, f.ID)); err != nil {
 			t.Fatal(err)
 		}
 	}
 	for _, id := range old {
-		if err := mem.Delete(ctx, packName(id)); err != nil {
+		if err := mem.Delete(ctx, layout.PackName(id)); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -325,7 +326,7 @@ func TestReadWhilePruned(t *testing.T) {
 			movePacks(t, mem, x.chunks)
 			listings := atomic.Int64{}
 			r.store = &storetest.Faulty{Store: r.store, Fail: func(op, name string) error {
-				if op == "list" && name == packsDir {
+				if op == "list" && name == layout.Packs {
 					listings.Add(1)
 				}
 				return nil
@@ -343,7 +344,7 @@ func TestReadWhilePruned(t *testing.T) {
 	// What is really gone stays an error, and costs no index.
 	r := reopen(t, mem)
 	for _, p := range r.index.Packs() {
-		if err := mem.Delete(t.Context(), packName(p.ID)); err != nil {
+		if err := mem.Delete(t.Context(), layout.PackName(p.ID)); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -387,7 +388,7 @@ func TestCancelledRescue(t *testing.T) {
 	c := x.inPack(t, r, name)
 	ctx, cancel := context.WithCancel(t.Context())
 	r.store = &storetest.Faulty{Store: r.store, Lose: func(_, name string) error {
-		if strings.HasSuffix(name, parityEnd) {
+		if strings.HasSuffix(name, layout.ParityEnd) {
 			cancel()
 		}
 		return nil
@@ -407,7 +408,7 @@ func TestHealedMaps(t *testing.T) {
 	r := reopen(t, memOf(t, x.files))
 	at := slices.IndexFunc(x.chunks, func(c saved) bool { return c.kind == chunk.Map })
 	loc, _ := r.index.Lookup(x.chunks[at].id)
-	name := packName(loc.Pack)
+	name := layout.PackName(loc.Pack)
 	x.files[name] = flipped(x.files[name], int(loc.Offset)+50)
 	r = reopen(t, memOf(t, x.files))
 	report, err := r.Check(t.Context(), CheckOptions{}, nil)

@@ -7,6 +7,7 @@ import (
 
 	"platter/chunk"
 	"platter/pack"
+	"platter/repo/layout"
 )
 
 // Probe finds out what the bad packs still give: that is not Lost from then on.
@@ -65,7 +66,7 @@ func (d *Damage) take(ctx context.Context, from *Repo, kind chunk.Kind, ids []ch
 		if err != nil || ctx.Err() != nil {
 			return nil, cmp.Or(err, ctx.Err())
 		}
-		if why != nil && !unmendable(why) {
+		if why != nil && !layout.IsPermanent(why) {
 			return why, nil
 		}
 	}

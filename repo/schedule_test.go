@@ -14,6 +14,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"platter/repo/layout"
 	"platter/repo/store"
 )
 
@@ -265,7 +266,7 @@ func (h *host) Touch(ctx context.Context, name string) error {
 		return err
 	}
 	err := h.mem.Touch(ctx, name)
-	if l := h.listings[dirOf(name)]; err == nil && l != nil {
+	if l := h.listings[layout.Dir(name)]; err == nil && l != nil {
 		info := l.files[name]
 		info.ModTime = h.serverTime()
 		h.saw(name, &info)
@@ -276,12 +277,12 @@ func (h *host) Touch(ctx context.Context, name string) error {
 // saw puts what the host did itself into what it remembers: nobody misses his own files. As a rule it forgets the rest, as most file
 // systems do.
 func (h *host) saw(name string, info *store.Info) {
-	l := h.listings[dirOf(name)]
+	l := h.listings[layout.Dir(name)]
 	if l == nil {
 		return
 	}
 	if h.intN(4) > 0 {
-		delete(h.listings, dirOf(name))
+		delete(h.listings, layout.Dir(name))
 		return
 	}
 	if delete(l.files, name); info != nil {

@@ -28,7 +28,7 @@ func (c *checker) choose(all []due, s *sight) []due {
 	if !c.opts.ReadPacks && !c.opts.ReadData {
 		return all
 	}
-	c.log = openScrubLog(c.Repo, s.packs)
+	c.log = openScrubLog(c.repo, s.packs)
 	total := int64(0)
 	for i := range all {
 		if d := &all[i]; d.whole {
@@ -45,7 +45,7 @@ func (c *checker) choose(all []due, s *sight) []due {
 	}
 	recent := int64(1)<<62 - 1
 	if c.opts.Since > 0 {
-		recent = c.now().Add(-c.opts.Since).Unix()
+		recent = c.repo.now().Add(-c.opts.Since).Unix()
 	}
 	for i := range all {
 		switch d := &all[i]; {

@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"platter/pack"
+	"platter/repo/layout"
 	"platter/repo/store"
 )
 
@@ -29,7 +30,7 @@ func newScrubber(t *testing.T) *scrubber {
 	mustSave(t, testRepo(t, mem), noiseChunks(1, 60, 100_000))
 	s := &scrubber{t: t, behind: mem, folder: t.TempDir(), now: time.Date(2026, 12, 1, 0, 0, 0, 0, time.UTC)}
 	for name := range filesOf(t, mem) {
-		if dirOf(name) == packsDir {
+		if layout.Dir(name) == layout.Packs {
 			s.packs = append(s.packs, name)
 		}
 	}

@@ -1,14 +1,12 @@
 package repo
 
 import (
-	"bytes"
 	"context"
 	"fmt"
-	"os"
 	"slices"
-	"time"
 
 	"platter/pack"
+	"platter/repo/layout"
 )
 
 // Settle makes what was found known to others: damaged packs are named in a plan, which takes the place of older ones, so
@@ -21,11 +19,11 @@ func (d *Damage) Settle(ctx context.Context) error {
 			packs = append(packs, b.ID)
 		}
 	}
-	if err := d.plan(ctx, packs); err != nil {
-		return fmt.Errorf("note which packs are damaged: %w", err)
+	if err := d.mark(ctx, packs); err != nil {
+		return err
 	}
-	r.orphans = slices.DeleteFunc(r.orphans, func(f listed) bool {
-		return slices.ContainsFunc(d.Packs, func(b *BadPack) bool { return b.ID == f.id })
+	r.orphans = slices.DeleteFunc(r.orphans, func(f layout.File) bool {
+		return slices.ContainsFunc(d.Packs, func(b *BadPack) bool { return b.ID == f.ID })
 	})
 	if _, err := r.Adopt(ctx); err != nil {
 		return err
@@ -43,28 +41,24 @@ func (d *Damage) Settle(ctx context.Context) error {
 	return nil
 }
 
-// plan says which packs are damaged, and then takes back what older plans say of that.
-func (d *Damage) plan(ctx context.Context, packs []pack.FileID) error {
+// mark says which packs are damaged, and then deletes the damage markers that were there before.
+func (d *Damage) mark(ctx context.Context, packs []pack.FileID) error {
 	var said, old []pack.FileID
-	for id, p := range d.work.plans {
-		if p.says.Damaged {
-			said, old = append(said, p.says.Packs...), append(old, id)
+	for id, m := range d.work.Markers {
+		if m.Value.Damaged {
+			said, old = append(said, m.Value.Packs...), append(old, id)
 		}
 	}
-	slices.SortFunc(said, func(a, b pack.FileID) int { return bytes.Compare(a[:], b[:]) })
+	slices.SortFunc(said, compareIDs)
 	if slices.Equal(said, packs) {
 		return nil
 	}
-	host, _ := os.Hostname() // only for people to read
-	for part := range slices.Chunk(packs, packsPerPlan) {
-		p := plan{Packs: part, Damaged: true, Host: host, Time: d.repo.now().UTC().Truncate(time.Second)}
-		if _, err := d.repo.putPlan(ctx, p); err != nil {
-			return err
-		}
+	if err := d.repo.putDamaged(ctx, packs); err != nil {
+		return err
 	}
 	for _, id := range old {
-		if err := d.repo.store.Delete(ctx, fileName(workDir, id)); err != nil && !gone(err) {
-			return err
+		if err := d.repo.leases.Unmark(ctx, id); err != nil {
+			return fmt.Errorf("note which packs are damaged: %w", err)
 		}
 	}
 	return nil

@@ -14,6 +14,7 @@ import (
 
 	"platter/pack"
 	"platter/repo/crypt"
+	"platter/repo/layout"
 	"platter/repo/store"
 )
 
@@ -69,13 +70,13 @@ func (k *keyring) several() bool {
 // listKeys returns the ids of the slots, and the files of those that somebody is removing.
 func listKeys(ctx context.Context, s store.Store) (ids []pack.FileID, removing map[pack.FileID][]string, err error) {
 	removing = map[pack.FileID][]string{}
-	for f, err := range s.List(ctx, keysDir) {
+	for f, err := range s.List(ctx, layout.Keys) {
 		if err != nil {
-			return nil, nil, fmt.Errorf("list %s: %w", keysDir, err)
+			return nil, nil, fmt.Errorf("list %s: %w", layout.Keys, err)
 		}
-		if id, ok := idFromName(keysDir, f); ok {
+		if id, ok := layout.ParseID(layout.Keys, f); ok {
 			ids = append(ids, id)
-		} else if id, ok := removingOf(f); ok {
+		} else if id, ok := layout.ParseRemoving(f); ok {
 			removing[id] = append(removing[id], f.Name)
 		}
 	}
@@ -101,11 +102,11 @@ func readSlots(ctx context.Context, s store.Store) (*keyring, error) {
 }
 
 func readSlot(ctx context.Context, s store.Store, id pack.FileID) (*crypt.Slot, error) {
-	return readSlotAs(ctx, s, fileName(keysDir, id), id)
+	return readSlotAs(ctx, s, layout.Name(layout.Keys, id), id)
 }
 
 func readSlotAs(ctx context.Context, s store.Store, name string, id pack.FileID) (*crypt.Slot, error) {
-	body, err := readAs(ctx, s, name, id, pack.SlotFile, maxSlot)
+	body, err := layout.ReadAs(ctx, s, name, id, pack.SlotFile, layout.MaxSlot)
 	if err != nil {
 		return nil, err
 	}
@@ -136,7 +137,7 @@ func (r *Repo) unlock(ctx context.Context, password []byte, file configFile) err
 	if file.missing() && len(k.slots)+len(k.bad)+len(k.removing) == 0 {
 		return ErrNoRepository
 	}
-	t := &unlocking{Repo: r, keys: k, file: file, password: password, stretched: map[crypt.KDF][32]byte{}}
+	t := &unlocking{repo: r, keys: k, file: file, password: password, stretched: map[crypt.KDF][32]byte{}}
 	if done, err := t.try(ctx, byPrice(k.slots)); done || err != nil {
 		return err
 	}
@@ -167,7 +168,7 @@ func (r *Repo) unlock(ctx context.Context, password []byte, file configFile) err
 
 // An unlocking is the search for a slot that a password opens.
 type unlocking struct {
-	*Repo
+	repo      *Repo
 	keys      *keyring
 	file      configFile
 	password  []byte
@@ -184,7 +185,7 @@ func (t *unlocking) try(ctx context.Context, ids []pack.FileID) (done bool, err 
 		slot := t.keys.slots[id]
 		if _, ok := t.stretched[slot.KDF]; !ok {
 			if len(t.stretched) == maxKDFs {
-				t.untried = append(t.untried, fmt.Errorf("%s: there are more than %d different costs or salts of keys; it was not tried", fileName(keysDir, id), maxKDFs))
+				t.untried = append(t.untried, fmt.Errorf("%s: there are more than %d different costs or salts of keys; it was not tried", layout.Name(layout.Keys, id), maxKDFs))
 				continue
 			}
 			if t.stretched[slot.KDF], err = stretch(ctx, slot.KDF, t.password); err != nil {
@@ -194,20 +195,20 @@ func (t *unlocking) try(ctx context.Context, ids []pack.FileID) (done bool, err 
 		m, err := slot.Unlock(t.stretched[slot.KDF])
 		switch {
 		case err == nil:
-			t.master, t.slot, t.id = m, id, slot.Repo
-			if t.config, err = openConfig(t.configBox(), t.file.sealed); err == nil {
-				t.lost = t.file.fault // of its header
+			t.repo.master, t.repo.slot, t.repo.id = m, id, slot.Repo
+			if t.repo.config, err = openConfig(t.repo.configBox(), t.file.sealed); err == nil {
+				t.repo.lost = t.file.fault // of its header
 				return true, nil
 			}
 			if errors.Is(err, pack.ErrNewer) {
-				t.wrong = append(t.wrong, fmt.Errorf("%s: %w", configName, err))
+				t.wrong = append(t.wrong, fmt.Errorf("%s: %w", layout.Config, err))
 			}
 			if t.masters == nil {
 				t.masters = map[pack.FileID]crypt.MasterKey{}
 			}
 			t.opened, t.masters[id] = append(t.opened, id), m
 		case errors.Is(err, crypt.ErrTampered):
-			t.wrong = append(t.wrong, fmt.Errorf("%s: %w: %w", fileName(keysDir, id), pack.ErrDamaged, err))
+			t.wrong = append(t.wrong, fmt.Errorf("%s: %w: %w", layout.Name(layout.Keys, id), pack.ErrDamaged, err))
 		}
 	}
 	return false, nil
@@ -218,13 +219,13 @@ func (t *unlocking) fault() error {
 	if t.file.fault != nil {
 		return t.file.fault
 	}
-	return fmt.Errorf("%s: %w: its seal does not hold", configName, pack.ErrDamaged)
+	return fmt.Errorf("%s: %w: its seal does not hold", layout.Config, pack.ErrDamaged)
 }
 
 // verdict tells why the password opens nothing.
 func (t *unlocking) verdict() error {
 	bad := t.keys.bad
-	unread := slices.IndexFunc(bad, func(err error) bool { return !unmendable(err) })
+	unread := slices.IndexFunc(bad, func(err error) bool { return !layout.IsPermanent(err) })
 	if len(t.wrong) == 0 && unread >= 0 { // the right key may be the one that could not be read now
 		return fmt.Errorf("read keys: %w", bad[unread])
 	}
@@ -232,7 +233,7 @@ func (t *unlocking) verdict() error {
 	if len(why) == 0 {
 		why = []error{crypt.ErrWrongPassword}
 		if len(t.keys.slots) == 0 {
-			why[0] = fmt.Errorf("%w: the folder %s holds no key that can be read; put one back from a copy", pack.ErrDamaged, keysDir)
+			why[0] = fmt.Errorf("%w: the folder %s holds no key that can be read; put one back from a copy", pack.ErrDamaged, layout.Keys)
 		}
 	}
 	return errors.Join(slices.Concat(why, bad, t.untried)...)
@@ -275,8 +276,8 @@ func (r *Repo) putSlot(ctx context.Context, kdf crypt.KDF, password []byte, labe
 	if err != nil {
 		return pack.FileID{}, err
 	}
-	slot := crypt.NewSlot(r.master, r.id, kdf, stretched, pad(info))
-	id, _, err := putNamed(ctx, r.store, keysDir, pack.SlotFile, slot.Encode())
+	slot := crypt.NewSlot(r.master, r.id, kdf, stretched, layout.Pad(info))
+	id, _, err := layout.PutNamed(ctx, r.store, layout.Keys, pack.SlotFile, slot.Encode())
 	return id, err
 }
 
@@ -318,7 +319,7 @@ func (r *Repo) Slots(ctx context.Context) ([]Slot, []error, error) {
 	for id, slot := range k.slots {
 		s := Slot{ID: id, Current: id == r.slot, Cost: slot.Cost}
 		if slot.Repo != r.id {
-			bad = append(bad, fmt.Errorf("%s: %w", fileName(keysDir, id), errForeignSlot))
+			bad = append(bad, fmt.Errorf("%s: %w", layout.Name(layout.Keys, id), errForeignSlot))
 			continue
 		}
 		plain, err := slot.ReadInfo(r.master)
@@ -326,7 +327,7 @@ func (r *Repo) Slots(ctx context.Context) ([]Slot, []error, error) {
 			err = json.Unmarshal(plain, &s.Info)
 		}
 		if err != nil {
-			bad = append(bad, fmt.Errorf("%s: %w: %w", fileName(keysDir, id), pack.ErrDamaged, err))
+			bad = append(bad, fmt.Errorf("%s: %w: %w", layout.Name(layout.Keys, id), pack.ErrDamaged, err))
 			continue
 		}
 		out = append(out, s)

@@ -9,6 +9,7 @@ import (
 
 	"platter/pack"
 	"platter/repo/crypt"
+	"platter/repo/layout"
 	"platter/repo/store"
 )
 
@@ -225,7 +226,7 @@ func TestDamagedSlotBesideGoodOne(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	name := fileName(keysDir, second)
+	name := layout.Name(layout.Keys, second)
 	file := filesOf(t, mem)[name]
 	file[len(file)/2] ^= 1
 	if err := mem.Put(ctx, name, file); err != nil {

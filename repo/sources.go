@@ -9,6 +9,7 @@ import (
 	"platter/chunk"
 	"platter/index"
 	"platter/pack"
+	"platter/repo/layout"
 )
 
 // Sources tells whether chunks can be had. The index and the listing of packs are believed. Where those say that a pack is
@@ -33,9 +34,9 @@ func (s *Sources) Has(ctx context.Context, kind chunk.Kind, id chunk.ID, length 
 	case !ok:
 		return &MissingError{id}
 	case at.Frame.Kind != kind:
-		return fmt.Errorf("%s: %w: chunk %v is of the wrong kind", packName(at.Pack), pack.ErrDamaged, id)
+		return fmt.Errorf("%s: %w: chunk %v is of the wrong kind", layout.PackName(at.Pack), pack.ErrDamaged, id)
 	case at.Len != length:
-		return fmt.Errorf("%s: %w: chunk %v has %d bytes, and its map says %d", packName(at.Pack), pack.ErrDamaged, id, at.Len, length)
+		return fmt.Errorf("%s: %w: chunk %v has %d bytes, and its map says %d", layout.PackName(at.Pack), pack.ErrDamaged, id, at.Len, length)
 	case !x.Missing(id):
 		return nil
 	}
@@ -54,8 +55,8 @@ func (s *Sources) try(ctx context.Context, kind chunk.Kind, id chunk.ID, frame f
 	if ctx.Err() != nil {
 		return context.Cause(ctx)
 	}
-	if gone(err) {
-		err = fmt.Errorf("%s: %w: %w", packName(frame.pack), errIsMissing, err)
+	if layout.IsMissing(err) {
+		err = fmt.Errorf("%s: %w: %w", layout.PackName(frame.pack), errIsMissing, err)
 	}
 	if only {
 		s.frames[frame] = err

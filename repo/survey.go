@@ -15,6 +15,8 @@ import (
 	"platter/chunk"
 	"platter/index"
 	"platter/pack"
+	"platter/repo/layout"
+	"platter/repo/lease"
 	"platter/repo/store"
 )
 
@@ -31,7 +33,7 @@ type BadPack struct {
 }
 
 // Name is the pack's name in the store.
-func (b *BadPack) Name() string { return packName(b.ID) }
+func (b *BadPack) Name() string { return layout.PackName(b.ID) }
 
 // A Damage is what is wrong with a repository's packs, and what that costs in chunks. Its methods are for one goroutine, but
 // for Lost, Wanted and Why.
@@ -41,7 +43,7 @@ type Damage struct {
 	Missing map[chunk.ID]chunk.Kind
 
 	repo     *Repo
-	work     *workplace
+	work     *lease.State
 	bad      map[pack.FileID]*BadPack // those that are not mended
 	readable map[chunk.ID]bool        // that damaged packs still give
 	adopted  []index.PackTable        // of packs that were mended and that no index file lists yet
@@ -53,11 +55,11 @@ type Damage struct {
 //
 // What cannot be read twice, from a store that answers otherwise, or twice as something else, counts as damaged.
 func (r *Repo) FindDamage(ctx context.Context, readAll bool, p *Progress) (*Damage, error) {
-	files, err := list(ctx, r.store, packsDir)
+	files, err := layout.List(ctx, r.store, layout.Packs)
 	if err != nil {
 		return nil, err
 	}
-	w, err := r.readWork(ctx)
+	w, err := r.leases.Read(ctx)
 	if err != nil {
 		return nil, err
 	}
@@ -75,18 +77,18 @@ func (r *Repo) FindDamage(ctx context.Context, readAll bool, p *Progress) (*Dama
 	if err := d.readTables(ctx); err != nil {
 		return nil, err
 	}
-	d.trust(slices.Collect(maps.Keys(w.damaged())))
+	d.trust(slices.Collect(maps.Keys(w.Damaged())))
 	r.index.Suspend(slices.Collect(maps.Keys(d.bad)))
 	return d, nil
 }
 
 // compare holds the packs that are there against index and names, and returns those that are not there.
-func (d *Damage) compare(ctx context.Context, files []listed, readAll bool, p *Progress) (missing map[pack.FileID]index.Pack, err error) {
+func (d *Damage) compare(ctx context.Context, files []layout.File, readAll bool, p *Progress) (missing map[pack.FileID]index.Pack, err error) {
 	missing = map[pack.FileID]index.Pack{}
 	for _, known := range d.repo.index.Packs() {
 		missing[known.ID] = known
 	}
-	suspect := d.work.damaged()
+	suspect := d.work.Damaged()
 	var mu sync.Mutex
 	add := func(b *BadPack, why error) {
 		mu.Lock()
@@ -97,23 +99,23 @@ func (d *Damage) compare(ctx context.Context, files []listed, readAll bool, p *P
 	g, gctx := errgroup.WithContext(ctx)
 	g.SetLimit(d.repo.workers)
 	for _, f := range files {
-		known, ok := missing[f.id]
-		delete(missing, f.id)
-		b := &BadPack{ID: f.id, size: known.Size, there: f.size, listed: ok}
-		if ok && f.size != known.Size {
+		known, ok := missing[f.ID]
+		delete(missing, f.ID)
+		b := &BadPack{ID: f.ID, size: known.Size, there: f.Size, listed: ok}
+		if ok && f.Size != known.Size {
 			if err := d.repo.confirmLength(ctx, known); err != nil {
 				return nil, errors.Join(err, g.Wait())
 			}
-			add(b, fmt.Errorf("%w: %d bytes where the index says %d", pack.ErrDamaged, f.size, known.Size))
+			add(b, fmt.Errorf("%w: %d bytes where the index says %d", pack.ErrDamaged, f.Size, known.Size))
 			continue
 		}
-		if !readAll && !suspect[f.id] {
+		if !readAll && !suspect[f.ID] {
 			continue
 		}
-		p.Expect(f.size)
+		p.Expect(f.Size)
 		g.Go(func() error {
-			why, err := d.repo.twice(gctx, packName(f.id), func() error { return d.repo.proveName(gctx, f.id) })
-			p.Add(f.size)
+			why, err := d.repo.twice(gctx, layout.PackName(f.ID), func() error { return d.repo.proveName(gctx, f.ID) })
+			p.Add(f.Size)
 			if why != nil && err == nil {
 				add(b, why)
 			}
@@ -132,7 +134,7 @@ func (d *Damage) confirmMissing(ctx context.Context, known index.Pack) error {
 	if err == nil {
 		return fmt.Errorf("the store did not list %s, and has it: try again when it shows what it has", b.Name())
 	}
-	if !gone(err) {
+	if !layout.IsMissing(err) {
 		return err
 	}
 	d.bad[b.ID] = b
@@ -141,9 +143,9 @@ func (d *Damage) confirmMissing(ctx context.Context, known index.Pack) error {
 
 // confirmLength returns an error where a pack has the length that the index says after all, though the listing has another one.
 func (r *Repo) confirmLength(ctx context.Context, known index.Pack) error {
-	end, err := r.store.Get(ctx, packName(known.ID), max(0, known.Size-1), 2)
+	end, err := r.store.Get(ctx, layout.PackName(known.ID), max(0, known.Size-1), 2)
 	if err == nil && len(end) == 1 {
-		return fmt.Errorf("the store listed %s with another length than it has: try again when it shows what it has", packName(known.ID))
+		return fmt.Errorf("the store listed %s with another length than it has: try again when it shows what it has", layout.PackName(known.ID))
 	}
 	return ctx.Err()
 }
@@ -155,7 +157,7 @@ func (r *Repo) proveName(ctx context.Context, id pack.FileID) error {
 	sum := blake3.New()
 	buf := make([]byte, readBlock)
 	for off := int64(0); ; off += readBlock {
-		part, err := store.GetInto(ctx, r.store, buf, packName(id), off, readBlock)
+		part, err := store.GetInto(ctx, r.store, buf, layout.PackName(id), off, readBlock)
 		if err != nil {
 			return err
 		}
@@ -174,8 +176,8 @@ func (r *Repo) proveName(ctx context.Context, id pack.FileID) error {
 // again once the store has answered something else. bad is the file's fault, and err ends the work.
 func (r *Repo) steady(ctx context.Context, read func() error) (bad, err error) {
 	bad = read()
-	if bad != nil && !unmendable(bad) && ctx.Err() == nil {
-		if _, err := r.store.Get(ctx, configName, 0, 1); err != nil && !gone(err) {
+	if bad != nil && !layout.IsPermanent(bad) && ctx.Err() == nil {
+		if _, err := r.store.Get(ctx, layout.Config, 0, 1); err != nil && !layout.IsMissing(err) {
 			return nil, err
 		}
 		bad = read()
@@ -197,7 +199,7 @@ func (r *Repo) twice(ctx context.Context, name string, read func() error) (bad, 
 func (d *Damage) readTables(ctx context.Context) error {
 	const tries = 3 // somebody may put one index file in the place of several meanwhile
 	for try := 1; len(d.bad) > 0; try++ {
-		files, err := list(ctx, d.repo.store, indexDir)
+		files, err := layout.List(ctx, d.repo.store, layout.Index)
 		if err != nil {
 			return err
 		}
@@ -215,7 +217,7 @@ func (d *Damage) readTables(ctx context.Context) error {
 		if err == nil {
 			break
 		}
-		if !gone(err) || try == tries {
+		if !layout.IsMissing(err) || try == tries {
 			return err
 		}
 	}
@@ -229,6 +231,6 @@ func (d *Damage) readTables(ctx context.Context) error {
 
 // trust makes the index build upon packs again that are whole, unless they are about to go.
 func (d *Damage) trust(packs []pack.FileID) {
-	condemned := d.work.condemned()
+	condemned := d.work.Condemned()
 	d.repo.index.Resume(slices.DeleteFunc(packs, func(id pack.FileID) bool { return condemned[id] || d.bad[id] != nil }))
 }

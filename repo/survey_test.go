@@ -11,6 +11,7 @@ import (
 	"platter/chunk"
 	"platter/pack"
 	"platter/pack/parity"
+	"platter/repo/layout"
 	"platter/repo/store"
 )
 
@@ -62,7 +63,7 @@ func bigSample(t *testing.T) (files map[string][]byte, name string, chunks []sav
 	chunks = mustSave(t, testRepo(t, mem), noiseChunks(1, 12, 60000)) // the map is a frame of its own
 	files = filesOf(t, mem)
 	for n, data := range files {
-		if dirOf(n) == packsDir && len(data) > len(files[name]) {
+		if layout.Dir(n) == layout.Packs && len(data) > len(files[name]) {
 			name = n
 		}
 	}

@@ -8,6 +8,7 @@ import (
 
 	"platter/index"
 	"platter/pack"
+	"platter/repo/layout"
 )
 
 // Every backup leaves an index file at least. When many of them are small, a backup that has succeeded makes few of many.
@@ -49,7 +50,10 @@ func (f *indexFiles) small() (n int) {
 // with the old files, with the new ones, and with both. What was not done is done after another backup.
 func (w *Writer) tidy(ctx context.Context) {
 	r := w.repo
-	if r.dry || r.files.small() < manySmall || len(r.lease.found.condemned()) > 0 { // a prune may be about to drop packs from them
+	if r.dry || r.files.small() < manySmall {
+		return
+	}
+	if _, found, _ := r.leases.Held(); len(found.Condemned()) > 0 { // a prune may be about to drop packs from them
 		return
 	}
 	if bytes, err := r.joinIndexes(ctx); err == nil {
@@ -61,7 +65,7 @@ func (w *Writer) tidy(ctx context.Context) {
 // ones take. Two that do it at once leave packs listed twice, which does no harm, and which the next one mends.
 func (r *Repo) joinIndexes(ctx context.Context) (bytes int64, err error) {
 	// Listed anew: what somebody else has superseded since must not come back.
-	files, err := listNow(ctx, r.store, indexDir)
+	files, err := layout.ListNow(ctx, r.store, layout.Index)
 	if err != nil {
 		return 0, err
 	}
@@ -69,13 +73,13 @@ func (r *Repo) joinIndexes(ctx context.Context) (bytes int64, err error) {
 	if err != nil {
 		return 0, err
 	}
-	small := slices.DeleteFunc(slices.Clone(files), func(f listed) bool { return f.size >= smallIndex || superseded[f.id] })
-	slices.SortFunc(small, func(a, b listed) int {
-		return cmp.Or(cmp.Compare(a.size, b.size), slices.Compare(a.id[:], b.id[:]))
+	small := slices.DeleteFunc(slices.Clone(files), func(f layout.File) bool { return f.Size >= smallIndex || superseded[f.ID] })
+	slices.SortFunc(small, func(a, b layout.File) int {
+		return cmp.Or(cmp.Compare(a.Size, b.Size), slices.Compare(a.ID[:], b.ID[:]))
 	})
 	total := int64(0)
 	for i, f := range small {
-		if total += f.size; total > tidyBytes {
+		if total += f.Size; total > tidyBytes {
 			small = small[:i]
 			break
 		}
@@ -92,7 +96,7 @@ func (r *Repo) joinIndexes(ctx context.Context) (bytes int64, err error) {
 		return 0, err
 	}
 	for _, f := range fresh {
-		bytes += f.size
+		bytes += f.Size
 	}
 	r.files.mu.Lock()
 	for _, id := range supersedes {
@@ -103,19 +107,19 @@ func (r *Repo) joinIndexes(ctx context.Context) (bytes int64, err error) {
 		if ctx.Err() != nil {
 			break
 		}
-		_ = r.store.Delete(ctx, fileName(indexDir, id)) // some stores let nobody delete; superseded, it counts for nothing
+		_ = r.store.Delete(ctx, layout.Name(layout.Index, id)) // some stores let nobody delete; superseded, it counts for nothing
 	}
 	return bytes, nil
 }
 
 // supersededNow adds to what LoadIndex learned what index files say that came since.
-func (r *Repo) supersededNow(ctx context.Context, files []listed) (map[pack.FileID]bool, error) {
+func (r *Repo) supersededNow(ctx context.Context, files []layout.File) (map[pack.FileID]bool, error) {
 	superseded := map[pack.FileID]bool{}
 	r.files.mu.Lock()
 	for id := range r.files.superseded {
 		superseded[id] = true
 	}
-	unknown := slices.DeleteFunc(slices.Clone(files), func(f listed) bool { _, ok := r.files.sizes[f.id]; return ok })
+	unknown := slices.DeleteFunc(slices.Clone(files), func(f layout.File) bool { _, ok := r.files.sizes[f.ID]; return ok })
 	r.files.mu.Unlock()
 	var mu sync.Mutex
 	err := r.eachIndex(ctx, unknown, func(_ pack.FileID, f *index.File) error {
@@ -131,10 +135,10 @@ func (r *Repo) supersededNow(ctx context.Context, files []listed) (map[pack.File
 
 // join reads small files and returns their tables, each pack once, and what a file of those tables supersedes: them, and
 // what they supersede and is still there. Without them, that would count again.
-func (r *Repo) join(ctx context.Context, small, files []listed) (tables []index.PackTable, supersedes []pack.FileID, err error) {
+func (r *Repo) join(ctx context.Context, small, files []layout.File) (tables []index.PackTable, supersedes []pack.FileID, err error) {
 	there := map[pack.FileID]bool{}
 	for _, f := range files {
-		there[f.id] = true
+		there[f.ID] = true
 	}
 	packs, old := map[pack.FileID]index.PackTable{}, map[pack.FileID]bool{}
 	var mu sync.Mutex

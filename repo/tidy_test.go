@@ -9,6 +9,7 @@ import (
 
 	"platter/index"
 	"platter/pack"
+	"platter/repo/layout"
 	"platter/repo/store"
 	"platter/repo/store/storetest"
 )
@@ -24,7 +25,7 @@ func manyNights(t *testing.T) (mem *store.Mem, all []saved) {
 	for n := range manySmall - 1 {
 		all = append(all, mustSave(t, reopen(t, mem), night(n))...)
 	}
-	if n := countIn(t, mem, indexDir); n != manySmall-1 {
+	if n := countIn(t, mem, layout.Index); n != manySmall-1 {
 		t.Fatalf("%d index files after %d nights", n, manySmall-1)
 	}
 	return mem, all
@@ -32,7 +33,7 @@ func manyNights(t *testing.T) (mem *store.Mem, all []saved) {
 
 func countIn(t testing.TB, s store.Store, dir string) int {
 	t.Helper()
-	files, err := list(context.Background(), s, dir)
+	files, err := layout.List(context.Background(), s, dir)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -62,15 +63,15 @@ func TestTidy(t *testing.T) {
 		}
 		all = append(all, mustSave(t, r, night(n))...)
 		wantLoads(t, r, all[len(all)-2:])
-		most = max(most, countIn(t, mem, indexDir))
+		most = max(most, countIn(t, mem, layout.Index))
 		if n%5 == 0 {
 			wantSound(t, mem, all)
 			cached = reopenCached(t, mem, folder)
 			wantLoads(t, cached, all)
 		}
 	}
-	if most > manySmall+1 || countIn(t, mem, indexDir) > manySmall {
-		t.Errorf("%d index files at most, %d now", most, countIn(t, mem, indexDir))
+	if most > manySmall+1 || countIn(t, mem, layout.Index) > manySmall {
+		t.Errorf("%d index files at most, %d now", most, countIn(t, mem, layout.Index))
 	}
 	wantSound(t, mem, all)
 }
@@ -97,7 +98,7 @@ func TestTidyFails(t *testing.T) {
 		if s.Ops() > i {
 			continue
 		}
-		if n := countIn(t, mem, indexDir); n != 1 {
+		if n := countIn(t, mem, layout.Index); n != 1 {
 			t.Errorf("%d index files, want one for many nights", n)
 		}
 		return
@@ -122,7 +123,7 @@ func TestTidyByTwo(t *testing.T) {
 	wantSound(t, mem, all)
 	late := reopen(t, mem)
 	wantSound(t, mem, append(all, mustSave(t, late, night(103))...))
-	if n := countIn(t, mem, indexDir); n > 5 {
+	if n := countIn(t, mem, layout.Index); n > 5 {
 		t.Errorf("%d index files", n)
 	}
 }
@@ -141,7 +142,7 @@ func TestTidyWhereNothingIsDeleted(t *testing.T) {
 		all = append(all, mustSave(t, r, night(100+n))...)
 		wantSound(t, mem, all)
 	}
-	if n := countIn(t, mem, indexDir); n != manySmall-1+5+1 {
+	if n := countIn(t, mem, layout.Index); n != manySmall-1+5+1 {
 		t.Errorf("%d index files, want one for many and one a night", n)
 	}
 	// What was superseded must not count again when the file that superseded it is put together with others.
@@ -171,22 +172,22 @@ func TestTidyAfterSomebodyElse(t *testing.T) {
 	ctx := context.Background()
 	mem, _ := manyNights(t)
 	r := reopen(t, mem)
-	old, err := list(ctx, mem, indexDir)
+	old, err := layout.List(ctx, mem, layout.Index)
 	if err != nil {
 		t.Fatal(err)
 	}
 	other := reopen(t, mem)
-	decoded, err := other.readIndex(ctx, old[0].id)
+	decoded, err := other.readIndex(ctx, old[0].ID)
 	if err != nil {
 		t.Fatal(err)
 	}
 	gone := decoded.Packs[0].ID
-	putIndexFile(t, other, &index.File{Supersedes: []pack.FileID{old[0].id}}) // it drops the pack
+	putIndexFile(t, other, &index.File{Supersedes: []pack.FileID{old[0].ID}}) // it drops the pack
 	if !r.Index().HasPack(gone) {
 		t.Fatal("the pack was not there")
 	}
 	fresh := mustSave(t, r, night(100))
-	if n := countIn(t, mem, indexDir); n > 3 {
+	if n := countIn(t, mem, layout.Index); n > 3 {
 		t.Errorf("%d index files: nothing was put together", n)
 	}
 	again := reopen(t, mem)
@@ -209,7 +210,7 @@ func TestNoTidyInADryRun(t *testing.T) {
 	}
 	before := s.Ops()
 	mustSave(t, r, night(100))
-	if n := s.Ops() - before; n != 0 || countIn(t, mem, indexDir) != manySmall-1 {
-		t.Errorf("%d calls, %d index files", n, countIn(t, mem, indexDir))
+	if n := s.Ops() - before; n != 0 || countIn(t, mem, layout.Index) != manySmall-1 {
+		t.Errorf("%d calls, %d index files", n, countIn(t, mem, layout.Index))
 	}
 }

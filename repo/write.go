@@ -13,6 +13,7 @@ import (
 	"platter/chunk"
 	"platter/index"
 	"platter/pack"
+	"platter/repo/layout"
 	"platter/repo/store"
 )
 
@@ -119,7 +120,7 @@ func (r *Repo) write(ctx context.Context, fn func(context.Context, *Writer) erro
 	if err == nil {
 		if err = w.saveIndex(ctx, stored); err == nil {
 			// What was there already may be in an index file whose writer was killed before it was durable.
-			err = store.SyncDir(ctx, r.store, indexDir)
+			err = store.SyncDir(ctx, r.store, layout.Index)
 		}
 		if r.stale = err != nil; err == nil {
 			w.tidy(ctx)

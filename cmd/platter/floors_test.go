@@ -24,6 +24,8 @@ var floors = []string{
 	"platter/snapshot/image/gpt",
 	"platter/snapshot/image",
 	"platter/repo",
+	"platter/repo/lease",
+	"platter/repo/layout",
 	"platter/repo/store/storetest",
 	"platter/repo/store",
 	"platter/repo/crypt",
@@ -53,6 +55,8 @@ func TestFloors(t *testing.T) {
 	for _, room := range []string{"", "/diskmap", "/backup", "/restore", "/heal"} {
 		forbidden[[2]string{"platter/snapshot" + room, "platter/repo/store"}] = "disks know no files"
 		forbidden[[2]string{"platter/snapshot" + room, "platter/repo/crypt"}] = "disks know no keys"
+		forbidden[[2]string{"platter/snapshot" + room, "platter/repo/lease"}] = "disks know no files"
+		forbidden[[2]string{"platter/snapshot" + room, "platter/repo/layout"}] = "disks know no files"
 	}
 	out, err := exec.Command("go", "list", "-json=ImportPath,Imports", "platter/...").Output()
 	if err != nil {

@@ -8,6 +8,7 @@ import (
 
 	"platter/repo"
 	"platter/repo/crypt"
+	"platter/repo/layout"
 	"platter/repo/store"
 	"platter/snapshot"
 )
@@ -15,7 +16,7 @@ import (
 // openStore returns the store that --repo names. Whether anything is there is for others to find out.
 func openStore(env *env, c common) (store.Store, error) { return storeBy(env, localStore, c) }
 
-func localStore(folder string) store.Store { return store.NewLocalIn(folder, repo.Layout{}) }
+func localStore(folder string) store.Store { return store.NewLocalIn(folder, layout.Names{}) }
 
 // storeBy is openStore with another way of opening a folder.
 func storeBy(env *env, open func(folder string) store.Store, c common) (store.Store, error) {

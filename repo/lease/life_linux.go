@@ -1,4 +1,4 @@
-package repo
+package lease
 
 import (
 	"errors"
@@ -9,7 +9,7 @@ import (
 )
 
 // thisBoot names the space in which process ids mean something: this machine since it was started, and this container of it.
-// It is "" where nobody can tell.
+// It is "" where that cannot be found out.
 func thisBoot() string {
 	boot, err := os.ReadFile("/proc/sys/kernel/random/boot_id")
 	if err != nil {

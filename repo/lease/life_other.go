@@ -1,8 +1,8 @@
 //go:build !linux
 
-package repo
+package lease
 
-// thisBoot is of no use here: whoever does not touch his lease is waited for.
+// thisBoot is "" here: a dead process is known by its silence only.
 func thisBoot() string { return "" }
 
 func isDead(int) bool { return false }

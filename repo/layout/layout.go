@@ -1,0 +1,143 @@
+// Package layout says how the files of a repository are named, in which folders they are, and how large they may be.
+//
+// It lists, reads and writes them as far as that takes no key: a file whose name is the BLAKE3 of its bytes proves itself.
+package layout
+
+import (
+	"crypto/rand"
+	"encoding/hex"
+	"strings"
+
+	"platter/pack"
+	"platter/repo/store"
+)
+
+// The folders and files of a repository. All but the config and parity are named by the plain BLAKE3-256 of their bytes, in
+// lower-case hex.
+//
+//	config
+//	config.copy         what the config says, since it was changed for the first time
+//	keys/0123…          password slots
+//	keys/0123….removing-4567…  a slot that is being removed
+//	packs/01/0123…      in folders by their first two digits: a repository has many
+//	packs/01/0123….par  parity, which mends the pack beside it; not named by its bytes
+//	index/0123…
+//	snapshots/0123…
+//	work/0123…          leases and deletion markers, which come and go
+//	pending/0123…       a snapshot or index file before its commit, by the name of its writer's lease
+//	forgotten/0123…     which snapshots were removed on purpose
+//	aside/0123…         snapshots that were removed as damaged, until a check has verified the others
+const (
+	Config     = "config"
+	ConfigCopy = "config.copy"
+	Keys       = "keys"
+	Packs      = "packs"
+	Index      = "index"
+	Snapshots  = "snapshots"
+	Work       = "work"
+	Pending    = "pending"
+	Forgotten  = "forgotten"
+	Aside      = "aside"
+)
+
+// Bounds of whole files, in bytes, checked before they are read into memory.
+const (
+	MaxConfig   = 64 << 10
+	MaxSlot     = 128 << 10
+	MaxSnapshot = 16 << 20
+	MaxMarker   = 16 << 20 // and of a lease
+	MaxRecord   = 16 << 20
+)
+
+// Names are all names that a repository may use in its store. It is a store.Layout, for a folder that holds other files too.
+type Names struct{}
+
+var _ store.Layout = Names{}
+
+// Folder reports whether a folder is one of the repository's.
+func (Names) Folder(name string) bool {
+	switch dir, below, deep := strings.Cut(name, "/"); dir {
+	case Keys, Index, Snapshots, Work, Pending, Forgotten, Aside:
+		return !deep
+	case Packs:
+		return !deep || len(below) == 2 && isHex(below)
+	}
+	return false
+}
+
+// File reports whether a file in the root or in one of those folders can be one of the repository's, by its name.
+func (Names) File(name string) bool {
+	if name == Config || name == ConfigCopy {
+		return true
+	}
+	part := name[strings.LastIndexByte(name, '/')+1:]
+	return len(part) < len(name) && len(part) >= idDigits && isHex(part[:idDigits])
+}
+
+const idDigits = 2 * len(pack.FileID{})
+
+// isHex reports whether a text is hex digits as the repository writes them.
+func isHex(s string) bool { return strings.Trim(s, "0123456789abcdef") == "" }
+
+// Name returns the name of a file in any folder but Packs.
+func Name(dir string, id pack.FileID) string { return dir + "/" + id.String() }
+
+// PackName returns the name of a pack.
+func PackName(id pack.FileID) string {
+	s := id.String()
+	return Packs + "/" + s[:2] + "/" + s
+}
+
+const ParityEnd = ".par"
+
+// ParityName returns the name of the file beside a pack by which some of its sectors can be mended.
+func ParityName(id pack.FileID) string { return PackName(id) + ParityEnd }
+
+const RemovingMark = ".removing-"
+
+// RemovingName returns a new name for a slot that is about to be removed. No other attempt to remove it uses that name.
+func RemovingName(slot pack.FileID) string {
+	var nonce [16]byte
+	rand.Read(nonce[:]) // never fails: it ends the process first
+	return Name(Keys, slot) + RemovingMark + hex.EncodeToString(nonce[:])
+}
+
+// Dir returns the first folder of a name.
+func Dir(name string) string {
+	dir, _, _ := strings.Cut(name, "/")
+	return dir
+}
+
+// ParseID returns the ID in the name of a file in dir, and false for a file that is none of the repository's.
+func ParseID(dir string, f store.Info) (pack.FileID, bool) {
+	if f.Odd {
+		return pack.FileID{}, false
+	}
+	id, err := pack.ParseFileID(f.Name[strings.LastIndexByte(f.Name, '/')+1:])
+	if err != nil {
+		return pack.FileID{}, false
+	}
+	want := Name(dir, id)
+	if dir == Packs {
+		want = PackName(id)
+	}
+	return id, f.Name == want
+}
+
+// ParseParity returns the pack that a parity file belongs to, and false for any other file.
+func ParseParity(f store.Info) (pack.FileID, bool) {
+	name, ok := strings.CutSuffix(f.Name, ParityEnd)
+	if !ok || f.Odd {
+		return pack.FileID{}, false
+	}
+	return ParseID(Packs, store.Info{Name: name})
+}
+
+// ParseRemoving returns the ID of a slot that is being removed, and false for any other file.
+func ParseRemoving(f store.Info) (pack.FileID, bool) {
+	name, nonce, ok := strings.Cut(f.Name, RemovingMark)
+	if !ok || f.Odd || len(nonce) != 32 || !isHex(nonce) {
+		return pack.FileID{}, false
+	}
+	return ParseID(Keys, store.Info{Name: name})
+}

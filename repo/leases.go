@@ -1,0 +1,174 @@
+package repo
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"time"
+
+	"platter/pack"
+	"platter/repo/crypt"
+	"platter/repo/layout"
+	"platter/repo/lease"
+	"platter/repo/store"
+)
+
+// What a repository's users need of package lease.
+type (
+	// A Work is what a process does in a repository.
+	Work = lease.Work
+	// A Lease says that a process is at work.
+	Lease = lease.Lease
+	// An InUseError says which process is at work.
+	InUseError = lease.InUseError
+)
+
+// The kinds of work.
+const (
+	BackingUp  = lease.BackingUp
+	Pruning    = lease.Pruning
+	Repairing  = lease.Repairing
+	Restoring  = lease.Restoring
+	Exporting  = lease.Exporting
+	Checking   = lease.Checking
+	Forgetting = lease.Forgetting
+)
+
+var (
+	// ErrInUse says that another process does exclusive work; see InUseError.
+	ErrInUse = lease.ErrInUse
+	// ErrLeaseLost says that another process ended this one's lease, and may have deleted what this one built on.
+	ErrLeaseLost = lease.ErrLost
+	// ErrForgotten says that a version was forgotten before anything of it was read.
+	ErrForgotten = errors.New("somebody has just forgotten this version; see 'platter snapshots'")
+)
+
+// A HeldError says that a version cannot be forgotten because another process reads it.
+type HeldError struct {
+	Snapshot pack.FileID
+	By       Lease
+}
+
+func (e *HeldError) Error() string {
+	return fmt.Sprintf("version %.8s is being read by %v; forget it when that has ended", e.Snapshot, e.By)
+}
+
+// Is makes it an ErrInUse.
+func (e *HeldError) Is(target error) bool { return target == ErrInUse }
+
+// newLeases returns what takes leases for the repository. It asks r for everything that may change later.
+func (r *Repo) newLeases() *lease.Holder {
+	return lease.New(lease.Options{
+		Store:  func() store.Store { return r.store },
+		Box:    func(p crypt.Purpose) *crypt.Box { return crypt.NewBox(r.master, p, r.id) },
+		Now:    func() time.Time { return r.now() },
+		IsDead: func(l Lease) bool { return r.isDead(l) },
+		Begin:  r.upgrade,
+		Settle: func(ctx context.Context) error {
+			if r.storeLag().Unknown == "" {
+				return ctx.Err()
+			}
+			return wait(ctx, r.listingAge())
+		},
+	})
+}
+
+// WithLease runs fn while a lease says so; see lease.Holder.Hold. An index that was loaded before is loaded again.
+//
+// The context of fn ends with ErrLeaseLost as its cause when another process ended the lease. Inside of another WithLease of
+// the same Repo it only runs fn. The error wraps ErrInUse where the work is exclusive and another process does such work.
+func (r *Repo) WithLease(ctx context.Context, work Work, fn func(context.Context) error) error {
+	if err := r.writable(); err != nil {
+		return err
+	}
+	if r.dry {
+		return fn(ctx)
+	}
+	return r.leases.Hold(ctx, work, func(ctx context.Context) error {
+		if err := r.reloadIndex(ctx); err != nil {
+			return err
+		}
+		return fn(ctx)
+	})
+}
+
+// LeaseTime is when the lease that this Repo holds was put, by the store's clock; zero without a lease.
+func (r *Repo) LeaseTime() time.Time { return r.leases.Time() }
+
+// holdsLease reports whether this Repo is at work under WithLease.
+func (r *Repo) holdsLease() bool {
+	_, _, ok := r.leases.Held()
+	return ok
+}
+
+// Reading runs fn while a lease says that it reads some snapshots: they are not forgotten meanwhile, and nothing is pruned of
+// them. Where no lease can be put, as in a repository that may only be read, fn runs without. The error wraps ErrForgotten
+// where one of the snapshots is missing. Inside of a WithLease it only runs fn.
+func (r *Repo) Reading(ctx context.Context, work Work, snapshots []pack.FileID, fn func(context.Context) error) error {
+	if r.dry || r.writable() != nil || !slices.Contains(r.config.WriteFeatures, Leases) || r.holdsLease() {
+		return fn(ctx)
+	}
+	return r.leases.Reading(ctx, work, snapshots, func(ctx context.Context) error {
+		if err := r.areThere(ctx, snapshots); err != nil {
+			return err
+		}
+		return r.catchUp(ctx)
+	}, fn)
+}
+
+// areThere asks for snapshots by name, past all caches. A process that forgets one from now on sees this reader's lease.
+func (r *Repo) areThere(ctx context.Context, snapshots []pack.FileID) error {
+	s := r.uncached()
+	for _, id := range snapshots {
+		if _, err := s.Get(ctx, layout.Name(layout.Snapshots, id), 0, 1); layout.IsMissing(err) {
+			return fmt.Errorf("%.8s: %w", id, ErrForgotten)
+		} else if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// catchUp loads the index again where it was loaded from a listing that others have made old since, or that was old then.
+func (r *Repo) catchUp(ctx context.Context) error {
+	if r.loaded == nil {
+		return nil
+	}
+	files, err := layout.ListNow(ctx, r.store, layout.Index)
+	if err != nil || r.files.are(files) {
+		return err
+	}
+	return r.LoadIndex(ctx)
+}
+
+// Readers returns those snapshots that are being read for long, and by which process: they are not to be forgotten now.
+func (r *Repo) Readers(ctx context.Context) (map[pack.FileID]Lease, error) {
+	if r.dry || r.writable() != nil {
+		s, err := r.leases.Read(ctx)
+		if err != nil {
+			return nil, err
+		}
+		return s.Readers(func(pack.FileID, lease.Dated[Lease]) bool { return true }), nil
+	}
+	o, err := r.leases.Observe(ctx, Forgetting)
+	if err != nil {
+		return nil, err
+	}
+	defer o.Close(ctx)
+	return o.Readers(ctx)
+}
+
+// heldOf returns a *HeldError where another process reads one of some snapshots.
+func heldOf(ctx context.Context, o *lease.Observer, ids []pack.FileID) error {
+	read, err := o.Readers(ctx)
+	if err != nil {
+		return err
+	}
+	for _, id := range ids {
+		if by, ok := read[id]; ok {
+			return &HeldError{id, by}
+		}
+	}
+	return nil
+}
