@@ -35,30 +35,31 @@ func backupCommand(env *env) *cli.Command {
 	var opts backupOptions
 	return &cli.Command{
 		Name:      "backup",
-		Usage:     "keep a disk as it is now",
+		Usage:     "store a disk as a new version",
 		ArgsUsage: "SOURCE | --source-command COMMAND",
 		Category:  aboutDisks,
-		Description: "SOURCE is a disk image (raw, qcow2, VMDK, VHD, VHDX, VDI), a block device, or - for standard input. What is kept is the disk " +
-			"in an image, so it is the same in every format. Holes are not read. " +
-			"Only what the repository does not have yet is stored. The source should not change meanwhile: back up a snapshot of a disk in use, " +
-			"which --before can make and --after drop. An image that a running virtual machine has open is refused.\n\n" +
-			"What cannot be read of a disk is tried again, down to the sector, and is then kept as unreadable: it is restored as zeros, 'show' " +
-			"lists it, and the exit code is 3. A later backup reads all again. A disk that is gone, or gives nothing at all, is an error.\n\n" +
-			"A disk keeps its name. By serial number, partition table and path SOURCE is compared with the newest version of that name and host, " +
-			"and another disk is refused: give it a --name of its own, or --same-disk where it is the same disk, moved, replaced or made anew. " +
-			"A disk that is shorter than in the version before, and a version older than the newest of its disk without --time, are kept, and the exit code is 3.",
+		Description: "SOURCE is a disk image (raw, qcow2, VMDK, VHD, VHDX, VDI), a block device, or - for standard input. " +
+			"An image is stored as the disk in it, so every format stores the same data. " +
+			"Holes are not read, and only data that the repository does not have yet is stored.\n\n" +
+			"The source should not change during the backup. If the disk is in use, back up a snapshot of it: --before can create it and --after remove it. " +
+			"An image that a running virtual machine has open is refused.\n\n" +
+			"Sectors that cannot be read are retried, and then recorded as unreadable: they are restored as zeros, 'show' lists them, and the exit code is 3. " +
+			"The next backup reads the whole disk again. It is an error if the disk disappears, or if nothing can be read from it.\n\n" +
+			"A name belongs to one disk. platter compares the serial number, partition table and path of SOURCE with the newest version of that name and host. " +
+			"It refuses another disk: choose another --name, or use --same-disk if it is the same disk after a move, a replacement or a reinstallation. " +
+			"The version is stored, but the exit code is 3, if the disk is shorter than before, or if its newest version has a later time and --time is not given.",
 		Flags: slices.Concat([]cli.Flag{
-			&cli.StringFlag{Name: "name", Usage: "what to call the disk (default: PLATTER_NAME, or HOST/SOURCE's own name)", Destination: &opts.name},
-			&cli.StringFlag{Name: "host", Usage: "the machine it belongs to (default: PLATTER_HOST, or this one)", Destination: &opts.host},
-			&cli.BoolFlag{Name: "same-disk", Usage: "SOURCE is the disk of that name, although it looks like another", Destination: &opts.sameDisk, DisableDefaultText: true},
-			&cli.StringFlag{Name: "source-command", Usage: "the disk is what `COMMAND` prints; if it fails, even after its last byte, no version is kept", Destination: &opts.command},
-			&cli.GenericFlag{Name: "size", Usage: "keep nothing unless the disk has exactly `BYTES`, such as 512110190592 or 8G", Value: &opts.size, DefaultText: "any size"},
-			&cli.StringSliceFlag{Name: "tag", Usage: "a `TAG` to find it by; may be repeated", Destination: &opts.tags},
-			&cli.StringFlag{Name: "note", Usage: "a `TEXT` for people", Destination: &opts.note},
-			&cli.StringFlag{Name: "time", Usage: "the `TIME` the disk is from (default: now)", Destination: &opts.time},
-			&cli.StringFlag{Name: "parent", Usage: "the `SNAPSHOT` it is the next version of (default: the newest of that name and host)", Destination: &opts.parent},
-			&cli.GenericFlag{Name: "compression", Usage: "`HOW` hard to compress what is new: off, fastest, default, better, or auto: default, and better where that takes no longer", Value: &opts.compression, EnvVars: []string{"PLATTER_COMPRESSION"}},
-			&cli.BoolFlag{Name: "dry-run", Aliases: []string{"n"}, Usage: "do all but store", Destination: &opts.dryRun, DisableDefaultText: true},
+			&cli.StringFlag{Name: "name", Usage: "`NAME` of the disk (default: PLATTER_NAME, or HOST/ and the file name of SOURCE)", Destination: &opts.name},
+			&cli.StringFlag{Name: "host", Usage: "`HOST`: the machine that the disk belongs to (default: PLATTER_HOST, or this machine)", Destination: &opts.host},
+			&cli.StringSliceFlag{Name: "tag", Usage: "add a `TAG` to find the version by; may be repeated", Destination: &opts.tags},
+			&cli.StringFlag{Name: "note", Usage: "add a note: any `TEXT`", Destination: &opts.note},
+			&cli.BoolFlag{Name: "dry-run", Aliases: []string{"n"}, Usage: "do everything but store the version", Destination: &opts.dryRun, DisableDefaultText: true},
+			&cli.StringFlag{Name: "time", Usage: "`TIME` of the version (default: now)", Destination: &opts.time},
+			&cli.BoolFlag{Name: "same-disk", Usage: "accept SOURCE as the disk of that name, although it looks like another one", Destination: &opts.sameDisk, DisableDefaultText: true},
+			&cli.GenericFlag{Name: "size", Usage: "store nothing unless the disk has exactly `BYTES`, such as 512110190592 or 8G", Value: &opts.size, DefaultText: "any size"},
+			&cli.StringFlag{Name: "source-command", Usage: "read the disk from the output of `COMMAND`; if it fails, even after its last byte, nothing is stored", Destination: &opts.command},
+			&cli.StringFlag{Name: "parent", Usage: "`SNAPSHOT` to compare with (default: the newest of that name and host)", Destination: &opts.parent},
+			&cli.GenericFlag{Name: "compression", Usage: "compress new data `HOW` hard: off, fastest, default, better, or auto (better where it costs no time, else default)", Value: &opts.compression, EnvVars: []string{"PLATTER_COMPRESSION"}},
 		}, imageFlags(&opts.image), failingFlags(&opts.failing), hookFlags(&opts.hooks), repoFlags(&opts.common)),
 		Action: action(env, &opts, runBackup),
 	}

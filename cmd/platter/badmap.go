@@ -21,7 +21,7 @@ import (
 const badMapLists = ", which 'show --bad-map FILE' lists"
 
 func badMapFlag(to *string) cli.Flag {
-	return &cli.StringFlag{Name: "bad-map", Usage: "write what could not be read to `FILE`, as a mapfile of GNU ddrescue", TakesFile: true, Destination: to}
+	return &cli.StringFlag{Name: "bad-map", Usage: "write the unreadable ranges to `FILE`, a mapfile of GNU ddrescue", TakesFile: true, Destination: to}
 }
 
 // checkBadMap returns an error where a bad map must not be written. A mapfile of ddrescue's own is hours of work, and often

@@ -25,21 +25,21 @@ func checkCommand(env *env) *cli.Command {
 	}
 	return &cli.Command{
 		Name:     "check",
-		Usage:    "look for damage, and tell what it costs",
+		Usage:    "look for damage and list what is lost",
 		Category: aboutRepository,
-		Description: "Reads every snapshot, map, index file and key, and the table of every pack. Damage is listed by file, and then by " +
-			"the versions and byte ranges of disks that it costs; the exit code is 3. It can run beside backups and a prune." +
-			"\n\nWhich packs are damaged is noted in the repository: backups trust nothing in them, and store it again where they meet it, " +
-			"which mends older versions too. The note goes when a check has read the pack whole and found it good, or it is gone." +
-			"\n\nWhich packs were read whole is remembered on this machine. --sample and --since-days go by that, so that " +
+		Description: "Reads every snapshot, map, index file and key, and the table of every pack. " +
+			"It lists damaged files, then the byte ranges that each version has lost, and exits with 3 if there are any. It can run beside backups and a prune.\n\n" +
+			"The repository records which packs are damaged. Backups do not build on them and store their data again when they meet it, which mends older versions too. " +
+			"A check removes the record when it has read the pack and found it whole, or when the pack is deleted.\n\n" +
+			"This machine remembers which packs it read in full, for --sample and --since-days. " +
 			"'check --read-data --since-days 30 --sample 5%' every night reads all of a large repository about once a month.",
 		Flags: append([]cli.Flag{
-			boolean("read-packs", "compare the bytes of every pack with its name", &opts.readPacks),
-			boolean("read-data", "open every chunk and compute its id again", &opts.readData),
-			&cli.GenericFlag{Name: "sample", Usage: "read only this `SHARE` of the packs' bytes, those that this machine read longest ago", Value: &opts.sample},
+			boolean("read-data", "read and verify all data: decrypt every chunk and compare it with its ID", &opts.readData),
+			boolean("read-packs", "read every pack and compare its bytes with its name, without decrypting", &opts.readPacks),
+			&cli.GenericFlag{Name: "sample", Usage: "read only this `SHARE` of all pack bytes, those that this machine read longest ago first", Value: &opts.sample},
 			&cli.IntFlag{Name: "since-days", Usage: "read only packs that this machine has not read for `DAYS`", Destination: &opts.sinceDays, DefaultText: "all"},
 			boolean("read-only", "write nothing to the repository, not even which packs are damaged", &opts.readOnly),
-			boolean("without-key", "only compare files with their names, which takes no password: for use on the NAS itself", &opts.withoutKey),
+			boolean("without-key", "only compare files with their names, without a password: for use on the NAS itself", &opts.withoutKey),
 		}, repoFlags(&opts.common)...),
 		Action: action(env, &opts, runCheck),
 	}

@@ -17,7 +17,7 @@ var (
 	zshScript string
 )
 
-const completionHelp = `Load it in the shell that is running, or for good:
+const completionHelp = `Load the script into the running shell, or install it:
 
    bash   source <(platter completion bash)
           platter completion bash > ~/.local/share/bash-completion/completions/platter
@@ -46,7 +46,7 @@ func completionCommand(env *env) *cli.Command {
 	}
 	return &cli.Command{
 		Name:        "completion",
-		Usage:       "print a script that makes a shell complete platter's commands and flags",
+		Usage:       "print a script for a shell that completes commands and flags",
 		Description: completionHelp,
 		Category:    aboutPlatter,
 		Subcommands: []*cli.Command{

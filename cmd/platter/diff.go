@@ -15,7 +15,7 @@ func diffCommand(env *env) *cli.Command {
 	var opts diffOptions
 	return &cli.Command{
 		Name:      "diff",
-		Usage:     "tell where two versions differ",
+		Usage:     "show where two versions differ",
 		ArgsUsage: "SNAPSHOT SNAPSHOT",
 		Category:  aboutDisks,
 		Description: "Compares the maps of two disks; no data are read. Ranges are those of chunks, so they may be somewhat too long, " +

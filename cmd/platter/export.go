@@ -30,20 +30,22 @@ func exportCommand(env *env) *cli.Command {
 	var opts exportOptions
 	return &cli.Command{
 		Name:      "export",
-		Usage:     "write a disk as a virtual machine's image",
+		Usage:     "export a disk to an image for a virtual machine",
 		ArgsUsage: "SNAPSHOT FILE",
 		Category:  aboutDisks,
-		Description: aboutSnapshotArgument + " " + aboutPartArgument + "\n\nFILE is a new image of the disk, which takes no room for zeros, or - for standard output. Its format is that " +
-			"of --format, or that of its suffix (.qcow2, .vmdk, .vhd, .vhdx, .vdi). qcow2 without --compress and vmdk, which is always compressed " +
-			"(streamOptimized), can go to standard output. The file has its name only once all of it is written and safe on its disk. With --force it replaces a file, behind a link if FILE is one, and " +
-			"gets its owner and mode." +
-			"\n\nFor a raw image, or a device, see 'platter restore'.",
+		Description: "FILE is a new image, or - for standard output. Zeros take no room in it. " +
+			"Its format is that of --format, or that of its suffix (.qcow2, .vmdk, .vhd, .vhdx, .vdi). " +
+			"Standard output takes vmdk, which is always compressed (streamOptimized), and qcow2 without --compress. " +
+			"The file gets its name only when it is complete and safe on its disk. " +
+			"--force replaces an existing file and keeps its owner and mode. If FILE is a link, the file that it points to is replaced.\n\n" +
+			"'platter restore' writes raw images and devices.\n\n" +
+			aboutSnapshotArgument + " " + aboutPartArgument,
 		Flags: append([]cli.Flag{
-			&cli.StringFlag{Name: "format", Usage: "`FORMAT` of the image: " + strings.Join(virtual.Formats()[1:], ", "), DefaultText: "as FILE's suffix says", Destination: &opts.format},
+			&cli.StringFlag{Name: "format", Usage: "`FORMAT` of the image: " + strings.Join(virtual.Formats()[1:], ", "), DefaultText: "by the suffix of FILE", Destination: &opts.format},
+			&cli.BoolFlag{Name: "verify", Usage: "read FILE back as an image and verify every byte of the disk", Destination: &opts.verify, DisableDefaultText: true},
 			&cli.BoolFlag{Name: "compress", Aliases: []string{"c"}, Usage: "compress the image (qcow2)", Destination: &opts.compress, DisableDefaultText: true},
-			&cli.BoolFlag{Name: "force", Aliases: []string{"f"}, Usage: "replace FILE if it is there", Destination: &opts.force, DisableDefaultText: true},
-			&cli.BoolFlag{Name: "force-in-use", Usage: "with --force: replace FILE though a program has it open for writing, or locked", Destination: &opts.forceInUse, DisableDefaultText: true},
-			&cli.BoolFlag{Name: "verify", Usage: "open FILE as an image again, and prove every byte of the disk in it", Destination: &opts.verify, DisableDefaultText: true},
+			&cli.BoolFlag{Name: "force", Aliases: []string{"f"}, Usage: "replace FILE if it exists", Destination: &opts.force, DisableDefaultText: true},
+			&cli.BoolFlag{Name: "force-in-use", Usage: "with --force: replace FILE although a program has it open for writing, or locked", Destination: &opts.forceInUse, DisableDefaultText: true},
 		}, repoFlags(&opts.common)...),
 		Action: action(env, &opts, runExport),
 	}

@@ -25,9 +25,9 @@ const defaultPatience = 8 * time.Hour
 
 func failingFlags(o *failingOptions) []cli.Flag {
 	return []cli.Flag{
-		&cli.BoolFlag{Name: "strict", Usage: "fail, and keep nothing, if something cannot be read", Destination: &o.strict, DisableDefaultText: true},
-		&cli.DurationFlag{Name: "patience", Usage: "wait no longer than `TIME` in all for what cannot be read at once; after that, 64 KiB go with a bad sector. 0 is for ever", Value: defaultPatience, DefaultText: "8h", Destination: &o.retry},
-		&cli.StringFlag{Name: "rescue-map", Usage: "leave alone what `FILE`, a mapfile of GNU ddrescue, does not say was read; SOURCE is the disk, or what ddrescue made of it", TakesFile: true, Destination: &o.rescueMap},
+		&cli.BoolFlag{Name: "strict", Usage: "fail, and store nothing, if any sector cannot be read", Destination: &o.strict, DisableDefaultText: true},
+		&cli.DurationFlag{Name: "patience", Usage: "spend no more than `TIME` in total on retries; after that, skip 64 KiB around each unreadable sector. 0 means no limit", Value: defaultPatience, DefaultText: "8h", Destination: &o.retry},
+		&cli.StringFlag{Name: "rescue-map", Usage: "read only what `FILE`, a mapfile of GNU ddrescue, marks as rescued; SOURCE is the disk or the copy that ddrescue made", TakesFile: true, Destination: &o.rescueMap},
 		badMapFlag(&o.badMap),
 	}
 }

@@ -28,20 +28,20 @@ const commonFlags = "On every command:"
 func repoFlags(c *common) []cli.Flag {
 	c.watch = new(watch)
 	flags := []cli.Flag{onLine(&cli.StringFlag{
-		Name: "repo", Aliases: []string{"r"}, Usage: "the repository's `FOLDER`", TakesFile: true,
+		Name: "repo", Aliases: []string{"r"}, Usage: "`FOLDER` of the repository", TakesFile: true,
 		EnvVars: []string{"PLATTER_REPOSITORY"}, Category: commonFlags, Destination: &c.repo,
 	}, true)}
 	flags = append(flags, passwordFlags(&c.password, "password", "the repository's password", commonFlags)...)
 	flags = append(flags, onLine(&cli.StringFlag{
-		Name: "cache-dir", Usage: "cache in `FOLDER` what is read often", TakesFile: true,
-		DefaultText: "the user's own",
+		Name: "cache-dir", Usage: "`FOLDER` for the cache", TakesFile: true,
+		DefaultText: "the user's cache folder",
 		EnvVars:     []string{"PLATTER_CACHE_DIR"}, Category: commonFlags, Destination: &c.cacheDir,
 	}, true), &cli.BoolFlag{
-		Name: "no-cache", Usage: "read all from the repository, remember nothing of it, and compare it with nothing", Category: commonFlags, Destination: &c.noCache, DisableDefaultText: true,
+		Name: "no-cache", Usage: "use no cache: read everything from the repository, and detect no rollback", Category: commonFlags, Destination: &c.noCache, DisableDefaultText: true,
 	})
 	flags = append(flags, &cli.DurationFlag{
-		Name: "grace", Usage: "`TIME` until all machines see a change of a folder", Value: -1,
-		DefaultText: "found out", EnvVars: []string{"PLATTER_GRACE"}, Category: commonFlags, Destination: &c.grace,
+		Name: "grace", Usage: "`TIME` until all machines see a change in a folder", Value: -1,
+		DefaultText: "detected", EnvVars: []string{"PLATTER_GRACE"}, Category: commonFlags, Destination: &c.grace,
 	})
 	return append(flags, outputFlags(c)...)
 }
@@ -56,9 +56,9 @@ func outputFlags(c *common) []cli.Flag {
 		return f
 	}
 	return []cli.Flag{
-		boolean("json", "", "print JSON, also of an error", &c.json),
-		boolean("quiet", "q", "print only what was asked for, and errors", &c.quiet),
-		boolean("verbose", "v", "print more", &c.verbose),
+		boolean("json", "", "print JSON, also for errors and warnings", &c.json),
+		boolean("quiet", "q", "print only results, warnings and errors", &c.quiet),
+		boolean("verbose", "v", "print details", &c.verbose),
 	}
 }
 

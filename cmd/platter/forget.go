@@ -22,40 +22,42 @@ type forgetOptions struct {
 	yes, prune bool
 }
 
+// forgetHow is the heading of the flags that are no policy in the help text.
+const forgetHow = "How to apply it:"
+
 func forgetCommand(env *env) *cli.Command {
 	var opts forgetOptions
 	boolean := func(name, usage string, to *bool, aliases ...string) cli.Flag {
-		return &cli.BoolFlag{Name: name, Aliases: aliases, Usage: usage, Destination: to, DisableDefaultText: true}
+		return &cli.BoolFlag{Name: name, Aliases: aliases, Usage: usage, Destination: to, DisableDefaultText: true, Category: forgetHow}
 	}
 	return &cli.Command{
 		Name:        "forget",
-		Usage:       "forget versions: those that are named, or those that a policy does not keep",
+		Usage:       "remove versions, by name or by policy",
 		ArgsUsage:   "[SNAPSHOT...]",
 		Category:    aboutRepository,
-		Description: aboutForget + "\n\n" + aboutSnapshotArgument + " One that cannot be read is named by the first 8 digits of its id or more.",
+		Description: aboutForget + "\n\n" + aboutSnapshotArgument + " To name a version that cannot be read, give 8 digits of its ID or more.",
 		Flags: slices.Concat(keepFlags(&opts), []cli.Flag{
-			&cli.StringFlag{Name: "name", Usage: "apply the policy only to disks called `NAME`", Destination: &opts.name},
-			&cli.StringFlag{Name: "host", Usage: "apply the policy only to disks of `HOST`", Destination: &opts.host},
-			boolean("dry-run", "tell what would go, and forget nothing", &opts.dryRun, "n"),
-			boolean("yes", "go on although more than half of a disk's versions would go at once", &opts.yes),
-			boolean("prune", "prune afterwards; with --dry-run, tell what that would do", &opts.prune),
+			&cli.StringFlag{Name: "name", Usage: "apply the policy only to disks called `NAME`", Destination: &opts.name, Category: forgetHow},
+			&cli.StringFlag{Name: "host", Usage: "apply the policy only to disks of `HOST`", Destination: &opts.host, Category: forgetHow},
+			boolean("dry-run", "only list what would be forgotten", &opts.dryRun, "n"),
+			boolean("yes", "forget even more than half of a disk's versions at once", &opts.yes),
+			boolean("prune", "prune afterwards; with --dry-run, print what that would do", &opts.prune),
 		}, repoFlags(&opts.common)),
 		Action: action(env, &opts, runForget),
 	}
 }
 
-const aboutForget = "Data that only forgotten versions have stay in the repository until it is pruned.\n\n" +
-	"A policy is one --keep flag or several. It is applied to each disk (name and host) by itself, also to disks that an older " +
-	"platter kept under one name; a version stays for any one of " +
-	"them. Of each hour, day, week, month or year the newest version stays, by the calendar of this machine's time zone; those " +
-	"without a version are not counted. Whole versions come first: a mixture, or a version with unreadable bytes, stays where there " +
-	"is none, and the newest whole version stays beside it. --keep-within is measured from the disk's newest version. Versions whose time is in the " +
-	"future are never counted, and stay.\n\n" +
-	"When more than half of a disk's versions would go at once, nothing is forgotten without --yes. A policy that keeps no version " +
-	"of a disk is refused, and so is any policy while versions are missing that this machine has seen (see 'snapshots --accept')."
+const aboutForget = "Removes the versions that SNAPSHOT names, or those that a policy does not keep. Their data stays in the repository until 'prune' deletes it.\n\n" +
+	"A policy is one or more --keep flags. It applies to each disk (name and host) separately, even if an older platter stored several disks under one name. " +
+	"A version that any of the flags keeps stays. Of each hour, day, week, month or year, the newest version stays. " +
+	"Periods follow this machine's time zone, and those without a version do not count. " +
+	"--keep-within counts from the newest version of the disk. Versions dated in the future stay and do not count.\n\n" +
+	"Whole versions come first. A mixture, or a version with unreadable bytes, represents a period only if there is no whole one, and the newest whole version stays too.\n\n" +
+	"forget refuses to remove more than half of a disk's versions at once without --yes. " +
+	"It refuses a policy that keeps no version of a disk, and any policy while versions that this machine saw are missing (see 'snapshots --accept')."
 
 func keepFlags(o *forgetOptions) []cli.Flag {
-	const category = "A policy keeps of each disk (N is a number or 'all'):" // in help texts before commonFlags
+	const category = "Policy: what to keep of each disk (N is a number or 'all'):" // in help texts before commonFlags
 	count := func(name, usage string, to *int) cli.Flag {
 		return &cli.GenericFlag{Name: "keep-" + name, Usage: usage, Value: (*keepCount)(to), Category: category}
 	}

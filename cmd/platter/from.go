@@ -22,11 +22,11 @@ type fromOptions struct {
 }
 
 func fromFlags(o *fromOptions) []cli.Flag {
-	const category = "Lost data is looked for in:"
+	const category = "Where to look for lost data:"
 	return append([]cli.Flag{
-		&cli.StringSliceFlag{Name: "from", Usage: "the repository in `FOLDER`: a copy of this one, or another; may be repeated", TakesFile: true, Destination: &o.repos, Category: category},
-		&cli.StringSliceFlag{Name: "from-disk", Usage: "the disk, or disk image, at `PATH`; may be repeated", TakesFile: true, Destination: &o.disks, Category: category},
-	}, passwordFlags(&o.password, "from-password", "the password of --from, where it is another,", category)...)
+		&cli.StringSliceFlag{Name: "from", Usage: "the repository in `FOLDER`, a copy of this one or another; may be repeated", TakesFile: true, Destination: &o.repos, Category: category},
+		&cli.StringSliceFlag{Name: "from-disk", Usage: "the disk or disk image at `PATH`; may be repeated", TakesFile: true, Destination: &o.disks, Category: category},
+	}, passwordFlags(&o.password, "from-password", "the password of --from, if it differs,", category)...)
 }
 
 // A rescue is what fromOptions name, opened.

@@ -21,10 +21,10 @@ import (
 type hookOptions struct{ before, after string }
 
 func hookFlags(o *hookOptions) []cli.Flag {
-	const category = "Around the backup, by the shell, with PLATTER_SOURCE, PLATTER_NAME and PLATTER_HOST set:"
+	const category = "Hooks, run by the shell with PLATTER_SOURCE, PLATTER_NAME and PLATTER_HOST set:"
 	return []cli.Flag{
-		&cli.StringFlag{Name: "before", Usage: "run `COMMAND` before SOURCE is opened, to make a snapshot of it; if it fails, nothing is kept", Category: category, Destination: &o.before},
-		&cli.StringFlag{Name: "after", Usage: "run `COMMAND` in the end, come what may, with PLATTER_STATUS (the exit code) and PLATTER_SNAPSHOT (the id, if there is one); if it fails, the exit code is 3", Category: category, Destination: &o.after},
+		&cli.StringFlag{Name: "before", Usage: "run `COMMAND` before SOURCE is opened, such as one that creates a snapshot of it; if it fails, nothing is stored", Category: category, Destination: &o.before},
+		&cli.StringFlag{Name: "after", Usage: "run `COMMAND` at the end, even after a failure, with PLATTER_STATUS (exit code) and PLATTER_SNAPSHOT (ID, if stored); if it fails, the exit code is 3", Category: category, Destination: &o.after},
 	}
 }
 

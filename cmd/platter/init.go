@@ -24,16 +24,16 @@ func initCommand(env *env) *cli.Command {
 	opts := initOptions{chunkSize: byteSize(repo.DefaultSettings.Chunks.Avg), packSize: byteSize(repo.DefaultSettings.PackSize)}
 	return &cli.Command{
 		Name:      "init",
-		Usage:     "make a repository",
+		Usage:     "create a repository",
 		ArgsUsage: "[REPO]",
 		Category:  aboutRepository,
-		Description: "Makes a repository in a folder, which may be new. The password cannot be recovered: without it, all " +
-			"that is kept there is lost. Chunk and pack size hold for the repository's life; the defaults suit disks of any size.",
+		Description: "REPO is a folder, new or empty. platter cannot recover the password: without it, everything in the repository is lost. " +
+			"The sizes of chunks and packs are fixed for the life of the repository. The defaults suit disks of any size.",
 		Flags: append(append([]cli.Flag{
-			&cli.GenericFlag{Name: "chunk-size", Usage: "average `SIZE` of chunks, a power of two: smaller ones share more and need more memory", Value: &opts.chunkSize},
-			&cli.GenericFlag{Name: "pack-size", Usage: "`SIZE` of the files that chunks are packed into", Value: &opts.packSize},
-			&cli.GenericFlag{Name: "parity", Usage: "`SHARE` of parity in every pack, such as 3%: what the NAS's disk may lose of it; 'parity add' is for later", Value: &opts.parity},
-			&cli.StringFlag{Name: "label", Usage: "what to call the password in 'key list'", Destination: &opts.label},
+			&cli.StringFlag{Name: "label", Usage: "label of the password in 'key list'", Destination: &opts.label},
+			&cli.GenericFlag{Name: "parity", Usage: "add this `SHARE` of parity to every pack, such as 3%, to mend as much loss on the NAS's disk; see 'parity add'", Value: &opts.parity},
+			&cli.GenericFlag{Name: "chunk-size", Usage: "average `SIZE` of chunks, a power of two; smaller chunks deduplicate better and need more memory", Value: &opts.chunkSize},
+			&cli.GenericFlag{Name: "pack-size", Usage: "`SIZE` of packs, the files that hold the chunks", Value: &opts.packSize},
 		}, costFlags(&opts.cost)...), repoFlags(&opts.common)...),
 		Action: func(c *cli.Context) error {
 			if isOn(c, "repo") && c.Args().Present() && c.Args().First() != opts.repo {

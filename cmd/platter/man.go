@@ -11,7 +11,7 @@ func manCommand(env *env) *cli.Command {
 	return &cli.Command{
 		Name:        "man",
 		Usage:       "print the manual page",
-		Description: "platter man > /usr/local/share/man/man1/platter.1, or platter man | man -l -",
+		Description: "Install it with 'platter man > /usr/local/share/man/man1/platter.1', or read it with 'platter man | man -l -'.",
 		Category:    aboutPlatter,
 		Action: func(c *cli.Context) error {
 			if err := wantArgs(c.Args().Slice()); err != nil {

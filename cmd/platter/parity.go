@@ -13,7 +13,7 @@ import (
 func parityCommand(env *env) *cli.Command {
 	return &cli.Command{
 		Name:        "parity",
-		Usage:       "have files beside packs that mend them when the disk under them loses sectors",
+		Usage:       "manage parity files, which mend packs when the disk under them loses sectors",
 		Category:    aboutRepository,
 		Subcommands: []*cli.Command{parityAddCommand(env), parityRemoveCommand(env), parityStatusCommand(env)},
 	}
@@ -29,14 +29,13 @@ func parityAddCommand(env *env) *cli.Command {
 	var opts parityAddOptions
 	return &cli.Command{
 		Name:  "add",
-		Usage: "make parity files for packs that have none, and from now on for every new pack",
-		Description: "Reads every pack that has no parity file of that share, and compares its bytes with its name: one that is damaged " +
-			"is named and gets none; the exit code is 3 then. Interrupted, the same command goes on. Of a pack's sectors of 4 KiB, any " +
-			"share as large as that of the parity can be lost, in a run or one by one.",
+		Usage: "create parity files for all packs, and for every new pack from now on",
+		Description: "Reads every pack that has no parity file of that share, and compares it with its name. A damaged pack is listed and gets none, and the exit code is 3. " +
+			"If it is interrupted, run it again. The disk can lose that share of a pack's sectors of 4 KiB, in a run or scattered.",
 		Flags: append([]cli.Flag{
-			&cli.GenericFlag{Name: "share", Usage: "`SHARE` of parity in a pack's size: what the disk may lose of it", Value: &opts.share,
-				DefaultText: "what packs get already, or 3%"},
-			&cli.BoolFlag{Name: "verify", Usage: "read parity files that are there, too, and make damaged ones anew", Destination: &opts.verify, DisableDefaultText: true},
+			&cli.GenericFlag{Name: "share", Usage: "`SHARE` of a pack's size that the disk may lose", Value: &opts.share,
+				DefaultText: "that of new packs, or 3%"},
+			&cli.BoolFlag{Name: "verify", Usage: "also read existing parity files, and replace damaged ones", Destination: &opts.verify, DisableDefaultText: true},
 		}, repoFlags(&opts.common)...),
 		Action: action(env, &opts, runParityAdd),
 	}
@@ -84,8 +83,8 @@ func parityRemoveCommand(env *env) *cli.Command {
 	var opts parityRemoveOptions
 	return &cli.Command{
 		Name:        "remove",
-		Usage:       "delete all parity files, and make none from now on",
-		Description: "Nothing that is kept is touched. A backup that is under way may go on to make some; run it again after that.",
+		Usage:       "delete all parity files, and create none from now on",
+		Description: "Only parity files are deleted. A backup that is running may still create some; run this command again when it has ended.",
 		Flags:       repoFlags(&opts.common),
 		Action:      action(env, &opts, runParityRemove),
 	}
@@ -119,8 +118,8 @@ func parityStatusCommand(env *env) *cli.Command {
 	var opts parityStatusOptions
 	return &cli.Command{
 		Name:        "status",
-		Usage:       "tell what parity there is, and what may be lost",
-		Description: "Only lists files. 'check --read-packs' reads them.",
+		Usage:       "print what parity there is, and how much loss it can mend",
+		Description: "Only lists the parity files. 'check --read-packs' reads them.",
 		Flags:       repoFlags(&opts.common),
 		Action:      action(env, &opts, runParityStatus),
 	}

@@ -25,24 +25,23 @@ func pruneCommand(env *env) *cli.Command {
 	opts := pruneOptions{maxUnused: defaultUnused, maxRepack: math.MaxInt64}
 	return &cli.Command{
 		Name:     "prune",
-		Usage:    "delete what no version needs any more",
+		Usage:    "delete data that no version needs",
 		Category: aboutRepository,
-		Description: "Deletes packs of which no snapshot needs anything, and copies what is needed out of packs of which little is. " +
-			"Backups and restores may go on meanwhile; what a running backup may still count on is deleted by the next prune. " +
-			"It can be interrupted at any time and run again.\n\n" +
-			"On a NAS that is full it makes room, but needs a little first: for a lease and for a plan of what goes, two files of 4 KiB, and 67 bytes " +
-			"more for each pack beyond some fifty. Where not even that is there, delete something else on the NAS, or one of the repository's " +
-			"parity files (packs/*/*.par), which 'parity add' makes again, and no other file of it.\n\n" +
-			"Nothing is deleted while snapshots are missing that this machine has seen and nobody has forgotten (see 'snapshots --accept'); nor, without " +
-			"--yes, while others name a missing one as the version before them, or while there are packs and no snapshots that were forgotten.\n\n" +
-			"Other machines may see late what it announces, so it waits three times --grace. Unless given, that is what the mount's options say, " +
-			"and a minute at least; nothing where the repository is on a disk of this machine and no other has left anything in it. " +
-			"On FUSE file systems that do not tell, such as 'rclone mount', it has to be given.",
+		Description: "Deletes packs that no snapshot needs. From packs that are mostly unused, it copies what is needed into new packs first. " +
+			"Backups and restores can run at the same time; the next prune deletes what a running backup may still rely on. " +
+			"You can interrupt it at any time and run it again.\n\n" +
+			"Even on a full NAS prune can make room, but it needs a little first: two files of 4 KiB, for a lease and a deletion marker, and 67 bytes for each pack beyond about fifty. " +
+			"If there is not even that, delete something else on the NAS, or a parity file of the repository (packs/*/*.par), which 'parity add' makes again. Delete no other file of it.\n\n" +
+			"Nothing is deleted while snapshots that this machine saw are missing and were not forgotten (see 'snapshots --accept'). " +
+			"Without --yes, nothing is deleted either if a missing snapshot is named as a parent, or if there are packs but no record that their snapshots were forgotten.\n\n" +
+			"Other machines may see a deletion marker late, so prune waits three times --grace. The default comes from the mount's options, and is at least a minute. " +
+			"It is zero if the repository is on a local disk that no other machine uses. " +
+			"FUSE file systems such as 'rclone mount' do not say how long they cache: set --grace there.",
 		Flags: append([]cli.Flag{
-			&cli.GenericFlag{Name: "max-unused", Usage: "`SHARE` of the repository that may stay although nobody needs it; less takes more copying", Value: &opts.maxUnused},
-			&cli.GenericFlag{Name: "max-repack", Usage: "copy no more than `SIZE`", Value: &opts.maxRepack, DefaultText: "as much as it takes"},
-			&cli.BoolFlag{Name: "yes", Usage: "go on although snapshots seem to be missing, unless this machine has seen them", Destination: &opts.yes, DisableDefaultText: true},
-			&cli.BoolFlag{Name: "dry-run", Aliases: []string{"n"}, Usage: "only tell what would be done", Destination: &opts.dryRun, DisableDefaultText: true},
+			&cli.BoolFlag{Name: "dry-run", Aliases: []string{"n"}, Usage: "only print what would be done", Destination: &opts.dryRun, DisableDefaultText: true},
+			&cli.GenericFlag{Name: "max-unused", Usage: "`SHARE` of the repository that may stay unused; a smaller one means more copying", Value: &opts.maxUnused},
+			&cli.GenericFlag{Name: "max-repack", Usage: "copy no more than `SIZE`", Value: &opts.maxRepack, DefaultText: "no limit"},
+			&cli.BoolFlag{Name: "yes", Usage: "go on although snapshots seem to be missing, unless this machine saw them", Destination: &opts.yes, DisableDefaultText: true},
 		}, repoFlags(&opts.common)...),
 		Action: action(env, &opts, runPrune),
 	}

@@ -21,18 +21,17 @@ func repairPacksCommand(env *env) *cli.Command {
 	var opts repairPacksOptions
 	return &cli.Command{
 		Name:  "packs",
-		Usage: "mend packs that are missing or damaged",
-		Description: "Reads every pack and compares it with its name. One that is missing or damaged is put back whole, from its parity file " +
-			"or from a copy of the repository. Where that cannot be, what it held is stored anew in other packs: what it still gives, " +
-			"what a copy has, and what is found on disks, which are cut as a backup cuts them. Everything is proved by its name or id " +
-			"before it is stored, nothing is written in place, and --from and --from-disk are only read.\n\n" +
-			"What a disk does not give is stored by nobody: a disk that was written to since gives what is still the same. " +
-			"A repository that is no copy of this one is looked through version by version, as if each were a disk.\n\n" +
-			"What is lost after that is listed as 'check' lists it, and the exit code is 3; 'repair snapshots' goes on from there. " +
-			"Packs that stay damaged are noted, so that no backup builds upon them.",
+		Usage: "mend or replace packs that are missing or damaged",
+		Description: "Reads every pack and compares it with its name. A pack that is missing or damaged is replaced whole, from its parity file or from a copy of the repository. " +
+			"If there is none, its chunks are stored again in other packs: those that can still be read, those of a copy, and those found on disks, which are cut as a backup cuts them. " +
+			"Everything is verified by its name or ID before it is stored. No file is changed in place, and --from and --from-disk are only read.\n\n" +
+			"A disk that was written to since the backup still provides the data that is the same. " +
+			"A repository that is not a copy of this one is searched version by version, like disks.\n\n" +
+			"Data that is still lost is listed as 'check' lists it, and the exit code is 3; continue with 'repair snapshots'. " +
+			"Packs that stay damaged are recorded, so that no backup builds on them.",
 		Flags: append(append([]cli.Flag{
-			&cli.BoolFlag{Name: "known", Usage: "read only packs that are missing, cut off, or noted as damaged before: quick, and blind to new damage", Destination: &opts.known, DisableDefaultText: true},
-			&cli.BoolFlag{Name: "dry-run", Aliases: []string{"n"}, Usage: "tell what could be done, and change nothing", Destination: &opts.dryRun, DisableDefaultText: true},
+			&cli.BoolFlag{Name: "dry-run", Aliases: []string{"n"}, Usage: "only print what could be mended", Destination: &opts.dryRun, DisableDefaultText: true},
+			&cli.BoolFlag{Name: "known", Usage: "read only packs that are missing, truncated or recorded as damaged: fast, but finds no new damage", Destination: &opts.known, DisableDefaultText: true},
 		}, fromFlags(&opts.from)...), repoFlags(&opts.common)...),
 		Action: action(env, &opts, runRepairPacks),
 	}

@@ -27,22 +27,22 @@ func restoreCommand(env *env) *cli.Command {
 	var opts restoreOptions
 	return &cli.Command{
 		Name:      "restore",
-		Usage:     "give a disk back, byte for byte",
+		Usage:     "restore a disk to a file or device, byte for byte",
 		ArgsUsage: "SNAPSHOT TARGET",
 		Category:  aboutDisks,
-		Description: aboutSnapshotArgument + " " + aboutPartArgument + "\n\nTARGET is a new file, which takes no more room than the data, or - for standard output. " +
-			"The file has its name only once all of it is written and safe on its disk. Who may read it is up to the umask. With --force it replaces " +
-			"a file, whose owner and mode it gets. A link is followed: the file that it leads to is written." +
-			"\n\nWith --in-place TARGET is a file that is there, an older version of the disk as a rule. What it holds is compared with " +
-			"the snapshot, and only what differs is fetched and written. A file that is in use is refused: locked, open for writing, behind a loop device, swapped to. Until the command is " +
-			"done, the file is neither the one disk nor the other; where it was interrupted, the same command goes on." +
-			"\n\n" + aboutDeviceTarget,
+		Description: "TARGET is a new file, or - for standard output. Zeros take no room in the file. " +
+			"The file gets its name only when it is complete and safe on its disk; the umask decides who may read it. " +
+			"--force replaces an existing file and keeps its owner and mode. If TARGET is a link, the file that it points to is written.\n\n" +
+			"With --in-place, TARGET is an existing file, such as an older version of the disk. Only what differs from SNAPSHOT is fetched and written. " +
+			"A file in use is refused: locked, open for writing, used for swap or by a loop device. " +
+			"After an interruption, the file is a mixture of both disks; run the same command again to complete it.\n\n" +
+			aboutDeviceTarget + "\n\n" + aboutSnapshotArgument + " " + aboutPartArgument,
 		Flags: append(append([]cli.Flag{
-			&cli.BoolFlag{Name: "force", Aliases: []string{"f"}, Usage: "replace TARGET if it is there", Destination: &opts.force, DisableDefaultText: true},
-			&cli.BoolFlag{Name: "in-place", Usage: "write into TARGET, which is there, what differs from SNAPSHOT; always so for a device", Destination: &opts.inPlace, DisableDefaultText: true},
-			&cli.BoolFlag{Name: "force-in-use", Usage: "write though a program has TARGET open for writing, or locked; never if it is mounted, or behind a loop device", Destination: &opts.forceInUse, DisableDefaultText: true},
-			&cli.BoolFlag{Name: "plan", Usage: "only say what would be fetched and written, and how long that may take", Destination: &opts.plan, DisableDefaultText: true},
-			&cli.BoolFlag{Name: "verify", Usage: "read TARGET back and prove every byte of it; always so for a device", Destination: &opts.verify, DisableDefaultText: true},
+			&cli.BoolFlag{Name: "verify", Usage: "read TARGET back and verify every byte; default for a device", Destination: &opts.verify, DisableDefaultText: true},
+			&cli.BoolFlag{Name: "in-place", Usage: "write only what differs into the existing TARGET; default for a device", Destination: &opts.inPlace, DisableDefaultText: true},
+			&cli.BoolFlag{Name: "force", Aliases: []string{"f"}, Usage: "replace TARGET if it exists", Destination: &opts.force, DisableDefaultText: true},
+			&cli.BoolFlag{Name: "plan", Usage: "only print what would be fetched and written, and about how long it takes", Destination: &opts.plan, DisableDefaultText: true},
+			&cli.BoolFlag{Name: "force-in-use", Usage: "write although a program has TARGET open for writing, or locked; never if it is mounted or behind a loop device", Destination: &opts.forceInUse, DisableDefaultText: true},
 			&cli.BoolFlag{Name: "no-verify", Usage: "do not read a device back", Destination: &opts.noVerify, DisableDefaultText: true},
 		}, deviceFlags(&opts.device)...), repoFlags(&opts.common)...),
 		Action: action(env, &opts, runRestore),

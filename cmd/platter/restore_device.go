@@ -13,11 +13,11 @@ import (
 	"platter/snapshot"
 )
 
-const aboutDeviceTarget = "On Linux TARGET may be a block device: a disk, or a partition. It is refused where it is mounted, swapped on, " +
-	"held by another device, or open for writing in a program, where the repository or the running system lies on it, and where it is too small or read-only. " +
-	"--serial says which disk it has to be; else its serial number is asked for, unless --yes is given. " +
-	"It is held open from then on, so that nothing is written to another one. What is there is compared, and only what differs is " +
-	"written; then all of it is flushed and read back. What is behind the disk stays as it is."
+const aboutDeviceTarget = "On Linux, TARGET may be a block device: a disk or a partition. " +
+	"It is refused if it is mounted, used for swap, held by another device or open for writing in a program, if the repository or the running system is on it, " +
+	"or if it is too small or read-only. --serial names the device that it must be; otherwise, and without --yes, platter asks for its serial number. " +
+	"platter then holds the device open, so that no other one can take its place. It writes only what differs, flushes the device and reads everything back. " +
+	"What is behind the end of the disk stays as it is."
 
 // deviceOptions are about a TARGET that is a device.
 type deviceOptions struct {
@@ -29,11 +29,11 @@ type deviceOptions struct {
 func deviceFlags(o *deviceOptions) []cli.Flag {
 	const category = "If TARGET is a device:"
 	return []cli.Flag{
-		&cli.StringFlag{Name: "serial", Usage: "it must be the one with this serial `NUMBER`, which is then not asked for", Destination: &o.serial, Category: category},
-		&cli.BoolFlag{Name: "yes", Usage: "ask nothing", Destination: &o.yes, Category: category, DisableDefaultText: true},
-		&cli.BoolFlag{Name: "grow-gpt", Usage: "where it is larger than the disk, move the second partition table to its end", Destination: &o.growGPT, Category: category, DisableDefaultText: true},
-		&cli.BoolFlag{Name: "shrink-gpt", Usage: "where it is smaller, leave out what no partition holds, and move the second partition table to its end", Destination: &o.shrinkGPT, Category: category, DisableDefaultText: true},
-		&cli.BoolFlag{Name: "wipe-rest", Usage: "write zeros to what is behind the disk", Destination: &o.wipeRest, Category: category, DisableDefaultText: true},
+		&cli.StringFlag{Name: "serial", Usage: "require this serial `NUMBER`, and do not ask for it", Destination: &o.serial, Category: category},
+		&cli.BoolFlag{Name: "yes", Usage: "do not ask for confirmation", Destination: &o.yes, Category: category, DisableDefaultText: true},
+		&cli.BoolFlag{Name: "grow-gpt", Usage: "if it is larger than the disk, move the second partition table to its end", Destination: &o.growGPT, Category: category, DisableDefaultText: true},
+		&cli.BoolFlag{Name: "shrink-gpt", Usage: "if it is smaller, drop the end of the disk that no partition uses, and move the second partition table", Destination: &o.shrinkGPT, Category: category, DisableDefaultText: true},
+		&cli.BoolFlag{Name: "wipe-rest", Usage: "write zeros behind the end of the disk", Destination: &o.wipeRest, Category: category, DisableDefaultText: true},
 	}
 }
 

@@ -21,20 +21,20 @@ func showCommand(env *env) *cli.Command {
 	var opts showOptions
 	return &cli.Command{
 		Name:        "show",
-		Usage:       "tell everything known of one version",
+		Usage:       "describe one version and its disk",
 		ArgsUsage:   "SNAPSHOT",
 		Category:    aboutDisks,
-		Description: "Draws the disk as well: its partitions, and what is in them. SNAPSHOT:p1 prints that partition alone.\n\n" + aboutSnapshotArgument + " " + aboutPartArgument,
+		Description: "Prints what is known about a version, and draws its disk: the partitions and their content. SNAPSHOT:p1 prints one partition.\n\n" + aboutSnapshotArgument + " " + aboutPartArgument,
 		Flags:       append([]cli.Flag{badMapFlag(&opts.badMap)}, repoFlags(&opts.common)...),
 		Action:      action(env, &opts, runShow),
 	}
 }
 
-const aboutSnapshotArgument = "SNAPSHOT is the first digits of an id (4 or more), a disk's NAME for its newest version, " +
-	"NAME~2 for two versions before that, or 'latest'."
+const aboutSnapshotArgument = "SNAPSHOT is the first digits of an ID (4 or more), NAME for the newest version of that disk, " +
+	"NAME~2 for the version two before it, or 'latest' for the newest of all."
 
-const aboutPartArgument = "SNAPSHOT:p3 is partition 3 of its disk, SNAPSHOT:LABEL=root or SNAPSHOT:UUID=… the partition with the file " +
-	"system of that label or UUID; 'show' lists them."
+const aboutPartArgument = "SNAPSHOT:p3 is partition 3 of its disk. SNAPSHOT:LABEL=root and SNAPSHOT:UUID=… are the partition whose file system " +
+	"has that label or UUID. 'show' lists the partitions."
 
 func runShow(ctx context.Context, env *env, opts showOptions, args []string) error {
 	if err := wantArgs(args, "SNAPSHOT"); err != nil {

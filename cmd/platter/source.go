@@ -32,10 +32,10 @@ type imageOptions struct {
 
 func imageFlags(o *imageOptions) []cli.Flag {
 	return []cli.Flag{
-		&cli.StringFlag{Name: "format", Usage: "take SOURCE for an image of this `FORMAT`: " + strings.Join(virtual.Formats(), ", "), DefaultText: "what its content is", Destination: &o.format},
-		&cli.StringFlag{Name: "internal-snapshot", Usage: "the snapshot with this `NAME` or number inside of SOURCE, and not what is there now (qcow2)", Destination: &o.internal},
-		&cli.BoolFlag{Name: "follow-backing", Usage: "read the files that SOURCE is a difference to, wherever it says they are", Destination: &o.followBacking, DisableDefaultText: true},
-		&cli.BoolFlag{Name: "force-in-use", Usage: "read SOURCE though a program that writes to it has it open; the version is marked as a mixture", Destination: &o.forceInUse, DisableDefaultText: true},
+		&cli.StringFlag{Name: "format", Usage: "read SOURCE as an image of this `FORMAT`: " + strings.Join(virtual.Formats(), ", "), DefaultText: "detected by content", Destination: &o.format},
+		&cli.StringFlag{Name: "internal-snapshot", Usage: "read the snapshot with this `NAME` or number inside SOURCE instead of its current state (qcow2)", Destination: &o.internal},
+		&cli.BoolFlag{Name: "follow-backing", Usage: "read the backing files of SOURCE, wherever it says they are", Destination: &o.followBacking, DisableDefaultText: true},
+		&cli.BoolFlag{Name: "force-in-use", Usage: "read SOURCE although a program has it open for writing; the version is marked as a mixture", Destination: &o.forceInUse, DisableDefaultText: true},
 	}
 }
 

@@ -15,7 +15,7 @@ func statsCommand(env *env) *cli.Command {
 	var opts statsOptions
 	return &cli.Command{
 		Name:     "stats",
-		Usage:    "tell what the repository holds and what each version costs",
+		Usage:    "print sizes: of the repository, and of what each version adds to it",
 		Category: aboutRepository,
 		Flags:    repoFlags(&opts.common),
 		Action:   action(env, &opts, runStats),

@@ -185,11 +185,11 @@ type costOptions struct {
 func costFlags(o *costOptions) []cli.Flag {
 	d := crypt.DefaultCost
 	*o = costOptions{byteSize(d.Memory) << 10, uint(d.Time), uint(d.Lanes)}
-	const category = "What trying a password costs (Argon2id):"
+	const category = "Cost of each attempt at a password (Argon2id):"
 	return []cli.Flag{
-		&cli.GenericFlag{Name: "kdf-memory", Usage: "`SIZE` of memory; opening the repository takes it too", Value: &o.memory, Category: category},
+		&cli.GenericFlag{Name: "kdf-memory", Usage: "`SIZE` of memory, also needed to open the repository", Value: &o.memory, Category: category},
 		&cli.UintFlag{Name: "kdf-passes", Usage: "`N` passes over that memory", Value: o.passes, Destination: &o.passes, Category: category},
-		&cli.UintFlag{Name: "kdf-lanes", Usage: "`N` lanes that can be computed at once", Value: o.lanes, Destination: &o.lanes, Category: category},
+		&cli.UintFlag{Name: "kdf-lanes", Usage: "`N` lanes, which can run in parallel", Value: o.lanes, Destination: &o.lanes, Category: category},
 	}
 }
 

@@ -17,7 +17,7 @@ func versionCommand(env *env) *cli.Command {
 	var opts versionOptions
 	return &cli.Command{
 		Name:     "version",
-		Usage:    "print the version of the program and of the repository's format",
+		Usage:    "print the version of platter and of the repository format",
 		Category: aboutPlatter,
 		Flags:    outputFlags(&opts.common),
 		Action:   action(env, &opts, runVersion),
