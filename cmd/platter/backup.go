@@ -21,7 +21,7 @@ type backupOptions struct {
 	common
 	name, host, note, time, parent string
 	tags                           cli.StringSlice
-	named                          bool // --name or PLATTER_NAME gave the name
+	named                          bool // by --name or PLATTER_NAME
 	command                        string
 	size                           diskSize
 	sameDisk                       bool
@@ -108,7 +108,7 @@ func runBackup(ctx context.Context, env *env, opts backupOptions, args []string)
 	})
 }
 
-// source returns where the disk is to be read from, which is one way only.
+// source returns the path to read the disk from, or a usage error unless there is exactly one.
 func (o backupOptions) source(args []string) (string, error) {
 	if o.command != "" {
 		if len(args) > 0 && (len(args) > 1 || args[0] != stdio) {
@@ -128,13 +128,13 @@ func (o backupOptions) source(args []string) (string, error) {
 	return args[0], nil
 }
 
-// keepSource keeps a source as a snapshot, and tells of it.
+// keepSource stores a source as a snapshot and reports on it.
 func keepSource(ctx context.Context, env *env, opts backupOptions, r *repo.Repo, src *source, s *snapshot.Snapshot) error {
 	defer env.warnHealed(opts.common, r)
 	src.warnOfUses(env, opts.common)
 	if kind, waits := r.UnknownLag(); kind != "" && waits > 0 && !opts.dryRun {
-		env.warn(opts.common, "the repository is on a file system of type %s, which may show a folder as it was a while ago: this backup begins in %v. "+
-			"Where that takes less, say so with --grace or PLATTER_GRACE", kind, waits)
+		env.warn(opts.common, "the repository is on a file system of type %s, which may show an outdated folder: this backup begins in %v. "+
+			"If folders are up to date sooner, set --grace or PLATTER_GRACE", kind, waits)
 	}
 	var after *succession
 	err := r.WithLease(ctx, repo.BackingUp, func(ctx context.Context) (err error) {
@@ -148,7 +148,7 @@ func keepSource(ctx context.Context, env *env, opts backupOptions, r *repo.Repo,
 		snapshot.Saw(r, s)
 	}
 	if s.Modified {
-		env.warn(opts.common, "%s was written to while it was read, so what was kept is a mixture; back up a snapshot of a disk in use", src.path)
+		env.warn(opts.common, "%s was written to while it was read, so this version is a mixture of old and new; back up a snapshot of a disk in use", src.path)
 	}
 	src.tellOfContent(env, opts, s)
 	if err := printBackup(env, opts, s); err != nil {
@@ -157,7 +157,7 @@ func keepSource(ctx context.Context, env *env, opts backupOptions, r *repo.Repo,
 	return errors.Join(after.warnOfSuccession(env, opts, src, s), tellUnreadable(ctx, env, opts, r, src, s))
 }
 
-// runSource keeps a source as a snapshot, and returns what that comes after.
+// runSource stores a source as a snapshot, and returns what precedes it.
 func runSource(ctx context.Context, env *env, opts backupOptions, r *repo.Repo, src *source, s *snapshot.Snapshot) (*succession, error) {
 	all, err := readSnapshots(ctx, env, r, opts.common)
 	if err != nil {
@@ -171,8 +171,8 @@ func runSource(ctx context.Context, env *env, opts backupOptions, r *repo.Repo, 
 		return nil, err
 	} else if was != "" {
 		s.Source.Kind = src.kind
-		env.warn(opts.common, "%s was a raw disk before, and begins like an image (%s) now, as a guest can make it: it is kept as the raw disk that it was. "+
-			"If it really is an image, say --format %s", s.Source.Path, was, was)
+		env.warn(opts.common, "%s was a raw disk before, and now begins like an image (%s), which a guest can fake: it is stored as a raw disk. "+
+			"If it really is an image, use --format %s", s.Source.Path, was, was)
 	}
 	if src.broken != nil {
 		return nil, src.broken
@@ -186,7 +186,7 @@ func runSource(ctx context.Context, env *env, opts backupOptions, r *repo.Repo, 
 	if n, err := r.Adopt(ctx); err != nil {
 		return nil, err
 	} else if n > 0 {
-		env.info(opts.common, "took in %s that no index listed: what an interrupted backup had stored, or one under way", count(n, "pack"))
+		env.info(opts.common, "adopted %s that no index file listed: an interrupted backup stored them, or one that is still running", count(n, "pack"))
 	}
 	r.SetCompression(pack.Compression(opts.compression))
 	var p repo.Progress
@@ -196,9 +196,9 @@ func runSource(ctx context.Context, env *env, opts backupOptions, r *repo.Repo, 
 	return after, err
 }
 
-// describe fills in what the command line and the machine tell of the disk.
+// describe fills in what the command line and the machine say about the disk.
 func describe(env *env, opts *backupOptions, source string) (*snapshot.Snapshot, error) {
-	if env.getenv("PLATTER_SOURCE") == "" { // else a hook runs us, and the variables tell of the other backup
+	if env.getenv("PLATTER_SOURCE") == "" { // else a hook runs us, and the variables describe the other backup
 		opts.name, opts.host = cmp.Or(opts.name, env.getenv("PLATTER_NAME")), cmp.Or(opts.host, env.getenv("PLATTER_HOST"))
 	}
 	opts.named = opts.name != ""
@@ -212,7 +212,7 @@ func describe(env *env, opts *backupOptions, source string) (*snapshot.Snapshot,
 	}
 	if s.Host == "" {
 		if s.Host, err = env.hostname(); err != nil {
-			return nil, fmt.Errorf("find this machine's name (--host gives one): %w", err)
+			return nil, fmt.Errorf("find the name of this machine: %w; set it with --host", err)
 		}
 	}
 	if s.Name == "" {
@@ -227,7 +227,7 @@ func describe(env *env, opts *backupOptions, source string) (*snapshot.Snapshot,
 	}
 	for _, tag := range s.Tags {
 		if tag == "" || strings.ContainsAny(tag, ",\n") {
-			return nil, usagef("--tag %q: want a word without commas", tag)
+			return nil, usagef("--tag %q: a tag is not empty and has no commas", tag)
 		}
 	}
 	return s, nil
@@ -240,7 +240,7 @@ func printBackup(env *env, opts backupOptions, s *snapshot.Snapshot) error {
 			DryRun bool `json:"dry_run,omitempty"`
 		}{asJSON(s), opts.dryRun}
 		if opts.dryRun {
-			out.ID = "" // of what was not stored
+			out.ID = "" // nothing was stored
 		}
 		return env.printJSON(out)
 	}
@@ -255,7 +255,7 @@ func printBackup(env *env, opts backupOptions, s *snapshot.Snapshot) error {
 	if took > 0 {
 		rate = fmt.Sprintf(", %s/s", size(s.Stats.Read*1000/s.Stats.Millis))
 	}
-	fmt.Fprintf(env.stdout, "disk      %s, of which %s are data\n", size(s.Size), size(s.Stats.Data))
+	fmt.Fprintf(env.stdout, "disk      %s, %s of data\n", size(s.Size), size(s.Stats.Data))
 	fmt.Fprintf(env.stdout, "read      %s in %s%s\n", size(s.Stats.Read), duration(took), rate)
 	fmt.Fprintf(env.stdout, "new       %s\n", size(s.Stats.New))
 	fmt.Fprintf(env.stdout, "stored    %s\n", size(s.Stats.Stored))

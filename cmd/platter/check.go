@@ -69,7 +69,7 @@ func runCheck(ctx context.Context, env *env, opts checkOptions, args []string) e
 			return openError(opts.common, err)
 		}
 	} else {
-		opts.memoryOnly = true // what is to be looked at is the repository
+		opts.memoryOnly = true // a check reads the repository itself
 		r, err := openRepo(ctx, env, opts.common)
 		if err != nil {
 			return err
@@ -77,7 +77,7 @@ func runCheck(ctx context.Context, env *env, opts checkOptions, args []string) e
 		stop = env.progress(opts.common, "check", &p)
 		check := func(ctx context.Context) error { return checkAll(ctx, env, r, opts, &result, &p) }
 		if opts.readData && !opts.readOnly {
-			err = r.Reading(ctx, repo.Checking, nil, check) // it may take days, and others are told
+			err = r.Reading(ctx, repo.Checking, nil, check) // it may take days; the lease shows that to others
 		} else {
 			err = check(ctx)
 		}
@@ -92,18 +92,18 @@ func runCheck(ctx context.Context, env *env, opts checkOptions, args []string) e
 func (o checkOptions) validate(env *env) error {
 	switch {
 	case o.withoutKey && (o.readData || o.sample < 1 || o.sinceDays != 0):
-		return usagef("--without-key reads all files and opens none: it goes with neither --read-data nor --sample nor --since-days")
+		return usagef("--without-key decrypts nothing: it goes with neither --read-data nor --sample nor --since-days")
 	case o.sinceDays < 0 || o.sinceDays > 36500:
-		return usagef("--since-days %d: want a number of days", o.sinceDays)
+		return usagef("--since-days %d: give a number of days, 1 to 36500", o.sinceDays)
 	case o.sinceDays > 0 && cacheFolder(env, o.common) == "":
-		return usagef("--since-days goes by what this machine remembers of earlier checks, which without a cache is nothing")
+		return usagef("--since-days goes by what this machine remembers of earlier checks, and without a cache it remembers nothing")
 	}
 	return nil
 }
 
-// checkAll looks at files, then at what the maps make of them.
+// checkAll checks files, then the maps that rely on them.
 func checkAll(ctx context.Context, env *env, r *repo.Repo, opts checkOptions, result *checkJSON, p *repo.Progress) (err error) {
-	all, bad, err := loadWatched(ctx, env, r, opts.common) // before the index, which then lists all they are made of
+	all, bad, err := loadWatched(ctx, env, r, opts.common) // before the index, so that it lists all their chunks
 	if err != nil {
 		return err
 	}
@@ -119,7 +119,7 @@ func checkAll(ctx context.Context, env *env, r *repo.Repo, opts checkOptions, re
 	if err != nil {
 		return err
 	}
-	result.Report.AddHealed(r.Healed()) // maps were read in spite of some damage
+	result.Report.AddHealed(r.Healed()) // reading the maps healed some damage
 	for _, l := range losses {
 		if l.Missing {
 			result.Report.Advise(repo.HintIndex)

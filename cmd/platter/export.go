@@ -69,7 +69,7 @@ func runExport(ctx context.Context, env *env, opts exportOptions, args []string)
 		return err
 	}
 	if d := s.Anatomy; d != nil && part.Name == "" && d.Table != "" && d.SectorSize > 512 {
-		env.warn(opts.common, "%s: its partition table counts in sectors of %d bytes, and disks of virtual machines have 512 as a rule: the machine "+
+		env.warn(opts.common, "%s: its partition table counts in sectors of %d bytes, and virtual disks usually have sectors of 512: the virtual machine "+
 			"needs a disk with sectors of %d (QEMU: logical_block_size)", args[0], d.SectorSize, d.SectorSize)
 	}
 	return r.Reading(ctx, repo.Exporting, []pack.FileID{s.ID}, func(ctx context.Context) error {
@@ -104,7 +104,7 @@ func exportTo(ctx context.Context, env *env, opts exportOptions, r *repo.Repo, s
 	return warnOfLost(ctx, env, opts.common, r, s, part)
 }
 
-// validate completes what was asked for, and refuses what does not go together.
+// validate fills in the format, and returns a usage error for flags that do not go together.
 func (o *exportOptions) validate(env *env, file string) error {
 	if o.format == "" && file != stdio {
 		o.format = strings.TrimPrefix(strings.ToLower(filepath.Ext(file)), ".")
@@ -114,21 +114,21 @@ func (o *exportOptions) validate(env *env, file string) error {
 	case o.format == virtual.Raw || o.format == "img":
 		return usagef("'platter restore' writes raw images")
 	case o.format == "":
-		return usagef("which format? --format takes %s", strings.Join(formats, ", "))
+		return usagef("missing format: use --format with one of %s", strings.Join(formats, ", "))
 	case !slices.Contains(formats, o.format):
-		return usagef("--format %s: want one of %s", o.format, strings.Join(formats, ", "))
+		return usagef("--format %s: it must be one of %s", o.format, strings.Join(formats, ", "))
 	case file != stdio:
 		return cmp.Or(localFile("FILE", file), outsideOf(o.repo, file))
 	case o.verify || o.json:
 		return usagef("--verify and --json do not go with FILE -")
 	case o.force:
-		return usagef("--force replaces a file, and FILE - is none")
+		return usagef("--force replaces a file, and FILE - is standard output")
 	}
 	if err := env.stdout.forDisk(); err != nil {
 		return err
 	}
 	if f, ok := env.stdout.w.(*os.File); ok && term.IsTerminal(int(f.Fd())) {
-		return usagef("FILE - would fill the terminal with a disk; redirect it")
+		return usagef("FILE - would print a disk to the terminal; redirect standard output")
 	}
 	return nil
 }

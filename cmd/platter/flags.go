@@ -7,7 +7,7 @@ import (
 	"github.com/urfave/cli/v2"
 )
 
-// common are the flags that every command on a repository has.
+// common are the flags of every command on a repository.
 type common struct {
 	repo                 string
 	password             passwordSource
@@ -15,9 +15,9 @@ type common struct {
 	dryRun               bool // of the commands that have such a flag
 	cacheDir             string
 	noCache              bool
-	memoryOnly           bool          // of the cache: contents are read from the repository
+	memoryOnly           bool          // use only the memory in the cache, and read contents from the repository
 	grace                time.Duration // how old a folder listing may be; negative if not given
-	noFault              bool          // no word of a config that was lost
+	noFault              bool          // do not warn of a damaged config
 	watch                *watch
 }
 
@@ -46,7 +46,7 @@ func repoFlags(c *common) []cli.Flag {
 	return append(flags, outputFlags(c)...)
 }
 
-// outputFlags are those of repoFlags that a command without a repository has, too.
+// outputFlags are those of repoFlags that also make sense without a repository.
 func outputFlags(c *common) []cli.Flag {
 	boolean := func(name, short, usage string, to *bool) cli.Flag {
 		f := &cli.BoolFlag{Name: name, Usage: usage, Category: commonFlags, Destination: to, DisableDefaultText: true}

@@ -77,17 +77,17 @@ func keepFlags(o *forgetOptions) []cli.Flag {
 	}
 }
 
-// validate returns a usage error unless the flags say one way of choosing what goes.
+// validate returns a usage error unless there are either snapshots or a policy.
 func (o forgetOptions) validate(args []string) error {
 	switch {
 	case slices.Contains(o.policy.Tags, ""):
-		return usagef("--keep-tag: no tag is empty")
+		return usagef("--keep-tag: a tag is not empty")
 	case len(args) > 0 && !o.policy.Empty():
 		return usagef("give snapshots or a policy (--keep-…), not both")
 	case len(args) > 0 && (o.name != "" || o.host != ""):
 		return usagef("--name and --host go with a policy (--keep-…), not with snapshots")
 	case len(args) == 0 && o.policy.Empty():
-		return usagef("what to forget? give snapshots, or a policy such as --keep-daily 14")
+		return usagef("nothing to forget: give snapshots, or a policy such as --keep-daily 14")
 	}
 	return nil
 }
@@ -132,15 +132,15 @@ func runForget(ctx context.Context, env *env, opts forgetOptions, args []string)
 		err = errors.Join(env.printJSON(result.filled()), err)
 	}
 	if err == nil && len(args) == 0 && len(bad) > 0 {
-		err = unreadable(bad) // the policy did not see them, and they are still there
+		err = unreadable(bad) // the policy skipped them
 	}
 	if err == nil && held > 0 {
-		err = fmt.Errorf("%w: %s kept because they are being read", errIncomplete, count(held, "version"))
+		err = fmt.Errorf("%w: %s kept because a command is reading %s", errIncomplete, count(held, "version"), themIt(held))
 	}
 	return err
 }
 
-// holdRead keeps versions that somebody is reading, and returns how many; where they were named, it is an error.
+// holdRead keeps versions that a command is reading, and returns their number. If they were named, it returns an error.
 func holdRead(ctx context.Context, env *env, opts forgetOptions, r *repo.Repo, plan *snapshot.Plan, named bool) (held int, err error) {
 	going := plan.IDs()
 	if len(going) == 0 {
@@ -160,7 +160,7 @@ func holdRead(ctx context.Context, env *env, opts forgetOptions, r *repo.Repo, p
 	return plan.Hold(read), nil
 }
 
-// planForget chooses what goes, and refuses what is a slip more often than not; in a dry run that is only a warning.
+// planForget decides what to forget, and refuses what is probably a slip. In a dry run it only warns.
 func planForget(env *env, opts forgetOptions, args []string, all []*snapshot.Snapshot, bad []error) (*snapshot.Plan, error) {
 	refuse := func(err error) error {
 		if err != nil && opts.dryRun {
@@ -194,7 +194,7 @@ func planForget(env *env, opts forgetOptions, args []string, all []*snapshot.Sna
 
 func drastic(opts forgetOptions, plan *snapshot.Plan) error {
 	if err := plan.Drastic(); err != nil && !opts.yes {
-		return fmt.Errorf("refused without --yes (--dry-run shows what would go): %w", err)
+		return fmt.Errorf("refused without --yes (--dry-run shows what would be forgotten): %w", err)
 	}
 	return nil
 }

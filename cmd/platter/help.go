@@ -42,7 +42,7 @@ FLAGS:{{$heading := ""}}{{range .VisibleFlags}}{{if ne (index .Names 0) "help"}}
    {{wrap .String 6}}{{end}}{{end}}{{end}}
 `
 
-// helpCommand is cli's, but one that knows subcommands and calls an unknown command a usage error.
+// helpCommand replaces cli's: it knows subcommands, and an unknown command is a usage error.
 func helpCommand() *cli.Command {
 	return &cli.Command{
 		Name:      "help",
@@ -57,7 +57,7 @@ func helpCommand() *cli.Command {
 	}
 }
 
-// runGroup is what a command with subcommands does by itself: help.
+// runGroup is the action of a command with subcommands: it prints help.
 func runGroup(c *cli.Context) error {
 	if name := c.Args().First(); name != "" && name != "help" && name != "h" {
 		return unknownCommand(c, name)

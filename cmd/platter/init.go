@@ -37,7 +37,7 @@ func initCommand(env *env) *cli.Command {
 		}, costFlags(&opts.cost)...), repoFlags(&opts.common)...),
 		Action: func(c *cli.Context) error {
 			if isOn(c, "repo") && c.Args().Present() && c.Args().First() != opts.repo {
-				return named(c, usagef("REPO and --repo name two folders: give one of them"))
+				return named(c, usagef("REPO and --repo name two folders: give only one of them"))
 			}
 			return action(env, &opts, runInit)(c)
 		},
@@ -85,7 +85,7 @@ func runInit(ctx context.Context, env *env, opts initOptions, args []string) err
 			Cost       crypt.Cost    `json:"password_cost"`
 		}{opts.repo, r.ID(), settings, cost})
 	}
-	fmt.Fprintf(env.stdout, "made repository %s in %s\n", r.ID()[:8], opts.repo)
-	env.info(opts.common, "Keep the password safe: without it, nothing that is kept there can be read again.")
+	fmt.Fprintf(env.stdout, "created repository %s in %s\n", r.ID()[:8], opts.repo)
+	env.info(opts.common, "Keep the password safe: without it, nothing in the repository can be read.")
 	return nil
 }

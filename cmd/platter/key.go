@@ -26,7 +26,7 @@ func keyCommand(env *env) *cli.Command {
 	}
 }
 
-// newKeyOptions are those of commands that set a password.
+// newKeyOptions are the options of commands that set a password.
 type newKeyOptions struct {
 	common
 	cost  costOptions

@@ -8,15 +8,15 @@ import (
 	"platter/snapshot"
 )
 
-// How many ranges of a disk are listed. Whoever has the keys can make one that has 2^36 of them, and another program takes
-// no more of them than it has memory for.
+// How many ranges of a disk are listed. Anyone with the keys can create a disk with 2^36 of them, and a program that reads JSON has
+// limited memory.
 const (
-	maxLostLines  = 50 // to people, of what could not be read; --bad-map takes all of them
+	maxLostLines  = 50 // in text; --bad-map writes all of them
 	maxLostRanges = 1000
 	maxDiffRanges = 100_000
 )
 
-// rangesJSON are the first ranges of a disk, and how many and how much the others are.
+// rangesJSON lists the first ranges of a disk, and counts the others and their bytes.
 type rangesJSON struct {
 	Ranges     []snapshot.Range `json:"ranges"`
 	MoreRanges int64            `json:"more_ranges,omitempty"`
@@ -28,7 +28,7 @@ func rangesOf(r *snapshot.Runs, most int) (out rangesJSON) {
 	return out
 }
 
-// more says what is left out; "" where nothing is.
+// more says what is left out; "" if nothing is.
 func (r rangesJSON) more() string { return moreRanges(r.MoreRanges, r.MoreBytes) }
 
 func moreRanges(ranges, bytes int64) string {
@@ -38,7 +38,7 @@ func moreRanges(ranges, bytes int64) string {
 	return fmt.Sprintf("and %s, of %s", count64(ranges, "more range"), size(bytes))
 }
 
-// rangeText words a range, for people.
+// rangeText formats a range.
 func rangeText(q snapshot.Range) string { return fmt.Sprintf("bytes %d to %d", q.Off, q.Off+q.Len) }
 
 // lossJSON is what damage costs one snapshot.
@@ -61,7 +61,7 @@ func lossOf(l snapshot.Loss) lossJSON {
 	return lost
 }
 
-// printLoss lists what one snapshot has lost.
+// printLoss lists the ranges that one snapshot has lost.
 func printLoss(env *env, l lossJSON) {
 	say := func(format string, args ...any) { fmt.Fprintln(env.stdout, printable(fmt.Sprintf(format, args...))) }
 	say("lost: %s of %s, %s: %s in %s", l.Snapshot[:8], l.Name, l.Time, size(l.Bytes), count64(int64(len(l.Ranges))+l.MoreRanges, "range"))
@@ -76,14 +76,14 @@ func printLoss(env *env, l lossJSON) {
 	}
 }
 
-// lostJSON is what of a disk is known to be lost.
+// lostJSON lists the ranges of a disk that are known to be lost.
 type lostJSON struct {
 	Lost      []snapshot.Range `json:"lost,omitempty"`
-	MoreLost  int64            `json:"more_lost,omitempty"` // ranges, which are not listed
+	MoreLost  int64            `json:"more_lost,omitempty"` // ranges that are not listed
 	MoreBytes int64            `json:"more_bytes,omitempty"`
 }
 
-// lostRanges returns which ranges of a disk are known to be lost. Few disks have any; of all others nothing more is read.
+// lostRanges returns the ranges of a disk that are known to be lost. For most disks there are none, and it reads nothing.
 func lostRanges(ctx context.Context, r *repo.Repo, s *snapshot.Snapshot, c common) (lost lostJSON, err error) {
 	all, err := allLost(ctx, r, s)
 	if err != nil {
@@ -107,7 +107,7 @@ func allLost(ctx context.Context, r *repo.Repo, s *snapshot.Snapshot) (*snapshot
 	return snapshot.Lost(ctx, r, s)
 }
 
-// each words the ranges, one by one, each with what is to be said of it.
+// each formats the ranges one by one, each followed by what.
 func (l lostJSON) each(what string, say func(string)) {
 	for _, q := range l.Lost {
 		say(rangeText(q) + what)
@@ -117,7 +117,7 @@ func (l lostJSON) each(what string, say func(string)) {
 	}
 }
 
-// warnOfLost names the ranges of what was restored that are zeros because they were lost.
+// warnOfLost names the restored ranges that are zeros because their data is lost.
 func warnOfLost(ctx context.Context, env *env, c common, r *repo.Repo, s *snapshot.Snapshot, part snapshot.Part) error {
 	all, err := allLost(ctx, r, s)
 	if err != nil {
@@ -133,7 +133,7 @@ func warnOfLost(ctx context.Context, env *env, c common, r *repo.Repo, s *snapsh
 			continue
 		}
 		if named++; named <= maxLostLines {
-			env.warn(c, "%s were lost before this version was kept or repaired, and are zeros", rangeText(snapshot.Range{Off: from, Len: to - from}))
+			env.warn(c, "%s were lost before this version was stored or repaired, and are zeros", rangeText(snapshot.Range{Off: from, Len: to - from}))
 		}
 		total += to - from
 	}

@@ -28,7 +28,7 @@ func manCommand(env *env) *cli.Command {
 	}
 }
 
-// explain puts what cli leaves out of a manual page, how to call a command and its description, where cli finds it.
+// explain moves usage and description of each command to where cli puts them into the manual page.
 func explain(commands []*cli.Command, program string) {
 	for _, c := range commands {
 		name := program + " " + c.Name

@@ -46,7 +46,7 @@ func runParityAdd(ctx context.Context, env *env, opts parityAddOptions, args []s
 		return err
 	}
 	if opts.share == parityOff {
-		return usagef("--share 0: 'parity remove' is for that")
+		return usagef("--share 0: use 'parity remove' instead")
 	}
 	r, err := openRepo(ctx, env, opts.common)
 	if err != nil {
@@ -69,10 +69,10 @@ func runParityAdd(ctx context.Context, env *env, opts parityAddOptions, args []s
 			fmt.Fprintf(env.stdout, "damaged: %s\n", printable(line))
 		}
 		share := parityShare(done.Share)
-		fmt.Fprintf(env.stdout, "made %s of %s, %s; %s had one already\n", count(done.Made, "parity file"), share.String(), size(done.Bytes), count(done.Kept, "pack"))
+		fmt.Fprintf(env.stdout, "created %s of %s, %s; %s had one already\n", count(done.Made, "parity file"), share.String(), size(done.Bytes), count(done.Kept, "pack"))
 	}
 	if n := len(done.Damaged); n > 0 {
-		return fmt.Errorf("%w: %s damaged and got no parity; 'platter check --read-data' tells what that costs", errIncomplete, isAre(n, "pack"))
+		return fmt.Errorf("%w: %s damaged and got no parity; run 'platter check --read-data' to see what is lost", errIncomplete, isAre(n, "pack"))
 	}
 	return nil
 }
@@ -145,18 +145,18 @@ func runParityStatus(ctx context.Context, env *env, opts parityStatusOptions, ar
 		say("new packs get no parity")
 	} else {
 		share := parityShare(s.Share)
-		say("new packs get parity of %s: of a pack of %s, any %s of %s can be lost, %s", share.String(), size(s.PackSize),
+		say("new packs get parity of %s: a pack of %s can lose any %s of %s, %s in total", share.String(), size(s.PackSize),
 			count(s.CanLose, "sector"), size(s.SectorSize), size(int64(s.CanLose)*s.SectorSize))
 	}
 	say("%s with parity, %s without; %s of parity files", count(s.With, "pack"), count(s.Without, "pack"), size(s.Bytes))
 	if s.Other > 0 {
-		say("%s of another share or length; 'parity add' makes those anew", isAre(s.Other, "parity file"))
+		say("%s of another share or length; 'parity add' replaces them", isAre(s.Other, "parity file"))
 	}
 	if s.Strays > 0 {
-		say("%s of packs that are not there", isAre(s.Strays, "parity file"))
+		say("%s of packs that no longer exist", isAre(s.Strays, "parity file"))
 	}
 	if s.Without > 0 && s.Share > 0 {
-		say("'parity add' makes what is missing")
+		say("'parity add' creates the missing files")
 	}
 	return nil
 }

@@ -18,7 +18,7 @@ type pruneOptions struct {
 	maxUnused share
 	maxRepack byteSize
 	yes       bool
-	without   []pack.FileID // snapshots to be taken for forgotten, in a dry run
+	without   []pack.FileID // snapshots to treat as forgotten, in a dry run
 }
 
 func pruneCommand(env *env) *cli.Command {
@@ -52,7 +52,7 @@ const defaultUnused = 0.05
 func (o pruneOptions) prune(env *env) repo.PruneOptions {
 	return repo.PruneOptions{MaxUnused: float64(o.maxUnused), MaxRepack: int64(o.maxRepack), Without: o.without, Lag: o.grace, Sure: o.yes,
 		Waiting: func(d time.Duration) {
-			env.info(o.common, "waiting %s, until every machine sees what is about to go (--grace sets how long)", duration(d))
+			env.info(o.common, "waiting %s, until every machine sees what is about to be deleted (--grace sets how long)", duration(d))
 		}}
 }
 
@@ -64,7 +64,7 @@ func runPrune(ctx context.Context, env *env, opts pruneOptions, args []string) e
 	if err != nil {
 		return err
 	}
-	if _, _, err := loadWatched(ctx, env, r, opts.common); err != nil { // warns of what is missing, and remembers what is there
+	if _, _, err := loadWatched(ctx, env, r, opts.common); err != nil { // warns of missing versions, and records those that exist
 		return err
 	}
 	done, err := prune(ctx, env, opts, r)
@@ -77,7 +77,7 @@ func runPrune(ctx context.Context, env *env, opts pruneOptions, args []string) e
 	return pruned(done)
 }
 
-// prune prunes, and prints what it did unless it is to be printed as JSON.
+// prune prunes, and prints what it did unless the output is JSON.
 func prune(ctx context.Context, env *env, opts pruneOptions, r *repo.Repo) (*repo.Pruned, error) {
 	limitMemory(parityMemory(r)) // it makes packs, as a backup does
 	defer env.warnHealed(opts.common, r)
@@ -114,27 +114,27 @@ func printPruned(env *env, opts pruneOptions, d *repo.Pruned) {
 		say("          when the %s that %s began at %s has ended: run prune again after it", l.Work, l.Host, localTime(l.Time))
 	}
 	for _, name := range d.Aside {
-		say("aside     %s cannot be read, or its map, and may need anything: nothing is deleted while it is kept aside; see 'check --read-data'", name)
+		say("aside     %s or its map cannot be read, so any pack may be needed: nothing is deleted while it is kept aside; see 'check --read-data'", name)
 	}
 	if d.Upgraded {
-		say("          older versions of platter may be at work here, which prune cannot see; they can start nothing new. " +
-			"Run prune again when what they began has ended")
+		say("          older versions of platter may be running, which prune cannot see; they cannot start anything new. " +
+			"Run prune again when they have ended")
 	}
 	if d.Full {
-		say("full      there was no room to copy out of more packs")
+		say("full      there was no room to copy data out of more packs")
 	}
 	if opts.dryRun {
 		say("nothing was changed: this was a dry run")
 	}
 }
 
-// pruned returns errIncomplete where something is wrong that prune saw on its way.
+// pruned returns an error that wraps errIncomplete if prune found damage.
 func pruned(d *repo.Pruned) error {
 	if d.Lost > 0 {
-		return fmt.Errorf("%w: %s not there, and snapshots need what was in it; 'platter check' tells what that costs", errIncomplete, isAre(d.Lost, "pack"))
+		return fmt.Errorf("%w: %s missing, and snapshots need its data; run 'platter check' to see what is lost", errIncomplete, isAre(d.Lost, "pack"))
 	}
 	if d.Missing > 0 {
-		return fmt.Errorf("%w: %s in no index; packs that no index lists stay because they may hold them; run 'platter repair index', then 'platter check'",
+		return fmt.Errorf("%w: %s in no index; packs that no index lists stay, because they may hold the data; run 'platter repair index', then 'platter check'",
 			errIncomplete, isAre(d.Missing, "chunk that snapshots need"))
 	}
 	return nil

@@ -36,7 +36,7 @@ func runRepairIndex(ctx context.Context, env *env, opts repairIndexOptions, args
 	if err := wantArgs(args); err != nil {
 		return err
 	}
-	opts.noCache = true // what is to be mended is the repository
+	opts.noCache = true // the repository itself is repaired
 	r, err := openRepo(ctx, env, opts.common)
 	if err != nil {
 		return err
@@ -62,7 +62,7 @@ func runRepairIndex(ctx context.Context, env *env, opts repairIndexOptions, args
 		fmt.Fprintf(env.stdout, "%s in %s; removed %s\n", count(done.Packs, "pack"), count(done.Index, "new index file"), count(done.Removed, "old one"))
 	}
 	if len(done.Lost) > 0 {
-		return fmt.Errorf("%w: %s could not be read; 'check' tells what that costs", errIncomplete, count(len(done.Lost), "pack"))
+		return fmt.Errorf("%w: %s could not be read; run 'platter check' to see what is lost", errIncomplete, count(len(done.Lost), "pack"))
 	}
 	return nil
 }

@@ -25,7 +25,7 @@ func runRepairConfig(ctx context.Context, env *env, opts repairConfigOptions, ar
 	if err := wantArgs(args); err != nil {
 		return err
 	}
-	opts.noFault = true // it is what this command is about
+	opts.noFault = true // this command repairs it
 	r, err := openRepo(ctx, env, opts.common)
 	if err != nil {
 		return err
@@ -38,7 +38,7 @@ func runRepairConfig(ctx context.Context, env *env, opts repairConfigOptions, ar
 	case opts.json:
 		return env.printJSON(done)
 	case done.Fault == "":
-		fmt.Fprintln(env.stdout, "the config is whole; nothing was done")
+		fmt.Fprintln(env.stdout, "the config is whole; nothing was changed")
 	default:
 		fmt.Fprintf(env.stdout, "%s\nthe config was written again\n", printable(done.Fault))
 	}

@@ -46,7 +46,7 @@ func runRepairPacks(ctx context.Context, env *env, opts repairPacksOptions, args
 	if err := from.openDisks(opts.from.disks.Value()); err != nil { // before a password is asked for
 		return err
 	}
-	opts.noCache = true // what is to be mended is the repository
+	opts.noCache = true // the repository itself is repaired
 	s, err := openStore(env, opts.common)
 	if err != nil {
 		return err
@@ -79,8 +79,8 @@ func runRepairPacks(ctx context.Context, env *env, opts repairPacksOptions, args
 type mendedJSON struct {
 	Packs   []mendedPackJSON `json:"packs"`
 	Found   []foundJSON      `json:"found"`
-	Lost    []lossJSON       `json:"lost"`    // in a dry run: now
-	Lacking int64            `json:"lacking"` // chunks that were found nowhere; some may be needed by no snapshot
+	Lost    []lossJSON       `json:"lost"`    // in a dry run: what is lost now
+	Lacking int64            `json:"lacking"` // chunks that were not found; snapshots may not need all of them
 	DryRun  bool             `json:"dry_run"`
 }
 
@@ -93,7 +93,7 @@ type mendedPackJSON struct {
 type foundJSON struct {
 	Source  string `json:"source"`
 	Wanted  int64  `json:"wanted"`  // chunks
-	Found   int64  `json:"found"`   // of these
+	Found   int64  `json:"found"`   // of the wanted chunks
 	Skipped int64  `json:"skipped"` // bytes of the source that could not be read
 	Stopped string `json:"stopped,omitempty"`
 }
@@ -118,7 +118,7 @@ func printMended(env *env, opts repairPacksOptions, m *snapshot.Mended) error {
 		out.Lost = append(out.Lost, lossOf(l))
 	}
 	for _, err := range m.Unreadable {
-		env.warn(opts.common, "a snapshot cannot be read, and what it needs is not known: %v", err)
+		env.warn(opts.common, "a snapshot cannot be read, so it is unknown which chunks it needs: %v", err)
 	}
 	if opts.json {
 		if err := env.printJSON(out); err != nil {
@@ -144,7 +144,7 @@ func printMendedText(env *env, out mendedJSON, still int) {
 		if b.Mended != "" {
 			say("mended: %s; from %s", b.Damage, b.Mended)
 		} else {
-			say("damaged: %s; it cannot be had whole", b.Damage)
+			say("damaged: %s; it cannot be mended", b.Damage)
 		}
 	}
 	for _, f := range out.Found {
@@ -153,7 +153,7 @@ func printMendedText(env *env, out mendedJSON, still int) {
 			say("  %s of it could not be read", size(f.Skipped))
 		}
 		if f.Stopped != "" {
-			say("  then it could not be read any more: %s", f.Stopped)
+			say("  the search in it ended early: %s", f.Stopped)
 		}
 	}
 	for _, l := range out.Lost {
@@ -163,11 +163,11 @@ func printMendedText(env *env, out mendedJSON, still int) {
 	case len(out.Packs)+len(out.Lost) == 0:
 		say("no damage found")
 	case out.DryRun:
-		say("nothing was changed: this was a dry run, and what is listed as lost is lost now")
+		say("nothing was changed: this was a dry run, and what is listed as lost is lost at the moment")
 	case len(out.Lost) > 0:
-		say("advice: 'platter repair snapshots' tells what can be kept of these snapshots")
+		say("advice: 'platter repair snapshots' saves what is left of these snapshots")
 	case still > 0:
-		say("all snapshots are whole; %s no longer needed, and 'platter prune' removes what is left of them", isAre(still, "damaged pack"))
+		say("all snapshots are whole; %s no longer needed, and 'platter prune' deletes them", isAre(still, "damaged pack"))
 	default:
 		say("all snapshots are whole")
 	}

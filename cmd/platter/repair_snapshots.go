@@ -46,13 +46,13 @@ func runRepairSnapshots(ctx context.Context, env *env, opts repairSnapshotsOptio
 		return err
 	}
 	if opts.forget && !opts.write {
-		return usagef("--forget goes with --write: what is left of these versions is to be kept first")
+		return usagef("--forget goes with --write, which first stores what is left of these versions")
 	}
 	which := opts.putBack.Value()
 	if len(which) > 0 && (opts.readData || opts.write) {
-		return usagef("--put-back goes alone")
+		return usagef("--put-back does not go with --read-data or --write")
 	}
-	opts.noCache = true // what is to be mended is the repository
+	opts.noCache = true // the repository itself is repaired
 	r, err := openRepo(ctx, env, opts.common)
 	if err != nil {
 		return err
@@ -84,7 +84,7 @@ type repairsJSON struct {
 
 type repairJSON struct {
 	lossJSON
-	Repaired  string `json:"repaired,omitempty"` // the id of what takes its place
+	Repaired  string `json:"repaired,omitempty"` // the ID of the version that replaces it
 	Forgotten bool   `json:"forgotten"`
 }
 
@@ -96,7 +96,7 @@ type unreadableJSON struct {
 
 func printRepairs(env *env, opts repairSnapshotsOptions, done *snapshot.Repairs, aside []asideJSON) error {
 	out := repairsJSON{Snapshots: []repairJSON{}, Unreadable: []unreadableJSON{}, Aside: aside}
-	open := 0 // are as they were found
+	open := 0 // were left as they are
 	for _, q := range done.Snapshots {
 		line := repairJSON{lossOf(q.Loss), "", q.Forgotten}
 		if q.New != nil {
@@ -130,7 +130,7 @@ func printRepairsText(env *env, opts repairSnapshotsOptions, out repairsJSON) {
 	for _, q := range out.Snapshots {
 		printLoss(env, q.lossJSON)
 		if q.Repaired != "" {
-			say("  what is left is kept as %s", q.Repaired[:8])
+			say("  what is left is stored as %s", q.Repaired[:8])
 		}
 		if q.Forgotten {
 			say("  forgotten")
@@ -149,8 +149,8 @@ func printRepairsText(env *env, opts repairSnapshotsOptions, out repairsJSON) {
 	case n == 0:
 		say("all snapshots are whole")
 	case !opts.write:
-		say("nothing was changed: --write keeps what is left of them")
+		say("nothing was changed: --write stores what is left of them")
 	case !opts.forget:
-		say("what is not whole is still there; --forget removes it")
+		say("the versions that are not whole are still listed; --forget removes them")
 	}
 }

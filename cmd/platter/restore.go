@@ -114,22 +114,22 @@ func restoreToFile(ctx context.Context, env *env, opts restoreOptions, r *repo.R
 	return warnOfLost(ctx, env, opts.common, r, what.snapshot, what.part)
 }
 
-// checkRestore returns an error for flags that do not go together, or not with the target.
+// checkRestore returns an error for flags that do not go together or with the target.
 func checkRestore(env *env, opts restoreOptions, target string) error {
 	isDevice := snapshot.IsDevice(target)
 	switch {
 	case opts.force && opts.inPlace:
-		return usagef("--force replaces TARGET and --in-place writes into it; say one of them")
+		return usagef("--force replaces TARGET and --in-place writes into it: give only one of them")
 	case opts.verify && opts.noVerify:
 		return usagef("--verify and --no-verify contradict each other")
 	case isDevice && opts.force:
 		return usagef("--force replaces a file; a device is written in place")
 	case !isDevice && opts.device.needed() != "":
-		return usagef("%s is for a device, and %s is none", opts.device.needed(), target)
+		return usagef("%s is for a device, and %s is not one", opts.device.needed(), target)
 	case target == stdio && (opts.verify || opts.json || opts.inPlace || opts.plan):
 		return usagef("--verify, --in-place, --plan and --json do not go with TARGET -")
 	case target == stdio && opts.force:
-		return usagef("--force replaces a file, and TARGET - is none")
+		return usagef("--force replaces a file, and TARGET - is standard output")
 	case target != stdio:
 		return cmp.Or(localFile("TARGET", target), noSuchDevice(target))
 	}
@@ -137,12 +137,12 @@ func checkRestore(env *env, opts restoreOptions, target string) error {
 		return err
 	}
 	if f, ok := env.stdout.w.(*os.File); ok && term.IsTerminal(int(f.Fd())) {
-		return usagef("TARGET - would fill the terminal with a disk; redirect it")
+		return usagef("TARGET - would print a disk to the terminal; redirect standard output")
 	}
 	return nil
 }
 
-// noSuchDevice returns an error for the name of a device that is not there: a file by that name would fill the memory.
+// noSuchDevice returns an error for the name of a device that does not exist: a file of that name in /dev would fill the memory.
 func noSuchDevice(target string) error {
 	path, err := filepath.Abs(target)
 	if err != nil || !strings.HasPrefix(path, "/dev/") || strings.HasPrefix(path, "/dev/shm/") {
@@ -154,12 +154,12 @@ func noSuchDevice(target string) error {
 	return nil
 }
 
-// outsideOf returns an error for a target in the repository's own folder, by whatever names the two go: a disk has no
-// business there, and writing in place would destroy a pack.
+// outsideOf returns an error for a target in the repository's own folder, also through links: writing in place would destroy a
+// pack.
 func outsideOf(repository, target string) error {
 	own, err := os.Stat(repository)
 	if err != nil {
-		return nil // no folder, so nothing is in it; opening it says why
+		return nil // opening the repository reports this
 	}
 	if real, err := filepath.EvalSymlinks(target); err == nil {
 		target = real
@@ -173,7 +173,7 @@ func outsideOf(repository, target string) error {
 	}
 	for ; ; dir = filepath.Dir(dir) {
 		if info, err := os.Stat(dir); err == nil && os.SameFile(info, own) {
-			return fmt.Errorf("restore to %s: it lies in the repository's own folder", target)
+			return fmt.Errorf("restore to %s: it is in the folder of the repository; choose a target outside it", target)
 		}
 		if dir == filepath.Dir(dir) {
 			return nil

@@ -77,8 +77,8 @@ func runShow(ctx context.Context, env *env, opts showOptions, args []string) err
 	return nil
 }
 
-// lookAt fills in what the disk says of itself, of a version from before backups did. Where that cannot be had, there is all
-// the rest to show.
+// lookAt fills in the anatomy of a version that an older platter stored without it. If that fails, it only warns: the rest can
+// still be shown.
 func lookAt(ctx context.Context, env *env, c common, r *repo.Repo, s *snapshot.Snapshot) error {
 	if s.Anatomy != nil {
 		return nil
@@ -88,13 +88,13 @@ func lookAt(ctx context.Context, env *env, c common, r *repo.Repo, s *snapshot.S
 		s.Anatomy, err = s.ReadAnatomy(ctx, r)
 	}
 	if err != nil && ctx.Err() == nil {
-		env.warn(c, "what is on the disk cannot be told: %v", err)
+		env.warn(c, "the content of the disk cannot be shown: %v", err)
 		return nil
 	}
 	return err
 }
 
-// showPart prints one partition. The snapshot has been looked at.
+// showPart prints one partition. lookAt must come first.
 func showPart(ctx context.Context, env *env, opts showOptions, r *repo.Repo, all []*snapshot.Snapshot, spec string) error {
 	found, err := snapshot.FindPart(ctx, r, all, spec, env.now())
 	if err != nil {
@@ -126,7 +126,7 @@ func printSnapshot(env *env, s *snapshot.Snapshot, lost lostJSON) {
 		line("place", s.Source.Place)
 	}
 	line("device", deviceText(s.Source))
-	line("disk", fmt.Sprintf("%s (%d bytes), of which %s are data", size(s.Size), s.Size, size(s.Stats.Data)))
+	line("disk", fmt.Sprintf("%s (%d bytes), %s of data", size(s.Size), s.Size, size(s.Stats.Data)))
 	line("read", fmt.Sprintf("%s in %s", size(s.Stats.Read), duration(time.Duration(s.Stats.Millis)*time.Millisecond)))
 	line("new", size(s.Stats.New))
 	line("stored", size(s.Stats.Stored))
@@ -137,7 +137,7 @@ func printSnapshot(env *env, s *snapshot.Snapshot, lost lostJSON) {
 	line("platter", s.Platter)
 	lost.each(", which read as zeros", func(text string) { line("lost", text) })
 	if s.Modified {
-		line("warning", "the source was written to while it was read: this is a mixture")
+		line("warning", "the source was written to while it was read: this version is a mixture of old and new")
 	}
 	if s.Anatomy != nil {
 		line("table", tableText(s.Anatomy))
@@ -145,7 +145,7 @@ func printSnapshot(env *env, s *snapshot.Snapshot, lost lostJSON) {
 	}
 }
 
-// line prints something that is known by a name; nothing where it is empty.
+// line prints a key and its value; nothing if the value is empty.
 func (e *env) line(key, value string) {
 	if value != "" {
 		fmt.Fprintf(e.stdout, "%-9s %s\n", key, printable(value))
@@ -154,7 +154,7 @@ func (e *env) line(key, value string) {
 
 func rootText(s *snapshot.Snapshot) string {
 	if s.Root.IsZero() {
-		return "none: all of it is zeros"
+		return "none: the disk is all zeros"
 	}
 	return s.Root.String()
 }

@@ -49,7 +49,7 @@ func runSnapshots(ctx context.Context, env *env, opts snapshotsOptions, args []s
 		return err
 	}
 	if opts.accept && cacheFolder(env, opts.common) == "" {
-		return usagef("--accept is for what this machine remembers, which without a cache is nothing")
+		return usagef("--accept is about what this machine remembers, and without a cache it remembers nothing")
 	}
 	r, err := openRepo(ctx, env, opts.common)
 	if err != nil {
@@ -87,13 +87,13 @@ func runSnapshots(ctx context.Context, env *env, opts snapshotsOptions, args []s
 	return err
 }
 
-// unreadable says that snapshot files are damaged: what was listed is not all.
+// unreadable returns the error that snapshot files cannot be read, so that a list is not complete.
 func unreadable(bad []error) error {
 	lines := make([]string, len(bad))
 	for i, err := range bad {
 		lines[i] = err.Error()
 	}
-	return fmt.Errorf("%w: %d snapshots cannot be read; put their files back from a copy:\n%s", errIncomplete, len(bad), strings.Join(lines, "\n"))
+	return fmt.Errorf("%w: %s cannot be read; restore their files from a copy of the repository:\n%s", errIncomplete, count(len(bad), "snapshot"), strings.Join(lines, "\n"))
 }
 
 // loadSnapshots returns the snapshots that can be read, oldest first, and warns of the others.

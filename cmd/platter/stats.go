@@ -24,9 +24,9 @@ func statsCommand(env *env) *cli.Command {
 
 // statsJSON is what stats --json prints; sizes are in bytes.
 type statsJSON struct {
-	Disks       int64          `json:"disks"`  // of all versions together
-	Data        int64          `json:"data"`   // of them, without zeros
-	Unique      int64          `json:"unique"` // of the data, each chunk once
+	Disks       int64          `json:"disks"`  // size of all versions together
+	Data        int64          `json:"data"`   // without zeros
+	Unique      int64          `json:"unique"` // each chunk once
 	Stored      int64          `json:"stored"` // packs
 	Packs       int            `json:"packs"`
 	Dedup       float64        `json:"dedup_factor"`       // data to unique
