@@ -136,7 +136,7 @@ func keepSource(ctx context.Context, env *env, opts backupOptions, r *repo.Repo,
 		env.warn(opts.common, "the repository is on a file system of type %s, which may show an outdated folder: this backup begins in %v. "+
 			"If folders are up to date sooner, set --grace or PLATTER_GRACE", kind, waits)
 	}
-	var after *succession
+	var after *snapshot.Succession
 	err := r.WithLease(ctx, repo.BackingUp, func(ctx context.Context) (err error) {
 		after, err = runSource(ctx, env, opts, r, src, s)
 		return err
@@ -154,11 +154,11 @@ func keepSource(ctx context.Context, env *env, opts backupOptions, r *repo.Repo,
 	if err := printBackup(env, opts, s); err != nil {
 		return err
 	}
-	return errors.Join(after.warnOfSuccession(env, opts, src, s), tellUnreadable(ctx, env, opts, r, src, s))
+	return errors.Join(warnOfSuccession(env, opts, after, src, s), tellUnreadable(ctx, env, opts, r, src, s))
 }
 
 // runSource stores a source as a snapshot, and returns what precedes it.
-func runSource(ctx context.Context, env *env, opts backupOptions, r *repo.Repo, src *source, s *snapshot.Snapshot) (*succession, error) {
+func runSource(ctx context.Context, env *env, opts backupOptions, r *repo.Repo, src *source, s *snapshot.Snapshot) (*snapshot.Succession, error) {
 	all, err := readSnapshots(ctx, env, r, opts.common)
 	if err != nil {
 		return nil, err
@@ -167,7 +167,7 @@ func runSource(ctx context.Context, env *env, opts backupOptions, r *repo.Repo, 
 	if err != nil {
 		return nil, err
 	}
-	if was, err := src.keepRaw(after.parent, opts.image); err != nil {
+	if was, err := src.keepRaw(after.Parent, opts.image); err != nil {
 		return nil, err
 	} else if was != "" {
 		s.Source.Kind = src.kind
@@ -191,7 +191,7 @@ func runSource(ctx context.Context, env *env, opts backupOptions, r *repo.Repo, 
 	r.SetCompression(pack.Compression(opts.compression))
 	var p repo.Progress
 	stop := env.progress(opts.common, s.Name, &p)
-	err = src.backup(ctx, r, after.parent, s, &p)
+	err = src.backup(ctx, r, after.Parent, s, &p)
 	stop()
 	return after, err
 }

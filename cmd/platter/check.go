@@ -75,13 +75,7 @@ func runCheck(ctx context.Context, env *env, opts checkOptions, args []string) e
 			return err
 		}
 		stop = env.progress(opts.common, "check", &p)
-		check := func(ctx context.Context) error { return checkAll(ctx, env, r, opts, &result, &p) }
-		if opts.readData && !opts.readOnly {
-			err = r.Reading(ctx, repo.Checking, nil, check) // it may take days; the lease shows that to others
-		} else {
-			err = check(ctx)
-		}
-		if err != nil {
+		if err := checkAll(ctx, env, r, opts, &result, &p); err != nil {
 			return err
 		}
 	}
@@ -101,30 +95,23 @@ func (o checkOptions) validate(env *env) error {
 	return nil
 }
 
-// checkAll checks files, then the maps that rely on them.
+// checkAll checks the repository, warns of missing versions, and reviews what is kept aside.
 func checkAll(ctx context.Context, env *env, r *repo.Repo, opts checkOptions, result *checkJSON, p *repo.Progress) (err error) {
-	all, bad, err := loadWatched(ctx, env, r, opts.common) // before the index, so that it lists all their chunks
-	if err != nil {
-		return err
+	o := snapshot.CheckAllOptions{
+		CheckOptions: repo.CheckOptions{ReadPacks: opts.readPacks, ReadData: opts.readData, Sample: float64(opts.sample),
+			Since: time.Duration(opts.sinceDays) * 24 * time.Hour, ReadOnly: opts.readOnly},
+		Loaded: func(l *snapshot.Loaded) { env.warnMissing(opts.common, l.Missing) },
+		Review: func(ctx context.Context, found *snapshot.CheckResult) error {
+			result.Report = found.Report
+			for _, err := range found.Bad {
+				result.Damage = append(result.Damage, err.Error())
+			}
+			for _, l := range found.Losses {
+				result.Lost = append(result.Lost, lossOf(l))
+			}
+			return reviewAside(ctx, r, opts, result, len(found.Bad))
+		},
 	}
-	o := repo.CheckOptions{ReadPacks: opts.readPacks, ReadData: opts.readData, Sample: float64(opts.sample),
-		Since: time.Duration(opts.sinceDays) * 24 * time.Hour, ReadOnly: opts.readOnly}
-	if result.Report, err = r.Check(ctx, o, p); err != nil {
-		return err
-	}
-	for _, err := range bad {
-		result.Damage = append(result.Damage, err.Error())
-	}
-	losses, err := snapshot.CheckMapsBeside(ctx, r, all, result.Report)
-	if err != nil {
-		return err
-	}
-	result.Report.AddHealed(r.Healed()) // reading the maps healed some damage
-	for _, l := range losses {
-		if l.Missing {
-			result.Report.Advise(repo.HintIndex)
-		}
-		result.Lost = append(result.Lost, lossOf(l))
-	}
-	return reviewAside(ctx, r, opts, result, len(bad))
+	_, err = snapshot.CheckAll(ctx, r, o, p)
+	return err
 }

@@ -50,7 +50,7 @@ func printCheck(env *env, opts checkOptions, c *checkJSON) error {
 	if r.Forgetful != nil {
 		env.warn(opts.common, "this machine could not remember which packs were read: %v", r.Forgetful)
 	}
-	c.Missed = append([]repo.Seen{}, opts.watch.missed...) // an empty list, not null
+	c.Missed = append([]repo.Seen{}, opts.watch.missing...) // an empty list, not null
 	if c.Damage == nil {
 		c.Damage = []string{} // an empty list, not null
 	}

@@ -5,62 +5,36 @@ import (
 	"errors"
 	"fmt"
 	"os"
-	"time"
 
 	"platter/repo"
 	"platter/snapshot"
 	"platter/snapshot/image/anatomy"
 )
 
-// A succession is what precedes a new version.
-type succession struct {
-	parent *snapshot.Snapshot // what the backup compares with; nil for none
-	newest *snapshot.Snapshot // of its name and host; nil for none
-	before *snapshot.Snapshot // the newest of these that is not later than it; nil for none
-	late   bool               // newest is later than this machine's clock
-}
-
-// succeed finds what precedes a version.
-func succeed(env *env, opts backupOptions, r *repo.Repo, all []*snapshot.Snapshot, s *snapshot.Snapshot) (*succession, error) {
-	// A clock that was reset is behind, so the later one of this machine's and the store's counts.
-	now, store := env.now(), r.LeaseTime()
-	if store.After(now) {
-		now = store
-	}
-	line := snapshot.LineOf(all, s.Name, s.Host, now)
-	after := &succession{newest: line.Newest(), before: line.Before(s.Time)}
-	after.parent = after.newest
+// succeed finds what precedes a version, and warns of clocks that disagree.
+func succeed(env *env, opts backupOptions, r *repo.Repo, all []*snapshot.Snapshot, s *snapshot.Snapshot) (*snapshot.Succession, error) {
+	v := snapshot.Coming{Name: s.Name, Host: s.Host, Time: s.Time, Dated: opts.time != "", Now: env.now(), Store: r.LeaseTime()}
 	if opts.parent != "" {
 		var err error
-		if after.parent, err = env.find(opts.common, all, opts.parent); err != nil {
+		if v.Parent, err = env.find(opts.common, all, opts.parent); err != nil {
 			return nil, fmt.Errorf("--parent: %w", err)
 		}
 	}
-	if len(line.Real) > 0 {
-		env.warnPassed(opts.common, line.Future)
-	}
-	if opts.time == "" && after.newest != nil {
-		after.late = after.newest.Time.After(env.now()) // not s.Time: another backup may have begun after this one
-		if after.before == nil {
-			after.before = after.newest
-		}
-	}
-	if opts.time != "" && s.IsFuture(now) {
+	after := snapshot.Succeed(all, v)
+	env.warnPassed(opts.common, after.Passed)
+	if after.Future {
 		env.warn(opts.common, "--time %s is in the future by this machine's clock: until then only the ID finds the version, and policies ignore it", localTime(s.Time))
 	}
-	if opts.time == "" && !store.IsZero() && s.Time.Sub(store) > clockApart {
-		env.warn(opts.common, "this machine's clock says %s, and the store's %s. If this machine's is wrong, the version is dated in the future, and names pass over it", localTime(s.Time), localTime(store))
+	if after.Apart {
+		env.warn(opts.common, "this machine's clock says %s, and the store's %s. If this machine's is wrong, the version is dated in the future, and names pass over it", localTime(s.Time), localTime(v.Store))
 	}
-	return after, nil
+	return &after, nil
 }
-
-// clockApart is more than the error of a file system that stores local time.
-const clockApart = 26 * time.Hour
 
 // identify compares the source with the newest version of its name and host, and sets the disk ID of the new version to. It
 // refuses another disk.
-func (s *source) identify(ctx context.Context, env *env, opts backupOptions, r *repo.Repo, all []*snapshot.Snapshot, after *succession, to *snapshot.Snapshot) error {
-	old := after.newest
+func (s *source) identify(ctx context.Context, env *env, opts backupOptions, r *repo.Repo, all []*snapshot.Snapshot, after *snapshot.Succession, to *snapshot.Snapshot) error {
+	old := after.Newest
 	if s.stream != nil {
 		s.look(to.Source) // must come before the stream is read
 	}
@@ -116,18 +90,18 @@ func (s *source) stays(path string) (there, same bool) {
 
 // warnOfSuccession warns of a version that contradicts its predecessors or its own partition table, and then returns an error
 // that wraps errIncomplete.
-func (a *succession) warnOfSuccession(env *env, opts backupOptions, src *source, s *snapshot.Snapshot) (err error) {
-	if a.late {
+func warnOfSuccession(env *env, opts backupOptions, a *snapshot.Succession, src *source, s *snapshot.Snapshot) (err error) {
+	if a.Late {
 		env.warn(opts.common, "this version is dated %s, and %s, the newest of %s, is dated %s: the clock of this machine is wrong, or was wrong then. "+
 			"Names select the other version, and policies drop this one first; set the clock and back up again, or forget the version with the wrong time",
-			localTime(s.Time), shortID(a.newest.ID), a.newest.Name, localTime(a.newest.Time))
+			localTime(s.Time), shortID(a.Newest.ID), a.Newest.Name, localTime(a.Newest.Time))
 		err = fmt.Errorf("%w: the version is older than the newest of its disk", errIncomplete)
 	}
 	switch {
 	case opts.size != 0:
-	case a.before != nil && s.Size < a.before.Size:
+	case a.Before != nil && s.Size < a.Before.Size:
 		env.warn(opts.common, "%s has %d bytes, and had %d in the version before, %s: unless the disk was shrunk, this version is incomplete. "+
-			"If the size is right, confirm it with --size", src.path, s.Size, a.before.Size, shortID(a.before.ID))
+			"If the size is right, confirm it with --size", src.path, s.Size, a.Before.Size, shortID(a.Before.ID))
 		err = errors.Join(err, fmt.Errorf("%w: the disk is shorter than in the version before", errIncomplete))
 	case src.stream != nil && s.Size < src.stream.least():
 		env.warn(opts.common, "%s has %d bytes, but by its partition table it should have at least %d: this version is incomplete. "+

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"platter/repo"
+	"platter/snapshot"
 )
 
 // locationsName is the file in the cache that records which repository was at which absolute path. It guards against the NAS, not
@@ -65,15 +66,21 @@ func (e *env) here(r *repo.Repo) place { return place{r.ID(), e.now().UTC().Trun
 // warning only: its creator knows the password, while a NAS can only bring back older state.
 func (e *env) watchLocation(c common, r *repo.Repo, folder string) {
 	at, now := location(c), e.here(r)
-	switch known, ok := readLocations(folder)[at]; {
-	case !ok, known.ID == now.ID && now.Seen.Sub(known.Seen) > time.Minute:
-		_ = setLocation(folder, at, now)
-	case known.ID == now.ID:
-	case !known.Seen.IsZero() && !r.Config().Created.Before(known.Seen):
+	known, ok := readLocations(folder)[at]
+	var before *snapshot.Place
+	if ok {
+		before = &snapshot.Place{ID: known.ID, Seen: known.Seen}
+	}
+	switch snapshot.ComparePlace(before, now.ID, r.Config().Created) {
+	case snapshot.PlaceKnown:
+		if !ok || now.Seen.Sub(known.Seen) > time.Minute {
+			_ = setLocation(folder, at, now)
+		}
+	case snapshot.PlaceNew:
 		e.warn(c, "the repository in %s is a new one (%.8s), created at %s; when this machine last looked it was another (%.8s), whose versions are not in it",
 			at, now.ID, localTime(r.Config().Created), known.ID)
 		_ = setLocation(folder, at, now)
-	default:
+	case snapshot.PlaceReplaced:
 		e.alarm(c, "another repository (%.8s) is in %s than when this machine last looked (%.8s), and the same password opens it. "+
 			"Find out why before you back up to it. If it is the right one, run 'platter snapshots --accept'", now.ID, at, known.ID)
 	}

@@ -2,9 +2,7 @@ package main
 
 import (
 	"context"
-	"errors"
 	"fmt"
-	"io/fs"
 
 	"platter/repo"
 	"platter/snapshot"
@@ -12,12 +10,12 @@ import (
 
 // A watch counts the signs that the repository is not what this machine saw before.
 type watch struct {
-	alarms int
-	missed []repo.Seen
+	alarms  int
+	missing []repo.Seen
 }
 
-// shownMissed is how many missing versions get a warning of their own.
-const shownMissed = 10
+// shownMissing is how many missing versions get a warning of their own.
+const shownMissing = 10
 
 // finish makes a command that succeeded exit with 3 if there was an alarm.
 func (c *common) finish(err error) error {
@@ -38,25 +36,27 @@ func (e *env) alarm(c common, format string, args ...any) {
 // loadWatched reads all snapshots as snapshot.Load does, and raises the alarm for versions that this machine saw and that are now
 // missing, although they were not forgotten.
 func loadWatched(ctx context.Context, env *env, r *repo.Repo, c common) (all []*snapshot.Snapshot, bad []error, err error) {
-	if all, bad, err = snapshot.Load(ctx, r); err != nil {
-		return nil, nil, err
-	}
-	missed, err := snapshot.Missed(ctx, r, all, bad)
+	l, err := snapshot.LoadSeen(ctx, r)
 	if err != nil {
 		return nil, nil, err
 	}
-	for _, v := range missed[:min(len(missed), shownMissed)] {
-		env.alarm(c, "the version of %s of %s (host %s, ID %s) was here when this machine last looked. It is missing now, and was not forgotten: "+
+	env.warnMissing(c, l.Missing)
+	return l.Snapshots, l.Bad, nil
+}
+
+// warnMissing raises the alarm for versions that this machine saw and that are missing.
+func (e *env) warnMissing(c common, missing []repo.Seen) {
+	for _, v := range missing[:min(len(missing), shownMissing)] {
+		e.alarm(c, "the version of %s of %s (host %s, ID %s) was here when this machine last looked. It is missing now, and was not forgotten: "+
 			"the NAS hides it, lost it, or was taken back to an earlier state. Find out what happened. "+
 			"If you did that yourself, run 'platter snapshots --accept'", localTime(v.Time), v.Name, v.Host, shortID(v.ID))
 	}
-	if more := len(missed) - shownMissed; more > 0 {
-		env.alarm(c, "%s more that this machine saw %s missing in the same way; 'check --json' lists them", count(more, "version"), isOrAre(more))
+	if more := len(missing) - shownMissing; more > 0 {
+		e.alarm(c, "%s more that this machine saw %s missing in the same way; 'check --json' lists them", count(more, "version"), isOrAre(more))
 	}
 	if c.watch != nil {
-		c.watch.missed = missed
+		c.watch.missing = missing
 	}
-	return all, bad, nil
 }
 
 // accept makes this machine accept the repository as it is now.
@@ -83,10 +83,8 @@ func (c common) suspicious() error {
 
 // vanished returns an error if a snapshot was listed, is missing now, and was not forgotten.
 func vanished(bad []error) error {
-	for _, err := range bad {
-		if errors.Is(err, fs.ErrNotExist) {
-			return fmt.Errorf("refused: %w; no policy is applied. Try again, and run 'platter check'", err)
-		}
+	if err := (&snapshot.Loaded{Bad: bad}).Vanished(); err != nil {
+		return fmt.Errorf("refused: %w; no policy is applied. Try again, and run 'platter check'", err)
 	}
 	return nil
 }

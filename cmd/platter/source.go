@@ -220,11 +220,10 @@ func (s *source) checkSize(want int64) error {
 	return nil
 }
 
-// keepRaw makes a source raw again if the parent was a raw disk and the source now begins like an image. A guest can write any
-// bytes to the beginning of its own disk. If platter read them as an image, the guest could hide the rest of the disk, or include
-// files beside it.
+// keepRaw makes a source raw again if it must be stored as the raw disk that it was (see snapshot.KeepsRaw), and returns the kind that
+// it seemed to have; "" if it is unchanged. --format overrides it.
 func (s *source) keepRaw(parent *snapshot.Snapshot, o imageOptions) (was string, err error) {
-	if parent == nil || o.format != "" || s.file == nil || s.kind == s.file.Kind || parent.Source.Kind != image.KindRaw {
+	if o.format != "" || s.file == nil || !snapshot.KeepsRaw(parent, s.kind, s.file.Kind) {
 		return "", nil
 	}
 	was, s.disk, s.kind, s.broken = s.kind, s.file, s.file.Kind, nil
