@@ -124,14 +124,14 @@ func (o *openSources) close() error {
 	return errors.Join(errs...)
 }
 
-// A farewell is what is to be done when a command ends, by itself or left behind by a signal. It is done once, and whoever
-// comes second waits until it is.
+// A farewell is the work at the end of a command, which ends by itself or is abandoned after a signal. It is done once; a second
+// caller waits until it is done.
 type farewell struct {
 	mu   sync.Mutex
 	last func(error) error // nil for nothing, or when it is done
 }
 
-// after runs first, and has last run in the end, even if first fails or a signal ends it.
+// after runs first, and registers last to run at the end, even if first fails or a signal ends it.
 func (f *farewell) after(first func() error, last func(error) error) error {
 	f.mu.Lock()
 	defer f.mu.Unlock()
@@ -139,8 +139,8 @@ func (f *farewell) after(first func() error, last func(error) error) error {
 	return first()
 }
 
-// run does what is left to do, about knowing how the command ended, and returns how it ends after that. Before, it calls
-// ready, unless all was done already.
+// run does the registered work, with the error of the command, and returns the error after that. It calls ready first, unless the
+// work is done already.
 func (f *farewell) run(err error, ready func()) error {
 	f.mu.Lock()
 	defer f.mu.Unlock()

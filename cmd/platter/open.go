@@ -44,7 +44,7 @@ func openRepo(ctx context.Context, env *env, c common) (*repo.Repo, error) {
 	if err != nil {
 		return nil, err
 	}
-	// Before the password: it is of no use if the NAS is not mounted.
+	// Before the password is asked for, which is of no use if the NAS is not mounted.
 	if err := repo.Find(ctx, s); err != nil {
 		return nil, openError(c, err)
 	}
@@ -119,14 +119,14 @@ func readSnapshots(ctx context.Context, env *env, r *repo.Repo, c common) ([]*sn
 	if err := r.LoadIndex(ctx); err != nil {
 		return nil, openError(c, err)
 	}
-	gone := 0
+	missing := 0
 	for _, p := range r.Index().Packs() {
 		if p.Gone {
-			gone++
+			missing++
 		}
 	}
-	if gone > 0 {
-		env.warn(c, "%s missing or of the wrong length; run 'platter check' to see what is lost", isAre(gone, "pack"))
+	if missing > 0 {
+		env.warn(c, "%s missing or of the wrong length; run 'platter check' to see what is lost", isAre(missing, "pack"))
 	}
 	limitMemory(parityMemory(r)) // again: the index grows with the repository
 	return all, nil

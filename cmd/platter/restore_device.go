@@ -15,7 +15,7 @@ import (
 
 const aboutDeviceTarget = "On Linux, TARGET may be a block device: a disk or a partition. " +
 	"It is refused if it is mounted, used for swap, held by another device or open for writing in a program, if the repository or the running system is on it, " +
-	"or if it is too small or read-only. --serial names the device that it must be; otherwise, and without --yes, platter asks for its serial number. " +
+	"or if it is too small or read-only. --serial confirms which device it is; otherwise, and without --yes, platter asks for its serial number. " +
 	"platter then holds the device open, so that no other one can take its place. It writes only what differs, flushes the device and reads everything back. " +
 	"What is behind the end of the disk stays as it is."
 

@@ -27,7 +27,7 @@ func snapshotsCommand(env *env) *cli.Command {
 		Usage:    "list the stored versions",
 		Category: aboutDisks,
 		Description: "Every command compares the repository with what this machine saw of it before: its identity and all its versions. " +
-			"If versions are missing that nobody forgot, it warns and exits with 3, and neither 'prune' nor a policy of 'forget' deletes anything. " +
+			"If a version is missing that was not forgotten, it warns and exits with 3, and neither 'prune' nor a policy of 'forget' deletes anything. " +
 			"--accept ends that. Use it if you took the repository back to an earlier copy, or replaced it with another one.\n\n" +
 			"If several of --fs, --label and --uuid are given, they must match the same partition. " +
 			"They do not match versions that an older platter stored, which do not record what is on the disk.",
