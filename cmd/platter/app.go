@@ -6,21 +6,21 @@ import (
 	"github.com/urfave/cli/v2"
 )
 
-// Categories of commands in the help text, which cli sorts by name.
+// Categories of commands in the help text; cli sorts them by name.
 const (
 	aboutDisks      = "Disks"
 	aboutRepository = "Repository"
 	aboutPlatter    = "This program"
 )
 
-// newApp puts the program together: a command is one line here.
+// newApp builds the program. Each command is one line here.
 func newApp(env *env) *cli.App {
 	version := false
 	app := &cli.App{
 		Name:        "platter",
 		Usage:       "backups of whole disks",
 		Description: description,
-		HideVersion: true, // cli would make -v mean it
+		HideVersion: true, // cli would use -v for it
 		Commands: []*cli.Command{
 			backupCommand(env),
 			snapshotsCommand(env),
@@ -41,7 +41,7 @@ func newApp(env *env) *cli.App {
 			manCommand(env),
 			helpCommand(),
 		},
-		Flags: append(repoFlags(new(common)), // so that they may stand before the command; arrange moves them on
+		Flags: append(repoFlags(new(common)), // so that they may come before the command; arrange moves them
 			&cli.BoolFlag{Name: "version", Usage: "print the version", Destination: &version, DisableDefaultText: true},
 			cli.HelpFlag), // cli leaves it out because of helpCommand
 		Action: func(c *cli.Context) error {
@@ -64,11 +64,11 @@ func newApp(env *env) *cli.App {
 	return app
 }
 
-// prepare gives commands what all have in common.
+// prepare sets what all commands have in common.
 func prepare(commands []*cli.Command) {
 	for _, c := range commands {
 		c.OnUsageError = onUsageError
-		c.HideHelpCommand = true // or 'platter show help' would not show the snapshot called help
+		c.HideHelpCommand = true // so that 'platter show help' shows the snapshot called help
 		c.CustomHelpTemplate = commandHelp
 		c.BashComplete = complete
 		c.Description = wrapped(c.Description)
@@ -79,7 +79,7 @@ func prepare(commands []*cli.Command) {
 	}
 }
 
-// action makes cli run a command that was parsed into opts.
+// action returns the action of a command whose flags are parsed into opts.
 func action[O any](env *env, opts *O, run func(context.Context, *env, O, []string) error) cli.ActionFunc {
 	return func(c *cli.Context) error {
 		if err := contradiction(c); err != nil {

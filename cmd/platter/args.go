@@ -10,20 +10,18 @@ import (
 // completionFlag is what completion scripts put last on the command line.
 const completionFlag = "--generate-bash-completion"
 
-// arrange puts the command line into the order that cli understands, which looks for flags only right behind the
-// command they belong to:
+// arrange reorders the command line for cli, which looks for flags only directly after the command they belong to:
 //
 //	platter -q backup src --tag a   →   platter backup --quiet --tag=a -- src
 //
-// Flags behind an argument come before it, and flags before a command go to the command if it has them. Names become
-// the flag's first one, because cli refuses two spellings of one flag. What is unknown stays where it is, for cli to
-// complain about.
+// Flags after an argument move before it, and flags before a command move to the command if it has them. A flag gets its first
+// name, because cli refuses two spellings of one flag. Unknown flags stay where they are, so that cli reports them.
 func arrange(app *cli.App, args []string) []string {
 	if len(args) < 2 {
 		return args
 	}
 	if args[len(args)-1] == completionFlag {
-		// Where cli sees "--" it does not complete but run the command, and "--" is how every long flag begins.
+		// "--" would make cli run the command instead of completing, and every long flag begins with it.
 		return slices.DeleteFunc(slices.Clone(args), func(arg string) bool { return arg == "--" })
 	}
 	a := &arranger{levels: []*level{{name: args[0], known: definitions(app.Flags), subcommands: app.Commands}}}
@@ -31,7 +29,7 @@ func arrange(app *cli.App, args []string) []string {
 	return a.join()
 }
 
-// A definition is what must be known of a flag.
+// A definition is what arrange must know about a flag.
 type definition struct {
 	name       string // the first of its names
 	takesValue bool
@@ -48,7 +46,7 @@ func definitions(flags []cli.Flag) map[string]definition {
 	return known
 }
 
-// A level is the program, a command, or a command of a command, with the flags that were found behind it.
+// A level is the program, a command or a subcommand, with the flags found after it.
 type level struct {
 	name        string
 	known       map[string]definition
@@ -56,17 +54,17 @@ type level struct {
 	flags       []found
 }
 
-// A found flag is one of the command line's.
+// A found is a flag on the command line.
 type found struct {
 	name string // empty for an unknown one
-	text string // as cli shall see it
+	text string // in the form for cli
 }
 
 // An arranger takes a command line apart.
 type arranger struct {
 	levels []*level // the program first, the command whose flags are being read last
 	args   []string
-	last   string // a flag whose value is missing: cli only sees that where nothing follows
+	last   string // a flag whose value is missing: cli notices only if nothing follows
 }
 
 func (a *arranger) scan(tokens []string) {
@@ -84,7 +82,7 @@ func (a *arranger) scan(tokens []string) {
 			a.args = append(a.args, token)
 		default:
 			c := findCommand(here.subcommands, token)
-			if c == nil { // what follows means nothing without the command
+			if c == nil { // the rest means nothing without a command
 				a.args = tokens[i:]
 				return
 			}
@@ -102,7 +100,7 @@ func findCommand(commands []*cli.Command, name string) *cli.Command {
 	return nil
 }
 
-// flag takes in one flag and reports whether it used up the token behind it.
+// flag adds one flag, and reports whether it used the next token as its value.
 func (a *arranger) flag(token string, rest []string) (usedNext bool) {
 	here := a.levels[len(a.levels)-1]
 	name, value, joined := strings.Cut(strings.TrimPrefix(token[1:], "-"), "=")
@@ -124,7 +122,7 @@ func (a *arranger) flag(token string, rest []string) (usedNext bool) {
 	return false
 }
 
-// bundle takes -qv apart. It leaves alone what is not made up of switches that are known.
+// bundle splits -qv into its flags. It returns false unless all are known flags without a value.
 func (a *arranger) bundle(token string) bool {
 	if strings.HasPrefix(token, "--") {
 		return false
@@ -142,7 +140,7 @@ func (a *arranger) bundle(token string) bool {
 	return true
 }
 
-// lookup finds a flag of the command or of what it is a command of.
+// lookup finds a flag of the command or of its parents.
 func (a *arranger) lookup(name string) (definition, bool) {
 	for i := len(a.levels) - 1; i >= 0; i-- {
 		if def, ok := a.levels[i].known[name]; ok {
@@ -170,13 +168,13 @@ func (a *arranger) join() []string {
 	switch {
 	case a.last != "":
 		return append(out, a.last)
-	case len(a.args) == 0, help: // cli would look up its help on the argument
+	case len(a.args) == 0, help: // cli would look for help on the argument
 		return out
 	}
 	return append(append(out, "--"), a.args...)
 }
 
-// home is the last level, from where a flag was found on, that has the flag.
+// home is the last level, at or after from, that has the flag.
 func (a *arranger) home(from int, name string) int {
 	for i := len(a.levels) - 1; i > from; i-- {
 		if def, ok := a.levels[i].known[name]; ok && def.name == name {

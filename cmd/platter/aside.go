@@ -11,7 +11,7 @@ import (
 	"platter/snapshot/heal"
 )
 
-// asideJSON is a version that was removed because it was damaged, and whose file is kept aside.
+// asideJSON is a version that was removed as damaged. Its file is kept aside.
 type asideJSON struct {
 	ID    string `json:"id"`
 	Name  string `json:"name,omitempty"`
@@ -38,7 +38,7 @@ func listAside(ctx context.Context, r *repo.Repo) ([]asideJSON, error) {
 	return out, err
 }
 
-// putBack puts versions back that were set aside.
+// putBack puts back versions that were kept aside.
 func putBack(ctx context.Context, env *env, opts repairSnapshotsOptions, r *repo.Repo, which []string) error {
 	ids, err := r.ListAside(ctx)
 	if err != nil {
@@ -54,9 +54,9 @@ func putBack(ctx context.Context, env *env, opts repairSnapshotsOptions, r *repo
 		}
 		switch found := len(chosen) - n; {
 		case found == 0 && spec != "all":
-			return fmt.Errorf("--put-back %s: no version of that id is kept aside; 'repair snapshots' lists those that are", spec)
+			return fmt.Errorf("--put-back %s: no version with that ID is kept aside; 'repair snapshots' lists those that are", spec)
 		case found > 1 && spec != "all":
-			return fmt.Errorf("--put-back %s: %d versions that are kept aside have ids that begin so; write more of it", spec, found)
+			return fmt.Errorf("--put-back %s: %d versions kept aside have an ID that begins like this; give more digits", spec, found)
 		}
 	}
 	back, err := snapshot.PutBack(ctx, r, chosen)
@@ -76,8 +76,8 @@ func putBack(ctx context.Context, env *env, opts repairSnapshotsOptions, r *repo
 	return err
 }
 
-// reviewAside drops what was kept aside once a check has read everything and found all other versions whole, and notes what is
-// kept on.
+// reviewAside deletes what was kept aside once a check has read everything and found all other versions whole. It notes what
+// it still keeps.
 func reviewAside(ctx context.Context, r *repo.Repo, opts checkOptions, result *checkJSON, bad int) error {
 	if result.Report.Aside == 0 {
 		return nil
@@ -87,7 +87,7 @@ func reviewAside(ctx context.Context, r *repo.Repo, opts checkOptions, result *c
 	clean := len(result.Lost) == 0 && bad == 0 && opts.suspicious() == nil
 	if !full || !clean {
 		report.Notes = append(report.Notes, fmt.Sprintf("%s kept aside (%s): 'repair snapshots' lists what was removed as damaged, and can put it back; "+
-			"it goes when 'check --read-data' finds all other versions whole", isAre(report.Aside, "snapshot"), "aside/"))
+			"it is deleted when 'check --read-data' finds all other versions whole", isAre(report.Aside, "snapshot"), "aside/"))
 		return nil
 	}
 	whole, dropped, err := heal.ReviewAside(ctx, r, report.Bad)
@@ -95,11 +95,11 @@ func reviewAside(ctx context.Context, r *repo.Repo, opts checkOptions, result *c
 		return err
 	}
 	for _, s := range whole {
-		report.Notes = append(report.Notes, fmt.Sprintf("%s: it was removed as damaged, and is whole: 'repair snapshots --put-back %.8s' puts it back; "+
+		report.Notes = append(report.Notes, fmt.Sprintf("%s: it was removed as damaged, but is whole: 'repair snapshots --put-back %.8s' puts it back; "+
 			"it is kept until then", repo.AsideName(s.ID), s.ID))
 	}
 	for _, id := range dropped {
-		report.Notes = append(report.Notes, fmt.Sprintf("%s: it was removed as damaged, is damaged still, and all other versions are whole: it is not kept any longer", repo.AsideName(id)))
+		report.Notes = append(report.Notes, fmt.Sprintf("%s: it was removed as damaged, is still damaged, and all other versions are whole: it was deleted", repo.AsideName(id)))
 	}
 	return nil
 }

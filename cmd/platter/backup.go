@@ -21,7 +21,7 @@ type backupOptions struct {
 	common
 	name, host, note, time, parent string
 	tags                           cli.StringSlice
-	named                          bool // --name or PLATTER_NAME gave the name
+	named                          bool // by --name or PLATTER_NAME
 	command                        string
 	size                           diskSize
 	sameDisk                       bool
@@ -35,30 +35,31 @@ func backupCommand(env *env) *cli.Command {
 	var opts backupOptions
 	return &cli.Command{
 		Name:      "backup",
-		Usage:     "keep a disk as it is now",
+		Usage:     "store a disk as a new version",
 		ArgsUsage: "SOURCE | --source-command COMMAND",
 		Category:  aboutDisks,
-		Description: "SOURCE is a disk image (raw, qcow2, VMDK, VHD, VHDX, VDI), a block device, or - for standard input. What is kept is the disk " +
-			"in an image, so it is the same in every format. Holes are not read. " +
-			"Only what the repository does not have yet is stored. The source should not change meanwhile: back up a snapshot of a disk in use, " +
-			"which --before can make and --after drop. An image that a running virtual machine has open is refused.\n\n" +
-			"What cannot be read of a disk is tried again, down to the sector, and is then kept as unreadable: it is restored as zeros, 'show' " +
-			"lists it, and the exit code is 3. A later backup reads all again. A disk that is gone, or gives nothing at all, is an error.\n\n" +
-			"A disk keeps its name. By serial number, partition table and path SOURCE is compared with the newest version of that name and host, " +
-			"and another disk is refused: give it a --name of its own, or --same-disk where it is the same disk, moved, replaced or made anew. " +
-			"A disk that is shorter than in the version before, and a version older than the newest of its disk without --time, are kept, and the exit code is 3.",
+		Description: "SOURCE is a disk image (raw, qcow2, VMDK, VHD, VHDX, VDI), a block device, or - for standard input. " +
+			"An image is stored as the disk in it, so every format stores the same data. " +
+			"Holes are not read, and only data that the repository does not have yet is stored.\n\n" +
+			"The source should not change during the backup. If the disk is in use, back up a snapshot of it: --before can create it and --after remove it. " +
+			"An image that a running virtual machine has open is refused.\n\n" +
+			"Sectors that cannot be read are retried, and then recorded as unreadable: they are restored as zeros, 'show' lists them, and the exit code is 3. " +
+			"The next backup reads the whole disk again. It is an error if the disk disappears, or if nothing can be read from it.\n\n" +
+			"A name belongs to one disk. platter compares the serial number, partition table and path of SOURCE with the newest version of that name and host. " +
+			"It refuses another disk: choose another --name, or use --same-disk if it is the same disk after a move, a replacement or a reinstallation. " +
+			"The version is stored, but the exit code is 3, if the disk is shorter than before, or if its newest version has a later time and --time is not given.",
 		Flags: slices.Concat([]cli.Flag{
-			&cli.StringFlag{Name: "name", Usage: "what to call the disk (default: PLATTER_NAME, or HOST/SOURCE's own name)", Destination: &opts.name},
-			&cli.StringFlag{Name: "host", Usage: "the machine it belongs to (default: PLATTER_HOST, or this one)", Destination: &opts.host},
-			&cli.BoolFlag{Name: "same-disk", Usage: "SOURCE is the disk of that name, although it looks like another", Destination: &opts.sameDisk, DisableDefaultText: true},
-			&cli.StringFlag{Name: "source-command", Usage: "the disk is what `COMMAND` prints; if it fails, even after its last byte, no version is kept", Destination: &opts.command},
-			&cli.GenericFlag{Name: "size", Usage: "keep nothing unless the disk has exactly `BYTES`, such as 512110190592 or 8G", Value: &opts.size, DefaultText: "any size"},
-			&cli.StringSliceFlag{Name: "tag", Usage: "a `TAG` to find it by; may be repeated", Destination: &opts.tags},
-			&cli.StringFlag{Name: "note", Usage: "a `TEXT` for people", Destination: &opts.note},
-			&cli.StringFlag{Name: "time", Usage: "the `TIME` the disk is from (default: now)", Destination: &opts.time},
-			&cli.StringFlag{Name: "parent", Usage: "the `SNAPSHOT` it is the next version of (default: the newest of that name and host)", Destination: &opts.parent},
-			&cli.GenericFlag{Name: "compression", Usage: "`HOW` hard to compress what is new: off, fastest, default, better, or auto: default, and better where that takes no longer", Value: &opts.compression, EnvVars: []string{"PLATTER_COMPRESSION"}},
-			&cli.BoolFlag{Name: "dry-run", Aliases: []string{"n"}, Usage: "do all but store", Destination: &opts.dryRun, DisableDefaultText: true},
+			&cli.StringFlag{Name: "name", Usage: "`NAME` of the disk (default: PLATTER_NAME, or HOST/ and the file name of SOURCE)", Destination: &opts.name},
+			&cli.StringFlag{Name: "host", Usage: "`HOST`: the machine that the disk belongs to (default: PLATTER_HOST, or this machine)", Destination: &opts.host},
+			&cli.StringSliceFlag{Name: "tag", Usage: "add a `TAG` to find the version by; may be repeated", Destination: &opts.tags},
+			&cli.StringFlag{Name: "note", Usage: "add a note: any `TEXT`", Destination: &opts.note},
+			&cli.BoolFlag{Name: "dry-run", Aliases: []string{"n"}, Usage: "do everything but store the version", Destination: &opts.dryRun, DisableDefaultText: true},
+			&cli.StringFlag{Name: "time", Usage: "`TIME` of the version (default: now)", Destination: &opts.time},
+			&cli.BoolFlag{Name: "same-disk", Usage: "accept SOURCE as the disk of that name, although it looks like another one", Destination: &opts.sameDisk, DisableDefaultText: true},
+			&cli.GenericFlag{Name: "size", Usage: "store nothing unless the disk has exactly `BYTES`, such as 512110190592 or 8G", Value: &opts.size, DefaultText: "any size"},
+			&cli.StringFlag{Name: "source-command", Usage: "read the disk from the output of `COMMAND`; if it fails, even after its last byte, nothing is stored", Destination: &opts.command},
+			&cli.StringFlag{Name: "parent", Usage: "`SNAPSHOT` to compare with (default: the newest of that name and host)", Destination: &opts.parent},
+			&cli.GenericFlag{Name: "compression", Usage: "compress new data `HOW` hard: off, fastest, default, better, or auto (better where it costs no time, else default)", Value: &opts.compression, EnvVars: []string{"PLATTER_COMPRESSION"}},
 		}, imageFlags(&opts.image), failingFlags(&opts.failing), hookFlags(&opts.hooks), repoFlags(&opts.common)),
 		Action: action(env, &opts, runBackup),
 	}
@@ -107,7 +108,7 @@ func runBackup(ctx context.Context, env *env, opts backupOptions, args []string)
 	})
 }
 
-// source returns where the disk is to be read from, which is one way only.
+// source returns the path to read the disk from, or a usage error unless there is exactly one.
 func (o backupOptions) source(args []string) (string, error) {
 	if o.command != "" {
 		if len(args) > 0 && (len(args) > 1 || args[0] != stdio) {
@@ -127,15 +128,15 @@ func (o backupOptions) source(args []string) (string, error) {
 	return args[0], nil
 }
 
-// keepSource keeps a source as a snapshot, and tells of it.
+// keepSource stores a source as a snapshot and reports on it.
 func keepSource(ctx context.Context, env *env, opts backupOptions, r *repo.Repo, src *source, s *snapshot.Snapshot) error {
 	defer env.warnHealed(opts.common, r)
 	src.warnOfUses(env, opts.common)
 	if kind, waits := r.UnknownLag(); kind != "" && waits > 0 && !opts.dryRun {
-		env.warn(opts.common, "the repository is on a file system of type %s, which may show a folder as it was a while ago: this backup begins in %v. "+
-			"Where that takes less, say so with --grace or PLATTER_GRACE", kind, waits)
+		env.warn(opts.common, "the repository is on a file system of type %s, which may show an outdated folder: this backup begins in %v. "+
+			"If folders are up to date sooner, set --grace or PLATTER_GRACE", kind, waits)
 	}
-	var after *succession
+	var after *snapshot.Succession
 	err := r.WithLease(ctx, repo.BackingUp, func(ctx context.Context) (err error) {
 		after, err = runSource(ctx, env, opts, r, src, s)
 		return err
@@ -147,17 +148,17 @@ func keepSource(ctx context.Context, env *env, opts backupOptions, r *repo.Repo,
 		snapshot.RecordSeen(r, s)
 	}
 	if s.Modified {
-		env.warn(opts.common, "%s was written to while it was read, so what was kept is a mixture; back up a snapshot of a disk in use", src.path)
+		env.warn(opts.common, "%s was written to while it was read, so this version is a mixture of old and new; back up a snapshot of a disk in use", src.path)
 	}
 	src.tellOfContent(env, opts, s)
 	if err := printBackup(env, opts, s); err != nil {
 		return err
 	}
-	return errors.Join(after.warnOfSuccession(env, opts, src, s), tellUnreadable(ctx, env, opts, r, src, s))
+	return errors.Join(warnOfSuccession(env, opts, after, src, s), tellUnreadable(ctx, env, opts, r, src, s))
 }
 
-// runSource keeps a source as a snapshot, and returns what that comes after.
-func runSource(ctx context.Context, env *env, opts backupOptions, r *repo.Repo, src *source, s *snapshot.Snapshot) (*succession, error) {
+// runSource stores a source as a snapshot, and returns what precedes it.
+func runSource(ctx context.Context, env *env, opts backupOptions, r *repo.Repo, src *source, s *snapshot.Snapshot) (*snapshot.Succession, error) {
 	all, err := readSnapshots(ctx, env, r, opts.common)
 	if err != nil {
 		return nil, err
@@ -166,12 +167,12 @@ func runSource(ctx context.Context, env *env, opts backupOptions, r *repo.Repo, 
 	if err != nil {
 		return nil, err
 	}
-	if was, err := src.keepRaw(after.parent, opts.image); err != nil {
+	if was, err := src.keepRaw(after.Parent, opts.image); err != nil {
 		return nil, err
 	} else if was != "" {
 		s.Source.Kind = src.kind
-		env.warn(opts.common, "%s was a raw disk before, and begins like an image (%s) now, as a guest can make it: it is kept as the raw disk that it was. "+
-			"If it really is an image, say --format %s", s.Source.Path, was, was)
+		env.warn(opts.common, "%s was a raw disk before, and now begins like an image (%s), which a guest can fake: it is stored as a raw disk. "+
+			"If it really is an image, use --format %s", s.Source.Path, was, was)
 	}
 	if src.broken != nil {
 		return nil, src.broken
@@ -185,19 +186,19 @@ func runSource(ctx context.Context, env *env, opts backupOptions, r *repo.Repo, 
 	if n, err := r.Adopt(ctx); err != nil {
 		return nil, err
 	} else if n > 0 {
-		env.info(opts.common, "took in %s that no index listed: what an interrupted backup had stored, or one under way", count(n, "pack"))
+		env.info(opts.common, "adopted %s that no index file listed: an interrupted backup stored them, or one that is still running", count(n, "pack"))
 	}
 	r.SetCompression(pack.Compression(opts.compression))
 	var p repo.Progress
 	stop := env.progress(opts.common, s.Name, &p)
-	err = src.backup(ctx, r, after.parent, s, &p)
+	err = src.backup(ctx, r, after.Parent, s, &p)
 	stop()
 	return after, err
 }
 
-// describe fills in what the command line and the machine tell of the disk.
+// describe fills in what the command line and the machine say about the disk.
 func describe(env *env, opts *backupOptions, source string) (*snapshot.Snapshot, error) {
-	if env.getenv("PLATTER_SOURCE") == "" { // else a hook runs us, and the variables tell of the other backup
+	if env.getenv("PLATTER_SOURCE") == "" { // else a hook runs us, and the variables describe the other backup
 		opts.name, opts.host = cmp.Or(opts.name, env.getenv("PLATTER_NAME")), cmp.Or(opts.host, env.getenv("PLATTER_HOST"))
 	}
 	opts.named = opts.name != ""
@@ -211,7 +212,7 @@ func describe(env *env, opts *backupOptions, source string) (*snapshot.Snapshot,
 	}
 	if s.Host == "" {
 		if s.Host, err = env.hostname(); err != nil {
-			return nil, fmt.Errorf("find this machine's name (--host gives one): %w", err)
+			return nil, fmt.Errorf("find the name of this machine: %w; set it with --host", err)
 		}
 	}
 	if s.Name == "" {
@@ -226,7 +227,7 @@ func describe(env *env, opts *backupOptions, source string) (*snapshot.Snapshot,
 	}
 	for _, tag := range s.Tags {
 		if tag == "" || strings.ContainsAny(tag, ",\n") {
-			return nil, usagef("--tag %q: want a word without commas", tag)
+			return nil, usagef("--tag %q: a tag is not empty and has no commas", tag)
 		}
 	}
 	return s, nil
@@ -239,7 +240,7 @@ func printBackup(env *env, opts backupOptions, s *snapshot.Snapshot) error {
 			DryRun bool `json:"dry_run,omitempty"`
 		}{asJSON(s), opts.dryRun}
 		if opts.dryRun {
-			out.ID = "" // of what was not stored
+			out.ID = "" // nothing was stored
 		}
 		return env.printJSON(out)
 	}
@@ -254,7 +255,7 @@ func printBackup(env *env, opts backupOptions, s *snapshot.Snapshot) error {
 	if took > 0 {
 		rate = fmt.Sprintf(", %s/s", size(s.Stats.Read*1000/s.Stats.Millis))
 	}
-	fmt.Fprintf(env.stdout, "disk      %s, of which %s are data\n", size(s.Size), size(s.Stats.Data))
+	fmt.Fprintf(env.stdout, "disk      %s, %s of data\n", size(s.Size), size(s.Stats.Data))
 	fmt.Fprintf(env.stdout, "read      %s in %s%s\n", size(s.Stats.Read), duration(took), rate)
 	fmt.Fprintf(env.stdout, "new       %s\n", size(s.Stats.New))
 	fmt.Fprintf(env.stdout, "stored    %s\n", size(s.Stats.Stored))

@@ -19,15 +19,15 @@ import (
 	"platter/snapshot/restore"
 )
 
-// badMapLists is said of ranges that are not listed.
+// badMapLists follows a count of ranges that are not listed.
 const badMapLists = ", which 'show --bad-map FILE' lists"
 
 func badMapFlag(to *string) cli.Flag {
-	return &cli.StringFlag{Name: "bad-map", Usage: "write what could not be read to `FILE`, as a mapfile of GNU ddrescue", TakesFile: true, Destination: to}
+	return &cli.StringFlag{Name: "bad-map", Usage: "write the unreadable ranges to `FILE`, a mapfile of GNU ddrescue", TakesFile: true, Destination: to}
 }
 
-// checkBadMap returns an error where a bad map must not be written. A mapfile of ddrescue's own is hours of work, and often
-// lies beside the disk.
+// checkBadMap returns an error if a bad map must not be written to path. A mapfile of ddrescue itself is hours of work, and is
+// often beside the disk.
 func checkBadMap(path string) error {
 	if err := localFile("--bad-map", path); err != nil {
 		return err
@@ -35,7 +35,7 @@ func checkBadMap(path string) error {
 	f, err := os.Open(path)
 	if errors.Is(err, fs.ErrNotExist) {
 		if _, err := os.Stat(filepath.Dir(path)); err != nil {
-			return fmt.Errorf("--bad-map: make its folder first: %w", err)
+			return fmt.Errorf("--bad-map: create its folder first: %w", err)
 		}
 		return nil
 	}
@@ -44,13 +44,13 @@ func checkBadMap(path string) error {
 	}
 	defer f.Close()
 	if info, err := f.Stat(); err != nil || !info.Mode().IsRegular() {
-		return fmt.Errorf("--bad-map %s: it is no regular file", path)
+		return fmt.Errorf("--bad-map %s: it is not a regular file", path)
 	}
 	head := make([]byte, len(image.RescueMapHead))
 	if n, err := f.ReadAt(head, 0); err != nil && !errors.Is(err, io.EOF) {
 		return fmt.Errorf("--bad-map: %w", err)
 	} else if n > 0 && string(head[:n]) != image.RescueMapHead {
-		return fmt.Errorf("--bad-map %s: the file is there, and platter did not write it: choose another name", path)
+		return fmt.Errorf("--bad-map %s: the file exists, and platter did not write it; choose another name", path)
 	}
 	return nil
 }

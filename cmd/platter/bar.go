@@ -8,7 +8,7 @@ import (
 	"github.com/mattn/go-runewidth"
 )
 
-// A bar words how far something has come, in one line.
+// A bar formats the progress of some work, in one line.
 type bar struct {
 	title string
 	start time.Time // of the first line; zero before
@@ -21,8 +21,8 @@ const (
 	barCells   = 24
 )
 
-// line is the bar at a moment, in at most room cells. total is 0 while nobody knows, and may grow. Where there is not room for
-// everything, what says least goes first.
+// line is the bar at a moment, in at most room cells. total is 0 while it is unknown, and may grow. If there is not enough room,
+// the least useful parts are left out.
 func (b *bar) line(now time.Time, done, total int64, room int) string {
 	if b.start.IsZero() {
 		b.start, b.began = now, done
@@ -39,7 +39,7 @@ func (b *bar) line(now time.Time, done, total int64, room int) string {
 	}
 	rate, left := b.speed(now, done, total)
 
-	// Everything, and then with ever less.
+	// Everything first, then fewer and fewer parts.
 	for _, parts := range [][]string{
 		{share, gauge, of, rate, left},
 		{share, of, rate, left},
@@ -60,7 +60,7 @@ func (b *bar) line(now time.Time, done, total int64, room int) string {
 	return share
 }
 
-// speed words how fast it goes on average, and how long the rest takes at that rate; "" for what is not known.
+// speed formats the average rate, and the time left at that rate; "" for what is unknown.
 func (b *bar) speed(now time.Time, done, total int64) (rate, left string) {
 	took := now.Sub(b.start).Seconds()
 	if took < 1 || done <= b.began {
@@ -84,7 +84,7 @@ func joinWords(parts []string) string {
 	return strings.Join(words, " ")
 }
 
-// cells is how many cells of a terminal a text takes at most. Terminals differ in characters that are wide only in East
+// cells is the largest number of terminal cells that a text may take. Terminals differ in characters that are wide only in East
 // Asian fonts, and in sequences that some of them draw as one sign.
 func cells(s string) (n int) {
 	for _, r := range s {
@@ -102,7 +102,7 @@ func runeCells(r rune) int {
 	return wide.RuneWidth(r)
 }
 
-// cut shortens a text to so many cells, and says so by two dots where there is room for them.
+// cut shortens a text to at most so many cells, and marks the cut with two dots if they fit.
 func cut(s string, most int) string {
 	const dots = ".."
 	if cells(s) <= most {

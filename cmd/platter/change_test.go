@@ -20,7 +20,7 @@ func TestSourceChanges(t *testing.T) {
 		{"written to", func(f *os.File) error {
 			_, err := f.WriteAt([]byte("now"), 5)
 			return err
-		}, 0, "was written to while it was read, so what was kept is a mixture"},
+		}, 0, "was written to while it was read, so this version is a mixture"},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {

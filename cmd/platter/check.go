@@ -25,21 +25,21 @@ func checkCommand(env *env) *cli.Command {
 	}
 	return &cli.Command{
 		Name:     "check",
-		Usage:    "look for damage, and tell what it costs",
+		Usage:    "look for damage and list what is lost",
 		Category: aboutRepository,
-		Description: "Reads every snapshot, map, index file and key, and the table of every pack. Damage is listed by file, and then by " +
-			"the versions and byte ranges of disks that it costs; the exit code is 3. It can run beside backups and a prune." +
-			"\n\nWhich packs are damaged is noted in the repository: backups trust nothing in them, and store it again where they meet it, " +
-			"which mends older versions too. The note goes when a check has read the pack whole and found it good, or it is gone." +
-			"\n\nWhich packs were read whole is remembered on this machine. --sample and --since-days go by that, so that " +
+		Description: "Reads every snapshot, map, index file and key, and the table of every pack. " +
+			"It lists damaged files, then the byte ranges that each version has lost, and exits with 3 if there are any. It can run beside backups and a prune.\n\n" +
+			"The repository records which packs are damaged. Backups do not build on them and store their data again when they meet it, which mends older versions too. " +
+			"A check removes the record when it has read the pack and found it whole, or when the pack is deleted.\n\n" +
+			"This machine remembers which packs it read in full, for --sample and --since-days. " +
 			"'check --read-data --since-days 30 --sample 5%' every night reads all of a large repository about once a month.",
 		Flags: append([]cli.Flag{
-			boolean("read-packs", "compare the bytes of every pack with its name", &opts.readPacks),
-			boolean("read-data", "open every chunk and compute its id again", &opts.readData),
-			&cli.GenericFlag{Name: "sample", Usage: "read only this `SHARE` of the packs' bytes, those that this machine read longest ago", Value: &opts.sample},
+			boolean("read-data", "read and verify all data: decrypt every chunk and compare it with its ID", &opts.readData),
+			boolean("read-packs", "read every pack and compare its bytes with its name, without decrypting", &opts.readPacks),
+			&cli.GenericFlag{Name: "sample", Usage: "read only this `SHARE` of all pack bytes, those that this machine read longest ago first", Value: &opts.sample},
 			&cli.IntFlag{Name: "since-days", Usage: "read only packs that this machine has not read for `DAYS`", Destination: &opts.sinceDays, DefaultText: "all"},
 			boolean("read-only", "write nothing to the repository, not even which packs are damaged", &opts.readOnly),
-			boolean("without-key", "only compare files with their names, which takes no password: for use on the NAS itself", &opts.withoutKey),
+			boolean("without-key", "only compare files with their names, without a password: for use on the NAS itself", &opts.withoutKey),
 		}, repoFlags(&opts.common)...),
 		Action: action(env, &opts, runCheck),
 	}
@@ -69,19 +69,13 @@ func runCheck(ctx context.Context, env *env, opts checkOptions, args []string) e
 			return openError(opts.common, err)
 		}
 	} else {
-		opts.memoryOnly = true // what is to be looked at is the repository
+		opts.memoryOnly = true // a check reads the repository itself
 		r, err := openRepo(ctx, env, opts.common)
 		if err != nil {
 			return err
 		}
 		stop = env.progress(opts.common, "check", &p)
-		check := func(ctx context.Context) error { return checkAll(ctx, env, r, opts, &result, &p) }
-		if opts.readData && !opts.readOnly {
-			err = r.Reading(ctx, repo.Checking, nil, check) // it may take days, and others are told
-		} else {
-			err = check(ctx)
-		}
-		if err != nil {
+		if err := checkAll(ctx, env, r, opts, &result, &p); err != nil {
 			return err
 		}
 	}
@@ -92,39 +86,32 @@ func runCheck(ctx context.Context, env *env, opts checkOptions, args []string) e
 func (o checkOptions) validate(env *env) error {
 	switch {
 	case o.withoutKey && (o.readData || o.sample < 1 || o.sinceDays != 0):
-		return usagef("--without-key reads all files and opens none: it goes with neither --read-data nor --sample nor --since-days")
+		return usagef("--without-key decrypts nothing: it goes with neither --read-data nor --sample nor --since-days")
 	case o.sinceDays < 0 || o.sinceDays > 36500:
-		return usagef("--since-days %d: want a number of days", o.sinceDays)
+		return usagef("--since-days %d: give a number of days, 1 to 36500", o.sinceDays)
 	case o.sinceDays > 0 && cacheFolder(env, o.common) == "":
-		return usagef("--since-days goes by what this machine remembers of earlier checks, which without a cache is nothing")
+		return usagef("--since-days goes by what this machine remembers of earlier checks, and without a cache it remembers nothing")
 	}
 	return nil
 }
 
-// checkAll looks at files, then at what the maps make of them.
+// checkAll checks the repository, warns of missing versions, and reviews what is kept aside.
 func checkAll(ctx context.Context, env *env, r *repo.Repo, opts checkOptions, result *checkJSON, p *repo.Progress) (err error) {
-	all, bad, err := loadWatched(ctx, env, r, opts.common) // before the index, which then lists all they are made of
-	if err != nil {
-		return err
+	o := snapshot.CheckAllOptions{
+		CheckOptions: repo.CheckOptions{ReadPacks: opts.readPacks, ReadData: opts.readData, Sample: float64(opts.sample),
+			Since: time.Duration(opts.sinceDays) * 24 * time.Hour, ReadOnly: opts.readOnly},
+		Loaded: func(l *snapshot.Loaded) { env.warnMissing(opts.common, l.Missing) },
+		Review: func(ctx context.Context, found *snapshot.CheckResult) error {
+			result.Report = found.Report
+			for _, err := range found.Bad {
+				result.Damage = append(result.Damage, err.Error())
+			}
+			for _, l := range found.Losses {
+				result.Lost = append(result.Lost, lossOf(l))
+			}
+			return reviewAside(ctx, r, opts, result, len(found.Bad))
+		},
 	}
-	o := repo.CheckOptions{ReadPacks: opts.readPacks, ReadData: opts.readData, Sample: float64(opts.sample),
-		Since: time.Duration(opts.sinceDays) * 24 * time.Hour, ReadOnly: opts.readOnly}
-	if result.Report, err = r.Check(ctx, o, p); err != nil {
-		return err
-	}
-	for _, err := range bad {
-		result.Damage = append(result.Damage, err.Error())
-	}
-	losses, err := snapshot.CheckMapsBeside(ctx, r, all, result.Report)
-	if err != nil {
-		return err
-	}
-	result.Report.AddHealed(r.Healed()) // maps were read in spite of some damage
-	for _, l := range losses {
-		if l.Missing {
-			result.Report.Advise(repo.HintIndex)
-		}
-		result.Lost = append(result.Lost, lossOf(l))
-	}
-	return reviewAside(ctx, r, opts, result, len(bad))
+	_, err = snapshot.CheckAll(ctx, r, o, p)
+	return err
 }

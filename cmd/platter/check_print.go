@@ -21,18 +21,18 @@ type checkJSON struct {
 	Parity    int   `json:"parity_files"`
 	ParBytes  int64 `json:"parity_bytes"`
 	Snapshots int   `json:"snapshots"`
-	Aside     int   `json:"aside"` // snapshots that were removed as damaged, and are kept aside
+	Aside     int   `json:"aside"` // snapshots that were removed as damaged and are kept aside
 	Indexes   int   `json:"index_files"`
 	Keys      int   `json:"keys"`
-	Odd       int   `json:"odd_files"`      // that are none of the repository's; notes name the first
-	Leftover  int   `json:"leftover_files"` // of writes that did not end; notes name the first
+	Odd       int   `json:"odd_files"`      // that do not belong to the repository; notes name the first
+	Leftover  int   `json:"leftover_files"` // of interrupted writes; notes name the first
 
 	PacksRead int         `json:"packs_read"`
-	Recent    int         `json:"packs_read_lately"` // and so not again
+	Recent    int         `json:"packs_read_lately"` // and so not read again
 	Noted     int         `json:"noted"`             // damaged packs, now
 	Earlier   int         `json:"noted_before"`
 	Cleared   int         `json:"cleared"`
-	Missed    []repo.Seen `json:"missing_snapshots"` // that this machine has seen and nobody has forgotten
+	Missed    []repo.Seen `json:"missing_snapshots"` // that this machine saw and that were not forgotten
 }
 
 func printCheck(env *env, opts checkOptions, c *checkJSON) error {
@@ -45,12 +45,12 @@ func printCheck(env *env, opts checkOptions, c *checkJSON) error {
 	c.Odd, c.Leftover = r.Odd, r.Leftover
 	c.PacksRead, c.Recent, c.Noted, c.Earlier, c.Cleared = r.PacksRead, r.Recent, r.Noted, r.Earlier, r.Cleared
 	if r.Unnoted != nil {
-		env.warn(opts.common, "what is damaged could not be noted in the repository, so backups go on to trust it: %v", r.Unnoted)
+		env.warn(opts.common, "the repository could not record what is damaged, so backups still build on it: %v", r.Unnoted)
 	}
 	if r.Forgetful != nil {
-		env.warn(opts.common, "what was read could not be remembered: %v", r.Forgetful)
+		env.warn(opts.common, "this machine could not remember which packs were read: %v", r.Forgetful)
 	}
-	c.Missed = append([]repo.Seen{}, opts.watch.missed...) // an empty list, not null
+	c.Missed = append([]repo.Seen{}, opts.watch.missing...) // an empty list, not null
 	if c.Damage == nil {
 		c.Damage = []string{} // an empty list, not null
 	}
@@ -91,10 +91,10 @@ func printCheckText(env *env, opts checkOptions, c *checkJSON) {
 		say("%s", line)
 	}
 	if c.Noted > 0 {
-		say("noted that %s damaged: the next backups store again what was in %s", isAre(c.Noted, "pack"), themIt(c.Noted))
+		say("noted that %s damaged: the next backups store the data of %s again", isAre(c.Noted, "pack"), themIt(c.Noted))
 	}
 	if c.Earlier > 0 {
-		say("%s noted as damaged since an earlier check: backups store again what was in %s", isAre(c.Earlier, "pack"), themIt(c.Earlier))
+		say("%s noted as damaged since an earlier check: backups store the data of %s again", isAre(c.Earlier, "pack"), themIt(c.Earlier))
 	}
 	if c.Cleared > 0 {
 		say("%s no longer noted as damaged", isAre(c.Cleared, "pack"))
@@ -104,7 +104,7 @@ func printCheckText(env *env, opts checkOptions, c *checkJSON) {
 	}
 }
 
-// readText says which packs were read, where it was not all or none of them by wish.
+// readText says which packs were read, if only a part was asked for.
 func readText(opts checkOptions, r *repo.Report) string {
 	if opts.sinceDays == 0 && opts.sample == 1 {
 		return ""
@@ -128,7 +128,7 @@ func themIt(n int) string {
 	return "them"
 }
 
-// isAre words what is so of a number of things.
+// isAre formats a number of things and its verb.
 func isAre(n int, what string) string {
 	if n == 1 {
 		return count(n, what) + " is"
@@ -136,7 +136,7 @@ func isAre(n int, what string) string {
 	return count(n, what) + " are"
 }
 
-// count words a number of things.
+// count formats a number of things.
 func count(n int, what string) string { return count64(int64(n), what) }
 
 func count64(n int64, what string) string {

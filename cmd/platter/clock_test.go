@@ -29,7 +29,7 @@ func TestClockOfYesterday(t *testing.T) {
 	}{
 		{now.AddDate(0, 0, -9), "", 0, ""},
 		{now.Add(-time.Minute), "", 0, ""},
-		{now.AddDate(0, 0, -3), "", 3, "the clock of this machine, or the one that dated that version, is wrong"},
+		{now.AddDate(0, 0, -3), "", 3, "the clock of this machine is wrong, or was wrong then"},
 		{now.AddDate(0, 0, -3), "--time=" + now.Format(time.RFC3339), 0, ""},
 		{now.AddDate(0, 0, -20), "", 3, "the clock of this machine"},
 		{now.AddDate(0, 0, -20), "--time=2020-01-01", 0, ""},

@@ -9,9 +9,9 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// wasClosed reports whether standard input, output or error was closed when the program began. The Go runtime opens the null
-// device in the place of such a file, for reading and writing, so that no file of ours gets its number. What others put
-// there is open in one direction, as a shell does it, or for several numbers at once, as a daemon does it.
+// wasClosed reports whether standard input, output or error was closed when the program began. The Go runtime replaces such a file
+// with the null device, open for reading and writing, so that no file of ours gets its number. A shell opens the null device in one
+// direction only, and a daemon opens it for several numbers at once.
 func wasClosed(f *os.File) bool {
 	fd := int(f.Fd())
 	var is, null unix.Stat_t

@@ -17,7 +17,7 @@ var (
 	zshScript string
 )
 
-const completionHelp = `Load it in the shell that is running, or for good:
+const completionHelp = `Load the script into the running shell, or install it:
 
    bash   source <(platter completion bash)
           platter completion bash > ~/.local/share/bash-completion/completions/platter
@@ -46,7 +46,7 @@ func completionCommand(env *env) *cli.Command {
 	}
 	return &cli.Command{
 		Name:        "completion",
-		Usage:       "print a script that makes a shell complete platter's commands and flags",
+		Usage:       "print a script for a shell that completes commands and flags",
 		Description: completionHelp,
 		Category:    aboutPlatter,
 		Subcommands: []*cli.Command{
@@ -57,9 +57,8 @@ func completionCommand(env *env) *cli.Command {
 	}
 }
 
-// complete prints what may stand where the cursor is: a flag or a command, a tab, and what it is for. It prints nothing
-// where a file name is to be completed. The last argument but one is the word at the cursor if that begins with a dash,
-// and empty otherwise.
+// complete prints the candidates at the cursor: flags or commands, each with a tab and its usage. It prints nothing if a file name
+// is expected. The last argument but one is the word at the cursor if that begins with a dash, and empty otherwise.
 func complete(c *cli.Context) {
 	args := os.Args[1 : len(os.Args)-1]
 	if len(args) == 0 {
@@ -90,7 +89,7 @@ func wantsValue(flags []cli.Flag, word string) bool {
 	return dash && definitions(flags)[strings.TrimPrefix(name, "-")].takesValue
 }
 
-// fishScript is cli's, except that file names do not stand among the commands.
+// fishScript is cli's, except that it does not offer file names among the commands.
 func fishScript(app *cli.App) (string, error) {
 	s, err := app.ToFishCompletion()
 	return s + "complete -c platter -n __fish_platter_no_subcommand -f\n", err

@@ -8,9 +8,8 @@ import (
 	"github.com/urfave/cli/v2"
 )
 
-// A lineFlag is a flag that must be told from the variable which may stand for it: what is on the command line goes first.
-// For cli, one that has its value from a variable is not set. It may not be empty: that is a variable of a script that has
-// none, and believed, something else would be taken.
+// A lineFlag is a flag whose value on the command line goes before that of its environment variable. cli does not tell the two
+// apart. Its value must not be empty: a script may have passed an unset variable, and platter would use something else.
 type lineFlag struct {
 	*cli.StringFlag
 	fallback bool // without it, Destination is the variable's value
@@ -27,12 +26,12 @@ func onLine(f *cli.StringFlag, fallback bool) cli.Flag {
 	return &lineFlag{f, fallback}
 }
 
-// Apply is cli's, but for the variables.
+// Apply is cli's, except for the variables.
 func (f *lineFlag) Apply(set *flag.FlagSet) error {
 	variables := f.EnvVars
-	f.EnvVars = nil // cli takes them for the command line
+	f.EnvVars = nil // cli would treat them as the command line
 	err := f.StringFlag.Apply(set)
-	f.EnvVars = variables // help tells of them
+	f.EnvVars = variables // for the help text
 	if err != nil || !f.fallback {
 		return err
 	}
@@ -44,8 +43,8 @@ func (f *lineFlag) Apply(set *flag.FlagSet) error {
 	return nil
 }
 
-// contradictions are flags of which only one can be meant. What does not go together for other reasons, each command says by
-// itself.
+// contradictions are pairs of flags that exclude each other. Each command checks by itself what does not go together for other
+// reasons.
 func contradictions() [][2]string {
 	return [][2]string{
 		{"password-file", "password-command"},
@@ -67,18 +66,18 @@ func companions() [][2]string {
 func contradiction(c *cli.Context) error {
 	for _, pair := range contradictions() {
 		if isOn(c, pair[0]) && isOn(c, pair[1]) {
-			return usagef("--%s and --%s contradict each other: give one of them", pair[0], pair[1])
+			return usagef("--%s and --%s contradict each other: give only one of them", pair[0], pair[1])
 		}
 	}
 	for _, pair := range companions() {
 		if isOn(c, pair[0]) && !isOn(c, pair[1]) {
-			return usagef("--%s is for --%s, which is not given", pair[0], pair[1])
+			return usagef("--%s needs --%s", pair[0], pair[1])
 		}
 	}
 	return nil
 }
 
-// isOn reports whether a flag of this command was given, and is not one that says no.
+// isOn reports whether a flag of this command was given, other than as false.
 func isOn(c *cli.Context, name string) bool {
 	for _, f := range c.Command.Flags {
 		if f.Names()[0] == name && c.IsSet(name) {

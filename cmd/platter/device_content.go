@@ -9,11 +9,11 @@ import (
 	"platter/snapshot/restore"
 )
 
-// maxContentLines is how many partitions are named to somebody who is asked.
+// maxContentLines is how many partitions a question names.
 const maxContentLines = 20
 
-// contentLines says what is on a device of a size in bytes, for somebody who is asked whether it may go: a line for the table, or
-// for what lies on the device as a whole, and one for each partition.
+// contentLines describes the content of a device of total bytes, for the question whether to overwrite it: a line for the table,
+// or for the content of the whole device, and one for each partition.
 func contentLines(d *anatomy.Disk, total int64) (lines []string) {
 	add := func(name string, n int64, kind string, c *anatomy.Content, label string) {
 		words := []string{name, size(n)}
@@ -35,7 +35,7 @@ func contentLines(d *anatomy.Disk, total int64) (lines []string) {
 		lines = append(lines, tableText(d))
 	}
 	if d.Content != nil {
-		add("all of it", total, "", d.Content, "")
+		add("whole disk", total, "", d.Content, "")
 	}
 	for i, p := range d.Partitions {
 		if i == maxContentLines {
@@ -50,7 +50,7 @@ func contentLines(d *anatomy.Disk, total int64) (lines []string) {
 	return lines
 }
 
-// sectorText warns of a version of a disk with other sectors than the device's; "" where they are the same, or not known.
+// sectorText warns if the disk of a version has other sectors than the device; "" if they are the same, or unknown.
 func sectorText(s *snapshot.Snapshot, d *restore.Device) string {
 	was, is := s.Source.SectorSize, d.Identity.SectorSize
 	if was == 0 && s.Anatomy != nil {
@@ -59,22 +59,22 @@ func sectorText(s *snapshot.Snapshot, d *restore.Device) string {
 	if was == 0 || is == 0 || was == is {
 		return ""
 	}
-	return fmt.Sprintf("the version is of a disk with sectors of %d bytes, and the device has sectors of %d: "+
-		"what counts in sectors, a partition table above all, means other places there", was, is)
+	return fmt.Sprintf("the disk of this version has sectors of %d bytes, and the device has sectors of %d: "+
+		"what counts in sectors, such as the partition table, points to other places there", was, is)
 }
 
-// deviceQuestion is what somebody has to answer before a device is written to.
+// deviceQuestion is the prompt before a device is overwritten.
 func deviceQuestion(what restoring, thing, word string) string {
 	d := what.device
 	var q strings.Builder
-	fmt.Fprintf(&q, "%s, %s of %s, will become %s of %s; what is there will be lost:\n",
+	fmt.Fprintf(&q, "%s (%s, %s) will be overwritten with %s of %s; what is there will be lost:\n",
 		what.target, size(d.Size), describeDevice(d), what.title(), localTime(what.snapshot.Time))
 	for _, line := range contentLines(d.Anatomy(), d.Size) {
 		fmt.Fprintf(&q, "  %s\n", strings.ReplaceAll(line, "\n", " "))
 	}
 	if text := sectorText(what.snapshot, d); text != "" {
-		fmt.Fprintf(&q, "Beware: %s.\n", text)
+		fmt.Fprintf(&q, "Warning: %s.\n", text)
 	}
-	fmt.Fprintf(&q, "Type its %s, %s, to go on: ", thing, word)
+	fmt.Fprintf(&q, "Type its %s, %s, to continue: ", thing, word)
 	return printable(q.String())
 }

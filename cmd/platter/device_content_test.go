@@ -22,7 +22,7 @@ func TestContentLines(t *testing.T) {
 		lines int
 	}{
 		"nothing":     {new(anatomy.Disk), []string{"no partition table and no file system that platter knows"}, 1},
-		"file system": {&anatomy.Disk{Content: &anatomy.Content{Type: "ext4", Label: "a\nb"}}, []string{`all of it  1.0 GiB  ext4  "a\nb"`}, 1},
+		"file system": {&anatomy.Disk{Content: &anatomy.Content{Type: "ext4", Label: "a\nb"}}, []string{`whole disk  1.0 GiB  ext4  "a\nb"`}, 1},
 		"table": {&anatomy.Disk{Table: anatomy.GPT, ID: "1234", SectorSize: 4096, Partitions: []anatomy.Partition{
 			{Number: 1, Len: 1 << 20, TypeName: "EFI system", Name: "esp", Content: &anatomy.Content{Type: "vfat", Version: "FAT16"}},
 			{Number: 2, Len: 1 << 29, TypeName: "Linux filesystem", Content: &anatomy.Content{Type: "ext4", Label: "root"}},

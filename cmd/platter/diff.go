@@ -9,20 +9,27 @@ import (
 	"platter/snapshot"
 )
 
-type diffOptions struct{ common }
+type diffOptions struct {
+	common
+	ranges bool
+}
 
 func diffCommand(env *env) *cli.Command {
 	var opts diffOptions
 	return &cli.Command{
 		Name:      "diff",
-		Usage:     "tell where two versions differ",
+		Usage:     "show where two versions differ",
 		ArgsUsage: "SNAPSHOT SNAPSHOT",
 		Category:  aboutDisks,
-		Description: "Compares the maps of two disks; no data are read. Ranges are those of chunks, so they may be somewhat too long, " +
-			"never too short. Of more than 100,000 ranges the first are listed.\n\nPartitions are compared in the same way, and ranges are counted from where they begin. Two that do not begin " +
-			"at the same byte of their disks are cut in other places: where their maps do not agree, data are read, and ranges are exact " +
-			"to 4 KiB.\n\n" + aboutSnapshotArgument + " " + aboutPartArgument,
-		Flags:  repoFlags(&opts.common),
+		Description: "Compares two versions, of one disk or of two. If more than a few byte ranges differ, it prints a summary: by the partitions of the second " +
+			"version, or by equal parts of a disk without partitions. --json always lists the ranges, up to 100,000.\n\n" +
+			"The comparison uses the maps of the disks, and reads no data. The bounds are those of chunks, so a range may be too long, but is never too short.\n\n" +
+			"Partitions are compared in the same way, with ranges counted from the start of the partition. If two partitions start at different offsets, " +
+			"data is read where their maps differ, and ranges are exact to 4 KiB.\n\n" +
+			aboutSnapshotArgument + " " + aboutPartArgument,
+		Flags: append([]cli.Flag{
+			&cli.BoolFlag{Name: "ranges", Usage: "list every range, not a summary by partition", Destination: &opts.ranges, DisableDefaultText: true},
+		}, repoFlags(&opts.common)...),
 		Action: action(env, &opts, runDiff),
 	}
 }
@@ -61,24 +68,25 @@ func runDiff(ctx context.Context, env *env, opts diffOptions, args []string) err
 			rangesJSON
 		}{a.ID.String(), b.ID.String(), inA.Name, inB.Name, inA.Len, inB.Len, differs.Bytes, ranges})
 	}
-	if len(ranges.Ranges) > 0 {
-		table := newTable(">From", ">To", ">Size")
-		for _, d := range ranges.Ranges {
-			table.row(fmt.Sprint(d.Off), fmt.Sprint(d.Off+d.Len), size(d.Len))
+	hint := ""
+	if differs.Count <= maxDiffLines || opts.ranges {
+		printRanges(env, ranges)
+	} else {
+		whole := b.Anatomy
+		if inA.Name != "" || inB.Name != "" {
+			whole = nil // a partition has no partitions
 		}
-		table.print(env)
+		printDiffSummary(env, whole, max(inA.Len, inB.Len), ranges)
+		hint = "; --ranges lists them"
 	}
-	if more := ranges.more(); more != "" {
-		fmt.Fprintln(env.stdout, more)
-	}
-	fmt.Fprintf(env.stdout, "%s and %s differ in %s, in %s\n", shortPart(a, inA), shortPart(b, inB), size(differs.Bytes), count64(differs.Count, "range"))
+	fmt.Fprintf(env.stdout, "%s and %s differ in %s, in %s%s\n", shortPart(a, inA), shortPart(b, inB), size(differs.Bytes), count64(differs.Count, "range"), hint)
 	if inA.Len != inB.Len {
 		fmt.Fprintf(env.stdout, "the first is %s (%d bytes) long, the second %s (%d bytes)\n", size(inA.Len), inA.Len, size(inB.Len), inB.Len)
 	}
 	return nil
 }
 
-// shortPart names a part of a snapshot's disk, for people.
+// shortPart names a part of the disk of a snapshot, for people.
 func shortPart(s *snapshot.Snapshot, p snapshot.Part) string {
 	if p.Name == "" {
 		return shortID(s.ID)

@@ -12,19 +12,18 @@ import (
 	"platter/snapshot/restore"
 )
 
-// An env is the outside world as commands see it. Nothing in it changes while a command runs, but what is to be done in
-// the end.
+// An env is the outside world as commands see it. While a command runs, only what is left to do at its end changes.
 type env struct {
 	stdin    *os.File
-	noStdin  bool // it was closed when the program began
+	noStdin  bool // standard input was closed when the program began
 	stdout   *output
 	stderr   *screen
 	getenv   func(string) string
 	now      func() time.Time
 	hostname func() (string, error)
-	cacheDir func() (string, error)                                   // where programs of this user keep what can be had again
-	ask      func(ctx context.Context, prompt string) ([]byte, error) // errNoTerminal where there is nobody to ask
-	confirm  func(ctx context.Context, prompt string) ([]byte, error) // the same, and what is typed is shown
+	cacheDir func() (string, error)                                   // for caches of this user
+	ask      func(ctx context.Context, prompt string) ([]byte, error) // errNoTerminal if there is none
+	confirm  func(ctx context.Context, prompt string) ([]byte, error) // the same, and shows what is typed
 	devices  image.System
 
 	farewell   farewell
@@ -49,7 +48,7 @@ func newEnv() *env {
 	}
 }
 
-// end does what is left to do when a command has ended, or was left behind by a signal.
+// end cleans up after a command that ended, or that did not end in time after a signal.
 func (e *env) end(err error) error {
 	swept := make(chan struct{})
 	go func() {
@@ -58,7 +57,7 @@ func (e *env) end(err error) error {
 	}()
 	select {
 	case <-swept:
-	case <-time.After(grace): // the target hangs, too
+	case <-time.After(grace): // the target hangs too
 	}
 	return e.farewell.run(err, func() {})
 }

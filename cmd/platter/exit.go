@@ -13,13 +13,13 @@ import (
 )
 
 var (
-	// errIncomplete says that a command did what it could, and that this is not all it was asked for.
+	// errIncomplete says that a command did what it could, but not all that it was asked for.
 	errIncomplete = errors.New("done, but not completely")
-	// errInterrupted says that a signal came before the command was done.
+	// errInterrupted says that a signal ended the command early.
 	errInterrupted = errors.New("interrupted")
 )
 
-// exitCode is the one place that turns errors into exit codes. docs and scripts rely on them: none may change.
+// exitCode is the one place that turns errors into exit codes. Docs and scripts rely on them: none may change.
 func exitCode(err error) int {
 	switch {
 	case err == nil:
@@ -40,8 +40,8 @@ func exitCode(err error) int {
 	return 1
 }
 
-// onlyIncomplete reports whether a command did its work, but not all of it. An error that was joined to that and is of
-// another kind is a failure: errors.Is would hide it.
+// onlyIncomplete reports whether err says no more than errIncomplete. errors.Is is no use here: it would hide a failure that was
+// joined to errIncomplete.
 func onlyIncomplete(err error) bool {
 	switch e := err.(type) {
 	case nil:
@@ -53,17 +53,17 @@ func onlyIncomplete(err error) bool {
 		if isJoined(err) {
 			return !slices.ContainsFunc(parts, func(err error) bool { return !onlyIncomplete(err) })
 		}
-		return slices.ContainsFunc(parts, onlyIncomplete) // a class, and what it was about
+		return slices.ContainsFunc(parts, onlyIncomplete) // a class and its details
 	}
 	return err == errIncomplete
 }
 
-// isJoined reports whether an error is of errors.Join, whose parts stand for themselves. Those of fmt.Errorf describe each other.
+// isJoined reports whether errors.Join made an error: its parts are independent. Those of fmt.Errorf describe each other.
 func isJoined(err error) bool {
 	return reflect.TypeOf(err) == reflect.TypeOf(errors.Join(errIncomplete))
 }
 
-// interrupted tells what a signal did to a command from what went wrong by itself.
+// interrupted wraps errInterrupted around an error that a signal caused.
 func interrupted(ctx context.Context, err error) error {
 	cause := context.Cause(ctx)
 	if cause != nil && (errors.Is(err, context.Canceled) || errors.Is(err, cause)) {
@@ -80,7 +80,7 @@ func (e *env) report(err error, asJSON bool) int {
 	}
 	text := err.Error()
 	if errors.Is(err, errInterrupted) {
-		text = errInterrupted.Error() // how it was interrupted says nothing new
+		text = errInterrupted.Error() // the details add nothing
 	}
 	if asJSON {
 		e.complainJSON(struct {
@@ -93,7 +93,7 @@ func (e *env) report(err error, asJSON bool) int {
 	return code
 }
 
-// wantsJSON reports whether --json is among the arguments. It looks by itself because cli may be what failed.
+// wantsJSON reports whether --json is among the arguments. It does not ask cli, whose parsing may have failed.
 func wantsJSON(args []string) bool {
 	for _, arg := range args {
 		switch arg {

@@ -31,20 +31,22 @@ func exportCommand(env *env) *cli.Command {
 	var opts exportOptions
 	return &cli.Command{
 		Name:      "export",
-		Usage:     "write a disk as a virtual machine's image",
+		Usage:     "export a disk to an image for a virtual machine",
 		ArgsUsage: "SNAPSHOT FILE",
 		Category:  aboutDisks,
-		Description: aboutSnapshotArgument + " " + aboutPartArgument + "\n\nFILE is a new image of the disk, which takes no room for zeros, or - for standard output. Its format is that " +
-			"of --format, or that of its suffix (.qcow2, .vmdk, .vhd, .vhdx, .vdi). qcow2 without --compress and vmdk, which is always compressed " +
-			"(streamOptimized), can go to standard output. The file has its name only once all of it is written and safe on its disk. With --force it replaces a file, behind a link if FILE is one, and " +
-			"gets its owner and mode." +
-			"\n\nFor a raw image, or a device, see 'platter restore'.",
+		Description: "FILE is a new image, or - for standard output. Zeros take no room in it. " +
+			"Its format is that of --format, or that of its suffix (.qcow2, .vmdk, .vhd, .vhdx, .vdi). " +
+			"Standard output takes vmdk, which is always compressed (streamOptimized), and qcow2 without --compress. " +
+			"The file gets its name only when it is complete and safe on its disk. " +
+			"--force replaces an existing file and keeps its owner and mode. If FILE is a link, the file that it points to is replaced.\n\n" +
+			"'platter restore' writes raw images and devices.\n\n" +
+			aboutSnapshotArgument + " " + aboutPartArgument,
 		Flags: append([]cli.Flag{
-			&cli.StringFlag{Name: "format", Usage: "`FORMAT` of the image: " + strings.Join(virtual.Formats()[1:], ", "), DefaultText: "as FILE's suffix says", Destination: &opts.format},
+			&cli.StringFlag{Name: "format", Usage: "`FORMAT` of the image: " + strings.Join(virtual.Formats()[1:], ", "), DefaultText: "by the suffix of FILE", Destination: &opts.format},
+			&cli.BoolFlag{Name: "verify", Usage: "read FILE back as an image and verify every byte of the disk", Destination: &opts.verify, DisableDefaultText: true},
 			&cli.BoolFlag{Name: "compress", Aliases: []string{"c"}, Usage: "compress the image (qcow2)", Destination: &opts.compress, DisableDefaultText: true},
-			&cli.BoolFlag{Name: "force", Aliases: []string{"f"}, Usage: "replace FILE if it is there", Destination: &opts.force, DisableDefaultText: true},
-			&cli.BoolFlag{Name: "force-in-use", Usage: "with --force: replace FILE though a program has it open for writing, or locked", Destination: &opts.forceInUse, DisableDefaultText: true},
-			&cli.BoolFlag{Name: "verify", Usage: "open FILE as an image again, and prove every byte of the disk in it", Destination: &opts.verify, DisableDefaultText: true},
+			&cli.BoolFlag{Name: "force", Aliases: []string{"f"}, Usage: "replace FILE if it exists", Destination: &opts.force, DisableDefaultText: true},
+			&cli.BoolFlag{Name: "force-in-use", Usage: "with --force: replace FILE although a program has it open for writing, or locked", Destination: &opts.forceInUse, DisableDefaultText: true},
 		}, repoFlags(&opts.common)...),
 		Action: action(env, &opts, runExport),
 	}
@@ -68,7 +70,7 @@ func runExport(ctx context.Context, env *env, opts exportOptions, args []string)
 		return err
 	}
 	if d := s.Anatomy; d != nil && part.Name == "" && d.Table != "" && d.SectorSize > 512 {
-		env.warn(opts.common, "%s: its partition table counts in sectors of %d bytes, and disks of virtual machines have 512 as a rule: the machine "+
+		env.warn(opts.common, "%s: its partition table counts in sectors of %d bytes, and virtual disks usually have sectors of 512: the virtual machine "+
 			"needs a disk with sectors of %d (QEMU: logical_block_size)", args[0], d.SectorSize, d.SectorSize)
 	}
 	return r.Reading(ctx, repo.Exporting, []pack.FileID{s.ID}, func(ctx context.Context) error {
@@ -103,7 +105,7 @@ func exportTo(ctx context.Context, env *env, opts exportOptions, r *repo.Repo, s
 	return warnOfLost(ctx, env, opts.common, r, s, part)
 }
 
-// validate completes what was asked for, and refuses what does not go together.
+// validate fills in the format, and returns a usage error for flags that do not go together.
 func (o *exportOptions) validate(env *env, file string) error {
 	if o.format == "" && file != stdio {
 		o.format = strings.TrimPrefix(strings.ToLower(filepath.Ext(file)), ".")
@@ -113,21 +115,21 @@ func (o *exportOptions) validate(env *env, file string) error {
 	case o.format == virtual.Raw || o.format == "img":
 		return usagef("'platter restore' writes raw images")
 	case o.format == "":
-		return usagef("which format? --format takes %s", strings.Join(formats, ", "))
+		return usagef("missing format: use --format with one of %s", strings.Join(formats, ", "))
 	case !slices.Contains(formats, o.format):
-		return usagef("--format %s: want one of %s", o.format, strings.Join(formats, ", "))
+		return usagef("--format %s: it must be one of %s", o.format, strings.Join(formats, ", "))
 	case file != stdio:
 		return cmp.Or(localFile("FILE", file), outsideOf(o.repo, file))
 	case o.verify || o.json:
 		return usagef("--verify and --json do not go with FILE -")
 	case o.force:
-		return usagef("--force replaces a file, and FILE - is none")
+		return usagef("--force replaces a file, and FILE - is standard output")
 	}
 	if err := env.stdout.forDisk(); err != nil {
 		return err
 	}
 	if f, ok := env.stdout.w.(*os.File); ok && term.IsTerminal(int(f.Fd())) {
-		return usagef("FILE - would fill the terminal with a disk; redirect it")
+		return usagef("FILE - would print a disk to the terminal; redirect standard output")
 	}
 	return nil
 }

@@ -13,34 +13,34 @@ import (
 	"platter/snapshot/image"
 )
 
-// failingOptions say what to do about a disk that cannot be read in places.
+// failingOptions say how to read a disk with unreadable sectors.
 type failingOptions struct {
 	strict            bool
 	rescueMap, badMap string
 	retry             time.Duration
 }
 
-// defaultPatience is for a night.
+// defaultPatience fits into a night.
 const defaultPatience = 8 * time.Hour
 
 func failingFlags(o *failingOptions) []cli.Flag {
 	return []cli.Flag{
-		&cli.BoolFlag{Name: "strict", Usage: "fail, and keep nothing, if something cannot be read", Destination: &o.strict, DisableDefaultText: true},
-		&cli.DurationFlag{Name: "patience", Usage: "wait no longer than `TIME` in all for what cannot be read at once; after that, 64 KiB go with a bad sector. 0 is for ever", Value: defaultPatience, DefaultText: "8h", Destination: &o.retry},
-		&cli.StringFlag{Name: "rescue-map", Usage: "leave alone what `FILE`, a mapfile of GNU ddrescue, does not say was read; SOURCE is the disk, or what ddrescue made of it", TakesFile: true, Destination: &o.rescueMap},
+		&cli.BoolFlag{Name: "strict", Usage: "fail, and store nothing, if any sector cannot be read", Destination: &o.strict, DisableDefaultText: true},
+		&cli.DurationFlag{Name: "patience", Usage: "spend no more than `TIME` in total on retries; after that, skip 64 KiB around each unreadable sector. 0 means no limit", Value: defaultPatience, DefaultText: "8h", Destination: &o.retry},
+		&cli.StringFlag{Name: "rescue-map", Usage: "read only what `FILE`, a mapfile of GNU ddrescue, marks as rescued; SOURCE is the disk or the copy that ddrescue made", TakesFile: true, Destination: &o.rescueMap},
 		badMapFlag(&o.badMap),
 	}
 }
 
-// check looks at what can be wrong before the disk is read.
+// check returns an error for what can be known to be wrong before the disk is read.
 func (o failingOptions) check(opts backupOptions, path string) error {
 	switch {
 	case o.retry < 0:
-		return usagef("--patience %v: want a time such as 30m, or 0", o.retry)
+		return usagef("--patience %v: give a time such as 30m, or 0", o.retry)
 	case path == stdio && (o.rescueMap != "" || o.badMap != ""):
-		return usagef("a stream has no places to leave out: --rescue-map and --bad-map go with a disk")
+		return usagef("--rescue-map and --bad-map need a disk: a stream cannot be read in places")
 	case o.badMap != "" && opts.dryRun:
-		return usagef("--bad-map tells of what was kept, which a dry run does not")
+		return usagef("--bad-map describes the stored version, and a dry run stores none")
 	case o.badMap != "":
 		return checkBadMap(o.badMap)
 	}
@@ -64,11 +64,11 @@ func readRescueMap(path string) (*image.RescueMap, error) {
 	return known, nil
 }
 
-// tellUnreadable tells what of a disk could not be read, if there is any.
+// tellUnreadable warns of ranges that could not be read, and returns an error that wraps errIncomplete if there are any.
 func tellUnreadable(ctx context.Context, env *env, opts backupOptions, r *repo.Repo, src *source, s *snapshot.Snapshot) error {
 	if src.retrying != nil && src.retrying.GaveUp() {
-		env.warn(opts.common, "what cannot be read took longer than %v: after that, bad sectors were not told from their neighbours; "+
-			"--patience gives it more time", opts.failing.retry)
+		env.warn(opts.common, "retries took longer than %v: after that, 64 KiB around each unreadable sector were skipped; "+
+			"--patience allows more time", opts.failing.retry)
 	}
 	if err := writeBadMap(ctx, r, s, opts.failing.badMap); err != nil {
 		return err
@@ -78,12 +78,12 @@ func tellUnreadable(ctx context.Context, env *env, opts backupOptions, r *repo.R
 	}
 	incomplete := fmt.Errorf("%w: %s of the disk could not be read", errIncomplete, size(s.Unreadable))
 	if opts.dryRun {
-		return incomplete // the map that says where is not kept
+		return incomplete // there is no map that says where
 	}
 	lost, err := lostRanges(ctx, r, s, opts.common)
 	if err != nil {
 		return err
 	}
-	lost.each(" could not be read, and are kept as zeros", func(text string) { env.warn(opts.common, "%s", text) })
+	lost.each(" could not be read, and are stored as zeros", func(text string) { env.warn(opts.common, "%s", text) })
 	return incomplete
 }

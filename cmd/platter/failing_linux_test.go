@@ -127,7 +127,7 @@ func TestFailingDisk(t *testing.T) {
 		t.Errorf("--strict kept %v", list)
 	}
 	s.start(nil, "backup", d.path, "--name", "disk", "--bad-map", s.path("bad.map")).
-		ends(3, "bytes 2097664 to 2098688 could not be read, and are kept as zeros")
+		ends(3, "bytes 2097664 to 2098688 could not be read, and are stored as zeros")
 	d.wantLost(s, "disk")
 
 	s.start(nil, "backup", s.path("copy"), "--name", "copy", "--rescue-map", s.path("copy.map"), "--bad-map", s.path("bad.map")).ends(3, "")
@@ -228,7 +228,7 @@ func TestMountedDevice(t *testing.T) {
 	if err := os.Mkdir(folder, 0o700); err != nil {
 		t.Fatal(err)
 	}
-	for option, words := range map[string]string{"ro": "", "rw": " is mounted on " + folder + " (rw): what is written while it is read makes a mixture"} {
+	for option, words := range map[string]string{"ro": "", "rw": " is mounted on " + folder + " (rw): writes during the backup make the version a mixture"} {
 		run("mount", "-o", option, node, folder)
 		p := s.start(nil, "backup", node, "--name", option)
 		p.ends(0, words)

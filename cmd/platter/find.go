@@ -9,7 +9,7 @@ import (
 	"platter/snapshot"
 )
 
-// find returns the snapshot that spec names, and warns where versions from the future are passed over.
+// find returns the snapshot that spec names, and warns of skipped versions from the future.
 func (e *env) find(c common, all []*snapshot.Snapshot, spec string) (*snapshot.Snapshot, error) {
 	s, passed, err := snapshot.Find(all, spec, e.now())
 	e.warnPassed(c, passed)
@@ -19,7 +19,7 @@ func (e *env) find(c common, all []*snapshot.Snapshot, spec string) (*snapshot.S
 	return s, err
 }
 
-// findPart is find for a disk or a part of one.
+// findPart is find for a disk or a part of it.
 func (e *env) findPart(ctx context.Context, c common, r *repo.Repo, all []*snapshot.Snapshot, spec string) (*snapshot.Snapshot, snapshot.Part, error) {
 	found, err := snapshot.ReadPart(ctx, r, all, spec, e.now())
 	e.warnPassed(c, found.Passed)
@@ -33,23 +33,23 @@ func (e *env) findPart(ctx context.Context, c common, r *repo.Repo, all []*snaps
 	return found.Snapshot, found.Part, nil
 }
 
-// warnPassed names versions from the future, which only their ids find.
+// warnPassed names the versions from the future that a name skipped: only their IDs find them.
 func (e *env) warnPassed(c common, passed []*snapshot.Snapshot) {
 	const most = 5
 	for i, s := range slices.Backward(passed) {
 		if len(passed)-i > most {
-			e.warn(c, "%s more are passed over, too", count(i+1, "version"))
+			e.warn(c, "%s more are passed over too", count(i+1, "version"))
 			return
 		}
-		e.warn(c, "%s of %s is passed over: it is dated %s, which is in the future by this machine's clock. Its id names it; "+
+		e.warn(c, "%s of %s is passed over: its time, %s, is in the future by this machine's clock. Only its ID selects it; "+
 			"if its time is wrong, 'platter forget %s' removes it", shortID(s.ID), s.Name, localTime(s.Time), shortID(s.ID))
 	}
 }
 
-// warnFuture warns where a name has versions from the future only.
+// warnFuture warns if all versions of a name are from the future.
 func (e *env) warnFuture(c common, s *snapshot.Snapshot, spec string) {
 	of, _, _ := strings.Cut(spec, ":")
 	if s.IsFuture(e.now()) && !strings.HasPrefix(s.ID.String(), strings.ToLower(of)) {
-		e.warn(c, "%s of %s is dated %s, which is in the future by this machine's clock, and there is no other version", shortID(s.ID), s.Name, localTime(s.Time))
+		e.warn(c, "%s of %s, dated %s, is in the future by this machine's clock, and there is no other version", shortID(s.ID), s.Name, localTime(s.Time))
 	}
 }

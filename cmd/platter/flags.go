@@ -7,7 +7,7 @@ import (
 	"github.com/urfave/cli/v2"
 )
 
-// common are the flags that every command on a repository has.
+// common are the flags of every command on a repository.
 type common struct {
 	repo                 string
 	password             passwordSource
@@ -15,9 +15,9 @@ type common struct {
 	dryRun               bool // of the commands that have such a flag
 	cacheDir             string
 	noCache              bool
-	memoryOnly           bool          // of the cache: contents are read from the repository
+	memoryOnly           bool          // use only the memory in the cache, and read contents from the repository
 	grace                time.Duration // how old a folder listing may be; negative if not given
-	noFault              bool          // no word of a config that was lost
+	noFault              bool          // do not warn of a damaged config
 	watch                *watch
 }
 
@@ -28,25 +28,25 @@ const commonFlags = "On every command:"
 func repoFlags(c *common) []cli.Flag {
 	c.watch = new(watch)
 	flags := []cli.Flag{onLine(&cli.StringFlag{
-		Name: "repo", Aliases: []string{"r"}, Usage: "the repository's `FOLDER`", TakesFile: true,
+		Name: "repo", Aliases: []string{"r"}, Usage: "`FOLDER` of the repository", TakesFile: true,
 		EnvVars: []string{"PLATTER_REPOSITORY"}, Category: commonFlags, Destination: &c.repo,
 	}, true)}
 	flags = append(flags, passwordFlags(&c.password, "password", "the repository's password", commonFlags)...)
 	flags = append(flags, onLine(&cli.StringFlag{
-		Name: "cache-dir", Usage: "cache in `FOLDER` what is read often", TakesFile: true,
-		DefaultText: "the user's own",
+		Name: "cache-dir", Usage: "`FOLDER` for the cache", TakesFile: true,
+		DefaultText: "the user's cache folder",
 		EnvVars:     []string{"PLATTER_CACHE_DIR"}, Category: commonFlags, Destination: &c.cacheDir,
 	}, true), &cli.BoolFlag{
-		Name: "no-cache", Usage: "read all from the repository, remember nothing of it, and compare it with nothing", Category: commonFlags, Destination: &c.noCache, DisableDefaultText: true,
+		Name: "no-cache", Usage: "use no cache: read everything from the repository, and detect no rollback", Category: commonFlags, Destination: &c.noCache, DisableDefaultText: true,
 	})
 	flags = append(flags, &cli.DurationFlag{
-		Name: "grace", Usage: "`TIME` until all machines see a change of a folder", Value: -1,
-		DefaultText: "found out", EnvVars: []string{"PLATTER_GRACE"}, Category: commonFlags, Destination: &c.grace,
+		Name: "grace", Usage: "`TIME` until all machines see a change in a folder", Value: -1,
+		DefaultText: "detected", EnvVars: []string{"PLATTER_GRACE"}, Category: commonFlags, Destination: &c.grace,
 	})
 	return append(flags, outputFlags(c)...)
 }
 
-// outputFlags are those of repoFlags that a command without a repository has, too.
+// outputFlags are those of repoFlags that also make sense without a repository.
 func outputFlags(c *common) []cli.Flag {
 	boolean := func(name, short, usage string, to *bool) cli.Flag {
 		f := &cli.BoolFlag{Name: name, Usage: usage, Category: commonFlags, Destination: to, DisableDefaultText: true}
@@ -56,9 +56,9 @@ func outputFlags(c *common) []cli.Flag {
 		return f
 	}
 	return []cli.Flag{
-		boolean("json", "", "print JSON, also of an error", &c.json),
-		boolean("quiet", "q", "print only what was asked for, and errors", &c.quiet),
-		boolean("verbose", "v", "print more", &c.verbose),
+		boolean("json", "", "print JSON, also for errors and warnings", &c.json),
+		boolean("quiet", "q", "print only results, warnings and errors", &c.quiet),
+		boolean("verbose", "v", "print details", &c.verbose),
 	}
 }
 

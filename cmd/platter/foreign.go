@@ -9,7 +9,7 @@ import (
 	"platter/snapshot/image/anatomy"
 )
 
-// warnOfContainer warns of a file that is plainly no disk, before hours are spent on it.
+// warnOfContainer warns of a file that is clearly not a disk, before platter spends hours on it.
 func (src *source) warnOfContainer(env *env, opts backupOptions) {
 	if src.file == nil || src.kind != image.KindRaw || opts.image.format != "" {
 		return
@@ -19,7 +19,7 @@ func (src *source) warnOfContainer(env *env, opts backupOptions) {
 	}
 }
 
-// tellOfContent does the same for a stream, which is known only now, and says what is to be known of a disk that is a file.
+// tellOfContent does the same for a stream, whose content is known only after the backup, and describes a disk in a file.
 func (src *source) tellOfContent(env *env, opts backupOptions, s *snapshot.Snapshot) {
 	d := s.Anatomy
 	if d == nil || src.file != nil && src.file.Kind == image.KindDevice {
@@ -29,6 +29,6 @@ func (src *source) tellOfContent(env *env, opts backupOptions, s *snapshot.Snaps
 		env.warn(opts.common, "standard input: %s", d.Notes[i])
 	}
 	if d.Content != nil && strings.HasPrefix(d.Content.Type, "crypto_") {
-		env.info(opts.common, "note: all of it is encrypted (%s): it is kept as it is, and takes as much room as it is long", d.Content.Type)
+		env.info(opts.common, "note: the whole disk is encrypted (%s): it is stored as it is, and neither compresses nor deduplicates well", d.Content.Type)
 	}
 }

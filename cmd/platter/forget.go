@@ -22,40 +22,42 @@ type forgetOptions struct {
 	yes, prune bool
 }
 
+// forgetHow is the heading of the flags that are no policy in the help text.
+const forgetHow = "How to apply it:"
+
 func forgetCommand(env *env) *cli.Command {
 	var opts forgetOptions
 	boolean := func(name, usage string, to *bool, aliases ...string) cli.Flag {
-		return &cli.BoolFlag{Name: name, Aliases: aliases, Usage: usage, Destination: to, DisableDefaultText: true}
+		return &cli.BoolFlag{Name: name, Aliases: aliases, Usage: usage, Destination: to, DisableDefaultText: true, Category: forgetHow}
 	}
 	return &cli.Command{
 		Name:        "forget",
-		Usage:       "forget versions: those that are named, or those that a policy does not keep",
+		Usage:       "remove versions, by name or by policy",
 		ArgsUsage:   "[SNAPSHOT...]",
 		Category:    aboutRepository,
-		Description: aboutForget + "\n\n" + aboutSnapshotArgument + " One that cannot be read is named by the first 8 digits of its id or more.",
+		Description: aboutForget + "\n\n" + aboutSnapshotArgument + " To name a version that cannot be read, give 8 digits of its ID or more.",
 		Flags: slices.Concat(keepFlags(&opts), []cli.Flag{
-			&cli.StringFlag{Name: "name", Usage: "apply the policy only to disks called `NAME`", Destination: &opts.name},
-			&cli.StringFlag{Name: "host", Usage: "apply the policy only to disks of `HOST`", Destination: &opts.host},
-			boolean("dry-run", "tell what would go, and forget nothing", &opts.dryRun, "n"),
-			boolean("yes", "go on although more than half of a disk's versions would go at once", &opts.yes),
-			boolean("prune", "prune afterwards; with --dry-run, tell what that would do", &opts.prune),
+			&cli.StringFlag{Name: "name", Usage: "apply the policy only to disks called `NAME`", Destination: &opts.name, Category: forgetHow},
+			&cli.StringFlag{Name: "host", Usage: "apply the policy only to disks of `HOST`", Destination: &opts.host, Category: forgetHow},
+			boolean("dry-run", "only list what would be forgotten", &opts.dryRun, "n"),
+			boolean("yes", "forget even more than half of a disk's versions at once", &opts.yes),
+			boolean("prune", "prune afterwards; with --dry-run, print what that would do", &opts.prune),
 		}, repoFlags(&opts.common)),
 		Action: action(env, &opts, runForget),
 	}
 }
 
-const aboutForget = "Data that only forgotten versions have stay in the repository until it is pruned.\n\n" +
-	"A policy is one --keep flag or several. It is applied to each disk (name and host) by itself, also to disks that an older " +
-	"platter kept under one name; a version stays for any one of " +
-	"them. Of each hour, day, week, month or year the newest version stays, by the calendar of this machine's time zone; those " +
-	"without a version are not counted. Whole versions come first: a mixture, or a version with unreadable bytes, stays where there " +
-	"is none, and the newest whole version stays beside it. --keep-within is measured from the disk's newest version. Versions whose time is in the " +
-	"future are never counted, and stay.\n\n" +
-	"When more than half of a disk's versions would go at once, nothing is forgotten without --yes. A policy that keeps no version " +
-	"of a disk is refused, and so is any policy while versions are missing that this machine has seen (see 'snapshots --accept')."
+const aboutForget = "Removes the versions that SNAPSHOT names, or those that a policy does not keep. Their data stays in the repository until 'prune' deletes it.\n\n" +
+	"A policy is one or more --keep flags. It applies to each disk (name and host) separately, even if an older platter stored several disks under one name. " +
+	"A version that any of the flags keeps stays. Of each hour, day, week, month or year, the newest version stays. " +
+	"Periods follow this machine's time zone, and those without a version do not count. " +
+	"--keep-within counts from the newest version of the disk. Versions dated in the future stay and do not count.\n\n" +
+	"Whole versions come first. A mixture, or a version with unreadable bytes, represents a period only if there is no whole one, and the newest whole version stays too.\n\n" +
+	"forget refuses to remove more than half of a disk's versions at once without --yes. " +
+	"It refuses a policy that keeps no version of a disk, and any policy while versions that this machine saw are missing (see 'snapshots --accept')."
 
 func keepFlags(o *forgetOptions) []cli.Flag {
-	const category = "A policy keeps of each disk (N is a number or 'all'):" // in help texts before commonFlags
+	const category = "Policy: what to keep of each disk (N is a number or 'all'):" // in help texts before commonFlags
 	count := func(name, usage string, to *int) cli.Flag {
 		return &cli.GenericFlag{Name: "keep-" + name, Usage: usage, Value: (*keepCount)(to), Category: category}
 	}
@@ -75,17 +77,17 @@ func keepFlags(o *forgetOptions) []cli.Flag {
 	}
 }
 
-// validate returns a usage error unless the flags say one way of choosing what goes.
+// validate returns a usage error unless there are either snapshots or a policy.
 func (o forgetOptions) validate(args []string) error {
 	switch {
 	case slices.Contains(o.policy.Tags, ""):
-		return usagef("--keep-tag: no tag is empty")
+		return usagef("--keep-tag: a tag is not empty")
 	case len(args) > 0 && !o.policy.Empty():
 		return usagef("give snapshots or a policy (--keep-…), not both")
 	case len(args) > 0 && (o.name != "" || o.host != ""):
 		return usagef("--name and --host go with a policy (--keep-…), not with snapshots")
 	case len(args) == 0 && o.policy.Empty():
-		return usagef("what to forget? give snapshots, or a policy such as --keep-daily 14")
+		return usagef("nothing to forget: give snapshots, or a policy such as --keep-daily 14")
 	}
 	return nil
 }
@@ -130,15 +132,15 @@ func runForget(ctx context.Context, env *env, opts forgetOptions, args []string)
 		err = errors.Join(env.printJSON(result.filled()), err)
 	}
 	if err == nil && len(args) == 0 && len(bad) > 0 {
-		err = unreadable(bad) // the policy did not see them, and they are still there
+		err = unreadable(bad) // the policy skipped them
 	}
 	if err == nil && held > 0 {
-		err = fmt.Errorf("%w: %s kept because they are being read", errIncomplete, count(held, "version"))
+		err = fmt.Errorf("%w: %s kept because a command is reading %s", errIncomplete, count(held, "version"), themIt(held))
 	}
 	return err
 }
 
-// holdRead keeps versions that somebody is reading, and returns how many; where they were named, it is an error.
+// holdRead keeps versions that a command is reading, and returns their number. If they were named, it returns an error.
 func holdRead(ctx context.Context, env *env, opts forgetOptions, r *repo.Repo, plan *snapshot.Retention, named bool) (held int, err error) {
 	going := plan.IDs()
 	if len(going) == 0 {
@@ -158,7 +160,7 @@ func holdRead(ctx context.Context, env *env, opts forgetOptions, r *repo.Repo, p
 	return plan.Hold(read), nil
 }
 
-// planForget chooses what goes, and refuses what is a slip more often than not; in a dry run that is only a warning.
+// planForget decides what to forget, and refuses what is probably a slip. In a dry run it only warns.
 func planForget(env *env, opts forgetOptions, args []string, all []*snapshot.Snapshot, bad []error) (*snapshot.Retention, error) {
 	refuse := func(err error) error {
 		if err != nil && opts.dryRun {
@@ -192,7 +194,7 @@ func planForget(env *env, opts forgetOptions, args []string, all []*snapshot.Sna
 
 func drastic(opts forgetOptions, plan *snapshot.Retention) error {
 	if err := plan.Drastic(); err != nil && !opts.yes {
-		return fmt.Errorf("refused without --yes (--dry-run shows what would go): %w", err)
+		return fmt.Errorf("refused without --yes (--dry-run shows what would be forgotten): %w", err)
 	}
 	return nil
 }

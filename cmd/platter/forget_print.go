@@ -14,14 +14,14 @@ type forgetJSON struct {
 	named bool // not by a policy
 
 	Disks      []forgetDiskJSON `json:"disks"`
-	Unreadable []string         `json:"unreadable"` // that were named, and go
+	Unreadable []string         `json:"unreadable"` // that were named, and are forgotten
 	Kept       int              `json:"kept"`       // of the versions of these disks
 	Removed    int              `json:"removed"`    // or would be, in a dry run
 	DryRun     bool             `json:"dry_run"`
 	Prune      any              `json:"prune,omitempty"` // as prune --json prints it
 }
 
-// forgetDiskJSON is what becomes of one disk's versions, oldest first.
+// forgetDiskJSON is the decision on the versions of one disk, oldest first.
 type forgetDiskJSON struct {
 	Name   string              `json:"name"`
 	Host   string              `json:"host"`
@@ -33,10 +33,10 @@ type forgetDiskJSON struct {
 type forgetVersionJSON struct {
 	ID      string    `json:"id"`
 	Time    time.Time `json:"time"`
-	Reasons []string  `json:"reasons,omitempty"` // why it stays
+	Reasons []string  `json:"reasons,omitempty"` // why it is kept
 }
 
-// filled is the document with everything that follows from the plan.
+// filled is the document with all fields set.
 func (f forgetJSON) filled() forgetJSON {
 	f.Disks, f.Unreadable = []forgetDiskJSON{}, []string{}
 	for _, v := range f.plan.Disks {
@@ -59,7 +59,7 @@ func (f forgetJSON) filled() forgetJSON {
 	return f
 }
 
-// printForget tells of each disk what stays, why, and what goes. Where versions were named, those alone are of interest.
+// printForget prints what is kept of each disk, why, and what is forgotten. If versions were named, it lists only those.
 func printForget(env *env, f forgetJSON) {
 	say := func(format string, args ...any) { fmt.Fprintln(env.stdout, printable(fmt.Sprintf(format, args...))) }
 	total := len(f.plan.Unreadable)
@@ -73,19 +73,19 @@ func printForget(env *env, f forgetJSON) {
 	for _, u := range f.plan.Unreadable {
 		say("forget %s, which cannot be read", u.ID)
 		if !f.DryRun {
-			say("  its file is kept aside, until a full check: see 'platter repair snapshots'")
+			say("  its file is kept aside until a full check: see 'platter repair snapshots'")
 		}
 	}
 	if f.DryRun {
-		say("%d of %s would go; nothing was forgotten: this was a dry run", len(f.plan.IDs()), count(total, "version"))
+		say("would forget %d of %s; nothing was forgotten: this was a dry run", len(f.plan.IDs()), count(total, "version"))
 		return
 	}
 	say("forgot %d of %s", f.Removed, count(total, "version"))
 }
 
-// versionTable lists the versions of a disk, or only those that go.
+// versionTable lists the versions of a disk, or only those that are forgotten.
 func versionTable(v snapshot.Versions, onlyGoing bool) textTable {
-	columns := []string{"", "ID", "Time", "Tags", "Why it stays"}
+	columns := []string{"", "ID", "Time", "Tags", "Reason to keep"}
 	if onlyGoing {
 		columns = columns[:4]
 	}

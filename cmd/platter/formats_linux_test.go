@@ -90,13 +90,13 @@ func TestExportRefuses(t *testing.T) {
 		says string
 	}{
 		{[]string{"disk", s.path("there.qcow2")}, 1, "exists already"},
-		{[]string{"disk", s.path("repo/x.qcow2")}, 1, "repository's own folder"},
+		{[]string{"disk", s.path("repo/x.qcow2")}, 1, "in the folder of the repository"},
 		{[]string{"disk", s.path("no/x.qcow2")}, 1, "make its folder"},
 		{[]string{"disk", s.path("x.raw")}, 2, "'platter restore'"},
-		{[]string{"disk", s.path("x")}, 2, "which format"},
+		{[]string{"disk", s.path("x")}, 2, "missing format"},
 		{[]string{"disk", s.path("x.tar")}, 2, "one of qcow2"},
 		{[]string{"disk", s.path("x.qcow2"), "--format", "raw"}, 2, "'platter restore'"},
-		{[]string{"disk", "-"}, 2, "which format"},
+		{[]string{"disk", "-"}, 2, "missing format"},
 		{[]string{"disk", "-", "--format", "qcow2", "--verify"}, 2, "do not go with"},
 		{[]string{"disk", "-", "--format", "qcow2", "--compress"}, 1, "give a file"},
 		{[]string{"nothing", s.path("x.qcow2")}, 1, "nothing"},
@@ -131,7 +131,7 @@ func TestImagesOfGuests(t *testing.T) {
 	paste(t, s.path("header"), raw, 0) // of an image that does not even open
 	s.start(nil, "backup", raw, "--name", "guest").ends(0, "was a raw disk before")
 	s.restores("guest", raw)
-	s.start(nil, "backup", raw, "--name", "nobody knows it").ends(1, "--format raw takes it for a raw disk")
+	s.start(nil, "backup", raw, "--name", "nobody knows it").ends(1, "if it is a raw disk, use --format raw")
 
 	// A device, or a pipe, is what it is.
 	in, err := os.Open(raw)

@@ -16,21 +16,21 @@ import (
 	"platter/snapshot/heal"
 )
 
-// fromOptions name what may still hold what a repository has lost.
+// fromOptions name where lost data may be found.
 type fromOptions struct {
 	repos, disks cli.StringSlice
 	password     passwordSource // of repos
 }
 
 func fromFlags(o *fromOptions) []cli.Flag {
-	const category = "Lost data is looked for in:"
+	const category = "Where to look for lost data:"
 	return append([]cli.Flag{
-		&cli.StringSliceFlag{Name: "from", Usage: "the repository in `FOLDER`: a copy of this one, or another; may be repeated", TakesFile: true, Destination: &o.repos, Category: category},
-		&cli.StringSliceFlag{Name: "from-disk", Usage: "the disk, or disk image, at `PATH`; may be repeated", TakesFile: true, Destination: &o.disks, Category: category},
-	}, passwordFlags(&o.password, "from-password", "the password of --from, where it is another,", category)...)
+		&cli.StringSliceFlag{Name: "from", Usage: "the repository in `FOLDER`, a copy of this one or another; may be repeated", TakesFile: true, Destination: &o.repos, Category: category},
+		&cli.StringSliceFlag{Name: "from-disk", Usage: "the disk or disk image at `PATH`; may be repeated", TakesFile: true, Destination: &o.disks, Category: category},
+	}, passwordFlags(&o.password, "from-password", "the password of --from, if it differs,", category)...)
 }
 
-// A rescue is what fromOptions name, opened.
+// A rescue is what fromOptions name, open.
 type rescue struct {
 	copies []repo.Copy
 	disks  []heal.Holder
@@ -51,7 +51,7 @@ func (r *rescue) openDisks(paths []string) error {
 		if err := localFile("--from-disk", path); err != nil {
 			return err
 		}
-		src, err := openImage(path, imageOptions{forceInUse: true}) // every chunk is proved by its id
+		src, err := openImage(path, imageOptions{forceInUse: true}) // every chunk is verified by its ID
 		if err != nil {
 			return err
 		}
@@ -64,8 +64,8 @@ func (r *rescue) openDisks(paths []string) error {
 	return nil
 }
 
-// openRepos opens what --from names. A repository with the same id is a copy, whose files are as good as the own ones. Of
-// any other, snapshots are disks to look on, the newest first.
+// openRepos opens what --from names. A repository with the same ID is a copy, whose files can replace ours. Of any other
+// repository, the snapshots are disks to search, the newest first.
 func (r *rescue) openRepos(ctx context.Context, env *env, opts repairPacksOptions, own *repo.Repo, password []byte) error {
 	if given, err := env.givenPassword(ctx, opts.from.password); err != nil {
 		return err
@@ -76,7 +76,7 @@ func (r *rescue) openRepos(ctx context.Context, env *env, opts repairPacksOption
 		if sameFolder(path, opts.repo) {
 			return usagef("--from %s is the repository itself", path)
 		}
-		// Nothing is ever written there, and its cache may be another machine's business.
+		// Nothing is ever written there, and no cache of it is made.
 		c := common{repo: path, dryRun: true, noCache: true}
 		s, err := openStore(env, c)
 		if err != nil {
@@ -84,7 +84,7 @@ func (r *rescue) openRepos(ctx context.Context, env *env, opts repairPacksOption
 		}
 		other, err := openWith(ctx, env, c, s, password)
 		if errors.Is(err, crypt.ErrWrongPassword) {
-			return fmt.Errorf("%w (--from-password-file or %s gives the one of --from)", err, opts.from.password.variable())
+			return fmt.Errorf("%w; if --from has another password, give it with --from-password-file or %s", err, opts.from.password.variable())
 		} else if err != nil {
 			return err
 		}
@@ -96,7 +96,7 @@ func (r *rescue) openRepos(ctx context.Context, env *env, opts repairPacksOption
 		if err := other.LoadIndex(ctx); err != nil && (!isCopy || ctx.Err() != nil) {
 			return openError(c, err)
 		} else if err != nil {
-			env.warn(opts.common, "%v; only whole files are taken from there", openError(c, err))
+			env.warn(opts.common, "%v; only whole files are used from there", openError(c, err))
 		}
 		if isCopy {
 			r.copies = append(r.copies, repo.Copy{Name: path, Repo: other})

@@ -81,7 +81,7 @@ func TestFullTarget(t *testing.T) {
 	}
 	plan = s.start(nil, "restore", "disk", filepath.Join(to, "disk"), "--plan")
 	plan.ends(1, "no space left for it")
-	if out := plan.stdout.String(); !strings.Contains(out, "room      5.0 MiB are needed, and the file system has 2.0 MiB left\n") {
+	if out := plan.stdout.String(); !strings.Contains(out, "room      5.0 MiB needed, and the file system has 2.0 MiB left\n") {
 		t.Errorf("the plan is %s", out)
 	}
 	if left, err := os.ReadDir(to); err != nil || len(left) != 0 {

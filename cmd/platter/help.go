@@ -7,8 +7,8 @@ import (
 	"github.com/urfave/cli/v2"
 )
 
-const description = `platter keeps every version of a disk in one encrypted, deduplicated repository: a folder, which
-may lie on a NAS. Name it once, then use it:
+const description = `platter stores every version of a disk in one encrypted, deduplicated repository. A repository is
+a folder, for example on a mounted NAS. Set its path once:
 
     export PLATTER_REPOSITORY=/mnt/nas/disks
     platter init
@@ -16,13 +16,14 @@ may lie on a NAS. Name it once, then use it:
     platter snapshots
     platter restore laptop~1 laptop.img
 
-The password comes from the variable PLATTER_PASSWORD, a file or a command, or is asked for on the
-terminal. Flags may stand before or behind a command and its arguments.
+The password comes from the variable PLATTER_PASSWORD, a file or a command; otherwise platter asks
+for it on the terminal. Flags may come before or after a command and its arguments.
 
-Exit codes: 0 done, 1 failed, 2 wrong usage, 3 done but not completely, 10 no repository there,
+Exit codes: 0 success, 1 failure, 2 wrong usage, 3 done but not completely, 10 no repository found,
 11 in use by another prune or repair, 12 wrong password, 130 interrupted.`
 
-// commandHelp is the help text of a command; the templates in it are cli's.
+// commandHelp is the help text of a command; the templates in it are cli's. Flags keep the order in which the command declares
+// them, the common case first; cli would sort them by name. Flags of a category stand together.
 const commandHelp = `NAME:
    {{template "helpNameTemplate" .}}
 
@@ -32,12 +33,16 @@ USAGE:
 DESCRIPTION:
    {{template "descriptionTemplate" .}}{{end}}{{if .VisibleCommands}}
 
-COMMANDS:{{template "visibleCommandTemplate" .}}{{end}}
+COMMANDS:{{template "visibleCommandTemplate" .}}{{else}}
 
-FLAGS:{{if .VisibleFlagCategories}}{{template "visibleFlagCategoryTemplate" .}}{{else}}{{template "visibleFlagTemplate" .}}
-{{end}}`
+FLAGS:{{$heading := ""}}{{range .VisibleFlags}}{{if ne (index .Names 0) "help"}}{{if ne .GetCategory $heading}}{{$heading = .GetCategory}}
 
-// helpCommand is cli's, but one that knows subcommands and calls an unknown command a usage error.
+   {{$heading}}
+{{end}}
+   {{wrap .String 6}}{{end}}{{end}}{{end}}
+`
+
+// helpCommand replaces cli's: it knows subcommands, and an unknown command is a usage error.
 func helpCommand() *cli.Command {
 	return &cli.Command{
 		Name:      "help",
@@ -52,7 +57,7 @@ func helpCommand() *cli.Command {
 	}
 }
 
-// runGroup is what a command with subcommands does by itself: help.
+// runGroup is the action of a command with subcommands: it prints help.
 func runGroup(c *cli.Context) error {
 	if name := c.Args().First(); name != "" && name != "help" && name != "h" {
 		return unknownCommand(c, name)

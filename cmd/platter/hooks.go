@@ -21,18 +21,17 @@ import (
 type hookOptions struct{ before, after string }
 
 func hookFlags(o *hookOptions) []cli.Flag {
-	const category = "Around the backup, by the shell, with PLATTER_SOURCE, PLATTER_NAME and PLATTER_HOST set:"
+	const category = "Hooks, run by the shell with PLATTER_SOURCE, PLATTER_NAME and PLATTER_HOST set:"
 	return []cli.Flag{
-		&cli.StringFlag{Name: "before", Usage: "run `COMMAND` before SOURCE is opened, to make a snapshot of it; if it fails, nothing is kept", Category: category, Destination: &o.before},
-		&cli.StringFlag{Name: "after", Usage: "run `COMMAND` in the end, come what may, with PLATTER_STATUS (the exit code) and PLATTER_SNAPSHOT (the id, if there is one); if it fails, the exit code is 3", Category: category, Destination: &o.after},
+		&cli.StringFlag{Name: "before", Usage: "run `COMMAND` before SOURCE is opened, such as one that creates a snapshot of it; if it fails, nothing is stored", Category: category, Destination: &o.before},
+		&cli.StringFlag{Name: "after", Usage: "run `COMMAND` at the end, even after a failure, with PLATTER_STATUS (exit code) and PLATTER_SNAPSHOT (ID, if stored); if it fails, the exit code is 3", Category: category, Destination: &o.after},
 	}
 }
 
 func (o hookOptions) given() bool { return o.before != "" || o.after != "" }
 
-// around runs the first command, keep, and the second command, which runs once the first was started: also when that
-// failed, since it may have made half of what is to be taken away. open is what keep has open: it can neither be unmounted
-// nor dropped before it is closed.
+// around runs --before, keep and --after. --after runs even if --before failed, which may have set up half of what --after removes.
+// open is what keep has open: it is closed before --after, which could not unmount or drop it otherwise.
 func (o hookOptions) around(ctx context.Context, env *env, c common, s *snapshot.Snapshot, path string, keep func(open *openSources) error) error {
 	about := []string{"PLATTER_SOURCE=" + absolute(path), "PLATTER_NAME=" + s.Name, "PLATTER_HOST=" + s.Host}
 	var open openSources
@@ -42,7 +41,7 @@ func (o hookOptions) around(ctx context.Context, env *env, c common, s *snapshot
 			return nil
 		}
 		if err := env.runHook(ctx, o.before, about); err != nil {
-			return fmt.Errorf("--before: %w; nothing was kept", err)
+			return fmt.Errorf("--before: %w; nothing was stored", err)
 		}
 		return nil
 	}, func(err error) error {
@@ -55,7 +54,7 @@ func (o hookOptions) around(ctx context.Context, env *env, c common, s *snapshot
 		if failed := env.runHook(context.WithoutCancel(ctx), shield+o.after, about); failed != nil {
 			env.warn(c, "--after: %v", failed)
 			if err == nil {
-				err = fmt.Errorf("%w: the disk is kept, but --after failed", errIncomplete)
+				err = fmt.Errorf("%w: the disk is stored, but --after failed", errIncomplete)
 			}
 		}
 		return err
@@ -70,10 +69,10 @@ func (o hookOptions) around(ctx context.Context, env *env, c common, s *snapshot
 	})
 }
 
-// hookPatience is how long a command may go on that was told to end.
+// hookPatience is how long a hook may run after it was asked to end.
 const hookPatience = 5 * time.Second
 
-// runHook runs a command line. What it prints is no result of ours, so all of it goes to standard error.
+// runHook runs a command line. Its output goes to standard error: standard output is for results.
 func (e *env) runHook(ctx context.Context, line string, about []string) error {
 	cmd := shell(ctx, line)
 	cmd.Env = append(cmd.Env, about...)
@@ -81,7 +80,7 @@ func (e *env) runHook(ctx context.Context, line string, about []string) error {
 	cmd.WaitDelay = hookPatience
 	cmd.Cancel = func() error { return endProcess(cmd.Process) }
 	if term.IsTerminal(int(e.stdin.Fd())) {
-		cmd.Stdin = e.stdin // it may ask there; but a disk that is piped into platter is not for it
+		cmd.Stdin = e.stdin // it may ask there; it must not read a disk that is piped into platter
 	}
 	err := cmd.Run()
 	switch {
@@ -95,14 +94,14 @@ func (e *env) runHook(ctx context.Context, line string, about []string) error {
 	return nil
 }
 
-// openSources are what a command has open. Others may close them when a signal has ended it.
+// openSources are the sources that a command has open. The cleanup after a signal may close them.
 type openSources struct {
 	mu     sync.Mutex
 	all    []io.Closer
 	closed bool
 }
 
-// add takes over a source; it closes it at once where the command has ended meanwhile.
+// add takes over a source. If the command has ended meanwhile, it closes the source.
 func (o *openSources) add(src io.Closer) error {
 	o.mu.Lock()
 	defer o.mu.Unlock()
@@ -125,14 +124,14 @@ func (o *openSources) close() error {
 	return errors.Join(errs...)
 }
 
-// A farewell is what is to be done when a command ends, by itself or left behind by a signal. It is done once, and whoever
-// comes second waits until it is.
+// A farewell is the work at the end of a command, which ends by itself or is abandoned after a signal. It is done once; a second
+// caller waits until it is done.
 type farewell struct {
 	mu   sync.Mutex
 	last func(error) error // nil for nothing, or when it is done
 }
 
-// after runs first, and has last run in the end, even if first fails or a signal ends it.
+// after runs first, and registers last to run at the end, even if first fails or a signal ends it.
 func (f *farewell) after(first func() error, last func(error) error) error {
 	f.mu.Lock()
 	defer f.mu.Unlock()
@@ -140,8 +139,8 @@ func (f *farewell) after(first func() error, last func(error) error) error {
 	return first()
 }
 
-// run does what is left to do, about knowing how the command ended, and returns how it ends after that. Before, it calls
-// ready, unless all was done already.
+// run does the registered work, with the error of the command, and returns the error after that. It calls ready first, unless the
+// work is done already.
 func (f *farewell) run(err error, ready func()) error {
 	f.mu.Lock()
 	defer f.mu.Unlock()

@@ -24,20 +24,20 @@ func initCommand(env *env) *cli.Command {
 	opts := initOptions{chunkSize: byteSize(repo.DefaultSettings.Chunks.Avg), packSize: byteSize(repo.DefaultSettings.PackSize)}
 	return &cli.Command{
 		Name:      "init",
-		Usage:     "make a repository",
+		Usage:     "create a repository",
 		ArgsUsage: "[REPO]",
 		Category:  aboutRepository,
-		Description: "Makes a repository in a folder, which may be new. The password cannot be recovered: without it, all " +
-			"that is kept there is lost. Chunk and pack size hold for the repository's life; the defaults suit disks of any size.",
+		Description: "REPO is a folder, new or empty. platter cannot recover the password: without it, everything in the repository is lost. " +
+			"The sizes of chunks and packs are fixed for the life of the repository. The defaults suit disks of any size.",
 		Flags: append(append([]cli.Flag{
-			&cli.GenericFlag{Name: "chunk-size", Usage: "average `SIZE` of chunks, a power of two: smaller ones share more and need more memory", Value: &opts.chunkSize},
-			&cli.GenericFlag{Name: "pack-size", Usage: "`SIZE` of the files that chunks are packed into", Value: &opts.packSize},
-			&cli.GenericFlag{Name: "parity", Usage: "`SHARE` of parity in every pack, such as 3%: what the NAS's disk may lose of it; 'parity add' is for later", Value: &opts.parity},
-			&cli.StringFlag{Name: "label", Usage: "what to call the password in 'key list'", Destination: &opts.label},
+			&cli.StringFlag{Name: "label", Usage: "label of the password in 'key list'", Destination: &opts.label},
+			&cli.GenericFlag{Name: "parity", Usage: "add this `SHARE` of parity to every pack, such as 3%, to mend as much loss on the NAS's disk; see 'parity add'", Value: &opts.parity},
+			&cli.GenericFlag{Name: "chunk-size", Usage: "average `SIZE` of chunks, a power of two; smaller chunks deduplicate better and need more memory", Value: &opts.chunkSize},
+			&cli.GenericFlag{Name: "pack-size", Usage: "`SIZE` of packs, the files that hold the chunks", Value: &opts.packSize},
 		}, costFlags(&opts.cost)...), repoFlags(&opts.common)...),
 		Action: func(c *cli.Context) error {
 			if isOn(c, "repo") && c.Args().Present() && c.Args().First() != opts.repo {
-				return named(c, usagef("REPO and --repo name two folders: give one of them"))
+				return named(c, usagef("REPO and --repo name two folders: give only one of them"))
 			}
 			return action(env, &opts, runInit)(c)
 		},
@@ -85,7 +85,7 @@ func runInit(ctx context.Context, env *env, opts initOptions, args []string) err
 			Cost       crypt.Cost    `json:"password_cost"`
 		}{opts.repo, r.ID(), settings, cost})
 	}
-	fmt.Fprintf(env.stdout, "made repository %s in %s\n", r.ID()[:8], opts.repo)
-	env.info(opts.common, "Keep the password safe: without it, nothing that is kept there can be read again.")
+	fmt.Fprintf(env.stdout, "created repository %s in %s\n", r.ID()[:8], opts.repo)
+	env.info(opts.common, "Keep the password safe: without it, nothing in the repository can be read.")
 	return nil
 }

@@ -194,7 +194,7 @@ func TestKilledBackup(t *testing.T) {
 	}
 
 	next := s.start(nil, "backup", disk, "--name", "disk")
-	next.ends(0, "took in "+count(left, "pack")+" that no index listed")
+	next.ends(0, "adopted "+count(left, "pack")+" that no index file listed")
 	if list := s.snapshots(); len(list) != 1 || list[0].Stats.Stored > size-3<<20 {
 		t.Errorf("of %d bytes, %d packs of which were there, it kept %+v", size, left, list)
 	}

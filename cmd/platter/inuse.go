@@ -11,13 +11,13 @@ import (
 	"platter/snapshot/image/virtual"
 )
 
-// howToReadInUse says what to do instead of reading an image that a virtual machine writes to.
-const howToReadInUse = "a running machine keeps tables and data in memory, so what is read would lack them and mix old and new. " +
-	"Shut it down; or take a snapshot of it with --before and back up what does not change any more (virsh snapshot-create-as --disk-only, " +
-	"and virsh blockcommit --active --pivot with --after); or pipe in what it exports by NBD (docs/disks.md). " +
-	"--force-in-use reads it as it is, and marks the version"
+// howToReadInUse says what to do about an image that a virtual machine has open.
+const howToReadInUse = "a running machine keeps tables and data in memory, so a backup would miss them and mix old and new. " +
+	"Shut it down; or take a snapshot with --before and back up the file that no longer changes (virsh snapshot-create-as --disk-only, " +
+	"and virsh blockcommit --active --pivot with --after); or pipe in an NBD export of it (docs/disks.md). " +
+	"--force-in-use reads it as it is, and marks the version as a mixture"
 
-// inUseError is the refusal to read a source.
+// inUseError is the error that refuses a source.
 func inUseError(path string, uses []image.Use) error {
 	return fmt.Errorf("back up %s: %w: %s; %s", path, image.ErrInUse, useText(uses), howToReadInUse)
 }
@@ -33,8 +33,7 @@ func useText(uses []image.Use) string {
 func isLock(u image.Use) bool  { return u.Kind == image.UseLock }
 func notLock(u image.Use) bool { return u.Kind != image.UseLock }
 
-// refuseLocked returns an error for a file that a program has locked to write to it. What it holds then, its format and its
-// tables, is not to be believed.
+// refuseLocked returns an error for a file that a program has locked for writing: neither its format nor its tables are reliable.
 func (o imageOptions) refuseLocked(file *image.File) error {
 	if o.forceInUse || !file.IsLocked() {
 		return nil
@@ -46,8 +45,8 @@ func (o imageOptions) refuseLocked(file *image.File) error {
 	return inUseError(file.Path, slices.DeleteFunc(uses, notLock))
 }
 
-// checkUse refuses a source that a program writes to: an image of which tables are in that program's memory, and anything that
-// is locked. A raw disk that is only open for writing is warned about, since it need not be written to.
+// checkUse refuses a source that a program writes to: an image, whose tables are in the memory of that program, and anything that
+// is locked. A raw disk that is only open for writing gets a warning, because the program may not write to it.
 func (src *source) checkUse(env *env, opts backupOptions, s *snapshot.Snapshot) (err error) {
 	if disk, ok := src.disk.(*virtual.Disk); ok {
 		src.uses, err = disk.Claims()
@@ -55,7 +54,7 @@ func (src *source) checkUse(env *env, opts backupOptions, s *snapshot.Snapshot) 
 		src.uses, err = image.Claims(src.file)
 	}
 	if err != nil {
-		env.detail(opts.common, "%v", err) // locks were looked for when it was opened
+		env.detail(opts.common, "%v", err) // opening it has already looked for locks
 		return nil
 	}
 	if src.kind == src.file.Kind && !slices.ContainsFunc(src.uses, isLock) {
@@ -77,7 +76,7 @@ func checkInput(env *env, opts backupOptions, s *snapshot.Snapshot) error {
 	return forceOrRefuse(env, opts, "standard input", slices.DeleteFunc(uses, notLock), s)
 }
 
-// forceOrRefuse has a version marked whose source is in use, where that is asked for.
+// forceOrRefuse refuses a source in use. With --force-in-use it marks the version as a mixture instead.
 func forceOrRefuse(env *env, opts backupOptions, path string, uses []image.Use, s *snapshot.Snapshot) error {
 	switch {
 	case len(uses) == 0:
@@ -86,6 +85,6 @@ func forceOrRefuse(env *env, opts backupOptions, path string, uses []image.Use, 
 		return inUseError(path, uses)
 	}
 	s.Modified = true
-	env.warn(opts.common, "%s is read though %v: %s", path, image.ErrInUse, useText(uses))
+	env.warn(opts.common, "%s is read although %v: %s", path, image.ErrInUse, useText(uses))
 	return nil
 }

@@ -105,7 +105,7 @@ func TestImageInUse(t *testing.T) {
 			}
 			before := len(s.snapshots())
 			p = s.start(nil, append(args, "--force-in-use")...)
-			p.ends(0, "is read though it is in use: ")
+			p.ends(0, "is read although it is in use: ")
 			if !strings.Contains(p.stdout.String(), `"modified": true`) {
 				t.Errorf("it is not marked: %s", p.stdout.String())
 			}
@@ -127,7 +127,7 @@ func TestImageInUse(t *testing.T) {
 			return f
 		}
 		s.start(stdin(), "backup", "-").ends(1, fmt.Sprintf("qemu-io (process %d)", m.Process.Pid))
-		s.start(stdin(), "backup", "-", "--force-in-use").ends(0, "is read though it is in use")
+		s.start(stdin(), "backup", "-", "--force-in-use").ends(0, "is read although it is in use")
 	})
 }
 
@@ -216,7 +216,7 @@ func TestTargetInUse(t *testing.T) {
 			t.Fatal(err)
 		}
 		refused(t, link, link+" is held by "+filepath.Base(node), false)
-		s.start(nil, "backup", link).ends(0, "warning: "+link+" is held by "+filepath.Base(node)+": what is written while it is read")
+		s.start(nil, "backup", link).ends(0, "warning: "+link+" is held by "+filepath.Base(node)+": writes during the backup")
 		run(t, "mke2fs", "-q", "-t", "ext4", node)
 		mount := t.TempDir()
 		run(t, "mount", node, mount)

@@ -9,9 +9,9 @@ import (
 	"unicode/utf8"
 )
 
-// escapeUnprintable escapes in JSON what a terminal would obey, or would not show: all that printable replaces in other text.
-// Labels and names are chosen by whoever could write to a disk; a reader of JSON gets them as they are. Such characters can
-// only stand in strings, but for line ends.
+// escapeUnprintable escapes in JSON the characters that a terminal would obey or not show: those that printable replaces in other
+// text. Anyone who can write to a disk chooses its labels and names; a JSON parser still gets them unchanged. Except for line
+// ends, such characters occur only in strings.
 func escapeUnprintable(text []byte) []byte {
 	isFine := func(c rune) bool { return c == '\n' || unicode.IsPrint(c) }
 	if bytes.IndexFunc(text, func(c rune) bool { return !isFine(c) }) < 0 {

@@ -26,7 +26,7 @@ func keyCommand(env *env) *cli.Command {
 	}
 }
 
-// newKeyOptions are those of commands that set a password.
+// newKeyOptions are the options of commands that set a password.
 type newKeyOptions struct {
 	common
 	cost  costOptions
@@ -35,7 +35,7 @@ type newKeyOptions struct {
 }
 
 func newKeyFlags(o *newKeyOptions) []cli.Flag {
-	flags := []cli.Flag{&cli.StringFlag{Name: "label", Usage: "what to call it in 'key list'", Destination: &o.label}}
+	flags := []cli.Flag{&cli.StringFlag{Name: "label", Usage: "label of the password in 'key list'", Destination: &o.label}}
 	flags = append(flags, passwordFlags(&o.fresh, "new-password", "the new password", "The new password (or PLATTER_NEW_PASSWORD):")...)
 	return append(append(flags, costFlags(&o.cost)...), repoFlags(&o.common)...)
 }
@@ -44,7 +44,7 @@ func keyAddCommand(env *env) *cli.Command {
 	var opts newKeyOptions
 	return &cli.Command{
 		Name:   "add",
-		Usage:  "add a password; any of them opens the repository",
+		Usage:  "add a password; each password opens the repository",
 		Flags:  newKeyFlags(&opts),
 		Action: action(env, &opts, runKeyAdd),
 	}
@@ -59,8 +59,8 @@ func keyPasswdCommand(env *env) *cli.Command {
 	return &cli.Command{
 		Name:  "passwd",
 		Usage: "change the password in use",
-		Description: "The master key stays the same: whoever opened the repository with the old password may have kept it. " +
-			"After a theft, make a new repository.",
+		Description: "The master key stays the same, and anyone who opened the repository with the old password may have copied it. " +
+			"If the password was stolen, create a new repository.",
 		Flags:  newKeyFlags(&opts),
 		Action: action(env, &opts, runKeyPasswd),
 	}
@@ -166,7 +166,7 @@ func keyRemoveCommand(env *env) *cli.Command {
 		Name:        "remove",
 		Usage:       "remove a password",
 		ArgsUsage:   "ID",
-		Description: "ID is the first digits of a key's id, as 'key list' prints it. The password in use and the last one stay.",
+		Description: "ID is the first digits of a key's ID, as 'key list' prints it. The password in use, and the last one, cannot be removed.",
 		Flags:       repoFlags(&opts.common),
 		Action:      action(env, &opts, runKeyRemove),
 	}

@@ -7,19 +7,20 @@ import (
 	"time"
 
 	"platter/repo"
+	"platter/snapshot"
 )
 
-// locationsName is the file in the cache that says which repository was at which path, by absolute paths as they were given. It is
-// about what a NAS may do, so nothing proves it against others on this machine.
+// locationsName is the file in the cache that records which repository was at which absolute path. It guards against the NAS, not
+// against other programs on this machine, so nothing authenticates it.
 const locationsName = "locations"
 
-// A place is which repository was at a path, and when this machine last opened it.
+// A place records which repository was at a path, and when this machine last opened it.
 type place struct {
 	ID   string    `json:"id"`
-	Seen time.Time `json:"seen"` // zero where an older platter wrote the file
+	Seen time.Time `json:"seen"` // zero if an older platter wrote the file
 }
 
-// UnmarshalJSON also takes what older platters wrote, the id alone.
+// UnmarshalJSON also reads what older platters wrote: the ID alone.
 func (p *place) UnmarshalJSON(data []byte) error {
 	if json.Unmarshal(data, &p.ID) == nil {
 		return nil
@@ -37,9 +38,9 @@ func readLocations(folder string) map[string]place {
 	return known
 }
 
-// setLocation remembers which repository is at a path. Where it cannot, there is no memory.
+// setLocation records which repository is at a path.
 func setLocation(folder, location string, p place) error {
-	known := readLocations(folder) // anew: another process may have written it
+	known := readLocations(folder) // again: another process may have written it
 	known[location] = p
 	data, err := json.MarshalIndent(known, "", "  ")
 	if err != nil {
@@ -58,29 +59,34 @@ func location(c common) string {
 	return c.repo
 }
 
-// here is what there is to remember of an open repository. Its time is as coarse as those in configs.
+// here is the place of an open repository. Its time is in whole seconds, like those in configs.
 func (e *env) here(r *repo.Repo) place { return place{r.ID(), e.now().UTC().Truncate(time.Second)} }
 
-// watchLocation raises the alarm where another repository was when this machine last looked. One that was made after that is only
-// worth a warning, once: whoever made it knows the password, while a NAS can only bring back what was there before.
+// watchLocation raises the alarm if another repository was at this path before. A repository that was created since then gets one
+// warning only: its creator knows the password, while a NAS can only bring back older state.
 func (e *env) watchLocation(c common, r *repo.Repo, folder string) {
 	at, now := location(c), e.here(r)
-	switch known, ok := readLocations(folder)[at]; {
-	case !ok, known.ID == now.ID && now.Seen.Sub(known.Seen) > time.Minute:
-		_ = setLocation(folder, at, now)
-	case known.ID == now.ID:
-	case !known.Seen.IsZero() && !r.Config().Created.Before(known.Seen):
-		e.warn(c, "the repository in %s is a new one (%.8s), made at %s; when this machine last looked it was another (%.8s), and what that one held is not here",
+	known, ok := readLocations(folder)[at]
+	var before *snapshot.Place
+	if ok {
+		before = &snapshot.Place{ID: known.ID, Seen: known.Seen}
+	}
+	switch snapshot.ComparePlace(before, now.ID, r.Config().Created) {
+	case snapshot.PlaceKnown:
+		if !ok || now.Seen.Sub(known.Seen) > time.Minute {
+			_ = setLocation(folder, at, now)
+		}
+	case snapshot.PlaceNew:
+		e.warn(c, "the repository in %s is a new one (%.8s), created at %s; when this machine last looked it was another (%.8s), whose versions are not in it",
 			at, now.ID, localTime(r.Config().Created), known.ID)
 		_ = setLocation(folder, at, now)
-	default:
-		e.alarm(c, "another repository (%.8s) lies in %s than when this machine last looked (%.8s), though the same password opens it. "+
-			"Do not back up there before you know why. If it is right, 'platter snapshots --accept' says so", now.ID, at, known.ID)
+	case snapshot.PlaceReplaced:
+		e.alarm(c, "another repository (%.8s) is in %s than when this machine last looked (%.8s), and the same password opens it. "+
+			"Find out why before you back up to it. If it is the right one, run 'platter snapshots --accept'", now.ID, at, known.ID)
 	}
 }
 
-// newLocation remembers that a repository was made where another one was. Of one that was nowhere before, there is nothing
-// to remember yet.
+// newLocation records that a repository was created where another one was, and warns. A path without an entry needs none yet.
 func (e *env) newLocation(c common, r *repo.Repo) {
 	folder, at := cacheFolder(e, c), location(c)
 	if folder == "" {

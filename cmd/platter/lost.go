@@ -9,15 +9,15 @@ import (
 	"platter/snapshot/diskmap"
 )
 
-// How many ranges of a disk are listed. Whoever has the keys can make one that has 2^36 of them, and another program takes
-// no more of them than it has memory for.
+// How many ranges of a disk are listed. Anyone with the keys can create a disk with 2^36 of them, and a program that reads JSON has
+// limited memory.
 const (
-	maxLostLines  = 50 // to people, of what could not be read; --bad-map takes all of them
+	maxLostLines  = 50 // in text; --bad-map writes all of them
 	maxLostRanges = 1000
 	maxDiffRanges = 100_000
 )
 
-// rangesJSON are the first ranges of a disk, and how many and how much the others are.
+// rangesJSON lists the first ranges of a disk, and counts the others and their bytes.
 type rangesJSON struct {
 	Ranges     []diskmap.Range `json:"ranges"`
 	MoreRanges int64           `json:"more_ranges,omitempty"`
@@ -29,7 +29,7 @@ func rangesOf(r *diskmap.Runs, most int) (out rangesJSON) {
 	return out
 }
 
-// more says what is left out; "" where nothing is.
+// more says what is left out; "" if nothing is.
 func (r rangesJSON) more() string { return moreRanges(r.MoreRanges, r.MoreBytes) }
 
 func moreRanges(ranges, bytes int64) string {
@@ -39,7 +39,7 @@ func moreRanges(ranges, bytes int64) string {
 	return fmt.Sprintf("and %s, of %s", count64(ranges, "more range"), size(bytes))
 }
 
-// rangeText words a range, for people.
+// rangeText formats a range.
 func rangeText(q diskmap.Range) string { return fmt.Sprintf("bytes %d to %d", q.Off, q.Off+q.Len) }
 
 // lossJSON is what damage costs one snapshot.
@@ -62,7 +62,7 @@ func lossOf(l snapshot.Loss) lossJSON {
 	return lost
 }
 
-// printLoss lists what one snapshot has lost.
+// printLoss lists the ranges that one snapshot has lost.
 func printLoss(env *env, l lossJSON) {
 	say := func(format string, args ...any) { fmt.Fprintln(env.stdout, printable(fmt.Sprintf(format, args...))) }
 	say("lost: %s of %s, %s: %s in %s", l.Snapshot[:8], l.Name, l.Time, size(l.Bytes), count64(int64(len(l.Ranges))+l.MoreRanges, "range"))
@@ -77,14 +77,14 @@ func printLoss(env *env, l lossJSON) {
 	}
 }
 
-// lostJSON is what of a disk is known to be lost.
+// lostJSON lists the ranges of a disk that are known to be lost.
 type lostJSON struct {
 	Lost      []diskmap.Range `json:"lost,omitempty"`
-	MoreLost  int64           `json:"more_lost,omitempty"` // ranges, which are not listed
+	MoreLost  int64           `json:"more_lost,omitempty"` // ranges that are not listed
 	MoreBytes int64           `json:"more_bytes,omitempty"`
 }
 
-// lostRanges returns which ranges of a disk are known to be lost. Few disks have any; of all others nothing more is read.
+// lostRanges returns the ranges of a disk that are known to be lost. For most disks there are none, and it reads nothing.
 func lostRanges(ctx context.Context, r *repo.Repo, s *snapshot.Snapshot, c common) (lost lostJSON, err error) {
 	all, err := allLost(ctx, r, s)
 	if err != nil {
@@ -108,7 +108,7 @@ func allLost(ctx context.Context, r *repo.Repo, s *snapshot.Snapshot) (*diskmap.
 	return snapshot.Lost(ctx, r, s)
 }
 
-// each words the ranges, one by one, each with what is to be said of it.
+// each formats the ranges one by one, each followed by what.
 func (l lostJSON) each(what string, say func(string)) {
 	for _, q := range l.Lost {
 		say(rangeText(q) + what)
@@ -118,7 +118,7 @@ func (l lostJSON) each(what string, say func(string)) {
 	}
 }
 
-// warnOfLost names the ranges of what was restored that are zeros because they were lost.
+// warnOfLost names the restored ranges that are zeros because their data is lost.
 func warnOfLost(ctx context.Context, env *env, c common, r *repo.Repo, s *snapshot.Snapshot, part snapshot.Part) error {
 	all, err := allLost(ctx, r, s)
 	if err != nil {
@@ -134,7 +134,7 @@ func warnOfLost(ctx context.Context, env *env, c common, r *repo.Repo, s *snapsh
 			continue
 		}
 		if named++; named <= maxLostLines {
-			env.warn(c, "%s were lost before this version was kept or repaired, and are zeros", rangeText(diskmap.Range{Off: from, Len: to - from}))
+			env.warn(c, "%s were lost before this version was stored or repaired, and are zeros", rangeText(diskmap.Range{Off: from, Len: to - from}))
 		}
 		total += to - from
 	}

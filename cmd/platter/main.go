@@ -1,7 +1,7 @@
-// Command platter keeps every version of a disk in one encrypted, deduplicated repository.
+// Command platter stores every version of a disk in one encrypted, deduplicated repository.
 //
-// A command is one file: an options struct, xxxCommand, which describes it to cli, and runXxx, which does it. Whatever
-// the outside world is to them comes in an env. version.go is the shortest example.
+// A command is one file: an options struct, xxxCommand, which describes it to cli, and runXxx, which runs it. An env is its
+// access to the outside world. version.go is the shortest example.
 package main
 
 import (

@@ -11,7 +11,7 @@ func manCommand(env *env) *cli.Command {
 	return &cli.Command{
 		Name:        "man",
 		Usage:       "print the manual page",
-		Description: "platter man > /usr/local/share/man/man1/platter.1, or platter man | man -l -",
+		Description: "Install it with 'platter man > /usr/local/share/man/man1/platter.1', or read it with 'platter man | man -l -'.",
 		Category:    aboutPlatter,
 		Action: func(c *cli.Context) error {
 			if err := wantArgs(c.Args().Slice()); err != nil {
@@ -28,7 +28,7 @@ func manCommand(env *env) *cli.Command {
 	}
 }
 
-// explain puts what cli leaves out of a manual page, how to call a command and its description, where cli finds it.
+// explain moves usage and description of each command to where cli puts them into the manual page.
 func explain(commands []*cli.Command, program string) {
 	for _, c := range commands {
 		name := program + " " + c.Name

@@ -9,12 +9,12 @@ import (
 	"platter/repo"
 )
 
-// workingMemory is how much memory, in bytes, the program may take for work, beside what it holds when limitMemory is called:
-// for packs, and for each core's frames and reads. The collector runs more often near it.
+// workingMemory is the memory for work, in bytes, beside what the program holds when limitMemory is called: for packs, and for the
+// frames and reads of each core. The garbage collector runs more often near the limit.
 func workingMemory() int64 { return 96<<20 + int64(min(runtime.GOMAXPROCS(0), 12))*(16<<20) }
 
-// limitMemory tells the collector what the program may take from now on, and what it may take beside that for tables that
-// stay. GOMEMLIMIT overrides it.
+// limitMemory sets the memory limit from what the program holds now: workingMemory, and tables bytes for tables that stay.
+// GOMEMLIMIT overrides it.
 func limitMemory(tables int64) {
 	if os.Getenv("GOMEMLIMIT") != "" {
 		return
@@ -24,8 +24,8 @@ func limitMemory(tables int64) {
 	debug.SetMemoryLimit(int64(m.HeapAlloc) + workingMemory() + tables)
 }
 
-// parityMemory is what tables to compute parity take, where there is any: without them in the limit, the collector would run
-// all the time.
+// parityMemory is the size of the tables that compute parity, if the repository has any. If the limit left them out, the garbage
+// collector would run all the time.
 func parityMemory(r *repo.Repo) int64 {
 	if r.Config().Parity == 0 {
 		return 0

@@ -13,7 +13,7 @@ import (
 	"platter/snapshot"
 )
 
-// openStore returns the store that --repo names. Whether anything is there is for others to find out.
+// openStore returns the store that --repo names. It does not look whether a repository is there.
 func openStore(env *env, c common) (store.Store, error) { return storeBy(env, localStore, c) }
 
 func localStore(folder string) store.Store { return store.NewLocalIn(folder, layout.Names{}) }
@@ -39,13 +39,13 @@ func storeBy(env *env, open func(folder string) store.Store, c common) (store.St
 	return s, nil
 }
 
-// openRepo unlocks the repository. Its index is not read yet: see openSnapshots.
+// openRepo unlocks the repository. It does not read the index: see openSnapshots.
 func openRepo(ctx context.Context, env *env, c common) (*repo.Repo, error) {
 	s, err := storeBy(env, env.openFolder, c)
 	if err != nil {
 		return nil, err
 	}
-	// Nobody should have to type a password to learn that the NAS is not mounted.
+	// Before the password is asked for, which is of no use if the NAS is not mounted.
 	if err := repo.Find(ctx, s); err != nil {
 		return nil, openError(c, err)
 	}
@@ -56,7 +56,7 @@ func openRepo(ctx context.Context, env *env, c common) (*repo.Repo, error) {
 	return openWith(ctx, env, c, s, password)
 }
 
-// openWith unlocks a repository with a password, in the first of its readings that fits.
+// openWith unlocks a repository with the first reading of a password that fits.
 func openWith(ctx context.Context, env *env, c common, s store.Store, password []byte) (*repo.Repo, error) {
 	var r *repo.Repo
 	var err error
@@ -85,7 +85,7 @@ func openWith(ctx context.Context, env *env, c common, s store.Store, password [
 	return r, nil
 }
 
-// cacheFolder is where to keep what is read often; "" for nowhere.
+// cacheFolder is the folder of the cache; "" for none.
 func cacheFolder(env *env, c common) string {
 	switch {
 	case c.noCache:
@@ -100,8 +100,8 @@ func cacheFolder(env *env, c common) string {
 	return filepath.Join(folder, "platter")
 }
 
-// openSnapshots unlocks the repository for commands that read disks: all its snapshots that can be read, oldest first,
-// and then the index, which lists what they are made of because it was read after them.
+// openSnapshots unlocks the repository for commands that read disks. It reads all snapshots that can be read, oldest first, and
+// then the index. That order makes the index list all chunks of the snapshots.
 func openSnapshots(ctx context.Context, env *env, c common) (*repo.Repo, []*snapshot.Snapshot, error) {
 	r, err := openRepo(ctx, env, c)
 	if err != nil {
@@ -120,16 +120,16 @@ func readSnapshots(ctx context.Context, env *env, r *repo.Repo, c common) ([]*sn
 	if err := r.LoadIndex(ctx); err != nil {
 		return nil, openError(c, err)
 	}
-	gone := 0
+	missing := 0
 	for _, p := range r.Index().Packs() {
 		if p.Missing {
-			gone++
+			missing++
 		}
 	}
-	if gone > 0 {
-		env.warn(c, "%s missing or of another length; run 'platter check' to learn what that costs", isAre(gone, "pack"))
+	if missing > 0 {
+		env.warn(c, "%s missing or of the wrong length; run 'platter check' to see what is lost", isAre(missing, "pack"))
 	}
-	limitMemory(parityMemory(r)) // anew: an index is as large as its repository
+	limitMemory(parityMemory(r)) // again: the index grows with the repository
 	return all, nil
 }
 

@@ -14,21 +14,21 @@ import (
 	"github.com/jedib0t/go-pretty/v6/text"
 )
 
-// output is standard output. It keeps the first error, so that commands need not look at every Fprintf: main does. What is
-// written to it is text for a terminal; see raw.
+// output is standard output, for text on a terminal; see raw. It keeps the first error, which main checks, so that commands need
+// not check every Fprintf.
 type output struct {
 	w      io.Writer
 	closed bool // it was when the program began
-	mute   bool // and so was standard error: whoever started the program wants to be told nothing
-	isDisk bool // what is written is a disk
+	mute   bool // and so was standard error: output is not wanted
+	isDisk bool // the output is a disk
 	err    error
 }
 
-// errClosedOutput says that results would go nowhere. Some programs open the null device for others in a way that looks the same, so
-// the text says what to do.
-var errClosedOutput = errors.New("write to standard output: it is closed (where no result is wanted, send it to the null device: >/dev/null)")
+// errClosedOutput says that results would go nowhere. Some programs open the null device in a way that looks the same, so the text
+// says what to do.
+var errClosedOutput = errors.New("write to standard output: it is closed (if you want no output, send it to the null device: >/dev/null)")
 
-// forDisk makes it the place of a disk. It returns an error where that would go nowhere.
+// forDisk marks the output as a disk. It returns an error if standard output is closed.
 func (o *output) forDisk() error {
 	o.isDisk = true
 	if o.closed {
@@ -37,13 +37,13 @@ func (o *output) forDisk() error {
 	return nil
 }
 
-// unread reports whether err says no more than that the reader of a text left before its end, as head does. That is for the
-// exit code alone. Of a disk it is a failure like any other.
+// unread reports whether err only says that the reader of a text stopped early, as head does: the exit code is enough then. For a
+// disk, that is a failure like any other.
 func (o *output) unread(err error) bool {
 	return o.err != nil && errors.Is(err, o.err) && errors.Is(o.err, syscall.EPIPE) && !o.isDisk
 }
 
-// Write writes text, of which a terminal obeys nothing.
+// Write writes text, without characters that a terminal would obey.
 func (o *output) Write(p []byte) (int, error) {
 	if _, err := o.raw().Write([]byte(printable(string(p)))); err != nil {
 		return 0, err
@@ -51,7 +51,7 @@ func (o *output) Write(p []byte) (int, error) {
 	return len(p), nil
 }
 
-// raw is where the bytes of a disk go.
+// raw is the writer for the bytes of a disk.
 func (o *output) raw() io.Writer { return (*rawOutput)(o) }
 
 type rawOutput output
@@ -70,23 +70,22 @@ func (o *rawOutput) Write(p []byte) (int, error) {
 	return n, o.err
 }
 
-// info tells people what goes on, on standard error; -q and --json hush it. What a command was asked for goes to
-// e.stdout instead.
+// info prints a message for people to standard error; -q and --json silence it. Results go to e.stdout instead.
 func (e *env) info(c common, format string, args ...any) {
 	if !c.quiet && !c.json {
 		fmt.Fprintf(e.stderr, "%s\n", printable(fmt.Sprintf(format, args...)))
 	}
 }
 
-// detail tells those who gave -v more.
+// detail is info with -v, and nothing without it.
 func (e *env) detail(c common, format string, args ...any) {
 	if c.verbose {
 		e.info(c, format, args...)
 	}
 }
 
-// warn tells of something that is wrong but does not end the command; nothing hushes it. With --json it is an object
-// of its own on standard error.
+// warn reports a problem that does not end the command; no flag silences it. With --json, each warning is one JSON object on
+// standard error.
 func (e *env) warn(c common, format string, args ...any) {
 	text := fmt.Sprintf(format, args...)
 	if c.json {
@@ -96,7 +95,7 @@ func (e *env) warn(c common, format string, args ...any) {
 	fmt.Fprintf(e.stderr, "platter: warning: %s\n", printable(text))
 }
 
-// printable replaces what could move a terminal's cursor or hide in a line. Line breaks and tabs stay.
+// printable replaces characters that could move a terminal's cursor or are invisible. Line breaks and tabs stay.
 func printable(s string) string {
 	return strings.Map(func(c rune) rune {
 		if c == '\n' || c == '\t' || unicode.IsPrint(c) {
@@ -106,7 +105,7 @@ func printable(s string) string {
 	}, s)
 }
 
-// size words a number of bytes: 1.2 GiB.
+// size formats a number of bytes: 1.2 GiB.
 func size(bytes int64) string {
 	if bytes < 0 {
 		return "-" + humanize.IBytes(uint64(-bytes))
@@ -114,7 +113,7 @@ func size(bytes int64) string {
 	return humanize.IBytes(uint64(bytes))
 }
 
-// duration words how long something took, to about three digits: 420ms, 3.2s, 1h2m3s.
+// duration formats a duration to about three digits: 420ms, 3.2s, 1h2m3s.
 func duration(d time.Duration) string {
 	switch {
 	case d < time.Second:
@@ -127,16 +126,16 @@ func duration(d time.Duration) string {
 	return d.String()
 }
 
-// localTime words a time in the time zone of whoever reads it.
+// localTime formats a time in the local time zone.
 func localTime(t time.Time) string { return t.Local().Format(time.DateTime) }
 
-// shortID is the beginning of an id, for people.
+// shortID is the beginning of an ID, for people.
 func shortID(id fmt.Stringer) string { return id.String()[:8] }
 
 // A textTable has columns of text, two spaces apart.
 type textTable struct{ table.Writer }
 
-// newTable takes the columns' names; one that begins with ">" is aligned to the right, as numbers are.
+// newTable returns a table with these column names; ">" before a name aligns the column to the right, for numbers.
 func newTable(columns ...string) textTable {
 	t := textTable{table.NewWriter()}
 	style := table.StyleDefault
@@ -159,7 +158,7 @@ func newTable(columns ...string) textTable {
 	return t
 }
 
-// row appends a row. Cells keep to their line.
+// row appends a row. Line breaks in cells become spaces.
 func (t textTable) row(cells ...string) {
 	row := make(table.Row, len(cells))
 	for i, cell := range cells {

@@ -13,7 +13,7 @@ import (
 func parityCommand(env *env) *cli.Command {
 	return &cli.Command{
 		Name:        "parity",
-		Usage:       "have files beside packs that mend them when the disk under them loses sectors",
+		Usage:       "manage parity files, which mend packs when the disk under them loses sectors",
 		Category:    aboutRepository,
 		Subcommands: []*cli.Command{parityAddCommand(env), parityRemoveCommand(env), parityStatusCommand(env)},
 	}
@@ -29,14 +29,13 @@ func parityAddCommand(env *env) *cli.Command {
 	var opts parityAddOptions
 	return &cli.Command{
 		Name:  "add",
-		Usage: "make parity files for packs that have none, and from now on for every new pack",
-		Description: "Reads every pack that has no parity file of that share, and compares its bytes with its name: one that is damaged " +
-			"is named and gets none; the exit code is 3 then. Interrupted, the same command goes on. Of a pack's sectors of 4 KiB, any " +
-			"share as large as that of the parity can be lost, in a run or one by one.",
+		Usage: "create parity files for all packs, and for every new pack from now on",
+		Description: "Reads every pack that has no parity file of that share, and compares it with its name. A damaged pack is listed and gets none, and the exit code is 3. " +
+			"If it is interrupted, run it again. The disk can lose that share of a pack's sectors of 4 KiB, in a run or scattered.",
 		Flags: append([]cli.Flag{
-			&cli.GenericFlag{Name: "share", Usage: "`SHARE` of parity in a pack's size: what the disk may lose of it", Value: &opts.share,
-				DefaultText: "what packs get already, or 3%"},
-			&cli.BoolFlag{Name: "verify", Usage: "read parity files that are there, too, and make damaged ones anew", Destination: &opts.verify, DisableDefaultText: true},
+			&cli.GenericFlag{Name: "share", Usage: "`SHARE` of a pack's size that the disk may lose", Value: &opts.share,
+				DefaultText: "that of new packs, or 3%"},
+			&cli.BoolFlag{Name: "verify", Usage: "also read existing parity files, and replace damaged ones", Destination: &opts.verify, DisableDefaultText: true},
 		}, repoFlags(&opts.common)...),
 		Action: action(env, &opts, runParityAdd),
 	}
@@ -47,7 +46,7 @@ func runParityAdd(ctx context.Context, env *env, opts parityAddOptions, args []s
 		return err
 	}
 	if opts.share == parityOff {
-		return usagef("--share 0: 'parity remove' is for that")
+		return usagef("--share 0: use 'parity remove' instead")
 	}
 	r, err := openRepo(ctx, env, opts.common)
 	if err != nil {
@@ -70,10 +69,10 @@ func runParityAdd(ctx context.Context, env *env, opts parityAddOptions, args []s
 			fmt.Fprintf(env.stdout, "damaged: %s\n", printable(line))
 		}
 		share := parityShare(done.Share)
-		fmt.Fprintf(env.stdout, "made %s of %s, %s; %s had one already\n", count(done.Made, "parity file"), share.String(), size(done.Bytes), count(done.Kept, "pack"))
+		fmt.Fprintf(env.stdout, "created %s of %s, %s; %s had one already\n", count(done.Made, "parity file"), share.String(), size(done.Bytes), count(done.Kept, "pack"))
 	}
 	if n := len(done.Damaged); n > 0 {
-		return fmt.Errorf("%w: %s damaged and got no parity; 'platter check --read-data' tells what that costs", errIncomplete, isAre(n, "pack"))
+		return fmt.Errorf("%w: %s damaged and got no parity; run 'platter check --read-data' to see what is lost", errIncomplete, isAre(n, "pack"))
 	}
 	return nil
 }
@@ -84,8 +83,8 @@ func parityRemoveCommand(env *env) *cli.Command {
 	var opts parityRemoveOptions
 	return &cli.Command{
 		Name:        "remove",
-		Usage:       "delete all parity files, and make none from now on",
-		Description: "Nothing that is kept is touched. A backup that is under way may go on to make some; run it again after that.",
+		Usage:       "delete all parity files, and create none from now on",
+		Description: "Only parity files are deleted. A backup that is running may still create some; run this command again when it has ended.",
 		Flags:       repoFlags(&opts.common),
 		Action:      action(env, &opts, runParityRemove),
 	}
@@ -119,8 +118,8 @@ func parityStatusCommand(env *env) *cli.Command {
 	var opts parityStatusOptions
 	return &cli.Command{
 		Name:        "status",
-		Usage:       "tell what parity there is, and what may be lost",
-		Description: "Only lists files. 'check --read-packs' reads them.",
+		Usage:       "print what parity there is, and how much loss it can mend",
+		Description: "Only lists the parity files. 'check --read-packs' reads them.",
 		Flags:       repoFlags(&opts.common),
 		Action:      action(env, &opts, runParityStatus),
 	}
@@ -146,18 +145,18 @@ func runParityStatus(ctx context.Context, env *env, opts parityStatusOptions, ar
 		say("new packs get no parity")
 	} else {
 		share := parityShare(s.Share)
-		say("new packs get parity of %s: of a pack of %s, any %s of %s can be lost, %s", share.String(), size(s.PackSize),
+		say("new packs get parity of %s: a pack of %s can lose any %s of %s, %s in total", share.String(), size(s.PackSize),
 			count(s.CanLose, "sector"), size(s.SectorSize), size(int64(s.CanLose)*s.SectorSize))
 	}
 	say("%s with parity, %s without; %s of parity files", count(s.With, "pack"), count(s.Without, "pack"), size(s.Bytes))
 	if s.Other > 0 {
-		say("%s of another share or length; 'parity add' makes those anew", isAre(s.Other, "parity file"))
+		say("%s of another share or length; 'parity add' replaces them", isAre(s.Other, "parity file"))
 	}
 	if s.Strays > 0 {
-		say("%s of packs that are not there", isAre(s.Strays, "parity file"))
+		say("%s of packs that no longer exist", isAre(s.Strays, "parity file"))
 	}
 	if s.Without > 0 && s.Share > 0 {
-		say("'parity add' makes what is missing")
+		say("'parity add' creates the missing files")
 	}
 	return nil
 }

@@ -14,10 +14,10 @@ import (
 	"golang.org/x/term"
 )
 
-// A passwordSource says where a password comes from when nobody is asked for it. What is on the command line goes first, and the
-// variables are not looked at then.
+// A passwordSource says where a password comes from, other than the terminal. The command line goes first: if it names a source,
+// the variables are ignored.
 type passwordSource struct {
-	name    string // "password" or "new-password", of which the flags and variables are made
+	name    string // "password" or "new-password"; the names of flags and variables derive from it
 	file    string // of the flag
 	command string // of the flag
 }
@@ -27,11 +27,11 @@ func (s passwordSource) variable() string {
 	return "PLATTER_" + strings.ToUpper(strings.ReplaceAll(s.name, "-", "_"))
 }
 
-// maxPassword bounds what is read where a password should be, in bytes.
+// maxPassword is the most that is read as a password, in bytes.
 const maxPassword = 64 << 10
 
 // password returns the password that opens a repository, from the first of: the command line, the environment, the terminal. It
-// is never empty, and it may be one of several readings; see there.
+// is never empty, and may have several readings; see readings.
 func (e *env) password(ctx context.Context, from passwordSource) ([]byte, error) {
 	p, err := e.givenPassword(ctx, from)
 	if err != nil || p != nil {
@@ -40,7 +40,7 @@ func (e *env) password(ctx context.Context, from passwordSource) ([]byte, error)
 	return e.askFor(ctx, from, "Password: ")
 }
 
-// newPassword returns a password for somebody to open the repository with from now on; typed in, it is asked for twice.
+// newPassword returns a password to set. On the terminal it is asked for twice.
 func (e *env) newPassword(ctx context.Context, from passwordSource) ([]byte, error) {
 	p, err := e.givenPassword(ctx, from)
 	if err == nil && p != nil {
@@ -60,16 +60,16 @@ func (e *env) newPassword(ctx context.Context, from passwordSource) ([]byte, err
 		return nil, err
 	}
 	if !bytes.Equal(first, second) {
-		return nil, errors.New("the two passwords differ; nothing was done")
+		return nil, errors.New("the two passwords differ; nothing was changed")
 	}
 	return first, nil
 }
 
-// words are what people call the password.
+// words is the name of the password in messages.
 func (s passwordSource) words() string { return strings.ReplaceAll(s.name, "-", " ") }
 
-// fromVariables completes a source of which nothing is on the command line, and returns the password itself where that is in the
-// environment. Two variables are an error: which one somebody has forgotten to unset, only they know.
+// fromVariables fills in a source from the environment if the command line names none, and returns the password itself if a
+// variable holds it. Two variables are an error: only the user knows which one to unset.
 func (e *env) fromVariables(from *passwordSource) (password string, err error) {
 	if from.file != "" || from.command != "" || from.name == "" {
 		return "", nil
@@ -82,13 +82,13 @@ func (e *env) fromVariables(from *passwordSource) (password string, err error) {
 		}
 	}
 	if len(set) > 1 {
-		return "", usagef("%s are set: unset all but one, or use --%s-file or --%s-command, which go first", strings.Join(set, " and "), from.name, from.name)
+		return "", usagef("%s are set: unset all but one, or use --%s-file or --%s-command, which take precedence", strings.Join(set, " and "), from.name, from.name)
 	}
 	from.file, from.command = e.getenv(names[1]), e.getenv(names[2])
 	return e.getenv(names[0]), nil
 }
 
-// givenPassword returns nil when a password is to be asked for.
+// givenPassword returns the password from the command line or the environment; nil if neither gives one.
 func (e *env) givenPassword(ctx context.Context, from passwordSource) (p []byte, err error) {
 	password, err := e.fromVariables(&from)
 	if err != nil {
@@ -118,7 +118,7 @@ func (e *env) givenPassword(ctx context.Context, from passwordSource) (p []byte,
 	return p, nil
 }
 
-// readPassword returns a file without its last line end. Where it is UTF-16 nothing is cut off: see readings.
+// readPassword returns the content of a file without its last line end. It returns UTF-16 unchanged: see readings.
 func readPassword(path string) ([]byte, error) {
 	f, err := os.Open(path)
 	if err != nil {
@@ -143,15 +143,15 @@ func (e *env) runPassword(ctx context.Context, command string) ([]byte, error) {
 	var out bounded
 	cmd := shell(ctx, command)
 	cmd.Stdout, cmd.Stderr = &out, e.stderr
-	cmd.WaitDelay = time.Second / 2 // for those it left behind with its output open
+	cmd.WaitDelay = time.Second / 2 // for processes that it left running with its output open
 	if term.IsTerminal(int(e.stdin.Fd())) {
-		cmd.Stdin = e.stdin // it may ask there; but a disk that is piped into platter is not for it
+		cmd.Stdin = e.stdin // it may ask there; it must not read a disk that is piped into platter
 	}
 	err := cmd.Run()
 	if ctx.Err() != nil {
 		return nil, context.Cause(ctx)
 	}
-	if out.full { // the command may have died of that, so this comes first
+	if out.full { // this may be why the command failed, so it comes first
 		return nil, fmt.Errorf("the command %q printed more than %d bytes", command, maxPassword)
 	}
 	if _, ok := errors.AsType[*exec.ExitError](err); ok {

@@ -7,7 +7,7 @@ import (
 	"unicode/utf16"
 )
 
-// Byte order marks, which editors and shells of Windows put before what they write.
+// Byte order marks, which Windows editors and shells write before text.
 const (
 	utf8Mark    = "\xef\xbb\xbf"
 	littleMark  = "\xff\xfe"
@@ -15,13 +15,13 @@ const (
 	replacement = '\ufffd'
 )
 
-// isUTF16 reports whether a file says that it is UTF-16, as what PowerShell's > writes does.
+// isUTF16 reports whether a file begins with a mark of UTF-16, as PowerShell's > writes it.
 func isUTF16(p []byte) bool {
 	return bytes.HasPrefix(p, []byte(littleMark)) || bytes.HasPrefix(p, []byte(bigMark))
 }
 
-// readings are the passwords that bytes may mean, the likeliest first: the text without its mark and in UTF-8; and the bytes as
-// they are, which is what earlier versions took for the password.
+// readings are the passwords that bytes may mean, the likeliest first: the text in UTF-8 without its mark; then the bytes
+// themselves, which earlier versions used as the password.
 func readings(p []byte) [][]byte {
 	if text, ok := bytes.CutPrefix(p, []byte(utf8Mark)); ok {
 		return [][]byte{text, p}
@@ -35,7 +35,7 @@ func readings(p []byte) [][]byte {
 	return [][]byte{trimLineEnd(p)}
 }
 
-// fromUTF16 decodes what has a mark, and reports whether it is UTF-16 at all.
+// fromUTF16 decodes bytes with a mark, and reports whether they are valid UTF-16.
 func fromUTF16(p []byte) ([]byte, bool) {
 	order := binary.ByteOrder(binary.LittleEndian)
 	if bytes.HasPrefix(p, []byte(bigMark)) {
@@ -52,11 +52,11 @@ func fromUTF16(p []byte) ([]byte, bool) {
 	return text, !bytes.ContainsRune(text, replacement)
 }
 
-// newReading is what bytes mean as a password that is set.
+// newReading is the reading of bytes as a new password.
 func newReading(p []byte) ([]byte, error) {
 	text := readings(p)[0]
 	if bytes.IndexByte(text, 0) >= 0 || isUTF16(text) {
-		return nil, errors.New("it is no text: there are NUL bytes in it, or it is UTF-16 in part. Save it as UTF-8, or make text of a key with base64")
+		return nil, errors.New("it is no text: it has NUL bytes, or is partly UTF-16. Save it as UTF-8, or encode a binary key with base64")
 	}
 	return text, nil
 }

@@ -13,15 +13,15 @@ import (
 	"platter/repo"
 )
 
-// screen is standard error. What is written to it takes the place of the progress bar, if one is there, and the bar
-// comes back below. No write fails: work goes on where nobody listens.
+// screen is standard error. Text written to it replaces the progress bar, which is drawn again below. No write fails, so that work
+// goes on if standard error is closed.
 type screen struct {
 	w          io.Writer
 	isTerminal bool
-	columns    func() int // of the terminal, as it is now; 0 where that is not known
+	columns    func() int // of the terminal, now; 0 if unknown
 
 	mu    sync.Mutex
-	shown int // cells of the line that is shown
+	shown int // cells of the visible line
 }
 
 func (s *screen) Write(p []byte) (int, error) {
@@ -32,7 +32,7 @@ func (s *screen) Write(p []byte) (int, error) {
 	return len(p), nil
 }
 
-// show puts a line in the place of the one that is shown, and the cursor at its beginning.
+// show replaces the visible line, and puts the cursor at its beginning.
 func (s *screen) show(line string) {
 	width := cells(line)
 	if s.shown == 0 && width == 0 {
@@ -43,7 +43,7 @@ func (s *screen) show(line string) {
 	s.shown = width
 }
 
-// room is how many cells a line may take: all but the last, since terminals differ in where the cursor goes from there.
+// room is the number of cells for a line: all but the last, because terminals differ in where the cursor goes after it.
 func (s *screen) room() int {
 	columns := 0
 	if s.columns != nil {
@@ -57,10 +57,10 @@ func (s *screen) room() int {
 
 const (
 	frame        = 100 * time.Millisecond // between two pictures of the bar
-	usualColumns = 80                     // of a terminal that does not say how wide it is, as on a serial line
+	usualColumns = 80                     // of a terminal of unknown width, such as a serial line
 )
 
-// columnsOf returns how wide the terminal is at any time: windows are resized.
+// columnsOf returns a function for the current width of the terminal, since windows are resized.
 func columnsOf(f *os.File) func() int {
 	return func() int {
 		columns, _, err := term.GetSize(int(f.Fd()))
@@ -71,8 +71,8 @@ func columnsOf(f *os.File) func() int {
 	}
 }
 
-// progress shows on the terminal how far p has come, until stop is called; with -q or --json, or where there is no
-// terminal, it does nothing. stop waits until the bar is gone.
+// progress shows p on the terminal until stop is called. With -q or --json, or without a terminal, it does nothing. stop waits
+// until the bar is erased.
 func (e *env) progress(c common, title string, p *repo.Progress) (stop func()) {
 	if !e.stderr.isTerminal || c.quiet || c.json {
 		return func() {}

@@ -18,31 +18,30 @@ type pruneOptions struct {
 	maxUnused share
 	maxRepack byteSize
 	yes       bool
-	without   []pack.FileID // snapshots to be taken for forgotten, in a dry run
+	without   []pack.FileID // snapshots to treat as forgotten, in a dry run
 }
 
 func pruneCommand(env *env) *cli.Command {
 	opts := pruneOptions{maxUnused: defaultUnused, maxRepack: math.MaxInt64}
 	return &cli.Command{
 		Name:     "prune",
-		Usage:    "delete what no version needs any more",
+		Usage:    "delete data that no version needs",
 		Category: aboutRepository,
-		Description: "Deletes packs of which no snapshot needs anything, and copies what is needed out of packs of which little is. " +
-			"Backups and restores may go on meanwhile; what a running backup may still count on is deleted by the next prune. " +
-			"It can be interrupted at any time and run again.\n\n" +
-			"On a NAS that is full it makes room, but needs a little first: for a lease and for a plan of what goes, two files of 4 KiB, and 67 bytes " +
-			"more for each pack beyond some fifty. Where not even that is there, delete something else on the NAS, or one of the repository's " +
-			"parity files (packs/*/*.par), which 'parity add' makes again, and no other file of it.\n\n" +
-			"Nothing is deleted while snapshots are missing that this machine has seen and nobody has forgotten (see 'snapshots --accept'); nor, without " +
-			"--yes, while others name a missing one as the version before them, or while there are packs and no snapshots that were forgotten.\n\n" +
-			"Other machines may see late what it announces, so it waits three times --grace. Unless given, that is what the mount's options say, " +
-			"and a minute at least; nothing where the repository is on a disk of this machine and no other has left anything in it. " +
-			"On FUSE file systems that do not tell, such as 'rclone mount', it has to be given.",
+		Description: "Deletes packs that no snapshot needs. From packs that are mostly unused, it copies what is needed into new packs first. " +
+			"Backups and restores can run at the same time; the next prune deletes what a running backup may still rely on. " +
+			"You can interrupt it at any time and run it again.\n\n" +
+			"Even on a full NAS prune can make room, but it needs a little first: two files of 4 KiB, for a lease and a deletion marker, and 67 bytes for each pack beyond about fifty. " +
+			"If there is not even that, delete something else on the NAS, or a parity file of the repository (packs/*/*.par), which 'parity add' makes again. Delete no other file of it.\n\n" +
+			"Nothing is deleted while snapshots that this machine saw are missing and were not forgotten (see 'snapshots --accept'). " +
+			"Without --yes, nothing is deleted either if a missing snapshot is named as a parent, or if there are packs but no record that their snapshots were forgotten.\n\n" +
+			"Other machines may see a deletion marker late, so prune waits three times --grace. The default comes from the mount's options, and is at least a minute. " +
+			"It is zero if the repository is on a local disk that no other machine uses. " +
+			"FUSE file systems such as 'rclone mount' do not say how long they cache: set --grace there.",
 		Flags: append([]cli.Flag{
-			&cli.GenericFlag{Name: "max-unused", Usage: "`SHARE` of the repository that may stay although nobody needs it; less takes more copying", Value: &opts.maxUnused},
-			&cli.GenericFlag{Name: "max-repack", Usage: "copy no more than `SIZE`", Value: &opts.maxRepack, DefaultText: "as much as it takes"},
-			&cli.BoolFlag{Name: "yes", Usage: "go on although snapshots seem to be missing, unless this machine has seen them", Destination: &opts.yes, DisableDefaultText: true},
-			&cli.BoolFlag{Name: "dry-run", Aliases: []string{"n"}, Usage: "only tell what would be done", Destination: &opts.dryRun, DisableDefaultText: true},
+			&cli.BoolFlag{Name: "dry-run", Aliases: []string{"n"}, Usage: "only print what would be done", Destination: &opts.dryRun, DisableDefaultText: true},
+			&cli.GenericFlag{Name: "max-unused", Usage: "`SHARE` of the repository that may stay unused; a smaller one means more copying", Value: &opts.maxUnused},
+			&cli.GenericFlag{Name: "max-repack", Usage: "copy no more than `SIZE`", Value: &opts.maxRepack, DefaultText: "no limit"},
+			&cli.BoolFlag{Name: "yes", Usage: "go on although snapshots seem to be missing, unless this machine saw them", Destination: &opts.yes, DisableDefaultText: true},
 		}, repoFlags(&opts.common)...),
 		Action: action(env, &opts, runPrune),
 	}
@@ -53,7 +52,7 @@ const defaultUnused = 0.05
 func (o pruneOptions) prune(env *env) repo.PruneOptions {
 	return repo.PruneOptions{MaxUnused: float64(o.maxUnused), MaxRepack: int64(o.maxRepack), Without: o.without, Lag: o.grace, Sure: o.yes,
 		Waiting: func(d time.Duration) {
-			env.info(o.common, "waiting %s, until every machine sees what is about to go (--grace sets how long)", duration(d))
+			env.info(o.common, "waiting %s, until every machine sees what is about to be deleted (--grace sets how long)", duration(d))
 		}}
 }
 
@@ -65,7 +64,7 @@ func runPrune(ctx context.Context, env *env, opts pruneOptions, args []string) e
 	if err != nil {
 		return err
 	}
-	if _, _, err := loadWatched(ctx, env, r, opts.common); err != nil { // warns of what is missing, and remembers what is there
+	if _, _, err := loadWatched(ctx, env, r, opts.common); err != nil { // warns of missing versions, and records those that exist
 		return err
 	}
 	done, err := prune(ctx, env, opts, r)
@@ -78,7 +77,7 @@ func runPrune(ctx context.Context, env *env, opts pruneOptions, args []string) e
 	return pruned(done)
 }
 
-// prune prunes, and prints what it did unless it is to be printed as JSON.
+// prune prunes, and prints what it did unless the output is JSON.
 func prune(ctx context.Context, env *env, opts pruneOptions, r *repo.Repo) (*repo.Pruned, error) {
 	limitMemory(parityMemory(r)) // it makes packs, as a backup does
 	defer env.warnHealed(opts.common, r)
@@ -115,27 +114,27 @@ func printPruned(env *env, opts pruneOptions, d *repo.Pruned) {
 		say("          when the %s that %s began at %s has ended: run prune again after it", l.Work, l.Host, localTime(l.Time))
 	}
 	for _, name := range d.Aside {
-		say("aside     %s cannot be read, or its map, and may need anything: nothing is deleted while it is kept aside; see 'check --read-data'", name)
+		say("aside     %s or its map cannot be read, so any pack may be needed: nothing is deleted while it is kept aside; see 'check --read-data'", name)
 	}
 	if d.Upgraded {
-		say("          older versions of platter may be at work here, which prune cannot see; they can start nothing new. " +
-			"Run prune again when what they began has ended")
+		say("          older versions of platter may be running, which prune cannot see; they cannot start anything new. " +
+			"Run prune again when they have ended")
 	}
 	if d.Full {
-		say("full      there was no room to copy out of more packs")
+		say("full      there was no room to copy data out of more packs")
 	}
 	if opts.dryRun {
 		say("nothing was changed: this was a dry run")
 	}
 }
 
-// pruned returns errIncomplete where something is wrong that prune saw on its way.
+// pruned returns an error that wraps errIncomplete if prune found damage.
 func pruned(d *repo.Pruned) error {
 	if d.Lost > 0 {
-		return fmt.Errorf("%w: %s not there, and snapshots need what was in it; 'platter check' tells what that costs", errIncomplete, isAre(d.Lost, "pack"))
+		return fmt.Errorf("%w: %s missing, and snapshots need its data; run 'platter check' to see what is lost", errIncomplete, isAre(d.Lost, "pack"))
 	}
 	if d.Missing > 0 {
-		return fmt.Errorf("%w: %s in no index; packs that no index lists stay because they may hold them; run 'platter repair index', then 'platter check'",
+		return fmt.Errorf("%w: %s in no index; packs that no index lists stay, because they may hold the data; run 'platter repair index', then 'platter check'",
 			errIncomplete, isAre(d.Missing, "chunk that snapshots need"))
 	}
 	return nil

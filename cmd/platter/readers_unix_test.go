@@ -38,7 +38,7 @@ func TestReadersHold(t *testing.T) {
 	named := s.start(nil, "forget", "laptop~1")
 	named.ends(11, "is being read by the restore that")
 	policy := s.start(nil, "forget", "--keep-last", "1", "--prune", "--grace", "0s")
-	policy.ends(3, "1 version kept because they are being read")
+	policy.ends(3, "1 version kept because a command is reading")
 	if !strings.Contains(policy.stdout.String(), "read by the restore that") {
 		t.Errorf("it does not say why the version stays:\n%s", policy.stdout.String())
 	}

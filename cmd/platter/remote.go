@@ -6,9 +6,8 @@ import (
 	"strings"
 )
 
-// localPath returns a usage error for a path that means a place on another machine to ssh, rsync, rclone or another backup
-// program. Taken for a folder of this machine, it would keep the backup of a disk on that very disk. what is the flag or
-// argument that it comes from.
+// localPath returns a usage error for a path that ssh, rsync, rclone or another backup program reads as a place on another machine.
+// As a folder of this machine, it would put the backup of a disk on that very disk. what is the flag or argument of the path.
 func localPath(what, path string) error {
 	if problem := notLocal(runtime.GOOS, path); problem != "" {
 		return usagef("%s %s: %s", what, printable(path), problem)
@@ -16,7 +15,7 @@ func localPath(what, path string) error {
 	return nil
 }
 
-// localFile is localPath for a file that need not be the repository's: one that is there is meant, whatever its name.
+// localFile is localPath for a path other than the repository: an existing file is meant, whatever its name.
 func localFile(what, path string) error {
 	if _, err := os.Lstat(path); err == nil {
 		return nil
@@ -24,11 +23,11 @@ func localFile(what, path string) error {
 	return localPath(what, path)
 }
 
-// notLocal says what a path is that is none of this machine, and what to do; "" for one that is. A path that begins with "/" or
-// "./" always is.
+// notLocal says what a path on another machine is, and what to do; "" for a path on this machine. A path that begins with "/" or
+// "./" always is one.
 func notLocal(goos, path string) string {
 	windows := goos == "windows"
-	const mount = "which this version does not reach by itself: mount it there and give the folder"
+	const mount = "which this version cannot reach by itself: mount it and give the folder"
 	separators, here := "/", "./"
 	if windows {
 		separators, here = `/\`, `.\`
@@ -44,13 +43,13 @@ func notLocal(goos, path string) string {
 	case windows && drive && !strings.Contains(first[2:], ":"):
 		return ""
 	case drive && strings.HasPrefix(path[2:], `\`):
-		return `a folder on a drive of Windows, and this is none; write ./… if it really is a name here`
+		return `a path on a Windows drive, and this is not Windows; write ./… if it really is a local name`
 	case strings.HasPrefix(path, `\\`):
-		return "a folder that another machine shares, " + mount + ", or write " + here + "… if it really is a name here"
+		return "a folder that another machine shares, " + mount + ", or write " + here + "… if it really is a local name"
 	case first == "~":
-		return "the shell did not put your home in the place of ~; write out the path, or ./~ if it really is a name here"
+		return "the shell did not replace ~ with your home folder; write out the path, or ./~ if it really is a local name"
 	case strings.Contains(first, ":"):
-		return "a place on another machine, " + mount + ", or write " + here + path + " if it really is a name here"
+		return "a place on another machine, " + mount + ", or write " + here + path + " if it really is a local name"
 	}
 	return ""
 }

@@ -12,7 +12,7 @@ import (
 func repairCommand(env *env) *cli.Command {
 	return &cli.Command{
 		Name:        "repair",
-		Usage:       "mend what can be made anew",
+		Usage:       "repair damage",
 		Category:    aboutRepository,
 		Subcommands: []*cli.Command{repairConfigCommand(env), repairIndexCommand(env), repairPacksCommand(env), repairSnapshotsCommand(env)},
 	}
@@ -24,9 +24,9 @@ func repairIndexCommand(env *env) *cli.Command {
 	var opts repairIndexOptions
 	return &cli.Command{
 		Name:  "index",
-		Usage: "make the index anew from the packs",
-		Description: "Reads the table of every pack, writes new index files, and removes the old ones once the new are safe. " +
-			"For index files that were lost or damaged, and for packs of interrupted backups that no index lists.",
+		Usage: "rebuild the index from the packs",
+		Description: "Use it if index files are missing or damaged, or if no index file lists the packs of an interrupted backup. " +
+			"It reads the table of every pack, writes new index files, and then removes the old ones.",
 		Flags:  repoFlags(&opts.common),
 		Action: action(env, &opts, runRepairIndex),
 	}
@@ -36,7 +36,7 @@ func runRepairIndex(ctx context.Context, env *env, opts repairIndexOptions, args
 	if err := wantArgs(args); err != nil {
 		return err
 	}
-	opts.noCache = true // what is to be mended is the repository
+	opts.noCache = true // the repository itself is repaired
 	r, err := openRepo(ctx, env, opts.common)
 	if err != nil {
 		return err
@@ -62,7 +62,7 @@ func runRepairIndex(ctx context.Context, env *env, opts repairIndexOptions, args
 		fmt.Fprintf(env.stdout, "%s in %s; removed %s\n", count(done.Packs, "pack"), count(done.Index, "new index file"), count(done.Removed, "old one"))
 	}
 	if len(done.Lost) > 0 {
-		return fmt.Errorf("%w: %s could not be read; 'check' tells what that costs", errIncomplete, count(len(done.Lost), "pack"))
+		return fmt.Errorf("%w: %s could not be read; run 'platter check' to see what is lost", errIncomplete, count(len(done.Lost), "pack"))
 	}
 	return nil
 }

@@ -13,9 +13,9 @@ func repairConfigCommand(env *env) *cli.Command {
 	var opts repairConfigOptions
 	return &cli.Command{
 		Name:  "config",
-		Usage: "write the config again where it is missing or damaged",
-		Description: "The repository's settings are kept in the file config, and every key has a copy of them. Where that file is missing or " +
-			"damaged, all commands work by the copies and say so; this one writes the file again. A whole config stays as it is.",
+		Usage: "write the file config again if it is missing or damaged",
+		Description: "The file config holds the settings of the repository, and every key has a copy of them. If the file is missing or damaged, " +
+			"all commands use a copy and warn; this command writes the file again. It does not change a config that is whole.",
 		Flags:  repoFlags(&opts.common),
 		Action: action(env, &opts, runRepairConfig),
 	}
@@ -25,7 +25,7 @@ func runRepairConfig(ctx context.Context, env *env, opts repairConfigOptions, ar
 	if err := wantArgs(args); err != nil {
 		return err
 	}
-	opts.noFault = true // it is what this command is about
+	opts.noFault = true // this command repairs it
 	r, err := openRepo(ctx, env, opts.common)
 	if err != nil {
 		return err
@@ -38,7 +38,7 @@ func runRepairConfig(ctx context.Context, env *env, opts repairConfigOptions, ar
 	case opts.json:
 		return env.printJSON(done)
 	case done.Fault == "":
-		fmt.Fprintln(env.stdout, "the config is whole; nothing was done")
+		fmt.Fprintln(env.stdout, "the config is whole; nothing was changed")
 	default:
 		fmt.Fprintf(env.stdout, "%s\nthe config was written again\n", printable(done.Fault))
 	}

@@ -21,18 +21,17 @@ func repairPacksCommand(env *env) *cli.Command {
 	var opts repairPacksOptions
 	return &cli.Command{
 		Name:  "packs",
-		Usage: "mend packs that are missing or damaged",
-		Description: "Reads every pack and compares it with its name. One that is missing or damaged is put back whole, from its parity file " +
-			"or from a copy of the repository. Where that cannot be, what it held is stored anew in other packs: what it still gives, " +
-			"what a copy has, and what is found on disks, which are cut as a backup cuts them. Everything is proved by its name or id " +
-			"before it is stored, nothing is written in place, and --from and --from-disk are only read.\n\n" +
-			"What a disk does not give is stored by nobody: a disk that was written to since gives what is still the same. " +
-			"A repository that is no copy of this one is looked through version by version, as if each were a disk.\n\n" +
-			"What is lost after that is listed as 'check' lists it, and the exit code is 3; 'repair snapshots' goes on from there. " +
-			"Packs that stay damaged are noted, so that no backup builds upon them.",
+		Usage: "mend or replace packs that are missing or damaged",
+		Description: "Reads every pack and compares it with its name. A pack that is missing or damaged is replaced whole, from its parity file or from a copy of the repository. " +
+			"If there is none, its chunks are stored again in other packs: those that can still be read, those of a copy, and those found on disks, which are cut as a backup cuts them. " +
+			"Everything is verified by its name or ID before it is stored. No file is changed in place, and --from and --from-disk are only read.\n\n" +
+			"A disk that was written to since the backup still provides the data that is the same. " +
+			"A repository that is not a copy of this one is searched version by version, like disks.\n\n" +
+			"Data that is still lost is listed as 'check' lists it, and the exit code is 3; continue with 'repair snapshots'. " +
+			"Packs that stay damaged are recorded, so that no backup builds on them.",
 		Flags: append(append([]cli.Flag{
-			&cli.BoolFlag{Name: "known", Usage: "read only packs that are missing, cut off, or noted as damaged before: quick, and blind to new damage", Destination: &opts.known, DisableDefaultText: true},
-			&cli.BoolFlag{Name: "dry-run", Aliases: []string{"n"}, Usage: "tell what could be done, and change nothing", Destination: &opts.dryRun, DisableDefaultText: true},
+			&cli.BoolFlag{Name: "dry-run", Aliases: []string{"n"}, Usage: "only print what could be mended", Destination: &opts.dryRun, DisableDefaultText: true},
+			&cli.BoolFlag{Name: "known", Usage: "read only packs that are missing, truncated or recorded as damaged: fast, but finds no new damage", Destination: &opts.known, DisableDefaultText: true},
 		}, fromFlags(&opts.from)...), repoFlags(&opts.common)...),
 		Action: action(env, &opts, runRepairPacks),
 	}
@@ -47,7 +46,7 @@ func runRepairPacks(ctx context.Context, env *env, opts repairPacksOptions, args
 	if err := from.openDisks(opts.from.disks.Value()); err != nil { // before a password is asked for
 		return err
 	}
-	opts.noCache = true // what is to be mended is the repository
+	opts.noCache = true // the repository itself is repaired
 	s, err := openStore(env, opts.common)
 	if err != nil {
 		return err
@@ -80,8 +79,8 @@ func runRepairPacks(ctx context.Context, env *env, opts repairPacksOptions, args
 type mendedJSON struct {
 	Packs   []mendedPackJSON `json:"packs"`
 	Found   []foundJSON      `json:"found"`
-	Lost    []lossJSON       `json:"lost"`    // in a dry run: now
-	Lacking int64            `json:"lacking"` // chunks that were found nowhere; some may be needed by no snapshot
+	Lost    []lossJSON       `json:"lost"`    // in a dry run: what is lost now
+	Lacking int64            `json:"lacking"` // chunks that were not found; snapshots may not need all of them
 	DryRun  bool             `json:"dry_run"`
 }
 
@@ -94,7 +93,7 @@ type mendedPackJSON struct {
 type foundJSON struct {
 	Source  string `json:"source"`
 	Wanted  int64  `json:"wanted"`  // chunks
-	Found   int64  `json:"found"`   // of these
+	Found   int64  `json:"found"`   // of the wanted chunks
 	Skipped int64  `json:"skipped"` // bytes of the source that could not be read
 	Stopped string `json:"stopped,omitempty"`
 }
@@ -119,7 +118,7 @@ func printMended(env *env, opts repairPacksOptions, m *heal.Mended) error {
 		out.Lost = append(out.Lost, lossOf(l))
 	}
 	for _, err := range m.Unreadable {
-		env.warn(opts.common, "a snapshot cannot be read, and what it needs is not known: %v", err)
+		env.warn(opts.common, "a snapshot cannot be read, so it is unknown which chunks it needs: %v", err)
 	}
 	if opts.json {
 		if err := env.printJSON(out); err != nil {
@@ -145,7 +144,7 @@ func printMendedText(env *env, out mendedJSON, still int) {
 		if b.Mended != "" {
 			say("mended: %s; from %s", b.Damage, b.Mended)
 		} else {
-			say("damaged: %s; it cannot be had whole", b.Damage)
+			say("damaged: %s; it cannot be mended", b.Damage)
 		}
 	}
 	for _, f := range out.Found {
@@ -154,7 +153,7 @@ func printMendedText(env *env, out mendedJSON, still int) {
 			say("  %s of it could not be read", size(f.Skipped))
 		}
 		if f.Stopped != "" {
-			say("  then it could not be read any more: %s", f.Stopped)
+			say("  the search in it ended early: %s", f.Stopped)
 		}
 	}
 	for _, l := range out.Lost {
@@ -164,11 +163,11 @@ func printMendedText(env *env, out mendedJSON, still int) {
 	case len(out.Packs)+len(out.Lost) == 0:
 		say("no damage found")
 	case out.DryRun:
-		say("nothing was changed: this was a dry run, and what is listed as lost is lost now")
+		say("nothing was changed: this was a dry run, and what is listed as lost is lost at the moment")
 	case len(out.Lost) > 0:
-		say("advice: 'platter repair snapshots' tells what can be kept of these snapshots")
+		say("advice: 'platter repair snapshots' saves what is left of these snapshots")
 	case still > 0:
-		say("all snapshots are whole; %s no longer needed, and 'platter prune' removes what is left of them", isAre(still, "damaged pack"))
+		say("all snapshots are whole; %s no longer needed, and 'platter prune' deletes them", isAre(still, "damaged pack"))
 	default:
 		say("all snapshots are whole")
 	}

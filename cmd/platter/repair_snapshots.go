@@ -23,20 +23,19 @@ func repairSnapshotsCommand(env *env) *cli.Command {
 	}
 	return &cli.Command{
 		Name:  "snapshots",
-		Usage: "keep what is left of versions that are not whole",
-		Description: "Lists every version of which something is lost, with the byte ranges. By itself it changes nothing, and exits with 3 where " +
-			"it lists anything. First run 'repair packs', which may bring lost data back; this command goes by what is missing, cut off, " +
-			"or was noted as damaged then.\n\n" +
-			"With --write each of them gets a version beside it that is whole: of the same disk and time, with the tag 'repaired' and a note. " +
-			"What was lost is marked as lost in it, and reads as zeros; 'show' lists it, and 'restore' warns and exits with 3. " +
-			"With --forget too, the versions that are not whole are removed after that, and so are snapshot files in which nothing can be read. " +
-			"Their files are kept aside in the repository, and 'prune' leaves what they still have, until a full 'check --read-data' finds all " +
-			"other versions whole. --put-back gives one back, under a new id: where it was the way to the NAS that was bad and not the data.",
+		Usage: "save what is left of versions that are not whole",
+		Description: "Lists every version that has lost data, with the byte ranges, and exits with 3 if there are any. Without flags it changes nothing. " +
+			"Run 'repair packs' first, which may recover lost data. This command relies on packs that are missing, truncated or recorded as damaged.\n\n" +
+			"--write stores a whole version beside each of them, of the same disk and time, with the tag 'repaired' and a note. " +
+			"Lost ranges are marked as lost and read as zeros in it; 'show' lists them, and 'restore' warns and exits with 3.\n\n" +
+			"--forget then removes the versions that are not whole, and snapshot files that cannot be read at all. " +
+			"Their files are kept aside in the repository, and 'prune' spares what they still need, until a full 'check --read-data' finds all other versions whole. " +
+			"If the connection to the NAS was at fault and not the data, --put-back restores a version, under a new ID.",
 		Flags: append([]cli.Flag{
-			boolean("read-data", "read every pack first, and not only those that are known to be damaged", &opts.readData),
-			boolean("write", "make a version of what is left of each", &opts.write),
-			boolean("forget", "set aside what is not whole; goes with --write", &opts.forget),
-			&cli.StringSliceFlag{Name: "put-back", Usage: "only put back the version of this `ID` that was set aside, or 'all'; may be repeated", Destination: &opts.putBack},
+			boolean("write", "store a version with what is left of each", &opts.write),
+			boolean("forget", "with --write: remove the versions that are not whole, and keep their files aside", &opts.forget),
+			boolean("read-data", "read every pack first, not only those known to be damaged", &opts.readData),
+			&cli.StringSliceFlag{Name: "put-back", Usage: "only put back the version with this `ID` that was kept aside, or 'all'; may be repeated", Destination: &opts.putBack},
 		}, repoFlags(&opts.common)...),
 		Action: action(env, &opts, runRepairSnapshots),
 	}
@@ -47,13 +46,13 @@ func runRepairSnapshots(ctx context.Context, env *env, opts repairSnapshotsOptio
 		return err
 	}
 	if opts.forget && !opts.write {
-		return usagef("--forget goes with --write: what is left of these versions is to be kept first")
+		return usagef("--forget goes with --write, which first stores what is left of these versions")
 	}
 	which := opts.putBack.Value()
 	if len(which) > 0 && (opts.readData || opts.write) {
-		return usagef("--put-back goes alone")
+		return usagef("--put-back does not go with --read-data or --write")
 	}
-	opts.noCache = true // what is to be mended is the repository
+	opts.noCache = true // the repository itself is repaired
 	r, err := openRepo(ctx, env, opts.common)
 	if err != nil {
 		return err
@@ -85,7 +84,7 @@ type repairsJSON struct {
 
 type repairJSON struct {
 	lossJSON
-	Repaired  string `json:"repaired,omitempty"` // the id of what takes its place
+	Repaired  string `json:"repaired,omitempty"` // the ID of the version that replaces it
 	Forgotten bool   `json:"forgotten"`
 }
 
@@ -97,7 +96,7 @@ type unreadableJSON struct {
 
 func printRepairs(env *env, opts repairSnapshotsOptions, done *heal.Repairs, aside []asideJSON) error {
 	out := repairsJSON{Snapshots: []repairJSON{}, Unreadable: []unreadableJSON{}, Aside: aside}
-	open := 0 // are as they were found
+	open := 0 // were left as they are
 	for _, q := range done.Snapshots {
 		line := repairJSON{lossOf(q.Loss), "", q.Forgotten}
 		if q.New != nil {
@@ -131,7 +130,7 @@ func printRepairsText(env *env, opts repairSnapshotsOptions, out repairsJSON) {
 	for _, q := range out.Snapshots {
 		printLoss(env, q.lossJSON)
 		if q.Repaired != "" {
-			say("  what is left is kept as %s", q.Repaired[:8])
+			say("  what is left is stored as %s", q.Repaired[:8])
 		}
 		if q.Forgotten {
 			say("  forgotten")
@@ -150,8 +149,8 @@ func printRepairsText(env *env, opts repairSnapshotsOptions, out repairsJSON) {
 	case n == 0:
 		say("all snapshots are whole")
 	case !opts.write:
-		say("nothing was changed: --write keeps what is left of them")
+		say("nothing was changed: --write stores what is left of them")
 	case !opts.forget:
-		say("what is not whole is still there; --forget removes it")
+		say("the versions that are not whole are still listed; --forget removes them")
 	}
 }

@@ -27,22 +27,22 @@ func restoreCommand(env *env) *cli.Command {
 	var opts restoreOptions
 	return &cli.Command{
 		Name:      "restore",
-		Usage:     "give a disk back, byte for byte",
+		Usage:     "restore a disk to a file or device, byte for byte",
 		ArgsUsage: "SNAPSHOT TARGET",
 		Category:  aboutDisks,
-		Description: aboutSnapshotArgument + " " + aboutPartArgument + "\n\nTARGET is a new file, which takes no more room than the data, or - for standard output. " +
-			"The file has its name only once all of it is written and safe on its disk. Who may read it is up to the umask. With --force it replaces " +
-			"a file, whose owner and mode it gets. A link is followed: the file that it leads to is written." +
-			"\n\nWith --in-place TARGET is a file that is there, an older version of the disk as a rule. What it holds is compared with " +
-			"the snapshot, and only what differs is fetched and written. A file that is in use is refused: locked, open for writing, behind a loop device, swapped to. Until the command is " +
-			"done, the file is neither the one disk nor the other; where it was interrupted, the same command goes on." +
-			"\n\n" + aboutDeviceTarget,
+		Description: "TARGET is a new file, or - for standard output. Zeros take no room in the file. " +
+			"The file gets its name only when it is complete and safe on its disk; the umask decides who may read it. " +
+			"--force replaces an existing file and keeps its owner and mode. If TARGET is a link, the file that it points to is written.\n\n" +
+			"With --in-place, TARGET is an existing file, such as an older version of the disk. Only what differs from SNAPSHOT is fetched and written. " +
+			"A file in use is refused: locked, open for writing, used for swap or by a loop device. " +
+			"After an interruption, the file is a mixture of both disks; run the same command again to complete it.\n\n" +
+			aboutDeviceTarget + "\n\n" + aboutSnapshotArgument + " " + aboutPartArgument,
 		Flags: append(append([]cli.Flag{
-			&cli.BoolFlag{Name: "force", Aliases: []string{"f"}, Usage: "replace TARGET if it is there", Destination: &opts.force, DisableDefaultText: true},
-			&cli.BoolFlag{Name: "in-place", Usage: "write into TARGET, which is there, what differs from SNAPSHOT; always so for a device", Destination: &opts.inPlace, DisableDefaultText: true},
-			&cli.BoolFlag{Name: "force-in-use", Usage: "write though a program has TARGET open for writing, or locked; never if it is mounted, or behind a loop device", Destination: &opts.forceInUse, DisableDefaultText: true},
-			&cli.BoolFlag{Name: "plan", Usage: "only say what would be fetched and written, and how long that may take", Destination: &opts.plan, DisableDefaultText: true},
-			&cli.BoolFlag{Name: "verify", Usage: "read TARGET back and prove every byte of it; always so for a device", Destination: &opts.verify, DisableDefaultText: true},
+			&cli.BoolFlag{Name: "verify", Usage: "read TARGET back and verify every byte; default for a device", Destination: &opts.verify, DisableDefaultText: true},
+			&cli.BoolFlag{Name: "in-place", Usage: "write only what differs into the existing TARGET; default for a device", Destination: &opts.inPlace, DisableDefaultText: true},
+			&cli.BoolFlag{Name: "force", Aliases: []string{"f"}, Usage: "replace TARGET if it exists", Destination: &opts.force, DisableDefaultText: true},
+			&cli.BoolFlag{Name: "plan", Usage: "only print what would be fetched and written, and about how long it takes", Destination: &opts.plan, DisableDefaultText: true},
+			&cli.BoolFlag{Name: "force-in-use", Usage: "write although a program has TARGET open for writing, or locked; never if it is mounted or behind a loop device", Destination: &opts.forceInUse, DisableDefaultText: true},
 			&cli.BoolFlag{Name: "no-verify", Usage: "do not read a device back", Destination: &opts.noVerify, DisableDefaultText: true},
 		}, deviceFlags(&opts.device)...), repoFlags(&opts.common)...),
 		Action: action(env, &opts, runRestore),
@@ -114,22 +114,22 @@ func restoreToFile(ctx context.Context, env *env, opts restoreOptions, r *repo.R
 	return warnOfLost(ctx, env, opts.common, r, what.snapshot, what.part)
 }
 
-// checkRestore returns an error for flags that do not go together, or not with the target.
+// checkRestore returns an error for flags that do not go together or with the target.
 func checkRestore(env *env, opts restoreOptions, target string) error {
 	isDevice := restore.IsDevice(target)
 	switch {
 	case opts.force && opts.inPlace:
-		return usagef("--force replaces TARGET and --in-place writes into it; say one of them")
+		return usagef("--force replaces TARGET and --in-place writes into it: give only one of them")
 	case opts.verify && opts.noVerify:
 		return usagef("--verify and --no-verify contradict each other")
 	case isDevice && opts.force:
 		return usagef("--force replaces a file; a device is written in place")
 	case !isDevice && opts.device.needed() != "":
-		return usagef("%s is for a device, and %s is none", opts.device.needed(), target)
+		return usagef("%s is for a device, and %s is not one", opts.device.needed(), target)
 	case target == stdio && (opts.verify || opts.json || opts.inPlace || opts.plan):
 		return usagef("--verify, --in-place, --plan and --json do not go with TARGET -")
 	case target == stdio && opts.force:
-		return usagef("--force replaces a file, and TARGET - is none")
+		return usagef("--force replaces a file, and TARGET - is standard output")
 	case target != stdio:
 		return cmp.Or(localFile("TARGET", target), noSuchDevice(target))
 	}
@@ -137,12 +137,12 @@ func checkRestore(env *env, opts restoreOptions, target string) error {
 		return err
 	}
 	if f, ok := env.stdout.w.(*os.File); ok && term.IsTerminal(int(f.Fd())) {
-		return usagef("TARGET - would fill the terminal with a disk; redirect it")
+		return usagef("TARGET - would print a disk to the terminal; redirect standard output")
 	}
 	return nil
 }
 
-// noSuchDevice returns an error for the name of a device that is not there: a file by that name would fill the memory.
+// noSuchDevice returns an error for the name of a device that does not exist: a file of that name in /dev would fill the memory.
 func noSuchDevice(target string) error {
 	path, err := filepath.Abs(target)
 	if err != nil || !strings.HasPrefix(path, "/dev/") || strings.HasPrefix(path, "/dev/shm/") {
@@ -154,12 +154,12 @@ func noSuchDevice(target string) error {
 	return nil
 }
 
-// outsideOf returns an error for a target in the repository's own folder, by whatever names the two go: a disk has no
-// business there, and writing in place would destroy a pack.
+// outsideOf returns an error for a target in the repository's own folder, also through links: writing in place would destroy a
+// pack.
 func outsideOf(repository, target string) error {
 	own, err := os.Stat(repository)
 	if err != nil {
-		return nil // no folder, so nothing is in it; opening it says why
+		return nil // opening the repository reports this
 	}
 	if real, err := filepath.EvalSymlinks(target); err == nil {
 		target = real
@@ -173,7 +173,7 @@ func outsideOf(repository, target string) error {
 	}
 	for ; ; dir = filepath.Dir(dir) {
 		if info, err := os.Stat(dir); err == nil && os.SameFile(info, own) {
-			return fmt.Errorf("restore to %s: it lies in the repository's own folder", target)
+			return fmt.Errorf("restore to %s: it is in the folder of the repository; choose a target outside it", target)
 		}
 		if dir == filepath.Dir(dir) {
 			return nil

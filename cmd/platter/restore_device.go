@@ -13,13 +13,13 @@ import (
 	"platter/snapshot/restore"
 )
 
-const aboutDeviceTarget = "On Linux TARGET may be a block device: a disk, or a partition. It is refused where it is mounted, swapped on, " +
-	"held by another device, or open for writing in a program, where the repository or the running system lies on it, and where it is too small or read-only. " +
-	"--serial says which disk it has to be; else its serial number is asked for, unless --yes is given. " +
-	"It is held open from then on, so that nothing is written to another one. What is there is compared, and only what differs is " +
-	"written; then all of it is flushed and read back. What is behind the disk stays as it is."
+const aboutDeviceTarget = "On Linux, TARGET may be a block device: a disk or a partition. " +
+	"It is refused if it is mounted, used for swap, held by another device or open for writing in a program, if the repository or the running system is on it, " +
+	"or if it is too small or read-only. --serial confirms which device it is; otherwise, and without --yes, platter asks for its serial number. " +
+	"platter then holds the device open, so that no other one can take its place. It writes only what differs, flushes the device and reads everything back. " +
+	"What is behind the end of the disk stays as it is."
 
-// deviceOptions are about a TARGET that is a device.
+// deviceOptions are the options for a TARGET that is a device.
 type deviceOptions struct {
 	serial                       string
 	yes                          bool
@@ -29,15 +29,15 @@ type deviceOptions struct {
 func deviceFlags(o *deviceOptions) []cli.Flag {
 	const category = "If TARGET is a device:"
 	return []cli.Flag{
-		&cli.StringFlag{Name: "serial", Usage: "it must be the one with this serial `NUMBER`, which is then not asked for", Destination: &o.serial, Category: category},
-		&cli.BoolFlag{Name: "yes", Usage: "ask nothing", Destination: &o.yes, Category: category, DisableDefaultText: true},
-		&cli.BoolFlag{Name: "grow-gpt", Usage: "where it is larger than the disk, move the second partition table to its end", Destination: &o.growGPT, Category: category, DisableDefaultText: true},
-		&cli.BoolFlag{Name: "shrink-gpt", Usage: "where it is smaller, leave out what no partition holds, and move the second partition table to its end", Destination: &o.shrinkGPT, Category: category, DisableDefaultText: true},
-		&cli.BoolFlag{Name: "wipe-rest", Usage: "write zeros to what is behind the disk", Destination: &o.wipeRest, Category: category, DisableDefaultText: true},
+		&cli.StringFlag{Name: "serial", Usage: "require this serial `NUMBER`, and do not ask for it", Destination: &o.serial, Category: category},
+		&cli.BoolFlag{Name: "yes", Usage: "do not ask for confirmation", Destination: &o.yes, Category: category, DisableDefaultText: true},
+		&cli.BoolFlag{Name: "grow-gpt", Usage: "if it is larger than the disk, move the second partition table to its end", Destination: &o.growGPT, Category: category, DisableDefaultText: true},
+		&cli.BoolFlag{Name: "shrink-gpt", Usage: "if it is smaller, drop the end of the disk that no partition uses, and move the second partition table", Destination: &o.shrinkGPT, Category: category, DisableDefaultText: true},
+		&cli.BoolFlag{Name: "wipe-rest", Usage: "write zeros behind the end of the disk", Destination: &o.wipeRest, Category: category, DisableDefaultText: true},
 	}
 }
 
-// needed is a flag that was given and means nothing without a device; "" for none.
+// needed is a given flag that means nothing without a device; "" for none.
 func (o deviceOptions) needed() string {
 	switch {
 	case o.serial != "":
@@ -52,8 +52,8 @@ func (o deviceOptions) needed() string {
 	return ""
 }
 
-// restoreToDevice restores to a device. It is opened first, and closed last: nobody should have to type a password to learn
-// that it is the wrong one, and none can take its place.
+// restoreToDevice restores to a device. It opens the device before it asks for a password, which is no use for the wrong device, and
+// closes it last, so that no other device can take its place.
 func restoreToDevice(ctx context.Context, env *env, opts restoreOptions, spec, target string) error {
 	d, err := restore.OpenDevice(target, restore.DeviceOptions{
 		System: env.devices, Serial: opts.device.serial, ReadOnly: opts.plan, ForceInUse: opts.forceInUse,
@@ -82,7 +82,7 @@ func restoreToDevice(ctx context.Context, env *env, opts restoreOptions, spec, t
 	})
 }
 
-// fillDevice makes a plan, or asks and restores.
+// fillDevice prints the restore plan, or asks for confirmation and restores.
 func fillDevice(ctx context.Context, env *env, opts restoreOptions, r *repo.Repo, what restoring) error {
 	o := restore.Options{InPlace: true, Verify: opts.verify, WipeRest: opts.device.wipeRest}
 	for _, line := range what.fit.Warnings {
@@ -116,7 +116,7 @@ func fillDevice(ctx context.Context, env *env, opts restoreOptions, r *repo.Repo
 	return warnOfLost(ctx, env, opts.common, r, what.snapshot, what.part)
 }
 
-// confirmDevice has somebody type which device it is, unless the flags say so.
+// confirmDevice asks for the serial number or name of the device, unless flags confirm it.
 func confirmDevice(ctx context.Context, env *env, opts restoreOptions, what restoring) error {
 	d := what.device
 	if opts.device.yes || opts.device.serial != "" {
@@ -129,20 +129,20 @@ func confirmDevice(ctx context.Context, env *env, opts restoreOptions, what rest
 	typed, err := env.confirm(ctx, deviceQuestion(what, thing, word))
 	switch {
 	case errors.Is(err, errNoTerminal) && d.Identity.Serial != "":
-		return usagef("%s would be overwritten (%s), and there is no terminal to ask at: give --serial %q, or --yes, where that is the one you mean",
+		return usagef("%s would be overwritten (%s), and there is no terminal to ask on: if it is the right device, give --serial %q or --yes",
 			what.target, describeDevice(d), word)
 	case errors.Is(err, errNoTerminal):
-		return usagef("%s would be overwritten (%s), and there is no terminal to ask at: give --yes where that is the one you mean", what.target, describeDevice(d))
+		return usagef("%s would be overwritten (%s), and there is no terminal to ask on: if it is the right device, give --yes", what.target, describeDevice(d))
 	case err != nil:
 		return err
 	}
 	if answer := strings.TrimSpace(string(typed)); answer != word && !d.Identity.HasSerial(answer) {
-		return fmt.Errorf("that is not its %s; nothing was written", thing)
+		return fmt.Errorf("the answer is not its %s; nothing was written", thing)
 	}
 	return nil
 }
 
-// describeDevice words what is known of a device.
+// describeDevice formats model and serial number of a device.
 func describeDevice(d *restore.Device) string {
 	id := d.Identity
 	words := []string{id.Model}

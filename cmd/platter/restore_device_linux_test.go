@@ -197,11 +197,11 @@ func TestDeviceTyped(t *testing.T) {
 		asked   string
 		code    int
 	}{
-		{s.path("machine"), "", "Type its serial number, SN-1, to go on: ", 1},
+		{s.path("machine"), "", "Type its serial number, SN-1, to continue: ", 1},
 		{s.path("machine"), "yes", "serial number SN-1", 1},
-		{s.path("machine"), "SN-1 ", "1.0 MiB of an unnamed model", 0},
-		{"", filepath.Base(node), "without a serial number, will become disk of ", 0},
-		{"", "SN-1", "Type its name, " + filepath.Base(node) + ", to go on: ", 1},
+		{s.path("machine"), "SN-1 ", " (1.0 MiB, an unnamed model, serial number SN-1) will be overwritten with disk of ", 0},
+		{"", filepath.Base(node), "without a serial number) will be overwritten with disk of ", 0},
+		{"", "SN-1", "Type its name, " + filepath.Base(node) + ", to continue: ", 1},
 	} {
 		if err := os.WriteFile(node, ones, 0o600); err != nil {
 			t.Fatal(err)

@@ -10,7 +10,7 @@ import (
 	"platter/snapshot/restore"
 )
 
-// A restoring is what is restored, and onto what.
+// A restoring is a version or part of one, and the target to restore it to.
 type restoring struct {
 	snapshot *snapshot.Snapshot
 	part     snapshot.Part
@@ -19,7 +19,7 @@ type restoring struct {
 	fit      *restore.Fit    // nil for a file
 }
 
-// title is what is restored, for people.
+// title names what is restored, for people.
 func (w restoring) title() string {
 	if w.part.Name != "" {
 		return w.snapshot.Name + ":" + w.part.Name
@@ -27,7 +27,7 @@ func (w restoring) title() string {
 	return w.snapshot.Name
 }
 
-// A restoreReport is what --json prints of a restore, and of a plan.
+// A restoreReport is what --json prints for a restore or a restore plan.
 type restoreReport struct {
 	Snapshot string        `json:"snapshot"`
 	Part     string        `json:"part,omitempty"`
@@ -38,20 +38,20 @@ type restoreReport struct {
 	Plan     bool          `json:"plan,omitempty"`  // nothing was written
 	Fetch    *int64        `json:"fetch,omitempty"` // only of a plan
 	Right    int64         `json:"right"`
-	Differed int64         `json:"differed"` // of chunks; only what differs of them is written
+	Differed int64         `json:"differed"` // of chunks; only the bytes that differ are written
 	Written  int64         `json:"written"`
 	Zeroed   int64         `json:"zeroed"`
 	Verified bool          `json:"verified"`
-	Left     int64         `json:"left,omitempty"` // bytes of the device behind it
+	Left     int64         `json:"left,omitempty"` // bytes of the device behind the disk
 	Moved    bool          `json:"moved_gpt,omitempty"`
 	Warnings []string      `json:"warnings,omitempty"`
 	Advice   []string      `json:"advice,omitempty"`
-	Millis   int64         `json:"millis"` // of a plan, what it may take
+	Millis   int64         `json:"millis"` // in a plan, an estimate
 
 	Room *roomJSON `json:"lacks_room,omitempty"` // only of a plan
 }
 
-// roomJSON says that a file system lacks room, in bytes, or may lack it, where it may compress.
+// roomJSON says that a file system has too little room, in bytes. If it may compress, that is not certain.
 type roomJSON struct {
 	Needs   int64 `json:"needs"`
 	Free    int64 `json:"free"`
@@ -89,9 +89,9 @@ func printRestored(env *env, opts restoreOptions, what restoring, done *restore.
 	if opts.quiet {
 		return nil
 	}
-	did := fmt.Sprintf("of which %s were written", size(written))
+	did := fmt.Sprintf("%s written", size(written))
 	if opts.inPlace {
-		did = fmt.Sprintf("of which %s were right already, %s were written and %s zeroed", size(right), size(written), size(zeroed))
+		did = fmt.Sprintf("%s already right, %s written, %s zeroed", size(right), size(written), size(zeroed))
 	}
 	proof := ""
 	if opts.verify && what.device == nil {
@@ -105,12 +105,12 @@ func printRestored(env *env, opts restoreOptions, what restoring, done *restore.
 	return nil
 }
 
-// printDeviceDone says what is proved of a device that was restored to, and what is left to do.
+// printDeviceDone says whether the restored device was verified, and what is left to do.
 func printDeviceDone(env *env, opts restoreOptions, what restoring) {
 	if opts.verify {
-		fmt.Fprintf(env.stdout, "proved: flushed, then read back from the device and not from a cache, and every byte is the snapshot's\n")
+		fmt.Fprintf(env.stdout, "verified: flushed, then read back from the device and not from a cache; every byte matches the snapshot\n")
 	} else {
-		fmt.Fprintf(env.stdout, "not proved: the device has flushed it, but it was not read back (--no-verify)\n")
+		fmt.Fprintf(env.stdout, "not verified: flushed to the device, but not read back (--no-verify)\n")
 	}
 	if what.fit.Moves() {
 		fmt.Fprintf(env.stdout, "the second partition table is now at the end of the device\n")
@@ -118,7 +118,7 @@ func printDeviceDone(env *env, opts restoreOptions, what restoring) {
 	printBehind(env, opts, what, "are as they were", "are zeros now")
 }
 
-// printBehind says what is behind the disk, and gives advice.
+// printBehind describes the device behind the end of the disk, and gives advice.
 func printBehind(env *env, opts restoreOptions, what restoring, stay, wiped string) {
 	switch {
 	case what.fit.Left > 0 && opts.device.wipeRest:
@@ -150,17 +150,17 @@ func printRestorePlan(env *env, opts restoreOptions, what restoring, plan *resto
 			line(map[bool]string{true: "holds"}[i == 0], "%s", strings.ReplaceAll(text, "\n", " "))
 		}
 		if text := sectorText(what.snapshot, d); text != "" {
-			line("beware", "%s", text)
+			line("warning", "%s", text)
 		}
 	}
 	line("fetch", "%s from the repository, as it is stored there", size(plan.Fetch))
 	line("write", "%s at most", size(plan.Differ))
 	if opts.inPlace {
-		line("zero", "%s that hold something else", size(plan.Zero))
+		line("zero", "%s that hold other data", size(plan.Zero))
 		line("right", "%s already", size(plan.Right))
 	}
 	if lacks := plan.Room; lacks != nil {
-		line("room", "%s are needed, and the file system has %s left%s", size(lacks.Needs), size(lacks.Free), map[bool]string{false: "; it may be enough if it compresses"}[lacks.Certain])
+		line("room", "%s needed, and the file system has %s left%s", size(lacks.Needs), size(lacks.Free), map[bool]string{false: "; that may be enough if it compresses"}[lacks.Certain])
 	}
 	line("time", "about %s", duration(plan.Time))
 	if what.device != nil {
@@ -173,7 +173,7 @@ func printRestorePlan(env *env, opts restoreOptions, what restoring, plan *resto
 	return lacksRoom(what, plan)
 }
 
-// lacksRoom is the error that the restore itself would end with.
+// lacksRoom is the error that the restore itself would return.
 func lacksRoom(what restoring, plan *restore.Plan) error {
 	if plan.Room == nil || !plan.Room.Certain {
 		return nil

@@ -5,12 +5,12 @@ import (
 	"strings"
 )
 
-// withoutSecrets returns an environment for other programs: without passwords, which ps, core files and logs would show. Where a
-// password is from (PLATTER_PASSWORD_FILE, PLATTER_PASSWORD_COMMAND) is no secret, and a hook that runs platter needs it.
+// withoutSecrets returns an environment for other programs, without passwords, which ps, core files and logs would show. The source
+// of a password (PLATTER_PASSWORD_FILE, PLATTER_PASSWORD_COMMAND) is no secret, and a hook that runs platter needs it.
 func withoutSecrets(environment []string) []string {
 	return slices.DeleteFunc(slices.Clone(environment), func(setting string) bool {
 		name, _, _ := strings.Cut(setting, "=")
-		name = strings.ToUpper(name) // Windows does not tell them apart
+		name = strings.ToUpper(name) // Windows ignores case
 		return strings.HasPrefix(name, "PLATTER_") && strings.HasSuffix(name, "PASSWORD")
 	})
 }

@@ -18,6 +18,5 @@ func shell(ctx context.Context, line string) *exec.Cmd {
 // endProcess asks a process to end.
 func endProcess(p *os.Process) error { return p.Signal(os.Interrupt) }
 
-// shield, put before a command line, lets it go on when the terminal is closed or Ctrl-C is pressed, which reaches all that
-// runs there.
+// shield, put before a command line, makes it survive a closed terminal and Ctrl-C, which reach all processes on the terminal.
 const shield = "trap '' HUP INT QUIT; "

@@ -7,8 +7,8 @@ import (
 	"syscall"
 )
 
-// shell returns a command line, ready to run. cmd takes the line as it is typed: the quotes and backslashes that os/exec
-// puts around arguments mean something else to it.
+// shell returns a command line, ready to run. It passes the line to cmd unchanged: the quotes and backslashes that
+// os/exec adds mean something else to cmd.
 func shell(ctx context.Context, line string) *exec.Cmd {
 	cmd := exec.CommandContext(ctx, "cmd")
 	cmd.SysProcAttr = &syscall.SysProcAttr{CmdLine: "cmd /C " + line}

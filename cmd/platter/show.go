@@ -21,20 +21,20 @@ func showCommand(env *env) *cli.Command {
 	var opts showOptions
 	return &cli.Command{
 		Name:        "show",
-		Usage:       "tell everything known of one version",
+		Usage:       "describe one version and its disk",
 		ArgsUsage:   "SNAPSHOT",
 		Category:    aboutDisks,
-		Description: "Draws the disk as well: its partitions, and what is in them. SNAPSHOT:p1 prints that partition alone.\n\n" + aboutSnapshotArgument + " " + aboutPartArgument,
+		Description: "Prints what is known about a version, and draws its disk: the partitions and their content. SNAPSHOT:p1 prints one partition.\n\n" + aboutSnapshotArgument + " " + aboutPartArgument,
 		Flags:       append([]cli.Flag{badMapFlag(&opts.badMap)}, repoFlags(&opts.common)...),
 		Action:      action(env, &opts, runShow),
 	}
 }
 
-const aboutSnapshotArgument = "SNAPSHOT is the first digits of an id (4 or more), a disk's NAME for its newest version, " +
-	"NAME~2 for two versions before that, or 'latest'."
+const aboutSnapshotArgument = "SNAPSHOT is the first digits of an ID (4 or more), NAME for the newest version of that disk, " +
+	"NAME~2 for the version two before it, or 'latest' for the newest of all."
 
-const aboutPartArgument = "SNAPSHOT:p3 is partition 3 of its disk, SNAPSHOT:LABEL=root or SNAPSHOT:UUID=… the partition with the file " +
-	"system of that label or UUID; 'show' lists them."
+const aboutPartArgument = "SNAPSHOT:p3 is partition 3 of its disk. SNAPSHOT:LABEL=root and SNAPSHOT:UUID=… are the partition whose file system " +
+	"has that label or UUID. 'show' lists the partitions."
 
 func runShow(ctx context.Context, env *env, opts showOptions, args []string) error {
 	if err := wantArgs(args, "SNAPSHOT"); err != nil {
@@ -77,8 +77,8 @@ func runShow(ctx context.Context, env *env, opts showOptions, args []string) err
 	return nil
 }
 
-// lookAt fills in what the disk says of itself, of a version from before backups did. Where that cannot be had, there is all
-// the rest to show.
+// lookAt fills in the anatomy of a version that an older platter stored without it. If that fails, it only warns: the rest can
+// still be shown.
 func lookAt(ctx context.Context, env *env, c common, r *repo.Repo, s *snapshot.Snapshot) error {
 	if s.Anatomy != nil {
 		return nil
@@ -88,13 +88,13 @@ func lookAt(ctx context.Context, env *env, c common, r *repo.Repo, s *snapshot.S
 		s.Anatomy, err = s.ReadAnatomy(ctx, r)
 	}
 	if err != nil && ctx.Err() == nil {
-		env.warn(c, "what is on the disk cannot be told: %v", err)
+		env.warn(c, "the content of the disk cannot be shown: %v", err)
 		return nil
 	}
 	return err
 }
 
-// showPart prints one partition. The snapshot has been looked at.
+// showPart prints one partition. lookAt must come first.
 func showPart(ctx context.Context, env *env, opts showOptions, r *repo.Repo, all []*snapshot.Snapshot, spec string) error {
 	found, err := snapshot.FindPart(ctx, r, all, spec, env.now())
 	if err != nil {
@@ -126,7 +126,7 @@ func printSnapshot(env *env, s *snapshot.Snapshot, lost lostJSON) {
 		line("place", s.Source.Place)
 	}
 	line("device", deviceText(s.Source))
-	line("disk", fmt.Sprintf("%s (%d bytes), of which %s are data", size(s.Size), s.Size, size(s.Stats.Data)))
+	line("disk", fmt.Sprintf("%s (%d bytes), %s of data", size(s.Size), s.Size, size(s.Stats.Data)))
 	line("read", fmt.Sprintf("%s in %s", size(s.Stats.Read), duration(time.Duration(s.Stats.Millis)*time.Millisecond)))
 	line("new", size(s.Stats.New))
 	line("stored", size(s.Stats.Stored))
@@ -137,7 +137,7 @@ func printSnapshot(env *env, s *snapshot.Snapshot, lost lostJSON) {
 	line("platter", s.Platter)
 	lost.each(", which read as zeros", func(text string) { line("lost", text) })
 	if s.Modified {
-		line("warning", "the source was written to while it was read: this is a mixture")
+		line("warning", "the source was written to while it was read: this version is a mixture of old and new")
 	}
 	if s.Anatomy != nil {
 		line("table", tableText(s.Anatomy))
@@ -145,7 +145,7 @@ func printSnapshot(env *env, s *snapshot.Snapshot, lost lostJSON) {
 	}
 }
 
-// line prints something that is known by a name; nothing where it is empty.
+// line prints a key and its value; nothing if the value is empty.
 func (e *env) line(key, value string) {
 	if value != "" {
 		fmt.Fprintf(e.stdout, "%-9s %s\n", key, printable(value))
@@ -154,7 +154,7 @@ func (e *env) line(key, value string) {
 
 func rootText(s *snapshot.Snapshot) string {
 	if s.Root.IsZero() {
-		return "none: all of it is zeros"
+		return "none: the disk is all zeros"
 	}
 	return s.Root.String()
 }

@@ -14,7 +14,7 @@ import (
 	"platter/snapshot/image/anatomy"
 )
 
-// printAnatomy draws what a disk of a size in bytes says of itself: a bar, a table, and what is strange about it.
+// printAnatomy prints the anatomy of a disk of total bytes: a bar, a table, and notes on oddities.
 func (e *env) printAnatomy(d *anatomy.Disk, total int64) {
 	if bar := e.bar(d, total); bar != "" {
 		fmt.Fprintf(e.stdout, "\n%s", bar)
@@ -31,7 +31,7 @@ func (e *env) printAnatomy(d *anatomy.Disk, total int64) {
 	}
 }
 
-// tableText words what kind of partition table a disk has.
+// tableText describes the partition table of a disk.
 func tableText(d *anatomy.Disk) string {
 	if d.Table == "" {
 		return ""
@@ -66,7 +66,7 @@ func (e *env) partitionTable(d *anatomy.Disk, total int64) textTable {
 	return table
 }
 
-// typeText is what a partition's table calls it, and whether it is to be booted from.
+// typeText is the type of a partition by its table, and whether it is bootable.
 func typeText(p anatomy.Partition) string {
 	kind := p.TypeName
 	if kind == "" {
@@ -78,7 +78,7 @@ func typeText(p anatomy.Partition) string {
 	return kind
 }
 
-// contentText names content and its version, unless the one is in the other.
+// contentText names content and its version; only the version if that includes the name.
 func contentText(c *anatomy.Content) string {
 	if strings.HasPrefix(strings.ToLower(c.Version), strings.TrimPrefix(c.Type, "v")) {
 		return c.Version // FAT32 is vfat
@@ -138,8 +138,8 @@ type cell struct {
 	free bool
 }
 
-// bar draws the disk from its beginning to its end, each partition as wide as its share, but wide enough for its number;
-// nothing where there are none, or too many to tell apart.
+// bar draws the disk from its beginning to its end, each partition as wide as its share, but wide enough for its number. It is
+// empty if there are no partitions, or too many to tell apart.
 func (e *env) bar(d *anatomy.Disk, total int64) string {
 	style := asciiBar
 	if e.unicode() {
@@ -164,11 +164,11 @@ func (e *env) bar(d *anatomy.Disk, total int64) string {
 	return upper.String() + style.upper[2] + "\n" + middle.String() + style.between + "\n" + lower.String() + style.lower[2] + "\n"
 }
 
-// cellsOf are the partitions in the order of the disk, and what lies between them, if it is large enough to tell of. Where
-// partitions lie over one another, the later one is cut.
+// cellsOf are the partitions in the order of the disk, and the gaps between them that are large enough to show. If partitions
+// overlap, the later one is cut.
 func cellsOf(d *anatomy.Disk, total int64) (cells []cell) {
 	parts := slices.DeleteFunc(slices.Clone(d.Partitions), func(p anatomy.Partition) bool {
-		return p.IsExtended() || p.Off < 0 || p.Off >= total // the latter only if somebody else wrote the snapshot
+		return p.IsExtended() || p.Off < 0 || p.Off >= total // the latter only in a hostile snapshot
 	})
 	slices.SortStableFunc(parts, func(a, b anatomy.Partition) int {
 		if a.Off < b.Off {
@@ -197,7 +197,7 @@ func cellsOf(d *anatomy.Disk, total int64) (cells []cell) {
 	return cells
 }
 
-// cellWidths shares room columns out by length; each cell gets one for each digit of its number at least.
+// cellWidths distributes room columns by length. Each cell gets at least one column for each digit of its number.
 func cellWidths(cells []cell, total int64, room int) []int {
 	widths, sum := make([]int, len(cells)), 0
 	for i, c := range cells {
@@ -205,7 +205,7 @@ func cellWidths(cells []cell, total int64, room int) []int {
 		widths[i] = max(len(number), 1, int(float64(c.len)/float64(total)*float64(room)+0.5))
 		sum += widths[i]
 	}
-	for sum > room { // the widest can spare most
+	for sum > room { // the widest cell can shrink best
 		widest := slices.Index(widths, slices.Max(widths))
 		if widths[widest] <= 3 {
 			break
@@ -216,7 +216,7 @@ func cellWidths(cells []cell, total int64, room int) []int {
 	return widths
 }
 
-// width is how many columns to draw in.
+// width is the number of columns to draw in.
 func (e *env) width() int {
 	const usual, most = 80, 120
 	if f, ok := e.stdout.w.(*os.File); ok {
@@ -227,7 +227,7 @@ func (e *env) width() int {
 	return usual
 }
 
-// unicode reports whether who reads can be expected to see more than ASCII, by the variables that say so.
+// unicode reports whether the locale variables promise more than ASCII.
 func (e *env) unicode() bool {
 	for _, name := range []string{"LC_ALL", "LC_CTYPE", "LANG"} {
 		if v := e.getenv(name); v != "" {

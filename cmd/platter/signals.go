@@ -9,15 +9,15 @@ import (
 	"time"
 )
 
-// grace is how long a command has after a signal. People who press Ctrl-C wait no longer than a second.
+// grace is how long a command may run after a signal. After Ctrl-C, people wait no longer than a second.
 const grace = 900 * time.Millisecond
 
-// untilSignal calls run with the context that everything else descends from, and then last with what run returned. A
-// signal that asks a process to end ends that context. When run does not return in time, untilSignal leaves it behind: the process
-// ends next, and whatever hangs there (a dead NAS, as a rule) with it. last is never left behind.
+// untilSignal calls run with the root context, and then last with what run returned. A signal that asks a process to end cancels
+// the context. If run does not return in time, untilSignal abandons it: the process ends next, and with it whatever hangs, usually
+// on a dead NAS. last is never abandoned.
 //
-// A second signal kills the process, but for a hang-up: a terminal that is closed sends it, then the shell, then whoever
-// ends the session sends SIGTERM, and all of them mean the first one.
+// A second signal kills the process, except for a hang-up: a terminal that closes sends it, then the shell does, then the end of
+// the session sends SIGTERM, and all of them mean the first one.
 func untilSignal(run func(context.Context) error, last func(error) error) error {
 	ctx, cancel := context.WithCancelCause(context.Background())
 	defer cancel(nil)
@@ -47,11 +47,11 @@ func untilSignal(run func(context.Context) error, last func(error) error) error 
 	return err
 }
 
-// outliveFailedWrites has a write to a pipe that nobody reads fail, where it would kill the process: a backup does not end
-// because nobody listens to what it says. The signals are not ignored, as children would inherit that.
+// outliveFailedWrites makes a write to a pipe without a reader fail, instead of killing the process: a backup must not end because
+// its messages are not read. The signals are caught and not ignored, because children would inherit that.
 func outliveFailedWrites() { signal.Notify(make(chan os.Signal, 1), failedWriteSignals()...) }
 
-// untilDone returns what run returns, or errInterrupted where that takes longer than grace after the end of ctx.
+// untilDone returns what run returns, or errInterrupted if that takes longer than grace after the end of ctx.
 func untilDone(ctx context.Context, run func(context.Context) error) error {
 	done := make(chan error, 1)
 	go func() { done <- run(ctx) }()
@@ -68,8 +68,7 @@ func untilDone(ctx context.Context, run func(context.Context) error) error {
 	}
 }
 
-// endingSignals are those that ask a process to end. A hang-up that was ignored when the process began stays ignored: that
-// is what nohup does.
+// endingSignals ask a process to end. A hang-up that was ignored at the start stays ignored, for nohup.
 func endingSignals() []os.Signal {
 	signals := fatalSignals()
 	if !signal.Ignored(syscall.SIGHUP) {

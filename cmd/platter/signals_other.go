@@ -7,9 +7,9 @@ import (
 	"syscall"
 )
 
-// fatalSignals are those of which a second one kills. Windows sends SIGTERM when a console is closed, a user logs off, or
+// fatalSignals kill the process when they come a second time. Windows sends SIGTERM when a console is closed, a user logs off, or
 // the machine shuts down.
 func fatalSignals() []os.Signal { return []os.Signal{os.Interrupt, syscall.SIGTERM} }
 
-// failedWriteSignals are none here. SIGPIPE is never sent, but signal.Notify takes an empty list for all signals.
+// failedWriteSignals do not exist here. SIGPIPE is never sent, but signal.Notify reads an empty list as all signals.
 func failedWriteSignals() []os.Signal { return []os.Signal{syscall.SIGPIPE} }

@@ -7,11 +7,11 @@ import (
 	"syscall"
 )
 
-// fatalSignals are those of which a second one kills.
+// fatalSignals kill the process when they come a second time.
 func fatalSignals() []os.Signal {
 	return []os.Signal{os.Interrupt, syscall.SIGTERM, syscall.SIGQUIT, syscall.SIGXCPU}
 }
 
-// failedWriteSignals are those that come with the error of a write: to a pipe that nobody reads (EPIPE), and beyond the
-// largest file that the process may make (EFBIG).
+// failedWriteSignals accompany the error of a write: to a pipe without a reader (EPIPE), and beyond the largest allowed file
+// (EFBIG).
 func failedWriteSignals() []os.Signal { return []os.Signal{syscall.SIGPIPE, syscall.SIGXFSZ} }

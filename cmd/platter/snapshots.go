@@ -24,21 +24,21 @@ func snapshotsCommand(env *env) *cli.Command {
 	return &cli.Command{
 		Name:     "snapshots",
 		Aliases:  []string{"list", "ls"},
-		Usage:    "list what is kept",
+		Usage:    "list the stored versions",
 		Category: aboutDisks,
-		Description: "Every command compares the repository with what this machine has seen of it before: which one it is, and all " +
-			"its versions. What is gone although nobody has forgotten it is warned of, the exit code is 3, and neither 'prune' nor a policy of 'forget' deletes anything. --accept ends that: " +
-			"for use when it was you who took the repository back to an earlier copy, or put another one in its place.\n\n" +
-			"--fs, --label and --uuid, where several are given, are of one and the same partition. Versions that an older platter " +
-			"kept do not say what is on their disks, and are not listed with them.",
+		Description: "Every command compares the repository with what this machine saw of it before: its identity and all its versions. " +
+			"If a version is missing that was not forgotten, it warns and exits with 3, and neither 'prune' nor a policy of 'forget' deletes anything. " +
+			"--accept ends that. Use it if you took the repository back to an earlier copy, or replaced it with another one.\n\n" +
+			"If several of --fs, --label and --uuid are given, they must match the same partition. " +
+			"They do not match versions that an older platter stored, which do not record what is on the disk.",
 		Flags: append([]cli.Flag{
-			&cli.StringFlag{Name: "name", Usage: "only disks called `NAME`", Destination: &opts.name},
-			&cli.StringFlag{Name: "host", Usage: "only disks of `HOST`", Destination: &opts.host},
-			&cli.StringSliceFlag{Name: "tag", Usage: "only versions with this `TAG`; may be repeated", Destination: &opts.tags},
-			&cli.StringFlag{Name: "fs", Usage: "only disks with a partition, or as a whole, of this `TYPE`, such as ext4, FAT32 or crypto_LUKS, as 'show' prints it", Destination: &opts.fs},
-			&cli.StringFlag{Name: "label", Usage: "only disks with a partition whose file system, or which itself, is called `LABEL`", Destination: &opts.label},
-			&cli.StringFlag{Name: "uuid", Usage: "only disks with a file system, a partition or a table of this `UUID`", Destination: &opts.uuid},
-			&cli.BoolFlag{Name: "accept", Usage: "take the repository as it is now for right, although this machine has seen versions that are gone", Destination: &opts.accept, DisableDefaultText: true},
+			&cli.StringFlag{Name: "name", Usage: "list only disks called `NAME`", Destination: &opts.name},
+			&cli.StringFlag{Name: "host", Usage: "list only disks of `HOST`", Destination: &opts.host},
+			&cli.StringSliceFlag{Name: "tag", Usage: "list only versions with this `TAG`; may be repeated", Destination: &opts.tags},
+			&cli.StringFlag{Name: "fs", Usage: "list only disks with a file system of this `TYPE`, as 'show' prints it: ext4, FAT32, crypto_LUKS, …", Destination: &opts.fs},
+			&cli.StringFlag{Name: "label", Usage: "list only disks with a file system or partition called `LABEL`", Destination: &opts.label},
+			&cli.StringFlag{Name: "uuid", Usage: "list only disks with this `UUID` of a file system, a partition or the partition table", Destination: &opts.uuid},
+			&cli.BoolFlag{Name: "accept", Usage: "accept the repository as it is now, although versions that this machine saw are missing", Destination: &opts.accept, DisableDefaultText: true},
 		}, repoFlags(&opts.common)...),
 		Action: action(env, &opts, runSnapshots),
 	}
@@ -49,7 +49,7 @@ func runSnapshots(ctx context.Context, env *env, opts snapshotsOptions, args []s
 		return err
 	}
 	if opts.accept && cacheFolder(env, opts.common) == "" {
-		return usagef("--accept is for what this machine remembers, which without a cache is nothing")
+		return usagef("--accept is about what this machine remembers, and without a cache it remembers nothing")
 	}
 	r, err := openRepo(ctx, env, opts.common)
 	if err != nil {
@@ -87,13 +87,13 @@ func runSnapshots(ctx context.Context, env *env, opts snapshotsOptions, args []s
 	return err
 }
 
-// unreadable says that snapshot files are damaged: what was listed is not all.
+// unreadable returns the error that snapshot files cannot be read, so that a list is not complete.
 func unreadable(bad []error) error {
 	lines := make([]string, len(bad))
 	for i, err := range bad {
 		lines[i] = err.Error()
 	}
-	return fmt.Errorf("%w: %d snapshots cannot be read; put their files back from a copy:\n%s", errIncomplete, len(bad), strings.Join(lines, "\n"))
+	return fmt.Errorf("%w: %s cannot be read; restore their files from a copy of the repository:\n%s", errIncomplete, count(len(bad), "snapshot"), strings.Join(lines, "\n"))
 }
 
 // loadSnapshots returns the snapshots that can be read, oldest first, and warns of the others.

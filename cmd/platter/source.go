@@ -21,7 +21,7 @@ import (
 	"platter/snapshot/image/virtual"
 )
 
-// stdio stands for standard input as a source and for standard output as a target.
+// stdio is the argument for standard input as a source and for standard output as a target.
 const stdio = "-"
 
 // imageOptions say how to read a source that is an image.
@@ -33,50 +33,50 @@ type imageOptions struct {
 
 func imageFlags(o *imageOptions) []cli.Flag {
 	return []cli.Flag{
-		&cli.StringFlag{Name: "format", Usage: "take SOURCE for an image of this `FORMAT`: " + strings.Join(virtual.Formats(), ", "), DefaultText: "what its content is", Destination: &o.format},
-		&cli.StringFlag{Name: "internal-snapshot", Usage: "the snapshot with this `NAME` or number inside of SOURCE, and not what is there now (qcow2)", Destination: &o.internal},
-		&cli.BoolFlag{Name: "follow-backing", Usage: "read the files that SOURCE is a difference to, wherever it says they are", Destination: &o.followBacking, DisableDefaultText: true},
-		&cli.BoolFlag{Name: "force-in-use", Usage: "read SOURCE though a program that writes to it has it open; the version is marked as a mixture", Destination: &o.forceInUse, DisableDefaultText: true},
+		&cli.StringFlag{Name: "format", Usage: "read SOURCE as an image of this `FORMAT`: " + strings.Join(virtual.Formats(), ", "), DefaultText: "detected by content", Destination: &o.format},
+		&cli.StringFlag{Name: "internal-snapshot", Usage: "read the snapshot with this `NAME` or number inside SOURCE instead of its current state (qcow2)", Destination: &o.internal},
+		&cli.BoolFlag{Name: "follow-backing", Usage: "read the backing files of SOURCE, wherever it says they are", Destination: &o.followBacking, DisableDefaultText: true},
+		&cli.BoolFlag{Name: "force-in-use", Usage: "read SOURCE although a program has it open for writing; the version is marked as a mixture", Destination: &o.forceInUse, DisableDefaultText: true},
 	}
 }
 
 func (o imageOptions) validate(source string) error {
 	switch {
 	case o.format != "" && !slices.Contains(virtual.Formats(), o.format):
-		return usagef("--format %s: want one of %s", o.format, strings.Join(virtual.Formats(), ", "))
+		return usagef("--format %s: it must be one of %s", o.format, strings.Join(virtual.Formats(), ", "))
 	case source == stdio && (o.format != "" && o.format != virtual.Raw || o.internal != "" || o.followBacking):
-		return usagef("standard input is read from its first byte to its last, so it can only be a raw disk: give the image file itself")
+		return usagef("standard input is read once, from start to end, so it can only be a raw disk: give the image file itself")
 	}
 	return nil
 }
 
 // A source is a disk to be read.
 type source struct {
-	path   string  // as it was given
+	path   string  // as the user gave it
 	stream *stream // or else:
 	disk   image.Disk
 	file   *image.File // that the disk was found in
 	device image.Identity
 	kind   string
-	notes  []string    // what there is to say of an image
+	notes  []string    // remarks on an image
 	uses   []image.Use // programs that write to it
-	broken error       // the file begins like an image of that kind, and is none that opens; disk is the file as it is
+	broken error       // the file begins like an image of that kind but does not open as one; disk is the file itself
 	io.Closer
 
 	known    *image.RescueMap
-	mapPath  string // the file that known is from
+	mapPath  string // the file that known was read from
 	retry    image.RetryOptions
-	retrying *image.Retrying // the disk, as it is read
+	retrying *image.Retrying // the disk, with retries
 }
 
-// openSource opens what is to be kept, and has s say where it is from.
+// openSource opens a source, and records in s where it is from.
 func openSource(ctx context.Context, env *env, opts backupOptions, path string, s *snapshot.Snapshot) (*source, error) {
 	s.Source.Path = absolute(path)
 	if path == stdio {
 		s.Source.Kind = "stream"
 		if opts.command == "" {
 			if env.noStdin {
-				return nil, errors.New("open stream: standard input is closed: redirect a disk image or a command into it")
+				return nil, errors.New("open stream: standard input is closed; redirect a disk image or a command into it")
 			}
 			if err := checkInput(env, opts, s); err != nil {
 				return nil, err
@@ -131,7 +131,7 @@ func openStream(ctx context.Context, env *env, opts backupOptions) (*source, err
 	return &source{path: path, stream: s, Closer: s}, nil
 }
 
-// ready makes the disk one that is read as far as it can be.
+// ready wraps the disk in one that retries.
 func (s *source) ready() (err error) {
 	if s.retrying, err = image.NewRetrying(s.disk, s.known, s.retry); err != nil {
 		return fmt.Errorf("--rescue-map %s: %w", s.mapPath, err)
@@ -139,12 +139,12 @@ func (s *source) ready() (err error) {
 	return nil
 }
 
-// openImage opens an image or a device. Which format an image has is told by its content, never by its name; a device is raw
-// unless it is said to hold an image.
+// openImage opens an image or a device. Content decides the format of an image, never its name. A device is raw unless o.format
+// says otherwise.
 func openImage(path string, o imageOptions) (*source, error) {
 	file, err := image.Open(path)
 	if errors.Is(err, fs.ErrPermission) {
-		return nil, fmt.Errorf("%w; reading disks takes root, or the group that owns them", err)
+		return nil, fmt.Errorf("%w; run platter as root, or as a member of the group that owns the disk", err)
 	}
 	if err != nil {
 		return nil, err
@@ -160,7 +160,7 @@ func openImage(path string, o imageOptions) (*source, error) {
 	}
 	if format == "" || format == virtual.Raw {
 		if o.internal != "" || o.followBacking {
-			return nil, errors.Join(usagef("%s is a raw disk: it has no snapshots inside, and no other file that it is a difference to", path), file.Close())
+			return nil, errors.Join(usagef("%s is a raw disk: it has no internal snapshots and no backing files", path), file.Close())
 		}
 		return &source{path: path, disk: file, file: file, kind: file.Kind, Closer: file}, nil
 	}
@@ -171,7 +171,7 @@ func openImage(path string, o imageOptions) (*source, error) {
 			return nil, errors.Join(broken, err)
 		}
 		if virtual.MayBeRaw(file, format, broken) {
-			broken = fmt.Errorf("%w (it was found to be %s by how it begins; --format raw takes it for a raw disk, if it is one)", broken, format)
+			broken = fmt.Errorf("%w (it begins like %s; if it is a raw disk, use --format raw)", broken, format)
 		}
 		return &source{path: path, disk: file, file: file, kind: format, broken: broken, Closer: file}, nil
 	}
@@ -181,7 +181,7 @@ func openImage(path string, o imageOptions) (*source, error) {
 	return &source{path: path, disk: disk, file: file, kind: format, notes: disk.Notes, Closer: disk}, nil
 }
 
-// absolute is a path for people who are in another folder.
+// absolute is a path that is valid in any folder.
 func absolute(path string) string {
 	if path == stdio {
 		return path
@@ -192,7 +192,7 @@ func absolute(path string) string {
 	return path
 }
 
-// resolved is an absolute path without symbolic links, as far as that can be found out.
+// resolved is an absolute path without symbolic links, if they can be resolved.
 func resolved(path string) string {
 	if real, err := filepath.EvalSymlinks(path); err == nil {
 		return real
@@ -200,7 +200,7 @@ func resolved(path string) string {
 	return path
 }
 
-// look reads what the source says of itself.
+// look reads the anatomy of the source.
 func (s *source) look(of snapshot.Source) *anatomy.Disk {
 	if s.stream != nil {
 		return s.stream.look()
@@ -208,23 +208,23 @@ func (s *source) look(of snapshot.Source) *anatomy.Disk {
 	return anatomy.Read(s.retrying, of.TableSector())
 }
 
-// checkSize holds a disk to what is known before it is read. A stream's size is known when it has ended.
+// checkSize compares the size of a disk with --size. The size of a stream is known only at its end.
 func (s *source) checkSize(want int64) error {
 	switch {
 	case s.stream != nil:
 		return nil
 	case s.retrying.Size() == 0:
-		return fmt.Errorf("%s has no bytes at all; no version is kept", s.path)
+		return fmt.Errorf("%s is empty; nothing was stored", s.path)
 	case want > 0 && s.retrying.Size() != want:
-		return fmt.Errorf("%s has %d bytes, and --size says %d; no version is kept", s.path, s.retrying.Size(), want)
+		return fmt.Errorf("%s has %d bytes, and --size says %d; nothing was stored", s.path, s.retrying.Size(), want)
 	}
 	return nil
 }
 
-// keepRaw makes a disk raw again that was raw before and begins like an image now. A guest writes what it likes to the
-// beginning of its own disk: believed, it could leave out the rest of it, or put in files that lie beside it.
+// keepRaw makes a source raw again if it must be stored as the raw disk that it was (see snapshot.KeepsRaw), and returns the kind that
+// it seemed to have; "" if it is unchanged. --format overrides it.
 func (s *source) keepRaw(parent *snapshot.Snapshot, o imageOptions) (was string, err error) {
-	if parent == nil || o.format != "" || s.file == nil || s.kind == s.file.Kind || parent.Source.Kind != image.KindRaw {
+	if o.format != "" || s.file == nil || !snapshot.KeepsRaw(parent, s.kind, s.file.Kind) {
 		return "", nil
 	}
 	was, s.disk, s.kind, s.broken = s.kind, s.file, s.file.Kind, nil
@@ -238,7 +238,8 @@ func (s *source) backup(ctx context.Context, r *repo.Repo, parent, version *snap
 	return backup.Disk(ctx, r, s.retrying, parent, version, p)
 }
 
-// warnOfUses says who may write to a device, or to a raw image, while it is read. That it cannot be found out is no reason to keep nothing.
+// warnOfUses warns of programs that may write to a device or a raw image during the backup. If that cannot be found out, the backup
+// goes on.
 func (src *source) warnOfUses(env *env, c common) {
 	if src.file == nil || src.kind != src.file.Kind {
 		return
@@ -254,12 +255,12 @@ func (src *source) warnOfUses(env *env, c common) {
 		}
 	}
 	if len(writable) > 0 {
-		env.warn(c, "%s: what is written while it is read makes a mixture of old and new. Back up a snapshot of it (lvcreate -s, zfs snapshot), or "+
-			"have it hold still meanwhile (fsfreeze); --before and --after can do and undo that", strings.Join(writable, ", "))
+		env.warn(c, "%s: writes during the backup make the version a mixture of old and new. Back up a snapshot of it (lvcreate -s, zfs snapshot), or "+
+			"freeze it (fsfreeze); --before and --after can do and undo that", strings.Join(writable, ", "))
 	}
 }
 
-// deviceText words what a device says of itself.
+// deviceText describes the device of a source.
 func deviceText(s snapshot.Source) string {
 	var words []string
 	for _, w := range [][2]string{{"", s.Model}, {"serial ", s.Serial}, {"WWN ", s.WWN}} {

@@ -15,7 +15,7 @@ func statsCommand(env *env) *cli.Command {
 	var opts statsOptions
 	return &cli.Command{
 		Name:     "stats",
-		Usage:    "tell what the repository holds and what each version costs",
+		Usage:    "print sizes: of the repository, and of what each version adds to it",
 		Category: aboutRepository,
 		Flags:    repoFlags(&opts.common),
 		Action:   action(env, &opts, runStats),
@@ -24,9 +24,9 @@ func statsCommand(env *env) *cli.Command {
 
 // statsJSON is what stats --json prints; sizes are in bytes.
 type statsJSON struct {
-	Disks       int64          `json:"disks"`  // of all versions together
-	Data        int64          `json:"data"`   // of them, without zeros
-	Unique      int64          `json:"unique"` // of the data, each chunk once
+	Disks       int64          `json:"disks"`  // size of all versions together
+	Data        int64          `json:"data"`   // without zeros
+	Unique      int64          `json:"unique"` // each chunk once
 	Stored      int64          `json:"stored"` // packs
 	Packs       int            `json:"packs"`
 	Dedup       float64        `json:"dedup_factor"`       // data to unique

@@ -19,23 +19,22 @@ import (
 	"platter/snapshot/image/anatomy"
 )
 
-// A stream is a disk that arrives once, from its first byte to its last. Its end does not say whether it is the disk's
-// end or that of a broken connection. So a stream without a byte is an error, and so is one of another size than the user
-// said.
+// A stream is a disk that arrives once, from its first byte to its last. Its end may be the end of the disk or of a broken
+// connection. So an empty stream is an error, and so is one of another size than --size.
 type stream struct {
 	io.ReadCloser
 	want int64 // bytes; 0 for any number
 	got  int64
 
-	head []byte        // that was read ahead
-	last error         // what came behind the head
-	said *anatomy.Disk // what the head says of the disk
+	head []byte        // read ahead
+	last error         // the error after the head
+	said *anatomy.Disk // the anatomy by the head
 }
 
-// headLen is how much of a stream is looked at before it is read: its partition table and the first file system's number.
+// headLen is how much of a stream is read ahead, in bytes: enough for its partition table and the ID of the first file system.
 const headLen = 1 << 20
 
-// look reads what the beginning of the stream says of the disk.
+// look reads the anatomy of the disk from the beginning of the stream.
 func (s *stream) look() *anatomy.Disk {
 	if s.said != nil {
 		return s.said
@@ -52,7 +51,7 @@ func (s *stream) look() *anatomy.Disk {
 	return s.said
 }
 
-// least is how many bytes the disk has by its own account: up to the end of its last partition.
+// least is the smallest size of the disk by its partition table: the end of its last partition.
 func (s *stream) least() (end int64) {
 	for _, p := range s.look().Partitions {
 		if p.Len <= math.MaxInt64-p.Off {
@@ -62,7 +61,7 @@ func (s *stream) least() (end int64) {
 	return end
 }
 
-// Read reads on. The error is io.EOF only where the stream is what it should be.
+// Read reads on. The error is io.EOF only at the end of a valid stream.
 func (s *stream) Read(p []byte) (n int, err error) {
 	if n = copy(p, s.head); n > 0 {
 		s.head = s.head[n:]
@@ -72,18 +71,18 @@ func (s *stream) Read(p []byte) (n int, err error) {
 	s.got += int64(n)
 	switch {
 	case s.want > 0 && s.got > s.want:
-		return n, fmt.Errorf("the stream has more bytes than the %d of --size; no version is kept", s.want)
+		return n, fmt.Errorf("the stream has more bytes than the %d of --size; nothing was stored", s.want)
 	case err != io.EOF:
 		return n, err
 	case s.got == 0:
-		return 0, errors.New("the stream ended without a single byte: what feeds it failed, as a rule; no version is kept")
+		return 0, errors.New("the stream is empty: the program that writes it has probably failed; nothing was stored")
 	case s.want > 0 && s.got < s.want:
-		return n, fmt.Errorf("the stream ended after %d bytes, and --size says %d; no version is kept", s.got, s.want)
+		return n, fmt.Errorf("the stream ended after %d bytes, and --size says %d; nothing was stored", s.got, s.want)
 	}
 	return n, io.EOF
 }
 
-// A beginning is that of a disk of unknown size: what follows is not there yet, and reads as zeros.
+// A beginning is the start of a disk of unknown size. The rest has not arrived, and reads as zeros.
 type beginning []byte
 
 // Size is more than any disk has, so that no partition lies behind it.
@@ -101,8 +100,8 @@ func (b beginning) Extents() iter.Seq2[image.Extent, error] {
 	return image.Joined(func(yield func(image.Extent, error) bool) { yield(image.Extent{Len: b.Size()}, nil) })
 }
 
-// A commandStream is what a command prints. It ends well only where the command does: one that fails after its last byte has
-// printed less than all.
+// A commandStream is the output of a command. It ends with an error if the command fails, even after its last byte: the output may
+// be incomplete.
 type commandStream struct {
 	ctx  context.Context // kept because io.Reader has no room for one
 	stop context.CancelFunc
@@ -115,14 +114,13 @@ type commandStream struct {
 	started bool
 	closed  bool
 	ended   sync.Once
-	err     error // how it ended
+	err     error // of the command
 }
 
-// commandPatience is how long a command may go on that was told to end: less than platter itself has.
+// commandPatience is how long a command may run after it was asked to end: less than platter's own grace.
 const commandPatience = 500 * time.Millisecond
 
-// newCommandStream returns the output of a command line, which is started when the first byte is wanted. What it says on
-// standard error goes to ours.
+// newCommandStream returns the output of a command line. The first Read starts it. Its standard error goes to ours.
 func newCommandStream(ctx context.Context, env *env, line string) (*commandStream, error) {
 	r, w, err := os.Pipe()
 	if err != nil {
@@ -156,10 +154,10 @@ func (c *commandStream) start() error {
 		return fmt.Errorf("run the command %q: %w", c.line, err)
 	}
 	c.started = true
-	return c.pipe[1].Close() // ours: the end comes when the last of theirs is closed
+	return c.pipe[1].Close() // or the pipe would never end
 }
 
-// Read returns what the command prints, and how it failed in the place of the end.
+// Read returns the output of the command, and at its end the error of the command instead of io.EOF.
 func (c *commandStream) Read(p []byte) (int, error) {
 	if err := c.start(); err != nil {
 		return 0, err
@@ -177,7 +175,7 @@ func (c *commandStream) Read(p []byte) (int, error) {
 func (c *commandStream) wait() error {
 	c.ended.Do(func() {
 		err := c.cmd.Wait()
-		if err != nil { // Ctrl-C goes to both of us, and may end the command first
+		if err != nil { // Ctrl-C reaches the command too, and may end it first
 			select {
 			case <-c.ctx.Done():
 			case <-time.After(100 * time.Millisecond):
@@ -186,9 +184,9 @@ func (c *commandStream) wait() error {
 		switch {
 		case c.ctx.Err() != nil:
 			c.err = context.Cause(c.ctx)
-		case errors.Is(err, exec.ErrWaitDelay): // it left something running, which printed all it had
+		case errors.Is(err, exec.ErrWaitDelay): // it left a process running; the output is complete
 		case err != nil:
-			c.err = fmt.Errorf("the command %q failed: %w; no version is kept", c.line, err)
+			c.err = fmt.Errorf("the command %q failed: %w; nothing was stored", c.line, err)
 		}
 	})
 	return c.err

@@ -12,22 +12,22 @@ import (
 	"golang.org/x/term"
 )
 
-// errNoTerminal says that nobody can be asked.
+// errNoTerminal says that there is no terminal to ask on.
 var errNoTerminal = errors.New("no terminal")
 
-// askTerminal prints a prompt on the terminal and returns the line that is typed there, which the terminal does not
-// show. Neither standard input nor output need be the terminal: a disk may come or go there.
+// askTerminal prints a prompt on the terminal and returns the line typed there, without echo. Standard input and output need not be
+// the terminal: they may be a disk.
 func askTerminal(ctx context.Context, prompt string) ([]byte, error) {
 	return onTerminal(ctx, prompt, readHidden)
 }
 
-// confirmTerminal is askTerminal for what is no secret.
+// confirmTerminal is askTerminal with echo, for what is no secret.
 func confirmTerminal(ctx context.Context, prompt string) ([]byte, error) {
 	return onTerminal(ctx, prompt, readShown)
 }
 
 func onTerminal(ctx context.Context, prompt string, read func(ctx context.Context, in, out *os.File, prompt string) ([]byte, error)) ([]byte, error) {
-	// A process may have a controlling terminal and yet nobody who looks at it: one that a script started, say.
+	// A process may have a controlling terminal that no person uses, for example if a script started it.
 	if !term.IsTerminal(int(os.Stdin.Fd())) && !term.IsTerminal(int(os.Stderr.Fd())) {
 		return nil, errNoTerminal
 	}
@@ -42,7 +42,7 @@ func onTerminal(ctx context.Context, prompt string, read func(ctx context.Contex
 	return read(ctx, in, out, prompt)
 }
 
-// openTerminal opens the terminal itself, wherever standard input and output lead.
+// openTerminal opens the terminal itself, independent of standard input and output.
 func openTerminal() (in, out *os.File, err error) {
 	if runtime.GOOS != "windows" {
 		in, err = os.OpenFile("/dev/tty", os.O_RDWR, 0)
@@ -57,7 +57,7 @@ func openTerminal() (in, out *os.File, err error) {
 	return in, out, nil
 }
 
-// readHidden reads a line with the echo off, and leaves the terminal as it was even when ctx ends first.
+// readHidden reads a line without echo, and restores the terminal even if ctx ends first.
 func readHidden(ctx context.Context, in, out *os.File, prompt string) ([]byte, error) {
 	fd := int(in.Fd())
 	before, err := term.GetState(fd)
@@ -68,7 +68,7 @@ func readHidden(ctx context.Context, in, out *os.File, prompt string) ([]byte, e
 		return nil, context.Cause(ctx)
 	}
 	fmt.Fprint(out, prompt)
-	defer fmt.Fprintln(out) // the line break that was typed is not shown either
+	defer fmt.Fprintln(out) // the typed line break is not shown either
 
 	line, err := awaitLine(ctx, func() ([]byte, error) { return term.ReadPassword(fd) })
 	switch {

@@ -8,10 +8,10 @@ import (
 	"github.com/urfave/cli/v2"
 )
 
-// errUsage is what every error about wrong arguments or flags is (errors.Is).
+// errUsage is the class of all errors about arguments or flags (errors.Is).
 var errUsage = errors.New("wrong usage")
 
-// A usageError says what is wrong with the command line and where to read how it is right.
+// A usageError says what is wrong with the command line, and names the help text to read.
 type usageError struct {
 	problem string
 	command string // as in "platter help COMMAND"; empty for platter itself
@@ -39,7 +39,7 @@ func wantArgs(args []string, names ...string) error {
 	return nil
 }
 
-// commandPath is a command's name as 'platter help' takes it.
+// commandPath is the name of a command for 'platter help'.
 func commandPath(c *cli.Context) string {
 	_, path, _ := strings.Cut(c.Command.HelpName, " ")
 	return path
@@ -53,12 +53,12 @@ func named(c *cli.Context, err error) error {
 	return err
 }
 
-// onUsageError turns what the flag package says into what platter says.
+// onUsageError turns an error of the flag package into a usage error.
 func onUsageError(c *cli.Context, err error, _ bool) error {
 	return named(c, usagef("%s", flagProblem(c.Command.Flags, err.Error())))
 }
 
-// flagProblem words the messages of Go's flag package anew: those know only flags with one dash.
+// flagProblem rewrites the messages of Go's flag package, which know only flags with one dash.
 func flagProblem(flags []cli.Flag, message string) string {
 	if name, ok := strings.CutPrefix(message, "flag provided but not defined: -"); ok {
 		return "unknown flag " + dashed(name) + didYouMean(name, strings.TrimLeft(cli.SuggestFlag(flags, name, false), "-"), dashed)
@@ -83,7 +83,7 @@ func dashed(name string) string {
 	return "--" + name
 }
 
-// unknownCommand is for an argument that should have been one of the commands.
+// unknownCommand is the error for an argument that is no command.
 func unknownCommand(c *cli.Context, name string) error {
 	suggestion := cli.SuggestCommand(c.Command.Subcommands, name)
 	if _, quoted, ok := strings.Cut(suggestion, `"`); ok {
@@ -93,7 +93,7 @@ func unknownCommand(c *cli.Context, name string) error {
 	return named(c, usagef("unknown command %q%s", name, didYouMean(name, suggestion, plain)))
 }
 
-// didYouMean words a suggestion. cli always has one, however far off; one that begins with another letter is a guess.
+// didYouMean formats a suggestion. cli always has one; if it begins with another letter, it is a guess and left out.
 func didYouMean(name, suggestion string, word func(string) string) string {
 	if name == "" || suggestion == "" || name[0] != suggestion[0] {
 		return ""

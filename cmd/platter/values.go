@@ -16,7 +16,7 @@ import (
 	"platter/snapshot"
 )
 
-// A byteSize is a flag's value such as 64K, 64KiB or 65536.
+// A byteSize is a flag value such as 64K, 64KiB or 65536.
 type byteSize int64
 
 func (b *byteSize) String() string { return strings.ReplaceAll(humanize.IBytes(uint64(*b)), " ", "") }
@@ -29,7 +29,7 @@ func (b *byteSize) Set(s string) error {
 	}
 	v, err := humanize.ParseBytes(text)
 	if err != nil || v > 1<<62 {
-		return fmt.Errorf("%q is no size, such as 64K or 32M", s)
+		return fmt.Errorf("%q is not a size such as 64K or 32M", s)
 	}
 	*b = byteSize(v)
 	return nil
@@ -46,12 +46,12 @@ func (d *diskSize) Set(s string) error {
 		return err
 	}
 	if *d == 0 {
-		return errors.New("no disk has 0 bytes")
+		return errors.New("a disk has more than 0 bytes")
 	}
 	return nil
 }
 
-// A compression is a flag's value that says how hard to compress.
+// A compression is a flag value: how hard to compress.
 type compression pack.Compression
 
 func (c *compression) String() string { return pack.Compression(*c).String() }
@@ -63,7 +63,7 @@ func (c *compression) Set(s string) error {
 	return err
 }
 
-// A percentage is a flag's value such as 5% or 0.05, between nothing and all.
+// A percentage is a flag value such as 5% or 0.05, more than 0 and at most 1.
 type percentage float64
 
 func (p *percentage) String() string { return strconv.FormatFloat(100*float64(*p), 'g', -1, 64) + "%" }
@@ -76,16 +76,16 @@ func (p *percentage) Set(s string) error {
 		v /= 100
 	}
 	if err != nil || !(v > 0 && v <= 1) {
-		return fmt.Errorf("%q is no share, such as 5%%", s)
+		return fmt.Errorf("%q is not a share such as 5%%", s)
 	}
 	*p = percentage(v)
 	return nil
 }
 
-// A parityShare is a flag's value such as 3% or "off", in thousandths.
+// A parityShare is a flag value such as 3% or "off", in thousandths.
 type parityShare int
 
-// parityOff is what "off" makes of a parityShare: 0 is one that was not given.
+// parityOff is the value of "off"; 0 means that the flag was not given.
 const parityOff = parityShare(-1)
 
 func (p *parityShare) String() string {
@@ -95,7 +95,7 @@ func (p *parityShare) String() string {
 	return strconv.FormatFloat(float64(*p)/10, 'g', -1, 64) + "%"
 }
 
-// Set reads a share, 0.1% at least, or "off" or 0.
+// Set reads a share of at least 0.1%, "off" or 0.
 func (p *parityShare) Set(s string) error {
 	if s == "off" || s == "0" || s == "0%" {
 		*p = parityOff
@@ -103,19 +103,19 @@ func (p *parityShare) Set(s string) error {
 	}
 	var share percentage
 	if share.Set(s) != nil || share < 0.001 {
-		return fmt.Errorf("%q is no share of parity, such as 3%%; it may be 0.1%% to 100%%, or off", s)
+		return fmt.Errorf("%q is not a share of parity such as 3%%: give 0.1%% to 100%%, or off", s)
 	}
 	*p = parityShare(math.Round(1000 * float64(share)))
 	return nil
 }
 
-// A keepCount is a flag's value that says how many to keep: a number, or "all".
+// A keepCount is a flag value: how many to keep, a number or "all".
 type keepCount int
 
 func (k *keepCount) String() string {
 	switch *k {
 	case 0:
-		return "" // no such rule, and no default to tell of
+		return "" // no such rule, so no default to show
 	case snapshot.All:
 		return "all"
 	}
@@ -136,7 +136,7 @@ func (k *keepCount) Set(s string) error {
 	return nil
 }
 
-// A span is a flag's value such as 14d or 1y6m.
+// A span is a flag value such as 14d or 1y6m.
 type span snapshot.Span
 
 func (p *span) String() string { return snapshot.Span(*p).String() }
@@ -148,7 +148,7 @@ func (p *span) Set(s string) error {
 	return err
 }
 
-// A share is a percentage that may be nothing.
+// A share is a percentage that may be 0.
 type share float64
 
 func (s *share) String() string { return (*percentage)(s).String() }
@@ -162,7 +162,7 @@ func (s *share) Set(text string) error {
 	return (*percentage)(s).Set(text)
 }
 
-// timeLayouts are the ways to write a time in a flag; without a zone it is local.
+// timeLayouts are the formats of a time in a flag; without a zone it is local.
 var timeLayouts = []string{time.RFC3339, time.DateTime, "2006-01-02 15:04", "2006-01-02T15:04:05", "2006-01-02T15:04", time.DateOnly}
 
 // parseTime reads a time as --time takes it.
@@ -172,10 +172,10 @@ func parseTime(s string) (time.Time, error) {
 			return t, nil
 		}
 	}
-	return time.Time{}, usagef("--time %q: want a time such as %q", s, time.DateTime)
+	return time.Time{}, usagef("--time %q: give a time such as %q", s, time.DateTime)
 }
 
-// costOptions say how dear a password should be to try.
+// costOptions set the cost of each attempt at a password.
 type costOptions struct {
 	memory byteSize
 	passes uint
@@ -185,15 +185,15 @@ type costOptions struct {
 func costFlags(o *costOptions) []cli.Flag {
 	d := crypt.DefaultCost
 	*o = costOptions{byteSize(d.Memory) << 10, uint(d.Time), uint(d.Lanes)}
-	const category = "What trying a password costs (Argon2id):"
+	const category = "Cost of each attempt at a password (Argon2id):"
 	return []cli.Flag{
-		&cli.GenericFlag{Name: "kdf-memory", Usage: "`SIZE` of memory; opening the repository takes it too", Value: &o.memory, Category: category},
+		&cli.GenericFlag{Name: "kdf-memory", Usage: "`SIZE` of memory, also needed to open the repository", Value: &o.memory, Category: category},
 		&cli.UintFlag{Name: "kdf-passes", Usage: "`N` passes over that memory", Value: o.passes, Destination: &o.passes, Category: category},
-		&cli.UintFlag{Name: "kdf-lanes", Usage: "`N` lanes that can be computed at once", Value: o.lanes, Destination: &o.lanes, Category: category},
+		&cli.UintFlag{Name: "kdf-lanes", Usage: "`N` lanes, which can run in parallel", Value: o.lanes, Destination: &o.lanes, Category: category},
 	}
 }
 
-// cost returns what the flags say; what is out of all bounds is made so that Validate refuses it.
+// cost returns the cost by the flags. It turns values out of range into ones that Validate refuses.
 func (o costOptions) cost() crypt.Cost {
 	c := crypt.Cost{}
 	if kib := o.memory >> 10; kib < 1<<32 {

@@ -17,7 +17,7 @@ func versionCommand(env *env) *cli.Command {
 	var opts versionOptions
 	return &cli.Command{
 		Name:     "version",
-		Usage:    "print the version of the program and of the repository's format",
+		Usage:    "print the version of platter and of the repository format",
 		Category: aboutPlatter,
 		Flags:    outputFlags(&opts.common),
 		Action:   action(env, &opts, runVersion),
@@ -28,11 +28,11 @@ func versionCommand(env *env) *cli.Command {
 type versionReport struct {
 	Version  string `json:"version"`
 	Commit   string `json:"commit,omitempty"`
-	Modified bool   `json:"modified,omitempty"` // built from a commit and changes to it
+	Modified bool   `json:"modified,omitempty"` // built from a commit with changes
 	Go       string `json:"go"`
 	OS       string `json:"os"`
 	Arch     string `json:"arch"`
-	Format   int    `json:"format"` // of repositories that it makes
+	Format   int    `json:"format"` // of repositories that it creates
 }
 
 func runVersion(_ context.Context, env *env, opts versionOptions, args []string) error {
@@ -47,7 +47,7 @@ func runVersion(_ context.Context, env *env, opts versionOptions, args []string)
 	if v.Commit != "" {
 		changed := ""
 		if v.Modified {
-			changed = ", and changes to it"
+			changed = ", with changes"
 		}
 		fmt.Fprintf(env.stdout, "commit %s%s\n", v.Commit, changed)
 	}

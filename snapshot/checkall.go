@@ -1,0 +1,78 @@
+package snapshot
+
+import (
+	"context"
+
+	"platter/repo"
+)
+
+// A CheckResult is what CheckAll found.
+type CheckResult struct {
+	*Loaded
+	Report *repo.Report // on files; includes packs that healed while maps were read
+	Losses []Loss       // of snapshots that can be read
+}
+
+// Damage describes all damaged files, one a line: those of the report, and snapshots that cannot be read.
+func (c *CheckResult) Damage() []string {
+	lines := append([]string{}, c.Report.Damage...)
+	for _, err := range c.Bad {
+		lines = append(lines, err.Error())
+	}
+	return lines
+}
+
+// IsWhole reports whether nothing is damaged and no version has lost data.
+func (c *CheckResult) IsWhole() bool { return len(c.Damage())+len(c.Losses) == 0 }
+
+// CheckAllOptions say what to check. The functions may be nil.
+type CheckAllOptions struct {
+	repo.CheckOptions
+	Loaded func(*Loaded)                             // called once the snapshots are loaded: the rest may take days
+	Review func(context.Context, *CheckResult) error // called at the end, under the lease if there is one
+}
+
+// CheckAll checks a repository beside backups and a prune: its files, and then what each version has lost.
+//
+// The snapshots are loaded first, so that the index that is read after them lists all their chunks. If the check reads all data and may
+// write, it holds a lease, which shows to others that it is at work.
+func CheckAll(ctx context.Context, r *repo.Repo, o CheckAllOptions, p *repo.Progress) (*CheckResult, error) {
+	if !o.ReadData || o.ReadOnly {
+		return checkAll(ctx, r, o, p)
+	}
+	var result *CheckResult
+	err := r.Reading(ctx, repo.Checking, nil, func(ctx context.Context) (err error) {
+		result, err = checkAll(ctx, r, o, p)
+		return err
+	})
+	return result, err
+}
+
+func checkAll(ctx context.Context, r *repo.Repo, o CheckAllOptions, p *repo.Progress) (*CheckResult, error) {
+	loaded, err := LoadSeen(ctx, r)
+	if err != nil {
+		return nil, err
+	}
+	if o.Loaded != nil {
+		o.Loaded(loaded)
+	}
+	report, err := r.Check(ctx, o.CheckOptions, p)
+	if err != nil {
+		return nil, err
+	}
+	losses, err := CheckMapsBeside(ctx, r, loaded.Snapshots, report)
+	if err != nil {
+		return nil, err
+	}
+	report.AddHealed(r.Healed()) // reading the maps may have healed some damage
+	for _, loss := range losses {
+		if loss.Missing {
+			report.Advise(repo.HintIndex)
+		}
+	}
+	result := &CheckResult{loaded, report, losses}
+	if o.Review != nil {
+		err = o.Review(ctx, result)
+	}
+	return result, err
+}
