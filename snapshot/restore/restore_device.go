@@ -12,9 +12,9 @@ import (
 	"platter/snapshot/image/gpt"
 )
 
-// RestoreDevice writes a snapshot's disk, or a part of it, onto a device, as FitOnto said that it fits. What is right already
+// ToDevice writes a snapshot's disk, or a part of it, onto a device, as FitOnto said that it fits. What is right already
 // stays, what differs is written, what should be zero is zeroed; all else on the device stays as it is, or becomes zero where
-// the options say so. At the end all of it is durable, and verified if so wished. Where it fails, another RestoreDevice goes on
+// the options say so. At the end all of it is durable, and verified if so wished. Where it fails, another ToDevice goes on
 // from there.
 func ToDevice(ctx context.Context, r *repo.Repo, s *snapshot.Snapshot, fit *Fit, d *Device, o Options, p *repo.Progress) (*Result, error) {
 	o.InPlace, o.cached = true, s.Unreadable > 0
@@ -32,14 +32,14 @@ func ToDevice(ctx context.Context, r *repo.Repo, s *snapshot.Snapshot, fit *Fit,
 		return nil, fmt.Errorf("restore to %s: %w", d.Path, err)
 	}
 	expect(p, s, fit.Part, o.Verify)
-	if err := fillDevice(ctx, m, fit, d, o, done, p); err != nil {
+	if err := overwriteDevice(ctx, m, fit, d, o, done, p); err != nil {
 		return nil, fmt.Errorf("restore to %s: %w (it is partly written now; the same command goes on from there)", d.Path, err)
 	}
 	return done, nil
 }
 
-// fillDevice makes a device the map's part of the disk.
-func fillDevice(ctx context.Context, m *content, fit *Fit, d *Device, o Options, done *Result, p *repo.Progress) (err error) {
+// overwriteDevice makes a device the map's part of the disk.
+func overwriteDevice(ctx context.Context, m *content, fit *Fit, d *Device, o Options, done *Result, p *repo.Progress) (err error) {
 	t := newDeviceTarget(d)
 	if o.cached {
 		t.broken.Store(true)
