@@ -53,7 +53,7 @@ func TestClockOfYesterday(t *testing.T) {
 	}
 }
 
-// TestClockOfTomorrow holds that a version from a clock that was ahead is nobody's parent.
+// TestClockOfTomorrow holds that a version from a clock that was ahead is never a parent.
 func TestClockOfTomorrow(t *testing.T) {
 	s := newSite(t)
 	disk, now := s.disk("disk", 1<<20, 1, "random"), time.Now()

@@ -98,7 +98,7 @@ func TestNohup(t *testing.T) {
 	}
 }
 
-// unread returns a pipe that nobody reads.
+// unread returns a pipe without a reader.
 func unread(t *testing.T) *os.File {
 	t.Helper()
 	r, w, err := os.Pipe()
@@ -110,7 +110,7 @@ func unread(t *testing.T) *os.File {
 	return w
 }
 
-// TestNobodyReads runs commands whose standard output, or error, nobody reads.
+// TestNobodyReads runs commands whose standard output or error has no reader.
 func TestNobodyReads(t *testing.T) {
 	s := newSite(t)
 	s.disk("disk", 1<<20, 1, "random")

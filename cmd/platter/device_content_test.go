@@ -39,7 +39,7 @@ func TestContentLines(t *testing.T) {
 	}
 }
 
-// TestSectorText holds that somebody is told who restores to a device that counts in other sectors than the disk that was kept.
+// TestSectorText holds that a restore warns of a device whose sectors differ from those of the stored disk.
 func TestSectorText(t *testing.T) {
 	for _, c := range []struct {
 		source, table, device int64

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 
@@ -76,7 +77,7 @@ func runDiff(ctx context.Context, env *env, opts diffOptions, args []string) err
 		if inA.Name != "" || inB.Name != "" {
 			whole = nil // a partition has no partitions
 		}
-		printDiffSummary(env, whole, max(inA.Len, inB.Len), ranges)
+		printDiffSummary(env, whole, cmp.Or(inB.Name, "disk"), max(inA.Len, inB.Len), ranges)
 		hint = "; --ranges lists them"
 	}
 	fmt.Fprintf(env.stdout, "%s and %s differ in %s, in %s%s\n", shortPart(a, inA), shortPart(b, inB), size(differs.Bytes), count64(differs.Count, "range"), hint)

@@ -37,11 +37,11 @@ type diffRow struct {
 }
 
 // printDiffSummary prints what differs in each partition of d and outside of them. For a disk without partitions it prints what
-// differs in each of up to maxDiffSlices equal runs. total is the length of what is compared, in bytes.
-func printDiffSummary(env *env, d *anatomy.Disk, total int64, ranges rangesJSON) {
+// differs in each of up to maxDiffSlices equal runs of total bytes, which are called name.
+func printDiffSummary(env *env, d *anatomy.Disk, name string, total int64, ranges rangesJSON) {
 	rows := partitionRows(d)
 	if len(rows) == 0 {
-		rows = sliceRows(total)
+		rows = sliceRows(name, total)
 	}
 	outside := sumUp(rows, ranges.Ranges)
 	outside.name = "outside"
@@ -79,14 +79,14 @@ func partitionRows(d *anatomy.Disk) (rows []diffRow) {
 	return rows
 }
 
-// sliceRows cuts a disk into equal runs, which are whole regions.
-func sliceRows(total int64) (rows []diffRow) {
+// sliceRows cuts total bytes into equal runs, which are whole regions.
+func sliceRows(name string, total int64) (rows []diffRow) {
 	width := int64(diskmap.RegionSize)
 	for total/width >= maxDiffSlices {
 		width *= 2
 	}
 	for off := int64(0); off < total; off += width {
-		rows = append(rows, diffRow{name: "disk", off: off, len: min(width, total-off)})
+		rows = append(rows, diffRow{name: name, off: off, len: min(width, total-off)})
 	}
 	return rows
 }

@@ -54,7 +54,7 @@ func TestSumUp(t *testing.T) {
 // TestSliceRows holds that a disk of any size is cut into few runs that cover it.
 func TestSliceRows(t *testing.T) {
 	for _, total := range []int64{0, 1, diskmap.RegionSize, 16 * diskmap.RegionSize, 17*diskmap.RegionSize + 1, 8 << 40, 1 << 62} {
-		rows, at := sliceRows(total), int64(0)
+		rows, at := sliceRows("disk", total), int64(0)
 		for _, row := range rows {
 			if row.off != at || row.len <= 0 {
 				t.Fatalf("%d bytes: a row at %d of %d bytes, want it at %d", total, row.off, row.len, at)
@@ -76,7 +76,7 @@ func TestDiffSummary(t *testing.T) {
 		{Number: 3, Off: 32 << 20, Len: 1 << 20, Name: "untouched"},
 	}}
 	ranges := rangesJSON{Ranges: []diskmap.Range{{Off: 0, Len: 512}, {Off: 1 << 20, Len: 4096}, {Off: 12 << 20, Len: 8 << 20}}, MoreRanges: 2, MoreBytes: 1024}
-	printDiffSummary(docEnv(&out), d, 64<<20, ranges)
+	printDiffSummary(docEnv(&out), d, "disk", 64<<20, ranges)
 	want := "Part        From     Size  Content  Label  Differs  Ranges\n" +
 		"p1       1.0 MiB  1.0 MiB  ext4     root   4.0 KiB       1\n" +
 		"p2       8.0 MiB  8.0 MiB           home   4.0 MiB       1\n" +

@@ -40,7 +40,7 @@ func (s *site) waitForFile(name string) {
 	waitFor(s.t, name, func() bool { _, err := os.Stat(s.path(name)); return err == nil })
 }
 
-// untilTold is a command that says that it has begun, and ends when it is told to.
+// untilTold is a command that reports its start, and ends on request.
 const untilTold = ": >begun; until test -e go; do sleep 0.01; done; : >done"
 
 // TestSignalsDuringAfter sends signals while --after runs, to all processes of the terminal, as the kernel does: it is not cut off.

@@ -13,7 +13,7 @@ import (
 	"testing"
 )
 
-// A machine is a QEMU that has an image open, and does to it what it is told.
+// A machine is a QEMU that has an image open and writes to it on request.
 type machine struct {
 	*exec.Cmd
 	t     *testing.T

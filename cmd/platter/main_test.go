@@ -101,7 +101,7 @@ func TestScripts(t *testing.T) {
 		RequireUniqueNames: true,
 		Setup: func(e *testscript.Env) error {
 			e.Setenv("TZ", "UTC")
-			e.Setenv("PLATTER_CACHE_DIR", filepath.Join(e.WorkDir, ".cache")) // not that of whoever runs the tests
+			e.Setenv("PLATTER_CACHE_DIR", filepath.Join(e.WorkDir, ".cache")) // not that of the user who runs the tests
 			e.Setenv("GORACE", os.Getenv("GORACE"))
 			return nil
 		},

@@ -35,7 +35,7 @@ func makeDisk(path string, size int64, seed uint64, kind string) error {
 			_, err = f.WriteAt(b[:min(blockSize, size-off)], off)
 		}
 	}
-	return errors.Join(err, f.Truncate(size), f.Close()) // blocks that nobody wrote are holes
+	return errors.Join(err, f.Truncate(size), f.Close()) // unwritten blocks are holes
 }
 
 type diskMaker struct {

@@ -52,7 +52,7 @@ type process struct {
 	stdout, stderr buffer
 }
 
-// command prepares the program, without any setting of whoever runs the tests.
+// command prepares the program, without any setting of the user who runs the tests.
 func (s *site) command(args ...string) *process {
 	p := &process{Cmd: exec.Command(s.program, args...), t: s.t}
 	for _, v := range os.Environ() {

@@ -182,7 +182,7 @@ func makeUp(t *testing.T, root, node, serial string) {
 	}
 }
 
-// TestDeviceTyped has somebody type which device is meant, or something else.
+// TestDeviceTyped answers the question for the device rightly and wrongly.
 func TestDeviceTyped(t *testing.T) {
 	s := newSite(t)
 	const size = 1 << 20

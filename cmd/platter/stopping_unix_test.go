@@ -20,7 +20,7 @@ const (
 	hangsBy = "HANGS_BY"
 )
 
-// stopping is platter, which stops (SIGSTOP) right before one operation of its store and goes on when it is told to.
+// stopping is platter, which stops (SIGSTOP) right before one operation of its store and continues on request.
 func stopping() {
 	nth, err := strconv.ParseInt(os.Getenv(stopAt), 10, 64)
 	if err != nil {
