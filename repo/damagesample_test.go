@@ -15,6 +15,7 @@ import (
 	"platter/pack"
 	"platter/repo/crypt"
 	"platter/repo/store"
+	"platter/repo/store/storetest"
 )
 
 // A damageSample is a sample with two of every kind of file there is, and a clock.
@@ -224,5 +225,5 @@ func (x *damageSample) storeOf(t *testing.T, kind string, d damaged) store.Store
 	if kind != "leftover" {
 		return mem
 	}
-	return store.NewLocal(root)
+	return storetest.OpenLocal(t, root, nil)
 }

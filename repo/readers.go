@@ -102,10 +102,7 @@ type readerLease struct {
 
 // areThere asks for the snapshots by name, past all caches: what somebody forgets from now on, he finds this lease after.
 func (h *readerLease) areThere(ctx context.Context) error {
-	s := h.store
-	if c := h.cached(); c != nil {
-		s = c.Uncached()
-	}
+	s := h.uncached()
 	for _, id := range h.says.Reads {
 		if _, err := s.Get(ctx, fileName(snapshotsDir, id), 0, 1); gone(err) {
 			return fmt.Errorf("%.8s: %w", id, ErrForgotten)

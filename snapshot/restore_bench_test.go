@@ -9,7 +9,7 @@ import (
 	"testing"
 
 	"platter/repo"
-	"platter/repo/store"
+	"platter/repo/store/storetest"
 	"platter/snapshot/image"
 )
 
@@ -17,7 +17,7 @@ import (
 func restoreDisk(b *testing.B) ([]byte, *repo.Repo, *Snapshot) {
 	b.Helper()
 	disk := randomDisk(rand.New(rand.NewPCG(1, 9)), 192<<20)
-	local := store.NewLocal(b.TempDir())
+	local := storetest.OpenLocal(b, b.TempDir(), nil)
 	snap := keep(b, testRepo(b, local), image.Mem{Data: disk, Holes: true})
 	b.SetBytes(snap.Stats.Data)
 	b.ReportAllocs()

@@ -15,10 +15,10 @@ import (
 // openStore returns the store that --repo names. Whether anything is there is for others to find out.
 func openStore(env *env, c common) (store.Store, error) { return storeBy(env, localStore, c) }
 
-func localStore(folder string) store.Store { return store.NewLocalIn(folder, repo.Layout{}) }
+func localStore(folder string) (store.Store, error) { return store.OpenLocal(folder, repo.Layout{}) }
 
 // storeBy is openStore with another way of opening a folder.
-func storeBy(env *env, open func(folder string) store.Store, c common) (store.Store, error) {
+func storeBy(env *env, open func(folder string) (store.Store, error), c common) (store.Store, error) {
 	if c.repo == "" {
 		return nil, usagef("no repository given: use --repo (-r) or set PLATTER_REPOSITORY")
 	}
@@ -28,8 +28,12 @@ func storeBy(env *env, open func(folder string) store.Store, c common) (store.St
 	if err := localPath("--cache-dir", c.cacheDir); err != nil && !c.noCache {
 		return nil, err
 	}
-	s := open(c.repo)
-	if s, ok := s.(store.Warner); ok {
+	s, err := open(c.repo)
+	if err != nil {
+		return nil, openError(c, err)
+	}
+	env.opened.add(s)
+	if s, ok := store.As[store.Warner](s); ok {
 		s.Warn(func(text string) { env.warn(c, "%s: %s", c.repo, text) })
 	}
 	if c.dryRun {
@@ -67,6 +71,7 @@ func openWith(ctx context.Context, env *env, c common, s store.Store, password [
 	if err != nil {
 		return nil, openError(c, err)
 	}
+	env.opened.add(r)
 	if c.grace >= 0 {
 		r.SetGrace(c.grace)
 	}

@@ -24,7 +24,10 @@ type Cached struct {
 	dirs map[string]*copies
 }
 
-var _ Store = (*Cached)(nil)
+var (
+	_ Store  = (*Cached)(nil)
+	_ Filler = (*Cached)(nil)
+)
 
 // NewCached puts a cache in folder, which is there, before s, for files in some folders of s. For each there is one file.
 func NewCached(s Store, folder string, dirs ...string) *Cached {
@@ -35,15 +38,16 @@ func NewCached(s Store, folder string, dirs ...string) *Cached {
 	return c
 }
 
-// Close gives files back. The cache can still be used, and opens them again.
-func (c *Cached) Close() {
+// Close closes the files of the cache and the store behind it.
+func (c *Cached) Close() error {
 	for _, kept := range c.dirs {
 		kept.close()
 	}
+	return c.Store.Close()
 }
 
-// Uncached returns the store behind the cache.
-func (c *Cached) Uncached() Store { return c.Store }
+// Unwrap returns the store behind the cache; see As.
+func (c *Cached) Unwrap() Store { return c.Store }
 
 // find returns where a copy of a file belongs, nil for a file that no copy is kept of.
 func (c *Cached) find(name string) (kept *copies, id [32]byte) {
@@ -70,6 +74,19 @@ func (c *Cached) Get(ctx context.Context, name string, off, n int64) ([]byte, er
 		keep(kept, id, data)
 	}
 	return data, err
+}
+
+// GetInto reads into dst; see Filler. What Cached keeps copies of comes from there, as with Get.
+func (c *Cached) GetInto(ctx context.Context, dst []byte, name string, off int64) (int, error) {
+	kept, _ := c.find(name)
+	var data []byte
+	var err error
+	if kept == nil {
+		data, err = GetInto(ctx, c.Store, dst, name, off, int64(len(dst)))
+	} else {
+		data, err = c.Get(ctx, name, off, int64(len(dst)))
+	}
+	return copy(dst, data), err
 }
 
 // keep makes a copy of a file's bytes, if they are what the name says.

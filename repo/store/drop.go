@@ -9,12 +9,12 @@ type Dropper interface {
 // Drop has the next read of a file come from where it is kept, where s can tell that from what this machine remembers: what was
 // read wrongly once would be read wrongly again.
 func Drop(s Store, name string) {
-	if s, ok := s.(Dropper); ok {
+	if s, ok := As[Dropper](s); ok {
 		s.Drop(name)
 	}
 }
 
-var _, _, _ Dropper = (*Local)(nil), (*Cached)(nil), DryRun{}
+var _ Dropper = (*Local)(nil)
 
 // Drop has the system forget the pages of a file.
 func (l *Local) Drop(name string) {
@@ -30,9 +30,3 @@ func (l *Local) Drop(name string) {
 		dropPages(f.Fd())
 	}
 }
-
-// Drop passes it on. Copies are proved by their names.
-func (c *Cached) Drop(name string) { Drop(c.Store, name) }
-
-// Drop passes it on.
-func (d DryRun) Drop(name string) { Drop(d.Store, name) }

@@ -15,7 +15,7 @@ type Filler interface {
 
 // GetInto returns n bytes of the named file as Get does, in dst's memory where s can and dst is large enough.
 func GetInto(ctx context.Context, s Store, dst []byte, name string, off, n int64) ([]byte, error) {
-	f, ok := s.(Filler)
+	f, ok := As[Filler](s)
 	if !ok || n < 0 || int64(cap(dst)) < n {
 		return s.Get(ctx, name, off, n)
 	}

@@ -37,7 +37,6 @@ const remoteLag = time.Minute
 var (
 	_ Lagging   = (*Local)(nil)
 	_ Refresher = (*Local)(nil)
-	_ Refresher = (*Cached)(nil)
 )
 
 // Lag asks the file system. It is a minute at least for folders that are not on a file system of this machine.
@@ -80,11 +79,8 @@ func (l *Local) probe(ctx context.Context, dir string) error {
 
 // Refresh makes the next listing of dir show what is there, where s may remember what was there before.
 func Refresh(ctx context.Context, s Store, dir string) error {
-	if s, ok := s.(Refresher); ok {
+	if s, ok := As[Refresher](s); ok {
 		return s.Refresh(ctx, dir)
 	}
 	return nil
 }
-
-// Refresh passes it on.
-func (c *Cached) Refresh(ctx context.Context, dir string) error { return Refresh(ctx, c.Store, dir) }

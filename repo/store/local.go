@@ -9,6 +9,7 @@ import (
 	"io"
 	"io/fs"
 	"path"
+	"strings"
 	"sync"
 )
 
@@ -37,12 +38,18 @@ type Local struct {
 
 var _ Store = (*Local)(nil)
 
-// NewLocal returns the store in the folder root. It does not look whether there is one: the first Put makes it.
-func NewLocal(root string) *Local { return NewLocalOn(osFiles{root: root}) }
+// OpenLocal returns the store in the folder root. It does not look whether the folder exists: the first Put makes it. own
+// is nil where all that is in the folder is the store's. Else others may have files and folders there as well: the store
+// lists the uppermost of those as odd, and enters, reads and removes none. The error says that root can be no folder's path.
+func OpenLocal(root string, own Layout) (*Local, error) {
+	if root == "" || strings.ContainsRune(root, 0) {
+		return nil, fmt.Errorf("open store: %q is not the path of a folder", root)
+	}
+	return NewLocalOn(osFiles{root, own}), nil
+}
 
-// NewLocalIn is NewLocal for a folder in which others may have files and folders as well. Of those the store names the
-// uppermost as odd, and enters, reads and removes none.
-func NewLocalIn(root string, own Layout) *Local { return NewLocalOn(osFiles{root, own}) }
+// Close returns nil: a Local opens its folder anew for every call, and holds nothing open.
+func (l *Local) Close() error { return nil }
 
 // A Layout tells what a store's user may have put into it from what others keep in the same folder.
 type Layout interface {

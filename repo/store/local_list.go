@@ -37,6 +37,15 @@ func (o osFiles) List(ctx context.Context, dir string, temps bool) iter.Seq2[Inf
 	}
 }
 
+// A Sweeper is a store that can remove the temporary files that crashes left behind.
+type Sweeper interface {
+	// Sweep removes those that were last written to before a time, by the store's clock. It returns how many there were, and
+	// their bytes, also beside an error.
+	Sweep(ctx context.Context, before time.Time) (files int, bytes int64, err error)
+}
+
+var _ Sweeper = (*Local)(nil)
+
 // Sweep removes the temporary files that were last written to before a time, by the store's clock, and counts them.
 func (l *Local) Sweep(ctx context.Context, before time.Time) (files int, bytes int64, err error) {
 	for f, err := range l.Leftovers(ctx) {

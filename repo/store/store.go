@@ -48,6 +48,10 @@ type Store interface {
 	// Touch makes now, by the store's own clock, the time at which the named file was written. It never makes a file: the
 	// error wraps fs.ErrNotExist when there is none.
 	Touch(ctx context.Context, name string) error
+
+	// Close releases what the store holds open: files, connections. A decorator closes the store behind it. Close comes after
+	// all other calls; a second Close returns nil. Whoever opened the outermost store closes it.
+	Close() error
 }
 
 // Info is what a listing tells of one file.

@@ -17,13 +17,13 @@ type DirSyncer interface {
 
 // SyncDir makes durable which files there are directly in dir, where s can tell that from what is to be seen there.
 func SyncDir(ctx context.Context, s Store, dir string) error {
-	if s, ok := s.(DirSyncer); ok {
+	if s, ok := As[DirSyncer](s); ok {
 		return s.SyncDir(ctx, dir)
 	}
 	return nil
 }
 
-var _, _ DirSyncer = (*Local)(nil), (*Cached)(nil)
+var _ DirSyncer = (*Local)(nil)
 
 // SyncDir syncs the folder, and those above it.
 func (l *Local) SyncDir(ctx context.Context, dir string) error {
@@ -44,6 +44,3 @@ func (l *Local) SyncDir(ctx context.Context, dir string) error {
 	}
 	return nil
 }
-
-// SyncDir passes it on.
-func (c *Cached) SyncDir(ctx context.Context, dir string) error { return SyncDir(ctx, c.Store, dir) }

@@ -40,7 +40,7 @@ type Around struct {
 // the same disk, begin anew at the same places.
 func (d *Retrying) Around() *Around {
 	a := &Around{disk: d, read: d.Disk.ReadAt, sizes: []int64{largePiece, smallPiece, 512}}
-	if s, ok := d.Disk.(Sectored); ok {
+	if s, ok := As[Sectored](d.Disk); ok {
 		a.read = s.ReadSectors
 		if size := s.SectorSize(); size < smallPiece {
 			a.sizes[2] = size

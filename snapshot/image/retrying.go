@@ -63,6 +63,7 @@ var (
 	_ ChangeDetector = (*Retrying)(nil)
 	_ Sequential     = (*Retrying)(nil)
 	_ Cached         = (*Retrying)(nil)
+	_ Sectored       = (*Retrying)(nil)
 )
 
 // NewRetrying returns a disk that is read as far as it can be, and nowhere that known, which may be nil, says it cannot be.
@@ -77,19 +78,44 @@ func NewRetrying(disk Disk, known *RescueMap, o RetryOptions) (*Retrying, error)
 	return d, nil
 }
 
+// Unwrap returns the disk that is read; see As.
+func (d *Retrying) Unwrap() Disk { return d.Disk }
+
+// SectorSize is that of the disk; Alignment where it has none.
+func (d *Retrying) SectorSize() int64 {
+	if s, ok := As[Sectored](d.Disk); ok {
+		return s.SectorSize()
+	}
+	return Alignment
+}
+
+// ReadSectors reads as ReadAt does, past the system's cache where the disk can. The error wraps ErrExcluded at what the rescue
+// map says cannot be read.
+func (d *Retrying) ReadSectors(p []byte, off int64) (int, error) {
+	if s, ok := As[Sectored](d.Disk); ok {
+		return d.allowed(p, off, s.ReadSectors)
+	}
+	return d.ReadAt(p, off)
+}
+
 // Size returns the size in bytes.
 func (d *Retrying) Size() int64 { return max(d.Disk.Size(), d.known.Size()) }
 
 // ReadAt reads at a byte offset. The error wraps ErrExcluded at what the rescue map says cannot be read.
 func (d *Retrying) ReadAt(p []byte, off int64) (int, error) {
+	return d.allowed(p, off, d.readAt)
+}
+
+// allowed reads up to where the rescue map forbids it.
+func (d *Retrying) allowed(p []byte, off int64, read func(p []byte, off int64) (int, error)) (int, error) {
 	for lost := range d.known.Within(off, int64(len(p))) {
-		n, err := d.readAt(p[:lost.Off-off], off)
+		n, err := read(p[:lost.Off-off], off)
 		if err == nil {
 			err = ErrExcluded
 		}
 		return n, err
 	}
-	return d.readAt(p, off)
+	return read(p, off)
 }
 
 func (d *Retrying) readAt(p []byte, off int64) (int, error) {
@@ -140,7 +166,7 @@ func (d *Retrying) Extents() iter.Seq2[Extent, error] {
 
 // Changed asks the disk, if it can tell.
 func (d *Retrying) Changed() error {
-	if detector, ok := d.Disk.(ChangeDetector); ok {
+	if detector, ok := As[ChangeDetector](d.Disk); ok {
 		return detector.Changed()
 	}
 	return nil
@@ -148,14 +174,14 @@ func (d *Retrying) Changed() error {
 
 // ReadSequentially readies the disk, if it can be.
 func (d *Retrying) ReadSequentially() {
-	if seq, ok := d.Disk.(Sequential); ok {
+	if seq, ok := As[Sequential](d.Disk); ok {
 		seq.ReadSequentially()
 	}
 }
 
 // Cached asks the disk, if it can tell.
 func (d *Retrying) Cached(off, n int64) bool {
-	cached, ok := d.Disk.(Cached)
+	cached, ok := As[Cached](d.Disk)
 	return ok && cached.Cached(off, n)
 }
 
