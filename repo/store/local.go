@@ -29,7 +29,7 @@ const (
 // Local never follows a symbolic link below its root out of it, and reads no file that is one.
 type Local struct {
 	fs       FileSystem
-	patience patience
+	retryPolicy retryPolicy
 	unsynced notice // of a sync that the file system does not have
 
 	// made holds the folders that are there and whose entry in the folder above is synced.
@@ -60,11 +60,11 @@ type Layout interface {
 }
 
 // NewLocalOn returns the store on another file system than the real one, for tests.
-func NewLocalOn(fs FileSystem) *Local { return &Local{fs: fs, patience: defaultPatience()} }
+func NewLocalOn(fs FileSystem) *Local { return &Local{fs: fs, retryPolicy: defaultRetryPolicy()} }
 
 // at returns the file system as one call with a context uses it.
 func (l *Local) at(ctx context.Context) FileSystem {
-	return patient{FileSystem: l.fs, ctx: ctx, patience: l.patience, unsynced: l.lacksSync}
+	return retrying{FileSystem: l.fs, ctx: ctx, retryPolicy: l.retryPolicy, unsynced: l.lacksSync}
 }
 
 func (l *Local) Put(ctx context.Context, name string, data []byte) error {

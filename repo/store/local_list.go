@@ -33,7 +33,7 @@ func (l *Local) Leftovers(ctx context.Context) iter.Seq2[Info, error] {
 
 func (o osFiles) List(ctx context.Context, dir string, temps bool) iter.Seq2[Info, error] {
 	return func(yield func(Info, error) bool) {
-		o.walk(&walk{ctx: ctx, yield: yield, own: o.own, temps: temps, patience: defaultPatience()}, dir)
+		o.walk(&walk{ctx: ctx, yield: yield, own: o.own, temps: temps, retryPolicy: defaultRetryPolicy()}, dir)
 	}
 }
 
@@ -69,7 +69,7 @@ type walk struct {
 	yield func(Info, error) bool
 	own   Layout
 	temps bool // temporary files instead of all the others
-	patience
+	retryPolicy
 }
 
 // try makes a call again where that helps. os does so by itself for most calls, but not for a look at a name in a Root.
