@@ -15,7 +15,7 @@ import (
 
 const (
 	pieceSize  = 4 << 20 // bytes between two looks at ctx
-	tempPrefix = ".tmp-" // no name may begin with a dot, so a temporary file never stands in a name's way
+	tempPrefix = ".tmp-" // no name may begin with a dot, so a temporary file never takes a name
 )
 
 // Local keeps a store in a folder of this machine or of a mounted NAS.
@@ -28,9 +28,9 @@ const (
 //
 // Local never follows a symbolic link below its root out of it, and reads no file that is one.
 type Local struct {
-	fs       FileSystem
+	fs          FileSystem
 	retryPolicy retryPolicy
-	unsynced notice // of a sync that the file system does not have
+	unsynced    notice // of a sync that the file system does not have
 
 	// made holds the folders that are there and whose entry in the folder above is synced.
 	made sync.Map // string to struct{}
@@ -53,7 +53,7 @@ func (l *Local) Close() error { return nil }
 
 // A Layout tells what a store's user may have put into it from what others keep in the same folder.
 type Layout interface {
-	// Folder reports whether a folder is the store's, though somebody else may have made it.
+	// Folder reports whether a folder is the store's, even if another program may have made it.
 	Folder(name string) bool
 	// File reports whether a file in the root or in such a folder can be the store's, by its name.
 	File(name string) bool
@@ -117,7 +117,7 @@ func (l *Local) writeTemp(ctx context.Context, folder string, data []byte) (stri
 		return "", err
 	}
 	f, err := l.at(ctx).Create(temp)
-	if errors.Is(err, fs.ErrNotExist) { // somebody removed a folder that we had made
+	if errors.Is(err, fs.ErrNotExist) { // another process removed a folder that we had made
 		l.made.Clear()
 		if err := l.makeFolder(ctx, folder); err != nil {
 			return "", err
@@ -132,7 +132,7 @@ func (l *Local) writeTemp(ctx context.Context, folder string, data []byte) (stri
 	}
 	err = fill(ctx, f, data)
 	if closed := f.Close(); err == nil {
-		err = closed // NFS may tell only here that there was no room
+		err = closed // NFS may report only here that there was no room
 	}
 	return temp, err
 }
@@ -154,7 +154,7 @@ func fill(ctx context.Context, f File, data []byte) error {
 }
 
 // makeFolder makes a folder and those above it, each durable in the one above. A folder that was already there is
-// synced too, once: another process may have made it a moment ago and not have come to that yet.
+// synced too, once: another process may have made it a moment ago without having synced it yet.
 func (l *Local) makeFolder(ctx context.Context, dir string) error {
 	if _, ok := l.made.Load(dir); ok {
 		return nil

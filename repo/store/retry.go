@@ -45,8 +45,8 @@ func waitFor(ctx context.Context, d time.Duration) error {
 	}
 }
 
-// do calls something until it succeeds, its error stays, or ctx ends. wasInterrupted tells that an earlier call may have
-// done all the same what the last one did not.
+// do calls something until it succeeds, its error stays, or ctx ends. wasInterrupted reports that an earlier call may
+// have done the work despite its error.
 func (p retryPolicy) do(ctx context.Context, call func() error) (wasInterrupted bool, err error) {
 	interrupts, waited, next := 0, time.Duration(0), firstWait
 	for {
@@ -73,7 +73,7 @@ func (p retryPolicy) do(ctx context.Context, call func() error) (wasInterrupted 
 	}
 }
 
-// busyOnWindows reports whether an error number of Windows says that somebody else has the file open. Access is also denied
+// busyOnWindows reports whether an error number of Windows says that another process has the file open. Access is also denied
 // for good where there is no right to it; then the error comes some seconds late.
 func busyOnWindows(code syscall.Errno) bool {
 	switch code {
@@ -88,10 +88,10 @@ func busyOnWindows(code syscall.Errno) bool {
 	return false
 }
 
-// errUnclear says that a call was interrupted, and that what it found when it was made again may be its own doing.
+// errUnclear says that a call was interrupted, and that what its repetition found may be its own work.
 var errUnclear = errors.New("interrupted, and perhaps done all the same")
 
-// untilClear does something again, from its beginning, that was interrupted where what was done cannot be told.
+// untilClear repeats do, from its beginning, while an interruption leaves open what was done.
 func untilClear(do func() error) (err error) {
 	for range 5 {
 		if err = do(); !errors.Is(err, errUnclear) {
@@ -101,13 +101,13 @@ func untilClear(do func() error) (err error) {
 	return err
 }
 
-// retrying is a FileSystem that retries what an interruption or another process's look at a file has made fail, and that does
-// without the syncs that the file system does not have.
+// retrying is a FileSystem that retries calls that failed by an interruption or because another process has the file open. It
+// forgives the syncs that the file system does not support.
 type retrying struct {
 	FileSystem
 	ctx context.Context // of the one call of Local that it serves
 	retryPolicy
-	unsynced func(error) // is told of each sync that the file system does not have
+	unsynced func(error) // called for each sync that the file system does not support
 }
 
 var _ FileSystem = retrying{}
@@ -117,7 +117,7 @@ func (p retrying) Mkdir(dir string) error {
 	return err
 }
 
-// Create wraps errUnclear where the file is there because an interrupted call made it: nobody else has its random name.
+// Create wraps errUnclear where the file is there because an interrupted call made it: no other process uses its random name.
 func (p retrying) Create(name string) (File, error) {
 	var f File
 	_, err := p.do(p.ctx, func() (err error) {
@@ -176,7 +176,7 @@ func (p retrying) Open(name string) (OpenFile, int64, error) {
 	return retryingReader{f, p}, size, nil
 }
 
-// synced forgives a sync that the file system does not have: refusing to work there would help nobody.
+// synced forgives a sync that the file system does not support: to refuse such a file system would gain nothing.
 func (p retrying) synced(err error) error {
 	if err != nil && lacksSync(err) {
 		p.unsynced(err)
@@ -208,7 +208,7 @@ func (f *retryingFile) Write(b []byte) (n int, err error) {
 	return n, err
 }
 
-// Sync goes on after an interruption, of which nothing was lost. After any other error it must not be tried again.
+// Sync retries after an interruption, which loses nothing. After any other error it must not be tried again.
 func (f *retryingFile) Sync() error {
 	var err error
 	for range maxInterrupts {
@@ -220,7 +220,7 @@ func (f *retryingFile) Sync() error {
 	return f.p.synced(err)
 }
 
-// Close is not tried again, because the file may be closed in spite of the error. What was synced is there to stay.
+// Close is not tried again, because the file may be closed despite the error. What was synced is durable.
 func (f *retryingFile) Close() error {
 	err := f.File.Close()
 	if err != nil && f.p.passing(err) == interrupted {

@@ -19,32 +19,32 @@ var (
 	ErrExcluded = errors.New("the rescue map says that it could not be read")
 )
 
-// IsMediaError reports whether an error says that a medium does not give what lies at some place. Other places may be well:
-// unlike those of a device that is gone, of a file that became shorter, or of a read that was not allowed.
+// IsMediaError reports whether an error is a media error: the medium cannot be read at some place, and others may be readable.
+// A missing device, a file that became shorter and a read that was not allowed are no media errors.
 func IsMediaError(err error) bool {
 	return slices.ContainsFunc(mediumErrors[:], func(of error) bool { return errors.Is(err, of) })
 }
 
-// A Sectored disk can be read in the shortest stretches that fail by themselves.
+// A Sectored disk can be read in the shortest units that fail on their own.
 type Sectored interface {
 	// SectorSize is how long those are, in bytes. They are counted from byte 0.
 	SectorSize() int64
 	// ReadSectors reads at a byte offset, and nothing beside what it was asked for. That needs whole sectors, and memory
-	// that lies like them, counted from a multiple of Alignment.
+	// aligned like them, counted from a multiple of Alignment.
 	ReadSectors(p []byte, off int64) (int, error)
 }
 
-// A Retrying disk may fail in places. Whoever reads it tries with ReadAt, and has Around go on where that fails
-// by an error IsMediaError.
+// A Retrying disk may fail in places. A reader tries ReadAt, and goes on with Around where that fails by an error that
+// CanReadAround accepts.
 type Retrying struct {
 	Disk
 	known *RescueMap // what is not to be read; nil for nothing
 	retry RetryOptions
 	now   func() time.Time
 
-	sick  atomic.Bool  // something could not be read
-	good  atomic.Int64 // a byte that could be read
-	spent atomic.Int64 // nanoseconds waited for what cannot be read
+	failed atomic.Bool  // something could not be read
+	good   atomic.Int64 // a byte that could be read
+	spent  atomic.Int64 // nanoseconds waited for what cannot be read
 }
 
 // RetryOptions says how to treat a disk that fails.
@@ -54,7 +54,7 @@ type RetryOptions struct {
 	// and takes nothing else from it.
 	Any bool
 	// Longest is how long to wait, all in all, for what cannot be read at once; 0 for as long as it takes. After that a
-	// place that fails costs what lies in the 64 KiB around it.
+	// place that fails costs the 64 KiB around it.
 	Longest time.Duration
 }
 
@@ -126,7 +126,7 @@ func (d *Retrying) readAt(p []byte, off int64) (int, error) {
 	return n, err
 }
 
-// Excluded yields what of a stretch is not to be read, in order.
+// Excluded yields what must not be read of n bytes from off on, in order.
 func (d *Retrying) Excluded(off, n int64) iter.Seq[Extent] { return d.known.Within(off, n) }
 
 // CanReadAround reports whether Around can go on after an error of ReadAt.
