@@ -125,7 +125,7 @@ func (r *Repo) fates(ctx context.Context, ids []pack.FileID) (f fates, err error
 // uncached is the store itself.
 func (r *Repo) uncached() store.Store {
 	if c := r.cached(); c != nil {
-		return c.Uncached()
+		return c.Unwrap()
 	}
 	return r.store
 }

@@ -40,13 +40,12 @@ func MakeCache(folder, own string) error {
 	return nil
 }
 
+// Close closes the store, with the cache in front of it. No call may follow but another Close.
+func (r *Repo) Close() error { return r.store.Close() }
+
 // cached returns the cache in front of the store, nil when there is none.
 func (r *Repo) cached() *store.Cached {
-	s := r.store
-	if d, ok := s.(store.DryRun); ok {
-		s = d.Store
-	}
-	c, _ := s.(*store.Cached)
+	c, _ := store.As[*store.Cached](r.store)
 	return c
 }
 
@@ -60,9 +59,9 @@ func (r *Repo) remember(name string, file []byte) {
 // dropCache makes the Repo look at the store itself from now on.
 func (r *Repo) dropCache() {
 	if c := r.cached(); c != nil && r.dry {
-		r.store = store.DryRun{Store: c.Uncached()}
+		r.store = store.DryRun{Store: c.Unwrap()}
 	} else if c != nil {
-		r.store = c.Uncached()
+		r.store = c.Unwrap()
 	}
 	r.cache.Folder = ""
 }

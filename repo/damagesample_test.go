@@ -17,6 +17,7 @@ import (
 	"platter/repo/layout"
 	"platter/repo/lease"
 	"platter/repo/store"
+	"platter/repo/store/storetest"
 )
 
 // A damageSample is a sample with two of every kind of file there is, and a clock.
@@ -226,5 +227,5 @@ func (x *damageSample) storeOf(t *testing.T, kind string, d damaged) store.Store
 	if kind != "leftover" {
 		return mem
 	}
-	return store.NewLocal(root)
+	return storetest.OpenLocal(t, root, nil)
 }

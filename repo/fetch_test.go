@@ -231,7 +231,7 @@ func BenchmarkFetch(b *testing.B) {
 
 func benchSite(b *testing.B) (*Repo, []saved) {
 	b.Helper()
-	local := store.NewLocal(b.TempDir())
+	local := storetest.OpenLocal(b, b.TempDir(), nil)
 	chunks := noiseChunks(1, 1170, 64<<10) // every eighth becomes a map
 	for _, c := range chunks {
 		for i := len(c) / 2; i < len(c); i++ { // the half of it compresses

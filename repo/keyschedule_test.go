@@ -69,6 +69,8 @@ type keyMove struct {
 
 var _ store.Store = (*keyPlayer)(nil)
 
+func (k *keyPlayer) Close() error { return nil }
+
 func (p *keyPlayer) ask(op string) (keyMove, error) {
 	if p.dead {
 		return keyMove{}, errKilled

@@ -48,11 +48,7 @@ func (r *Repo) UnknownLag() (kind string, waits time.Duration) {
 
 // storeLag asks the store how old what it lists may be.
 func (r *Repo) storeLag() store.Lag {
-	s := r.store
-	if c := r.cached(); c != nil {
-		s = c.Uncached()
-	}
-	if s, ok := s.(store.Lagging); ok {
+	if s, ok := store.As[store.Lagging](r.store); ok {
 		return s.Lag()
 	}
 	return store.Lag{}

@@ -25,7 +25,7 @@ func initStores(t *testing.T) map[string]func() store.Store {
 	mem, root := new(store.Mem), t.TempDir()
 	return map[string]func() store.Store{
 		"memory": func() store.Store { return mem }, "disk": disk(false), "disk without links": disk(true),
-		"folder": func() store.Store { return store.NewLocalIn(root, layout.Names{}) },
+		"folder": func() store.Store { return storetest.OpenLocal(t, root, layout.Names{}) },
 	}
 }
 

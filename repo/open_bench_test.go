@@ -16,6 +16,7 @@ import (
 	"platter/pack"
 	"platter/repo/layout"
 	"platter/repo/store"
+	"platter/repo/store/storetest"
 )
 
 // Benchmarks make up their repositories: a million chunks, or with PLATTER_BENCH=full what 1 TiB without a double comes to.
@@ -65,7 +66,7 @@ func madeUpPack(b *testing.B, folder string, from, to int) index.PackTable {
 func largeRepo(b *testing.B, n int) store.Store {
 	b.Helper()
 	folder := b.TempDir()
-	s := store.NewLocal(folder)
+	s := storetest.OpenLocal(b, folder, nil)
 	r := testRepo(b, s)
 	var tables []index.PackTable
 	for at := 0; at < n; at += benchPack {

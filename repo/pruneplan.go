@@ -10,6 +10,7 @@ import (
 	"platter/pack"
 	"platter/repo/layout"
 	"platter/repo/lease"
+	"platter/repo/store"
 )
 
 // announce makes durable which packs are to go. Those that an earlier marker names are announced already.
@@ -117,21 +118,12 @@ func (p *pruner) endPlans(ctx context.Context, plans []pack.FileID, going map[pa
 	return nil
 }
 
-// sweeper is a store that can remove the temporary files that crashes left behind.
-type sweeper interface {
-	Sweep(ctx context.Context, before time.Time) (files int, bytes int64, err error)
-}
-
 // recordsKept is how long it is remembered which snapshots were forgotten on purpose.
 const recordsKept = 366 * 24 * time.Hour
 
 // sweep clears away what nobody needs any more and what is no pack.
 func (p *pruner) sweep(ctx context.Context, now time.Time) error {
-	s := p.repo.store
-	if c := p.repo.cached(); c != nil {
-		s = c.Uncached()
-	}
-	if s, ok := s.(sweeper); ok {
+	if s, ok := store.As[store.Sweeper](p.repo.store); ok {
 		n, bytes, err := s.Sweep(ctx, now.Add(-lease.ExpiresAfter))
 		if n > 0 {
 			p.note("%d files of %d bytes were left behind by writes that did not end", n, bytes)

@@ -112,7 +112,7 @@ func Open(ctx context.Context, s store.Store, password []byte) (*Repo, error) {
 		return nil, err
 	}
 	r := &Repo{store: s}
-	_, r.dry = s.(store.DryRun)
+	_, r.dry = store.As[store.DryRun](s)
 	if err := r.unlock(ctx, password, file); err != nil {
 		return nil, err
 	}

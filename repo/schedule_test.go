@@ -67,6 +67,9 @@ var (
 	_ store.Refresher = (*host)(nil)
 )
 
+// Close does nothing: the server is others' as well.
+func (h *host) Close() error { return nil }
+
 // Lag is what a file system tells of itself: a minute, however long it really is.
 func (h *host) Lag() store.Lag {
 	switch {

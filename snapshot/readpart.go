@@ -76,6 +76,9 @@ type hearing struct {
 	failed atomic.Bool
 }
 
+// Unwrap returns the disk; see image.As.
+func (h *hearing) Unwrap() image.Disk { return h.Disk }
+
 func (h *hearing) ReadAt(p []byte, off int64) (int, error) {
 	n, err := h.Disk.ReadAt(p, off)
 	if n < len(p) {

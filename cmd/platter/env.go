@@ -28,7 +28,8 @@ type env struct {
 
 	farewell   farewell
 	unfinished restore.Unfinished
-	openFolder func(folder string) store.Store // the store in a folder
+	openFolder func(folder string) (store.Store, error) // opens the store in a folder
+	opened     opened
 }
 
 func newEnv() *env {
@@ -51,12 +52,17 @@ func newEnv() *env {
 // end cleans up after a command that ended, or that did not end in time after a signal.
 func (e *env) end(err error) error {
 	swept := make(chan struct{})
+	var closed error
 	go func() {
 		defer close(swept)
 		e.unfinished.Remove()
+		closed = e.opened.close()
 	}()
 	select {
 	case <-swept:
+		if err == nil {
+			err = closed
+		}
 	case <-time.After(grace): // the target hangs too
 	}
 	return e.farewell.run(err, func() {})

@@ -12,7 +12,7 @@ import (
 	"time"
 
 	"platter/repo"
-	"platter/repo/store"
+	"platter/repo/store/storetest"
 	"platter/snapshot"
 )
 
@@ -150,7 +150,7 @@ func (k *killing) whole(round int) {
 		check = append(check, "--read-data")
 	}
 	k.must(check...)
-	r, err := repo.Open(k.t.Context(), store.NewLocal(k.repo), []byte("secret"))
+	r, err := repo.Open(k.t.Context(), storetest.OpenLocal(k.t, k.repo, nil), []byte("secret"))
 	if err != nil {
 		k.t.Fatal(err)
 	}

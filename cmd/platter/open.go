@@ -16,10 +16,10 @@ import (
 // openStore returns the store that --repo names. It does not look whether a repository is there.
 func openStore(env *env, c common) (store.Store, error) { return storeBy(env, localStore, c) }
 
-func localStore(folder string) store.Store { return store.NewLocalIn(folder, layout.Names{}) }
+func localStore(folder string) (store.Store, error) { return store.OpenLocal(folder, layout.Names{}) }
 
 // storeBy is openStore with another way of opening a folder.
-func storeBy(env *env, open func(folder string) store.Store, c common) (store.Store, error) {
+func storeBy(env *env, open func(folder string) (store.Store, error), c common) (store.Store, error) {
 	if c.repo == "" {
 		return nil, usagef("no repository given: use --repo (-r) or set PLATTER_REPOSITORY")
 	}
@@ -29,8 +29,12 @@ func storeBy(env *env, open func(folder string) store.Store, c common) (store.St
 	if err := localPath("--cache-dir", c.cacheDir); err != nil && !c.noCache {
 		return nil, err
 	}
-	s := open(c.repo)
-	if s, ok := s.(store.Warner); ok {
+	s, err := open(c.repo)
+	if err != nil {
+		return nil, openError(c, err)
+	}
+	env.opened.add(s)
+	if s, ok := store.As[store.Warner](s); ok {
 		s.Warn(func(text string) { env.warn(c, "%s: %s", c.repo, text) })
 	}
 	if c.dryRun {
@@ -68,6 +72,7 @@ func openWith(ctx context.Context, env *env, c common, s store.Store, password [
 	if err != nil {
 		return nil, openError(c, err)
 	}
+	env.opened.add(r)
 	if c.grace >= 0 {
 		r.SetGrace(c.grace)
 	}

@@ -8,14 +8,14 @@ import (
 
 	"platter/repo"
 	"platter/repo/crypt"
-	"platter/repo/store"
+	"platter/repo/store/storetest"
 )
 
 func TestOpenRepo(t *testing.T) {
 	ctx := context.Background()
 	dir := t.TempDir()
 	cheap := crypt.Cost{Time: 1, Memory: 64, Lanes: 1}
-	if _, err := repo.Init(ctx, store.NewLocal(dir), []byte("pw"), cheap, "", repo.DefaultSettings); err != nil {
+	if _, err := repo.Init(ctx, storetest.OpenLocal(t, dir, nil), []byte("pw"), cheap, "", repo.DefaultSettings); err != nil {
 		t.Fatal(err)
 	}
 	tests := []struct {

@@ -13,7 +13,7 @@ import (
 
 	"platter/repo"
 	"platter/repo/crypt"
-	"platter/repo/store"
+	"platter/repo/store/storetest"
 )
 
 // inUTF16 encodes a text as editors of Windows do.
@@ -72,7 +72,7 @@ func TestPasswordFilesAsBefore(t *testing.T) {
 	files := append(slices.Clone(passwordFiles), struct{ name, content, password string }{"no text", "a\x00b\n\xff\n", ""})
 	for _, test := range files {
 		dir := t.TempDir()
-		if _, err := repo.Init(t.Context(), store.NewLocal(dir), trimLineEnd([]byte(test.content)), cheap, "", repo.DefaultSettings); err != nil {
+		if _, err := repo.Init(t.Context(), storetest.OpenLocal(t, dir, nil), trimLineEnd([]byte(test.content)), cheap, "", repo.DefaultSettings); err != nil {
 			t.Fatal(err)
 		}
 		if err := os.WriteFile(path, []byte(test.content), 0o600); err != nil {

@@ -27,7 +27,10 @@ func stopping() {
 		panic(err)
 	}
 	env := newEnv()
-	env.openFolder = func(folder string) store.Store { return &stopper{store: localStore(folder), nth: nth} }
+	env.openFolder = func(folder string) (store.Store, error) {
+		s, err := localStore(folder)
+		return &stopper{store: s, nth: nth}, err
+	}
 	os.Exit(runProgram(env, os.Args))
 }
 
@@ -55,6 +58,8 @@ func (s *stopper) operation() {
 		}
 	}
 }
+
+func (s *stopper) Close() error { return s.store.Close() }
 
 func (s *stopper) Put(ctx context.Context, name string, data []byte) error {
 	s.operation()

@@ -1,5 +1,5 @@
 // Package crypt holds the keys of a repository: one random master key, one key for each purpose, and the slots in
-// which passwords lock the master key up.
+// which the master key is locked under passwords.
 //
 // Its promise: what opens was sealed by a holder of the master key, for the same purpose, in the same repository; and
 // a password can be tried only at the price of its slot's key derivation.
@@ -27,7 +27,7 @@ type RepoID [16]byte
 // NewMasterKey draws a key.
 func NewMasterKey() (k MasterKey) { rand.Read(k[:]); return k }
 
-// NewRepoID draws an id.
+// NewRepoID draws an ID.
 func NewRepoID() (id RepoID) { rand.Read(id[:]); return id }
 
 // A Purpose is what a key is for. The numbers are part of the format.
@@ -46,11 +46,11 @@ const (
 	SlotInfo   Purpose = 10
 	slotKey    Purpose = 11 // sealed under a password's key, not under one of the master key's
 	Tails      Purpose = 12
-	LocalIndex Purpose = 13 // of nothing on the NAS: it proves the index that a machine keeps for itself
+	LocalIndex Purpose = 13 // of no file in the store: it authenticates the index that a machine keeps for itself
 	Leases     Purpose = 14
 	Plans      Purpose = 15
 	Forgotten  Purpose = 16
-	LocalState Purpose = 17 // of nothing on the NAS: it proves what a machine remembers
+	LocalState Purpose = 17 // of no file in the store: it authenticates what a machine remembers
 )
 
 // contexts are BLAKE3 derive_key contexts: part of the format, never to be changed or used for anything else.
@@ -119,7 +119,7 @@ const (
 // errNotOpened says no more than this on purpose: the cipher cannot tell why.
 var errNotOpened = errors.New("its seal does not hold")
 
-// SealInPlace encrypts buf[24:] where it lies, with a fresh nonce in buf[:24], and returns buf with the tag behind it.
+// SealInPlace encrypts buf[24:] in place, with a fresh nonce in buf[:24], and returns buf with the tag behind it.
 func (b *Box) SealInPlace(buf []byte) []byte {
 	buf = slices.Grow(buf, chacha20poly1305.Overhead) // or else Seal would move the ciphertext
 	nonce, plain := buf[:nonceSize], buf[nonceSize:]
@@ -134,7 +134,7 @@ func (b *Box) Seal(plain []byte) []byte {
 	return b.SealInPlace(append(buf, plain...))
 }
 
-// Open decrypts what was sealed, where it lies.
+// Open decrypts in place: the plaintext is a part of sealed.
 func (b *Box) Open(sealed []byte) ([]byte, error) {
 	if len(sealed) < overhead {
 		return nil, fmt.Errorf("%w: %d bytes", errNotOpened, len(sealed))

@@ -15,7 +15,7 @@ import (
 var (
 	// ErrWrongPassword says that a password opens none of the slots it was tried on.
 	ErrWrongPassword = errors.New("wrong password")
-	// ErrTampered says that a password is a slot's, and that the slot is not as it was made.
+	// ErrTampered says that a password is that of a slot, and that the slot was changed.
 	ErrTampered = errors.New("the password is right, but the key under it was tampered with")
 	// ErrUnknownKDF says that a slot wants passwords stretched in a way this code does not know.
 	ErrUnknownKDF = errors.New("unknown key derivation")
@@ -31,7 +31,7 @@ type Cost struct {
 // DefaultCost is the second choice of RFC 9106, section 4: 64 MiB, which a rescue system has.
 var DefaultCost = Cost{Time: 3, Memory: 64 << 10, Lanes: 4}
 
-// Bounds of a Cost. They are checked before anything is computed: no file on a NAS may ask for a terabyte.
+// Bounds of a Cost. They are checked before anything is computed: no file in a store may ask for a terabyte.
 const (
 	maxTime   = 128
 	maxMemory = 2 << 20 // KiB
@@ -79,8 +79,8 @@ func (k KDF) Stretch(password []byte) (stretched [32]byte) {
 //	| 16      | u8  | u32   | u32    | u8    | 32   | 32  | 32     | key 72        | to the end  |
 //	+---------+-----+-------+--------+-------+------+-----+--------+---------------+-------------+
 //
-// The repository's id is here and nowhere else, so it is lost only with the last slot. kdf is 1 for Argon2id. The slot's key and commit are BLAKE3 derive_key of the stretched password and mix. commit
-// ties the slot to one password: XChaCha20-Poly1305 alone would let a slot be made that two passwords open. All before
+// The repository's ID is here and nowhere else, so it is lost only with the last slot. kdf is 1 for Argon2id. The slot's key
+// and commit are BLAKE3 derive_key of the stretched password and mix. commit ties the slot to one password: XChaCha20-Poly1305 alone would let a slot be made that two passwords open. All before
 // the sealed master key is its associated data.
 type Slot struct {
 	Repo RepoID

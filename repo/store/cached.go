@@ -10,23 +10,25 @@ import (
 	"github.com/zeebo/blake3"
 )
 
-// maxKept bounds the files that Cached keeps copies of, in bytes: what costs is asking a NAS for thousands of small ones.
+// maxKept bounds the files that Cached keeps copies of, in bytes: the cost is in asking the store for thousands of small files.
 const maxKept = 1 << 20
 
-// Cached keeps copies of small files in a folder of this machine and answers from them. It keeps only files that are
-// directly in the folders of the store it is told of and that are named by the plain BLAKE3 of their bytes: those never change,
-// and a copy that does is found out. What there is, only the store says: listings go there, and copies of what is no longer
-// listed are removed.
+// Cached keeps copies of small files in a folder of this machine and answers from them. It keeps only files directly in the
+// named folders of the store whose names are the plain BLAKE3 of their bytes. Such a file never changes, and a copy that did
+// no longer matches its name. Listings always come from the store, and remove the copies of files that it does not list.
 //
-// That a copy cannot be read or written is never an error: then it is as if there were no cache.
+// A copy that cannot be read or written is never an error: Cached then works as if there were no cache.
 type Cached struct {
 	Store
 	dirs map[string]*copies
 }
 
-var _ Store = (*Cached)(nil)
+var (
+	_ Store  = (*Cached)(nil)
+	_ Filler = (*Cached)(nil)
+)
 
-// NewCached puts a cache in folder, which is there, before s, for files in some folders of s. For each there is one file.
+// NewCached returns s with a cache for the files in dirs, folders of s. folder must exist; it gets one file for each dir.
 func NewCached(s Store, folder string, dirs ...string) *Cached {
 	c := &Cached{s, map[string]*copies{}}
 	for _, dir := range dirs {
@@ -35,17 +37,18 @@ func NewCached(s Store, folder string, dirs ...string) *Cached {
 	return c
 }
 
-// Close gives files back. The cache can still be used, and opens them again.
-func (c *Cached) Close() {
+// Close closes the files of the cache and the store behind it.
+func (c *Cached) Close() error {
 	for _, kept := range c.dirs {
 		kept.close()
 	}
+	return c.Store.Close()
 }
 
-// Uncached returns the store behind the cache.
-func (c *Cached) Uncached() Store { return c.Store }
+// Unwrap returns the store behind the cache; see As.
+func (c *Cached) Unwrap() Store { return c.Store }
 
-// find returns where a copy of a file belongs, nil for a file that no copy is kept of.
+// find returns where a copy of a file belongs, nil if no copy is kept of that file.
 func (c *Cached) find(name string) (kept *copies, id [32]byte) {
 	dir, base, _ := strings.Cut(name, "/")
 	if len(base) != 2*len(id) || strings.ToLower(base) != base {
@@ -70,6 +73,19 @@ func (c *Cached) Get(ctx context.Context, name string, off, n int64) ([]byte, er
 		keep(kept, id, data)
 	}
 	return data, err
+}
+
+// GetInto reads into dst; see Filler. What Cached keeps copies of comes from there, as with Get.
+func (c *Cached) GetInto(ctx context.Context, dst []byte, name string, off int64) (int, error) {
+	kept, _ := c.find(name)
+	var data []byte
+	var err error
+	if kept == nil {
+		data, err = GetInto(ctx, c.Store, dst, name, off, int64(len(dst)))
+	} else {
+		data, err = c.Get(ctx, name, off, int64(len(dst)))
+	}
+	return copy(dst, data), err
 }
 
 // keep makes a copy of a file's bytes, if they are what the name says.
@@ -118,21 +134,21 @@ func (c *Cached) List(ctx context.Context, dir string) iter.Seq2[Info, error] {
 				listed[id] = true
 			}
 			if !yield(info, err) || err != nil {
-				return // what was not listed may be there
+				return // a file that was not listed may exist
 			}
 		}
 		kept.retain(func(id [32]byte) bool { return listed[id] })
 	}
 }
 
-// Keep takes in what a file holds that was put under another name and moved.
+// Keep adds a copy of a file that was put under another name and then moved.
 func (c *Cached) Keep(name string, data []byte) {
 	if kept, id := c.find(name); kept != nil {
 		keep(kept, id, data)
 	}
 }
 
-// Forget drops copies of files that will not be asked for again.
+// Forget drops the copies of files that will not be read again.
 func (c *Cached) Forget(names ...string) {
 	for _, name := range names {
 		if kept, id := c.find(name); kept != nil {

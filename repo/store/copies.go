@@ -10,14 +10,14 @@ import (
 	"github.com/zeebo/blake3"
 )
 
-// copies are whole small files in one file of this machine, one behind the other in the order they came: five thousand of
-// their own would take seconds to make.
+// copies keeps small files whole in one file of this machine, in the order they came. Creating five thousand separate files
+// would take seconds.
 //
 //	hash 32, length u32, bytes
 //
-// Whatever is wrong with it costs copies and nothing else: bytes that do not have their hash are no copy. Several processes
-// may use it at once: each appends in one write, and one that makes the file anew renames it over the old one, to which the
-// others then append in vain.
+// Damage to it costs copies and nothing else: bytes that do not match their hash are not returned. Several processes may use
+// it at once. Each appends in one write. A process that rewrites the file renames the new one over the old one; what others
+// then append to the old one is dropped.
 type copies struct {
 	path string
 
@@ -25,17 +25,17 @@ type copies struct {
 	f     *os.File // nil before the first look, and where there is none
 	known bool     // f was looked at
 	at    map[[32]byte]extent
-	waste bool // there are bytes in it that are no copy
+	waste bool // it has bytes that are no copy
 }
 
 type extent struct{ off, len int64 }
 
 const copyHead = 32 + 4
 
-// maxCopies bounds the file, in bytes: what is behind is dropped.
+// maxCopies bounds the file, in bytes: what follows is dropped.
 const maxCopies = 1 << 30
 
-// look reads where copies lie; mu is held.
+// look reads the offsets of the copies; mu is held.
 func (c *copies) look() {
 	if c.known {
 		return
@@ -102,7 +102,7 @@ func (c *copies) drop(id [32]byte) {
 	}
 }
 
-// add appends a copy, once.
+// add appends a copy unless there is one.
 func (c *copies) add(id [32]byte, data []byte) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -118,10 +118,10 @@ func (c *copies) add(id [32]byte, data []byte) {
 		c.f = f
 	}
 	if _, err := c.f.Write(appendCopy(nil, id, data)); err != nil {
-		c.waste = true // half a copy, which ends the list for whoever looks next; but retain makes it anew
+		c.waste = true // half a copy ends the list for the next process; retain rewrites the file
 		return
 	}
-	if end, err := c.f.Seek(0, io.SeekCurrent); err == nil { // where this write ended, whoever else appends
+	if end, err := c.f.Seek(0, io.SeekCurrent); err == nil { // where this write ended, even if other processes append
 		c.at[id] = extent{end - int64(len(data)), int64(len(data))}
 	}
 }
@@ -131,7 +131,7 @@ func appendCopy(dst []byte, id [32]byte, data []byte) []byte {
 	return append(dst, data...)
 }
 
-// retain drops all copies but those that pass, and makes the file anew if there is anything else in it.
+// retain drops all copies but those that pass, and rewrites the file if it holds anything else.
 func (c *copies) retain(pass func(id [32]byte) bool) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -145,10 +145,10 @@ func (c *copies) retain(pass func(id [32]byte) bool) {
 	if c.f == nil || !c.waste {
 		return
 	}
-	temp := c.path + tempPrefix + "new" // two at once may mix theirs up, which hashes tell
+	temp := c.path + tempPrefix + "new" // two processes may mix up theirs; the hashes detect that
 	if f, err := os.OpenFile(temp, os.O_WRONLY|os.O_CREATE|os.O_TRUNC, 0o600); err == nil {
 		err = c.writeTo(f)
-		c.f.Close() // Windows renames over nothing that is open
+		c.f.Close() // Windows does not rename over an open file
 		if err = errors.Join(err, f.Close()); err == nil {
 			err = os.Rename(temp, c.path)
 		}
@@ -190,7 +190,8 @@ func (c *copies) close() {
 	c.f, c.known, c.at = nil, false, nil
 }
 
-// A skipper reads pieces of a file from its beginning on, many small ones with one call.
+// A skipper reads small pieces of a file front to back, many with one system call. bufio.Reader would read what lies between
+// them as well: a file of up to 1 GiB.
 type skipper struct {
 	f    *os.File
 	from int64

@@ -18,10 +18,10 @@ func TestCreateOnOneFolder(t *testing.T) {
 	root := t.TempDir()
 	var stores []store.Store
 	for range 4 {
-		stores = append(stores, store.NewLocal(root))
+		stores = append(stores, storetest.OpenLocal(t, root, nil))
 	}
 	storetest.RunShared(t, stores...)
-	wantInfos(t, "Leftovers", store.NewLocal(root).Leftovers(t.Context()))
+	wantInfos(t, "Leftovers", storetest.OpenLocal(t, root, nil).Leftovers(t.Context()))
 }
 
 // TestCreateWithoutLinks does the same where the file system has no hard links.

@@ -1,22 +1,22 @@
 package store
 
-// A Dropper is a store that reads by way of a cache of this machine's system, and can have that forget a file.
+// A Dropper is a store that reads through a cache of this machine's system, and can drop a file from that cache.
 type Dropper interface {
-	// Drop has the next read of a file come from where it is kept, as far as the system does that.
+	// Drop makes the next read of a file come from the medium or the server, as far as the system supports that.
 	Drop(name string)
 }
 
-// Drop has the next read of a file come from where it is kept, where s can tell that from what this machine remembers: what was
-// read wrongly once would be read wrongly again.
+// Drop makes the next read of a file bypass the caches of this machine's system, if s is a Dropper. Without it, a read that
+// returned wrong bytes would return them again from the cache.
 func Drop(s Store, name string) {
-	if s, ok := s.(Dropper); ok {
+	if s, ok := As[Dropper](s); ok {
 		s.Drop(name)
 	}
 }
 
-var _, _, _ Dropper = (*Local)(nil), (*Cached)(nil), DryRun{}
+var _ Dropper = (*Local)(nil)
 
-// Drop has the system forget the pages of a file.
+// Drop drops the pages of a file from the page cache.
 func (l *Local) Drop(name string) {
 	if checkName(name) != nil {
 		return
@@ -30,9 +30,3 @@ func (l *Local) Drop(name string) {
 		dropPages(f.Fd())
 	}
 }
-
-// Drop passes it on. Copies are proved by their names.
-func (c *Cached) Drop(name string) { Drop(c.Store, name) }
-
-// Drop passes it on.
-func (d DryRun) Drop(name string) { Drop(d.Store, name) }

@@ -11,8 +11,8 @@ import (
 	"path/filepath"
 )
 
-// FileSystem is every call by which Local uses a disk, so that a test can put a disk in its place that fails at a chosen
-// call, or that forgets what was not synced. Names are the store's, "." is its root.
+// FileSystem is every call by which Local uses a disk. A test replaces it by a disk that fails at a chosen call, or that
+// loses what was not synced. Names are the store's, "." is its root.
 type FileSystem interface {
 	Mkdir(dir string) error // fs.ErrExist when it is there; "." makes the missing folders above the root as well
 	Create(name string) (File, error)
@@ -40,9 +40,9 @@ type OpenFile interface {
 	io.Closer
 }
 
-// osFiles is the real file system. It goes through os.Root, because whoever owns the NAS can turn a folder into a link:
-// a Put or a Delete that followed it would change files of this machine. The root is opened anew for every call, so that
-// a NAS that was mounted again is found again.
+// osFiles is the real file system. It goes through os.Root, because the owner of a shared folder can turn a
+// folder into a link: a Put or a Delete that followed it would change files of this machine. The root is opened anew for
+// every call, so that a share that was mounted again is found again.
 type osFiles struct {
 	root string
 	own  Layout // nil where all that is below the root is the store's
@@ -83,7 +83,7 @@ func (o osFiles) Rename(from, to string) error {
 }
 
 // Touch writes the first byte as it is. That makes the time the server's, where setting a time would make it this
-// machine's; and a file that is opened without leave to make it comes back to nobody who has deleted it.
+// machine's. The file is opened without O_CREATE, so that a deleted file does not come back.
 func (o osFiles) Touch(name string) error {
 	var f *os.File
 	err := o.within(func(root *os.Root) (err error) {

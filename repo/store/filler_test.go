@@ -15,7 +15,7 @@ import (
 func TestGetInto(t *testing.T) {
 	ctx := t.Context()
 	data := []byte("some bytes of a pack")
-	local, mem := store.NewLocal(t.TempDir()), new(store.Mem)
+	local, mem := storetest.OpenLocal(t, t.TempDir(), nil), new(store.Mem)
 	for name, s := range map[string]store.Store{"local": local, "mem": mem, "faulty": &storetest.Faulty{Store: local}} {
 		if err := s.Put(ctx, "packs/ab", data); err != nil {
 			t.Fatal(err)

@@ -14,7 +14,7 @@ import (
 
 // Files of a repository are their owner's alone, unless the folder that they are made in is a group's: with the set-group-ID
 // bit, and writable for the group. Then the group may read and write them, and folders below are the group's, too. The
-// process's umask decides nothing, because whoever shares the folder has decided already.
+// process's umask decides nothing: the owner of the shared folder has decided already.
 const (
 	ownFile     fs.FileMode = 0o600
 	ownFolder   fs.FileMode = 0o700

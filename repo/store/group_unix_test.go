@@ -9,7 +9,7 @@ import (
 	"syscall"
 	"testing"
 
-	"platter/repo/store"
+	"platter/repo/store/storetest"
 )
 
 // TestGroup holds that what is made follows the folder that it is made in, whatever the umask: a group's where that is shared
@@ -33,7 +33,7 @@ func TestGroup(t *testing.T) {
 			root := filepath.Join(above, "more", "repo")
 			func() {
 				defer syscall.Umask(syscall.Umask(umask))
-				l := store.NewLocal(root)
+				l := storetest.OpenLocal(t, root, nil)
 				for _, name := range []string{"config", "packs/ab/cd", "work/lease"} {
 					if err := l.Put(t.Context(), name, []byte("x")); err != nil {
 						t.Fatalf("%s, umask %o: %v", name, umask, err)
@@ -66,7 +66,7 @@ func TestGroup(t *testing.T) {
 // TestGroupLater holds that files of a repository that was made a group's later are the group's from then on.
 func TestGroupLater(t *testing.T) {
 	root := t.TempDir()
-	l := store.NewLocal(root)
+	l := storetest.OpenLocal(t, root, nil)
 	put := func(name string, want fs.FileMode) {
 		t.Helper()
 		if err := l.Put(t.Context(), name, []byte("x")); err != nil {

@@ -14,11 +14,11 @@ import (
 // A Lag is how old what a listing shows may be: clients of network file systems remember folders for a while.
 type Lag struct {
 	Time time.Duration // 0 where a listing shows what is there
-	// Unknown is the type of a file system of which neither Time nor whether Refresh helps is known. It is "" elsewhere.
+	// Unknown is the type of a file system for which it is not known how old a listing may be, nor whether Refresh helps; else "".
 	Unknown string
 }
 
-// A Lagging store may lie on a file system that remembers folders.
+// A Lagging store may be on a file system that caches listings.
 type Lagging interface {
 	// Lag is how old what this machine lists may be.
 	Lag() Lag
@@ -30,14 +30,12 @@ type Refresher interface {
 	Refresh(ctx context.Context, dir string) error
 }
 
-// remoteLag covers what the clients of network file systems remember unless told otherwise: NFS on Linux a minute, SMB half of
-// that.
+// remoteLag covers how long clients of network file systems cache listings by default: NFS on Linux a minute, SMB half of that.
 const remoteLag = time.Minute
 
 var (
 	_ Lagging   = (*Local)(nil)
 	_ Refresher = (*Local)(nil)
-	_ Refresher = (*Cached)(nil)
 )
 
 // Lag asks the file system. It is a minute at least for folders that are not on a file system of this machine.
@@ -78,13 +76,10 @@ func (l *Local) probe(ctx context.Context, dir string) error {
 	return errors.Join(f.Close(), l.at(ctx).Remove(temp))
 }
 
-// Refresh makes the next listing of dir show what is there, where s may remember what was there before.
+// Refresh makes the next listing of dir current, if s is a Refresher.
 func Refresh(ctx context.Context, s Store, dir string) error {
-	if s, ok := s.(Refresher); ok {
+	if s, ok := As[Refresher](s); ok {
 		return s.Refresh(ctx, dir)
 	}
 	return nil
 }
-
-// Refresh passes it on.
-func (c *Cached) Refresh(ctx context.Context, dir string) error { return Refresh(ctx, c.Store, dir) }

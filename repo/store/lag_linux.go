@@ -10,7 +10,7 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// localKinds are file systems that nobody but this machine's kernel changes.
+// localKinds are file systems that only this machine's kernel changes.
 var localKinds = map[int64]bool{
 	unix.EXT4_SUPER_MAGIC: true, unix.XFS_SUPER_MAGIC: true, unix.BTRFS_SUPER_MAGIC: true, unix.F2FS_SUPER_MAGIC: true,
 	unix.TMPFS_MAGIC: true, unix.RAMFS_MAGIC: true, unix.OVERLAYFS_SUPER_MAGIC: true, unix.MSDOS_SUPER_MAGIC: true,
@@ -21,8 +21,8 @@ var localKinds = map[int64]bool{
 	0xca451a4e: true, // bcachefs
 }
 
-// forgetful are FUSE file systems that forget what they remember of a folder when this machine changes it, or remember nothing.
-// Of all others nobody knows: rclone, for one, goes on showing what it saw minutes ago.
+// forgetful are FUSE file systems that cache no listings, or drop that of a folder when this machine changes the folder. About
+// all others nothing is known: rclone, for one, keeps showing a listing that is minutes old.
 var forgetful = map[string]bool{
 	"fuse.sshfs": true, "fuse.mergerfs": true, "fuse.gocryptfs": true, "fuse.encfs": true, "fuse.cryfs": true,
 	"fuse.bindfs": true, "fuse.shfs": true, "fuse.ceph-fuse": true,
@@ -42,7 +42,7 @@ type mount struct {
 	options string // of the file system, joined by commas
 }
 
-// mountOf finds the mount that a folder is in; an empty one where nobody can tell.
+// mountOf finds the mount that a folder is in; an empty one where that cannot be found.
 func mountOf(root string) mount {
 	var info unix.Stat_t
 	table, err := os.ReadFile("/proc/self/mountinfo")

@@ -8,11 +8,11 @@ import (
 
 // TestLag holds that a folder of this machine shows what is there, and that one of which nobody knows counts as another's.
 func TestLag(t *testing.T) {
-	if lag := NewLocal(t.TempDir()).Lag(); lag != (Lag{}) {
+	if lag := openLocal(t, t.TempDir(), nil).Lag(); lag != (Lag{}) {
 		t.Errorf("a folder of this machine lags by %v", lag)
 	}
 	if _, err := os.Stat("/proc/self"); err == nil {
-		if lag := NewLocal("/proc").Lag(); lag.Time < time.Minute {
+		if lag := openLocal(t, "/proc", nil).Lag(); lag.Time < time.Minute {
 			t.Error("an unknown file system does not lag")
 		}
 	}

@@ -57,11 +57,11 @@ func mountSSHFS(t *testing.T, folder string) (mounted string) {
 func TestRefreshOnSSHFS(t *testing.T) {
 	ctx := context.Background()
 	folder := t.TempDir()
-	direct := NewLocal(folder)
+	direct := openLocal(t, folder, nil)
 	if err := direct.Put(ctx, "snapshots/first", []byte("1")); err != nil {
 		t.Fatal(err)
 	}
-	far := NewLocal(mountSSHFS(t, folder))
+	far := openLocal(t, mountSSHFS(t, folder), nil)
 	if lag := far.Lag(); lag != (Lag{Time: time.Minute}) {
 		t.Errorf("it lags by %+v", lag)
 	}

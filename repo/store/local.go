@@ -9,12 +9,13 @@ import (
 	"io"
 	"io/fs"
 	"path"
+	"strings"
 	"sync"
 )
 
 const (
 	pieceSize  = 4 << 20 // bytes between two looks at ctx
-	tempPrefix = ".tmp-" // no name may begin with a dot, so a temporary file never stands in a name's way
+	tempPrefix = ".tmp-" // no name may begin with a dot, so a temporary file never takes a name
 )
 
 // Local keeps a store in a folder of this machine or of a mounted NAS.
@@ -27,9 +28,9 @@ const (
 //
 // Local never follows a symbolic link below its root out of it, and reads no file that is one.
 type Local struct {
-	fs       FileSystem
-	patience patience
-	unsynced notice // of a sync that the file system does not have
+	fs          FileSystem
+	retryPolicy retryPolicy
+	unsynced    notice // of a sync that the file system does not have
 
 	// made holds the folders that are there and whose entry in the folder above is synced.
 	made sync.Map // string to struct{}
@@ -37,27 +38,33 @@ type Local struct {
 
 var _ Store = (*Local)(nil)
 
-// NewLocal returns the store in the folder root. It does not look whether there is one: the first Put makes it.
-func NewLocal(root string) *Local { return NewLocalOn(osFiles{root: root}) }
+// OpenLocal returns the store in the folder root. It does not look whether the folder exists: the first Put makes it. own
+// is nil where all that is in the folder is the store's. Else others may have files and folders there as well: the store
+// lists the uppermost of those as odd, and enters, reads and removes none. The error says that root can be no folder's path.
+func OpenLocal(root string, own Layout) (*Local, error) {
+	if root == "" || strings.ContainsRune(root, 0) {
+		return nil, fmt.Errorf("open store: %q is not the path of a folder", root)
+	}
+	return NewLocalOn(osFiles{root, own}), nil
+}
 
-// NewLocalIn is NewLocal for a folder in which others may have files and folders as well. Of those the store names the
-// uppermost as odd, and enters, reads and removes none.
-func NewLocalIn(root string, own Layout) *Local { return NewLocalOn(osFiles{root, own}) }
+// Close returns nil: a Local opens its folder anew for every call, and holds nothing open.
+func (l *Local) Close() error { return nil }
 
 // A Layout tells what a store's user may have put into it from what others keep in the same folder.
 type Layout interface {
-	// Folder reports whether a folder is the store's, though somebody else may have made it.
+	// Folder reports whether a folder is the store's, even if another program may have made it.
 	Folder(name string) bool
 	// File reports whether a file in the root or in such a folder can be the store's, by its name.
 	File(name string) bool
 }
 
 // NewLocalOn returns the store on another file system than the real one, for tests.
-func NewLocalOn(fs FileSystem) *Local { return &Local{fs: fs, patience: defaultPatience()} }
+func NewLocalOn(fs FileSystem) *Local { return &Local{fs: fs, retryPolicy: defaultRetryPolicy()} }
 
 // at returns the file system as one call with a context uses it.
 func (l *Local) at(ctx context.Context) FileSystem {
-	return patient{FileSystem: l.fs, ctx: ctx, patience: l.patience, unsynced: l.lacksSync}
+	return retrying{FileSystem: l.fs, ctx: ctx, retryPolicy: l.retryPolicy, unsynced: l.lacksSync}
 }
 
 func (l *Local) Put(ctx context.Context, name string, data []byte) error {
@@ -110,7 +117,7 @@ func (l *Local) writeTemp(ctx context.Context, folder string, data []byte) (stri
 		return "", err
 	}
 	f, err := l.at(ctx).Create(temp)
-	if errors.Is(err, fs.ErrNotExist) { // somebody removed a folder that we had made
+	if errors.Is(err, fs.ErrNotExist) { // another process removed a folder that we had made
 		l.made.Clear()
 		if err := l.makeFolder(ctx, folder); err != nil {
 			return "", err
@@ -125,7 +132,7 @@ func (l *Local) writeTemp(ctx context.Context, folder string, data []byte) (stri
 	}
 	err = fill(ctx, f, data)
 	if closed := f.Close(); err == nil {
-		err = closed // NFS may tell only here that there was no room
+		err = closed // NFS may report only here that there was no room
 	}
 	return temp, err
 }
@@ -147,7 +154,7 @@ func fill(ctx context.Context, f File, data []byte) error {
 }
 
 // makeFolder makes a folder and those above it, each durable in the one above. A folder that was already there is
-// synced too, once: another process may have made it a moment ago and not have come to that yet.
+// synced too, once: another process may have made it a moment ago without having synced it yet.
 func (l *Local) makeFolder(ctx context.Context, dir string) error {
 	if _, ok := l.made.Load(dir); ok {
 		return nil

@@ -26,7 +26,7 @@ func TestDiskFull(t *testing.T) {
 			t.Error(err)
 		}
 	})
-	l := NewLocal(root)
+	l := openLocal(t, root, nil)
 	must(t, l.Put(t.Context(), "packs/small", make([]byte, 1000)))
 	for range 3 { // each must have given back what it took
 		err := l.Put(t.Context(), "packs/small", make([]byte, 2<<20))
@@ -59,7 +59,7 @@ func dropRights(t *testing.T) {
 func TestPermissionDenied(t *testing.T) {
 	root := t.TempDir()
 	must(t, os.Chmod(filepath.Dir(root), 0o755)) // testing makes it 0700, of the user who runs the test
-	l := NewLocal(root)
+	l := openLocal(t, root, nil)
 	must(t, l.Put(t.Context(), "shut/file", []byte("x")))
 	must(t, l.Put(t.Context(), "read-only/file", []byte("x")))
 	must(t, os.Chmod(filepath.Join(root, "shut", "file"), 0))
@@ -76,7 +76,7 @@ func TestPermissionDenied(t *testing.T) {
 			t.Errorf("%s says %v, want fs.ErrPermission", call, err)
 		}
 	}
-	for _, l := range []*Local{l, NewLocal(root)} { // one that knows the folders and one that does not
+	for _, l := range []*Local{l, openLocal(t, root, nil)} { // one that knows the folders and one that does not
 		denied("Put in a shut folder", l.Put(t.Context(), "shut/new", []byte("x")))
 		denied("Put in a read-only folder", l.Put(t.Context(), "read-only/new", []byte("x")))
 		denied("Put below a read-only folder", l.Put(t.Context(), "read-only/new/er", []byte("x")))

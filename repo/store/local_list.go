@@ -33,9 +33,18 @@ func (l *Local) Leftovers(ctx context.Context) iter.Seq2[Info, error] {
 
 func (o osFiles) List(ctx context.Context, dir string, temps bool) iter.Seq2[Info, error] {
 	return func(yield func(Info, error) bool) {
-		o.walk(&walk{ctx: ctx, yield: yield, own: o.own, temps: temps, patience: defaultPatience()}, dir)
+		o.walk(&walk{ctx: ctx, yield: yield, own: o.own, temps: temps, retryPolicy: defaultRetryPolicy()}, dir)
 	}
 }
+
+// A Sweeper is a store that can remove the temporary files that crashes left behind.
+type Sweeper interface {
+	// Sweep removes those that were last written to before a time, by the store's clock. It returns how many there were, and
+	// their bytes, also beside an error.
+	Sweep(ctx context.Context, before time.Time) (files int, bytes int64, err error)
+}
+
+var _ Sweeper = (*Local)(nil)
 
 // Sweep removes the temporary files that were last written to before a time, by the store's clock, and counts them.
 func (l *Local) Sweep(ctx context.Context, before time.Time) (files int, bytes int64, err error) {
@@ -60,7 +69,7 @@ type walk struct {
 	yield func(Info, error) bool
 	own   Layout
 	temps bool // temporary files instead of all the others
-	patience
+	retryPolicy
 }
 
 // try makes a call again where that helps. os does so by itself for most calls, but not for a look at a name in a Root.

@@ -18,7 +18,7 @@ import (
 
 func TestLocal(t *testing.T) {
 	storetest.Run(t, func(t *testing.T) store.Store {
-		return store.NewLocal(filepath.Join(t.TempDir(), "not", "there", "yet"))
+		return storetest.OpenLocal(t, filepath.Join(t.TempDir(), "not", "there", "yet"), nil)
 	})
 }
 
@@ -57,7 +57,7 @@ func write(t *testing.T, parts ...string) {
 
 func TestNewLocalTouchesNothing(t *testing.T) {
 	root := filepath.Join(t.TempDir(), "root")
-	l := store.NewLocal(root)
+	l := storetest.OpenLocal(t, root, nil)
 	wantInfos(t, "List where there is no root", l.List(t.Context(), ""))
 	wantInfos(t, "Leftovers where there is no root", l.Leftovers(t.Context()))
 	if _, err := os.Lstat(root); !errors.Is(err, fs.ErrNotExist) {
@@ -79,7 +79,7 @@ func TestLocalLeftovers(t *testing.T) {
 		want = append(want, store.Info{Name: name, Odd: true})
 	}
 	slices.SortFunc(want, func(a, b store.Info) int { return strings.Compare(a.Name, b.Name) })
-	l := store.NewLocal(root)
+	l := storetest.OpenLocal(t, root, nil)
 	wantInfos(t, "List", l.List(t.Context(), ""), want...)
 	wantInfos(t, "Leftovers", l.Leftovers(t.Context()),
 		store.Info{Name: one, Size: 7}, store.Info{Name: "packs/ab/" + two, Size: 7})
@@ -101,7 +101,7 @@ func TestLocalOddNames(t *testing.T) {
 	write(t, root, "packs", "ok.par")
 	write(t, root, "@eadir", "ok")
 	write(t, root, ".snapshot", "packs", "ok")
-	wantInfos(t, "List", store.NewLocal(root).List(t.Context(), ""),
+	wantInfos(t, "List", storetest.OpenLocal(t, root, nil).List(t.Context(), ""),
 		store.Info{Name: ".snapshot", Odd: true}, store.Info{Name: "@eadir", Odd: true}, store.Info{Name: "ok", Size: 7},
 		store.Info{Name: "packs/ABC", Odd: true}, store.Info{Name: "packs/a b", Odd: true}, store.Info{Name: "packs/ok.par", Size: 7})
 }
@@ -111,7 +111,7 @@ func TestLocalListsHugeFolder(t *testing.T) {
 	for i := range 1500 { // three batches of names
 		write(t, root, "packs", strings.Repeat("n", 1+i%100)+strings.Repeat("m", i/100))
 	}
-	infos, err := collect(t, store.NewLocal(root).List(t.Context(), "packs"))
+	infos, err := collect(t, storetest.OpenLocal(t, root, nil).List(t.Context(), "packs"))
 	if err != nil || len(slices.Compact(infos)) != 1500 {
 		t.Errorf("%d files listed, %v; want 1500", len(infos), err)
 	}
@@ -119,7 +119,7 @@ func TestLocalListsHugeFolder(t *testing.T) {
 
 func TestLocalFailedRenameLeavesNothing(t *testing.T) {
 	root := t.TempDir()
-	l := store.NewLocal(root)
+	l := storetest.OpenLocal(t, root, nil)
 	write(t, root, "packs", "a", "b")
 	if err := l.Put(t.Context(), "packs/a", []byte("x")); err == nil {
 		t.Error("Put over a folder succeeded")
@@ -130,7 +130,7 @@ func TestLocalFailedRenameLeavesNothing(t *testing.T) {
 
 func TestLocalFolders(t *testing.T) {
 	root := t.TempDir()
-	l := store.NewLocal(root)
+	l := storetest.OpenLocal(t, root, nil)
 	if err := os.MkdirAll(filepath.Join(root, "packs", "empty"), 0o700); err != nil {
 		t.Fatal(err)
 	}
@@ -148,7 +148,7 @@ func TestLocalFolders(t *testing.T) {
 
 func TestLocalFolderVanishes(t *testing.T) {
 	root := filepath.Join(t.TempDir(), "root")
-	l := store.NewLocal(root)
+	l := storetest.OpenLocal(t, root, nil)
 	for _, gone := range []string{"packs/ab", "packs", "."} {
 		for range 2 {
 			if err := l.Put(t.Context(), "packs/ab/cd", []byte("x")); err != nil {
@@ -169,7 +169,7 @@ func TestLocalListedGoes(t *testing.T) {
 		write(t, root, fmt.Sprintf("folder%d", i), "file")
 	}
 	seen := 0
-	for info, err := range store.NewLocal(root).List(t.Context(), "") {
+	for info, err := range storetest.OpenLocal(t, root, nil).List(t.Context(), "") {
 		if err != nil {
 			t.Fatalf("List of what has gone since: %v", err)
 		}
@@ -203,7 +203,7 @@ func TestLocalAmongOthers(t *testing.T) {
 		temp, "mine/" + temp, "mine/too/" + temp, "mine/theirs/" + temp, "theirs/" + temp} {
 		write(t, root, name)
 	}
-	l := store.NewLocalIn(root, own{})
+	l := storetest.OpenLocal(t, root, own{})
 	odd := func(name string) store.Info { return store.Info{Name: name, Odd: true} }
 	wantInfos(t, "List", l.List(t.Context(), ""), store.Info{Name: "config", Size: 7}, store.Info{Name: "mine/file1", Size: 7},
 		store.Info{Name: "mine/note", Size: 7}, odd("mine/theirs"), store.Info{Name: "mine/too/file2", Size: 7}, odd("note"), odd("theirs"))

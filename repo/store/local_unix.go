@@ -65,7 +65,7 @@ func noSuchSync(err error) bool {
 	return false
 }
 
-// passingHere knows interruptions by a signal.
+// passingHere recognizes interruptions by a signal.
 func passingHere(err error) passing {
 	if errors.Is(err, unix.EINTR) {
 		return interrupted

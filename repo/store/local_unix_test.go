@@ -46,7 +46,7 @@ func wantNames(t *testing.T, l *Local, dir string, want ...string) {
 
 func TestModes(t *testing.T) {
 	root := filepath.Join(t.TempDir(), "a", "b")
-	must(t, NewLocal(root).Put(t.Context(), "packs/ab", nil))
+	must(t, openLocal(t, root, nil).Put(t.Context(), "packs/ab", nil))
 	for name, want := range map[string]fs.FileMode{
 		"../": fs.ModeDir | 0o700, ".": fs.ModeDir | 0o700, "packs": fs.ModeDir | 0o700, "packs/ab": 0o600,
 	} {
@@ -62,7 +62,7 @@ func TestModes(t *testing.T) {
 func TestLinks(t *testing.T) {
 	outside, root := t.TempDir(), t.TempDir()
 	must(t, os.WriteFile(filepath.Join(outside, "secret"), []byte("secret"), 0o600))
-	l := NewLocal(root)
+	l := openLocal(t, root, nil)
 	must(t, l.Put(t.Context(), "packs/real", []byte("real")))
 	for link, to := range map[string]string{
 		"packs/in": "real", "packs/out": filepath.Join(outside, "secret"), "packs/broken": "none", "packs/loop": "../packs",
@@ -114,7 +114,7 @@ func TestLinks(t *testing.T) {
 func TestPipe(t *testing.T) {
 	root := t.TempDir()
 	must(t, unix.Mkfifo(filepath.Join(root, "pipe"), 0o600))
-	l := NewLocal(root)
+	l := openLocal(t, root, nil)
 	wantNames(t, l, "", "pipe is odd")
 	if got, err := l.Get(t.Context(), "pipe", 0, 1); err == nil || !strings.Contains(err.Error(), "not a regular file") {
 		t.Errorf("Get of a pipe = %q, %v", got, err)
@@ -125,9 +125,9 @@ func TestRootIsALink(t *testing.T) {
 	real := t.TempDir()
 	link := filepath.Join(t.TempDir(), "link")
 	must(t, os.Symlink(real, link))
-	must(t, NewLocal(link).Put(t.Context(), "packs/ab", []byte("x")))
-	wantNames(t, NewLocal(real), "", "packs/ab")
-	wantNames(t, NewLocal(link), "", "packs/ab")
+	must(t, openLocal(t, link, nil).Put(t.Context(), "packs/ab", []byte("x")))
+	wantNames(t, openLocal(t, real, nil), "", "packs/ab")
+	wantNames(t, openLocal(t, link, nil), "", "packs/ab")
 }
 
 // TestLinkRepeated: a network file system repeats a request whose answer was lost. The second answer is no loss.
@@ -164,7 +164,7 @@ func TestUnreadable(t *testing.T) {
 		return
 	}
 	root := t.TempDir()
-	l := NewLocalIn(root, mine{})
+	l := openLocal(t, root, mine{})
 	must(t, l.Put(t.Context(), "mine/file", nil))
 	for _, dir := range []string{"theirs", "mine/theirs"} {
 		must(t, os.Mkdir(filepath.Join(root, dir), 0))

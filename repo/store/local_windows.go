@@ -52,7 +52,7 @@ func noSuchSync(err error) bool {
 	return errors.Is(err, windows.ERROR_INVALID_FUNCTION) || errors.Is(err, windows.ERROR_NOT_SUPPORTED)
 }
 
-// passingHere knows files that somebody else has open.
+// passingHere recognizes files that another process has open.
 func passingHere(err error) passing {
 	var code syscall.Errno
 	if errors.As(err, &code) && busyOnWindows(code) {

@@ -37,6 +37,9 @@ func (m *Mem) now() time.Time {
 	return m.Clock()
 }
 
+// Close returns nil. The files stay.
+func (m *Mem) Close() error { return nil }
+
 func (m *Mem) Put(ctx context.Context, name string, data []byte) error {
 	if err := checkName(name); err != nil {
 		return fmt.Errorf("put %q: %w", name, err)

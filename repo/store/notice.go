@@ -7,30 +7,30 @@ import (
 	"sync"
 )
 
-// A Warner is a store that may have something to say which is no error of any call.
+// A Warner is a store that may have a warning which is no error of any call.
 type Warner interface {
-	// Warn has tell called with it, once for each thing there is to say. It must come before the store is used.
-	Warn(tell func(text string))
+	// Warn sets the function that is called once for each kind of warning. It must come before the store is used.
+	Warn(report func(text string))
 }
 
 var _ Warner = (*Local)(nil)
 
-// A notice is said once.
+// A notice is a warning that is reported once.
 type notice struct {
-	once sync.Once
-	tell func(string) // nil for nobody
+	once   sync.Once
+	report func(string) // may be nil
 }
 
-// Warn has tell called once where the file system does not have the syncs that a Put asks for.
-func (l *Local) Warn(tell func(text string)) { l.unsynced.tell = tell }
+// Warn sets the function that is called once if the file system does not support the syncs that a Put needs.
+func (l *Local) Warn(report func(text string)) { l.unsynced.report = report }
 
 func (l *Local) lacksSync(err error) {
 	if at, ok := errors.AsType[*fs.PathError](err); ok {
 		err = at.Err
 	}
 	l.unsynced.once.Do(func() {
-		if l.unsynced.tell != nil {
-			l.unsynced.tell(fmt.Sprintf("the file system does not support fsync (%v): what is written may be lost when the machine it "+
+		if l.unsynced.report != nil {
+			l.unsynced.report(fmt.Sprintf("the file system does not support fsync (%v): what is written may be lost when the machine it "+
 				"lies on loses power soon after; run 'platter check' after such an outage", err))
 		}
 	})

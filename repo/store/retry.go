@@ -9,8 +9,8 @@ import (
 	"time"
 )
 
-// A patience decides which errors of a file system pass by themselves, and waits for that.
-type patience struct {
+// A retryPolicy decides which errors of a file system pass by themselves, and waits for that.
+type retryPolicy struct {
 	passing func(error) passing                              // what the system's errors mean
 	wait    func(ctx context.Context, d time.Duration) error // returns the cause of ctx's end if that comes first
 }
@@ -31,8 +31,8 @@ const (
 	longestBusy   = 4 * time.Second // which one call waits in all
 )
 
-// defaultPatience is that of the system this program runs on.
-func defaultPatience() patience { return patience{passing: passingHere, wait: waitFor} }
+// defaultRetryPolicy is that of the system this program runs on.
+func defaultRetryPolicy() retryPolicy { return retryPolicy{passing: passingHere, wait: waitFor} }
 
 func waitFor(ctx context.Context, d time.Duration) error {
 	timer := time.NewTimer(d)
@@ -45,9 +45,9 @@ func waitFor(ctx context.Context, d time.Duration) error {
 	}
 }
 
-// do calls something until it succeeds, its error stays, or ctx ends. wasInterrupted tells that an earlier call may have
-// done all the same what the last one did not.
-func (p patience) do(ctx context.Context, call func() error) (wasInterrupted bool, err error) {
+// do calls something until it succeeds, its error stays, or ctx ends. wasInterrupted reports that an earlier call may
+// have done the work despite its error.
+func (p retryPolicy) do(ctx context.Context, call func() error) (wasInterrupted bool, err error) {
 	interrupts, waited, next := 0, time.Duration(0), firstWait
 	for {
 		err = call()
@@ -73,7 +73,7 @@ func (p patience) do(ctx context.Context, call func() error) (wasInterrupted boo
 	}
 }
 
-// busyOnWindows reports whether an error number of Windows says that somebody else has the file open. Access is also denied
+// busyOnWindows reports whether an error number of Windows says that another process has the file open. Access is also denied
 // for good where there is no right to it; then the error comes some seconds late.
 func busyOnWindows(code syscall.Errno) bool {
 	switch code {
@@ -88,10 +88,10 @@ func busyOnWindows(code syscall.Errno) bool {
 	return false
 }
 
-// errUnclear says that a call was interrupted, and that what it found when it was made again may be its own doing.
+// errUnclear says that a call was interrupted, and that what its repetition found may be its own work.
 var errUnclear = errors.New("interrupted, and perhaps done all the same")
 
-// untilClear does something again, from its beginning, that was interrupted where what was done cannot be told.
+// untilClear repeats do, from its beginning, while an interruption leaves open what was done.
 func untilClear(do func() error) (err error) {
 	for range 5 {
 		if err = do(); !errors.Is(err, errUnclear) {
@@ -101,24 +101,24 @@ func untilClear(do func() error) (err error) {
 	return err
 }
 
-// patient is a FileSystem that retries what an interruption or another process's look at a file has made fail, and that does
-// without the syncs that the file system does not have.
-type patient struct {
+// retrying is a FileSystem that retries calls that failed by an interruption or because another process has the file open. It
+// forgives the syncs that the file system does not support.
+type retrying struct {
 	FileSystem
 	ctx context.Context // of the one call of Local that it serves
-	patience
-	unsynced func(error) // is told of each sync that the file system does not have
+	retryPolicy
+	unsynced func(error) // called for each sync that the file system does not support
 }
 
-var _ FileSystem = patient{}
+var _ FileSystem = retrying{}
 
-func (p patient) Mkdir(dir string) error {
+func (p retrying) Mkdir(dir string) error {
 	_, err := p.do(p.ctx, func() error { return p.FileSystem.Mkdir(dir) })
 	return err
 }
 
-// Create wraps errUnclear where the file is there because an interrupted call made it: nobody else has its random name.
-func (p patient) Create(name string) (File, error) {
+// Create wraps errUnclear where the file is there because an interrupted call made it: no other process uses its random name.
+func (p retrying) Create(name string) (File, error) {
 	var f File
 	_, err := p.do(p.ctx, func() (err error) {
 		f, err = p.FileSystem.Create(name)
@@ -130,11 +130,11 @@ func (p patient) Create(name string) (File, error) {
 		}
 		return nil, err
 	}
-	return &patientFile{File: f, p: p}, nil
+	return &retryingFile{File: f, p: p}, nil
 }
 
 // Rename wraps errUnclear beside fs.ErrNotExist where an interrupted call may have given the file its new name.
-func (p patient) Rename(from, to string) error {
+func (p retrying) Rename(from, to string) error {
 	again, err := p.do(p.ctx, func() error { return p.FileSystem.Rename(from, to) })
 	if again && errors.Is(err, fs.ErrNotExist) {
 		return fmt.Errorf("%w: %w", errUnclear, err)
@@ -143,27 +143,27 @@ func (p patient) Rename(from, to string) error {
 }
 
 // Link needs no more than another call: where the name is there, FileSystem looks whether it is the same file.
-func (p patient) Link(from, to string) error {
+func (p retrying) Link(from, to string) error {
 	_, err := p.do(p.ctx, func() error { return p.FileSystem.Link(from, to) })
 	return err
 }
 
-func (p patient) Touch(name string) error {
+func (p retrying) Touch(name string) error {
 	_, err := p.do(p.ctx, func() error { return p.FileSystem.Touch(name) })
 	return p.synced(err)
 }
 
-func (p patient) Remove(name string) error {
+func (p retrying) Remove(name string) error {
 	_, err := p.do(p.ctx, func() error { return p.FileSystem.Remove(name) })
 	return err
 }
 
-func (p patient) SyncFolder(dir string) error {
+func (p retrying) SyncFolder(dir string) error {
 	_, err := p.do(p.ctx, func() error { return p.FileSystem.SyncFolder(dir) })
 	return p.synced(err)
 }
 
-func (p patient) Open(name string) (OpenFile, int64, error) {
+func (p retrying) Open(name string) (OpenFile, int64, error) {
 	var f OpenFile
 	var size int64
 	_, err := p.do(p.ctx, func() (err error) {
@@ -173,11 +173,11 @@ func (p patient) Open(name string) (OpenFile, int64, error) {
 	if err != nil {
 		return nil, 0, err
 	}
-	return patientReader{f, p}, size, nil
+	return retryingReader{f, p}, size, nil
 }
 
-// synced forgives a sync that the file system does not have: refusing to work there would help nobody.
-func (p patient) synced(err error) error {
+// synced forgives a sync that the file system does not support: to refuse such a file system would gain nothing.
+func (p retrying) synced(err error) error {
 	if err != nil && lacksSync(err) {
 		p.unsynced(err)
 		return nil
@@ -192,14 +192,14 @@ func lacksSync(err error) bool {
 	return errors.As(err, &at) && at.Op == "sync" && noSuchSync(at.Err)
 }
 
-// patientFile is a file that is being written.
-type patientFile struct {
+// retryingFile is a file that is being written.
+type retryingFile struct {
 	File
-	p       patient
+	p       retrying
 	durable bool // the last sync was one
 }
 
-func (f *patientFile) Write(b []byte) (n int, err error) {
+func (f *retryingFile) Write(b []byte) (n int, err error) {
 	_, err = f.p.do(f.p.ctx, func() error {
 		m, err := f.File.Write(b[n:])
 		n += m
@@ -208,8 +208,8 @@ func (f *patientFile) Write(b []byte) (n int, err error) {
 	return n, err
 }
 
-// Sync goes on after an interruption, of which nothing was lost. After any other error it must not be tried again.
-func (f *patientFile) Sync() error {
+// Sync retries after an interruption, which loses nothing. After any other error it must not be tried again.
+func (f *retryingFile) Sync() error {
 	var err error
 	for range maxInterrupts {
 		if err = f.File.Sync(); err == nil || f.p.passing(err) != interrupted {
@@ -220,8 +220,8 @@ func (f *patientFile) Sync() error {
 	return f.p.synced(err)
 }
 
-// Close is not tried again, because the file may be closed in spite of the error. What was synced is there to stay.
-func (f *patientFile) Close() error {
+// Close is not tried again, because the file may be closed despite the error. What was synced is durable.
+func (f *retryingFile) Close() error {
 	err := f.File.Close()
 	if err != nil && f.p.passing(err) == interrupted {
 		if f.durable {
@@ -232,13 +232,13 @@ func (f *patientFile) Close() error {
 	return err
 }
 
-// patientReader is a file that is being read.
-type patientReader struct {
+// retryingReader is a file that is being read.
+type retryingReader struct {
 	OpenFile
-	p patient
+	p retrying
 }
 
-func (r patientReader) ReadAt(b []byte, off int64) (n int, err error) {
+func (r retryingReader) ReadAt(b []byte, off int64) (n int, err error) {
 	_, err = r.p.do(r.p.ctx, func() error {
 		m, err := r.OpenFile.ReadAt(b[n:], off+int64(n))
 		n += m

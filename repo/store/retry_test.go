@@ -84,14 +84,14 @@ func TestBusy(t *testing.T) {
 				ctx, cancel := context.WithCancel(t.Context())
 				defer cancel()
 				var waits []time.Duration
-				p := patience{passing: onWindows, wait: func(ctx context.Context, d time.Duration) error {
+				p := retryPolicy{passing: onWindows, wait: func(ctx context.Context, d time.Duration) error {
 					if waits = append(waits, d); len(waits) == test.stopAt {
 						cancel()
 					}
 					return ctx.Err()
 				}}
 				s := &scripted{answers: slices.Clone(test.answers)}
-				err := do(patient{FileSystem: s, ctx: ctx, patience: p, unsynced: func(error) {}})
+				err := do(retrying{FileSystem: s, ctx: ctx, retryPolicy: p, unsynced: func(error) {}})
 				if !errors.Is(err, test.want) || (err == nil) != (test.want == nil) || !slices.Equal(waits, test.waits) {
 					t.Errorf("%v after waits of %v; want %v after %v", err, waits, test.want, test.waits)
 				}
@@ -136,7 +136,7 @@ func TestInterruptsAreBounded(t *testing.T) {
 	always := func(error) passing { return interrupted }
 	for call, do := range calling {
 		s := &scripted{answers: slices.Repeat([]error{syscall.EINTR}, 2*maxInterrupts)}
-		err := do(patient{FileSystem: s, ctx: t.Context(), patience: patience{passing: always}, unsynced: func(error) {}})
+		err := do(retrying{FileSystem: s, ctx: t.Context(), retryPolicy: retryPolicy{passing: always}, unsynced: func(error) {}})
 		if !errors.Is(err, syscall.EINTR) || s.calls != maxInterrupts+1 {
 			t.Errorf("%s: %v after %d calls", call, err, s.calls)
 		}

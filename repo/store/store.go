@@ -1,8 +1,11 @@
 // Package store keeps immutable named files: on a folder of a NAS, or in memory.
 //
-// It promises that a Put, a Create or a Move which returned nil survives a power cut, that nobody ever sees half a file under its name,
-// and that a Get never hands out more than it was asked for. It promises nothing about what the files say: whoever
-// owns the NAS can change them, and every reader above this floor proves what it reads.
+// It promises that a Put, a Create or a Move that returned nil survives a power cut, that no reader sees half a file under its
+// name, and that a Get never returns more than was asked for. It promises nothing about the content of the files: the owner
+// of the store can change them, so every reader above this package verifies what it reads.
+//
+// Optional capabilities of a store are interfaces of their own (Filler, DirSyncer, Refresher, …). As finds them, also behind
+// decorators.
 package store
 
 import (
@@ -24,7 +27,7 @@ type Store interface {
 	// Create is a Put that makes a file only where there is none of that name: of several at the same time, by any machines,
 	// exactly one returns nil. The error wraps fs.ErrExist where the name is taken; the file there need not be durable yet
 	// (see SyncDir). After any other error, and where an answer may have been lost, the name may hold data all the same: read
-	// it back and compare, which tells whose it is only if nobody else would write the same bytes. A store without hard
+	// it back and compare, which shows whose it is only if no other process would write the same bytes. A store without hard
 	// links may show a part of the file until Create returns, and keep that part after a crash.
 	Create(ctx context.Context, name string, data []byte) error
 
@@ -48,9 +51,13 @@ type Store interface {
 	// Touch makes now, by the store's own clock, the time at which the named file was written. It never makes a file: the
 	// error wraps fs.ErrNotExist when there is none.
 	Touch(ctx context.Context, name string) error
+
+	// Close releases what the store holds open: files, connections. A decorator closes the store behind it. Close comes after
+	// all other calls; a second Close returns nil. Whoever opened the outermost store closes it.
+	Close() error
 }
 
-// Info is what a listing tells of one file.
+// Info describes one file in a listing.
 type Info struct {
 	Name string // below the store's root, as Get takes it
 	Size int64  // bytes

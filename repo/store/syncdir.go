@@ -8,22 +8,22 @@ import (
 	"path"
 )
 
-// A DirSyncer is a store in which a file can be seen before it is there to stay: whoever put it was killed just then, or was
-// told that it failed. Who builds upon a file that somebody else has put asks for this first.
+// A DirSyncer is a store in which a file can be seen before it is durable: the process that put it was killed just then, or
+// got an error. A process that builds on a file of another process syncs its directory first.
 type DirSyncer interface {
 	// SyncDir makes durable which files there are directly in dir. It is no error that there is no such folder.
 	SyncDir(ctx context.Context, dir string) error
 }
 
-// SyncDir makes durable which files there are directly in dir, where s can tell that from what is to be seen there.
+// SyncDir makes durable which files there are directly in dir, if s is a DirSyncer.
 func SyncDir(ctx context.Context, s Store, dir string) error {
-	if s, ok := s.(DirSyncer); ok {
+	if s, ok := As[DirSyncer](s); ok {
 		return s.SyncDir(ctx, dir)
 	}
 	return nil
 }
 
-var _, _ DirSyncer = (*Local)(nil), (*Cached)(nil)
+var _ DirSyncer = (*Local)(nil)
 
 // SyncDir syncs the folder, and those above it.
 func (l *Local) SyncDir(ctx context.Context, dir string) error {
@@ -44,6 +44,3 @@ func (l *Local) SyncDir(ctx context.Context, dir string) error {
 	}
 	return nil
 }
-
-// SyncDir passes it on.
-func (c *Cached) SyncDir(ctx context.Context, dir string) error { return SyncDir(ctx, c.Store, dir) }

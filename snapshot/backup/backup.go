@@ -36,7 +36,7 @@ import (
 // error that wraps image.ErrResized; one that was only written to is kept and marked, and so is one that s says is Modified. What cannot be read is an error, but of
 // an image.Retrying it is kept as unreadable.
 func Disk(ctx context.Context, r *repo.Repo, disk image.Disk, parent, s *snapshot.Snapshot, p *repo.Progress) error {
-	if seq, ok := disk.(image.Sequential); ok {
+	if seq, ok := image.As[image.Sequential](disk); ok {
 		seq.ReadSequentially()
 	}
 	for e, err := range disk.Extents() {
@@ -51,7 +51,7 @@ func Disk(ctx context.Context, r *repo.Repo, disk image.Disk, parent, s *snapsho
 		if err := b.disk(ctx, disk); err != nil {
 			return err
 		}
-		if retrying, ok := disk.(*image.Retrying); ok {
+		if retrying, ok := image.As[*image.Retrying](disk); ok {
 			if err := retrying.Answers(ctx); err != nil {
 				return err
 			}
@@ -145,7 +145,7 @@ func (b *run) saveMap(ctx context.Context, data []byte) (chunk.ID, error) {
 
 // unchanged tells a disk that changed under the backup from one that did not.
 func (b *run) unchanged(disk image.Disk) error {
-	detector, ok := disk.(image.ChangeDetector)
+	detector, ok := image.As[image.ChangeDetector](disk)
 	if !ok {
 		return nil
 	}

@@ -18,7 +18,7 @@ import (
 	"platter/pack"
 	"platter/repo"
 	"platter/repo/crypt"
-	"platter/repo/store"
+	"platter/repo/store/storetest"
 	"platter/snapshot"
 	"platter/snapshot/image"
 )
@@ -93,7 +93,7 @@ func wantGolden(t *testing.T, folder string) {
 	}
 	ctx := context.Background()
 	for _, password := range []string{"golden", "zwei Wörter"} {
-		r, err := repo.Open(ctx, store.NewLocal(folder), []byte(password))
+		r, err := repo.Open(ctx, storetest.OpenLocal(t, folder, nil), []byte(password))
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -153,7 +153,7 @@ func writeGolden(t *testing.T, folder string, disks []image.Disk) {
 		settings.Parity = 30
 	}
 	cost := crypt.Cost{Time: 1, Memory: 256, Lanes: 2}
-	r, err := repo.Init(ctx, store.NewLocal(folder), []byte("golden"), cost, "first", settings)
+	r, err := repo.Init(ctx, storetest.OpenLocal(t, folder, nil), []byte("golden"), cost, "first", settings)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -194,7 +194,7 @@ func leaveBehind(t *testing.T, folder string, r *repo.Repo) {
 	}
 	kept := t.TempDir()
 	err := r.WithLease(ctx, repo.BackingUp, func(ctx context.Context) error {
-		other, err := repo.Open(ctx, store.NewLocal(folder), []byte("golden"))
+		other, err := repo.Open(ctx, storetest.OpenLocal(t, folder, nil), []byte("golden"))
 		if err != nil {
 			return err
 		}

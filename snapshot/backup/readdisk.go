@@ -60,8 +60,8 @@ type diskReader struct {
 }
 
 func newDiskReader(disk image.Disk, b *run, jobs <-chan regionJob, first *firstFault) *diskReader {
-	cache, _ := disk.(image.Cached)
-	retrying, _ := disk.(*image.Retrying)
+	cache, _ := image.As[image.Cached](disk)
+	retrying, _ := image.As[*image.Retrying](disk)
 	return &diskReader{disk: disk, cache: cache, run: b, jobs: jobs, first: first, retrying: retrying}
 }
 

@@ -159,7 +159,7 @@ func (m *mending) collect(ctx context.Context) error {
 		}
 	}
 	for _, d := range m.opts.Disks {
-		if seq, ok := d.Disk.(image.Sequential); ok {
+		if seq, ok := image.As[image.Sequential](d.Disk); ok {
 			seq.ReadSequentially()
 		}
 		err := m.again(ctx, d.Name, func(ctx context.Context, f *Found) error { return m.cut(ctx, d.Disk, f) })

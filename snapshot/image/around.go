@@ -7,8 +7,8 @@ import (
 	"io"
 )
 
-// How a stretch of about 1 MiB that failed is read again. What costs time on a failing disk is a read that fails, often
-// seconds, so it is cut into sixteen rather than two: one bad sector costs five such reads, and not twelve.
+// How a read of about 1 MiB that failed is done again. On a failing disk a read that fails costs time, often seconds, so the
+// extent is cut into sixteen rather than two: one bad sector costs five such reads, and not twelve.
 const (
 	largePiece = 64 << 10 // bytes
 	smallPiece = 4 << 10
@@ -17,14 +17,13 @@ const (
 	longRun = 8 << 10
 )
 
-// An Around reads what can be read of the stretches of a Retrying that failed, front to back. It is not safe for concurrent
-// use.
+// An Around reads what it can of extents at which a Retrying disk failed, front to back. It is not safe for concurrent use.
 //
-// A stretch is read in pieces of 64 KiB, those that fail in pieces of 4 KiB, those in sectors, and the first sector that
+// An extent is read in pieces of 64 KiB, those that fail in pieces of 4 KiB, those in sectors, and the first sector that
 // fails once more. After 8 KiB that failed in a row it looks for where that ends: as far ahead as the run is long, then twice
-// as far, and at last at the end of the stretch. From the first place that can be read it reads back to the last that
-// cannot. So a dead area costs two reads that fail in each stretch, and both its ends are found to the sector; what is given
-// up untried lies between two places that failed.
+// as far, and at last at the end of the extent. From the first place that can be read it reads back to the last that
+// cannot. So a dead area costs two reads that fail in each extent, and both its ends are found to the sector; what is given
+// up untried is between two places that failed.
 type Around struct {
 	disk  *Retrying
 	read  func(p []byte, off int64) (int, error)
@@ -36,11 +35,11 @@ type Around struct {
 	why error           // of those
 }
 
-// Around returns a reader of stretches that failed. What it makes of one depends on those before it: to get the same from
+// Around returns a reader of extents that failed. What it reads of one depends on those before it: to get the same from
 // the same disk, begin anew at the same places.
 func (d *Retrying) Around() *Around {
 	a := &Around{disk: d, read: d.Disk.ReadAt, sizes: []int64{largePiece, smallPiece, 512}}
-	if s, ok := d.Disk.(Sectored); ok {
+	if s, ok := As[Sectored](d.Disk); ok {
 		a.read = s.ReadSectors
 		if size := s.SectorSize(); size < smallPiece {
 			a.sizes[2] = size
@@ -77,7 +76,7 @@ func (a *Around) Read(ctx context.Context, p []byte, off int64, bad []Extent) ([
 	return append(bad, a.bad...), nil
 }
 
-// pieces reads a stretch in pieces of sizes[0], and those that fail in smaller ones. It returns how many bytes that makes:
+// pieces reads an extent in pieces of sizes[0], and those that fail in smaller ones. It returns how many bytes that makes:
 // not all where a long run ends it.
 func (a *Around) pieces(p []byte, off int64, sizes []int64) (done int64, err error) {
 	for done < int64(len(p)) && a.runAt(off+done) < longRun {
@@ -128,7 +127,7 @@ func (a *Around) jump(p []byte, off int64, sizes []int64) (int64, error) {
 	return int64(len(p)), a.lose(p, off)
 }
 
-// back reads a stretch from its end to the first place that fails, and returns the byte behind that.
+// back reads an extent from its end to the first place that fails, and returns the byte behind that.
 func (a *Around) back(p []byte, off int64) (int64, error) {
 	end := off + int64(len(p))
 	size := max(a.sizes[len(a.sizes)-1], smallPiece)
@@ -157,7 +156,7 @@ func (a *Around) runAt(off int64) int64 {
 	return a.run.Len
 }
 
-// lose gives a stretch up.
+// lose records an extent as unreadable.
 func (a *Around) lose(p []byte, off int64) error {
 	if len(p) == 0 {
 		return nil
@@ -195,7 +194,7 @@ func (a *Around) try(p []byte, off int64) error {
 	}
 	a.why = err
 	if a.disk.CanReadAround(err) {
-		a.disk.sick.Store(true)
+		a.disk.failed.Store(true)
 		a.disk.spent.Add(int64(a.disk.now().Sub(start)))
 		return err
 	}
@@ -209,7 +208,7 @@ const places = 16
 // medium, and a snapshot of nothing but unreadable bytes is of no use, and hides that there is none. The error wraps ErrGone,
 // ErrDead, ErrResized, or is ctx's.
 func (d *Retrying) Answers(ctx context.Context) error {
-	if !d.sick.Load() {
+	if !d.failed.Load() {
 		return nil
 	}
 	a := d.Around()
@@ -224,7 +223,7 @@ func (a *Around) answers() error {
 	if err := a.disk.Changed(); err != nil && !errors.Is(err, ErrModified) {
 		return err
 	}
-	buf := make([]byte, largePiece)[:a.sizes[len(a.sizes)-1]] // of this length it lies on a page
+	buf := make([]byte, largePiece)[:a.sizes[len(a.sizes)-1]] // of this length it is aligned to a page
 	good, size := a.disk.good.Load(), a.disk.Disk.Size()
 	if good >= 0 && a.answersAt(buf, good) {
 		return nil
@@ -243,7 +242,7 @@ func (a *Around) answers() error {
 	return fmt.Errorf("%w: %w", ErrGone, a.why)
 }
 
-// answersAt reports whether the sector that byte off lies in can be read.
+// answersAt reports whether the sector of byte off can be read.
 func (a *Around) answersAt(buf []byte, off int64) bool {
 	off -= off % int64(len(buf))
 	buf = buf[:min(int64(len(buf)), a.disk.Disk.Size()-off)]

@@ -10,7 +10,7 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// holds reports whether a path lies on an open device.
+// holds reports whether a path is on an open device.
 func (s System) holds(f *os.File, path string) (bool, error) {
 	no, ok := blockDevno(f)
 	if !ok {
@@ -20,14 +20,14 @@ func (s System) holds(f *os.File, path string) (bool, error) {
 	return devices[no], err
 }
 
-// beneath returns all devices that a path lies on.
+// beneath returns all devices that a path is on.
 func (s System) beneath(path string) (map[devno]bool, error) {
 	b := beneath{system: s, devices: map[devno]bool{}, paths: map[string]bool{}}
 	err := b.path(path)
 	return b.devices, err
 }
 
-// A beneath collects what lies beneath a path, down to the disks.
+// A beneath collects what is beneath a path, down to the disks.
 type beneath struct {
 	system  System
 	devices map[devno]bool
@@ -86,8 +86,8 @@ func (b *beneath) device(no devno) {
 	}
 }
 
-// mountOf returns the mount that a path lies in. Its number is not to be had from the path itself: of a Btrfs subvolume that
-// is another than its mount's.
+// mountOf returns the mount that a path is in. The path itself does not show the mount's number: a Btrfs subvolume has another
+// one than its mount.
 func (s System) mountOf(path string) (mount, error) {
 	f, err := os.OpenFile(path, unix.O_PATH, 0)
 	if err != nil {

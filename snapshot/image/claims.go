@@ -107,7 +107,7 @@ func (s System) titleOf(f *os.File) string {
 }
 
 // Where QEMU locks bytes of an image, each for a thing that can be done with it: shared locks from permBase on for what it
-// does itself, and from denyBase on for what nobody else may do meanwhile. Whoever wants to do it looks for locks there.
+// does itself, and from denyBase on for what no other process may do meanwhile. A process looks for locks there first.
 const (
 	permBase = 100
 	denyBase = 200
@@ -118,7 +118,7 @@ const (
 	permResize = 3
 )
 
-// A lockTest is bytes that nobody must have locked.
+// A lockTest is bytes that no other process must have locked.
 type lockTest struct {
 	exclusive bool // a shared lock counts too
 	off, n    int64

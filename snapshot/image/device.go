@@ -100,7 +100,7 @@ func (s System) Uses(f *os.File) ([]Use, error) {
 	return uses, nil
 }
 
-// Holds reports whether a file or folder lies on an open device, be it by way of partitions, md, device-mapper and loop
+// Holds reports whether a file or folder is on an open device, directly or through partitions, md, device-mapper and loop
 // devices.
 func (s System) Holds(f *os.File, path string) (bool, error) {
 	held, err := s.holds(f, path)

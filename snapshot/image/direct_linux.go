@@ -13,11 +13,11 @@ import (
 // A directReader reads whole blocks of a device past the page cache (O_DIRECT), and the rest through it: the device's
 // end where it is no multiple of a block, memory that is not aligned, and what direct reads failed at.
 //
-// Of a device that nobody writes to, both ways read the same. The kernel writes dirty pages that its cache has of the
+// Of a device without writers, both ways read the same. The kernel writes dirty pages that its cache has of the
 // device to the medium, and waits, before it reads that range directly, so what was written through the device node
 // before a read is seen by it. Of a device that is mounted neither way is one moment: both miss file data that were not
 // written back yet. A direct read shows what a power cut would have left there, while the cache may hold blocks of the
-// file system's own that the journal has not let go; what was read is a mixture either way. What somebody else changed
+// file system's own that the journal has not let go; what was read is a mixture either way. What another machine changed
 // on the medium behind this kernel's back, the direct read sees and the cache may not.
 type directReader struct {
 	plain   io.ReaderAt
@@ -27,7 +27,7 @@ type directReader struct {
 }
 
 // ReadAt falls back on errors, but for those of the medium: to read a bad sector again takes a failing disk seconds, and
-// who wants to know where it lies had better ask in sectors than in pages.
+// to find it, read in sectors rather than in pages.
 func (d *directReader) ReadAt(p []byte, off int64) (n int, err error) {
 	if whole := int64(len(p)) / d.block * d.block; whole > 0 && off%d.block == 0 && isAligned(p) && !d.refused.Load() {
 		n, err = d.direct.ReadAt(p[:whole], off)

@@ -8,7 +8,7 @@ import (
 // blockLen is the grain in which zeros are looked for: file systems keep holes in blocks of this size.
 const blockLen = 4096 // bytes
 
-// Joined drops empty extents and merges neighbours of the same kind, so that whoever finds runs need not keep track.
+// Joined drops empty extents and merges neighbours of the same kind, so that a producer of runs need not keep track.
 func Joined(runs iter.Seq2[Extent, error]) iter.Seq2[Extent, error] {
 	return func(yield func(Extent, error) bool) {
 		var last Extent

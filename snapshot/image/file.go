@@ -31,7 +31,7 @@ type File struct {
 	size     int64     // bytes, when it was opened
 	modified time.Time // when it was opened; zero for a device, whose node only knows when its owner changed
 	nextData dataFinder
-	locked   bool // by somebody who writes to it, when it was opened
+	locked   bool // by a program that writes to it, when it was opened
 }
 
 var (
@@ -133,7 +133,7 @@ func errNoDevices(path string) error {
 // measure returns what the disk's size in bytes and its time are now.
 func (d *File) measure() (int64, time.Time, error) {
 	if d.Kind == KindDevice {
-		// The file's offset is nobody's: every read carries its own.
+		// The file's offset is unused: every read carries its own.
 		size, err := d.file.Seek(0, io.SeekEnd)
 		return size, time.Time{}, err
 	}

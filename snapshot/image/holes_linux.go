@@ -8,7 +8,7 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// nextData is the system's dataFinder. It moves the file's shared offset, which is nobody's: ReadAt carries its own, and
+// nextData is the system's dataFinder. It moves the file's shared offset, which is unused: ReadAt carries its own, and
 // every seek here starts from an absolute one, so any number of iterations may run at once.
 func nextData(f *os.File, off, size int64) (start, end int64, err error) {
 	raw, err := f.SyscallConn()

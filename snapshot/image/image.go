@@ -22,10 +22,10 @@ type Disk interface {
 // An Extent is a run of a disk.
 type Extent struct {
 	Off, Len int64 // bytes
-	Zero     bool  // reads as zeros, so nobody needs to read it
+	Zero     bool  // reads as zeros, so it need not be read
 }
 
-// A ChangeDetector can tell, after it was read, whether it was the same all the while.
+// A ChangeDetector notices, after it was read, that it changed meanwhile.
 type ChangeDetector interface {
 	// Changed returns an error that wraps ErrResized or ErrModified, nil when neither was seen. It wraps ErrModified only where
 	// nothing worse is known.
@@ -40,7 +40,7 @@ type Sequential interface {
 	ReadSequentially()
 }
 
-// A Cached disk knows what of it lies in memory.
+// A Cached disk knows which of its bytes are in memory.
 type Cached interface {
 	// Cached reports whether n bytes at off can be read without waiting for the medium. Where it cannot tell it says no.
 	Cached(off, n int64) bool
@@ -52,6 +52,6 @@ const Alignment = 4096
 var (
 	// ErrResized says that a disk became longer or shorter while it was read.
 	ErrResized = errors.New("its size changed while it was read")
-	// ErrModified says that somebody wrote to a disk while it was read; what was read is a mixture.
+	// ErrModified says that a disk was written to while it was read; what was read is a mixture.
 	ErrModified = errors.New("it was written to while it was read")
 )

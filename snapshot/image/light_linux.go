@@ -10,7 +10,7 @@ import (
 )
 
 // A lightReader reads through the page cache and leaves it as it was: pages that were there stay, pages that a read
-// brought in go again. A disk is larger than most memories, and whoever reads it once a night should not push out what the
+// brought in go again. A disk is larger than most memories, and a nightly backup should not push out what the
 // machine works with. Where the system does not tell what it caches, or not to this user, all stays as it comes.
 type lightReader struct {
 	file  *os.File

@@ -11,7 +11,7 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// isLocked reports whether somebody else holds a lock that stands in the way of reading or of writing. Where the file system
+// isLocked reports whether another process holds a lock that forbids reading or writing. Where the file system
 // has no locks there are none.
 func (s System) isLocked(f *os.File, toWrite bool) bool {
 	for _, test := range lockTests(toWrite) {
@@ -52,7 +52,7 @@ func isFlocked(f *os.File, toWrite bool) bool {
 	if info, err := f.Stat(); toWrite && err == nil && info.Mode()&fs.ModeDevice == 0 {
 		how = unix.LOCK_EX
 	}
-	again, err := reopen(f) // a descriptor may be one that somebody else gave us, lock and all
+	again, err := reopen(f) // a descriptor may come from another process, with its lock
 	if err != nil {
 		return false
 	}

@@ -89,7 +89,7 @@ func (s Sparse) Extents() iter.Seq2[Extent, error] {
 		off := int64(0)
 		for _, f := range s.Fills {
 			if f.Off < off || f.Len < 0 || f.Len > s.Bytes-f.Off {
-				yield(Extent{}, errors.New("sparse disk: a fill lies over another or outside the disk"))
+				yield(Extent{}, errors.New("sparse disk: a fill overlaps another or is outside the disk"))
 				return
 			}
 			if !yield(Extent{Off: off, Len: f.Off - off, Zero: true}, nil) ||

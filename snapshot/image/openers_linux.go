@@ -104,8 +104,8 @@ func (o *openerSearch) match(st *unix.Stat_t) (at []int, device string) {
 	return o.files[idOf(st)], ""
 }
 
-// descriptor looks at one descriptor. A file is asked what it is only if its number may be the right one: what lies on a server
-// that is gone would not answer.
+// descriptor looks at one descriptor. A file is asked what it is only if its number may be the right one: a file on a dead
+// server would not answer.
 func (o *openerSearch) descriptor(dir, fd string, note func(st *unix.Stat_t, does opener)) {
 	link := filepath.Join(dir, "fd", fd)
 	to, err := os.Readlink(link)

@@ -19,32 +19,32 @@ var (
 	ErrExcluded = errors.New("the rescue map says that it could not be read")
 )
 
-// IsMediaError reports whether an error says that a medium does not give what lies at some place. Other places may be well:
-// unlike those of a device that is gone, of a file that became shorter, or of a read that was not allowed.
+// IsMediaError reports whether an error is a media error: the medium cannot be read at some place, and others may be readable.
+// A missing device, a file that became shorter and a read that was not allowed are no media errors.
 func IsMediaError(err error) bool {
 	return slices.ContainsFunc(mediumErrors[:], func(of error) bool { return errors.Is(err, of) })
 }
 
-// A Sectored disk can be read in the shortest stretches that fail by themselves.
+// A Sectored disk can be read in the shortest units that fail on their own.
 type Sectored interface {
 	// SectorSize is how long those are, in bytes. They are counted from byte 0.
 	SectorSize() int64
 	// ReadSectors reads at a byte offset, and nothing beside what it was asked for. That needs whole sectors, and memory
-	// that lies like them, counted from a multiple of Alignment.
+	// aligned like them, counted from a multiple of Alignment.
 	ReadSectors(p []byte, off int64) (int, error)
 }
 
-// A Retrying disk may fail in places. Whoever reads it tries with ReadAt, and has Around go on where that fails
-// by an error IsMediaError.
+// A Retrying disk may fail in places. A reader tries ReadAt, and goes on with Around where that fails by an error that
+// CanReadAround accepts.
 type Retrying struct {
 	Disk
 	known *RescueMap // what is not to be read; nil for nothing
 	retry RetryOptions
 	now   func() time.Time
 
-	sick  atomic.Bool  // something could not be read
-	good  atomic.Int64 // a byte that could be read
-	spent atomic.Int64 // nanoseconds waited for what cannot be read
+	failed atomic.Bool  // something could not be read
+	good   atomic.Int64 // a byte that could be read
+	spent  atomic.Int64 // nanoseconds waited for what cannot be read
 }
 
 // RetryOptions says how to treat a disk that fails.
@@ -54,7 +54,7 @@ type RetryOptions struct {
 	// and takes nothing else from it.
 	Any bool
 	// Longest is how long to wait, all in all, for what cannot be read at once; 0 for as long as it takes. After that a
-	// place that fails costs what lies in the 64 KiB around it.
+	// place that fails costs the 64 KiB around it.
 	Longest time.Duration
 }
 
@@ -63,6 +63,7 @@ var (
 	_ ChangeDetector = (*Retrying)(nil)
 	_ Sequential     = (*Retrying)(nil)
 	_ Cached         = (*Retrying)(nil)
+	_ Sectored       = (*Retrying)(nil)
 )
 
 // NewRetrying returns a disk that is read as far as it can be, and nowhere that known, which may be nil, says it cannot be.
@@ -77,19 +78,44 @@ func NewRetrying(disk Disk, known *RescueMap, o RetryOptions) (*Retrying, error)
 	return d, nil
 }
 
+// Unwrap returns the disk that is read; see As.
+func (d *Retrying) Unwrap() Disk { return d.Disk }
+
+// SectorSize is that of the disk; Alignment where it has none.
+func (d *Retrying) SectorSize() int64 {
+	if s, ok := As[Sectored](d.Disk); ok {
+		return s.SectorSize()
+	}
+	return Alignment
+}
+
+// ReadSectors reads as ReadAt does, past the system's cache where the disk can. The error wraps ErrExcluded at what the rescue
+// map says cannot be read.
+func (d *Retrying) ReadSectors(p []byte, off int64) (int, error) {
+	if s, ok := As[Sectored](d.Disk); ok {
+		return d.allowed(p, off, s.ReadSectors)
+	}
+	return d.ReadAt(p, off)
+}
+
 // Size returns the size in bytes.
 func (d *Retrying) Size() int64 { return max(d.Disk.Size(), d.known.Size()) }
 
 // ReadAt reads at a byte offset. The error wraps ErrExcluded at what the rescue map says cannot be read.
 func (d *Retrying) ReadAt(p []byte, off int64) (int, error) {
+	return d.allowed(p, off, d.readAt)
+}
+
+// allowed reads up to where the rescue map forbids it.
+func (d *Retrying) allowed(p []byte, off int64, read func(p []byte, off int64) (int, error)) (int, error) {
 	for lost := range d.known.Within(off, int64(len(p))) {
-		n, err := d.readAt(p[:lost.Off-off], off)
+		n, err := read(p[:lost.Off-off], off)
 		if err == nil {
 			err = ErrExcluded
 		}
 		return n, err
 	}
-	return d.readAt(p, off)
+	return read(p, off)
 }
 
 func (d *Retrying) readAt(p []byte, off int64) (int, error) {
@@ -100,7 +126,7 @@ func (d *Retrying) readAt(p []byte, off int64) (int, error) {
 	return n, err
 }
 
-// Excluded yields what of a stretch is not to be read, in order.
+// Excluded yields what must not be read of n bytes from off on, in order.
 func (d *Retrying) Excluded(off, n int64) iter.Seq[Extent] { return d.known.Within(off, n) }
 
 // CanReadAround reports whether Around can go on after an error of ReadAt.
@@ -140,7 +166,7 @@ func (d *Retrying) Extents() iter.Seq2[Extent, error] {
 
 // Changed asks the disk, if it can tell.
 func (d *Retrying) Changed() error {
-	if detector, ok := d.Disk.(ChangeDetector); ok {
+	if detector, ok := As[ChangeDetector](d.Disk); ok {
 		return detector.Changed()
 	}
 	return nil
@@ -148,14 +174,14 @@ func (d *Retrying) Changed() error {
 
 // ReadSequentially readies the disk, if it can be.
 func (d *Retrying) ReadSequentially() {
-	if seq, ok := d.Disk.(Sequential); ok {
+	if seq, ok := As[Sequential](d.Disk); ok {
 		seq.ReadSequentially()
 	}
 }
 
 // Cached asks the disk, if it can tell.
 func (d *Retrying) Cached(off, n int64) bool {
-	cached, ok := d.Disk.(Cached)
+	cached, ok := As[Cached](d.Disk)
 	return ok && cached.Cached(off, n)
 }
 

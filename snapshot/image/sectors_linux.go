@@ -17,7 +17,7 @@ type sectorReader struct {
 	size   int64    // of a sector, in bytes
 }
 
-// open opens d once more, when the first sector is asked for: disks that are well never need it.
+// open opens d once more, when the first sector is asked for: a disk without errors never needs it.
 func (r *sectorReader) open(d *File) {
 	r.once.Do(func() {
 		r.size = Alignment
@@ -49,8 +49,8 @@ func (d *File) SectorSize() int64 {
 // ReadSectors reads past the page cache, where p and off allow it.
 func (d *File) ReadSectors(p []byte, off int64) (int, error) {
 	size := d.SectorSize()
-	lies := int64(uintptr(unsafe.Pointer(unsafe.SliceData(p))) % uintptr(size))
-	if d.sectors.direct == nil || lies != 0 || off%size != 0 || int64(len(p))%size != 0 {
+	ahead := int64(uintptr(unsafe.Pointer(unsafe.SliceData(p))) % uintptr(size))
+	if d.sectors.direct == nil || ahead != 0 || off%size != 0 || int64(len(p))%size != 0 {
 		return d.ReadAt(p, off)
 	}
 	n, err := d.sectors.direct.ReadAt(p, off)

@@ -11,7 +11,7 @@ func (d *File) ReadSequentially() {
 	plain := &lightReader{file: d.file, page: int64(os.Getpagesize())}
 	d.read = plain
 	// The reader keeps reads in flight itself. The system's read-ahead would fetch beyond them, and whether those pages
-	// were found in the cache could not be told any more. A file system that does not know the advice changes nothing.
+	// were found in the cache would not show any more. A file system that does not know the advice changes nothing.
 	_ = unix.Fadvise(int(d.file.Fd()), 0, 0, unix.FADV_RANDOM)
 	if d.Kind == KindDevice {
 		if f, block := openDirect(d.Path, d.file); f != nil {

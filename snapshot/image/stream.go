@@ -65,7 +65,7 @@ func (s *Stream) Read(p []byte) (int, error) {
 		}
 		n, err := s.input.Read(p)
 		if n == 0 && errors.Is(err, syscall.EAGAIN) {
-			continue // somebody else made the pipe non-blocking, and took the bytes first
+			continue // another process made the pipe non-blocking, and took the bytes first
 		}
 		return n, err
 	}

@@ -14,7 +14,7 @@ import (
 // A waiter waits for input or for an alarm, whichever comes first.
 //
 // It polls rather than making the input non-blocking: that flag belongs to the open file, not to the descriptor, so it
-// would also strike whoever else holds it: standard output when both are one socket (as under sshd and inetd), where
+// would also affect every other process that holds it: standard output when both are one socket (as under sshd and inetd), where
 // os.Stdout then fails with EAGAIN, or the next command of a shell script when platter is killed. And on Linux
 // a FIFO that is polled has no end before its first writer came, while a non-blocking read takes that for the end.
 type waiter struct {
@@ -56,7 +56,7 @@ func (w *waiter) wait() {
 	})
 }
 
-// close raises the alarm and returns once nobody waits any more.
+// close raises the alarm and returns once no wait is under way.
 func (w *waiter) close() error {
 	w.disarm()
 	err := w.raise.Close()

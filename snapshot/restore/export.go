@@ -130,6 +130,9 @@ type readOnly struct{ image.Disk }
 
 var _ target = readOnly{}
 
+// Unwrap returns the disk; see image.As.
+func (o readOnly) Unwrap() image.Disk { return o.Disk }
+
 func (readOnly) WriteAt([]byte, int64) (int, error) { return 0, errors.ErrUnsupported }
 func (readOnly) Zero(int64, int64) error            { return errors.ErrUnsupported }
 func (readOnly) DropCache(int64, int64) error       { return errors.ErrUnsupported }
@@ -143,6 +146,9 @@ type unpadded struct {
 	image.Disk
 	size int64 // bytes
 }
+
+// Unwrap returns the disk with the zeros behind it; see image.As.
+func (u *unpadded) Unwrap() image.Disk { return u.Disk }
 
 // Size returns the size that the disk is meant to have, where it has that much and not much more.
 func (u *unpadded) Size() int64 {

@@ -9,7 +9,7 @@ import (
 	"testing"
 
 	"platter/repo"
-	"platter/repo/store"
+	"platter/repo/store/storetest"
 	"platter/snapshot"
 	"platter/snapshot/backup/backuptest"
 	"platter/snapshot/image"
@@ -20,7 +20,7 @@ import (
 func restoreDisk(b *testing.B) ([]byte, *repo.Repo, *snapshot.Snapshot) {
 	b.Helper()
 	disk := snapshottest.RandomDisk(rand.New(rand.NewPCG(1, 9)), 192<<20)
-	local := store.NewLocal(b.TempDir())
+	local := storetest.OpenLocal(b, b.TempDir(), nil)
 	snap := backuptest.Keep(b, snapshottest.Repo(b, local), image.Mem{Data: disk, Holes: true})
 	b.SetBytes(snap.Stats.Data)
 	b.ReportAllocs()

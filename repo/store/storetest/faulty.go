@@ -29,7 +29,10 @@ type Faulty struct {
 	ops atomic.Int64
 }
 
-var _ store.Store = (*Faulty)(nil)
+var (
+	_ store.Store  = (*Faulty)(nil)
+	_ store.Filler = (*Faulty)(nil)
+)
 
 // Nth is a Fail or Lose that gives err for the call after the first n, and for no other.
 func Nth(n int64, err error) func(op, name string) error {
@@ -108,10 +111,23 @@ func (f *Faulty) Touch(ctx context.Context, name string) error {
 	return f.around("touch", name, func() error { return f.Store.Touch(ctx, name) })
 }
 
-// SyncDir passes it on, and does not count.
-func (f *Faulty) SyncDir(ctx context.Context, dir string) error {
-	return store.SyncDir(ctx, f.Store, dir)
+// GetInto counts and fails as a get: without it, reads into the caller's memory would bypass Fail.
+func (f *Faulty) GetInto(ctx context.Context, dst []byte, name string, off int64) (n int, err error) {
+	err = f.around("get", name, func() error {
+		data, err := store.GetInto(ctx, f.Store, dst, name, off, int64(len(dst)))
+		if n = copy(dst, data); f.Short != nil && f.Short("get", name) {
+			n /= 2
+		}
+		return err
+	})
+	if err != nil {
+		return 0, err
+	}
+	return n, nil
 }
+
+// Unwrap returns the store behind it. Its capabilities but Filler neither count nor fail.
+func (f *Faulty) Unwrap() store.Store { return f.Store }
 
 func (f *Faulty) around(op, name string, do func() error) error {
 	f.ops.Add(1)

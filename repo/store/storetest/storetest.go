@@ -41,6 +41,7 @@ func Run(t *testing.T, open func(t *testing.T) store.Store) {
 		{"list", testList},
 		{"list breaks off", testListBreaksOff},
 		{"list while changing", testListWhileChanging},
+		{"close", testClose},
 	} {
 		t.Run(test.name, func(t *testing.T) { test.run(t, open(t)) })
 	}
@@ -108,6 +109,15 @@ func testRanges(t *testing.T, s store.Store) {
 	for _, test := range []struct{ off, n int64 }{{-1, 1}, {0, -1}, {-1, -1}, {math.MinInt64, 1}, {size + 1, -1}} {
 		if got, err := s.Get(t.Context(), "ranges", test.off, test.n); err == nil {
 			t.Errorf("Get(%d, %d) = %d bytes and no error", test.off, test.n, len(got))
+		}
+	}
+}
+
+func testClose(t *testing.T, s store.Store) {
+	put(t, s, "a/closed", []byte("x"))
+	for range 2 {
+		if err := s.Close(); err != nil {
+			t.Errorf("Close: %v", err)
 		}
 	}
 }
