@@ -17,6 +17,7 @@ import (
 	"platter/chunk"
 	"platter/repo"
 	"platter/repo/store"
+	"platter/snapshot/diskmap"
 	"platter/snapshot/image"
 	"platter/snapshot/snapshottest"
 )
@@ -75,7 +76,7 @@ func TestAheadReadsTheDisk(t *testing.T) {
 	}
 	for seed := range seeds {
 		rnd := rand.New(rand.NewPCG(seed, 5))
-		disk := newPatchwork(rnd, RegionSize/2+rnd.IntN(2*RegionSize))
+		disk := newPatchwork(rnd, diskmap.RegionSize/2+rnd.IntN(2*diskmap.RegionSize))
 		share := rnd.Uint64N(5) // of what is cached, in quarters
 		disk.cached = func(off int64) bool { return uint64(off)>>20*0x9e3779b97f4a7c15>>32%4 < share }
 		b, jobs := &run{}, make(chan regionJob, 8)
@@ -104,7 +105,7 @@ func TestHolesAreZeros(t *testing.T) {
 	}
 	for seed := range rounds {
 		rnd := rand.New(rand.NewPCG(seed, 77))
-		disk := make([]byte, rnd.IntN(3)*RegionSize/2+rnd.IntN(8*slotLen))
+		disk := make([]byte, rnd.IntN(3)*diskmap.RegionSize/2+rnd.IntN(8*slotLen))
 		noise := rand.NewChaCha8([32]byte{byte(seed)})
 		for off := rnd.IntN(3)*slotLen + rnd.IntN(8)*chunk.Block; off < len(disk); {
 			n := min(1+rnd.IntN(9*chunk.Block), len(disk)-off)
@@ -131,7 +132,7 @@ func drain(ctx context.Context, a *ahead, need int, rnd *rand.Rand, disk []byte)
 		if err != nil || !ok {
 			return err
 		}
-		off := job.region * RegionSize
+		off := job.region * diskmap.RegionSize
 		for {
 			for !a.final && len(a.ring.view()) < need {
 				if err := a.more(ctx); err != nil {
@@ -152,12 +153,12 @@ func drain(ctx context.Context, a *ahead, need int, rnd *rand.Rand, disk []byte)
 // TestFirstFaultIsReported holds that of several places that cannot be read the first on the disk is named, however
 // many workers meet however many of them first.
 func TestFirstFaultIsReported(t *testing.T) {
-	size := int64(5 * RegionSize)
+	size := int64(5 * diskmap.RegionSize)
 	broken := errors.New("the medium is broken")
 	disk := &patchwork{Mem: image.Mem{Data: make([]byte, size)}, extents: []image.Extent{{Len: size}}}
 	s := new(store.Mem)
 	snapshottest.Repo(t, s)
-	for _, at := range []int64{0, 3 << 20, RegionSize - 1<<20, RegionSize + 7<<20} {
+	for _, at := range []int64{0, 3 << 20, diskmap.RegionSize - 1<<20, diskmap.RegionSize + 7<<20} {
 		disk.fail = func(off int64) error {
 			if off >= at && (off-at)%(3<<20) == 0 {
 				return broken
@@ -184,7 +185,7 @@ func TestCancelledBackupEnds(t *testing.T) {
 		synctest.Test(t, func(t *testing.T) {
 			ctx, cancel := context.WithCancel(t.Context())
 			var reads atomic.Int64
-			disk := &patchwork{Mem: image.Mem{Data: make([]byte, 3*RegionSize)}, extents: []image.Extent{{Len: 3 * RegionSize}}}
+			disk := &patchwork{Mem: image.Mem{Data: make([]byte, 3*diskmap.RegionSize)}, extents: []image.Extent{{Len: 3 * diskmap.RegionSize}}}
 			disk.cached = func(int64) bool { return cached }
 			disk.fail = func(int64) error {
 				if reads.Add(1) == 20 {
@@ -254,7 +255,7 @@ func TestCuttingAllocatesNothing(t *testing.T) {
 	r := snapshottest.Repo(t, new(store.Mem))
 	for _, guided := range []bool{false, true} {
 		var allocs []float64
-		for _, size := range []int64{2 << 20, RegionSize} {
+		for _, size := range []int64{2 << 20, diskmap.RegionSize} {
 			withCut(t, r, size, guided, func(w *regionWorker, cut func()) {
 				cut() // the first time chunks are new, and slices grow
 				allocs = append(allocs, testing.AllocsPerRun(5, cut))
@@ -287,7 +288,7 @@ func withCutOf(t testing.TB, r *repo.Repo, disk image.Disk, guided bool, fn func
 			return err
 		}
 		job := regionJob{data: []image.Extent{{Len: disk.Size()}}}
-		var before []piece
+		var before []diskmap.Piece
 		return w.ahead.run(ctx, func(ctx context.Context) error {
 			fn(w, func() {
 				jobs <- job
@@ -314,9 +315,9 @@ func withCutOf(t testing.TB, r *repo.Repo, disk image.Disk, guided bool, fn func
 func BenchmarkCut(b *testing.B) {
 	for name, guided := range map[string]bool{"searching": false, "guided": true} {
 		b.Run(name, func(b *testing.B) {
-			withCut(b, snapshottest.Repo(b, new(store.Mem)), RegionSize, guided, func(_ *regionWorker, cut func()) {
+			withCut(b, snapshottest.Repo(b, new(store.Mem)), diskmap.RegionSize, guided, func(_ *regionWorker, cut func()) {
 				cut()
-				b.SetBytes(RegionSize)
+				b.SetBytes(diskmap.RegionSize)
 				b.ReportAllocs()
 				for b.Loop() {
 					cut()

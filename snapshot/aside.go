@@ -11,6 +11,7 @@ import (
 	"platter/chunk"
 	"platter/pack"
 	"platter/repo"
+	"platter/snapshot/diskmap"
 )
 
 // LoadAside reads the snapshots that were removed as damaged and are kept aside, oldest first. Of those that cannot be read, each
@@ -124,8 +125,7 @@ func keepAside(ctx context.Context, r *repo.Repo, listed []pack.FileID, marks *r
 		s, err := loadAside(ctx, r, id)
 		k := keeper{repo: r, marks: marks}
 		if err == nil {
-			k.m = s.Map(r)
-			err = k.walk(ctx, height(s.Size), 0, s.Root)
+			err = k.mark(ctx, s.Map(r))
 		}
 		switch {
 		case ctx.Err() != nil:
@@ -144,42 +144,32 @@ func keepAside(ctx context.Context, r *repo.Repo, listed []pack.FileID, marks *r
 type keeper struct {
 	repo  *repo.Repo
 	marks *repo.Marks
-	m     *Map
 
-	unsure bool // a node or a page cannot be had
+	unsure bool // a node or a page is not to be had
 }
 
-// walk marks a node or a page, and all below it. The error says why the store does not answer.
-func (k *keeper) walk(ctx context.Context, level int, at int64, id chunk.ID) error {
-	if id.IsZero() || ctx.Err() != nil || !k.m.has(level, at) || !k.marks.KeepWalk(id) {
-		return ctx.Err()
-	}
-	if level == 0 {
-		pieces, err := k.m.page(ctx, at, id)
-		if err != nil {
-			k.unsure = true
-			return k.without(id, err)
-		}
-		for _, q := range pieces {
-			if q.kind == dataPiece {
-				if err := k.chunk(ctx, q.id); err != nil {
-					return err
+// mark marks a map, as far as it can be read. The error says why the store does not answer.
+func (k *keeper) mark(ctx context.Context, m *diskmap.Map) error {
+	fold := diskmap.Fold[struct{}]{
+		Enter:  func(s diskmap.Subtree) (_ struct{}, known bool) { return struct{}{}, !k.marks.KeepWalk(s.ID) },
+		Beyond: func() (_ struct{}, err error) { return struct{}{}, nil },
+		Page: func(ctx context.Context, _ *diskmap.Map, _ int64, pieces []diskmap.Piece) (_ struct{}, err error) {
+			for _, q := range pieces {
+				if q.Kind == diskmap.Data {
+					if err := k.chunk(ctx, q.ID); err != nil {
+						return struct{}{}, err
+					}
 				}
 			}
-		}
-		return nil
+			return struct{}{}, nil
+		},
+		Unreadable: func(_ context.Context, s diskmap.Subtree, reason error) (_ struct{}, err error) {
+			k.unsure = true
+			return struct{}{}, k.without(s.ID, reason)
+		},
 	}
-	n, err := k.m.node(ctx, level, id)
-	if err != nil {
-		k.unsure = true
-		return k.without(id, err)
-	}
-	for i, child := range n {
-		if err := k.walk(ctx, level-1, at*fanOut+int64(i), child); err != nil {
-			return err
-		}
-	}
-	return nil
+	_, err := fold.Of(ctx, m)
+	return err
 }
 
 // chunk marks a chunk of data. Where it lies in packs that are gone or damaged only, it is tried: what cannot be had is no reason

@@ -10,6 +10,7 @@ import (
 
 	"platter/chunk"
 	"platter/repo"
+	"platter/snapshot/diskmap"
 	"platter/snapshot/image"
 	"platter/snapshot/image/anatomy"
 )
@@ -71,7 +72,7 @@ func (b *run) keep(ctx context.Context, s *Snapshot, read func(context.Context, 
 		if err := read(ctx, b); err != nil {
 			return err
 		}
-		s.Root, err = b.tree.finish(ctx, b.size, b.saveMap)
+		s.Root, err = b.tree.Finish(ctx, b.size, b.saveMap)
 		return err
 	})
 	if err != nil {
@@ -93,9 +94,9 @@ type run struct {
 	repo     *repo.Repo
 	writer   *repo.Writer
 	progress *repo.Progress
-	parent   *Map                // nil when there is none
+	parent   *diskmap.Map        // nil when there is none
 	only     func(chunk.ID) bool // which chunks are stored; nil for all that are new
-	tree     treeBuilder
+	tree     diskmap.Builder
 	data     atomic.Int64 // bytes in chunks
 	read     atomic.Int64 // bytes read from the source
 	bad      atomic.Int64 // bytes that could not be read

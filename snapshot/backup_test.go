@@ -15,6 +15,7 @@ import (
 
 	"platter/repo"
 	"platter/repo/store"
+	"platter/snapshot/diskmap"
 	"platter/snapshot/image"
 	"platter/snapshot/snapshottest"
 )
@@ -62,7 +63,7 @@ func restored(t *testing.T, r *repo.Repo, s *Snapshot) []byte {
 }
 
 func TestBackupRestoresEverySize(t *testing.T) {
-	sizes := []int{0, 1, 511, 512, 4095, 4096, 4097, 65536, 1<<20 + 3, 5<<20 - 1, RegionSize, RegionSize + 1}
+	sizes := []int{0, 1, 511, 512, 4095, 4096, 4097, 65536, 1<<20 + 3, 5<<20 - 1, diskmap.RegionSize, diskmap.RegionSize + 1}
 	for _, size := range sizes {
 		for _, zeros := range []bool{false, true} {
 			t.Run(fmt.Sprintf("%d/%v", size, zeros), func(t *testing.T) {
@@ -90,7 +91,7 @@ func TestBackupRestoresEverySize(t *testing.T) {
 
 // TestBackupIsTheSame holds that a map depends on the disk's bytes alone: not on holes, workers or the way they came.
 func TestBackupIsTheSame(t *testing.T) {
-	disk := randomDisk(rand.New(rand.NewPCG(3, 3)), 2*RegionSize+12345)
+	disk := randomDisk(rand.New(rand.NewPCG(3, 3)), 2*diskmap.RegionSize+12345)
 	s := new(store.Mem)
 	r := snapshottest.Repo(t, s)
 	want := keep(t, r, image.Mem{Data: disk})
@@ -123,7 +124,7 @@ func TestEditsShareAndDiff(t *testing.T) {
 		rnd := rand.New(rand.NewPCG(seed, 9))
 		s := new(store.Mem)
 		r := snapshottest.Repo(t, s)
-		disk := randomDisk(rnd, RegionSize+rnd.IntN(RegionSize))
+		disk := randomDisk(rnd, diskmap.RegionSize+rnd.IntN(diskmap.RegionSize))
 		before := keep(t, r, image.Mem{Data: disk, Holes: true})
 		for range edits {
 			edited := edit(rnd, disk)
@@ -163,16 +164,16 @@ func edit(rnd *rand.Rand, disk []byte) []byte {
 	case 0:
 		out = out[:len(out)-rnd.IntN(len(out)/2)]
 	case 1:
-		out = append(out, randomDisk(rnd, rnd.IntN(RegionSize))...)
+		out = append(out, randomDisk(rnd, rnd.IntN(diskmap.RegionSize))...)
 	}
 	return out
 }
 
 // checkDiff demands that every changed byte lies in a range, and that each range begins and ends near one.
-func checkDiff(t *testing.T, a, b []byte, diff []Range) {
+func checkDiff(t *testing.T, a, b []byte, diff []diskmap.Range) {
 	t.Helper()
 	common, at := int64(min(len(a), len(b))), int64(0)
-	for i, d := range append(diff, Range{Off: int64(max(len(a), len(b)))}) {
+	for i, d := range append(diff, diskmap.Range{Off: int64(max(len(a), len(b)))}) {
 		if d.Off < at || i > 0 && d.Off == at && d.Len > 0 {
 			t.Fatalf("range %d at %d follows one that ends at %d", i, d.Off, at)
 		}

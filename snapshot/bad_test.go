@@ -11,6 +11,7 @@ import (
 	"testing"
 
 	"platter/repo/store"
+	"platter/snapshot/diskmap"
 	"platter/snapshot/image"
 	"platter/snapshot/snapshottest"
 )
@@ -38,7 +39,7 @@ func hurtDisk(rnd *rand.Rand, data []byte, holes bool) failingDisk {
 	for range rnd.IntN(40) {
 		at := rnd.Int64N(sectors)
 		if rnd.IntN(3) == 0 {
-			grid := int64([]int{8, 16, 2048, RegionSize / 512}[rnd.IntN(4)])
+			grid := int64([]int{8, 16, 2048, diskmap.RegionSize / 512}[rnd.IntN(4)])
 			at = max(at/grid*grid-rnd.Int64N(3), 0)
 		}
 		for range 1 + rnd.Int64N(1<<rnd.IntN(11)) {
@@ -108,7 +109,7 @@ func TestBadSectorsChangeNothingElse(t *testing.T) {
 		tinyChunks(t, s)
 		data := randomDisk(rnd, 6<<20+rnd.IntN(4<<20))
 		if seed%3 == 0 {
-			data = append(make([]byte, RegionSize-4<<20), data...)
+			data = append(make([]byte, diskmap.RegionSize-4<<20), data...)
 		}
 		var all []*Snapshot
 		for range versions {
@@ -176,17 +177,17 @@ func TestRestoreAroundInPlace(t *testing.T) {
 // beyond the image's end, and is not touched.
 func TestRescueMapIsKept(t *testing.T) {
 	rnd := rand.New(rand.NewPCG(1, 81))
-	data := make([]byte, RegionSize+8<<20)
-	copy(data[RegionSize:], randomDisk(rnd, 6<<20))
+	data := make([]byte, diskmap.RegionSize+8<<20)
+	copy(data[diskmap.RegionSize:], randomDisk(rnd, 6<<20))
 	disk := failingDisk{image.Mem{Data: data, Holes: true}, map[int64]bool{}, errors.New("it was touched")}
-	lost := []Range{{512, 1024}, {3 << 20, 20 << 20}, {RegionSize - 512, 1<<20 + 512}, {RegionSize + 2<<20 + 512, 512}, {int64(len(data)), 3*RegionSize - 100}}
+	lost := []diskmap.Range{{Off: 512, Len: 1024}, {Off: 3 << 20, Len: 20 << 20}, {Off: diskmap.RegionSize - 512, Len: 1<<20 + 512}, {Off: diskmap.RegionSize + 2<<20 + 512, Len: 512}, {Off: int64(len(data)), Len: 3*diskmap.RegionSize - 100}}
 	for _, q := range lost[:4] {
 		for at := q.Off / 512; at*512 < q.Off+q.Len; at++ {
 			disk.bad[at] = true
 		}
 	}
 	var text bytes.Buffer
-	size := int64(len(data)) + 3*RegionSize - 100
+	size := int64(len(data)) + 3*diskmap.RegionSize - 100
 	err := image.WriteRescueMap(&text, "", size, func(yield func(image.Extent, error) bool) {
 		for _, q := range lost {
 			if !yield(image.Extent{Off: q.Off, Len: q.Len}, nil) {
@@ -207,7 +208,7 @@ func TestRescueMapIsKept(t *testing.T) {
 	if got := mustLost(t, snapshottest.Reopen(t, s), snap); !slices.Equal(got, lost) || snap.Size != size {
 		t.Errorf("%d bytes, lost %v, want %d and %v", snap.Size, got, size, lost)
 	}
-	disk.Data = append(bytes.Clone(data), make([]byte, 3*RegionSize-100)...)
+	disk.Data = append(bytes.Clone(data), make([]byte, 3*diskmap.RegionSize-100)...)
 	wantAround(t, s, snap, disk)
 
 	strict, err := image.NewRetrying(disk, known, image.RetryOptions{Strict: true})
@@ -221,7 +222,7 @@ func TestRescueMapIsKept(t *testing.T) {
 
 // TestFailuresThatEndABackup has failures after which there must be no snapshot.
 func TestFailuresThatEndABackup(t *testing.T) {
-	data := make([]byte, RegionSize+4<<20)
+	data := make([]byte, diskmap.RegionSize+4<<20)
 	rand.NewChaCha8([32]byte{3}).Read(data)
 	everywhere := map[int64]bool{}
 	for at := range int64(len(data) / 512) {

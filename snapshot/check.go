@@ -9,14 +9,15 @@ import (
 	"platter/chunk"
 	"platter/pack"
 	"platter/repo"
+	"platter/snapshot/diskmap"
 )
 
 // A Loss is what damage costs one snapshot.
 type Loss struct {
 	Snapshot *Snapshot
-	Ranges   *Runs   // of its disk
-	Reasons  []error // one of each kind; of very many the first
-	Missing  bool    // one of all reasons is that no index file lists something (repo.ErrMissing)
+	Ranges   *diskmap.Runs // of its disk
+	Reasons  []error       // one of each kind; of very many the first
+	Missing  bool          // one of all reasons is that no index file lists something (repo.ErrMissing)
 }
 
 // CheckMaps walks the maps of all snapshots and returns what is lost to those that are not whole: pages that cannot be
@@ -27,14 +28,20 @@ func CheckMaps(ctx context.Context, r *repo.Repo, snapshots []*Snapshot, bad fun
 }
 
 func newMapCheck(r *repo.Repo, bad func(chunk.ID) error) *mapCheck {
-	return &mapCheck{repo: r, bad: bad, known: map[subtree]*lost{}}
+	c := &mapCheck{repo: r, bad: bad}
+	c.fold = diskmap.Fold[*lost]{
+		Page:       c.page,
+		Node:       c.node,
+		Unreadable: c.unreadable,
+		Beyond:     func() (*lost, error) { return &lost{reasons: []error{diskmap.ErrBeyond}}, nil },
+	}
+	return c
 }
 
 func (c *mapCheck) all(ctx context.Context, snapshots []*Snapshot) ([]Loss, error) {
 	var losses []Loss
 	for _, s := range snapshots {
-		m := s.Map(c.repo)
-		lost, err := c.walk(ctx, m, height(m.sizeOf()), 0, s.Root)
+		lost, err := c.fold.Of(ctx, s.Map(c.repo))
 		if err != nil {
 			return nil, err
 		}
@@ -84,7 +91,7 @@ func CheckMapsBeside(ctx context.Context, r *repo.Repo, snapshots []*Snapshot, r
 
 // lost is what damage costs a subtree, in ranges that are counted from where it begins.
 type lost struct {
-	runs    Runs
+	runs    diskmap.Runs
 	reasons []error // at least one
 	missing bool
 }
@@ -109,94 +116,63 @@ func (l *lost) because(reasons ...error) {
 	}
 }
 
+// A mapCheck walks the maps of snapshots. What is lost of a subtree is nil where it is whole.
 type mapCheck struct {
 	repo    *repo.Repo
 	bad     func(chunk.ID) error
-	known   map[subtree]*lost       // what was walked before; nil for what is whole
-	missing map[chunk.ID]chunk.Kind // that no index lists; nil where nobody wants to know
+	fold    diskmap.Fold[*lost]
+	missing map[chunk.ID]chunk.Kind // that no index lists; nil where they are not collected
 	passing error                   // why something could not be read that may be read another time
 }
 
-// walk returns what is lost below one node or page, nil for nothing. The error is ctx's.
-func (c *mapCheck) walk(ctx context.Context, m *Map, level int, at int64, id chunk.ID) (*lost, error) {
-	if ctx.Err() != nil || id.IsZero() {
-		return nil, ctx.Err()
-	}
-	if !m.has(level, at) {
-		return &lost{reasons: []error{errBeyond}}, nil
-	}
-	key := m.subtree(level, at, id)
-	if l, ok := c.known[key]; ok {
-		return l, nil
-	}
-	look := c.node
-	if level == 0 {
-		look = c.page
-	}
-	l, err := look(ctx, m, level, at, id)
-	if ctx.Err() != nil {
-		return nil, ctx.Err()
-	}
-	if err != nil {
-		l = c.unreadable(key, err)
-	}
-	if len(l.reasons) == 0 {
-		l = nil
-	}
-	c.known[key] = l
-	return l, nil
+// isWhole reports whether a subtree was walked, and nothing of it is lost.
+func (c *mapCheck) isWhole(s diskmap.Subtree) bool {
+	l, ok := c.fold.Known(s)
+	return ok && l == nil
 }
 
 // unreadable is what is lost with a node or page that cannot be read.
-func (c *mapCheck) unreadable(t subtree, reason error) *lost {
+func (c *mapCheck) unreadable(_ context.Context, s diskmap.Subtree, reason error) (*lost, error) {
 	if m, ok := errors.AsType[*repo.MissingError](reason); ok {
 		c.miss(m.ID, chunk.Map)
 	}
-	if !isFinal(reason) && c.bad(t.id) == nil {
+	if !isFinal(reason) && c.bad(s.ID) == nil {
 		c.passing = reason
 	}
 	l := new(lost)
-	l.runs.add(0, t.width)
+	l.runs.Add(0, s.Width)
 	l.because(reason)
-	return l
+	return l, nil
 }
 
-// node returns what is lost below a node; the error says why it cannot be read, or is ctx's.
-func (c *mapCheck) node(ctx context.Context, m *Map, level int, at int64, id chunk.ID) (*lost, error) {
-	n, err := m.node(ctx, level, id)
-	if err != nil {
-		return nil, err
-	}
-	l := new(lost)
-	for i, child := range n {
-		below, err := c.walk(ctx, m, level-1, at*fanOut+int64(i), child)
-		if err != nil {
-			return nil, err
+func (c *mapCheck) node(_ context.Context, _ diskmap.Subtree, below []diskmap.Below[*lost]) (l *lost, err error) {
+	for _, b := range below {
+		if b.Value == nil {
+			continue
 		}
-		if below != nil {
-			l.runs.place(childOff(level, i), &below.runs)
-			l.because(below.reasons...)
-			l.missing = l.missing || below.missing
+		if l == nil {
+			l = new(lost)
 		}
+		l.runs.Place(b.Off, &b.Value.runs)
+		l.because(b.Value.reasons...)
+		l.missing = l.missing || b.Value.missing
 	}
 	return l, nil
 }
 
-// page does the same for a page.
-func (c *mapCheck) page(ctx context.Context, m *Map, _ int, at int64, id chunk.ID) (*lost, error) {
-	pieces, err := m.page(ctx, at, id)
-	if err != nil {
-		return nil, err
-	}
-	l, off := new(lost), int64(0)
+func (c *mapCheck) page(_ context.Context, _ *diskmap.Map, _ int64, pieces []diskmap.Piece) (l *lost, err error) {
+	off := int64(0)
 	for _, q := range pieces {
-		if q.kind == dataPiece {
+		if q.Kind == diskmap.Data {
 			if reason := c.chunk(q); reason != nil {
-				l.runs.add(off, int64(q.len))
+				if l == nil {
+					l = new(lost)
+				}
+				l.runs.Add(off, int64(q.Len))
 				l.because(reason)
 			}
 		}
-		off += int64(q.len)
+		off += int64(q.Len)
 	}
 	return l, nil
 }
@@ -208,16 +184,16 @@ func (c *mapCheck) miss(id chunk.ID, kind chunk.Kind) {
 }
 
 // chunk returns why a chunk cannot be had, or nil.
-func (c *mapCheck) chunk(q piece) error {
-	loc, ok := c.repo.Index().Lookup(q.id)
+func (c *mapCheck) chunk(q diskmap.Piece) error {
+	loc, ok := c.repo.Index().Lookup(q.ID)
 	switch {
 	case !ok:
-		c.miss(q.id, chunk.Data)
+		c.miss(q.ID, chunk.Data)
 		return errNotIndexed
-	case loc.Len != q.len || loc.Frame.Kind != chunk.Data:
-		return wrongLength(q.id, int(loc.Len), q.len)
+	case loc.Len != q.Len || loc.Frame.Kind != chunk.Data:
+		return diskmap.WrongLength(q.ID, int(loc.Len), q.Len)
 	}
-	return c.bad(q.id)
+	return c.bad(q.ID)
 }
 
 var errNotIndexed = fmt.Errorf("%w: when index files were lost, 'repair index' brings it back from the packs", repo.ErrMissing)

@@ -11,6 +11,7 @@ import (
 	"platter/chunk"
 	"platter/repo"
 	"platter/repo/store"
+	"platter/snapshot/diskmap"
 	"platter/snapshot/image"
 	"platter/snapshot/snapshottest"
 )
@@ -18,8 +19,8 @@ import (
 // parts returns parts of a disk: at odd places, of odd lengths, within one chunk, and over the ends of regions.
 func parts(rnd *rand.Rand, size int64) []Part {
 	all := []Part{{Len: size}, {Off: size - 1, Len: 1}, {Len: 1}, {Off: 4096, Len: 4096}, {Off: 63 * 512, Len: size - 99*512}}
-	if size > RegionSize {
-		all = append(all, Part{Off: RegionSize - 5, Len: 10}, Part{Off: RegionSize, Len: 1 << 20}, Part{Off: 1 << 20, Len: RegionSize - 1<<20})
+	if size > diskmap.RegionSize {
+		all = append(all, Part{Off: diskmap.RegionSize - 5, Len: 10}, Part{Off: diskmap.RegionSize, Len: 1 << 20}, Part{Off: 1 << 20, Len: diskmap.RegionSize - 1<<20})
 	}
 	for range 12 {
 		off := rnd.Int64N(size)
@@ -38,7 +39,7 @@ func TestParts(t *testing.T) {
 		rnd := rand.New(rand.NewPCG(seed, 31))
 		size := 3<<20 + rnd.IntN(6<<20)
 		if seed == 0 {
-			size = RegionSize + 5<<20 + 77
+			size = diskmap.RegionSize + 5<<20 + 77
 		}
 		disk := pitted(rnd, randomDisk(rnd, size))
 		s := new(store.Mem)
@@ -84,7 +85,7 @@ func partInPlace(t *testing.T, rnd *rand.Rand, r *repo.Repo, snap *Snapshot, par
 		if bytes.Equal(old, want) && !isHole(t, path) && (done.Written.Load() > 0 || done.Zeroed.Load() > 0) {
 			t.Errorf("all of it was right, and it wrote %d bytes", done.Written.Load())
 		}
-		oneRegion := part.Off/RegionSize == (part.end()-1)/RegionSize
+		oneRegion := part.Off/diskmap.RegionSize == (part.end()-1)/diskmap.RegionSize
 		if bytes.Equal(old, ends) && oneRegion && done.Right.Load() > 0 && done.Written.Load() > 2*chunk.Block {
 			t.Errorf("two bytes differed, and it wrote %d bytes", done.Written.Load())
 		}

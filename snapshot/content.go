@@ -1,10 +1,13 @@
 package snapshot
 
-import "platter/repo"
+import (
+	"platter/repo"
+	"platter/snapshot/diskmap"
+)
 
 // A content is what a target is to hold: the map of a snapshot's disk, or of a part of it, and the repository that has its chunks.
 type content struct {
-	*Map
+	*diskmap.Map
 	repo *repo.Repo
 }
 

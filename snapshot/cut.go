@@ -5,6 +5,7 @@ import (
 
 	"platter/chunk"
 	"platter/repo"
+	"platter/snapshot/diskmap"
 )
 
 // A regionWorker turns regions into pages. It is not safe for concurrent use.
@@ -13,7 +14,7 @@ type regionWorker struct {
 	cutter *chunk.Cutter
 	lane   *repo.Lane
 	ahead  *ahead
-	pieces []piece
+	pieces []diskmap.Piece
 	page   []byte
 
 	old trail
@@ -61,19 +62,19 @@ func (w *regionWorker) regions(ctx context.Context) error {
 func (w *regionWorker) region(ctx context.Context, job regionJob) error {
 	w.old = trail{}
 	if !job.before.IsZero() {
-		if pieces, err := w.run.parent.page(ctx, job.region, job.before); err == nil {
+		if pieces, err := w.run.parent.Page(ctx, job.region, job.before); err == nil {
 			w.old.pieces = pieces
 		}
 	}
 	if err := w.cut(ctx); err != nil {
 		return err
 	}
-	if len(w.pieces) == 0 || len(w.pieces) == 1 && w.pieces[0].kind == zeroPiece {
+	if len(w.pieces) == 0 || len(w.pieces) == 1 && w.pieces[0].Kind == diskmap.Zeros {
 		return nil
 	}
-	w.page = appendPage(w.page[:0], w.pieces)
+	w.page = diskmap.AppendPage(w.page[:0], w.pieces)
 	id, err := w.run.saveMap(ctx, w.page)
-	w.run.tree.set(job.region, id)
+	w.run.tree.Set(job.region, id)
 	return err
 }
 
@@ -113,9 +114,9 @@ func (w *regionWorker) cut(ctx context.Context) error {
 func (w *regionWorker) piece(ctx context.Context, held []byte, final bool) (int, error) {
 	var id chunk.ID
 	named := 0 // so many bytes at the start of held have the name id
-	if c, ended, ok := w.old.chunkAt(w.at); ok && w.cutter.Expect(held, final, int(c.len), ended) {
-		named = int(c.len)
-		if id = w.lane.Name(held[:named]); id == c.id {
+	if c, ended, ok := w.old.chunkAt(w.at); ok && w.cutter.Expect(held, final, int(c.Len), ended) {
+		named = int(c.Len)
+		if id = w.lane.Name(held[:named]); id == c.ID {
 			w.cutter.Take(named)
 			return named, w.addChunk(ctx, id, held[:named])
 		}
@@ -135,24 +136,24 @@ func (w *regionWorker) piece(ctx context.Context, held []byte, final bool) (int,
 func (w *regionWorker) addZeros(n int) {
 	for at, end := w.at, w.at+int64(n); at < end; {
 		well, bad := w.ahead.bad.take(at, end)
-		w.addRun(zeroPiece, well)
-		w.addRun(badPiece, bad)
+		w.addRun(diskmap.Zeros, well)
+		w.addRun(diskmap.Unreadable, bad)
 		at += well + bad
 	}
 }
 
 // addRun makes the last piece longer, if it is of the kind.
-func (w *regionWorker) addRun(kind pieceKind, n int64) {
+func (w *regionWorker) addRun(kind diskmap.PieceKind, n int64) {
 	if n == 0 {
 		return
 	}
-	if kind == badPiece {
+	if kind == diskmap.Unreadable {
 		w.run.bad.Add(n)
 	}
-	if last := len(w.pieces) - 1; last >= 0 && w.pieces[last].kind == kind {
-		w.pieces[last].len += uint32(n)
+	if last := len(w.pieces) - 1; last >= 0 && w.pieces[last].Kind == kind {
+		w.pieces[last].Len += uint32(n)
 	} else {
-		w.pieces = append(w.pieces, piece{kind: kind, len: uint32(n)})
+		w.pieces = append(w.pieces, diskmap.Piece{Kind: kind, Len: uint32(n)})
 	}
 }
 
@@ -165,18 +166,18 @@ func (w *regionWorker) addChunk(ctx context.Context, id chunk.ID, data []byte) e
 			return w.save(ctx, id, data)
 		}
 		if chunk.IsZero(part) {
-			w.addRun(zeroPiece, well)
+			w.addRun(diskmap.Zeros, well)
 		} else if err := w.save(ctx, w.lane.Name(part), part); err != nil {
 			return err
 		}
-		w.addRun(badPiece, bad)
+		w.addRun(diskmap.Unreadable, bad)
 		at += well + bad
 	}
 	return nil
 }
 
 func (w *regionWorker) save(ctx context.Context, id chunk.ID, data []byte) error {
-	w.pieces = append(w.pieces, piece{kind: dataPiece, len: uint32(len(data)), id: id})
+	w.pieces = append(w.pieces, diskmap.Piece{Kind: diskmap.Data, Len: uint32(len(data)), ID: id})
 	w.run.data.Add(int64(len(data)))
 	if w.run.only != nil && !w.run.only(id) {
 		return nil

@@ -17,6 +17,7 @@ import (
 	"platter/chunk"
 	"platter/repo"
 	"platter/repo/store"
+	"platter/snapshot/diskmap"
 	"platter/snapshot/image"
 	"platter/snapshot/snapshottest"
 )
@@ -116,7 +117,7 @@ func toDevice(t testing.TB, r *repo.Repo, snap *Snapshot, part Part, node string
 // TestDevice restores disks of odd sizes onto devices that held something else, and then onto what was scribbled over.
 func TestDevice(t *testing.T) {
 	for i, sector := range []int{512, 4096, 512, 4096} {
-		size := []int{9<<20 + 4096, RegionSize + 3<<20, 5<<20 + 512 + 77, 8<<20 + 4095}[i]
+		size := []int{9<<20 + 4096, diskmap.RegionSize + 3<<20, 5<<20 + 512 + 77, 8<<20 + 4095}[i]
 		t.Run(fmt.Sprintf("%d/%d", sector, size), func(t *testing.T) {
 			rnd := rand.New(rand.NewPCG(uint64(i), 41))
 			disk := pitted(rnd, randomDisk(rnd, size))

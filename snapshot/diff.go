@@ -5,6 +5,7 @@ import (
 
 	"platter/chunk"
 	"platter/repo"
+	"platter/snapshot/diskmap"
 )
 
 // Diff returns where parts of the disks of two snapshots differ, in order, from their maps alone: no data are read. Ranges are
@@ -13,15 +14,15 @@ import (
 //
 // Parts that do not begin at the same byte of their disks were cut in other places: where their maps do not agree, data are
 // read and compared, and ranges are those of blocks.
-func Diff(ctx context.Context, r *repo.Repo, a, b *Snapshot, inA, inB Part) (*Runs, error) {
-	common, out := min(inA.Len, inB.Len), new(Runs)
+func Diff(ctx context.Context, r *repo.Repo, a, b *Snapshot, inA, inB Part) (*diskmap.Runs, error) {
+	common, out := min(inA.Len, inB.Len), new(diskmap.Runs)
 	if inA.Off == inB.Off {
-		d := &differ{ctx: ctx, a: a.Map(r), b: b.Map(r), start: inA.Off, end: inA.Off + common, known: map[differPair]*Runs{}}
-		all, err := d.trees(max(height(a.Size), height(b.Size)), 0, a.Root, b.Root)
+		d := &differ{ctx: ctx, a: a.Map(r), b: b.Map(r), start: inA.Off, end: inA.Off + common, known: map[differPair]*diskmap.Runs{}}
+		all, err := d.trees(max(diskmap.Height(a.Size), diskmap.Height(b.Size)), 0, a.Root, b.Root)
 		if err != nil {
 			return nil, err
 		}
-		out.place(-inA.Off, all)
+		out.Place(-inA.Off, all)
 	} else {
 		d, err := newShiftedDiffer(ctx, r, a, b, inA, inB, common)
 		if err != nil {
@@ -32,34 +33,34 @@ func Diff(ctx context.Context, r *repo.Repo, a, b *Snapshot, inA, inB Part) (*Ru
 		}
 		out = &d.out
 	}
-	out.add(common, max(inA.Len, inB.Len)-common)
+	out.Add(common, max(inA.Len, inB.Len)-common)
 	return out, nil
 }
 
 type differ struct {
 	ctx        context.Context
-	a, b       *Map
+	a, b       *diskmap.Map
 	start, end int64 // of what both disks have, and is compared
-	known      map[differPair]*Runs
+	known      map[differPair]*diskmap.Runs
 }
 
 // A differPair is two subtrees side by side, and what of them is compared, counted from where they begin. Two that both
 // maps have in many places are compared once.
 type differPair struct {
-	a, b     subtree
+	a, b     diskmap.Subtree
 	from, to int64 // bytes
 }
 
 // trees compares what lies below two nodes of a level, or two pages. Ranges are counted from where they begin.
-func (d *differ) trees(level int, at int64, a, b chunk.ID) (*Runs, error) {
-	if a == b && d.sameShape(level) || !d.a.has(level, at) || !d.b.has(level, at) {
-		return new(Runs), nil
+func (d *differ) trees(level int, at int64, a, b chunk.ID) (*diskmap.Runs, error) {
+	if a == b && d.sameShape(level) || !d.a.Has(level, at) || !d.b.Has(level, at) {
+		return new(diskmap.Runs), nil
 	}
-	pair := differPair{a: d.a.subtree(level, at, a), b: d.b.subtree(level, at, b)}
-	start, _ := d.a.span(level, at)
-	pair.from, pair.to = max(d.start-start, 0), min(max(pair.a.width, pair.b.width), d.end-start)
+	pair := differPair{a: d.a.Subtree(level, at, a), b: d.b.Subtree(level, at, b)}
+	start, _ := d.a.Span(level, at)
+	pair.from, pair.to = max(d.start-start, 0), min(max(pair.a.Width, pair.b.Width), d.end-start)
 	if pair.from >= pair.to {
-		return new(Runs), nil
+		return new(diskmap.Runs), nil
 	}
 	if out, ok := d.known[pair]; ok {
 		return out, nil
@@ -78,51 +79,51 @@ func (d *differ) trees(level int, at int64, a, b chunk.ID) (*Runs, error) {
 	return out, err
 }
 
-func (d *differ) nodes(level int, at int64, a, b chunk.ID) (*Runs, error) {
-	na, err := d.a.children(d.ctx, level, a)
+func (d *differ) nodes(level int, at int64, a, b chunk.ID) (*diskmap.Runs, error) {
+	na, err := d.a.Children(d.ctx, level, a)
 	if err != nil {
 		return nil, err
 	}
-	nb, err := d.b.children(d.ctx, level, b)
+	nb, err := d.b.Children(d.ctx, level, b)
 	if err != nil {
 		return nil, err
 	}
-	out := new(Runs)
+	out := new(diskmap.Runs)
 	for i := range na {
-		below, err := d.trees(level-1, at*fanOut+int64(i), na[i], nb[i])
+		below, err := d.trees(level-1, at*diskmap.FanOut+int64(i), na[i], nb[i])
 		if err != nil {
 			return nil, err
 		}
-		out.place(childOff(level, i), below)
+		out.Place(diskmap.ChildOffset(level, i), below)
 	}
 	return out, nil
 }
 
 // sameShape reports whether one id means the same for both maps: a root may stand on another level of a higher tree.
 func (d *differ) sameShape(level int) bool {
-	ha, hb := height(d.a.sizeOf()), height(d.b.sizeOf())
+	ha, hb := diskmap.Height(d.a.Size()), diskmap.Height(d.b.Size())
 	return ha == hb || level <= min(ha, hb)
 }
 
 // pages compares two regions, piece by piece.
-func (d *differ) pages(_ int, region int64, a, b chunk.ID) (*Runs, error) {
-	pa, err := d.a.page(d.ctx, region, a)
+func (d *differ) pages(_ int, region int64, a, b chunk.ID) (*diskmap.Runs, error) {
+	pa, err := d.a.Page(d.ctx, region, a)
 	if err != nil {
 		return nil, err
 	}
-	pb, err := d.b.page(d.ctx, region, b)
+	pb, err := d.b.Page(d.ctx, region, b)
 	if err != nil {
 		return nil, err
 	}
-	out, end := new(Runs), min(RegionSize, d.end-region*RegionSize)
+	out, end := new(diskmap.Runs), min(diskmap.RegionSize, d.end-region*diskmap.RegionSize)
 	ca, cb := cursor{rest: pa}, cursor{rest: pb}
-	for at := max(d.start-region*RegionSize, 0); at < end; {
+	for at := max(d.start-region*diskmap.RegionSize, 0); at < end; {
 		qa, startA := ca.seek(at)
 		qb, startB := cb.seek(at)
-		next := min(startA+int64(qa.len), startB+int64(qb.len), end)
-		same := qa.kind == qb.kind && (qa.kind == zeroPiece || startA == startB && qa.id == qb.id && qa.len == qb.len)
+		next := min(startA+int64(qa.Len), startB+int64(qb.Len), end)
+		same := qa.Kind == qb.Kind && (qa.Kind == diskmap.Zeros || startA == startB && qa.ID == qb.ID && qa.Len == qb.Len)
 		if !same {
-			out.add(at, next-at)
+			out.Add(at, next-at)
 		}
 		at = next
 	}
@@ -132,13 +133,13 @@ func (d *differ) pages(_ int, region int64, a, b chunk.ID) (*Runs, error) {
 // A cursor walks along the pieces of a region.
 type cursor struct {
 	at   int64 // where in it rest[0] starts
-	rest []piece
+	rest []diskmap.Piece
 }
 
 // seek returns the piece that holds byte off, and where it starts.
-func (c *cursor) seek(off int64) (piece, int64) {
-	for c.at+int64(c.rest[0].len) <= off {
-		c.at += int64(c.rest[0].len)
+func (c *cursor) seek(off int64) (diskmap.Piece, int64) {
+	for c.at+int64(c.rest[0].Len) <= off {
+		c.at += int64(c.rest[0].Len)
 		c.rest = c.rest[1:]
 	}
 	return c.rest[0], c.at

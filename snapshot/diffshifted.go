@@ -9,6 +9,7 @@ import (
 
 	"platter/chunk"
 	"platter/repo"
+	"platter/snapshot/diskmap"
 )
 
 // compareSize is how much of a part is read and compared at once, in bytes: a frame holds many chunks, and is read for all
@@ -20,10 +21,10 @@ const compareSize = 8 << 20
 type shiftedDiffer struct {
 	ctx        context.Context
 	a, b       *Disk
-	inA, inB   *Map // of parts, as long as each other
+	inA, inB   *diskmap.Map // of parts, as long as each other
 	bufA, bufB []byte
-	doubt      Range // a run that the maps do not agree on, and that is yet to be read
-	out        Runs
+	doubt      diskmap.Range // a run that the maps do not agree on, and that is yet to be read
+	out        diskmap.Runs
 }
 
 // newShiftedDiffer compares the first n bytes of both parts.
@@ -45,7 +46,7 @@ func newShiftedDiffer(ctx context.Context, r *repo.Repo, a, b *Snapshot, inA, in
 
 // A partRun is a piece of a map, or some of one, counted from where a part begins.
 type partRun struct {
-	piece
+	diskmap.Piece
 	off, len int64
 	whole    bool // all of the piece
 }
@@ -56,7 +57,7 @@ func (d *shiftedDiffer) run() error {
 	nextB, stopB := iter.Pull2(partRuns(d.ctx, d.inB))
 	defer stopB()
 	var a, b partRun
-	from, to := d.inA.within()
+	from, to := d.inA.Within()
 	n := to - from
 	for at := int64(0); at < n; {
 		var err error
@@ -68,12 +69,12 @@ func (d *shiftedDiffer) run() error {
 		}
 		next := min(a.off+a.len, b.off+b.len)
 		switch {
-		case a.kind == b.kind && (a.kind != dataPiece || a.whole && b.whole && a.off == b.off && a.id == b.id && a.len == b.len):
-		case a.kind == badPiece || b.kind == badPiece: // nobody knows
+		case a.Kind == b.Kind && (a.Kind != diskmap.Data || a.whole && b.whole && a.off == b.off && a.ID == b.ID && a.len == b.len):
+		case a.Kind == diskmap.Unreadable || b.Kind == diskmap.Unreadable: // nobody knows
 			if err := d.settle(); err != nil {
 				return err
 			}
-			d.out.add(at, next-at)
+			d.out.Add(at, next-at)
 		default:
 			if err := d.suspect(at, next-at); err != nil {
 				return err
@@ -106,7 +107,7 @@ func (d *shiftedDiffer) suspect(off, n int64) error {
 			if err := d.settle(); err != nil {
 				return err
 			}
-			d.doubt = Range{Off: off}
+			d.doubt = diskmap.Range{Off: off}
 		}
 		step := min(n, compareSize-d.doubt.Len)
 		d.doubt.Len += step
@@ -118,13 +119,13 @@ func (d *shiftedDiffer) suspect(off, n int64) error {
 // settle reads the run that is in doubt.
 func (d *shiftedDiffer) settle() error {
 	off, n := d.doubt.Off, d.doubt.Len
-	d.doubt = Range{}
+	d.doubt = diskmap.Range{}
 	if n == 0 {
 		return nil
 	}
 	a, b := d.bufA[:n], d.bufB[:n]
-	fromA, _ := d.inA.within()
-	fromB, _ := d.inB.within()
+	fromA, _ := d.inA.Within()
+	fromB, _ := d.inB.Within()
 	if _, err := d.a.ReadAt(a, fromA+off); err != nil {
 		return err
 	}
@@ -134,7 +135,7 @@ func (d *shiftedDiffer) settle() error {
 	for len(a) > 0 {
 		step := min(int64(len(a)), chunk.Block-off%chunk.Block)
 		if !bytes.Equal(a[:step], b[:step]) {
-			d.out.add(off, step)
+			d.out.Add(off, step)
 		}
 		a, b, off = a[step:], b[step:], off+step
 	}
@@ -142,12 +143,12 @@ func (d *shiftedDiffer) settle() error {
 }
 
 // partRuns yields what the map's part consists of, in order and without gaps.
-func partRuns(ctx context.Context, m *Map) iter.Seq2[partRun, error] {
+func partRuns(ctx context.Context, m *diskmap.Map) iter.Seq2[partRun, error] {
 	return func(yield func(partRun, error) bool) {
-		from, to := m.within()
+		from, to := m.Within()
 		at := from
 		// emit yields a piece from off to end, as far as it lies in the part and behind what was yielded.
-		emit := func(q piece, off, end int64) bool {
+		emit := func(q diskmap.Piece, off, end int64) bool {
 			start, stop := max(off, at), min(end, to)
 			if start >= stop {
 				return true
@@ -155,18 +156,18 @@ func partRuns(ctx context.Context, m *Map) iter.Seq2[partRun, error] {
 			at = stop
 			return yield(partRun{q, start - from, stop - start, start == off && stop == end}, nil)
 		}
-		zero := piece{kind: zeroPiece}
-		for reg, err := range m.regions(ctx) {
-			var places []place
+		zero := diskmap.Piece{Kind: diskmap.Zeros}
+		for reg, err := range m.Regions(ctx) {
+			var places []diskmap.Place
 			if err == nil {
-				places, err = m.places(ctx, reg.index, reg.page)
+				places, err = m.Places(ctx, reg.Index, reg.Page)
 			}
 			if err != nil {
 				yield(partRun{}, err)
 				return
 			}
 			for _, p := range places {
-				if !emit(zero, at, p.off) || !emit(p.piece, p.off, p.end()) {
+				if !emit(zero, at, p.Off) || !emit(p.Piece, p.Off, p.End()) {
 					return
 				}
 			}

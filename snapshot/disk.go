@@ -11,6 +11,7 @@ import (
 
 	"platter/chunk"
 	"platter/repo"
+	"platter/snapshot/diskmap"
 	"platter/snapshot/image"
 )
 
@@ -18,8 +19,8 @@ import (
 type Disk struct {
 	ctx   context.Context // io.ReaderAt has no room for one
 	repo  *repo.Repo
-	m     *Map
-	pages *lru.Cache[int64, []place]
+	m     *diskmap.Map
+	pages *lru.Cache[int64, []diskmap.Place]
 }
 
 var _ image.Disk = (*Disk)(nil)
@@ -29,7 +30,7 @@ const pagesKept = 32
 
 // Open returns the snapshot's disk. Reads end with ctx.
 func (s *Snapshot) Open(ctx context.Context, r *repo.Repo) (*Disk, error) {
-	pages, err := lru.New[int64, []place](pagesKept)
+	pages, err := lru.New[int64, []diskmap.Place](pagesKept)
 	if err != nil {
 		return nil, fmt.Errorf("open snapshot: %w", err)
 	}
@@ -37,16 +38,16 @@ func (s *Snapshot) Open(ctx context.Context, r *repo.Repo) (*Disk, error) {
 }
 
 // Size returns the size in bytes.
-func (d *Disk) Size() int64 { return d.m.sizeOf() }
+func (d *Disk) Size() int64 { return d.m.Size() }
 
 // ReadAt reads at a byte offset; past the end it returns io.EOF. Every byte is proved by its chunk's id.
 func (d *Disk) ReadAt(p []byte, off int64) (n int, err error) {
 	if off < 0 {
 		return 0, errors.New("read snapshot: negative offset")
 	}
-	for n < len(p) && off < d.m.sizeOf() {
-		region := off / RegionSize
-		end := region*RegionSize + regionLen(d.m.sizeOf(), region)
+	for n < len(p) && off < d.m.Size() {
+		region := off / diskmap.RegionSize
+		end := region*diskmap.RegionSize + diskmap.RegionLen(d.m.Size(), region)
 		q := p[n:min(int64(len(p)), int64(n)+end-off)]
 		if err := d.readRegion(q, region, off); err != nil {
 			return n, err
@@ -67,31 +68,31 @@ func (d *Disk) readRegion(p []byte, region, off int64) error {
 	}
 	clear(p)
 	var ids []chunk.ID
-	var wants []place
+	var wants []diskmap.Place
 	end := off + int64(len(p))
 	for _, q := range places {
-		if q.kind == dataPiece && q.end() > off && q.off < end {
-			ids, wants = append(ids, q.id), append(wants, q)
+		if q.Kind == diskmap.Data && q.End() > off && q.Off < end {
+			ids, wants = append(ids, q.ID), append(wants, q)
 		}
 	}
 	return d.repo.Load(d.ctx, chunk.Data, ids, func(i int, data []byte) error {
-		if len(data) != int(wants[i].len) {
-			return wrongLength(ids[i], len(data), wants[i].len)
+		if len(data) != int(wants[i].Len) {
+			return diskmap.WrongLength(ids[i], len(data), wants[i].Len)
 		}
-		overlay(p, off, data, wants[i].off)
+		diskmap.Overlay(p, off, data, wants[i].Off)
 		return nil
 	})
 }
 
-func (d *Disk) page(region int64) ([]place, error) {
+func (d *Disk) page(region int64) ([]diskmap.Place, error) {
 	if places, ok := d.pages.Get(region); ok {
 		return places, nil
 	}
-	id, err := d.m.pageID(d.ctx, region)
+	id, err := d.m.PageID(d.ctx, region)
 	if err != nil {
 		return nil, err
 	}
-	places, err := d.m.places(d.ctx, region, id)
+	places, err := d.m.Places(d.ctx, region, id)
 	if err == nil {
 		d.pages.Add(region, places)
 	}
@@ -99,4 +100,4 @@ func (d *Disk) page(region int64) ([]place, error) {
 }
 
 // Extents yields the disk in order.
-func (d *Disk) Extents() iter.Seq2[image.Extent, error] { return d.m.extents(d.ctx) }
+func (d *Disk) Extents() iter.Seq2[image.Extent, error] { return d.m.Extents(d.ctx) }

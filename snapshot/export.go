@@ -81,7 +81,7 @@ func ExportStream(ctx context.Context, r *repo.Repo, s *Snapshot, part Part, w i
 	}
 	out, err := virtual.Create(w, o.Format, part.Len, virtual.CreateOptions{
 		Compress: o.Compress,
-		Extents:  func() iter.Seq2[image.Extent, error] { return m.extents(ctx) },
+		Extents:  func() iter.Seq2[image.Extent, error] { return m.Extents(ctx) },
 	})
 	if err != nil {
 		return err

@@ -10,6 +10,7 @@ import (
 
 	"platter/chunk"
 	"platter/repo"
+	"platter/snapshot/diskmap"
 )
 
 // A filling is a snapshot's disk being written onto a target. Regions become batches: what one batch wants is fetched
@@ -24,8 +25,8 @@ type filling struct {
 	verifier *verifier // nil where nothing is to be proved
 	windows  *windows
 
-	written chan mapRegion // regions that can be read back
-	late    atomic.Bool    // nothing can be read back before all of it is synced
+	written chan diskmap.Region // regions that can be read back
+	late    atomic.Bool         // nothing can be read back before all of it is synced
 }
 
 // newFilling makes ready to write the map's part of the disk onto a target.
@@ -50,7 +51,7 @@ const (
 
 // A regionPlan is what a region's target lacks.
 type regionPlan struct {
-	mapRegion
+	diskmap.Region
 	wants  []repo.Want
 	partly bool // some chunk of it is right already
 }
@@ -67,7 +68,7 @@ func (f *filling) fill(ctx context.Context) error {
 		return nil
 	}
 	if f.late.Load() {
-		err := f.m.eachRegion(ctx, f.verifier.region)
+		err := f.m.EachRegion(ctx, f.verifier.region)
 		if err != nil {
 			return fmt.Errorf("verify: %w", err)
 		}
@@ -82,7 +83,7 @@ func (f *filling) fill(ctx context.Context) error {
 func (f *filling) write(ctx context.Context) error {
 	g, gctx := errgroup.WithContext(ctx)
 	workers := f.m.repo.Workers()
-	f.written = make(chan mapRegion, batchRegions)
+	f.written = make(chan diskmap.Region, batchRegions)
 	g.Go(func() error {
 		defer close(f.written)
 		return f.m.repo.Fetch(gctx, f.feed)
@@ -142,19 +143,19 @@ func (f *filling) compareAll(ctx context.Context, send func(regionPlan) error) e
 	if f.inPlace {
 		return f.survey(ctx, send)
 	}
-	return f.m.eachRegion(ctx, func(ctx context.Context, reg mapRegion) error {
-		places, err := f.m.places(ctx, reg.index, reg.page)
+	return f.m.EachRegion(ctx, func(ctx context.Context, reg diskmap.Region) error {
+		places, err := f.m.Places(ctx, reg.Index, reg.Page)
 		if err != nil {
 			return err
 		}
-		return send(regionPlan{mapRegion: reg, wants: wantsAt(places)})
+		return send(regionPlan{Region: reg, wants: wantsAt(places)})
 	})
 }
 
 func (f *filling) batch(regs []regionPlan, wants []repo.Want) *repo.Batch {
 	partly := map[int64]bool{}
 	for _, reg := range regs {
-		partly[reg.index] = reg.partly
+		partly[reg.Index] = reg.partly
 	}
 	return &repo.Batch{
 		Wants: wants,
@@ -170,11 +171,11 @@ func (f *filling) batch(regs []regionPlan, wants []repo.Want) *repo.Batch {
 
 // settle has regions that are written proved.
 func (f *filling) settle(ctx context.Context, regs []regionPlan) error {
-	from, to := regs[0].index, regs[0].index
+	from, to := regs[0].Index, regs[0].Index
 	for _, reg := range regs {
-		from, to = min(from, reg.index), max(to, reg.index)
+		from, to = min(from, reg.Index), max(to, reg.Index)
 	}
-	err := f.target.Settle(from*RegionSize, (to+1-from)*RegionSize)
+	err := f.target.Settle(from*diskmap.RegionSize, (to+1-from)*diskmap.RegionSize)
 	if errors.Is(err, errors.ErrUnsupported) {
 		f.late.Store(true)
 		return nil
@@ -184,7 +185,7 @@ func (f *filling) settle(ctx context.Context, regs []regionPlan) error {
 	}
 	for _, reg := range regs {
 		select {
-		case f.written <- reg.mapRegion:
+		case f.written <- reg.Region:
 		case <-ctx.Done():
 			return ctx.Err()
 		}
@@ -199,7 +200,7 @@ func (f *filling) load(got []repo.Got, partly map[int64]bool) error {
 		for ; n < len(got); n++ {
 			g := &got[n]
 			if len(g.Data) != int(g.Len) {
-				return wrongLength(g.ID, len(g.Data), g.Len)
+				return diskmap.WrongLength(g.ID, len(g.Data), g.Len)
 			}
 			if n > 0 {
 				longer, ok := joined(run, g.Data)
@@ -211,7 +212,7 @@ func (f *filling) load(got []repo.Got, partly map[int64]bool) error {
 			f.progress.Add(int64(g.Len))
 		}
 		write := f.writeSparse
-		if partly[got[0].Off/RegionSize] {
+		if partly[got[0].Off/diskmap.RegionSize] {
 			write = f.writeDiffering
 		}
 		if err := write(run, got[0].Off); err != nil {
@@ -270,11 +271,11 @@ func dataBlocks(p []byte) int {
 }
 
 // wantsAt returns the chunks among places.
-func wantsAt(places []place) []repo.Want {
+func wantsAt(places []diskmap.Place) []repo.Want {
 	wants := make([]repo.Want, 0, len(places))
 	for _, p := range places {
-		if p.kind == dataPiece {
-			wants = append(wants, repo.Want{ID: p.id, Off: p.off, Len: p.len})
+		if p.Kind == diskmap.Data {
+			wants = append(wants, repo.Want{ID: p.ID, Off: p.Off, Len: p.Len})
 		}
 	}
 	return wants

@@ -9,6 +9,7 @@ import (
 	"platter/pack"
 	"platter/repo"
 	"platter/repo/store"
+	"platter/snapshot/diskmap"
 	"platter/snapshot/image"
 	"platter/snapshot/snapshottest"
 )
@@ -30,14 +31,14 @@ func costOf(t testing.TB, r *repo.Repo, s store.Store, snapshots ...*Snapshot) (
 		offset int64
 	}
 	ids, places := map[chunk.ID]bool{}, map[place]bool{}
-	add := func(q piece) {
-		if q.kind != dataPiece || ids[q.id] {
+	add := func(q diskmap.Piece) {
+		if q.Kind != diskmap.Data || ids[q.ID] {
 			return
 		}
-		ids[q.id] = true
-		l, ok := r.Index().Lookup(q.id)
-		if !ok || l.Len != q.len {
-			t.Fatalf("chunk %v: %v, %d bytes in the index, %d in the page", q.id, ok, l.Len, q.len)
+		ids[q.ID] = true
+		l, ok := r.Index().Lookup(q.ID)
+		if !ok || l.Len != q.Len {
+			t.Fatalf("chunk %v: %v, %d bytes in the index, %d in the page", q.ID, ok, l.Len, q.Len)
 		}
 		c.unique += int64(l.Len)
 		c.chunks++
@@ -48,11 +49,11 @@ func costOf(t testing.TB, r *repo.Repo, s store.Store, snapshots ...*Snapshot) (
 	}
 	for _, s := range snapshots {
 		m := s.Map(r)
-		for reg, err := range m.regions(context.Background()) {
+		for reg, err := range m.Regions(context.Background()) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			pieces, err := m.page(context.Background(), reg.index, reg.page)
+			pieces, err := m.Page(context.Background(), reg.Index, reg.Page)
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -81,10 +82,10 @@ func growing(t testing.TB, s store.Store) (sum int64) {
 
 // terabyte is a disk of 1 TiB whose first region is full. Of the others, every one that which picks holds one block.
 func terabyte(which func(region int64) bool) image.Sparse {
-	disk := image.Sparse{Bytes: 1 << 40, Fills: []image.Fill{{Off: 0, Len: RegionSize, Seed: 1}}}
-	for region := int64(1); region < regions(disk.Bytes); region++ {
+	disk := image.Sparse{Bytes: 1 << 40, Fills: []image.Fill{{Off: 0, Len: diskmap.RegionSize, Seed: 1}}}
+	for region := int64(1); region < diskmap.RegionCount(disk.Bytes); region++ {
 		if which(region) {
-			disk.Fills = append(disk.Fills, image.Fill{Off: region * RegionSize, Len: chunk.Block, Seed: uint64(region) + 10})
+			disk.Fills = append(disk.Fills, image.Fill{Off: region * diskmap.RegionSize, Len: chunk.Block, Seed: uint64(region) + 10})
 		}
 	}
 	return disk
@@ -92,9 +93,9 @@ func terabyte(which func(region int64) bool) image.Sparse {
 
 // overwrite gives a block in the middle of the full region other content.
 func overwrite(disk image.Sparse) image.Sparse {
-	const at = RegionSize / 2
+	const at = diskmap.RegionSize / 2
 	disk.Fills = append([]image.Fill{{Off: 0, Len: at, Seed: 1}, {Off: at, Len: chunk.Block, Seed: 2},
-		{Off: at + chunk.Block, Len: RegionSize - at - chunk.Block, Seed: 3}}, disk.Fills[1:]...)
+		{Off: at + chunk.Block, Len: diskmap.RegionSize - at - chunk.Block, Seed: 3}}, disk.Fills[1:]...)
 	return disk
 }
 
@@ -136,9 +137,9 @@ func nights(t testing.TB, disk image.Sparse) (unchanged, changed, data int64) {
 func TestNightlyGrowth(t *testing.T) {
 	unchanged, changed, data := nights(t, terabyte(func(region int64) bool {
 		if testing.Short() {
-			return region == fanOut-1 || region%(fanOut*63) == 0
+			return region == diskmap.FanOut-1 || region%(diskmap.FanOut*63) == 0
 		}
-		return region < fanOut || region%fanOut == 0
+		return region < diskmap.FanOut || region%diskmap.FanOut == 0
 	}))
 	t.Logf("unchanged: %d bytes; one block changed: %d bytes, of which %d are its chunk", unchanged, changed, data)
 	if unchanged > 2<<10 {

@@ -5,6 +5,7 @@ import (
 	"iter"
 
 	"platter/chunk"
+	"platter/snapshot/diskmap"
 )
 
 // A guide is the map of a disk's version before, walked along with the disk. Where a chunk of that version stands again,
@@ -13,19 +14,19 @@ import (
 //
 // A guide is only ever a hint: where it cannot be read, the region is cut as if there were none.
 type guide struct {
-	next func() (mapRegion, error, bool)
+	next func() (diskmap.Region, error, bool)
 	stop func()
-	at   mapRegion
+	at   diskmap.Region
 	ok   bool // at is a region of the map
 }
 
 // newGuide starts at the map's first region. A nil map guides nowhere. Stop must be called.
-func newGuide(ctx context.Context, m *Map) *guide {
+func newGuide(ctx context.Context, m *diskmap.Map) *guide {
 	if m == nil {
 		return &guide{stop: func() {}}
 	}
 	g := new(guide)
-	g.next, g.stop = iter.Pull2(m.regions(ctx))
+	g.next, g.stop = iter.Pull2(m.Regions(ctx))
 	g.step()
 	return g
 }
@@ -37,36 +38,36 @@ func (g *guide) step() {
 
 // page returns the id of a region's page, zero when there is none. Regions must be asked for in order.
 func (g *guide) page(region int64) chunk.ID {
-	for g.ok && g.at.index < region {
+	for g.ok && g.at.Index < region {
 		g.step()
 	}
-	if !g.ok || g.at.index != region {
+	if !g.ok || g.at.Index != region {
 		return chunk.ID{}
 	}
-	return g.at.page
+	return g.at.Page
 }
 
 // A trail is the pieces of one region of the version before.
 type trail struct {
-	pieces []piece // from off on
-	off    int64   // in the region, bytes
-	before pieceKind
+	pieces []diskmap.Piece // from off on
+	off    int64           // in the region, bytes
+	before diskmap.PieceKind
 }
 
 // chunkAt returns the chunk that started at byte off of the region, and whether it ended with the region or before zeros.
 // Next to bytes that could not be read lies what is left of a chunk, which was not cut by what it holds. The caller's off
 // never goes back.
-func (t *trail) chunkAt(off int64) (c piece, ended, ok bool) {
+func (t *trail) chunkAt(off int64) (c diskmap.Piece, ended, ok bool) {
 	for len(t.pieces) > 0 && t.off < off {
-		t.off += int64(t.pieces[0].len)
-		t.before, t.pieces = t.pieces[0].kind, t.pieces[1:]
+		t.off += int64(t.pieces[0].Len)
+		t.before, t.pieces = t.pieces[0].Kind, t.pieces[1:]
 	}
-	if len(t.pieces) == 0 || t.off != off || t.pieces[0].kind != dataPiece {
-		return piece{}, false, false
+	if len(t.pieces) == 0 || t.off != off || t.pieces[0].Kind != diskmap.Data {
+		return diskmap.Piece{}, false, false
 	}
-	if t.before == badPiece || len(t.pieces) > 1 && t.pieces[1].kind == badPiece {
-		return piece{}, false, false
+	if t.before == diskmap.Unreadable || len(t.pieces) > 1 && t.pieces[1].Kind == diskmap.Unreadable {
+		return diskmap.Piece{}, false, false
 	}
-	ended = len(t.pieces) == 1 || t.pieces[1].kind != dataPiece
+	ended = len(t.pieces) == 1 || t.pieces[1].Kind != diskmap.Data
 	return t.pieces[0], ended, true
 }

@@ -10,6 +10,7 @@ import (
 	"platter/repo"
 	"platter/repo/crypt"
 	"platter/repo/store"
+	"platter/snapshot/diskmap"
 	"platter/snapshot/image"
 	"platter/snapshot/snapshottest"
 )
@@ -28,7 +29,7 @@ func TestGuideChangesNothing(t *testing.T) {
 		r := tinyChunks(t, s)
 		disk := randomDisk(rnd, 8<<20+rnd.IntN(4<<20))
 		if seed%3 == 0 {
-			disk = append(make([]byte, RegionSize-6<<20), disk...)
+			disk = append(make([]byte, diskmap.RegionSize-6<<20), disk...)
 		}
 		all := []*Snapshot{keep(t, r, image.Mem{Data: disk})}
 		for range versions {

@@ -10,13 +10,14 @@ import (
 
 	"platter/chunk"
 	"platter/repo"
+	"platter/snapshot/diskmap"
 	"platter/snapshot/image"
 )
 
 // A heldRegion is a region of which the map, the target or both hold something.
 type heldRegion struct {
-	mapRegion                // its page is zero where the map holds nothing
-	data      []image.Extent // of the target, in order, none of them zero
+	diskmap.Region                // its page is zero where the map holds nothing
+	data           []image.Extent // of the target, in order, none of them zero
 }
 
 // survey compares the target with the map, on all cores: it zeroes what should be zero, and sends what each region lacks.
@@ -30,7 +31,7 @@ func (f *filling) survey(ctx context.Context, send func(regionPlan) error) error
 		}
 		g.Go(func() error {
 			plan, err := f.compare(gctx, reg)
-			if err != nil || reg.page.IsZero() {
+			if err != nil || reg.Page.IsZero() {
 				return err
 			}
 			return send(plan)
@@ -45,15 +46,15 @@ func (f *filling) survey(ctx context.Context, send func(regionPlan) error) error
 // held yields the regions that hold something, in order.
 func (f *filling) held(ctx context.Context) iter.Seq2[heldRegion, error] {
 	return func(yield func(heldRegion, error) bool) {
-		next, stop := iter.Pull2(f.m.regions(ctx))
+		next, stop := iter.Pull2(f.m.Regions(ctx))
 		defer stop()
 		mapped, err, more := next()
 		// emit yields the map's regions before reg, and reg with its page.
 		emit := func(reg heldRegion) bool {
-			for more && err == nil && mapped.index <= reg.index {
-				if mapped.index == reg.index {
-					reg.page = mapped.page
-				} else if !yield(heldRegion{mapRegion: mapped}, nil) {
+			for more && err == nil && mapped.Index <= reg.Index {
+				if mapped.Index == reg.Index {
+					reg.Page = mapped.Page
+				} else if !yield(heldRegion{Region: mapped}, nil) {
 					return false
 				}
 				mapped, err, more = next()
@@ -71,29 +72,29 @@ func (f *filling) held(ctx context.Context) iter.Seq2[heldRegion, error] {
 				return
 			}
 			for !e.Zero && e.Len > 0 {
-				region := e.Off / RegionSize
-				n := min(e.Len, (region+1)*RegionSize-e.Off)
-				if region != reg.index && len(reg.data) > 0 {
+				region := e.Off / diskmap.RegionSize
+				n := min(e.Len, (region+1)*diskmap.RegionSize-e.Off)
+				if region != reg.Index && len(reg.data) > 0 {
 					if !emit(reg) {
 						return
 					}
 					reg.data = nil
 				}
-				reg.index = region
+				reg.Index = region
 				reg.data = append(reg.data, image.Extent{Off: e.Off, Len: n})
 				e.Off, e.Len = e.Off+n, e.Len-n
 			}
 		}
 		if len(reg.data) == 0 || emit(reg) {
-			emit(heldRegion{mapRegion: mapRegion{index: regions(f.m.sizeOf())}})
+			emit(heldRegion{Region: diskmap.Region{Index: diskmap.RegionCount(f.m.Size())}})
 		}
 	}
 }
 
 // compare zeroes what should be zero in a region, and returns what it lacks.
 func (f *filling) compare(ctx context.Context, reg heldRegion) (regionPlan, error) {
-	plan := regionPlan{mapRegion: reg.mapRegion}
-	places, err := f.m.places(ctx, reg.index, reg.page)
+	plan := regionPlan{Region: reg.Region}
+	places, err := f.m.Places(ctx, reg.Index, reg.Page)
 	if err != nil {
 		return plan, err
 	}
@@ -104,38 +105,38 @@ func (f *filling) compare(ctx context.Context, reg heldRegion) (regionPlan, erro
 		if ctx.Err() != nil {
 			return plan, ctx.Err()
 		}
-		for len(data) > 0 && data[0].Off+data[0].Len <= q.off {
+		for len(data) > 0 && data[0].Off+data[0].Len <= q.Off {
 			data = data[1:]
 		}
-		switch held := len(data) > 0 && data[0].Off < q.end(); {
-		case q.kind != dataPiece:
-			if err := f.clearExtents(r, data, q.off, q.end()); err != nil {
+		switch held := len(data) > 0 && data[0].Off < q.End(); {
+		case q.Kind != diskmap.Data:
+			if err := f.clearExtents(r, data, q.Off, q.End()); err != nil {
 				return plan, err
 			}
 		case held:
-			if f.isRight(r, namer, max(q.end(), data[0].Off+data[0].Len), q) {
+			if f.isRight(r, namer, max(q.End(), data[0].Off+data[0].Len), q) {
 				plan.partly = true
 				break
 			}
 			fallthrough
 		default: // a hole holds no chunk
-			plan.wants = append(plan.wants, repo.Want{ID: q.id, Off: q.off, Len: q.len})
+			plan.wants = append(plan.wants, repo.Want{ID: q.ID, Off: q.Off, Len: q.Len})
 		}
 	}
 	return plan, nil
 }
 
 // isRight reports whether the target holds a chunk.
-func (f *filling) isRight(r *windowReader, namer *chunk.Namer, limit int64, q place) bool {
-	data, err := r.view(q.off, int64(q.len), limit)
+func (f *filling) isRight(r *windowReader, namer *chunk.Namer, limit int64, q diskmap.Place) bool {
+	data, err := r.view(q.Off, int64(q.Len), limit)
 	if err != nil { // a sector that cannot be read: writing it is what mends it, or fails and says so
-		data, err = r.view(q.off, int64(q.len), q.end())
+		data, err = r.view(q.Off, int64(q.Len), q.End())
 	}
-	if err != nil || namer.ID(data) != q.id {
+	if err != nil || namer.ID(data) != q.ID {
 		return false
 	}
-	f.done.Right.Add(int64(q.len))
-	f.progress.Add(int64(q.len))
+	f.done.Right.Add(int64(q.Len))
+	f.progress.Add(int64(q.Len))
 	return true
 }
 

@@ -12,6 +12,7 @@ import (
 
 	"platter/chunk"
 	"platter/repo/store"
+	"platter/snapshot/diskmap"
 	"platter/snapshot/image"
 	"platter/snapshot/snapshottest"
 )
@@ -76,15 +77,15 @@ func mustHold(t testing.TB, path string, disk []byte) {
 
 // allowed returns which blocks an in-place restore over old may write, those of chunks that differ, where they are not zero;
 // and of each, whether it differs, so that it must be written. And it returns how many bytes of chunks are right.
-func allowed(t testing.TB, m *Map, disk, old []byte) (blocks map[int64]bool, right int64) {
+func allowed(t testing.TB, m *diskmap.Map, disk, old []byte) (blocks map[int64]bool, right int64) {
 	t.Helper()
 	blocks = map[int64]bool{}
 	old = append(bytes.Clone(old), make([]byte, max(0, len(disk)-len(old)))...)
-	for reg, err := range m.regions(t.Context()) {
+	for reg, err := range m.Regions(t.Context()) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		places, err := m.places(t.Context(), reg.index, reg.page)
+		places, err := m.Places(t.Context(), reg.Index, reg.Page)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -117,7 +118,7 @@ func TestInPlace(t *testing.T) {
 		size := rnd.IntN(6 << 20)
 		switch {
 		case seed == 0:
-			size = RegionSize + 3<<20 + 77
+			size = diskmap.RegionSize + 3<<20 + 77
 		case seed%2 == 1: // one window holds all of it
 			size = rnd.IntN(1 << 20)
 		}
@@ -139,7 +140,7 @@ func TestInPlace(t *testing.T) {
 					t.Fatal(err)
 				}
 				mustHold(t, path, disk)
-				partly := done.Right.Load() > 0 && size <= RegionSize // then no block that is right may be written either
+				partly := done.Right.Load() > 0 && size <= diskmap.RegionSize // then no block that is right may be written either
 				for _, w := range spy.writes {
 					for off := w.Off; off < w.Off+w.Len; off += chunk.Block {
 						if differs, ok := blocks[off]; !ok || !differs && partly {
@@ -213,7 +214,7 @@ func TestInPlaceGoesOn(t *testing.T) {
 // TestVerifyFindsLies has a medium that keeps something else than what was written, early and late.
 func TestVerifyFindsLies(t *testing.T) {
 	rnd := rand.New(rand.NewPCG(6, 23))
-	disk := append(randomDisk(rnd, 4<<20), make([]byte, RegionSize)...)
+	disk := append(randomDisk(rnd, 4<<20), make([]byte, diskmap.RegionSize)...)
 	disk = append(disk, 1)
 	s := new(store.Mem)
 	snap := keep(t, snapshottest.Repo(t, s), image.Mem{Data: disk, Holes: true})
@@ -251,12 +252,12 @@ func TestVerifyFindsLies(t *testing.T) {
 
 // TestVerifyProvesZeros has data where the map has none, in a region with a page and in one without.
 func TestVerifyProvesZeros(t *testing.T) {
-	disk := make([]byte, 2*RegionSize+5000)
+	disk := make([]byte, 2*diskmap.RegionSize+5000)
 	copy(disk, "data")
 	s := new(store.Mem)
 	snap := keep(t, snapshottest.Repo(t, s), image.Mem{Data: disk, Holes: true})
 	r := snapshottest.Reopen(t, s)
-	for _, at := range []int64{8 << 20, RegionSize + 12345, 2*RegionSize + 4999} {
+	for _, at := range []int64{8 << 20, diskmap.RegionSize + 12345, 2*diskmap.RegionSize + 4999} {
 		path := filepath.Join(t.TempDir(), "disk")
 		// Not in place it is believed to be empty, so what is there stays, and only the proof can find it.
 		f, err := os.Create(path)

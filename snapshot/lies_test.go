@@ -13,6 +13,7 @@ import (
 	"platter/chunk"
 	"platter/repo"
 	"platter/repo/store"
+	"platter/snapshot/diskmap"
 	"platter/snapshot/snapshottest"
 )
 
@@ -21,13 +22,13 @@ import (
 func TestMapsThatLie(t *testing.T) {
 	r := snapshottest.Repo(t, new(store.Mem))
 	disk := randomDisk(rand.New(rand.NewPCG(1, 77)), 12<<10)
-	short, long := piece{kind: dataPiece, len: 4 << 10}, piece{kind: dataPiece, len: 8 << 10}
+	short, long := diskmap.Piece{Kind: diskmap.Data, Len: 4 << 10}, diskmap.Piece{Kind: diskmap.Data, Len: 8 << 10}
 	roots := map[string]chunk.ID{"no such page": {1}}
 	_, err := r.Write(t.Context(), func(ctx context.Context, w *repo.Writer) error {
 		lane := w.Lane()
-		data := func(p *piece, data []byte) error {
-			p.id = lane.Name(data)
-			return lane.Save(ctx, p.id, data)
+		data := func(p *diskmap.Piece, data []byte) error {
+			p.ID = lane.Name(data)
+			return lane.Save(ctx, p.ID, data)
 		}
 		page := func(name string, page []byte) error {
 			id, err := w.SaveMap(ctx, page)
@@ -35,14 +36,14 @@ func TestMapsThatLie(t *testing.T) {
 			return err
 		}
 		err := errors.Join(data(&short, disk[:4<<10]), data(&long, disk[4<<10:]), lane.Close(ctx))
-		roots["a data chunk for a page"] = long.id
+		roots["a data chunk for a page"] = long.ID
 		longer, shorter, lost := short, long, long
-		longer.len, shorter.len, lost.id = long.len, short.len, chunk.ID{2}
+		longer.Len, shorter.Len, lost.ID = long.Len, short.Len, chunk.ID{2}
 		return errors.Join(err,
-			page("right", appendPage(nil, []piece{short, long})),
-			page("no such chunk", appendPage(nil, []piece{short, lost})),
-			page("chunks of other lengths", appendPage(nil, []piece{longer, shorter})),
-			page("pieces that do not add up", appendPage(nil, []piece{long})),
+			page("right", diskmap.AppendPage(nil, []diskmap.Piece{short, long})),
+			page("no such chunk", diskmap.AppendPage(nil, []diskmap.Piece{short, lost})),
+			page("chunks of other lengths", diskmap.AppendPage(nil, []diskmap.Piece{longer, shorter})),
+			page("pieces that do not add up", diskmap.AppendPage(nil, []diskmap.Piece{long})),
 			page("no page", []byte("no page")))
 	})
 	if err != nil {

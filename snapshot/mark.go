@@ -6,11 +6,9 @@ import (
 	"fmt"
 	"io/fs"
 
-	"golang.org/x/sync/errgroup"
-
-	"platter/chunk"
 	"platter/pack"
 	"platter/repo"
+	"platter/snapshot/diskmap"
 )
 
 // Mark marks every chunk that the snapshots of some ids are made of, for Repo.Prune. What several of them share is read
@@ -39,45 +37,20 @@ func Mark(ctx context.Context, r *repo.Repo, ids []pack.FileID, marks *repo.Mark
 	return keepAside(ctx, r, gone, marks)
 }
 
-// mark marks what one map is made of: nodes one after the other, pages on all cores.
-func mark(ctx context.Context, m *Map, marks *repo.Marks) error {
-	g, gctx := errgroup.WithContext(ctx)
-	g.SetLimit(m.workers())
-	page := func(at int64, id chunk.ID) error {
-		pieces, err := m.page(gctx, at, id)
-		if err != nil {
-			return err
-		}
-		for _, q := range pieces {
-			if q.kind == dataPiece {
-				marks.Mark(q.id)
+// mark marks what one map is made of.
+func mark(ctx context.Context, m *diskmap.Map, marks *repo.Marks) error {
+	fold := diskmap.Fold[struct{}]{
+		AllCores: true,
+		Enter:    func(s diskmap.Subtree) (_ struct{}, known bool) { return struct{}{}, !marks.Walk(s.ID) },
+		Page: func(_ context.Context, _ *diskmap.Map, _ int64, pieces []diskmap.Piece) (_ struct{}, err error) {
+			for _, q := range pieces {
+				if q.Kind == diskmap.Data {
+					marks.Mark(q.ID)
+				}
 			}
-		}
-		return nil
+			return struct{}{}, nil
+		},
 	}
-	var walk func(level int, at int64, id chunk.ID) error
-	walk = func(level int, at int64, id chunk.ID) error {
-		if id.IsZero() || gctx.Err() != nil || !marks.Walk(id) {
-			return gctx.Err()
-		}
-		if level == 0 {
-			g.Go(func() error { return page(at, id) })
-			return nil
-		}
-		n, err := m.node(gctx, level, id)
-		if err != nil {
-			return err
-		}
-		for i, child := range n {
-			if err := walk(level-1, at*fanOut+int64(i), child); err != nil {
-				return err
-			}
-		}
-		return nil
-	}
-	err := walk(height(m.sizeOf()), 0, m.rootOf())
-	if e := g.Wait(); e != nil { // the walk was only told to stop
-		return e
-	}
+	_, err := fold.Of(ctx, m)
 	return err
 }

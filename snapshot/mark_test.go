@@ -10,6 +10,7 @@ import (
 	"platter/pack"
 	"platter/repo"
 	"platter/repo/store"
+	"platter/snapshot/diskmap"
 	"platter/snapshot/image"
 	"platter/snapshot/snapshottest"
 )
@@ -24,7 +25,7 @@ func TestMarkHostilePage(t *testing.T) {
 	r = snapshottest.Reopen(t, mem)
 	hostile := &Snapshot{Name: "hostile", Size: 100}
 	keepMaps(t, r, []*Snapshot{hostile}, func(save func([]byte) chunk.ID) {
-		hostile.Root = save(appendPage(nil, []piece{{len: 100, id: honest.Root}}))
+		hostile.Root = save(diskmap.AppendPage(nil, []diskmap.Piece{{Len: 100, ID: honest.Root}}))
 	})
 	r = snapshottest.Reopen(t, mem)
 	done, err := r.Prune(t.Context(), repo.PruneOptions{MaxRepack: 1 << 40}, func(ctx context.Context, _ []pack.FileID, m *repo.Marks) error {

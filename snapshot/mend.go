@@ -222,7 +222,7 @@ func (m *mending) cut(ctx context.Context, disk image.Disk, f *Found) error {
 			return err
 		}
 		f.Skipped = b.bad.Load()
-		_, err = b.tree.finish(ctx, disk.Size(), b.saveMap)
+		_, err = b.tree.Finish(ctx, disk.Size(), b.saveMap)
 		return err
 	})
 	if err != nil {

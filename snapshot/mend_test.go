@@ -20,6 +20,7 @@ import (
 	"platter/repo/crypt"
 	"platter/repo/store"
 	"platter/repo/store/storetest"
+	"platter/snapshot/diskmap"
 	"platter/snapshot/image"
 	"platter/snapshot/snapshottest"
 )
@@ -228,7 +229,7 @@ func TestRepairPacks(t *testing.T) {
 				continue
 			}
 			rnd := rand.New(rand.NewPCG(seed, 31))
-			whole, disks := keptDisk(t, rnd, 3, []int{3 << 20, RegionSize + 2<<20}[seed/3])
+			whole, disks := keptDisk(t, rnd, 3, []int{3 << 20, diskmap.RegionSize + 2<<20}[seed/3])
 			do := hurt
 			if kind == "parity" {
 				whole, do = withParity(t, whole), scratch
@@ -381,7 +382,7 @@ func TestRepairPacksFromSickDisks(t *testing.T) {
 func TestRepairPacksAfterTheIndexForgot(t *testing.T) {
 	ctx := context.Background()
 	for _, kind := range []string{"copy", "disks"} {
-		whole, disks := keptDisk(t, rand.New(rand.NewPCG(4, 1)), 2, RegionSize+2<<20)
+		whole, disks := keptDisk(t, rand.New(rand.NewPCG(4, 1)), 2, diskmap.RegionSize+2<<20)
 		damaged := maps.Clone(whole)
 		for _, name := range packsOf(whole) {
 			delete(damaged, name)

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"platter/repo"
+	"platter/snapshot/diskmap"
 	"platter/snapshot/image/anatomy"
 )
 
@@ -145,6 +146,6 @@ func partitionsOf(d *anatomy.Disk) string {
 func (p Part) end() int64 { return p.Off + p.Len }
 
 // mapOf returns the map of a part of the snapshot's disk. Offsets stay those of the disk.
-func (s *Snapshot) mapOf(r *repo.Repo, p Part) (*Map, error) {
-	return s.Map(r).clip(Range{p.Off, p.Len})
+func (s *Snapshot) mapOf(r *repo.Repo, p Part) (*diskmap.Map, error) {
+	return s.Map(r).Clip(diskmap.Range{Off: p.Off, Len: p.Len})
 }

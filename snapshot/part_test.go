@@ -15,6 +15,7 @@ import (
 
 	"platter/chunk"
 	"platter/repo/store"
+	"platter/snapshot/diskmap"
 	"platter/snapshot/image"
 	"platter/snapshot/image/anatomy"
 	"platter/snapshot/snapshottest"
@@ -186,7 +187,7 @@ func TestFindPart(t *testing.T) {
 
 // TestDiffParts compares random windows of random disks with what the bytes say.
 func TestDiffParts(t *testing.T) {
-	const size = RegionSize + 20<<20
+	const size = diskmap.RegionSize + 20<<20
 	rng := rand.New(rand.NewPCG(3, 3))
 	r := snapshottest.Repo(t, new(store.Mem))
 	a := randomDisk(rng, size)
@@ -220,17 +221,17 @@ func TestDiffParts(t *testing.T) {
 		if !exact {
 			return
 		}
-		var want Runs
+		var want diskmap.Runs
 		common := min(len(wa), len(wb))
 		for off := 0; off < common; {
 			n := min(chunk.Block, common-off)
 			if !bytes.Equal(wa[off:off+n], wb[off:off+n]) {
-				want.add(int64(off), int64(n))
+				want.Add(int64(off), int64(n))
 			}
 			off += n
 		}
-		want.add(int64(common), int64(max(len(wa), len(wb))-common))
-		var blocks Runs // where pieces begin or end within a block, less of it is named
+		want.Add(int64(common), int64(max(len(wa), len(wb))-common))
+		var blocks diskmap.Runs // where pieces begin or end within a block, less of it is named
 		for _, d := range got {
 			from, to := d.Off, d.Off+d.Len
 			if from < int64(common) {
@@ -239,7 +240,7 @@ func TestDiffParts(t *testing.T) {
 			if to < int64(common) {
 				to = min((to+chunk.Block-1)/chunk.Block*chunk.Block, int64(common))
 			}
-			blocks.add(from, to-from)
+			blocks.Add(from, to-from)
 		}
 		if !slices.Equal(slices.Collect(blocks.All()), slices.Collect(want.All())) {
 			t.Errorf("parts %+v and %+v differ in %v, want %v", inA, inB, got, slices.Collect(want.All()))
@@ -267,7 +268,7 @@ func TestDiffParts(t *testing.T) {
 
 // TestDiffPartsReadsLittle holds that parts which moved by whole blocks are compared by ids for the most part.
 func TestDiffPartsReadsLittle(t *testing.T) {
-	const size, moved = 2 * RegionSize, 3 << 20
+	const size, moved = 2 * diskmap.RegionSize, 3 << 20
 	mem := new(store.Mem)
 	r := snapshottest.Repo(t, mem)
 	a := make([]byte, size)

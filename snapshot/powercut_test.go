@@ -12,6 +12,7 @@ import (
 	"platter/repo"
 	"platter/repo/store"
 	"platter/repo/store/storetest"
+	"platter/snapshot/diskmap"
 	"platter/snapshot/image"
 	"platter/snapshot/snapshottest"
 )
@@ -20,8 +21,8 @@ import (
 // then is the disk it was made of, all of those are there that Backup has returned, and the next backup just works.
 func TestBackupPowerCuts(t *testing.T) {
 	ctx := context.Background()
-	first := randomDisk(rand.New(rand.NewPCG(1, 8)), RegionSize+1<<20)
-	clear(first[1<<20 : RegionSize]) // what a region more costs is time
+	first := randomDisk(rand.New(rand.NewPCG(1, 8)), diskmap.RegionSize+1<<20)
+	clear(first[1<<20 : diskmap.RegionSize]) // what a region more costs is time
 	second := bytes.Clone(first)
 	rand.NewChaCha8([32]byte{8}).Read(second[1000:200_000]) // never fails
 	disks := map[string][]byte{"first": first, "second": second}

@@ -12,6 +12,7 @@ import (
 	"platter/chunk"
 	"platter/pack"
 	"platter/repo/store"
+	"platter/snapshot/diskmap"
 	"platter/snapshot/image"
 	"platter/snapshot/snapshottest"
 )
@@ -127,22 +128,22 @@ func second[T any](_ T, err error) error { return err }
 func TestPreflightWalksOnce(t *testing.T) {
 	r := snapshottest.Repo(t, new(store.Mem))
 	data := []byte("a region that is everywhere")
-	size := int64(RegionSize) << 20
+	size := int64(diskmap.RegionSize) << 20
 	var root chunk.ID
 	keepMaps(t, r, nil, func(save func(data []byte) chunk.ID) {
-		id := save(appendPage(nil, []piece{{kind: dataPiece, len: RegionSize, id: chunk.ID{9}}}))
-		for level := 1; level <= height(size); level++ {
-			var n node
+		id := save(diskmap.AppendPage(nil, []diskmap.Piece{{Kind: diskmap.Data, Len: diskmap.RegionSize, ID: chunk.ID{9}}}))
+		for level := 1; level <= diskmap.Height(size); level++ {
+			var n diskmap.Node
 			for i := range n {
-				if level < height(size) || int64(i) < size/RegionSize>>(8*(level-1)) {
+				if level < diskmap.Height(size) || int64(i) < size/diskmap.RegionSize>>(8*(level-1)) {
 					n[i] = id
 				}
 			}
-			id = save(n.appendTo(nil, level))
+			id = save(n.AppendTo(nil, level))
 		}
 		root = id
 	})
-	for _, part := range []Part{{Len: size}, {Off: 5*RegionSize + 17, Len: size - 11*RegionSize}} {
+	for _, part := range []Part{{Len: size}, {Off: 5*diskmap.RegionSize + 17, Len: size - 11*diskmap.RegionSize}} {
 		s := &Snapshot{Size: size, Root: root}
 		m, err := contentOf(r, s, part)
 		if err != nil {

@@ -8,6 +8,7 @@ import (
 
 	"golang.org/x/sync/errgroup"
 
+	"platter/snapshot/diskmap"
 	"platter/snapshot/image"
 )
 
@@ -76,7 +77,7 @@ func (r *diskReader) plan(ctx context.Context, s *slot, wait bool) (bool, error)
 	n := min(slotLen, r.size-r.off)
 	s.job, s.off, s.n, s.last = r.job, r.off, int(n), r.off+n == r.size
 	r.off += n
-	s.job.data, r.job.data = split(r.job.data, r.job.region*RegionSize+r.off)
+	s.job.data, r.job.data = split(r.job.data, r.job.region*diskmap.RegionSize+r.off)
 	return true, nil
 }
 
@@ -95,7 +96,7 @@ func (r *diskReader) next(ctx context.Context, wait bool) (ok bool, err error) {
 		}
 	}
 	if ok {
-		r.off, r.size = 0, regionLen(r.disk.Size(), r.job.region)
+		r.off, r.size = 0, diskmap.RegionLen(r.disk.Size(), r.job.region)
 	}
 	return ok, nil
 }
@@ -123,7 +124,7 @@ func (r *diskReader) cached(s *slot) bool {
 }
 
 // pos is where on the disk the slot begins.
-func (s *slot) pos() int64 { return s.job.region*RegionSize + s.off }
+func (s *slot) pos() int64 { return s.job.region*diskmap.RegionSize + s.off }
 
 // clip returns what of an extent lies in the slot, counted from there.
 func (s *slot) clip(e image.Extent) (from, to int64) {

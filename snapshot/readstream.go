@@ -3,6 +3,7 @@ package snapshot
 import (
 	"context"
 	"io"
+	"platter/snapshot/diskmap"
 	"sync/atomic"
 )
 
@@ -10,7 +11,7 @@ import (
 func (b *run) stream(ctx context.Context, src io.Reader) error {
 	old := newGuide(ctx, b.parent)
 	defer old.stop()
-	return b.work(ctx, &streamReader{src: src, run: b, old: old, region: -1, off: RegionSize})
+	return b.work(ctx, &streamReader{src: src, run: b, old: old, region: -1, off: diskmap.RegionSize})
 }
 
 // A streamReader is a source that ends where it ends.
@@ -31,7 +32,7 @@ func (r *streamReader) readers() int { return 1 }
 func (r *streamReader) cached(*slot) bool { return false }
 
 func (r *streamReader) plan(_ context.Context, s *slot, _ bool) (bool, error) {
-	if r.off == RegionSize {
+	if r.off == diskmap.RegionSize {
 		r.region, r.off = r.region+1, 0
 		r.before = regionJob{region: r.region, before: r.old.page(r.region)}
 	}
@@ -50,7 +51,7 @@ func (r *streamReader) fill(ctx context.Context, s *slot) {
 	}
 	var err error
 	s.n, err = r.read(s.buf)
-	s.last = err == io.EOF || s.off+slotLen == RegionSize
+	s.last = err == io.EOF || s.off+slotLen == diskmap.RegionSize
 	r.ended.Store(err != nil)
 	switch {
 	case err == nil || err == io.EOF:

@@ -4,6 +4,7 @@ import (
 	"context"
 
 	"platter/chunk"
+	"platter/snapshot/diskmap"
 	"platter/snapshot/image"
 )
 
@@ -35,8 +36,8 @@ func (b *run) feed(ctx context.Context, disk image.Disk, jobs chan<- regionJob) 
 			return err
 		}
 		for !e.Zero && e.Len > 0 {
-			region := e.Off / RegionSize
-			n := min(e.Len, (region+1)*RegionSize-e.Off)
+			region := e.Off / diskmap.RegionSize
+			n := min(e.Len, (region+1)*diskmap.RegionSize-e.Off)
 			if region != job.region {
 				if err := send(); err != nil {
 					return err

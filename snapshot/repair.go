@@ -115,13 +115,13 @@ func (f *repairing) run(ctx context.Context) error {
 func (f *repairing) write(ctx context.Context, check *mapCheck) error {
 	roots := make([]chunk.ID, len(f.done.Snapshots))
 	_, err := f.repo.Write(ctx, func(ctx context.Context, w *repo.Writer) (err error) {
-		rw := &rewriter{check: check, damage: f.damage, writer: w, done: map[subtree]chunk.ID{}}
+		rw := newRewriter(check, f.damage, w)
 		for i, q := range f.done.Snapshots {
 			m := q.Snapshot.Map(f.repo)
-			if roots[i], err = rw.tree(ctx, m, height(m.sizeOf()), 0, m.rootOf()); err != nil {
+			if roots[i], err = rw.fold.Of(ctx, m); err != nil {
 				return err
 			}
-			if roots[i] == m.rootOf() {
+			if roots[i] == m.Root() {
 				return fmt.Errorf("%s could not be read, and now it can: %w; run it again", q.Snapshot.ID, q.Reasons[0])
 			}
 		}

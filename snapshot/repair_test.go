@@ -16,12 +16,13 @@ import (
 	"platter/pack"
 	"platter/repo"
 	"platter/repo/store"
+	"platter/snapshot/diskmap"
 	"platter/snapshot/image"
 	"platter/snapshot/snapshottest"
 )
 
 // without is a disk with zeros in some ranges.
-func without(disk []byte, lost []Range) []byte {
+func without(disk []byte, lost []diskmap.Range) []byte {
 	out := bytes.Clone(disk)
 	for _, q := range lost {
 		clear(out[q.Off : q.Off+q.Len])
@@ -72,7 +73,7 @@ func TestRepairSnapshots(t *testing.T) {
 			break
 		}
 		rnd := rand.New(rand.NewPCG(seed, 41))
-		whole, disks := keptDisk(t, rnd, 3, []int{3 << 20, RegionSize + 2<<20}[seed/5])
+		whole, disks := keptDisk(t, rnd, 3, []int{3 << 20, diskmap.RegionSize + 2<<20}[seed/5])
 		damaged, _ := hurt(rnd, whole)
 		mem := memOf(t, damaged)
 		told, err := RepairSnapshots(ctx, snapshottest.Reopen(t, mem), RepairOptions{ReadAll: true}, nil)
@@ -153,7 +154,7 @@ func TestRepairSnapshotsTwice(t *testing.T) {
 	}
 }
 
-func mustLost(t testing.TB, r *repo.Repo, s *Snapshot) []Range {
+func mustLost(t testing.TB, r *repo.Repo, s *Snapshot) []diskmap.Range {
 	t.Helper()
 	lost, err := Lost(context.Background(), r, s)
 	if err != nil {
@@ -167,7 +168,7 @@ func TestRepairSnapshotsWithoutMaps(t *testing.T) {
 	ctx := context.Background()
 	mem := new(store.Mem)
 	r := snapshottest.Repo(t, mem)
-	disk := image.Sparse{Bytes: 300*RegionSize + 12345, Fills: []image.Fill{{Off: 5 * RegionSize, Len: 1 << 20, Seed: 1}, {Off: 299 * RegionSize, Len: 1 << 20, Seed: 2}}}
+	disk := image.Sparse{Bytes: 300*diskmap.RegionSize + 12345, Fills: []image.Fill{{Off: 5 * diskmap.RegionSize, Len: 1 << 20, Seed: 1}, {Off: 299 * diskmap.RegionSize, Len: 1 << 20, Seed: 2}}}
 	s := keep(t, r, disk)
 	loc, ok := r.Index().Lookup(s.Root)
 	if !ok {
@@ -182,7 +183,7 @@ func TestRepairSnapshotsWithoutMaps(t *testing.T) {
 	}
 	r = snapshottest.Reopen(t, mem)
 	lost := mustLost(t, r, done.Snapshots[0].New)
-	if fmt.Sprint(lost) != fmt.Sprint([]Range{{0, disk.Bytes}}) {
+	if fmt.Sprint(lost) != fmt.Sprint([]diskmap.Range{{Off: 0, Len: disk.Bytes}}) {
 		t.Errorf("%v is lost", lost)
 	}
 	all, _, err := Load(ctx, r)

@@ -13,6 +13,7 @@ import (
 	"platter/chunk"
 	"platter/repo"
 	"platter/repo/store"
+	"platter/snapshot/diskmap"
 	"platter/snapshot/image"
 	"platter/snapshot/snapshottest"
 )
@@ -42,17 +43,17 @@ func keepMaps(t *testing.T, r *repo.Repo, snapshots []*Snapshot, make func(save 
 }
 
 // lostPieces fill a region; its chunks are in no index.
-func lostPieces(rnd *rand.Rand, length int64) (pieces []piece) {
-	kind := pieceKind(rnd.IntN(3))
+func lostPieces(rnd *rand.Rand, length int64) (pieces []diskmap.Piece) {
+	kind := diskmap.PieceKind(rnd.IntN(3))
 	for length > 0 {
-		q := piece{kind: kind, len: uint32(min(length, 1+rnd.Int64N(RegionSize)))}
-		if kind == dataPiece {
-			q.id = chunk.ID{1, byte(rnd.IntN(2))}
-			kind = pieceKind(rnd.IntN(3))
+		q := diskmap.Piece{Kind: kind, Len: uint32(min(length, 1+rnd.Int64N(diskmap.RegionSize)))}
+		if kind == diskmap.Data {
+			q.ID = chunk.ID{1, byte(rnd.IntN(2))}
+			kind = diskmap.PieceKind(rnd.IntN(3))
 		} else {
-			kind = dataPiece
+			kind = diskmap.Data
 		}
-		pieces, length = append(pieces, q), length-int64(q.len)
+		pieces, length = append(pieces, q), length-int64(q.Len)
 	}
 	return pieces
 }
@@ -65,20 +66,20 @@ type repeater struct {
 }
 
 func (m *repeater) build(level int, width int64) chunk.ID {
-	whole := int64(RegionSize) << (8 * level)
+	whole := int64(diskmap.RegionSize) << (8 * level)
 	if width == whole && len(m.pools[level]) > 2 {
 		return m.pools[level][m.rnd.IntN(len(m.pools[level]))]
 	}
 	var data []byte
 	if level == 0 {
-		data = appendPage(nil, lostPieces(m.rnd, width))
+		data = diskmap.AppendPage(nil, lostPieces(m.rnd, width))
 	} else {
-		var n node
-		for i := 0; childOff(level, i) < width; i++ {
-			n[i] = m.build(level-1, min(whole/fanOut, width-childOff(level, i)))
+		var n diskmap.Node
+		for i := 0; diskmap.ChildOffset(level, i) < width; i++ {
+			n[i] = m.build(level-1, min(whole/diskmap.FanOut, width-diskmap.ChildOffset(level, i)))
 		}
-		n[0] = m.build(level-1, min(whole/fanOut, width)) // which is not zero
-		data = n.appendTo(nil, level)
+		n[0] = m.build(level-1, min(whole/diskmap.FanOut, width)) // which is not zero
+		data = n.AppendTo(nil, level)
 	}
 	id := m.save(data)
 	if width == whole {
@@ -88,47 +89,47 @@ func (m *repeater) build(level int, width int64) chunk.ID {
 }
 
 // plainRuns collects the ranges of a map by going to each place of it.
-func plainRuns(t *testing.T, m *Map, which func(piece) bool) (out []Range, data int64) {
+func plainRuns(t *testing.T, m *diskmap.Map, which func(diskmap.Piece) bool) (out []diskmap.Range, data int64) {
 	t.Helper()
 	join := func(off, n int64) {
 		if last := len(out) - 1; last >= 0 && out[last].Off+out[last].Len == off {
 			out[last].Len += n
 		} else {
-			out = append(out, Range{off, n})
+			out = append(out, diskmap.Range{Off: off, Len: n})
 		}
 	}
 	var walk func(level int, at int64, id chunk.ID)
 	walk = func(level int, at int64, id chunk.ID) {
-		from, to := m.span(level, at)
+		from, to := m.Span(level, at)
 		switch {
 		case id.IsZero():
 		case level == 0:
-			pieces, err := m.page(t.Context(), at, id)
+			pieces, err := m.Page(t.Context(), at, id)
 			if err != nil {
 				join(from, to-from)
 				return
 			}
 			for _, q := range pieces {
-				if q.kind == dataPiece {
-					data += int64(q.len)
+				if q.Kind == diskmap.Data {
+					data += int64(q.Len)
 				}
 				if which(q) {
-					join(from, int64(q.len))
+					join(from, int64(q.Len))
 				}
-				from += int64(q.len)
+				from += int64(q.Len)
 			}
 		default:
-			n, err := m.node(t.Context(), level, id)
+			n, err := m.Node(t.Context(), level, id)
 			if err != nil {
 				join(from, to-from)
 				return
 			}
 			for i, child := range n {
-				walk(level-1, at*fanOut+int64(i), child)
+				walk(level-1, at*diskmap.FanOut+int64(i), child)
 			}
 		}
 	}
-	walk(height(m.sizeOf()), 0, m.rootOf())
+	walk(diskmap.Height(m.Size()), 0, m.Root())
 	return out, data
 }
 
@@ -144,7 +145,7 @@ func TestRepeatedSubtrees(t *testing.T) {
 			r := snapshottest.Repo(t, new(store.Mem))
 			var disks []*Snapshot
 			for i := range 3 {
-				size := []int64{RegionSize, 3 * RegionSize, fanOut * RegionSize, 3 * fanOut * RegionSize}[rnd.IntN(4)] - rnd.Int64N(2)*rnd.Int64N(RegionSize)
+				size := []int64{diskmap.RegionSize, 3 * diskmap.RegionSize, diskmap.FanOut * diskmap.RegionSize, 3 * diskmap.FanOut * diskmap.RegionSize}[rnd.IntN(4)] - rnd.Int64N(2)*rnd.Int64N(diskmap.RegionSize)
 				disks = append(disks, &Snapshot{Name: fmt.Sprint(i), Size: size})
 			}
 			keepMaps(t, r, disks, func(save func([]byte) chunk.ID) {
@@ -154,7 +155,7 @@ func TestRepeatedSubtrees(t *testing.T) {
 					m.pools[0], m.pools[1] = append(m.pools[0], chunk.ID{2}), []chunk.ID{{3}}
 				}
 				for _, s := range disks {
-					s.Root = m.build(height(s.Size), s.Size)
+					s.Root = m.build(diskmap.Height(s.Size), s.Size)
 				}
 			})
 			compareRepeated(t, r, disks, damaged)
@@ -167,7 +168,7 @@ func TestRepeatedSubtrees(t *testing.T) {
 
 func compareRepeated(t *testing.T, r *repo.Repo, disks []*Snapshot, damaged bool) {
 	t.Helper()
-	lost := map[string][]Range{}
+	lost := map[string][]diskmap.Range{}
 	losses, err := CheckMaps(t.Context(), r, disks, func(chunk.ID) error { return nil })
 	for _, l := range losses {
 		lost[l.Snapshot.Name] = slices.Collect(l.Ranges.All())
@@ -176,14 +177,14 @@ func compareRepeated(t *testing.T, r *repo.Repo, disks []*Snapshot, damaged bool
 		t.Fatal(err)
 	}
 	for _, s := range disks {
-		want, data := plainRuns(t, s.Map(r), func(q piece) bool { return q.kind == dataPiece })
+		want, data := plainRuns(t, s.Map(r), func(q diskmap.Piece) bool { return q.Kind == diskmap.Data })
 		if fmt.Sprint(lost[s.Name]) != fmt.Sprint(want) {
 			t.Errorf("lost of %d bytes: %.400v; want %.400v", s.Size, lost[s.Name], want)
 		}
 		if damaged {
 			continue
 		}
-		marked, _ := plainRuns(t, s.Map(r), func(q piece) bool { return q.kind == badPiece })
+		marked, _ := plainRuns(t, s.Map(r), func(q diskmap.Piece) bool { return q.Kind == diskmap.Unreadable })
 		all, err := measure(t.Context(), s.Map(r))
 		if err != nil || all.data != data || fmt.Sprint(slices.Collect(all.bad.All())) != fmt.Sprint(marked) {
 			t.Errorf("of %d bytes: %+v, %v; want %d bytes of data and %.400v", s.Size, all, err, data, marked)
@@ -197,34 +198,34 @@ func compareRepeated(t *testing.T, r *repo.Repo, disks []*Snapshot, damaged bool
 }
 
 // plainDiff compares two disks region by region.
-func plainDiff(t *testing.T, r *repo.Repo, a, b *Snapshot) []Range {
+func plainDiff(t *testing.T, r *repo.Repo, a, b *Snapshot) []diskmap.Range {
 	t.Helper()
-	out, common := new(Runs), min(a.Size, b.Size)
+	out, common := new(diskmap.Runs), min(a.Size, b.Size)
 	d := &differ{ctx: t.Context(), a: a.Map(r), b: b.Map(r), end: common}
-	for at := range regions(common) {
-		pa, errA := d.a.pageID(t.Context(), at)
-		pb, errB := d.b.pageID(t.Context(), at)
+	for at := range diskmap.RegionCount(common) {
+		pa, errA := d.a.PageID(t.Context(), at)
+		pb, errB := d.b.PageID(t.Context(), at)
 		below, err := d.pages(0, at, pa, pb)
 		if errA != nil || errB != nil || err != nil {
 			t.Fatal(errA, errB, err)
 		}
 		for q := range below.All() {
-			out.add(at*RegionSize+q.Off, q.Len)
+			out.Add(at*diskmap.RegionSize+q.Off, q.Len)
 		}
 	}
-	out.add(common, max(a.Size, b.Size)-common)
+	out.Add(common, max(a.Size, b.Size)-common)
 	return slices.Collect(out.All())
 }
 
 // wideMap is the map of a disk of equal regions, which has one page, and one node on each level.
-func wideMap(save func([]byte) chunk.ID, size int64, pieces ...piece) chunk.ID {
-	id := save(appendPage(nil, pieces))
-	for level := 1; level <= height(size); level++ {
-		var n node
-		for i := 0; i < fanOut && childOff(level, i) < size; i++ {
+func wideMap(save func([]byte) chunk.ID, size int64, pieces ...diskmap.Piece) chunk.ID {
+	id := save(diskmap.AppendPage(nil, pieces))
+	for level := 1; level <= diskmap.Height(size); level++ {
+		var n diskmap.Node
+		for i := 0; i < diskmap.FanOut && diskmap.ChildOffset(level, i) < size; i++ {
 			n[i] = id
 		}
-		id = save(n.appendTo(nil, level))
+		id = save(n.AppendTo(nil, level))
 	}
 	return id
 }
@@ -239,11 +240,11 @@ func TestEndlessDisk(t *testing.T) {
 	r := snapshottest.Repo(t, mem)
 	zeros, data, bad := &Snapshot{Name: "zeros", Size: size}, &Snapshot{Name: "data", Size: size}, &Snapshot{Name: "bad", Size: size, Unreadable: 1}
 	all := []*Snapshot{zeros, data, bad}
-	const half = RegionSize / 2
+	const half = diskmap.RegionSize / 2
 	keepMaps(t, r, all, func(save func([]byte) chunk.ID) {
-		zeros.Root = wideMap(save, size, piece{kind: zeroPiece, len: RegionSize})
-		data.Root = wideMap(save, size, piece{kind: zeroPiece, len: half}, piece{len: half, id: chunk.ID{1}})
-		bad.Root = wideMap(save, size, piece{kind: badPiece, len: half}, piece{kind: zeroPiece, len: half})
+		zeros.Root = wideMap(save, size, diskmap.Piece{Kind: diskmap.Zeros, Len: diskmap.RegionSize})
+		data.Root = wideMap(save, size, diskmap.Piece{Kind: diskmap.Zeros, Len: half}, diskmap.Piece{Len: half, ID: chunk.ID{1}})
+		bad.Root = wideMap(save, size, diskmap.Piece{Kind: diskmap.Unreadable, Len: half}, diskmap.Piece{Kind: diskmap.Zeros, Len: half})
 	})
 	losses, err := CheckMaps(ctx, r, all, func(chunk.ID) error { return nil })
 	if err != nil || len(losses) != 1 || losses[0].Snapshot != data || len(losses[0].Reasons) != 1 {
@@ -257,14 +258,14 @@ func TestEndlessDisk(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	for i, runs := range []*Runs{losses[0].Ranges, lost, diff} {
+	for i, runs := range []*diskmap.Runs{losses[0].Ranges, lost, diff} {
 		off := int64(half)
 		if runs == lost {
 			off = 0
 		}
 		first, more, bytes := runs.First(2)
-		if runs.Count != count || runs.Bytes != size/2 || fmt.Sprint(first) != fmt.Sprint([]Range{{off, half}, {off + RegionSize, half}}) ||
-			more != count-2 || bytes != size/2-RegionSize {
+		if runs.Count != count || runs.Bytes != size/2 || fmt.Sprint(first) != fmt.Sprint([]diskmap.Range{{Off: off, Len: half}, {Off: off + diskmap.RegionSize, Len: half}}) ||
+			more != count-2 || bytes != size/2-diskmap.RegionSize {
 			t.Errorf("%d: %d ranges of %d bytes: %v, then %d of %d", i, runs.Count, runs.Bytes, first, more, bytes)
 		}
 	}
@@ -287,24 +288,24 @@ func TestManyReasons(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	pieces, err := all[0].Map(r).page(t.Context(), 0, all[0].Root)
+	pieces, err := all[0].Map(r).Page(t.Context(), 0, all[0].Root)
 	if err != nil {
 		t.Fatal(err)
 	}
-	at := slices.IndexFunc(pieces, func(q piece) bool { return q.kind == dataPiece })
+	at := slices.IndexFunc(pieces, func(q diskmap.Piece) bool { return q.Kind == diskmap.Data })
 	for _, missing := range []bool{false, true} {
 		s := &Snapshot{Name: "many", Size: 1 << 20}
 		keepMaps(t, r, []*Snapshot{s}, func(save func([]byte) chunk.ID) {
-			var many []piece
+			var many []diskmap.Piece
 			left := uint32(s.Size)
 			for n := uint32(1); n <= 100; n++ { // which is too short
-				many, left = append(many, piece{len: n, id: pieces[at].id}), left-n
+				many, left = append(many, diskmap.Piece{Len: n, ID: pieces[at].ID}), left-n
 			}
-			last := piece{kind: zeroPiece, len: left}
+			last := diskmap.Piece{Kind: diskmap.Zeros, Len: left}
 			if missing {
-				last = piece{len: left, id: chunk.ID{1}}
+				last = diskmap.Piece{Len: left, ID: chunk.ID{1}}
 			}
-			s.Root = save(appendPage(nil, append(many, last)))
+			s.Root = save(diskmap.AppendPage(nil, append(many, last)))
 		})
 		losses, err := CheckMaps(t.Context(), r, []*Snapshot{s}, func(chunk.ID) error { return nil })
 		if err != nil || len(losses) != 1 || len(losses[0].Reasons) != maxReasons+1 || losses[0].Reasons[maxReasons] != errMoreReasons || losses[0].Missing != missing {
@@ -340,9 +341,9 @@ func TestRestoreRemembersNoRegions(t *testing.T) {
 	const count = 1 << 18
 	mem := new(store.Mem)
 	r := snapshottest.Repo(t, mem)
-	s := &Snapshot{Size: count * RegionSize}
+	s := &Snapshot{Size: count * diskmap.RegionSize}
 	keepMaps(t, r, nil, func(save func([]byte) chunk.ID) {
-		s.Root = wideMap(save, s.Size, piece{kind: zeroPiece, len: RegionSize})
+		s.Root = wideMap(save, s.Size, diskmap.Piece{Kind: diskmap.Zeros, Len: diskmap.RegionSize})
 	})
 	r = snapshottest.Reopen(t, mem)
 	target, before := &nowhere{Sparse: image.Sparse{Bytes: s.Size}}, inUse()

@@ -85,7 +85,7 @@ func restoreNew(ctx context.Context, m *content, path string, o RestoreOptions, 
 	if err != nil {
 		return err
 	}
-	if err := roomFor(path).lacks(data, m.length(), 0).refusal(); err != nil {
+	if err := roomFor(path).lacks(data, m.Length(), 0).refusal(); err != nil {
 		return err
 	}
 	return intoNew(path, overwriting{o.Replace, o.ForceInUse}, o.Unfinished, func(f *os.File) error { return fillFile(ctx, m, f, o, done, p) })
@@ -116,7 +116,7 @@ func (m *content) mayFill(ctx context.Context, f *os.File) error {
 		return err
 	}
 	room, allocated := roomIn(f)
-	return room.lacks(data, m.length(), allocated).refusal()
+	return room.lacks(data, m.Length(), allocated).refusal()
 }
 
 // openInPlace opens a file that is to be restored in place.
@@ -189,7 +189,7 @@ func checkTarget(target string, replace bool) error {
 
 // fillFile makes f the map's part of the disk and closes it.
 func fillFile(ctx context.Context, m *content, f *os.File, o RestoreOptions, done *Restored, p *repo.Progress) (err error) {
-	from, to := m.within()
+	from, to := m.Within()
 	t, err := newFileTarget(f, to-from)
 	if err != nil {
 		return err

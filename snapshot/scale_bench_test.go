@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"platter/repo/store"
+	"platter/snapshot/diskmap"
 	"platter/snapshot/image"
 	"platter/snapshot/snapshottest"
 )
@@ -53,7 +54,7 @@ func BenchmarkHoles(b *testing.B) {
 	if fullScale() {
 		total = 1 << 30
 	}
-	for _, run := range []int64{RegionSize, 16 << 20, 4 << 20, 1 << 20} {
+	for _, run := range []int64{diskmap.RegionSize, 16 << 20, 4 << 20, 1 << 20} {
 		b.Run(fmt.Sprintf("runs=%dMiB", run>>20), func(b *testing.B) {
 			s := &frozen{}
 			benchRepo(b, s)

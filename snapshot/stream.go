@@ -8,6 +8,7 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"platter/repo"
+	"platter/snapshot/diskmap"
 )
 
 // stretchSize is how many bytes of a disk are put together for a stream at a time.
@@ -51,7 +52,7 @@ func WriteStream(ctx context.Context, r *repo.Repo, s *Snapshot, part Part, w io
 
 func (m *content) writeStream(ctx context.Context, w io.Writer, p *repo.Progress) error {
 	r := m.repo
-	p.Expect(m.length())
+	p.Expect(m.Length())
 	ahead := r.Workers()/2 + 3
 	st := &streaming{m: m, order: make(chan *stretch, ahead), slots: make(chan struct{}, ahead)}
 	g, gctx := errgroup.WithContext(ctx)
@@ -72,7 +73,7 @@ func (m *content) writeStream(ctx context.Context, w io.Writer, p *repo.Progress
 
 // feed cuts the disk into stretches and has them filled.
 func (s *streaming) feed(ctx context.Context, put func(*repo.Batch) error) error {
-	from, to := s.m.within()
+	from, to := s.m.Within()
 	next := &stretch{off: from}
 	flush := func() error {
 		done := next
@@ -91,22 +92,22 @@ func (s *streaming) feed(ctx context.Context, put func(*repo.Batch) error) error
 		next.len = n
 		return flush()
 	}
-	for reg, err := range s.m.regions(ctx) {
+	for reg, err := range s.m.Regions(ctx) {
 		if err != nil {
 			return err
 		}
-		places, err := s.m.places(ctx, reg.index, reg.page)
+		places, err := s.m.Places(ctx, reg.Index, reg.Page)
 		if err != nil {
 			return err
 		}
-		if gap := reg.index*RegionSize - next.off - next.len; gap > 0 {
+		if gap := reg.Index*diskmap.RegionSize - next.off - next.len; gap > 0 {
 			if err := skip(gap); err != nil {
 				return err
 			}
 		}
 		for _, q := range places {
-			n := min(q.end(), to) - max(q.off, from)
-			if q.kind != dataPiece {
+			n := min(q.End(), to) - max(q.Off, from)
+			if q.Kind != diskmap.Data {
 				err = skip(n)
 			} else if next.len > 0 && next.len+n > stretchSize {
 				err = flush()
@@ -114,8 +115,8 @@ func (s *streaming) feed(ctx context.Context, put func(*repo.Batch) error) error
 			if err != nil {
 				return err
 			}
-			if q.kind == dataPiece {
-				next.wants = append(next.wants, repo.Want{ID: q.id, Off: q.off, Len: q.len})
+			if q.Kind == diskmap.Data {
+				next.wants = append(next.wants, repo.Want{ID: q.ID, Off: q.Off, Len: q.Len})
 				next.len += n
 			}
 		}
@@ -156,9 +157,9 @@ func (s *streaming) send(ctx context.Context, next *stretch, put func(*repo.Batc
 		Load: func(_ context.Context, got []repo.Got) error {
 			for _, g := range got {
 				if len(g.Data) != int(g.Len) {
-					return wrongLength(g.ID, len(g.Data), g.Len)
+					return diskmap.WrongLength(g.ID, len(g.Data), g.Len)
 				}
-				overlay(next.data, next.off, g.Data, g.Off)
+				diskmap.Overlay(next.data, next.off, g.Data, g.Off)
 			}
 			return nil
 		},

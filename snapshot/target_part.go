@@ -6,6 +6,7 @@ import (
 	"io"
 	"iter"
 
+	"platter/snapshot/diskmap"
 	"platter/snapshot/image"
 )
 
@@ -15,18 +16,18 @@ import (
 type partTarget struct {
 	target
 	from, to int64 // the part, bytes
-	edges    []edge
+	edges    []diskmap.Edge
 }
 
 var _ target = (*partTarget)(nil)
 
 // seat returns t as the place of the map's part.
 func (m *content) seat(ctx context.Context, t target) (*partTarget, error) {
-	from, to := m.within()
+	from, to := m.Within()
 	if t.Size() < to-from {
 		return nil, tooSmall(t.Size(), to-from)
 	}
-	edges, err := m.edges(ctx)
+	edges, err := m.Edges(ctx)
 	if err != nil {
 		return nil, err
 	}
@@ -73,7 +74,7 @@ func (t *partTarget) ReadAt(p []byte, off int64) (int, error) {
 	}
 	end := t.to
 	for _, e := range t.edges {
-		end = max(end, e.off+int64(len(e.data)))
+		end = max(end, e.Off+int64(len(e.Data)))
 	}
 	short := off+int64(len(p)) > end
 	if short {
@@ -81,7 +82,7 @@ func (t *partTarget) ReadAt(p []byte, off int64) (int, error) {
 	}
 	clear(p)
 	for _, e := range t.edges {
-		overlay(p, off, e.data, e.off)
+		diskmap.Overlay(p, off, e.Data, e.Off)
 	}
 	if at, n := t.clip(off, int64(len(p))); n > 0 {
 		if got, err := t.target.ReadAt(p[at-off:][:n], at-t.from); int64(got) < n {

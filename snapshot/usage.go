@@ -7,6 +7,7 @@ import (
 	"platter/chunk"
 	"platter/index"
 	"platter/repo"
+	"platter/snapshot/diskmap"
 )
 
 // Usage is what snapshots take of a repository, in bytes.
@@ -25,7 +26,9 @@ func Measure(ctx context.Context, r *repo.Repo, snapshots []*Snapshot) (*Usage, 
 		u.total.Data += s.Stats.Data
 		u.current = uint32(i + 1)
 		m := s.Map(r)
-		if err := u.walk(ctx, m, height(m.sizeOf()), 0, s.Root); err != nil {
+		// Nothing is kept from one map to the next: what a second snapshot shares becomes no snapshot's own, and own looks there.
+		fold := diskmap.Fold[struct{}]{Enter: u.enter, Page: u.page}
+		if _, err := fold.Of(ctx, m); err != nil {
 			return nil, err
 		}
 	}
@@ -64,31 +67,16 @@ func (u *usage) own(id chunk.ID, unique *int64) bool {
 	return true
 }
 
-func (u *usage) walk(ctx context.Context, m *Map, level int, at int64, id chunk.ID) error {
+func (u *usage) enter(s diskmap.Subtree) (_ struct{}, known bool) {
 	var mapBytes int64 // counted for the snapshot, not as data
-	if id.IsZero() || !u.own(id, &mapBytes) {
-		return ctx.Err()
-	}
-	if level > 0 {
-		n, err := m.node(ctx, level, id)
-		if err != nil {
-			return err
-		}
-		for i, child := range n {
-			if err := u.walk(ctx, m, level-1, at*fanOut+int64(i), child); err != nil {
-				return err
-			}
-		}
-		return nil
-	}
-	pieces, err := m.page(ctx, at, id)
-	if err != nil {
-		return err
-	}
+	return struct{}{}, !u.own(s.ID, &mapBytes)
+}
+
+func (u *usage) page(_ context.Context, _ *diskmap.Map, _ int64, pieces []diskmap.Piece) (_ struct{}, err error) {
 	for _, q := range pieces {
-		if q.kind == dataPiece {
-			u.own(q.id, &u.total.Unique)
+		if q.Kind == diskmap.Data {
+			u.own(q.ID, &u.total.Unique)
 		}
 	}
-	return nil
+	return struct{}{}, nil
 }

@@ -8,6 +8,7 @@ import (
 
 	"platter/chunk"
 	"platter/repo"
+	"platter/snapshot/diskmap"
 	"platter/snapshot/image"
 )
 
@@ -30,29 +31,29 @@ type verifier struct {
 
 // all proves the whole disk, or the map's part of it.
 func (v *verifier) all(ctx context.Context) error {
-	if err := v.m.eachRegion(ctx, v.region); err != nil {
+	if err := v.m.EachRegion(ctx, v.region); err != nil {
 		return err
 	}
 	return v.zeros(ctx)
 }
 
 // region proves a region that has a page.
-func (v *verifier) region(ctx context.Context, reg mapRegion) error {
-	places, err := v.m.places(ctx, reg.index, reg.page)
+func (v *verifier) region(ctx context.Context, reg diskmap.Region) error {
+	places, err := v.m.Places(ctx, reg.Index, reg.Page)
 	if err != nil {
 		return err
 	}
 	r, namer := v.windows.take(), v.m.repo.Namer(chunk.Data)
 	defer func() { v.windows.put(r); v.m.repo.Return(chunk.Data, namer) }()
-	end := reg.index*RegionSize + regionLen(v.m.sizeOf(), reg.index)
+	end := reg.Index*diskmap.RegionSize + diskmap.RegionLen(v.m.Size(), reg.Index)
 	for _, q := range places {
 		if ctx.Err() != nil {
 			return ctx.Err()
 		}
-		if q.kind == dataPiece {
+		if q.Kind == diskmap.Data {
 			err = v.chunk(r, namer, end, q)
 		} else {
-			err = v.zero(r, q.off, int64(q.len))
+			err = v.zero(r, q.Off, int64(q.Len))
 		}
 		if err != nil {
 			return err
@@ -61,16 +62,16 @@ func (v *verifier) region(ctx context.Context, reg mapRegion) error {
 	return nil
 }
 
-func (v *verifier) chunk(r *windowReader, namer *chunk.Namer, end int64, q place) error {
-	data, err := r.view(q.off, int64(q.len), end)
+func (v *verifier) chunk(r *windowReader, namer *chunk.Namer, end int64, q diskmap.Place) error {
+	data, err := r.view(q.Off, int64(q.Len), end)
 	if err != nil {
 		return err
 	}
-	if namer.ID(data) != q.id {
-		return &MismatchError{q.off, int64(q.len)}
+	if namer.ID(data) != q.ID {
+		return &MismatchError{q.Off, int64(q.Len)}
 	}
-	v.done.Verified.Add(int64(q.len))
-	v.progress.Add(int64(q.len))
+	v.done.Verified.Add(int64(q.Len))
+	v.progress.Add(int64(q.Len))
 	return nil
 }
 
@@ -79,7 +80,7 @@ func (v *verifier) chunk(r *windowReader, namer *chunk.Namer, end int64, q place
 func (v *verifier) zeros(ctx context.Context) error {
 	r := v.windows.take()
 	defer v.windows.put(r)
-	next, stop := iter.Pull2(v.m.regions(ctx))
+	next, stop := iter.Pull2(v.m.Regions(ctx))
 	defer stop()
 	mapped, failed, more := next()
 	for e, err := range v.disk.Extents() {
@@ -87,15 +88,15 @@ func (v *verifier) zeros(ctx context.Context) error {
 			return errors.Join(err, ctx.Err())
 		}
 		for !e.Zero && e.Len > 0 {
-			region := e.Off / RegionSize
-			n := min(e.Len, (region+1)*RegionSize-e.Off)
-			for more && failed == nil && mapped.index < region {
+			region := e.Off / diskmap.RegionSize
+			n := min(e.Len, (region+1)*diskmap.RegionSize-e.Off)
+			for more && failed == nil && mapped.Index < region {
 				mapped, failed, more = next()
 			}
 			if failed != nil {
 				return failed
 			}
-			if !more || mapped.index != region {
+			if !more || mapped.Index != region {
 				if err := v.zero(r, e.Off, n); err != nil {
 					return err
 				}

@@ -14,6 +14,7 @@ import (
 
 	"platter/repo"
 	"platter/snapshot"
+	"platter/snapshot/diskmap"
 	"platter/snapshot/image"
 )
 
@@ -74,7 +75,7 @@ func writeBadMap(ctx context.Context, r *repo.Repo, s *snapshot.Snapshot, path s
 	return nil
 }
 
-func lostExtents(lost *snapshot.Runs) iter.Seq2[image.Extent, error] {
+func lostExtents(lost *diskmap.Runs) iter.Seq2[image.Extent, error] {
 	return func(yield func(image.Extent, error) bool) {
 		for q := range lost.All() {
 			if !yield(image.Extent{Off: q.Off, Len: q.Len}, nil) {

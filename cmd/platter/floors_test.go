@@ -12,7 +12,9 @@ import (
 // floors are the packages, each under those that may import it. A package that is not here has no place yet.
 var floors = []string{
 	"platter/cmd/platter",
+	"platter/snapshot/snapshottest",
 	"platter/snapshot",
+	"platter/snapshot/diskmap",
 	"platter/snapshot/image/virtual",
 	"platter/snapshot/image/anatomy",
 	"platter/snapshot/image/gpt",

@@ -13,7 +13,7 @@ import (
 	"unicode"
 
 	"platter/chunk"
-	"platter/snapshot"
+	"platter/snapshot/diskmap"
 )
 
 // hostileTime is how long a command may take over a hostile repository.
@@ -120,7 +120,7 @@ func TestEndlessLoss(t *testing.T) {
 	}
 	lost := told.Lost[0]
 	if lost.Bytes != 1<<61 || len(lost.Ranges) != maxLostRanges || lost.MoreRanges != 1<<36-maxLostRanges || lost.MoreBytes != 1<<61-maxLostRanges*32<<20 ||
-		lost.Ranges[999] != (snapshot.Range{Off: 999 * 64 << 20, Len: 32 << 20}) {
+		lost.Ranges[999] != (diskmap.Range{Off: 999 * 64 << 20, Len: 32 << 20}) {
 		t.Errorf("check: %d ranges of %d bytes, and %d of %d", len(lost.Ranges), lost.Bytes, lost.MoreRanges, lost.MoreBytes)
 	}
 	p = s.start(nil, "check")

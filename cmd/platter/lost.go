@@ -6,6 +6,7 @@ import (
 
 	"platter/repo"
 	"platter/snapshot"
+	"platter/snapshot/diskmap"
 )
 
 // How many ranges of a disk are listed. Whoever has the keys can make one that has 2^36 of them, and another program takes
@@ -18,12 +19,12 @@ const (
 
 // rangesJSON are the first ranges of a disk, and how many and how much the others are.
 type rangesJSON struct {
-	Ranges     []snapshot.Range `json:"ranges"`
-	MoreRanges int64            `json:"more_ranges,omitempty"`
-	MoreBytes  int64            `json:"more_bytes,omitempty"`
+	Ranges     []diskmap.Range `json:"ranges"`
+	MoreRanges int64           `json:"more_ranges,omitempty"`
+	MoreBytes  int64           `json:"more_bytes,omitempty"`
 }
 
-func rangesOf(r *snapshot.Runs, most int) (out rangesJSON) {
+func rangesOf(r *diskmap.Runs, most int) (out rangesJSON) {
 	out.Ranges, out.MoreRanges, out.MoreBytes = r.First(most)
 	return out
 }
@@ -39,7 +40,7 @@ func moreRanges(ranges, bytes int64) string {
 }
 
 // rangeText words a range, for people.
-func rangeText(q snapshot.Range) string { return fmt.Sprintf("bytes %d to %d", q.Off, q.Off+q.Len) }
+func rangeText(q diskmap.Range) string { return fmt.Sprintf("bytes %d to %d", q.Off, q.Off+q.Len) }
 
 // lossJSON is what damage costs one snapshot.
 type lossJSON struct {
@@ -78,9 +79,9 @@ func printLoss(env *env, l lossJSON) {
 
 // lostJSON is what of a disk is known to be lost.
 type lostJSON struct {
-	Lost      []snapshot.Range `json:"lost,omitempty"`
-	MoreLost  int64            `json:"more_lost,omitempty"` // ranges, which are not listed
-	MoreBytes int64            `json:"more_bytes,omitempty"`
+	Lost      []diskmap.Range `json:"lost,omitempty"`
+	MoreLost  int64           `json:"more_lost,omitempty"` // ranges, which are not listed
+	MoreBytes int64           `json:"more_bytes,omitempty"`
 }
 
 // lostRanges returns which ranges of a disk are known to be lost. Few disks have any; of all others nothing more is read.
@@ -97,9 +98,9 @@ func lostRanges(ctx context.Context, r *repo.Repo, s *snapshot.Snapshot, c commo
 	return lost, nil
 }
 
-func allLost(ctx context.Context, r *repo.Repo, s *snapshot.Snapshot) (*snapshot.Runs, error) {
+func allLost(ctx context.Context, r *repo.Repo, s *snapshot.Snapshot) (*diskmap.Runs, error) {
 	if s.Unreadable == 0 {
-		return new(snapshot.Runs), nil
+		return new(diskmap.Runs), nil
 	}
 	if err := r.LoadIndex(ctx); err != nil {
 		return nil, err
@@ -133,7 +134,7 @@ func warnOfLost(ctx context.Context, env *env, c common, r *repo.Repo, s *snapsh
 			continue
 		}
 		if named++; named <= maxLostLines {
-			env.warn(c, "%s were lost before this version was kept or repaired, and are zeros", rangeText(snapshot.Range{Off: from, Len: to - from}))
+			env.warn(c, "%s were lost before this version was kept or repaired, and are zeros", rangeText(diskmap.Range{Off: from, Len: to - from}))
 		}
 		total += to - from
 	}

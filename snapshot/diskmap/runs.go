@@ -1,4 +1,4 @@
-package snapshot
+package diskmap
 
 import "iter"
 
@@ -26,7 +26,7 @@ type runsPart struct {
 }
 
 // add appends a range.
-func (r *Runs) add(off, n int64) {
+func (r *Runs) Add(off, n int64) {
 	if n <= 0 {
 		return
 	}
@@ -39,11 +39,11 @@ func (r *Runs) add(off, n int64) {
 }
 
 // place appends the ranges of a subtree that begins at off. They must not change any more.
-func (r *Runs) place(off int64, below *Runs) {
+func (r *Runs) Place(off int64, below *Runs) {
 	switch below.Count {
 	case 0:
 	case 1: // it may be one with its neighbours, many times over
-		r.add(off+below.from, below.Bytes)
+		r.Add(off+below.from, below.Bytes)
 	default:
 		r.append(runsPart{Range{Off: off}, below}, below)
 	}

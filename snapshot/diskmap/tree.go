@@ -1,4 +1,4 @@
-package snapshot
+package diskmap
 
 import (
 	"cmp"
@@ -11,7 +11,7 @@ import (
 
 	"platter/chunk"
 	"platter/pack"
-	)
+)
 
 // A Map is a tree over the regions of a disk. How high it is follows from the size: a disk of one region has its page
 // as root, one of up to 256 regions a node over pages, and so on. The zero id stands for a tree of zeros.
@@ -31,29 +31,31 @@ type Loader interface {
 }
 
 // newMap returns the map of a disk of size bytes.
-func newMap(load Loader, size int64, root chunk.ID) *Map { return &Map{load: load, size: size, root: root} }
+func New(load Loader, size int64, root chunk.ID) *Map {
+	return &Map{load: load, size: size, root: root}
+}
 
 // sizeOf is the size of the disk in bytes, whatever part of it the map is clipped to.
-func (m *Map) sizeOf() int64 { return m.size }
+func (m *Map) Size() int64 { return m.size }
 
 // rootOf is the ID of the map's uppermost node, or only page; zero for a disk of zeros.
-func (m *Map) rootOf() chunk.ID { return m.root }
+func (m *Map) Root() chunk.ID { return m.root }
 
-func (m *Map) workers() int { return m.load.Workers() }
+func (m *Map) Workers() int { return m.load.Workers() }
 
 // errBeyond says that a map has regions behind the end of its disk.
-var errBeyond = fmt.Errorf("%w: its map goes beyond the end of the disk", pack.ErrDamaged)
+var ErrBeyond = fmt.Errorf("%w: its map goes beyond the end of the disk", pack.ErrDamaged)
 
 // regions is how many regions a disk of size bytes has.
-func regions(size int64) int64 { return (size-1)/RegionSize + 1 } // size-1 cannot overflow; of no bytes, 0 or 1 is alike
+func RegionCount(size int64) int64 { return (size-1)/RegionSize + 1 } // size-1 cannot overflow; of no bytes, 0 or 1 is alike
 
 // regionLen is how long a region of a disk of size bytes is.
-func regionLen(size, region int64) int64 { return min(RegionSize, size-region*RegionSize) }
+func RegionLen(size, region int64) int64 { return min(RegionSize, size-region*RegionSize) }
 
 // height is how many levels of nodes are over the pages of a disk of size bytes.
-func height(size int64) int {
+func Height(size int64) int {
 	h := 0
-	for n := regions(size); n > 1; n = (n-1)/fanOut + 1 {
+	for n := RegionCount(size); n > 1; n = (n-1)/FanOut + 1 {
 		h++
 	}
 	return h
@@ -61,36 +63,36 @@ func height(size int64) int {
 
 // A treeBuilder collects pages in any order and builds the nodes over them. It keeps 8 KiB for each 16 GiB of disk that
 // hold data.
-type treeBuilder struct {
+type Builder struct {
 	mu     sync.Mutex
-	leaves map[int64]*node // of level 1, by their place
+	leaves map[int64]*Node // of level 1, by their place
 }
 
 // set says which page a region has. It is safe for concurrent use.
-func (t *treeBuilder) set(region int64, page chunk.ID) {
+func (t *Builder) Set(region int64, page chunk.ID) {
 	if page.IsZero() {
 		return
 	}
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	if t.leaves == nil {
-		t.leaves = make(map[int64]*node)
+		t.leaves = make(map[int64]*Node)
 	}
 	put(t.leaves, region, page)
 }
 
-func put(level map[int64]*node, at int64, id chunk.ID) {
-	n := level[at/fanOut]
+func put(level map[int64]*Node, at int64, id chunk.ID) {
+	n := level[at/FanOut]
 	if n == nil {
-		n = new(node)
-		level[at/fanOut] = n
+		n = new(Node)
+		level[at/FanOut] = n
 	}
-	n[at%fanOut] = id
+	n[at%FanOut] = id
 }
 
 // finish saves the nodes of a disk of size bytes and returns its root.
-func (t *treeBuilder) finish(ctx context.Context, size int64, save func(context.Context, []byte) (chunk.ID, error)) (chunk.ID, error) {
-	nodes, top := t.leaves, height(size)
+func (t *Builder) Finish(ctx context.Context, size int64, save func(context.Context, []byte) (chunk.ID, error)) (chunk.ID, error) {
+	nodes, top := t.leaves, Height(size)
 	if top == 0 || len(nodes) == 0 {
 		if n := nodes[0]; n != nil {
 			return n[0], nil
@@ -98,9 +100,9 @@ func (t *treeBuilder) finish(ctx context.Context, size int64, save func(context.
 		return chunk.ID{}, nil
 	}
 	for level := 1; ; level++ {
-		above := map[int64]*node{}
+		above := map[int64]*Node{}
 		for at, n := range nodes {
-			id, err := save(ctx, n.appendTo(nil, level))
+			id, err := save(ctx, n.AppendTo(nil, level))
 			if err != nil {
 				return chunk.ID{}, err
 			}
@@ -114,24 +116,24 @@ func (t *treeBuilder) finish(ctx context.Context, size int64, save func(context.
 }
 
 // A region of a map that has a page.
-type mapRegion struct {
-	index int64
-	page  chunk.ID
+type Region struct {
+	Index int64
+	Page  chunk.ID
 }
 
 // regions yields every region of the part that is not all zeros, in order.
-func (m *Map) regions(ctx context.Context) iter.Seq2[mapRegion, error] {
-	return func(yield func(mapRegion, error) bool) {
-		m.walk(ctx, height(m.size), 0, m.root, yield)
+func (m *Map) Regions(ctx context.Context) iter.Seq2[Region, error] {
+	return func(yield func(Region, error) bool) {
+		m.walk(ctx, Height(m.size), 0, m.root, yield)
 	}
 }
 
 // eachRegion hands every region that is not all zeros to fn, on all cores.
-func (m *Map) eachRegion(ctx context.Context, fn func(context.Context, mapRegion) error) error {
+func (m *Map) EachRegion(ctx context.Context, fn func(context.Context, Region) error) error {
 	g, gctx := errgroup.WithContext(ctx)
 	g.SetLimit(m.load.Workers())
 	var walk error
-	for reg, err := range m.regions(gctx) {
+	for reg, err := range m.Regions(gctx) {
 		if walk = cmp.Or(err, gctx.Err()); walk != nil {
 			break
 		}
@@ -142,25 +144,25 @@ func (m *Map) eachRegion(ctx context.Context, fn func(context.Context, mapRegion
 }
 
 // walk yields the regions below one node or page, and reports whether to go on.
-func (m *Map) walk(ctx context.Context, level int, at int64, id chunk.ID, yield func(mapRegion, error) bool) bool {
+func (m *Map) walk(ctx context.Context, level int, at int64, id chunk.ID, yield func(Region, error) bool) bool {
 	if id.IsZero() {
 		return true
 	}
 	if level == 0 {
-		return yield(mapRegion{at, id}, nil)
+		return yield(Region{at, id}, nil)
 	}
-	n, err := m.node(ctx, level, id)
+	n, err := m.Node(ctx, level, id)
 	if err != nil {
-		return yield(mapRegion{}, err)
+		return yield(Region{}, err)
 	}
 	for i, child := range n {
-		if !child.IsZero() && !m.has(level-1, at*fanOut+int64(i)) {
-			return yield(mapRegion{}, errBeyond)
+		if !child.IsZero() && !m.Has(level-1, at*FanOut+int64(i)) {
+			return yield(Region{}, ErrBeyond)
 		}
-		if !m.touches(level-1, at*fanOut+int64(i)) {
+		if !m.Touches(level-1, at*FanOut+int64(i)) {
 			continue
 		}
-		if !m.walk(ctx, level-1, at*fanOut+int64(i), child, yield) {
+		if !m.walk(ctx, level-1, at*FanOut+int64(i), child, yield) {
 			return false
 		}
 	}
@@ -168,12 +170,12 @@ func (m *Map) walk(ctx context.Context, level int, at int64, id chunk.ID, yield 
 }
 
 // has reports whether a disk has a node or page at this place of a level.
-func (m *Map) has(level int, at int64) bool {
-	return at == 0 || at <= (regions(m.size)-1)>>(8*level)
+func (m *Map) Has(level int, at int64) bool {
+	return at == 0 || at <= (RegionCount(m.size)-1)>>(8*level)
 }
 
 // span is where the disk that a node or page describes begins and ends, in bytes.
-func (m *Map) span(level int, at int64) (from, to int64) {
+func (m *Map) Span(level int, at int64) (from, to int64) {
 	if 8*level > 36 { // wider than any disk
 		return 0, m.size
 	}
@@ -185,39 +187,48 @@ func (m *Map) span(level int, at int64) (from, to int64) {
 // A subtree is a node or a page, and how much of a disk it describes. All that follows from its map alone is the same
 // wherever a disk has it, if it is counted from where it begins; so it is worked out once. Of a disk's last one less may be
 // there, and then it is another.
-type subtree struct {
-	id    chunk.ID
-	level int
-	width int64 // bytes
+type Subtree struct {
+	ID    chunk.ID
+	Level int
+	Width int64 // bytes
 }
 
-func (m *Map) subtree(level int, at int64, id chunk.ID) subtree {
-	from, to := m.span(level, at)
-	return subtree{id, level, to - from}
+func (m *Map) Subtree(level int, at int64, id chunk.ID) Subtree {
+	from, to := m.Span(level, at)
+	return Subtree{id, level, to - from}
+}
+
+// Below returns the children of a node, all of the same ID as the node: with the zero ID, the shape of what is below.
+func (s Subtree) Below() (children []Subtree) {
+	width := ChildOffset(s.Level, 1)
+	for left := s.Width; left > 0; left -= width {
+		children = append(children, Subtree{s.ID, s.Level - 1, min(width, left)})
+	}
+	return children
 }
 
 // childOff is where a node's child begins, counted from where the node does. It means nothing for a child that no disk has.
-func childOff(level, i int) int64 { return int64(i) * RegionSize << (8 * (level - 1)) }
+func ChildOffset(level, i int) int64 { return int64(i) * RegionSize << (8 * (level - 1)) }
 
-func (m *Map) node(ctx context.Context, level int, id chunk.ID) (n *node, err error) {
+func (m *Map) Node(ctx context.Context, level int, id chunk.ID) (n *Node, err error) {
 	err = m.loadMap(ctx, id, func(data []byte) error {
-		n, err = parseNode(data, level)
+		n, err = ParseNode(data, level)
 		return err
 	})
 	return n, err
 }
 
 // page returns the pieces of a region; those of a region of zeros are made up.
-func (m *Map) page(ctx context.Context, region int64, id chunk.ID) (pieces []piece, err error) {
-	length := regionLen(m.size, region)
+func (m *Map) Page(ctx context.Context, region int64, id chunk.ID) (pieces []Piece, err error) {
+	length := RegionLen(m.size, region)
 	if length <= 0 {
 		return nil, fmt.Errorf("%w: map of a disk of %d bytes has a region %d", pack.ErrDamaged, m.size, region)
 	}
 	if id.IsZero() {
-		return []piece{{kind: zeroPiece, len: uint32(length)}}, nil
+		return []Piece{{Kind: Zeros, Len: uint32(length)}}, nil
 	}
 	err = m.loadMap(ctx, id, func(data []byte) error {
-		pieces, err = parsePage(data, length)
+		pieces, err = ParsePage(data, length)
 		return err
 	})
 	return pieces, err
@@ -232,29 +243,29 @@ func (m *Map) loadMap(ctx context.Context, id chunk.ID, fn func([]byte) error) e
 }
 
 // pageID finds the page of one region.
-func (m *Map) pageID(ctx context.Context, region int64) (chunk.ID, error) {
+func (m *Map) PageID(ctx context.Context, region int64) (chunk.ID, error) {
 	id := m.root
-	for level := height(m.size); level > 0 && !id.IsZero(); level-- {
-		n, err := m.node(ctx, level, id)
+	for level := Height(m.size); level > 0 && !id.IsZero(); level-- {
+		n, err := m.Node(ctx, level, id)
 		if err != nil {
 			return chunk.ID{}, err
 		}
 		at := region
 		for range level - 1 {
-			at /= fanOut
+			at /= FanOut
 		}
-		id = n[at%fanOut]
+		id = n[at%FanOut]
 	}
 	return id, nil
 }
 
 // children returns a node's children. Above the root, a tree goes on as its own only child; a tree of zeros has none.
-func (m *Map) children(ctx context.Context, level int, id chunk.ID) (*node, error) {
+func (m *Map) Children(ctx context.Context, level int, id chunk.ID) (*Node, error) {
 	switch {
 	case id.IsZero():
-		return new(node), nil
-	case level > height(m.size):
-		return &node{id}, nil
+		return new(Node), nil
+	case level > Height(m.size):
+		return &Node{id}, nil
 	}
-	return m.node(ctx, level, id)
+	return m.Node(ctx, level, id)
 }

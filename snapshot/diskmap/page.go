@@ -1,4 +1,4 @@
-package snapshot
+package diskmap
 
 import (
 	"encoding/binary"
@@ -13,21 +13,21 @@ import (
 const RegionSize = 64 << 20
 
 // fanOut is how many pages or nodes hang under one node.
-const fanOut = 256
+const FanOut = 256
 
 // A piece is a run of a region.
-type piece struct {
-	kind pieceKind
-	len  uint32   // bytes
-	id   chunk.ID // for data
+type Piece struct {
+	Kind PieceKind
+	Len  uint32   // bytes
+	ID   chunk.ID // for data
 }
 
-type pieceKind uint8
+type PieceKind uint8
 
 const (
-	dataPiece pieceKind = 0
-	zeroPiece pieceKind = 1
-	badPiece  pieceKind = 2 // nobody could read it: not from the source, or not from the repository; restored as zeros
+	Data       PieceKind = 0
+	Zeros      PieceKind = 1
+	Unreadable PieceKind = 2 // nobody could read it: not from the source, or not from the repository; restored as zeros
 )
 
 // A page is the pieces of a region, in order and without gaps, two zero pieces never side by side:
@@ -38,22 +38,22 @@ const (
 //	+----------+--------+- - - - - - - - - - - - - +- - - - - - - - - - - - - +
 //
 // A region of zeros has no page: the zero id stands for it.
-func appendPage(dst []byte, pieces []piece) []byte {
+func AppendPage(dst []byte, pieces []Piece) []byte {
 	dst = append(dst, 0)
 	dst = binary.LittleEndian.AppendUint32(dst, uint32(len(pieces)))
 	for _, p := range pieces {
-		dst = binary.LittleEndian.AppendUint32(dst, uint32(p.kind)<<30|p.len)
+		dst = binary.LittleEndian.AppendUint32(dst, uint32(p.Kind)<<30|p.Len)
 	}
 	for _, p := range pieces {
-		if p.kind == dataPiece {
-			dst = append(dst, p.id[:]...)
+		if p.Kind == Data {
+			dst = append(dst, p.ID[:]...)
 		}
 	}
 	return dst
 }
 
 // parsePage reads the page of a region of length bytes. The error wraps pack.ErrDamaged.
-func parsePage(p []byte, length int64) ([]piece, error) {
+func ParsePage(p []byte, length int64) ([]Piece, error) {
 	const head = 5
 	if len(p) < head || p[0] != 0 {
 		return nil, fmt.Errorf("%w: no page", pack.ErrDamaged)
@@ -63,21 +63,21 @@ func parsePage(p []byte, length int64) ([]piece, error) {
 		return nil, fmt.Errorf("%w: page of %d pieces in %d bytes", pack.ErrDamaged, n, len(p))
 	}
 	lens, ids := p[head:head+4*n], p[head+4*n:]
-	pieces, total := make([]piece, n), int64(0)
+	pieces, total := make([]Piece, n), int64(0)
 	for i := range pieces {
 		v := binary.LittleEndian.Uint32(lens[4*i:])
-		q := piece{kind: pieceKind(v >> 30), len: v & (1<<30 - 1)}
-		if q.kind > badPiece || q.len == 0 {
-			return nil, fmt.Errorf("%w: page with a piece of kind %d and %d bytes", pack.ErrDamaged, q.kind, q.len)
+		q := Piece{Kind: PieceKind(v >> 30), Len: v & (1<<30 - 1)}
+		if q.Kind > Unreadable || q.Len == 0 {
+			return nil, fmt.Errorf("%w: page with a piece of kind %d and %d bytes", pack.ErrDamaged, q.Kind, q.Len)
 		}
-		if q.kind == dataPiece {
+		if q.Kind == Data {
 			if len(ids) < chunk.IDSize {
 				return nil, fmt.Errorf("%w: page ends in its ids", pack.ErrDamaged)
 			}
-			q.id, ids = chunk.ID(ids), ids[chunk.IDSize:]
+			q.ID, ids = chunk.ID(ids), ids[chunk.IDSize:]
 		}
 		pieces[i] = q
-		total += int64(q.len)
+		total += int64(q.Len)
 	}
 	if total != length || len(ids) > 0 {
 		return nil, fmt.Errorf("%w: page of %d bytes for a region of %d, and %d bytes behind it", pack.ErrDamaged, total, length, len(ids))
@@ -92,11 +92,11 @@ func parsePage(p []byte, length int64) ([]piece, error) {
 //	| level | id 32 bytes, … up to fanOut    |
 //	| u8    |                                |
 //	+-------+- - - - - - - - - - - - - - - - +
-type node [fanOut]chunk.ID
+type Node [FanOut]chunk.ID
 
-func (n *node) appendTo(dst []byte, level int) []byte {
+func (n *Node) AppendTo(dst []byte, level int) []byte {
 	dst = append(dst, byte(level))
-	last := fanOut
+	last := FanOut
 	for last > 0 && n[last-1].IsZero() {
 		last--
 	}
@@ -107,11 +107,11 @@ func (n *node) appendTo(dst []byte, level int) []byte {
 }
 
 // parseNode reads a node of a level. The error wraps pack.ErrDamaged.
-func parseNode(p []byte, level int) (*node, error) {
-	if len(p) <= 1 || int(p[0]) != level || level == 0 || (len(p)-1)%chunk.IDSize != 0 || len(p)-1 > fanOut*chunk.IDSize {
+func ParseNode(p []byte, level int) (*Node, error) {
+	if len(p) <= 1 || int(p[0]) != level || level == 0 || (len(p)-1)%chunk.IDSize != 0 || len(p)-1 > FanOut*chunk.IDSize {
 		return nil, fmt.Errorf("%w: no node of level %d", pack.ErrDamaged, level)
 	}
-	n := new(node)
+	n := new(Node)
 	for i := 0; i < (len(p)-1)/chunk.IDSize; i++ {
 		n[i] = chunk.ID(p[1+i*chunk.IDSize:])
 	}
@@ -121,6 +121,6 @@ func parseNode(p []byte, level int) (*node, error) {
 	return n, nil
 }
 
-func wrongLength(id chunk.ID, got int, want uint32) error {
+func WrongLength(id chunk.ID, got int, want uint32) error {
 	return fmt.Errorf("%w: chunk %v has %d bytes where the map says %d", pack.ErrDamaged, id, got, want)
 }

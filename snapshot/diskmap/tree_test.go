@@ -1,4 +1,4 @@
-package snapshot
+package diskmap
 
 import (
 	"context"
@@ -16,29 +16,29 @@ import (
 )
 
 func TestHeight(t *testing.T) {
-	const page, node1, node2 = int64(RegionSize), int64(RegionSize) * fanOut, int64(RegionSize) * fanOut * fanOut
+	const page, node1, node2 = int64(RegionSize), int64(RegionSize) * FanOut, int64(RegionSize) * FanOut * FanOut
 	for _, test := range []struct {
 		size    int64
 		regions int64
 		height  int
 	}{
-		{1, 1, 0}, {page - 1, 1, 0}, {page, 1, 0}, {page + 1, 2, 1}, {2 * page, 2, 1}, {node1 - 1, fanOut, 1}, {node1, fanOut, 1},
-		{node1 + 1, fanOut + 1, 2}, {node2, fanOut * fanOut, 2}, {node2 + 1, fanOut*fanOut + 1, 3}, {1 << 58, 1 << 32, 4}, {1<<58 + 1, 1<<32 + 1, 5},
+		{1, 1, 0}, {page - 1, 1, 0}, {page, 1, 0}, {page + 1, 2, 1}, {2 * page, 2, 1}, {node1 - 1, FanOut, 1}, {node1, FanOut, 1},
+		{node1 + 1, FanOut + 1, 2}, {node2, FanOut * FanOut, 2}, {node2 + 1, FanOut*FanOut + 1, 3}, {1 << 58, 1 << 32, 4}, {1<<58 + 1, 1<<32 + 1, 5},
 		{math.MaxInt64 - page, 1<<37 - 1, 5}, {math.MaxInt64, 1 << 37, 5},
 	} {
-		if got := regions(test.size); got != test.regions {
+		if got := RegionCount(test.size); got != test.regions {
 			t.Errorf("%d bytes: %d regions, want %d", test.size, got, test.regions)
 		}
-		if got := height(test.size); got != test.height {
+		if got := Height(test.size); got != test.height {
 			t.Errorf("%d bytes: height %d, want %d", test.size, got, test.height)
 		}
 		last := test.regions - 1
-		if n := regionLen(test.size, last); n != test.size-last*page || n < 1 || n > page {
+		if n := RegionLen(test.size, last); n != test.size-last*page || n < 1 || n > page {
 			t.Errorf("%d bytes: the last region has %d", test.size, n)
 		}
 	}
-	if height(0) != 0 {
-		t.Errorf("a disk of nothing has height %d", height(0))
+	if Height(0) != 0 {
+		t.Errorf("a disk of nothing has height %d", Height(0))
 	}
 }
 
@@ -58,17 +58,17 @@ func randomSize(r *rand.Rand) int64 {
 func TestSpans(t *testing.T) {
 	for seed := range uint64(300) {
 		r := rand.New(rand.NewPCG(seed, 4))
-		m := newMap(nil, randomSize(r), chunk.ID{})
-		level, at := height(m.size), int64(0)
-		if from, to := m.span(level, 0); from != 0 || to != m.size {
+		m := New(nil, randomSize(r), chunk.ID{})
+		level, at := Height(m.size), int64(0)
+		if from, to := m.Span(level, 0); from != 0 || to != m.size {
 			t.Fatalf("a disk of %d bytes spans %d to %d", m.size, from, to)
 		}
 		for ; level > 0; level-- {
-			from, to := m.span(level, at)
-			next, child := from, at*fanOut
+			from, to := m.Span(level, at)
+			next, child := from, at*FanOut
 			var below []int64
-			for ; next < to && len(below) < fanOut; child++ {
-				a, b := m.span(level-1, child)
+			for ; next < to && len(below) < FanOut; child++ {
+				a, b := m.Span(level-1, child)
 				if a != next || b <= a || b > to {
 					t.Fatalf("%d bytes: child %d of level %d spans %d to %d, want it to begin at %d and end by %d", m.size, child, level, a, b, next, to)
 				}
@@ -80,7 +80,7 @@ func TestSpans(t *testing.T) {
 			}
 			at = below[r.IntN(len(below))]
 		}
-		if from, to := m.span(0, at); from != at*RegionSize || to-from != regionLen(m.size, at) {
+		if from, to := m.Span(0, at); from != at*RegionSize || to-from != RegionLen(m.size, at) {
 			t.Fatalf("%d bytes: region %d spans %d to %d", m.size, at, from, to)
 		}
 	}
@@ -88,7 +88,7 @@ func TestSpans(t *testing.T) {
 
 // randomRegions are pages for some of the regions of a disk: in crowds, and at both ends.
 func randomRegions(r *rand.Rand, size int64) map[int64]chunk.ID {
-	n := regions(size)
+	n := RegionCount(size)
 	pages := map[int64]chunk.ID{}
 	add := func(region int64) {
 		if region >= 0 && region < n {
@@ -100,10 +100,10 @@ func randomRegions(r *rand.Rand, size int64) map[int64]chunk.ID {
 	for range r.IntN(4) {
 		at := r.Int64N(n)
 		for range r.IntN(20) {
-			add(at + r.Int64N(2*fanOut))
+			add(at + r.Int64N(2*FanOut))
 		}
 	}
-	for _, region := range []int64{0, 1, fanOut - 1, fanOut, n - 2, n - 1} {
+	for _, region := range []int64{0, 1, FanOut - 1, FanOut, n - 2, n - 1} {
 		if r.IntN(4) == 0 {
 			add(region)
 		}
@@ -133,15 +133,15 @@ func TestTreeRoundTrip(t *testing.T) {
 			b.pages = randomRegions(rnd, b.size)
 			var err error
 			for pass := range 2 {
-				tree := new(treeBuilder)
+				tree := new(Builder)
 				order := slices.Sorted(maps.Keys(b.pages))
 				rnd.Shuffle(len(order), func(i, j int) { order[i], order[j] = order[j], order[i] })
 				for _, region := range order {
-					tree.set(region, b.pages[region])
-					tree.set((region+1)%regions(b.size), b.pages[(region+1)%regions(b.size)]) // often the zero id
+					tree.Set(region, b.pages[region])
+					tree.Set((region+1)%RegionCount(b.size), b.pages[(region+1)%RegionCount(b.size)]) // often the zero id
 				}
 				before := b.root
-				if b.root, err = tree.finish(ctx, b.size, w.SaveMap); err != nil {
+				if b.root, err = tree.Finish(ctx, b.size, w.SaveMap); err != nil {
 					return err
 				}
 				if pass > 0 && b.root != before {
@@ -160,15 +160,15 @@ func TestTreeRoundTrip(t *testing.T) {
 			t.Errorf("seed %d: %d pages under root %v", seed, len(b.pages), b.root)
 		}
 		got, last := map[int64]chunk.ID{}, int64(-1)
-		m := newMap(r, b.size, b.root)
-		for region, err := range m.regions(ctx) {
+		m := New(r, b.size, b.root)
+		for region, err := range m.Regions(ctx) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			if region.index <= last {
-				t.Fatalf("seed %d: region %d comes after %d", seed, region.index, last)
+			if region.Index <= last {
+				t.Fatalf("seed %d: region %d comes after %d", seed, region.Index, last)
 			}
-			last, got[region.index] = region.index, region.page
+			last, got[region.Index] = region.Index, region.Page
 		}
 		if !maps.Equal(got, b.pages) {
 			t.Fatalf("seed %d: a disk of %d bytes has regions %v, want %v", seed, b.size, got, b.pages)

@@ -1,4 +1,4 @@
-package snapshot
+package diskmap
 
 import (
 	"fmt"
@@ -23,7 +23,7 @@ func TestRuns(t *testing.T) {
 			set, r := plain(width), new(Runs)
 			for i := range set {
 				if set[i] {
-					r.add(int64(i), 1)
+					r.Add(int64(i), 1)
 				}
 			}
 			below, sets = append(below, r), append(sets, set)
@@ -36,11 +36,11 @@ func TestRuns(t *testing.T) {
 				for range rnd.IntN(6) {
 					switch at := int64(len(set)); rnd.IntN(4) {
 					case 0:
-						r.add(at, width)
+						r.Add(at, width)
 						set = append(set, slices.Repeat([]bool{true}, width)...)
 					default:
 						n := rnd.IntN(len(below))
-						r.place(at, below[n])
+						r.Place(at, below[n])
 						set = append(set, sets[n]...)
 					}
 				}
