@@ -1,6 +1,7 @@
 package snapshot
 
 import (
+	"fmt"
 	"slices"
 	"strings"
 )
@@ -53,3 +54,6 @@ func keepBetter(newestFirst []*Decision, grades []grade) {
 		}
 	}
 }
+
+// noteOf is how a note begins that says what a snapshot was made of.
+func noteOf(old *Snapshot) string { return fmt.Sprintf("repaired from %s: ", old.ID) }

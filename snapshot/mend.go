@@ -204,25 +204,8 @@ func (m *mending) from(ctx context.Context, name string, take func(context.Conte
 // cut cuts a disk as a backup does, and stores what is wanted: chunks, pages, and nodes. A page comes out as it was where
 // all of its region is as it was.
 func (m *mending) cut(ctx context.Context, disk image.Disk, f *Found) error {
-	stats, err := m.repo.Write(ctx, func(ctx context.Context, w *repo.Writer) error {
-		retrying, err := image.NewRetrying(disk, nil, image.RetryOptions{Any: true})
-		if err != nil {
-			return err
-		}
-		for e, err := range retrying.Extents() {
-			if err != nil {
-				return err
-			}
-			if !e.Zero {
-				m.progress.Expect(e.Len)
-			}
-		}
-		b := &run{repo: m.repo, writer: w, progress: m.progress, only: m.damage.Wanted}
-		if err := b.disk(ctx, retrying); err != nil {
-			return err
-		}
-		f.Skipped = b.bad.Load()
-		_, err = b.tree.Finish(ctx, disk.Size(), b.saveMap)
+	stats, err := m.repo.Write(ctx, func(ctx context.Context, w *repo.Writer) (err error) {
+		f.Skipped, err = Recut(ctx, m.repo, w, disk, m.damage.Wanted, m.progress)
 		return err
 	})
 	if err != nil {

@@ -175,9 +175,6 @@ func (f *repairing) standIn(old, fresh *Snapshot) *Snapshot {
 	return nil
 }
 
-// noteOf is how a note begins that says what a snapshot was made of.
-func noteOf(old *Snapshot) string { return fmt.Sprintf("repaired from %s: ", old.ID) }
-
 // remade returns the snapshot that is to take the place of a broken one. It is stored nowhere yet.
 func (f *repairing) remade(ctx context.Context, q *Repair, root chunk.ID) (*Snapshot, error) {
 	old, s := q.Snapshot, *q.Snapshot
@@ -194,12 +191,12 @@ func (f *repairing) remade(ctx context.Context, q *Repair, root chunk.ID) (*Snap
 	if s.Note != "" {
 		s.Note += "; "
 	}
-	s.Note += noteOf(old) + q.words()
+	s.Note += noteOf(old) + wordsOf(&q.Loss)
 	return &s, nil
 }
 
-// words tells how much is lost.
-func (l *Loss) words() string {
+// wordsOf tells how much is lost.
+func wordsOf(l *Loss) string {
 	plural := "s"
 	if l.Ranges.Count == 1 {
 		plural = ""
@@ -234,15 +231,3 @@ func (f *repairing) forget(ctx context.Context) error {
 	}
 	return nil
 }
-
-// reread reads a file again that could not be read, and returns why it cannot be. The error of one that can be is ErrReadable.
-func reread(ctx context.Context, r *repo.Repo, u *Unreadable) *Unreadable {
-	r.Drop(repo.SnapshotName(u.ID))
-	if _, err := load(ctx, r, u.ID); err != nil {
-		return &Unreadable{u.ID, err}
-	}
-	return &Unreadable{u.ID, fmt.Errorf("%s: %w; run it again", repo.SnapshotName(u.ID), ErrReadable)}
-}
-
-// ErrReadable says that a file which could not be read now can be.
-var ErrReadable = errors.New("it could not be read, and now it can")

@@ -1,0 +1,20 @@
+package snapshot
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"platter/repo"
+)
+
+// reread reads a file again that could not be read, and returns why it cannot be. The error of one that can be is ErrReadable.
+func reread(ctx context.Context, r *repo.Repo, u *Unreadable) *Unreadable {
+	r.Drop(repo.SnapshotName(u.ID))
+	if _, err := load(ctx, r, u.ID); err != nil {
+		return &Unreadable{u.ID, err}
+	}
+	return &Unreadable{u.ID, fmt.Errorf("%s: %w; run it again", repo.SnapshotName(u.ID), ErrReadable)}
+}
+
+// ErrReadable says that a file which could not be read now can be.
+var ErrReadable = errors.New("it could not be read, and now it can")
