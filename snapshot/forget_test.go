@@ -17,8 +17,8 @@ import (
 	"platter/snapshot/snapshottest"
 )
 
-// words tells what goes, as the first digits of ids.
-func (p *Plan) words() string {
+// wordsOfPlan tells what goes, as the first digits of ids.
+func wordsOfPlan(p *Plan) string {
 	var out []string
 	for _, id := range p.IDs() {
 		out = append(out, id.String()[:5])
@@ -65,7 +65,7 @@ func TestByName(t *testing.T) {
 			if plan != nil || !errors.Is(err, test.err) {
 				t.Errorf("%s: %v, want %v", test.specs, err, test.err)
 			}
-		} else if err != nil || plan.words() != test.want {
+		} else if err != nil || wordsOfPlan(plan) != test.want {
 			t.Errorf("%s: %v, %v; want %s", test.specs, plan, err, test.want)
 		}
 	}
@@ -84,7 +84,7 @@ func TestDrastic(t *testing.T) {
 		for _, c := range disk {
 			d := Decision{Snapshot: new(Snapshot), Future: c == 'f' || c == 'F'}
 			if c == 'v' || c == 'f' {
-				d.because("said so")
+				d.Reasons = append(d.Reasons, "said so")
 			}
 			v.Decisions = append(v.Decisions, d)
 		}

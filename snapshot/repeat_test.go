@@ -2,10 +2,8 @@ package snapshot
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"math/rand/v2"
-	"runtime"
 	"slices"
 	"testing"
 	"time"
@@ -201,11 +199,11 @@ func compareRepeated(t *testing.T, r *repo.Repo, disks []*Snapshot, damaged bool
 func plainDiff(t *testing.T, r *repo.Repo, a, b *Snapshot) []diskmap.Range {
 	t.Helper()
 	out, common := new(diskmap.Runs), min(a.Size, b.Size)
-	d := &differ{ctx: t.Context(), a: a.Map(r), b: b.Map(r), end: common}
+	pages := diffPages(t.Context(), a.Map(r), b.Map(r), common)
 	for at := range diskmap.RegionCount(common) {
-		pa, errA := d.a.PageID(t.Context(), at)
-		pb, errB := d.b.PageID(t.Context(), at)
-		below, err := d.pages(0, at, pa, pb)
+		pa, errA := a.Map(r).PageID(t.Context(), at)
+		pb, errB := b.Map(r).PageID(t.Context(), at)
+		below, err := pages(at, pa, pb)
 		if errA != nil || errB != nil || err != nil {
 			t.Fatal(errA, errB, err)
 		}
@@ -311,50 +309,5 @@ func TestManyReasons(t *testing.T) {
 		if err != nil || len(losses) != 1 || len(losses[0].Reasons) != maxReasons+1 || losses[0].Reasons[maxReasons] != errMoreReasons || losses[0].Missing != missing {
 			t.Errorf("%+v, %v", losses, err)
 		}
-	}
-}
-
-// nowhere is a target of zeros that tells how much memory is in use when all is written.
-type nowhere struct {
-	image.Sparse
-	inUse int64
-}
-
-func (*nowhere) WriteAt(p []byte, _ int64) (int, error) { return len(p), nil }
-func (*nowhere) Zero(int64, int64) error                { return nil }
-func (*nowhere) Settle(int64, int64) error              { return errors.ErrUnsupported }
-func (n *nowhere) Sync() error {
-	n.inUse = inUse()
-	return nil
-}
-
-func inUse() int64 {
-	runtime.GC()
-	runtime.GC() // which empties pools
-	var m runtime.MemStats
-	runtime.ReadMemStats(&m)
-	return int64(m.HeapAlloc)
-}
-
-// TestRestoreRemembersNoRegions holds that a restore of many regions takes no memory for each.
-func TestRestoreRemembersNoRegions(t *testing.T) {
-	const count = 1 << 18
-	mem := new(store.Mem)
-	r := snapshottest.Repo(t, mem)
-	s := &Snapshot{Size: count * diskmap.RegionSize}
-	keepMaps(t, r, nil, func(save func([]byte) chunk.ID) {
-		s.Root = wideMap(save, s.Size, diskmap.Piece{Kind: diskmap.Zeros, Len: diskmap.RegionSize})
-	})
-	r = snapshottest.Reopen(t, mem)
-	target, before := &nowhere{Sparse: image.Sparse{Bytes: s.Size}}, inUse()
-	f, err := newFilling(t.Context(), &content{s.Map(r), r}, target, RestoreOptions{}, new(Restored), nil)
-	if err == nil {
-		err = f.fill(t.Context())
-	}
-	if err != nil {
-		t.Fatal(err)
-	}
-	if grown := target.inUse - before; grown > count*4 {
-		t.Errorf("%d bytes for %d regions", grown, count)
 	}
 }

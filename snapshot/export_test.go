@@ -1,0 +1,17 @@
+package snapshot
+
+import (
+	"context"
+
+	"platter/chunk"
+	"platter/snapshot/diskmap"
+)
+
+// What tests of other packages' work on the model look at.
+
+func diffPages(ctx context.Context, a, b *diskmap.Map, end int64) func(region int64, pageA, pageB chunk.ID) (*diskmap.Runs, error) {
+	d := &differ{ctx: ctx, a: a, b: b, end: end}
+	return func(region int64, pageA, pageB chunk.ID) (*diskmap.Runs, error) {
+		return d.pages(0, region, pageA, pageB)
+	}
+}
