@@ -60,7 +60,7 @@ func PutBack(ctx context.Context, r *repo.Repo, ids []pack.FileID) (back []*Snap
 			if err != nil {
 				return err
 			}
-			if err := s.save(ctx, r); err != nil {
+			if err := s.Save(ctx, r); err != nil {
 				return err
 			}
 			back = append(back, s)
@@ -78,7 +78,7 @@ func PutBack(ctx context.Context, r *repo.Repo, ids []pack.FileID) (back []*Snap
 
 // lost reports whether a file holds no snapshot any more, as far as reading it tells. One that a newer platter wrote, or that
 // the store did not give, may be a whole one.
-func (u *Unreadable) lost() bool {
+func (u *Unreadable) IsDamaged() bool {
 	return errors.Is(u, pack.ErrDamaged) && !errors.Is(u, pack.ErrNewer)
 }
 
@@ -99,7 +99,7 @@ func keepAside(ctx context.Context, r *repo.Repo, listed []pack.FileID, marks *r
 		case ctx.Err() != nil:
 			return ctx.Err()
 		case errors.Is(err, fs.ErrNotExist): // it was put back, or was never there
-		case err != nil && !isFinal(err) && !errors.Is(err, pack.ErrNewer):
+		case err != nil && !IsFinal(err) && !errors.Is(err, pack.ErrNewer):
 			return fmt.Errorf("%w; nobody knows what it needs, so nothing is deleted", err)
 		case err != nil || k.unsure:
 			marks.Unsure(id)
@@ -155,7 +155,7 @@ func (k *keeper) chunk(ctx context.Context, id chunk.ID) error {
 
 // without goes on without a chunk that cannot be had for a reason that does not pass. It may lie in packs that no index lists.
 func (k *keeper) without(id chunk.ID, why error) error {
-	if !isFinal(why) {
+	if !IsFinal(why) {
 		return why
 	}
 	k.marks.KeepAway(id)

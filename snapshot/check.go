@@ -24,21 +24,21 @@ type Loss struct {
 // read, chunks that no index lists or that are of the wrong length, and chunks that bad says are damaged. Subtrees that
 // snapshots share are walked once.
 func CheckMaps(ctx context.Context, r *repo.Repo, snapshots []*Snapshot, bad func(chunk.ID) error) ([]Loss, error) {
-	return newMapCheck(r, bad).all(ctx, snapshots)
+	return NewMapCheck(r, bad).All(ctx, snapshots)
 }
 
-func newMapCheck(r *repo.Repo, bad func(chunk.ID) error) *mapCheck {
-	c := &mapCheck{repo: r, bad: bad}
-	c.fold = diskmap.Fold[*lost]{
+func NewMapCheck(r *repo.Repo, bad func(chunk.ID) error) *MapCheck {
+	c := &MapCheck{repo: r, bad: bad}
+	c.fold = diskmap.Fold[*LostRanges]{
 		Page:       c.page,
 		Node:       c.node,
 		Unreadable: c.unreadable,
-		Beyond:     func() (*lost, error) { return &lost{reasons: []error{diskmap.ErrBeyond}}, nil },
+		Beyond:     func() (*LostRanges, error) { return &LostRanges{Reasons: []error{diskmap.ErrBeyond}}, nil },
 	}
 	return c
 }
 
-func (c *mapCheck) all(ctx context.Context, snapshots []*Snapshot) ([]Loss, error) {
+func (c *MapCheck) All(ctx context.Context, snapshots []*Snapshot) ([]Loss, error) {
 	var losses []Loss
 	for _, s := range snapshots {
 		lost, err := c.fold.Of(ctx, s.Map(c.repo))
@@ -46,7 +46,7 @@ func (c *mapCheck) all(ctx context.Context, snapshots []*Snapshot) ([]Loss, erro
 			return nil, err
 		}
 		if lost != nil {
-			losses = append(losses, Loss{s, &lost.runs, lost.reasons, lost.missing})
+			losses = append(losses, Loss{s, &lost.Runs, lost.Reasons, lost.missing})
 		}
 	}
 	return losses, nil
@@ -90,9 +90,9 @@ func CheckMapsBeside(ctx context.Context, r *repo.Repo, snapshots []*Snapshot, r
 }
 
 // lost is what damage costs a subtree, in ranges that are counted from where it begins.
-type lost struct {
-	runs    diskmap.Runs
-	reasons []error // at least one
+type LostRanges struct {
+	Runs    diskmap.Runs
+	Reasons []error // at least one
 	missing bool
 }
 
@@ -102,74 +102,74 @@ const maxReasons = 20
 var errMoreReasons = errors.New("of other reasons, which are not listed")
 
 // because adds reasons that are not there yet.
-func (l *lost) because(reasons ...error) {
+func (l *LostRanges) Because(reasons ...error) {
 	for _, reason := range reasons {
 		l.missing = l.missing || errors.Is(reason, repo.ErrMissing)
 		same := func(other error) bool { return other.Error() == reason.Error() }
 		switch {
-		case len(l.reasons) > maxReasons || slices.ContainsFunc(l.reasons, same):
-		case len(l.reasons) == maxReasons:
-			l.reasons = append(l.reasons, errMoreReasons)
+		case len(l.Reasons) > maxReasons || slices.ContainsFunc(l.Reasons, same):
+		case len(l.Reasons) == maxReasons:
+			l.Reasons = append(l.Reasons, errMoreReasons)
 		default:
-			l.reasons = append(l.reasons, reason)
+			l.Reasons = append(l.Reasons, reason)
 		}
 	}
 }
 
 // A mapCheck walks the maps of snapshots. What is lost of a subtree is nil where it is whole.
-type mapCheck struct {
+type MapCheck struct {
 	repo    *repo.Repo
 	bad     func(chunk.ID) error
-	fold    diskmap.Fold[*lost]
-	missing map[chunk.ID]chunk.Kind // that no index lists; nil where they are not collected
-	passing error                   // why something could not be read that may be read another time
+	fold    diskmap.Fold[*LostRanges]
+	Missing map[chunk.ID]chunk.Kind // that no index lists; nil where they are not collected
+	Passing error                   // why something could not be read that may be read another time
 }
 
 // isWhole reports whether a subtree was walked, and nothing of it is lost.
-func (c *mapCheck) isWhole(s diskmap.Subtree) bool {
+func (c *MapCheck) IsWhole(s diskmap.Subtree) bool {
 	l, ok := c.fold.Known(s)
 	return ok && l == nil
 }
 
 // unreadable is what is lost with a node or page that cannot be read.
-func (c *mapCheck) unreadable(_ context.Context, s diskmap.Subtree, reason error) (*lost, error) {
+func (c *MapCheck) unreadable(_ context.Context, s diskmap.Subtree, reason error) (*LostRanges, error) {
 	if m, ok := errors.AsType[*repo.MissingError](reason); ok {
 		c.miss(m.ID, chunk.Map)
 	}
-	if !isFinal(reason) && c.bad(s.ID) == nil {
-		c.passing = reason
+	if !IsFinal(reason) && c.bad(s.ID) == nil {
+		c.Passing = reason
 	}
-	l := new(lost)
-	l.runs.Add(0, s.Width)
-	l.because(reason)
+	l := new(LostRanges)
+	l.Runs.Add(0, s.Width)
+	l.Because(reason)
 	return l, nil
 }
 
-func (c *mapCheck) node(_ context.Context, _ diskmap.Subtree, below []diskmap.Below[*lost]) (l *lost, err error) {
+func (c *MapCheck) node(_ context.Context, _ diskmap.Subtree, below []diskmap.Below[*LostRanges]) (l *LostRanges, err error) {
 	for _, b := range below {
 		if b.Value == nil {
 			continue
 		}
 		if l == nil {
-			l = new(lost)
+			l = new(LostRanges)
 		}
-		l.runs.Place(b.Off, &b.Value.runs)
-		l.because(b.Value.reasons...)
+		l.Runs.Place(b.Off, &b.Value.Runs)
+		l.Because(b.Value.Reasons...)
 		l.missing = l.missing || b.Value.missing
 	}
 	return l, nil
 }
 
-func (c *mapCheck) page(_ context.Context, _ *diskmap.Map, _ int64, pieces []diskmap.Piece) (l *lost, err error) {
+func (c *MapCheck) page(_ context.Context, _ *diskmap.Map, _ int64, pieces []diskmap.Piece) (l *LostRanges, err error) {
 	off := int64(0)
 	for _, q := range pieces {
 		if q.Kind == diskmap.Data {
-			if reason := c.chunk(q); reason != nil {
+			if reason := c.Chunk(q); reason != nil {
 				if l == nil {
-					l = new(lost)
+					l = new(LostRanges)
 				}
-				l.runs.Add(off, int64(q.Len))
-				l.because(reason)
+				l.Runs.Add(off, int64(q.Len))
+				l.Because(reason)
 			}
 		}
 		off += int64(q.Len)
@@ -177,14 +177,14 @@ func (c *mapCheck) page(_ context.Context, _ *diskmap.Map, _ int64, pieces []dis
 	return l, nil
 }
 
-func (c *mapCheck) miss(id chunk.ID, kind chunk.Kind) {
-	if c.missing != nil {
-		c.missing[id] = kind
+func (c *MapCheck) miss(id chunk.ID, kind chunk.Kind) {
+	if c.Missing != nil {
+		c.Missing[id] = kind
 	}
 }
 
 // chunk returns why a chunk cannot be had, or nil.
-func (c *mapCheck) chunk(q diskmap.Piece) error {
+func (c *MapCheck) Chunk(q diskmap.Piece) error {
 	loc, ok := c.repo.Index().Lookup(q.ID)
 	switch {
 	case !ok:

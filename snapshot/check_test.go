@@ -1,4 +1,4 @@
-package snapshot
+package snapshot_test
 
 import (
 	"context"
@@ -8,6 +8,8 @@ import (
 	"platter/pack"
 	"platter/repo"
 	"platter/repo/store"
+	"platter/snapshot"
+	"platter/snapshot/backup/backuptest"
 	"platter/snapshot/image"
 	"platter/snapshot/snapshottest"
 )
@@ -20,13 +22,13 @@ func TestCheckMapsBeside(t *testing.T) {
 		mem := new(store.Mem)
 		r := snapshottest.Repo(t, mem)
 		rnd := rand.New(rand.NewPCG(1, 2))
-		keep(t, r, image.Mem{Data: randomDisk(rnd, 3<<20)})
+		backuptest.Keep(t, r, image.Mem{Data: snapshottest.RandomDisk(rnd, 3<<20)})
 		before := map[pack.FileID]bool{}
 		for _, p := range r.Index().Packs() {
 			before[p.ID] = true
 		}
-		gone := keep(t, r, image.Mem{Data: randomDisk(rnd, 3<<20)})
-		all, _, err := Load(ctx, r)
+		gone := backuptest.Keep(t, r, image.Mem{Data: snapshottest.RandomDisk(rnd, 3<<20)})
+		all, _, err := snapshot.Load(ctx, r)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -34,7 +36,7 @@ func TestCheckMapsBeside(t *testing.T) {
 		if err != nil || len(report.Damage) > 0 {
 			t.Fatalf("%v, %q", err, report.Damage)
 		}
-		if losses, err := CheckMapsBeside(ctx, r, all, report); err != nil || len(losses) > 0 {
+		if losses, err := snapshot.CheckMapsBeside(ctx, r, all, report); err != nil || len(losses) > 0 {
 			t.Fatalf("%+v, %v", losses, err)
 		}
 		if forgotten {
@@ -54,7 +56,7 @@ func TestCheckMapsBeside(t *testing.T) {
 		if report, err = r.Check(ctx, repo.CheckOptions{}, nil); err != nil || len(report.Damage) == 0 {
 			t.Fatalf("%v, %q", err, report.Damage)
 		}
-		losses, err := CheckMapsBeside(ctx, r, all, report)
+		losses, err := snapshot.CheckMapsBeside(ctx, r, all, report)
 		if err != nil || forgotten && len(losses) > 0 || !forgotten && (len(losses) != 1 || losses[0].Snapshot.ID != gone.ID) {
 			t.Fatalf("forgotten %v: %+v, %v", forgotten, losses, err)
 		}

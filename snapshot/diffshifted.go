@@ -23,7 +23,7 @@ type shiftedDiffer struct {
 	a, b       *Disk
 	inA, inB   *diskmap.Map // of parts, as long as each other
 	bufA, bufB []byte
-	doubt      diskmap.Range // a run that the maps do not agree on, and that is yet to be read
+	doubtful   diskmap.Range // a run that the maps do not agree on, and that is yet to be read
 	out        diskmap.Runs
 }
 
@@ -37,10 +37,10 @@ func newShiftedDiffer(ctx context.Context, r *repo.Repo, a, b *Snapshot, inA, in
 	if d.b, err = b.Open(ctx, r); err != nil {
 		return nil, err
 	}
-	if d.inA, err = a.mapOf(r, Part{Off: inA.Off, Len: n}); err != nil {
+	if d.inA, err = a.MapOf(r, Part{Off: inA.Off, Len: n}); err != nil {
 		return nil, err
 	}
-	d.inB, err = b.mapOf(r, Part{Off: inB.Off, Len: n})
+	d.inB, err = b.MapOf(r, Part{Off: inB.Off, Len: n})
 	return d, err
 }
 
@@ -71,7 +71,7 @@ func (d *shiftedDiffer) run() error {
 		switch {
 		case a.Kind == b.Kind && (a.Kind != diskmap.Data || a.whole && b.whole && a.off == b.off && a.ID == b.ID && a.len == b.len):
 		case a.Kind == diskmap.Unreadable || b.Kind == diskmap.Unreadable: // nobody knows
-			if err := d.settle(); err != nil {
+			if err := d.readDoubtful(); err != nil {
 				return err
 			}
 			d.out.Add(at, next-at)
@@ -82,7 +82,7 @@ func (d *shiftedDiffer) run() error {
 		}
 		at = next
 	}
-	return d.settle()
+	return d.readDoubtful()
 }
 
 // seekRun goes on to the run that holds byte at.
@@ -103,23 +103,23 @@ func seekRun(next func() (partRun, error, bool), now partRun, at int64) (partRun
 // suspect takes a run for one that may differ, and reads those before it once they are long enough, or end.
 func (d *shiftedDiffer) suspect(off, n int64) error {
 	for n > 0 {
-		if d.doubt.Len == compareSize || d.doubt.Off+d.doubt.Len != off {
-			if err := d.settle(); err != nil {
+		if d.doubtful.Len == compareSize || d.doubtful.Off+d.doubtful.Len != off {
+			if err := d.readDoubtful(); err != nil {
 				return err
 			}
-			d.doubt = diskmap.Range{Off: off}
+			d.doubtful = diskmap.Range{Off: off}
 		}
-		step := min(n, compareSize-d.doubt.Len)
-		d.doubt.Len += step
+		step := min(n, compareSize-d.doubtful.Len)
+		d.doubtful.Len += step
 		off, n = off+step, n-step
 	}
 	return nil
 }
 
 // settle reads the run that is in doubt.
-func (d *shiftedDiffer) settle() error {
-	off, n := d.doubt.Off, d.doubt.Len
-	d.doubt = diskmap.Range{}
+func (d *shiftedDiffer) readDoubtful() error {
+	off, n := d.doubtful.Off, d.doubtful.Len
+	d.doubtful = diskmap.Range{}
 	if n == 0 {
 		return nil
 	}

@@ -24,21 +24,21 @@ var (
 const minUnreadable = 8
 
 // A Plan says what is to be forgotten, and what stays and why.
-type Plan struct {
+type Retention struct {
 	Disks      []Versions
 	Unreadable []*Unreadable // that go: only those named by their ids ever do
 	Passed     []*Snapshot   // that names passed over, since they are from the future
 }
 
 // ByPolicy plans to forget what a policy does not keep.
-func ByPolicy(p Policy, snapshots []*Snapshot, now time.Time, loc *time.Location) *Plan {
-	return &Plan{Disks: p.Decide(snapshots, now, loc)}
+func ByPolicy(p Policy, snapshots []*Snapshot, now time.Time, loc *time.Location) *Retention {
+	return &Retention{Disks: p.Decide(snapshots, now, loc)}
 }
 
 // ByName plans to forget the snapshots that specs name, as Find reads them, all of them before the first is gone; or, by
 // at least eight digits of their ids, snapshots that cannot be read. The plan has the disks of which something goes.
-func ByName(specs []string, snapshots []*Snapshot, bad []error, now time.Time) (*Plan, error) {
-	plan := new(Plan)
+func ByName(specs []string, snapshots []*Snapshot, bad []error, now time.Time) (*Retention, error) {
+	plan := new(Retention)
 	named := map[pack.FileID]bool{}
 	for _, spec := range specs {
 		s, passed, err := Find(snapshots, spec, now)
@@ -88,7 +88,7 @@ func findUnreadable(bad []error, spec string) (found *Unreadable, ambiguous bool
 // Drastic returns an error that wraps ErrDrastic and names the disks of which more than half goes. Versions from the
 // future make up for no others, but they are versions too: neither more than half of those whose time has come may go
 // nor more than half of all. Of a file that cannot be read nobody knows what it is half of.
-func (p *Plan) Drastic() error {
+func (p *Retention) Drastic() error {
 	var lines []string
 	for _, v := range p.Disks {
 		all, going := len(v.Decisions), len(v.Going())
@@ -109,7 +109,7 @@ func (p *Plan) Drastic() error {
 }
 
 // KeepsNone returns an error that wraps ErrKeepsNone and names the disks of which every version goes whose time has come.
-func (p *Plan) KeepsNone() error {
+func (p *Retention) KeepsNone() error {
 	var names []string
 	for _, v := range p.Disks {
 		if all, going := v.counted(); all > 0 && going == all {
@@ -123,7 +123,7 @@ func (p *Plan) KeepsNone() error {
 }
 
 // Hold keeps the versions that are being read, and returns how many of those that would have gone.
-func (p *Plan) Hold(read map[pack.FileID]repo.Lease) (held int) {
+func (p *Retention) Hold(read map[pack.FileID]repo.Lease) (held int) {
 	for _, v := range p.Disks {
 		for i := range v.Decisions {
 			d := &v.Decisions[i]
@@ -137,7 +137,7 @@ func (p *Plan) Hold(read map[pack.FileID]repo.Lease) (held int) {
 }
 
 // IDs returns what goes: of each disk the oldest first, so that what was not yet removed when something fails is new.
-func (p *Plan) IDs() (ids []pack.FileID) {
+func (p *Retention) IDs() (ids []pack.FileID) {
 	for _, u := range p.Unreadable {
 		ids = append(ids, u.ID)
 	}
@@ -151,10 +151,10 @@ func (p *Plan) IDs() (ids []pack.FileID) {
 
 // Run forgets what goes, and returns how many snapshots are gone. Files that cannot be read are read again, and kept aside: nobody
 // knows what was in them.
-func (p *Plan) Run(ctx context.Context, r *repo.Repo) (removed int, err error) {
+func (p *Retention) Run(ctx context.Context, r *repo.Repo) (removed int, err error) {
 	var aside []pack.FileID
 	for _, u := range p.Unreadable {
-		if still := reread(ctx, r, u); errors.Is(still, ErrReadable) {
+		if still := Reread(ctx, r, u); errors.Is(still, ErrReadable) {
 			return 0, fmt.Errorf("forget snapshots: %w", still)
 		}
 		aside = append(aside, u.ID)

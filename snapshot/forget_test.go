@@ -1,4 +1,4 @@
-package snapshot
+package snapshot_test
 
 import (
 	"bytes"
@@ -13,12 +13,14 @@ import (
 	"platter/pack"
 	"platter/repo/store"
 	"platter/repo/store/storetest"
+	"platter/snapshot"
+	"platter/snapshot/backup/backuptest"
 	"platter/snapshot/image"
 	"platter/snapshot/snapshottest"
 )
 
 // wordsOfPlan tells what goes, as the first digits of ids.
-func wordsOfPlan(p *Plan) string {
+func wordsOfPlan(p *snapshot.Retention) string {
 	var out []string
 	for _, id := range p.IDs() {
 		out = append(out, id.String()[:5])
@@ -27,17 +29,17 @@ func wordsOfPlan(p *Plan) string {
 }
 
 func TestByName(t *testing.T) {
-	all := testSnapshots()
+	all := snapshot.SampleSnapshots()
 	now := time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC)
 	unreadable := func(hex string) error {
 		id, err := pack.ParseFileID(hex + strings.Repeat("0", 64-len(hex)))
 		if err != nil {
 			t.Fatal(err)
 		}
-		return &Unreadable{id, pack.ErrDamaged}
+		return &snapshot.Unreadable{id, pack.ErrDamaged}
 	}
 	bad := []error{unreadable("9999900001"), unreadable("feedbeef11"), unreadable("feedbeef12"), unreadable("abcd100000000"), unreadable("9999900002")}
-	all = append(all, &Snapshot{ID: pack.FileID{1}, Name: "99999000", Host: "z"})
+	all = append(all, &snapshot.Snapshot{ID: pack.FileID{1}, Name: "99999000", Host: "z"})
 	for _, test := range []struct {
 		specs string
 		want  string // what goes, by disk
@@ -50,17 +52,17 @@ func TestByName(t *testing.T) {
 		{specs: "abcd2 web cafe~0", want: "beef1 abcd2 99999"},
 		{specs: "feedbeef11", want: "feedb"},
 		{specs: "FEEDBEEF11 FeedBeef110 db", want: "feedb abcd2"},
-		{specs: "feedbeef", err: ErrAmbiguous},
-		{specs: "feedbee", err: ErrNotFound},
-		{specs: "feed", want: "dead1"},         // a name
-		{specs: "99999000", err: ErrAmbiguous}, // a name, and two that cannot be read
-		{specs: "9999900001", want: "99999"},   // one of those
-		{specs: "abcd1000", err: ErrAmbiguous}, // one that can be read and one that cannot
-		{specs: "web nonsense", err: ErrNotFound},
-		{specs: "web abcd", err: ErrAmbiguous},
-		{specs: "web~3", err: ErrNotFound},
+		{specs: "feedbeef", err: snapshot.ErrAmbiguous},
+		{specs: "feedbee", err: snapshot.ErrNotFound},
+		{specs: "feed", want: "dead1"},                  // a name
+		{specs: "99999000", err: snapshot.ErrAmbiguous}, // a name, and two that cannot be read
+		{specs: "9999900001", want: "99999"},            // one of those
+		{specs: "abcd1000", err: snapshot.ErrAmbiguous}, // one that can be read and one that cannot
+		{specs: "web nonsense", err: snapshot.ErrNotFound},
+		{specs: "web abcd", err: snapshot.ErrAmbiguous},
+		{specs: "web~3", err: snapshot.ErrNotFound},
 	} {
-		plan, err := ByName(strings.Fields(test.specs), all, bad, now)
+		plan, err := snapshot.ByName(strings.Fields(test.specs), all, bad, now)
 		if test.err != nil {
 			if plan != nil || !errors.Is(err, test.err) {
 				t.Errorf("%s: %v, want %v", test.specs, err, test.err)
@@ -69,7 +71,7 @@ func TestByName(t *testing.T) {
 			t.Errorf("%s: %v, %v; want %s", test.specs, plan, err, test.want)
 		}
 	}
-	if plan, err := ByName([]string{"db"}, all, bad, now); err != nil || len(plan.Disks) != 1 || plan.Disks[0].Name != "db" {
+	if plan, err := snapshot.ByName([]string{"db"}, all, bad, now); err != nil || len(plan.Disks) != 1 || plan.Disks[0].Name != "db" {
 		t.Errorf("disks of which nothing goes are in the plan: %+v, %v", plan, err)
 	}
 }
@@ -80,33 +82,33 @@ func TestDrastic(t *testing.T) {
 		"v": "", "V": "1 of 1", "vV": "", "VV": "2 of 2", "vVV": "2 of 3", "vvVV": "", "vvVVV": "3 of 5", "vvvVV": "",
 		"vVVff": "2 of 3", "vVff": "", "vF": "", "F": "1 of 1", "fF": "", "fFF": "2 of 3", "vFF": "2 of 3", "Vff": "1 of 1", "vvFF": "",
 	} {
-		v := Versions{Name: "web", Host: "a"}
+		v := snapshot.Versions{Name: "web", Host: "a"}
 		for _, c := range disk {
-			d := Decision{Snapshot: new(Snapshot), Future: c == 'f' || c == 'F'}
+			d := snapshot.Decision{Snapshot: new(snapshot.Snapshot), Future: c == 'f' || c == 'F'}
 			if c == 'v' || c == 'f' {
 				d.Reasons = append(d.Reasons, "said so")
 			}
 			v.Decisions = append(v.Decisions, d)
 		}
-		err := (&Plan{Disks: []Versions{v}}).Drastic()
-		if want == "" && err != nil || want != "" && (!errors.Is(err, ErrDrastic) || !strings.HasSuffix(err.Error(), want+" of web (host a)")) {
+		err := (&snapshot.Retention{Disks: []snapshot.Versions{v}}).Drastic()
+		if want == "" && err != nil || want != "" && (!errors.Is(err, snapshot.ErrDrastic) || !strings.HasSuffix(err.Error(), want+" of web (host a)")) {
 			t.Errorf("%s: %v, want %q", disk, err, want)
 		}
 	}
-	if err := (&Plan{Unreadable: []*Unreadable{{pack.FileID{1}, pack.ErrDamaged}}}).Drastic(); !errors.Is(err, ErrDrastic) {
+	if err := (&snapshot.Retention{Unreadable: []*snapshot.Unreadable{{pack.FileID{1}, pack.ErrDamaged}}}).Drastic(); !errors.Is(err, snapshot.ErrDrastic) {
 		t.Errorf("one that cannot be read: %v", err)
 	}
 }
 
 func TestKeepsNone(t *testing.T) {
 	now := time.Date(2026, 1, 9, 0, 0, 0, 0, time.UTC)
-	all := numbered(t, time.UTC, "2026-01-01 00:00", "2026-01-02 00:00", "2099-01-03 00:00", "2099-01-04 00:00")
+	all := snapshot.Numbered(t, time.UTC, "2026-01-01 00:00", "2026-01-02 00:00", "2099-01-03 00:00", "2099-01-04 00:00")
 	all[3].Name = "ahead" // whose only version is from the future
 	for _, test := range []struct {
-		policy Policy
+		policy snapshot.Policy
 		want   error
-	}{{Policy{Tags: []string{"x"}}, ErrKeepsNone}, {Policy{Last: 1}, nil}, {Policy{}, nil}} {
-		if err := ByPolicy(test.policy, all, now, time.UTC).KeepsNone(); !errors.Is(err, test.want) {
+	}{{snapshot.Policy{Tags: []string{"x"}}, snapshot.ErrKeepsNone}, {snapshot.Policy{Last: 1}, nil}, {snapshot.Policy{}, nil}} {
+		if err := snapshot.ByPolicy(test.policy, all, now, time.UTC).KeepsNone(); !errors.Is(err, test.want) {
 			t.Errorf("%+v: %v, want %v", test.policy, err, test.want)
 		} else if err != nil && !strings.HasSuffix(err.Error(), "of web (host a)") {
 			t.Error(err)
@@ -122,7 +124,7 @@ func TestForgetKeepsTheOthers(t *testing.T) {
 	snapshottest.Repo(t, s)
 	for i := range 5 {
 		disk := bytes.Repeat([]byte{byte(i + 1)}, 1<<20)
-		disks[keep(t, snapshottest.Reopen(t, s), image.Mem{Data: disk}).ID.String()] = disk
+		disks[backuptest.Keep(t, snapshottest.Reopen(t, s), image.Mem{Data: disk}).ID.String()] = disk
 	}
 	r := snapshottest.Reopen(t, s)
 	ids, err := r.ListSnapshots(ctx)
@@ -132,23 +134,23 @@ func TestForgetKeepsTheOthers(t *testing.T) {
 	if err := s.Put(ctx, "snapshots/"+ids[0].String(), []byte("damaged")); err != nil {
 		t.Fatal(err)
 	}
-	all, bad, err := Load(ctx, r)
+	all, bad, err := snapshot.Load(ctx, r)
 	if err != nil || len(all) != 4 || len(bad) != 1 || !errors.Is(bad[0], pack.ErrDamaged) {
 		t.Fatalf("%d snapshots, %v, %v", len(all), bad, err)
 	}
-	plan, err := ByName([]string{ids[0].String()[:8], "disk", "disk~2"}, all, bad, time.Now())
+	plan, err := snapshot.ByName([]string{ids[0].String()[:8], "disk", "disk~2"}, all, bad, time.Now())
 	if err != nil {
 		t.Fatal(err)
 	}
 	if n, err := plan.Run(ctx, r); n != 3 || err != nil {
 		t.Fatalf("%d, %v", n, err)
 	}
-	left, bad, err := Load(ctx, r)
+	left, bad, err := snapshot.Load(ctx, r)
 	if err != nil || len(bad) > 0 || len(left) != 2 || left[0].ID != all[0].ID || left[1].ID != all[2].ID {
 		t.Fatalf("left: %v, %v, %v", left, bad, err)
 	}
 	for _, v := range left {
-		if !bytes.Equal(restored(t, r, v), disks[v.ID.String()]) {
+		if !bytes.Equal(snapshottest.Contents(t, r, v), disks[v.ID.String()]) {
 			t.Fatalf("%v is not what it was", v.ID)
 		}
 	}
@@ -178,7 +180,7 @@ func TestLoadWhileForgetting(t *testing.T) {
 		mem := new(store.Mem)
 		snapshottest.Repo(t, mem)
 		for i := range 3 {
-			keep(t, snapshottest.Reopen(t, mem), image.Mem{Data: make([]byte, i+1)})
+			backuptest.Keep(t, snapshottest.Reopen(t, mem), image.Mem{Data: make([]byte, i+1)})
 		}
 		var first string
 		var once sync.Once
@@ -194,8 +196,10 @@ func TestLoadWhileForgetting(t *testing.T) {
 			}
 			return err
 		}}
-		if all, bad, err := Load(ctx, snapshottest.Reopen(t, s)); err != nil || len(all) != test.all || len(bad) != test.bad {
+		if all, bad, err := snapshot.Load(ctx, snapshottest.Reopen(t, s)); err != nil || len(all) != test.all || len(bad) != test.bad {
 			t.Errorf("%s: %d snapshots, %v, %v", what, len(all), bad, err)
 		}
 	}
 }
+
+var errOffline = errors.New("no answer")

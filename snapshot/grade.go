@@ -32,7 +32,7 @@ func gradesOf(newestFirst []*Decision) []grade {
 		}
 		// A replacement has the time of what it replaces, and sorts right before it.
 		for j := i - 1; j >= 0 && newestFirst[j].Time.Equal(d.Time); j-- {
-			if strings.Contains(newestFirst[j].Note, noteOf(d.Snapshot)) {
+			if strings.Contains(newestFirst[j].Note, RepairNote(d.Snapshot)) {
 				grades[i] = max(grades[i], grades[j])
 			}
 		}
@@ -56,4 +56,4 @@ func keepBetter(newestFirst []*Decision, grades []grade) {
 }
 
 // noteOf is how a note begins that says what a snapshot was made of.
-func noteOf(old *Snapshot) string { return fmt.Sprintf("repaired from %s: ", old.ID) }
+func RepairNote(old *Snapshot) string { return fmt.Sprintf("repaired from %s: ", old.ID) }

@@ -41,7 +41,7 @@ func TestPolicyGrades(t *testing.T) {
 				s.Unreadable = 512
 			}
 			if test.grades[i] == 'r' {
-				s.Unreadable, s.Note = 512, noteOf(all[i-1])+"4 KiB lost"
+				s.Unreadable, s.Note = 512, RepairNote(all[i-1])+"4 KiB lost"
 			}
 		}
 		if got := decided(t, test.policy, all, now, time.UTC); got != test.want {

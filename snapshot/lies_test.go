@@ -1,4 +1,4 @@
-package snapshot
+package snapshot_test
 
 import (
 	"bytes"
@@ -13,7 +13,9 @@ import (
 	"platter/chunk"
 	"platter/repo"
 	"platter/repo/store"
+	"platter/snapshot"
 	"platter/snapshot/diskmap"
+	"platter/snapshot/restore"
 	"platter/snapshot/snapshottest"
 )
 
@@ -21,7 +23,7 @@ import (
 // asked for: neither zeros in its place nor other bytes.
 func TestMapsThatLie(t *testing.T) {
 	r := snapshottest.Repo(t, new(store.Mem))
-	disk := randomDisk(rand.New(rand.NewPCG(1, 77)), 12<<10)
+	disk := snapshottest.RandomDisk(rand.New(rand.NewPCG(1, 77)), 12<<10)
 	short, long := diskmap.Piece{Kind: diskmap.Data, Len: 4 << 10}, diskmap.Piece{Kind: diskmap.Data, Len: 8 << 10}
 	roots := map[string]chunk.ID{"no such page": {1}}
 	_, err := r.Write(t.Context(), func(ctx context.Context, w *repo.Writer) error {
@@ -50,7 +52,7 @@ func TestMapsThatLie(t *testing.T) {
 		t.Fatal(err)
 	}
 	for name, root := range roots {
-		s := &Snapshot{Size: int64(len(disk)), Root: root}
+		s := &snapshot.Snapshot{Size: int64(len(disk)), Root: root}
 		for how, err := range readAll(t, r, s, disk) {
 			if (err == nil) != (name == "right") {
 				t.Errorf("%s: %s says %v", name, how, err)
@@ -60,7 +62,7 @@ func TestMapsThatLie(t *testing.T) {
 }
 
 // readAll reads a disk in all ways there are, and returns how each ended. What comes without an error is the disk.
-func readAll(t *testing.T, r *repo.Repo, s *Snapshot, disk []byte) map[string]error {
+func readAll(t *testing.T, r *repo.Repo, s *snapshot.Snapshot, disk []byte) map[string]error {
 	t.Helper()
 	ended := map[string]error{}
 	note := func(how string, err error, got []byte) {
@@ -68,12 +70,12 @@ func readAll(t *testing.T, r *repo.Repo, s *Snapshot, disk []byte) map[string]er
 			t.Errorf("%s gives other bytes", how)
 		}
 	}
-	for how, o := range map[string]RestoreOptions{"restore": {}, "restore and verify": {Verify: true}, "restore in place": {InPlace: true}} {
+	for how, o := range map[string]restore.Options{"restore": {}, "restore and verify": {Verify: true}, "restore in place": {InPlace: true}} {
 		path := filepath.Join(t.TempDir(), "disk")
 		if o.InPlace {
-			path = writeFile(t, make([]byte, len(disk)))
+			path = snapshottest.WriteFile(t, make([]byte, len(disk)))
 		}
-		_, err := Restore(t.Context(), r, s, s.Whole(), path, o, nil)
+		_, err := restore.ToFile(t.Context(), r, s, s.Whole(), path, o, nil)
 		got, e := os.ReadFile(path)
 		if err != nil && !o.InPlace && !errors.Is(e, fs.ErrNotExist) {
 			t.Errorf("%s failed and left %d bytes (%v)", how, len(got), e)
@@ -81,7 +83,7 @@ func readAll(t *testing.T, r *repo.Repo, s *Snapshot, disk []byte) map[string]er
 		note(how, err, got)
 	}
 	var out bytes.Buffer
-	err := WriteStream(t.Context(), r, s, s.Whole(), &out, nil)
+	err := restore.ToStream(t.Context(), r, s, s.Whole(), &out, nil)
 	note("stream", err, out.Bytes())
 	got := make([]byte, len(disk))
 	opened, err := s.Open(t.Context(), r)

@@ -1,4 +1,4 @@
-package snapshot
+package snapshot_test
 
 import (
 	"bytes"
@@ -10,6 +10,8 @@ import (
 	"platter/pack"
 	"platter/repo"
 	"platter/repo/store"
+	"platter/snapshot"
+	"platter/snapshot/backup/backuptest"
 	"platter/snapshot/diskmap"
 	"platter/snapshot/image"
 	"platter/snapshot/snapshottest"
@@ -20,21 +22,21 @@ import (
 func TestMarkHostilePage(t *testing.T) {
 	mem := new(store.Mem)
 	r := snapshottest.Repo(t, mem)
-	disk := randomDisk(rand.New(rand.NewPCG(1, 53)), 30<<20)
-	honest := keep(t, r, image.Mem{Data: disk})
+	disk := snapshottest.RandomDisk(rand.New(rand.NewPCG(1, 53)), 30<<20)
+	honest := backuptest.Keep(t, r, image.Mem{Data: disk})
 	r = snapshottest.Reopen(t, mem)
-	hostile := &Snapshot{Name: "hostile", Size: 100}
-	keepMaps(t, r, []*Snapshot{hostile}, func(save func([]byte) chunk.ID) {
+	hostile := &snapshot.Snapshot{Name: "hostile", Size: 100}
+	snapshottest.KeepMaps(t, r, []*snapshot.Snapshot{hostile}, func(save func([]byte) chunk.ID) {
 		hostile.Root = save(diskmap.AppendPage(nil, []diskmap.Piece{{Len: 100, ID: honest.Root}}))
 	})
 	r = snapshottest.Reopen(t, mem)
 	done, err := r.Prune(t.Context(), repo.PruneOptions{MaxRepack: 1 << 40}, func(ctx context.Context, _ []pack.FileID, m *repo.Marks) error {
-		return Mark(ctx, r, []pack.FileID{hostile.ID, honest.ID}, m)
+		return snapshot.Mark(ctx, r, []pack.FileID{hostile.ID, honest.ID}, m)
 	}, nil)
 	if err != nil || done.Unused > 0 {
 		t.Errorf("%+v, %v", done, err)
 	}
-	if r = snapshottest.Reopen(t, mem); !bytes.Equal(restored(t, r, honest), disk) {
+	if r = snapshottest.Reopen(t, mem); !bytes.Equal(snapshottest.Contents(t, r, honest), disk) {
 		t.Error("the disk differs")
 	}
 }

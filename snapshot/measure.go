@@ -10,24 +10,24 @@ import (
 )
 
 // A measured subtree has so many bytes of data, and ranges that cannot be read, counted from where it begins.
-type measured struct {
-	data int64
-	bad  diskmap.Runs
+type Measured struct {
+	Data       int64
+	Unreadable diskmap.Runs
 }
 
 // measure returns what a disk has.
-func measure(ctx context.Context, m *diskmap.Map) (*measured, error) {
-	fold := diskmap.Fold[*measured]{
-		Page: func(_ context.Context, _ *diskmap.Map, _ int64, pieces []diskmap.Piece) (*measured, error) {
-			sum := new(measured)
+func MeasureMap(ctx context.Context, m *diskmap.Map) (*Measured, error) {
+	fold := diskmap.Fold[*Measured]{
+		Page: func(_ context.Context, _ *diskmap.Map, _ int64, pieces []diskmap.Piece) (*Measured, error) {
+			sum := new(Measured)
 			sum.pieces(pieces)
 			return sum, nil
 		},
-		Node: func(_ context.Context, _ diskmap.Subtree, below []diskmap.Below[*measured]) (*measured, error) {
-			sum := new(measured)
+		Node: func(_ context.Context, _ diskmap.Subtree, below []diskmap.Below[*Measured]) (*Measured, error) {
+			sum := new(Measured)
 			for _, b := range below {
-				sum.data += b.Value.data
-				sum.bad.Place(b.Off, &b.Value.bad)
+				sum.Data += b.Value.Data
+				sum.Unreadable.Place(b.Off, &b.Value.Unreadable)
 			}
 			return sum, nil
 		},
@@ -36,17 +36,17 @@ func measure(ctx context.Context, m *diskmap.Map) (*measured, error) {
 	if err != nil || all != nil {
 		return all, err
 	}
-	return new(measured), nil // zeros
+	return new(Measured), nil // zeros
 }
 
-func (s *measured) pieces(pieces []diskmap.Piece) {
+func (s *Measured) pieces(pieces []diskmap.Piece) {
 	off := int64(0)
 	for _, q := range pieces {
 		switch q.Kind {
 		case diskmap.Data:
-			s.data += int64(q.Len)
+			s.Data += int64(q.Len)
 		case diskmap.Unreadable:
-			s.bad.Add(off, int64(q.Len))
+			s.Unreadable.Add(off, int64(q.Len))
 		}
 		off += int64(q.Len)
 	}
@@ -57,14 +57,14 @@ func Lost(ctx context.Context, r *repo.Repo, s *Snapshot) (*diskmap.Runs, error)
 	if s.Unreadable == 0 {
 		return new(diskmap.Runs), nil
 	}
-	all, err := measure(ctx, s.Map(r))
+	all, err := MeasureMap(ctx, s.Map(r))
 	if err != nil {
 		return nil, err
 	}
-	return &all.bad, nil
+	return &all.Unreadable, nil
 }
 
 // isFinal reports whether a read failed for a reason that does not pass.
-func isFinal(err error) bool {
+func IsFinal(err error) bool {
 	return errors.Is(err, pack.ErrDamaged) || errors.Is(err, repo.ErrMissing) || errors.Is(err, fs.ErrNotExist)
 }

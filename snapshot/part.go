@@ -143,9 +143,9 @@ func partitionsOf(d *anatomy.Disk) string {
 }
 
 // end is the byte behind the part.
-func (p Part) end() int64 { return p.Off + p.Len }
+func (p Part) End() int64 { return p.Off + p.Len }
 
 // mapOf returns the map of a part of the snapshot's disk. Offsets stay those of the disk.
-func (s *Snapshot) mapOf(r *repo.Repo, p Part) (*diskmap.Map, error) {
+func (s *Snapshot) MapOf(r *repo.Repo, p Part) (*diskmap.Map, error) {
 	return s.Map(r).Clip(diskmap.Range{Off: p.Off, Len: p.Len})
 }

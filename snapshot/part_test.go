@@ -1,4 +1,4 @@
-package snapshot
+package snapshot_test
 
 import (
 	"bytes"
@@ -15,6 +15,9 @@ import (
 
 	"platter/chunk"
 	"platter/repo/store"
+	"platter/snapshot"
+	"platter/snapshot/backup"
+	"platter/snapshot/backup/backuptest"
 	"platter/snapshot/diskmap"
 	"platter/snapshot/image"
 	"platter/snapshot/image/anatomy"
@@ -40,10 +43,10 @@ func partitioned(disk []byte) []byte {
 func TestBackupKeepsAnatomy(t *testing.T) {
 	mem := new(store.Mem)
 	r := snapshottest.Repo(t, mem)
-	disk := partitioned(randomDisk(rand.New(rand.NewPCG(1, 1)), 8<<20))
-	s := keep(t, r, image.Mem{Data: disk})
-	stream := &Snapshot{Name: "stream", Host: "host"}
-	if err := BackupStream(context.Background(), r, bytes.NewReader(disk), nil, stream, nil); err != nil {
+	disk := partitioned(snapshottest.RandomDisk(rand.New(rand.NewPCG(1, 1)), 8<<20))
+	s := backuptest.Keep(t, r, image.Mem{Data: disk})
+	stream := &snapshot.Snapshot{Name: "stream", Host: "host"}
+	if err := backup.Stream(context.Background(), r, bytes.NewReader(disk), nil, stream, nil); err != nil {
 		t.Fatal(err)
 	}
 	if s.Anatomy == nil || len(s.Anatomy.Partitions) != 2 || s.Anatomy.ID != "cafe0123" {
@@ -53,7 +56,7 @@ func TestBackupKeepsAnatomy(t *testing.T) {
 		t.Errorf("of a stream: %+v, of a disk: %+v", stream.Anatomy, s.Anatomy)
 	}
 	again := snapshottest.Reopen(t, mem)
-	all, bad, err := Load(context.Background(), again)
+	all, bad, err := snapshot.Load(context.Background(), again)
 	if err != nil || len(bad) > 0 || len(all) != 2 {
 		t.Fatal(all, bad, err)
 	}
@@ -72,8 +75,8 @@ func TestDryRunOfStream(t *testing.T) {
 	mem := new(store.Mem)
 	snapshottest.Repo(t, mem)
 	r := snapshottest.Reopen(t, store.DryRun{Store: mem})
-	s := &Snapshot{Name: "stream", Host: "host"}
-	if err := BackupStream(context.Background(), r, bytes.NewReader(partitioned(make([]byte, 8<<20))), nil, s, nil); err != nil {
+	s := &snapshot.Snapshot{Name: "stream", Host: "host"}
+	if err := backup.Stream(context.Background(), r, bytes.NewReader(partitioned(make([]byte, 8<<20))), nil, s, nil); err != nil {
 		t.Fatal(err)
 	}
 	if s.Anatomy != nil || len(r.Healed()) > 0 {
@@ -86,13 +89,13 @@ func TestAnatomyNeverStopsABackup(t *testing.T) {
 	r := snapshottest.Repo(t, new(store.Mem))
 	disk := partitioned(make([]byte, 8<<20))
 	disk[446+16+4] = 0x05 // an extended partition without a chain
-	s := keep(t, r, image.Mem{Data: disk})
+	s := backuptest.Keep(t, r, image.Mem{Data: disk})
 	if len(s.Anatomy.Notes) == 0 {
 		t.Errorf("found %+v", s.Anatomy)
 	}
 	d := &breaking{Mem: image.Mem{Data: disk}}
 	d.left.Store(8 << 20)
-	if s := keep(t, r, d); len(s.Anatomy.Notes) == 0 || s.Anatomy.Table != "" {
+	if s := backuptest.Keep(t, r, d); len(s.Anatomy.Notes) == 0 || s.Anatomy.Table != "" {
 		t.Errorf("found %+v", s.Anatomy)
 	}
 }
@@ -111,7 +114,7 @@ func (d *breaking) ReadAt(p []byte, off int64) (int, error) {
 }
 
 func TestFindPart(t *testing.T) {
-	all := testSnapshots()
+	all := snapshot.SampleSnapshots()
 	for i, s := range all {
 		s.Size = 1000
 		s.Anatomy = &anatomy.Disk{Table: anatomy.GPT, ID: "aaaa", Partitions: []anatomy.Partition{
@@ -128,31 +131,31 @@ func TestFindPart(t *testing.T) {
 	for _, c := range []struct {
 		spec string
 		want int
-		part Part
+		part snapshot.Part
 		err  string
 	}{
-		{"web", 5, Part{0, 1000, ""}, ""},
-		{"web~1:p1", 2, Part{10, 20, "p1"}, ""},
-		{"latest:p3", 6, Part{100, 900, "p3"}, ""},
-		{"abcd2:p12", 1, Part{100, 50, "p12"}, ""},
-		{"web:LABEL=EFI", 5, Part{10, 20, "p1"}, ""},
-		{"web:LABEL=ro:ot", 5, Part{100, 900, "p3"}, ""},
-		{"web:UUID=1234-abcd", 5, Part{10, 20, "p1"}, ""},
-		{"web:LABEL=twin", 0, Part{}, `"web:LABEL=twin": several partitions match: p12 and p13; name one of them`},
-		{"web:p7", 0, Part{}, `"web:p7": the partition, 501 bytes from byte 500 on, reaches beyond the end of the disk, which is 1000 bytes long`},
-		{"web:p2", 0, Part{}, `"web:p2": no such partition; the disk has p1 (vfat EFI), p3 (ext4 ro:ot), p7, p12 (ext4 twin), p13 (swap twin)`},
-		{"web:", 0, Part{}, `"web:": behind a colon belongs a partition, such as p1, LABEL=… or UUID=…; the disk has p1`},
-		{"web:3", 0, Part{}, "behind a colon belongs a partition"},
-		{"web:p", 0, Part{}, "behind a colon belongs a partition"},
-		{"web:p-1", 0, Part{}, "behind a colon belongs a partition"},
-		{"web:p99999999999", 0, Part{}, "behind a colon belongs a partition"},
-		{"web:LABEL=", 0, Part{}, "behind a colon belongs a partition"},
-		{"web:p1:p1", 0, Part{}, "behind a colon belongs a partition"},
-		{"web~2:p1", 0, Part{}, `"web~2:p1": no such partition; the disk has no partitions (torn)`},
-		{"nothing:p1", 0, Part{}, `no such snapshot; 'snapshots' lists them: "nothing"`},
-		{":p1", 0, Part{}, "no such snapshot"},
+		{"web", 5, snapshot.Part{0, 1000, ""}, ""},
+		{"web~1:p1", 2, snapshot.Part{10, 20, "p1"}, ""},
+		{"latest:p3", 6, snapshot.Part{100, 900, "p3"}, ""},
+		{"abcd2:p12", 1, snapshot.Part{100, 50, "p12"}, ""},
+		{"web:LABEL=EFI", 5, snapshot.Part{10, 20, "p1"}, ""},
+		{"web:LABEL=ro:ot", 5, snapshot.Part{100, 900, "p3"}, ""},
+		{"web:UUID=1234-abcd", 5, snapshot.Part{10, 20, "p1"}, ""},
+		{"web:LABEL=twin", 0, snapshot.Part{}, `"web:LABEL=twin": several partitions match: p12 and p13; name one of them`},
+		{"web:p7", 0, snapshot.Part{}, `"web:p7": the partition, 501 bytes from byte 500 on, reaches beyond the end of the disk, which is 1000 bytes long`},
+		{"web:p2", 0, snapshot.Part{}, `"web:p2": no such partition; the disk has p1 (vfat EFI), p3 (ext4 ro:ot), p7, p12 (ext4 twin), p13 (swap twin)`},
+		{"web:", 0, snapshot.Part{}, `"web:": behind a colon belongs a partition, such as p1, LABEL=… or UUID=…; the disk has p1`},
+		{"web:3", 0, snapshot.Part{}, "behind a colon belongs a partition"},
+		{"web:p", 0, snapshot.Part{}, "behind a colon belongs a partition"},
+		{"web:p-1", 0, snapshot.Part{}, "behind a colon belongs a partition"},
+		{"web:p99999999999", 0, snapshot.Part{}, "behind a colon belongs a partition"},
+		{"web:LABEL=", 0, snapshot.Part{}, "behind a colon belongs a partition"},
+		{"web:p1:p1", 0, snapshot.Part{}, "behind a colon belongs a partition"},
+		{"web~2:p1", 0, snapshot.Part{}, `"web~2:p1": no such partition; the disk has no partitions (torn)`},
+		{"nothing:p1", 0, snapshot.Part{}, `no such snapshot; 'snapshots' lists them: "nothing"`},
+		{":p1", 0, snapshot.Part{}, "no such snapshot"},
 	} {
-		found, err := FindPart(context.Background(), nil, all, c.spec, time.Now())
+		found, err := snapshot.FindPart(context.Background(), nil, all, c.spec, time.Now())
 		s, part := found.Snapshot, found.Part
 		switch {
 		case c.err != "":
@@ -163,24 +166,24 @@ func TestFindPart(t *testing.T) {
 			t.Errorf("%s: %v %+v (%v), want %+v", c.spec, s, part, err, c.part)
 		}
 	}
-	if _, _, err := Find(all, "web:p1", time.Now()); err == nil || !strings.Contains(err.Error(), `"web:p1" names "p1" of a disk, and here belongs all of it: "web"`) {
+	if _, _, err := snapshot.Find(all, "web:p1", time.Now()); err == nil || !strings.Contains(err.Error(), `"web:p1" names "p1" of a disk, and here belongs all of it: "web"`) {
 		t.Errorf("Find: %v", err)
 	}
 	for _, c := range []struct {
-		filter Filter
+		filter snapshot.Filter
 		want   bool
 	}{
-		{Filter{Type: "ext4"}, true}, {Filter{Type: "EXT4"}, true}, {Filter{Type: "fat32"}, true}, {Filter{Type: "xfs"}, false},
-		{Filter{Label: "EFI"}, true}, {Filter{Label: "esp"}, true}, {Filter{Label: "efi"}, false}, {Filter{UUID: "1234-abcd"}, true},
-		{Filter{UUID: "BBBB"}, true}, {Filter{UUID: "aaaa"}, true}, {Filter{UUID: "ffff"}, false},
-		{Filter{Type: "ext4", Label: "ro:ot"}, true}, {Filter{Type: "vfat", Label: "ro:ot"}, false}, // of two partitions
-		{Filter{Type: "ext4", Name: "db"}, false},
+		{snapshot.Filter{Type: "ext4"}, true}, {snapshot.Filter{Type: "EXT4"}, true}, {snapshot.Filter{Type: "fat32"}, true}, {snapshot.Filter{Type: "xfs"}, false},
+		{snapshot.Filter{Label: "EFI"}, true}, {snapshot.Filter{Label: "esp"}, true}, {snapshot.Filter{Label: "efi"}, false}, {snapshot.Filter{UUID: "1234-abcd"}, true},
+		{snapshot.Filter{UUID: "BBBB"}, true}, {snapshot.Filter{UUID: "aaaa"}, true}, {snapshot.Filter{UUID: "ffff"}, false},
+		{snapshot.Filter{Type: "ext4", Label: "ro:ot"}, true}, {snapshot.Filter{Type: "vfat", Label: "ro:ot"}, false}, // of two partitions
+		{snapshot.Filter{Type: "ext4", Name: "db"}, false},
 	} {
 		if got := c.filter.Match(all[5]); got != c.want {
 			t.Errorf("%+v: %v", c.filter, got)
 		}
 	}
-	if (Filter{Type: "ext4"}).Match(&Snapshot{}) || !(Filter{}).Match(&Snapshot{}) {
+	if (snapshot.Filter{Type: "ext4"}).Match(&snapshot.Snapshot{}) || !(snapshot.Filter{}).Match(&snapshot.Snapshot{}) {
 		t.Error("a version that was not looked at")
 	}
 }
@@ -190,7 +193,7 @@ func TestDiffParts(t *testing.T) {
 	const size = diskmap.RegionSize + 20<<20
 	rng := rand.New(rand.NewPCG(3, 3))
 	r := snapshottest.Repo(t, new(store.Mem))
-	a := randomDisk(rng, size)
+	a := snapshottest.RandomDisk(rng, size)
 	b := bytes.Clone(a)
 	for range 6 { // some changes, of one byte and of many
 		n := 1 + rng.IntN(2)*rng.IntN(1<<20)
@@ -204,20 +207,20 @@ func TestDiffParts(t *testing.T) {
 	const moved = 4<<20 + 3*512
 	copy(c[5<<20+moved:], b[5<<20:])
 	disks := [][]byte{a, b, c}
-	var kept []*Snapshot
+	var kept []*snapshot.Snapshot
 	for _, d := range disks {
-		kept = append(kept, keep(t, r, image.Mem{Data: d, Holes: true}))
+		kept = append(kept, backuptest.Keep(t, r, image.Mem{Data: d, Holes: true}))
 	}
 	ctx := context.Background()
-	check := func(i, j int, inA, inB Part, exact bool) {
+	check := func(i, j int, inA, inB snapshot.Part, exact bool) {
 		t.Helper()
-		runs, err := Diff(ctx, r, kept[i], kept[j], inA, inB)
+		runs, err := snapshot.Diff(ctx, r, kept[i], kept[j], inA, inB)
 		if err != nil {
 			t.Fatal(err)
 		}
 		got := slices.Collect(runs.All())
 		wa, wb := disks[i][inA.Off:inA.Off+inA.Len], disks[j][inB.Off:inB.Off+inB.Len]
-		checkDiff(t, wa, wb, got)
+		snapshottest.CheckDiff(t, wa, wb, got)
 		if !exact {
 			return
 		}
@@ -246,14 +249,14 @@ func TestDiffParts(t *testing.T) {
 			t.Errorf("parts %+v and %+v differ in %v, want %v", inA, inB, got, slices.Collect(want.All()))
 		}
 	}
-	part := func(disk []byte) Part {
+	part := func(disk []byte) snapshot.Part {
 		off := rng.Int64N(int64(len(disk)) - 1)
-		return Part{Off: off, Len: 1 + rng.Int64N(int64(len(disk))-off)}
+		return snapshot.Part{Off: off, Len: 1 + rng.Int64N(int64(len(disk))-off)}
 	}
 	for range 8 {
 		in := part(a)
 		check(0, 1, in, in, false)
-		check(1, 0, in, Part{Off: in.Off, Len: 1 + rng.Int64N(size-in.Off)}, false)
+		check(1, 0, in, snapshot.Part{Off: in.Off, Len: 1 + rng.Int64N(size-in.Off)}, false)
 		check(0, 2, in, in, false) // disks of different heights, too
 		x, y := part(a), part(c)
 		if y.Off == x.Off {
@@ -261,7 +264,7 @@ func TestDiffParts(t *testing.T) {
 		}
 		check(0, 2, x, y, true)
 	}
-	inB, inC := Part{Off: 5 << 20, Len: size - 5<<20}, Part{Off: 5<<20 + moved, Len: size - 5<<20}
+	inB, inC := snapshot.Part{Off: 5 << 20, Len: size - 5<<20}, snapshot.Part{Off: 5<<20 + moved, Len: size - 5<<20}
 	check(1, 2, inB, inC, true)
 	check(0, 2, inB, inC, true)
 }
@@ -274,9 +277,9 @@ func TestDiffPartsReadsLittle(t *testing.T) {
 	a := make([]byte, size)
 	rand.NewChaCha8([32]byte{7}).Read(a)
 	b := append(make([]byte, moved), a...)
-	x, y := keep(t, r, image.Mem{Data: a}), keep(t, r, image.Mem{Data: b})
+	x, y := backuptest.Keep(t, r, image.Mem{Data: a}), backuptest.Keep(t, r, image.Mem{Data: b})
 	counted := &countingStore{Store: mem}
-	got, err := Diff(context.Background(), snapshottest.Reopen(t, counted), x, y, x.Whole(), Part{Off: moved, Len: size})
+	got, err := snapshot.Diff(context.Background(), snapshottest.Reopen(t, counted), x, y, x.Whole(), snapshot.Part{Off: moved, Len: size})
 	if err != nil || got.Count > 0 {
 		t.Fatalf("they differ in %+v (%v)", got, err)
 	}
@@ -306,8 +309,8 @@ func TestAnatomyKnowsSectors(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		s := &Snapshot{Name: "disk", Host: "host", Source: Source{Kind: kind, SectorSize: 4096}}
-		if err := Backup(t.Context(), r, disk, nil, s, nil); err != nil {
+		s := &snapshot.Snapshot{Name: "disk", Host: "host", Source: snapshot.Source{Kind: kind, SectorSize: 4096}}
+		if err := backup.Disk(t.Context(), r, disk, nil, s, nil); err != nil {
 			t.Fatal(err)
 		}
 		if s.Anatomy.SectorSize != want {

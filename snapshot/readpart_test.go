@@ -1,4 +1,4 @@
-package snapshot
+package snapshot_test
 
 import (
 	"bytes"
@@ -10,6 +10,8 @@ import (
 	"time"
 
 	"platter/repo/store"
+	"platter/snapshot"
+	"platter/snapshot/backup/backuptest"
 	"platter/snapshot/image"
 	"platter/snapshot/image/anatomy"
 	"platter/snapshot/snapshottest"
@@ -18,24 +20,24 @@ import (
 // TestReadPart has the record of a version say otherwise than its disk: the disk is believed, where it can be.
 func TestReadPart(t *testing.T) {
 	mem := new(store.Mem)
-	disk := partitioned(randomDisk(rand.New(rand.NewPCG(1, 1)), 8<<20))
-	kept := keep(t, snapshottest.Repo(t, mem), image.Mem{Data: disk})
+	disk := partitioned(snapshottest.RandomDisk(rand.New(rand.NewPCG(1, 1)), 8<<20))
+	kept := backuptest.Keep(t, snapshottest.Repo(t, mem), image.Mem{Data: disk})
 	r := snapshottest.Reopen(t, mem)
-	right := Part{1 << 20, 2 << 20, "p1"}
+	right := snapshot.Part{1 << 20, 2 << 20, "p1"}
 	for name, c := range map[string]struct {
-		change  func(s *Snapshot)
-		want    Part
+		change  func(s *snapshot.Snapshot)
+		want    snapshot.Part
 		warning string
 		err     string
 	}{
-		"the same":                {func(*Snapshot) {}, right, "", ""},
-		"no record":               {func(s *Snapshot) { s.Anatomy = nil }, right, "", ""},
-		"another place":           {func(s *Snapshot) { s.Anatomy.Partitions[0].Off = 512 }, right, "and by the version's record 2097152 bytes from byte 512 on", ""},
-		"another length":          {func(s *Snapshot) { s.Anatomy.Partitions[0].Len = 512 }, right, "512 bytes from byte 1048576 on", ""},
-		"not in the record":       {func(s *Snapshot) { s.Anatomy.Partitions = nil }, right, "the version's record has no such partition", ""},
-		"only in the record":      {func(s *Snapshot) { s.Anatomy.Partitions[0].Number = 9 }, Part{}, "", "no such partition"},
-		"bytes lost":              {func(s *Snapshot) { s.Unreadable = 1; s.Anatomy.Partitions[0].Len = 512 }, Part{1 << 20, 512, "p1"}, "", ""},
-		"a map that is not there": {func(s *Snapshot) { s.Root[0] ^= 1; s.Anatomy.Partitions[0].Len = 512 }, Part{1 << 20, 512, "p1"}, "", ""},
+		"the same":                {func(*snapshot.Snapshot) {}, right, "", ""},
+		"no record":               {func(s *snapshot.Snapshot) { s.Anatomy = nil }, right, "", ""},
+		"another place":           {func(s *snapshot.Snapshot) { s.Anatomy.Partitions[0].Off = 512 }, right, "and by the version's record 2097152 bytes from byte 512 on", ""},
+		"another length":          {func(s *snapshot.Snapshot) { s.Anatomy.Partitions[0].Len = 512 }, right, "512 bytes from byte 1048576 on", ""},
+		"not in the record":       {func(s *snapshot.Snapshot) { s.Anatomy.Partitions = nil }, right, "the version's record has no such partition", ""},
+		"only in the record":      {func(s *snapshot.Snapshot) { s.Anatomy.Partitions[0].Number = 9 }, snapshot.Part{}, "", "no such partition"},
+		"bytes lost":              {func(s *snapshot.Snapshot) { s.Unreadable = 1; s.Anatomy.Partitions[0].Len = 512 }, snapshot.Part{1 << 20, 512, "p1"}, "", ""},
+		"a map that is not there": {func(s *snapshot.Snapshot) { s.Root[0] ^= 1; s.Anatomy.Partitions[0].Len = 512 }, snapshot.Part{1 << 20, 512, "p1"}, "", ""},
 	} {
 		s := *kept
 		found := *kept.Anatomy
@@ -46,7 +48,7 @@ func TestReadPart(t *testing.T) {
 		if c.err != "" {
 			spec = s.Name + ":p9"
 		}
-		named, err := ReadPart(t.Context(), r, []*Snapshot{&s}, spec, time.Now())
+		named, err := snapshot.ReadPart(t.Context(), r, []*snapshot.Snapshot{&s}, spec, time.Now())
 		part, warning := named.Part, named.Warning
 		if part != c.want || (warning != "") != (c.warning != "") || !strings.Contains(warning, c.warning) || (err != nil) != (c.err != "") || err != nil && !strings.Contains(err.Error(), c.err) {
 			t.Errorf("%s: %+v, warning %q, %v", name, part, warning, err)
@@ -57,18 +59,18 @@ func TestReadPart(t *testing.T) {
 // TestDoubtfulPart holds that a partition whose place nobody knows is not given away.
 func TestDoubtfulPart(t *testing.T) {
 	mem := new(store.Mem)
-	disk := randomDisk(rand.New(rand.NewPCG(1, 1)), 8<<20)
+	disk := snapshottest.RandomDisk(rand.New(rand.NewPCG(1, 1)), 8<<20)
 	clear(disk[:512])
 	copy(disk[446:], []byte{0, 0, 0, 0, 0x83})
 	binary.LittleEndian.PutUint32(disk[446+8:], 256)
 	binary.LittleEndian.PutUint32(disk[446+12:], 256)
 	disk[510], disk[511] = 0x55, 0xaa
 	r := snapshottest.Repo(t, mem)
-	s := keep(t, r, image.Mem{Data: bytes.Clone(disk)})
-	if found, err := ReadPart(t.Context(), r, []*Snapshot{s}, s.Name+":p1", time.Now()); !errors.Is(err, errDoubtful) {
+	s := backuptest.Keep(t, r, image.Mem{Data: bytes.Clone(disk)})
+	if found, err := snapshot.ReadPart(t.Context(), r, []*snapshot.Snapshot{s}, s.Name+":p1", time.Now()); !errors.Is(err, snapshot.ErrDoubtful) {
 		t.Errorf("%+v, %v", found, err)
 	}
-	if found, err := ReadPart(t.Context(), r, []*Snapshot{s}, s.Name, time.Now()); err != nil || found.Part != s.Whole() {
+	if found, err := snapshot.ReadPart(t.Context(), r, []*snapshot.Snapshot{s}, s.Name, time.Now()); err != nil || found.Part != s.Whole() {
 		t.Errorf("all of it: %+v, %v", found, err)
 	}
 }

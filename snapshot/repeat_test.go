@@ -1,4 +1,4 @@
-package snapshot
+package snapshot_test
 
 import (
 	"context"
@@ -11,34 +11,13 @@ import (
 	"platter/chunk"
 	"platter/repo"
 	"platter/repo/store"
+	"platter/snapshot"
+	"platter/snapshot/backup/backuptest"
 	"platter/snapshot/diskmap"
+	"platter/snapshot/heal"
 	"platter/snapshot/image"
 	"platter/snapshot/snapshottest"
 )
-
-// keepMaps stores maps that no disk was read for, and snapshots of them.
-func keepMaps(t *testing.T, r *repo.Repo, snapshots []*Snapshot, make func(save func(data []byte) chunk.ID)) {
-	t.Helper()
-	err := r.WithLease(t.Context(), repo.BackingUp, func(ctx context.Context) error {
-		_, err := r.Write(ctx, func(ctx context.Context, w *repo.Writer) (err error) {
-			make(func(data []byte) chunk.ID {
-				id, e := w.SaveMap(ctx, data)
-				if e != nil {
-					err = e
-				}
-				return id
-			})
-			return err
-		})
-		for i := 0; i < len(snapshots) && err == nil; i++ {
-			err = snapshots[i].save(ctx, r)
-		}
-		return err
-	})
-	if err != nil {
-		t.Fatal(err)
-	}
-}
 
 // lostPieces fill a region; its chunks are in no index.
 func lostPieces(rnd *rand.Rand, length int64) (pieces []diskmap.Piece) {
@@ -141,12 +120,12 @@ func TestRepeatedSubtrees(t *testing.T) {
 		rnd := rand.New(rand.NewPCG(seed, 52))
 		for _, damaged := range []bool{false, true} {
 			r := snapshottest.Repo(t, new(store.Mem))
-			var disks []*Snapshot
+			var disks []*snapshot.Snapshot
 			for i := range 3 {
 				size := []int64{diskmap.RegionSize, 3 * diskmap.RegionSize, diskmap.FanOut * diskmap.RegionSize, 3 * diskmap.FanOut * diskmap.RegionSize}[rnd.IntN(4)] - rnd.Int64N(2)*rnd.Int64N(diskmap.RegionSize)
-				disks = append(disks, &Snapshot{Name: fmt.Sprint(i), Size: size})
+				disks = append(disks, &snapshot.Snapshot{Name: fmt.Sprint(i), Size: size})
 			}
-			keepMaps(t, r, disks, func(save func([]byte) chunk.ID) {
+			snapshottest.KeepMaps(t, r, disks, func(save func([]byte) chunk.ID) {
 				m := &repeater{rnd: rnd, save: save}
 				m.pools[0] = make([]chunk.ID, 1) // zeros
 				if damaged {
@@ -164,10 +143,10 @@ func TestRepeatedSubtrees(t *testing.T) {
 	}
 }
 
-func compareRepeated(t *testing.T, r *repo.Repo, disks []*Snapshot, damaged bool) {
+func compareRepeated(t *testing.T, r *repo.Repo, disks []*snapshot.Snapshot, damaged bool) {
 	t.Helper()
 	lost := map[string][]diskmap.Range{}
-	losses, err := CheckMaps(t.Context(), r, disks, func(chunk.ID) error { return nil })
+	losses, err := snapshot.CheckMaps(t.Context(), r, disks, func(chunk.ID) error { return nil })
 	for _, l := range losses {
 		lost[l.Snapshot.Name] = slices.Collect(l.Ranges.All())
 	}
@@ -183,12 +162,12 @@ func compareRepeated(t *testing.T, r *repo.Repo, disks []*Snapshot, damaged bool
 			continue
 		}
 		marked, _ := plainRuns(t, s.Map(r), func(q diskmap.Piece) bool { return q.Kind == diskmap.Unreadable })
-		all, err := measure(t.Context(), s.Map(r))
-		if err != nil || all.data != data || fmt.Sprint(slices.Collect(all.bad.All())) != fmt.Sprint(marked) {
+		all, err := snapshot.MeasureMap(t.Context(), s.Map(r))
+		if err != nil || all.Data != data || fmt.Sprint(slices.Collect(all.Unreadable.All())) != fmt.Sprint(marked) {
 			t.Errorf("of %d bytes: %+v, %v; want %d bytes of data and %.400v", s.Size, all, err, data, marked)
 		}
 		other := disks[0]
-		diff, err := Diff(t.Context(), r, s, other, s.Whole(), other.Whole())
+		diff, err := snapshot.Diff(t.Context(), r, s, other, s.Whole(), other.Whole())
 		if err != nil || fmt.Sprint(slices.Collect(diff.All())) != fmt.Sprint(plainDiff(t, r, s, other)) {
 			t.Errorf("%d bytes and %d differ in %.400v; want %.400v (%v)", s.Size, other.Size, slices.Collect(diff.All()), plainDiff(t, r, s, other), err)
 		}
@@ -196,10 +175,10 @@ func compareRepeated(t *testing.T, r *repo.Repo, disks []*Snapshot, damaged bool
 }
 
 // plainDiff compares two disks region by region.
-func plainDiff(t *testing.T, r *repo.Repo, a, b *Snapshot) []diskmap.Range {
+func plainDiff(t *testing.T, r *repo.Repo, a, b *snapshot.Snapshot) []diskmap.Range {
 	t.Helper()
 	out, common := new(diskmap.Runs), min(a.Size, b.Size)
-	pages := diffPages(t.Context(), a.Map(r), b.Map(r), common)
+	pages := snapshot.DiffPages(t.Context(), a.Map(r), b.Map(r), common)
 	for at := range diskmap.RegionCount(common) {
 		pa, errA := a.Map(r).PageID(t.Context(), at)
 		pb, errB := b.Map(r).PageID(t.Context(), at)
@@ -215,19 +194,6 @@ func plainDiff(t *testing.T, r *repo.Repo, a, b *Snapshot) []diskmap.Range {
 	return slices.Collect(out.All())
 }
 
-// wideMap is the map of a disk of equal regions, which has one page, and one node on each level.
-func wideMap(save func([]byte) chunk.ID, size int64, pieces ...diskmap.Piece) chunk.ID {
-	id := save(diskmap.AppendPage(nil, pieces))
-	for level := 1; level <= diskmap.Height(size); level++ {
-		var n diskmap.Node
-		for i := 0; i < diskmap.FanOut && diskmap.ChildOffset(level, i) < size; i++ {
-			n[i] = id
-		}
-		id = save(n.AppendTo(nil, level))
-	}
-	return id
-}
-
 // TestEndlessDisk holds that whoever walks the map of a disk of 2^36 equal regions goes to each page and node once, and can
 // say how much is lost all the same: who has the keys makes such a map of six chunks.
 func TestEndlessDisk(t *testing.T) {
@@ -236,23 +202,23 @@ func TestEndlessDisk(t *testing.T) {
 	const size, count = 1 << 62, 1 << 36
 	mem := new(store.Mem)
 	r := snapshottest.Repo(t, mem)
-	zeros, data, bad := &Snapshot{Name: "zeros", Size: size}, &Snapshot{Name: "data", Size: size}, &Snapshot{Name: "bad", Size: size, Unreadable: 1}
-	all := []*Snapshot{zeros, data, bad}
+	zeros, data, bad := &snapshot.Snapshot{Name: "zeros", Size: size}, &snapshot.Snapshot{Name: "data", Size: size}, &snapshot.Snapshot{Name: "bad", Size: size, Unreadable: 1}
+	all := []*snapshot.Snapshot{zeros, data, bad}
 	const half = diskmap.RegionSize / 2
-	keepMaps(t, r, all, func(save func([]byte) chunk.ID) {
-		zeros.Root = wideMap(save, size, diskmap.Piece{Kind: diskmap.Zeros, Len: diskmap.RegionSize})
-		data.Root = wideMap(save, size, diskmap.Piece{Kind: diskmap.Zeros, Len: half}, diskmap.Piece{Len: half, ID: chunk.ID{1}})
-		bad.Root = wideMap(save, size, diskmap.Piece{Kind: diskmap.Unreadable, Len: half}, diskmap.Piece{Kind: diskmap.Zeros, Len: half})
+	snapshottest.KeepMaps(t, r, all, func(save func([]byte) chunk.ID) {
+		zeros.Root = snapshottest.WideMap(save, size, diskmap.Piece{Kind: diskmap.Zeros, Len: diskmap.RegionSize})
+		data.Root = snapshottest.WideMap(save, size, diskmap.Piece{Kind: diskmap.Zeros, Len: half}, diskmap.Piece{Len: half, ID: chunk.ID{1}})
+		bad.Root = snapshottest.WideMap(save, size, diskmap.Piece{Kind: diskmap.Unreadable, Len: half}, diskmap.Piece{Kind: diskmap.Zeros, Len: half})
 	})
-	losses, err := CheckMaps(ctx, r, all, func(chunk.ID) error { return nil })
+	losses, err := snapshot.CheckMaps(ctx, r, all, func(chunk.ID) error { return nil })
 	if err != nil || len(losses) != 1 || losses[0].Snapshot != data || len(losses[0].Reasons) != 1 {
 		t.Fatalf("check: %+v, %v", losses, err)
 	}
-	lost, err := Lost(ctx, r, bad)
+	lost, err := snapshot.Lost(ctx, r, bad)
 	if err != nil {
 		t.Fatal(err)
 	}
-	diff, err := Diff(ctx, r, zeros, data, zeros.Whole(), data.Whole())
+	diff, err := snapshot.Diff(ctx, r, zeros, data, zeros.Whole(), data.Whole())
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -267,10 +233,10 @@ func TestEndlessDisk(t *testing.T) {
 			t.Errorf("%d: %d ranges of %d bytes: %v, then %d of %d", i, runs.Count, runs.Bytes, first, more, bytes)
 		}
 	}
-	if _, err := Measure(ctx, r, all); err != nil {
+	if _, err := snapshot.Measure(ctx, r, all); err != nil {
 		t.Error(err)
 	}
-	done, err := RepairSnapshots(ctx, snapshottest.Reopen(t, mem), RepairOptions{Write: true}, nil)
+	done, err := heal.RepairSnapshots(ctx, snapshottest.Reopen(t, mem), heal.RepairOptions{Write: true}, nil)
 	if err != nil || len(done.Snapshots) != 1 || done.Snapshots[0].New == nil || done.Snapshots[0].New.Unreadable != size/2 {
 		t.Errorf("repair: %+v, %v", done, err)
 	}
@@ -280,9 +246,9 @@ func TestEndlessDisk(t *testing.T) {
 func TestManyReasons(t *testing.T) {
 	mem := new(store.Mem)
 	r := snapshottest.Repo(t, mem)
-	keep(t, r, image.Mem{Data: randomDisk(rand.New(rand.NewPCG(1, 54)), 1<<20)})
+	backuptest.Keep(t, r, image.Mem{Data: snapshottest.RandomDisk(rand.New(rand.NewPCG(1, 54)), 1<<20)})
 	r = snapshottest.Reopen(t, mem)
-	all, _, err := Load(t.Context(), r)
+	all, _, err := snapshot.Load(t.Context(), r)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -292,8 +258,8 @@ func TestManyReasons(t *testing.T) {
 	}
 	at := slices.IndexFunc(pieces, func(q diskmap.Piece) bool { return q.Kind == diskmap.Data })
 	for _, missing := range []bool{false, true} {
-		s := &Snapshot{Name: "many", Size: 1 << 20}
-		keepMaps(t, r, []*Snapshot{s}, func(save func([]byte) chunk.ID) {
+		s := &snapshot.Snapshot{Name: "many", Size: 1 << 20}
+		snapshottest.KeepMaps(t, r, []*snapshot.Snapshot{s}, func(save func([]byte) chunk.ID) {
 			var many []diskmap.Piece
 			left := uint32(s.Size)
 			for n := uint32(1); n <= 100; n++ { // which is too short
@@ -305,8 +271,8 @@ func TestManyReasons(t *testing.T) {
 			}
 			s.Root = save(diskmap.AppendPage(nil, append(many, last)))
 		})
-		losses, err := CheckMaps(t.Context(), r, []*Snapshot{s}, func(chunk.ID) error { return nil })
-		if err != nil || len(losses) != 1 || len(losses[0].Reasons) != maxReasons+1 || losses[0].Reasons[maxReasons] != errMoreReasons || losses[0].Missing != missing {
+		losses, err := snapshot.CheckMaps(t.Context(), r, []*snapshot.Snapshot{s}, func(chunk.ID) error { return nil })
+		if err != nil || len(losses) != 1 || len(losses[0].Reasons) != snapshot.MaxReasons+1 || losses[0].Reasons[snapshot.MaxReasons] != snapshot.ErrMoreReasons || losses[0].Missing != missing {
 			t.Errorf("%+v, %v", losses, err)
 		}
 	}

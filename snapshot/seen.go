@@ -11,10 +11,10 @@ import (
 // Missed returns the versions that this machine has seen, that are not there any more, and that nobody has removed on
 // purpose, as Forget records it. They are missed until Accept. Snapshots and bad are what Load returned; all of them are
 // remembered from now on.
-func Missed(ctx context.Context, r *repo.Repo, snapshots []*Snapshot, bad []error) ([]repo.Seen, error) {
+func MissingSeen(ctx context.Context, r *repo.Repo, snapshots []*Snapshot, bad []error) ([]repo.Seen, error) {
 	var unreadable []pack.FileID
 	for _, err := range bad {
-		if u, ok := errors.AsType[*Unreadable](err); ok && !u.gone() {
+		if u, ok := errors.AsType[*Unreadable](err); ok && !u.isMissing() {
 			unreadable = append(unreadable, u.ID)
 		}
 	}
@@ -30,7 +30,7 @@ func seen(snapshots []*Snapshot) []repo.Seen {
 }
 
 // Saw remembers a snapshot that this machine has just put.
-func Saw(r *repo.Repo, s *Snapshot) { r.See(seen([]*Snapshot{s})...) }
+func RecordSeen(r *repo.Repo, s *Snapshot) { r.See(seen([]*Snapshot{s})...) }
 
 // Accept makes this machine take what is there now for all there is. The error is of what it remembers with.
 func Accept(r *repo.Repo, snapshots []*Snapshot) error {

@@ -1,4 +1,4 @@
-package snapshot
+package snapshot_test
 
 import (
 	"cmp"
@@ -11,6 +11,7 @@ import (
 	"platter/pack"
 	"platter/repo"
 	"platter/repo/store"
+	"platter/snapshot"
 	"platter/snapshot/snapshottest"
 )
 
@@ -39,34 +40,36 @@ func TestMissed(t *testing.T) {
 	mem := new(store.Mem)
 	r := snapshottest.Repo(t, mem)
 	mine, theirs := t.TempDir(), t.TempDir()
-	put := func(name string, at time.Time) *Snapshot {
+	put := func(name string, at time.Time) *snapshot.Snapshot {
 		t.Helper()
-		s := &Snapshot{Name: name, Host: "h", Time: at}
-		err := r.WithLease(ctx, repo.BackingUp, func(ctx context.Context) error { return s.save(ctx, r) })
+		s := &snapshot.Snapshot{Name: name, Host: "h", Time: at}
+		err := r.WithLease(ctx, repo.BackingUp, func(ctx context.Context) error { return s.Save(ctx, r) })
 		if err != nil {
 			t.Fatal(err)
 		}
 		return s
 	}
-	look := func(folder string, want ...*Snapshot) {
+	look := func(folder string, want ...*snapshot.Snapshot) {
 		t.Helper()
 		r.UseMemory(folder)
-		all, bad, err := Load(ctx, r)
+		all, bad, err := snapshot.Load(ctx, r)
 		if err != nil {
 			t.Fatal(err)
 		}
-		missed, err := Missed(ctx, r, all, bad)
+		missed, err := snapshot.MissingSeen(ctx, r, all, bad)
 		if err != nil || len(missed) != len(want) {
 			t.Fatalf("%d are missed, not %d: %+v (%v)", len(missed), len(want), missed, err)
 		}
-		slices.SortFunc(want, func(a, b *Snapshot) int { return cmp.Or(b.Time.Compare(a.Time), slices.Compare(a.ID[:], b.ID[:])) })
+		slices.SortFunc(want, func(a, b *snapshot.Snapshot) int {
+			return cmp.Or(b.Time.Compare(a.Time), slices.Compare(a.ID[:], b.ID[:]))
+		})
 		for i, s := range want {
 			if missed[i].ID != s.ID || missed[i].Name != s.Name || missed[i].Host != s.Host || !missed[i].Time.Equal(s.Time) {
 				t.Errorf("missed %+v, not %+v", missed[i], s)
 			}
 		}
 	}
-	hide := func(s *Snapshot) func() { return hideSnapshot(t, mem, s.ID) }
+	hide := func(s *snapshot.Snapshot) func() { return hideSnapshot(t, mem, s.ID) }
 
 	old, a := put("a", now.Add(-2*time.Hour)), put("a", now.Add(-time.Hour))
 	b := put("b", now.Add(-time.Hour))
@@ -90,11 +93,11 @@ func TestMissed(t *testing.T) {
 	look(mine, newer, b)
 	look("") // where nothing is remembered, nothing is missed
 	r.UseMemory(mine)
-	all, _, err := Load(ctx, r)
+	all, _, err := snapshot.Load(ctx, r)
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := Accept(r, all); err != nil {
+	if err := snapshot.Accept(r, all); err != nil {
 		t.Fatal(err)
 	}
 	look(mine)
@@ -103,8 +106,8 @@ func TestMissed(t *testing.T) {
 	// What this process has put since the snapshots were listed is there.
 	late := put("c", now)
 	r.UseMemory(mine)
-	Saw(r, late)
-	if missed, err := Missed(ctx, r, all, nil); err != nil || len(missed) > 0 {
+	snapshot.RecordSeen(r, late)
+	if missed, err := snapshot.MissingSeen(ctx, r, all, nil); err != nil || len(missed) > 0 {
 		t.Fatalf("%+v, %v", missed, err)
 	}
 	look(mine)
@@ -118,7 +121,7 @@ func TestMissed(t *testing.T) {
 	hide(d)
 	look(mine, d)
 	// One that cannot be read is there.
-	if missed, err := Missed(ctx, r, all, []error{&Unreadable{d.ID, errors.New("bad")}}); err != nil || len(missed) > 0 {
+	if missed, err := snapshot.MissingSeen(ctx, r, all, []error{&snapshot.Unreadable{d.ID, errors.New("bad")}}); err != nil || len(missed) > 0 {
 		t.Fatalf("%+v, %v", missed, err)
 	}
 }
@@ -132,11 +135,11 @@ func TestMissedForgotten(t *testing.T) {
 	r.UseMemory(t.TempDir())
 	var ids []pack.FileID
 	for _, name := range []string{"a", "b", "c"} {
-		s := &Snapshot{Name: name, Time: now}
-		if err := r.WithLease(ctx, repo.BackingUp, func(ctx context.Context) error { return s.save(ctx, r) }); err != nil {
+		s := &snapshot.Snapshot{Name: name, Time: now}
+		if err := r.WithLease(ctx, repo.BackingUp, func(ctx context.Context) error { return s.Save(ctx, r) }); err != nil {
 			t.Fatal(err)
 		}
-		Saw(r, s)
+		snapshot.RecordSeen(r, s)
 		ids = append(ids, s.ID)
 	}
 	if _, err := r.Forget(ctx, ids[:1]); err != nil {
@@ -146,12 +149,12 @@ func TestMissedForgotten(t *testing.T) {
 		t.Fatal(err)
 	}
 	hideSnapshot(t, mem, ids[2])
-	all, bad, err := Load(ctx, r)
+	all, bad, err := snapshot.Load(ctx, r)
 	if err != nil {
 		t.Fatal(err)
 	}
 	for range 2 {
-		if missed, err := Missed(ctx, r, all, bad); err != nil || len(missed) != 1 || missed[0].ID != ids[2] {
+		if missed, err := snapshot.MissingSeen(ctx, r, all, bad); err != nil || len(missed) != 1 || missed[0].ID != ids[2] {
 			t.Fatalf("%+v, %v", missed, err)
 		}
 	}

@@ -111,7 +111,7 @@ func decode(id pack.FileID, data []byte) (*Snapshot, error) {
 }
 
 // save stores the snapshot: the commit point of a backup.
-func (s *Snapshot) save(ctx context.Context, r *repo.Repo) error {
+func (s *Snapshot) Save(ctx context.Context, r *repo.Repo) error {
 	s.Version = version
 	data, err := json.Marshal(s)
 	if err != nil {
@@ -203,7 +203,7 @@ func (u *Unreadable) Error() string { return u.Err.Error() }
 func (u *Unreadable) Unwrap() error { return u.Err }
 
 // gone reports whether the file is not there after all.
-func (u *Unreadable) gone() bool { return errors.Is(u.Err, fs.ErrNotExist) }
+func (u *Unreadable) isMissing() bool { return errors.Is(u.Err, fs.ErrNotExist) }
 
 func load(ctx context.Context, r *repo.Repo, id pack.FileID) (*Snapshot, error) {
 	data, err := r.GetSnapshot(ctx, id)

@@ -8,6 +8,7 @@ import (
 	"platter/pack"
 	"platter/repo"
 	"platter/snapshot"
+	"platter/snapshot/heal"
 )
 
 // asideJSON is a version that was removed because it was damaged, and whose file is kept aside.
@@ -89,7 +90,7 @@ func reviewAside(ctx context.Context, r *repo.Repo, opts checkOptions, result *c
 			"it goes when 'check --read-data' finds all other versions whole", isAre(report.Aside, "snapshot"), "aside/"))
 		return nil
 	}
-	whole, dropped, err := snapshot.ReviewAside(ctx, r, report.Bad)
+	whole, dropped, err := heal.ReviewAside(ctx, r, report.Bad)
 	if err != nil {
 		return err
 	}

@@ -144,7 +144,7 @@ func keepSource(ctx context.Context, env *env, opts backupOptions, r *repo.Repo,
 		return err
 	}
 	if !opts.dryRun {
-		snapshot.Saw(r, s)
+		snapshot.RecordSeen(r, s)
 	}
 	if s.Modified {
 		env.warn(opts.common, "%s was written to while it was read, so what was kept is a mixture; back up a snapshot of a disk in use", src.path)

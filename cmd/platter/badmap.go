@@ -16,6 +16,7 @@ import (
 	"platter/snapshot"
 	"platter/snapshot/diskmap"
 	"platter/snapshot/image"
+	"platter/snapshot/restore"
 )
 
 // badMapLists is said of ranges that are not listed.
@@ -66,7 +67,7 @@ func writeBadMap(ctx context.Context, r *repo.Repo, s *snapshot.Snapshot, path s
 	if err != nil {
 		return err
 	}
-	err = snapshot.ReplaceFile(path, nil, func(f *os.File) error {
+	err = restore.ReplaceFile(path, nil, func(f *os.File) error {
 		return image.WriteRescueMap(f, buildVersion().Version, s.Size, lostExtents(lost))
 	})
 	if err != nil {

@@ -6,6 +6,7 @@ import (
 
 	"platter/snapshot"
 	"platter/snapshot/image/anatomy"
+	"platter/snapshot/restore"
 )
 
 // maxContentLines is how many partitions are named to somebody who is asked.
@@ -50,7 +51,7 @@ func contentLines(d *anatomy.Disk, total int64) (lines []string) {
 }
 
 // sectorText warns of a version of a disk with other sectors than the device's; "" where they are the same, or not known.
-func sectorText(s *snapshot.Snapshot, d *snapshot.Device) string {
+func sectorText(s *snapshot.Snapshot, d *restore.Device) string {
 	was, is := s.Source.SectorSize, d.Identity.SectorSize
 	if was == 0 && s.Anatomy != nil {
 		was = s.Anatomy.SectorSize

@@ -8,6 +8,7 @@ import (
 	"platter/snapshot"
 	"platter/snapshot/image"
 	"platter/snapshot/image/anatomy"
+	"platter/snapshot/restore"
 )
 
 func TestContentLines(t *testing.T) {
@@ -50,7 +51,7 @@ func TestSectorText(t *testing.T) {
 		{4096, 4096, 512, "sectors of 4096 bytes, and the device has sectors of 512"},
 	} {
 		s := &snapshot.Snapshot{Source: snapshot.Source{SectorSize: c.source}, Anatomy: &anatomy.Disk{SectorSize: c.table}}
-		got := sectorText(s, &snapshot.Device{Identity: image.Identity{SectorSize: c.device}})
+		got := sectorText(s, &restore.Device{Identity: image.Identity{SectorSize: c.device}})
 		if (got == "") != (c.says == "") || !strings.Contains(got, c.says) {
 			t.Errorf("%+v: it says %q", c, got)
 		}

@@ -8,8 +8,8 @@ import (
 	"golang.org/x/term"
 
 	"platter/repo/store"
-	"platter/snapshot"
 	"platter/snapshot/image"
+	"platter/snapshot/restore"
 )
 
 // An env is the outside world as commands see it. Nothing in it changes while a command runs, but what is to be done in
@@ -28,7 +28,7 @@ type env struct {
 	devices  image.System
 
 	farewell   farewell
-	unfinished snapshot.Unfinished
+	unfinished restore.Unfinished
 	openFolder func(folder string) store.Store // the store in a folder
 }
 

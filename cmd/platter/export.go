@@ -17,6 +17,7 @@ import (
 	"platter/repo"
 	"platter/snapshot"
 	"platter/snapshot/image/virtual"
+	"platter/snapshot/restore"
 )
 
 type exportOptions struct {
@@ -80,14 +81,14 @@ func exportTo(ctx context.Context, env *env, opts exportOptions, r *repo.Repo, s
 	var p repo.Progress
 	stop := env.progress(opts.common, s.Name, &p)
 	defer stop()
-	o := snapshot.ExportOptions{Format: opts.format, Compress: opts.compress, Replace: opts.force, Verify: opts.verify, ForceInUse: opts.forceInUse,
+	o := restore.ExportOptions{Format: opts.format, Compress: opts.compress, Replace: opts.force, Verify: opts.verify, ForceInUse: opts.forceInUse,
 		Unfinished: &env.unfinished}
 	start := env.now()
-	done := new(snapshot.Exported)
+	done := new(restore.Exported)
 	if file == stdio {
-		err = snapshot.ExportStream(ctx, r, s, part, env.stdout.raw(), o, &p)
+		err = restore.ExportStream(ctx, r, s, part, env.stdout.raw(), o, &p)
 	} else {
-		done, err = snapshot.Export(ctx, r, s, part, file, o, &p)
+		done, err = restore.Export(ctx, r, s, part, file, o, &p)
 	}
 	stop()
 	if err != nil {
@@ -131,7 +132,7 @@ func (o *exportOptions) validate(env *env, file string) error {
 	return nil
 }
 
-func printExported(env *env, opts exportOptions, s *snapshot.Snapshot, part snapshot.Part, file string, done *snapshot.Exported, took time.Duration) error {
+func printExported(env *env, opts exportOptions, s *snapshot.Snapshot, part snapshot.Part, file string, done *restore.Exported, took time.Duration) error {
 	if opts.json {
 		return env.printJSON(struct {
 			Snapshot string `json:"snapshot"`

@@ -12,6 +12,10 @@ import (
 // floors are the packages, each under those that may import it. A package that is not here has no place yet.
 var floors = []string{
 	"platter/cmd/platter",
+	"platter/snapshot/backup/backuptest",
+	"platter/snapshot/heal",
+	"platter/snapshot/backup",
+	"platter/snapshot/restore",
 	"platter/snapshot/snapshottest",
 	"platter/snapshot",
 	"platter/snapshot/diskmap",
@@ -36,14 +40,19 @@ func TestFloors(t *testing.T) {
 		floor[name] = i
 	}
 	forbidden := map[[2]string]string{
-		{"platter/snapshot/image", "platter/repo"}:    "disks know no repository",
-		{"platter/repo/store", "platter/pack"}:        "a store knows names and bytes",
-		{"platter/repo/store", "platter/chunk"}:       "a store knows names and bytes",
-		{"platter/repo/store", "platter/index"}:       "a store knows names and bytes",
-		{"platter/repo/store", "platter/pack/parity"}: "a store knows names and bytes",
-		{"platter/snapshot", "platter/repo/store"}:    "disks know no files",
-		{"platter/snapshot", "platter/repo/crypt"}:    "disks know no keys",
-		{"platter/repo/store", "platter/repo/crypt"}:  "a store knows names and bytes",
+		{"platter/snapshot/image", "platter/repo"}:              "disks know no repository",
+		{"platter/repo/store", "platter/pack"}:                  "a store knows names and bytes",
+		{"platter/repo/store", "platter/chunk"}:                 "a store knows names and bytes",
+		{"platter/repo/store", "platter/index"}:                 "a store knows names and bytes",
+		{"platter/repo/store", "platter/pack/parity"}:           "a store knows names and bytes",
+		{"platter/snapshot/diskmap", "platter/repo"}:            "a map knows only who loads it",
+		{"platter/snapshot/backup", "platter/snapshot/restore"}: "what writes disks and what keeps them are apart",
+		{"platter/snapshot/heal", "platter/snapshot/restore"}:   "what is mended is stored, not written to targets",
+		{"platter/repo/store", "platter/repo/crypt"}:            "a store knows names and bytes",
+	}
+	for _, room := range []string{"", "/diskmap", "/backup", "/restore", "/heal"} {
+		forbidden[[2]string{"platter/snapshot" + room, "platter/repo/store"}] = "disks know no files"
+		forbidden[[2]string{"platter/snapshot" + room, "platter/repo/crypt"}] = "disks know no keys"
 	}
 	out, err := exec.Command("go", "list", "-json=ImportPath,Imports", "platter/...").Output()
 	if err != nil {

@@ -139,7 +139,7 @@ func runForget(ctx context.Context, env *env, opts forgetOptions, args []string)
 }
 
 // holdRead keeps versions that somebody is reading, and returns how many; where they were named, it is an error.
-func holdRead(ctx context.Context, env *env, opts forgetOptions, r *repo.Repo, plan *snapshot.Plan, named bool) (held int, err error) {
+func holdRead(ctx context.Context, env *env, opts forgetOptions, r *repo.Repo, plan *snapshot.Retention, named bool) (held int, err error) {
 	going := plan.IDs()
 	if len(going) == 0 {
 		return 0, nil
@@ -159,7 +159,7 @@ func holdRead(ctx context.Context, env *env, opts forgetOptions, r *repo.Repo, p
 }
 
 // planForget chooses what goes, and refuses what is a slip more often than not; in a dry run that is only a warning.
-func planForget(env *env, opts forgetOptions, args []string, all []*snapshot.Snapshot, bad []error) (*snapshot.Plan, error) {
+func planForget(env *env, opts forgetOptions, args []string, all []*snapshot.Snapshot, bad []error) (*snapshot.Retention, error) {
 	refuse := func(err error) error {
 		if err != nil && opts.dryRun {
 			env.warn(opts.common, "%v", err)
@@ -190,7 +190,7 @@ func planForget(env *env, opts forgetOptions, args []string, all []*snapshot.Sna
 	return plan, refuse(drastic(opts, plan))
 }
 
-func drastic(opts forgetOptions, plan *snapshot.Plan) error {
+func drastic(opts forgetOptions, plan *snapshot.Retention) error {
 	if err := plan.Drastic(); err != nil && !opts.yes {
 		return fmt.Errorf("refused without --yes (--dry-run shows what would go): %w", err)
 	}

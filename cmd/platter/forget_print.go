@@ -10,7 +10,7 @@ import (
 
 // forgetJSON is what forget --json prints.
 type forgetJSON struct {
-	plan  *snapshot.Plan
+	plan  *snapshot.Retention
 	named bool // not by a policy
 
 	Disks      []forgetDiskJSON `json:"disks"`

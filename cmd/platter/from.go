@@ -13,6 +13,7 @@ import (
 	"platter/repo"
 	"platter/repo/crypt"
 	"platter/snapshot"
+	"platter/snapshot/heal"
 )
 
 // fromOptions name what may still hold what a repository has lost.
@@ -32,7 +33,7 @@ func fromFlags(o *fromOptions) []cli.Flag {
 // A rescue is what fromOptions name, opened.
 type rescue struct {
 	copies []repo.Copy
-	disks  []snapshot.Holder
+	disks  []heal.Holder
 	opened []io.Closer
 }
 
@@ -58,7 +59,7 @@ func (r *rescue) openDisks(paths []string) error {
 		if src.broken != nil {
 			return src.broken
 		}
-		r.disks = append(r.disks, snapshot.Holder{Name: path, Disk: src.disk})
+		r.disks = append(r.disks, heal.Holder{Name: path, Disk: src.disk})
 	}
 	return nil
 }
@@ -109,7 +110,7 @@ func (r *rescue) openRepos(ctx context.Context, env *env, opts repairPacksOption
 			if err != nil {
 				return err
 			}
-			r.disks = append(r.disks, snapshot.Holder{Name: fmt.Sprintf("%s of %s in %s", shortID(s.ID), s.Name, path), Disk: disk})
+			r.disks = append(r.disks, heal.Holder{Name: fmt.Sprintf("%s of %s in %s", shortID(s.ID), s.Name, path), Disk: disk})
 		}
 	}
 	return nil

@@ -8,7 +8,7 @@ import (
 	"github.com/urfave/cli/v2"
 
 	"platter/repo"
-	"platter/snapshot"
+	"platter/snapshot/heal"
 )
 
 type repairPacksOptions struct {
@@ -68,7 +68,7 @@ func runRepairPacks(ctx context.Context, env *env, opts repairPacksOptions, args
 	}
 	var p repo.Progress
 	stop := env.progress(opts.common, "repair packs", &p)
-	done, err := snapshot.RepairPacks(ctx, r, snapshot.MendOptions{ReadAll: !opts.known, Copies: from.copies, Disks: from.disks, DryRun: opts.dryRun}, &p)
+	done, err := heal.RepairPacks(ctx, r, heal.MendOptions{ReadAll: !opts.known, Copies: from.copies, Disks: from.disks, DryRun: opts.dryRun}, &p)
 	stop()
 	if err != nil {
 		return err
@@ -99,7 +99,7 @@ type foundJSON struct {
 	Stopped string `json:"stopped,omitempty"`
 }
 
-func printMended(env *env, opts repairPacksOptions, m *snapshot.Mended) error {
+func printMended(env *env, opts repairPacksOptions, m *heal.Mended) error {
 	out := mendedJSON{Packs: []mendedPackJSON{}, Found: []foundJSON{}, Lost: []lossJSON{}, Lacking: m.Lacking, DryRun: opts.dryRun}
 	still := 0
 	for _, b := range m.Packs {

@@ -7,7 +7,7 @@ import (
 	"github.com/urfave/cli/v2"
 
 	"platter/repo"
-	"platter/snapshot"
+	"platter/snapshot/heal"
 )
 
 type repairSnapshotsOptions struct {
@@ -63,8 +63,8 @@ func runRepairSnapshots(ctx context.Context, env *env, opts repairSnapshotsOptio
 	}
 	var p repo.Progress
 	stop := env.progress(opts.common, "repair snapshots", &p)
-	o := snapshot.RepairOptions{ReadAll: opts.readData, Write: opts.write, Forget: opts.forget, Platter: buildVersion().Version}
-	done, err := snapshot.RepairSnapshots(ctx, r, o, &p)
+	o := heal.RepairOptions{ReadAll: opts.readData, Write: opts.write, Forget: opts.forget, Platter: buildVersion().Version}
+	done, err := heal.RepairSnapshots(ctx, r, o, &p)
 	stop()
 	if err != nil {
 		return err
@@ -95,7 +95,7 @@ type unreadableJSON struct {
 	Forgotten bool   `json:"forgotten"`
 }
 
-func printRepairs(env *env, opts repairSnapshotsOptions, done *snapshot.Repairs, aside []asideJSON) error {
+func printRepairs(env *env, opts repairSnapshotsOptions, done *heal.Repairs, aside []asideJSON) error {
 	out := repairsJSON{Snapshots: []repairJSON{}, Unreadable: []unreadableJSON{}, Aside: aside}
 	open := 0 // are as they were found
 	for _, q := range done.Snapshots {

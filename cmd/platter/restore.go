@@ -13,7 +13,7 @@ import (
 
 	"platter/pack"
 	"platter/repo"
-	"platter/snapshot"
+	"platter/snapshot/restore"
 )
 
 type restoreOptions struct {
@@ -57,7 +57,7 @@ func runRestore(ctx context.Context, env *env, opts restoreOptions, args []strin
 	if err := checkRestore(env, opts, target); err != nil {
 		return err
 	}
-	if snapshot.IsDevice(target) {
+	if restore.IsDevice(target) {
 		return restoreToDevice(ctx, env, opts, args[0], target)
 	}
 	if target != stdio {
@@ -84,24 +84,24 @@ func restoreToFile(ctx context.Context, env *env, opts restoreOptions, r *repo.R
 	var p repo.Progress
 	stop := env.progress(opts.common, what.snapshot.Name, &p)
 	defer stop()
-	o := snapshot.RestoreOptions{Replace: opts.force, InPlace: opts.inPlace, Verify: opts.verify, ForceInUse: opts.forceInUse,
+	o := restore.Options{Replace: opts.force, InPlace: opts.inPlace, Verify: opts.verify, ForceInUse: opts.forceInUse,
 		Unfinished: &env.unfinished}
 	start := env.now()
 	switch {
 	case what.target == stdio:
-		if err := snapshot.WriteStream(ctx, r, what.snapshot, what.part, env.stdout.raw(), &p); err != nil {
+		if err := restore.ToStream(ctx, r, what.snapshot, what.part, env.stdout.raw(), &p); err != nil {
 			return err
 		}
 		stop()
 	case opts.plan:
-		plan, err := snapshot.PlanFile(ctx, r, what.snapshot, what.part, what.target, o, &p)
+		plan, err := restore.PlanFile(ctx, r, what.snapshot, what.part, what.target, o, &p)
 		stop()
 		if err != nil {
 			return err
 		}
 		return printRestorePlan(env, opts, what, plan)
 	default:
-		done, err := snapshot.Restore(ctx, r, what.snapshot, what.part, what.target, o, &p)
+		done, err := restore.ToFile(ctx, r, what.snapshot, what.part, what.target, o, &p)
 		stop()
 		if err != nil {
 			return err
@@ -116,7 +116,7 @@ func restoreToFile(ctx context.Context, env *env, opts restoreOptions, r *repo.R
 
 // checkRestore returns an error for flags that do not go together, or not with the target.
 func checkRestore(env *env, opts restoreOptions, target string) error {
-	isDevice := snapshot.IsDevice(target)
+	isDevice := restore.IsDevice(target)
 	switch {
 	case opts.force && opts.inPlace:
 		return usagef("--force replaces TARGET and --in-place writes into it; say one of them")

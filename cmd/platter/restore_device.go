@@ -10,7 +10,7 @@ import (
 
 	"platter/pack"
 	"platter/repo"
-	"platter/snapshot"
+	"platter/snapshot/restore"
 )
 
 const aboutDeviceTarget = "On Linux TARGET may be a block device: a disk, or a partition. It is refused where it is mounted, swapped on, " +
@@ -55,7 +55,7 @@ func (o deviceOptions) needed() string {
 // restoreToDevice restores to a device. It is opened first, and closed last: nobody should have to type a password to learn
 // that it is the wrong one, and none can take its place.
 func restoreToDevice(ctx context.Context, env *env, opts restoreOptions, spec, target string) error {
-	d, err := snapshot.OpenDevice(target, snapshot.DeviceOptions{
+	d, err := restore.OpenDevice(target, restore.DeviceOptions{
 		System: env.devices, Serial: opts.device.serial, ReadOnly: opts.plan, ForceInUse: opts.forceInUse,
 		Keep: map[string]string{"/": "the running system", opts.repo: "the repository"},
 	})
@@ -72,7 +72,7 @@ func restoreToDevice(ctx context.Context, env *env, opts restoreOptions, spec, t
 	if err != nil {
 		return err
 	}
-	fit, err := snapshot.FitOnto(ctx, r, s, part, d, snapshot.FitOptions{GrowGPT: opts.device.growGPT, ShrinkGPT: opts.device.shrinkGPT})
+	fit, err := restore.FitOnto(ctx, r, s, part, d, restore.FitOptions{GrowGPT: opts.device.growGPT, ShrinkGPT: opts.device.shrinkGPT})
 	if err != nil {
 		return err
 	}
@@ -84,7 +84,7 @@ func restoreToDevice(ctx context.Context, env *env, opts restoreOptions, spec, t
 
 // fillDevice makes a plan, or asks and restores.
 func fillDevice(ctx context.Context, env *env, opts restoreOptions, r *repo.Repo, what restoring) error {
-	o := snapshot.RestoreOptions{InPlace: true, Verify: opts.verify, WipeRest: opts.device.wipeRest}
+	o := restore.Options{InPlace: true, Verify: opts.verify, WipeRest: opts.device.wipeRest}
 	for _, line := range what.fit.Warnings {
 		env.warn(opts.common, "%s: %s", what.target, line)
 	}
@@ -97,7 +97,7 @@ func fillDevice(ctx context.Context, env *env, opts restoreOptions, r *repo.Repo
 	stop := env.progress(opts.common, what.snapshot.Name, &p)
 	defer stop()
 	if opts.plan {
-		plan, err := snapshot.PlanDevice(ctx, r, what.snapshot, what.fit, what.device, o, &p)
+		plan, err := restore.PlanDevice(ctx, r, what.snapshot, what.fit, what.device, o, &p)
 		stop()
 		if err != nil {
 			return err
@@ -105,7 +105,7 @@ func fillDevice(ctx context.Context, env *env, opts restoreOptions, r *repo.Repo
 		return printRestorePlan(env, opts, what, plan)
 	}
 	start := env.now()
-	done, err := snapshot.RestoreDevice(ctx, r, what.snapshot, what.fit, what.device, o, &p)
+	done, err := restore.ToDevice(ctx, r, what.snapshot, what.fit, what.device, o, &p)
 	stop()
 	if err != nil {
 		return err
@@ -143,7 +143,7 @@ func confirmDevice(ctx context.Context, env *env, opts restoreOptions, what rest
 }
 
 // describeDevice words what is known of a device.
-func describeDevice(d *snapshot.Device) string {
+func describeDevice(d *restore.Device) string {
 	id := d.Identity
 	words := []string{id.Model}
 	if id.Model == "" {

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"platter/snapshot"
+	"platter/snapshot/restore"
 )
 
 // A restoring is what is restored, and onto what.
@@ -14,8 +15,8 @@ type restoring struct {
 	snapshot *snapshot.Snapshot
 	part     snapshot.Part
 	target   string
-	device   *snapshot.Device // nil for a file
-	fit      *snapshot.Fit    // nil for a file
+	device   *restore.Device // nil for a file
+	fit      *restore.Fit    // nil for a file
 }
 
 // title is what is restored, for people.
@@ -78,7 +79,7 @@ func newRestoreReport(opts restoreOptions, what restoring, took time.Duration) r
 	return r
 }
 
-func printRestored(env *env, opts restoreOptions, what restoring, done *snapshot.Restored, took time.Duration) error {
+func printRestored(env *env, opts restoreOptions, what restoring, done *restore.Result, took time.Duration) error {
 	written, right, zeroed := done.Written.Load(), done.Right.Load(), done.Zeroed.Load()
 	if opts.json {
 		r := newRestoreReport(opts, what, took)
@@ -130,7 +131,7 @@ func printBehind(env *env, opts restoreOptions, what restoring, stay, wiped stri
 	}
 }
 
-func printRestorePlan(env *env, opts restoreOptions, what restoring, plan *snapshot.RestorePlan) error {
+func printRestorePlan(env *env, opts restoreOptions, what restoring, plan *restore.Plan) error {
 	if opts.json {
 		r := newRestoreReport(opts, what, plan.Time)
 		r.Fetch, r.Right, r.Differed, r.Zeroed = &plan.Fetch, plan.Right, plan.Differ, plan.Zero
@@ -173,7 +174,7 @@ func printRestorePlan(env *env, opts restoreOptions, what restoring, plan *snaps
 }
 
 // lacksRoom is the error that the restore itself would end with.
-func lacksRoom(what restoring, plan *snapshot.RestorePlan) error {
+func lacksRoom(what restoring, plan *restore.Plan) error {
 	if plan.Room == nil || !plan.Room.Certain {
 		return nil
 	}

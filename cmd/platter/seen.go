@@ -41,7 +41,7 @@ func loadWatched(ctx context.Context, env *env, r *repo.Repo, c common) (all []*
 	if all, bad, err = snapshot.Load(ctx, r); err != nil {
 		return nil, nil, err
 	}
-	missed, err := snapshot.Missed(ctx, r, all, bad)
+	missed, err := snapshot.MissingSeen(ctx, r, all, bad)
 	if err != nil {
 		return nil, nil, err
 	}

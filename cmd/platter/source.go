@@ -15,6 +15,7 @@ import (
 
 	"platter/repo"
 	"platter/snapshot"
+	"platter/snapshot/backup"
 	"platter/snapshot/image"
 	"platter/snapshot/image/anatomy"
 	"platter/snapshot/image/virtual"
@@ -232,9 +233,9 @@ func (s *source) keepRaw(parent *snapshot.Snapshot, o imageOptions) (was string,
 
 func (s *source) backup(ctx context.Context, r *repo.Repo, parent, version *snapshot.Snapshot, p *repo.Progress) error {
 	if s.stream != nil {
-		return snapshot.BackupStream(ctx, r, s.stream, parent, version, p)
+		return backup.Stream(ctx, r, s.stream, parent, version, p)
 	}
-	return snapshot.Backup(ctx, r, s.retrying, parent, version, p)
+	return backup.Disk(ctx, r, s.retrying, parent, version, p)
 }
 
 // warnOfUses says who may write to a device, or to a raw image, while it is read. That it cannot be found out is no reason to keep nothing.

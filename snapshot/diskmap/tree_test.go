@@ -10,9 +10,6 @@ import (
 	"testing"
 
 	"platter/chunk"
-	"platter/repo"
-	"platter/repo/store"
-	"platter/snapshot/snapshottest"
 )
 
 func TestHeight(t *testing.T) {
@@ -125,35 +122,29 @@ func TestTreeRoundTrip(t *testing.T) {
 	}
 	var all []built
 	ctx := context.Background()
-	r := snapshottest.Repo(t, new(store.Mem))
-	_, err := r.Write(ctx, func(ctx context.Context, w *repo.Writer) error {
-		for seed := range count {
-			rnd := rand.New(rand.NewPCG(seed, 5))
-			b := built{size: randomSize(rnd)}
-			b.pages = randomRegions(rnd, b.size)
-			var err error
-			for pass := range 2 {
-				tree := new(Builder)
-				order := slices.Sorted(maps.Keys(b.pages))
-				rnd.Shuffle(len(order), func(i, j int) { order[i], order[j] = order[j], order[i] })
-				for _, region := range order {
-					tree.Set(region, b.pages[region])
-					tree.Set((region+1)%RegionCount(b.size), b.pages[(region+1)%RegionCount(b.size)]) // often the zero id
-				}
-				before := b.root
-				if b.root, err = tree.Finish(ctx, b.size, w.SaveMap); err != nil {
-					return err
-				}
-				if pass > 0 && b.root != before {
-					t.Fatalf("seed %d: another root in another order", seed)
-				}
+	r := newMemory()
+	for seed := range count {
+		rnd := rand.New(rand.NewPCG(seed, 5))
+		b := built{size: randomSize(rnd)}
+		b.pages = randomRegions(rnd, b.size)
+		var err error
+		for pass := range 2 {
+			tree := new(Builder)
+			order := slices.Sorted(maps.Keys(b.pages))
+			rnd.Shuffle(len(order), func(i, j int) { order[i], order[j] = order[j], order[i] })
+			for _, region := range order {
+				tree.Set(region, b.pages[region])
+				tree.Set((region+1)%RegionCount(b.size), b.pages[(region+1)%RegionCount(b.size)]) // often the zero id
 			}
-			all = append(all, b)
+			before := b.root
+			if b.root, err = tree.Finish(ctx, b.size, r.SaveMap); err != nil {
+				t.Fatal(err)
+			}
+			if pass > 0 && b.root != before {
+				t.Fatalf("seed %d: another root in another order", seed)
+			}
 		}
-		return nil
-	})
-	if err != nil {
-		t.Fatal(err)
+		all = append(all, b)
 	}
 	for seed, b := range all {
 		if b.root.IsZero() != (len(b.pages) == 0) {

@@ -1,0 +1,132 @@
+package backup
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"sync/atomic"
+	"time"
+
+	"platter/chunk"
+	"platter/repo"
+	"platter/snapshot"
+	"platter/snapshot/diskmap"
+	"platter/snapshot/image"
+	"platter/snapshot/image/anatomy"
+)
+
+// Backup keeps a disk as a new snapshot. s says who, when and what; Backup adds the rest and stores it last. parent, which
+// may be nil, is a version of the disk that makes it faster to cut this one. A disk that changed its size meanwhile is an
+// error that wraps image.ErrResized; one that was only written to is kept and marked, and so is one that s says is Modified. What cannot be read is an error, but of
+// an image.Retrying it is kept as unreadable.
+func Disk(ctx context.Context, r *repo.Repo, disk image.Disk, parent, s *snapshot.Snapshot, p *repo.Progress) error {
+	if seq, ok := disk.(image.Sequential); ok {
+		seq.ReadSequentially()
+	}
+	for e, err := range disk.Extents() {
+		if err != nil {
+			return fmt.Errorf("find the data of %s: %w", s.Source.Path, err)
+		}
+		if !e.Zero {
+			p.Expect(e.Len)
+		}
+	}
+	return backup(ctx, r, parent, s, func(ctx context.Context, b *run) error {
+		if err := b.disk(ctx, disk); err != nil {
+			return err
+		}
+		if retrying, ok := disk.(*image.Retrying); ok {
+			if err := retrying.Answers(ctx); err != nil {
+				return err
+			}
+		}
+		b.size = disk.Size()
+		s.Anatomy = anatomy.Read(disk, s.Source.TableSector()) // before the last look at whether the disk changes, which then covers this as well
+		return b.unchanged(disk)
+	}, p)
+}
+
+// BackupStream keeps what src yields until its end as a disk. If the backup fails while src is waited for, and src is an
+// io.Closer, it is closed, so that the wait ends.
+func Stream(ctx context.Context, r *repo.Repo, src io.Reader, parent, s *snapshot.Snapshot, p *repo.Progress) error {
+	return backup(ctx, r, parent, s, func(ctx context.Context, b *run) error { return b.stream(ctx, src) }, p)
+}
+
+// backup runs read, which cuts every region of the source and sets the size, and commits what came of it under the same
+// lease.
+func backup(ctx context.Context, r *repo.Repo, parent, s *snapshot.Snapshot, read func(context.Context, *run) error, p *repo.Progress) error {
+	return r.WithLease(ctx, repo.BackingUp, func(ctx context.Context) error {
+		b := &run{repo: r, progress: p}
+		if parent != nil {
+			b.parent = parent.Map(r)
+			s.Parent = &parent.ID
+		}
+		return b.keep(ctx, s, read)
+	})
+}
+
+func (b *run) keep(ctx context.Context, s *snapshot.Snapshot, read func(context.Context, *run) error) error {
+	start, r := time.Now(), b.repo
+	stats, err := r.Write(ctx, func(ctx context.Context, w *repo.Writer) (err error) {
+		b.writer = w
+		if err := read(ctx, b); err != nil {
+			return err
+		}
+		s.Root, err = b.tree.Finish(ctx, b.size, b.saveMap)
+		return err
+	})
+	if err != nil {
+		return fmt.Errorf("back up %s: %w", s.Source.Path, err)
+	}
+	s.Size, s.Modified, s.Unreadable = b.size, s.Modified || b.modified, b.bad.Load()
+	s.Stats = snapshot.Stats{Data: b.data.Load(), Read: b.read.Load(), New: stats.Raw.Load(), Stored: stats.Stored.Load(),
+		Millis: time.Since(start).Milliseconds()}
+	if s.Anatomy == nil && !r.IsDry() { // a stream cannot be looked at twice, and what was made of it can
+		if s.Anatomy, err = s.ReadAnatomy(ctx, r); err != nil {
+			return err
+		}
+	}
+	return s.Save(ctx, r)
+}
+
+// A run is one backup under way.
+type run struct {
+	repo     *repo.Repo
+	writer   *repo.Writer
+	progress *repo.Progress
+	parent   *diskmap.Map        // nil when there is none
+	only     func(chunk.ID) bool // which chunks are stored; nil for all that are new
+	tree     diskmap.Builder
+	data     atomic.Int64 // bytes in chunks
+	read     atomic.Int64 // bytes read from the source
+	bad      atomic.Int64 // bytes that could not be read
+	size     int64
+	modified bool
+}
+
+// saveMap stores a page or a node and returns its id.
+func (b *run) saveMap(ctx context.Context, data []byte) (chunk.ID, error) {
+	if b.only != nil {
+		namer := b.repo.Namer(chunk.Map)
+		id := namer.ID(data)
+		b.repo.Return(chunk.Map, namer)
+		if !b.only(id) {
+			return id, nil
+		}
+	}
+	return b.writer.SaveMap(ctx, data)
+}
+
+// unchanged tells a disk that changed under the backup from one that did not.
+func (b *run) unchanged(disk image.Disk) error {
+	detector, ok := disk.(image.ChangeDetector)
+	if !ok {
+		return nil
+	}
+	err := detector.Changed()
+	if errors.Is(err, image.ErrModified) && !errors.Is(err, image.ErrResized) {
+		b.modified, err = true, nil
+	}
+	return err
+}

@@ -1,0 +1,105 @@
+package backup
+
+import (
+	"context"
+	"fmt"
+
+	"platter/snapshot/image"
+)
+
+// A badRun is bytes of a slot that could not be read, or not at once.
+type badRun struct {
+	image.Extent      // counted from the slot's first byte
+	again        bool // it is to be read around
+}
+
+// readParts reads a slot from byte from to byte to. It notes what may not be read, and what failed.
+func (r *diskReader) readParts(s *slot, from, to int64) error {
+	if r.retrying == nil {
+		return r.read(s.buf[from:to], s.pos()+from)
+	}
+	for e := range r.retrying.Excluded(s.pos()+from, to-from) {
+		off := e.Off - s.pos()
+		if err := r.tryRead(s, from, off); err != nil {
+			return err
+		}
+		from = off + e.Len
+		if r.retrying.Strict() {
+			return fmt.Errorf("read at %d: %w", e.Off, image.ErrExcluded)
+		}
+		clear(s.buf[off:from])
+		s.bad = append(s.bad, badRun{Extent: image.Extent{Off: off, Len: e.Len}})
+		r.run.progress.Add(e.Len)
+	}
+	return r.tryRead(s, from, to)
+}
+
+// tryRead reads a part of a slot, and puts off what the medium does not give at once.
+func (r *diskReader) tryRead(s *slot, from, to int64) error {
+	if from == to {
+		return nil
+	}
+	err := r.read(s.buf[from:to], s.pos()+from)
+	if err == nil || !r.retrying.CanReadAround(err) {
+		return err
+	}
+	s.bad = append(s.bad, badRun{image.Extent{Off: from, Len: to - from}, true})
+	return nil
+}
+
+// rescue reads around what failed in a slot. Where that is tried depends on the slots of the region before it, so that what
+// comes out does not depend on who reads what when.
+func (r *diskReader) rescue(ctx context.Context, s *slot) {
+	if r.around == nil || r.sick != s.job.region {
+		r.around, r.sick = r.retrying.Around(), s.job.region
+	}
+	tried := s.bad
+	s.bad = make([]badRun, 0, len(tried))
+	lost := int64(0)
+	for _, run := range tried {
+		if !run.again {
+			s.bad, lost = append(s.bad, run), lost+run.Len
+			continue
+		}
+		p := s.buf[run.Off : run.Off+run.Len]
+		bad, err := r.around.Read(ctx, p, s.pos()+run.Off, nil)
+		if err != nil {
+			s.err = &fault{region: s.job.region, err: err}
+			return
+		}
+		well := run.Len
+		for _, e := range bad {
+			s.bad = append(s.bad, badRun{Extent: image.Extent{Off: e.Off - s.pos(), Len: e.Len}})
+			lost, well = lost+e.Len, well-e.Len
+		}
+		r.run.read.Add(well)
+		r.run.progress.Add(run.Len)
+	}
+	s.zero = lost == int64(s.n)
+}
+
+// badRuns are what could not be read of a region, from where it is cut on: in order, counted from the region's first byte.
+type badRuns []image.Extent
+
+// add appends those of a slot.
+func (b *badRuns) add(s *slot) {
+	for _, run := range s.bad {
+		*b = append(*b, image.Extent{Off: s.off + run.Off, Len: run.Len})
+	}
+}
+
+// take returns how many bytes from at on could be read, and how many behind those could not, none of them beyond end. The
+// caller goes on behind both.
+func (b *badRuns) take(at, end int64) (well, bad int64) {
+	if len(*b) == 0 || (*b)[0].Off >= end {
+		return end - at, 0
+	}
+	first := &(*b)[0]
+	well = first.Off - at
+	bad = min(first.Len, end-first.Off)
+	first.Off, first.Len = first.Off+bad, first.Len-bad
+	if first.Len == 0 {
+		*b = (*b)[1:]
+	}
+	return well, bad
+}

@@ -1,0 +1,80 @@
+package backup
+
+import (
+	"context"
+	"io"
+	"platter/snapshot/diskmap"
+	"sync/atomic"
+)
+
+// stream cuts a stream, one region after the other; compressing still takes all cores.
+func (b *run) stream(ctx context.Context, src io.Reader) error {
+	old := newGuide(ctx, b.parent)
+	defer old.stop()
+	return b.work(ctx, &streamReader{src: src, run: b, old: old, region: -1, off: diskmap.RegionSize})
+}
+
+// A streamReader is a source that ends where it ends.
+type streamReader struct {
+	src io.Reader
+	run *run
+	old *guide
+
+	region, off int64     // planned so far
+	before      regionJob // of the region
+	ended       atomic.Bool
+}
+
+// readers is one: a stream has no places to read at.
+func (r *streamReader) readers() int { return 1 }
+
+// cached is false even for a stream that has something waiting: to say so would take as long as to read it.
+func (r *streamReader) cached(*slot) bool { return false }
+
+func (r *streamReader) assign(_ context.Context, s *slot, _ bool) (bool, error) {
+	if r.off == diskmap.RegionSize {
+		r.region, r.off = r.region+1, 0
+		r.before = regionJob{region: r.region, before: r.old.page(r.region)}
+	}
+	s.job, s.off = r.before, r.off
+	r.off += slotLen
+	return !r.ended.Load(), nil
+}
+
+// fill reads until the slot is full or the stream ends; slots that were planned beyond its end say so.
+func (r *streamReader) fill(ctx context.Context, s *slot) {
+	if s.end = r.ended.Load(); s.end {
+		return
+	}
+	if c, ok := r.src.(io.Closer); ok {
+		defer context.AfterFunc(ctx, func() { _ = c.Close() })()
+	}
+	var err error
+	s.n, err = r.read(s.buf)
+	s.last = err == io.EOF || s.off+slotLen == diskmap.RegionSize
+	r.ended.Store(err != nil)
+	switch {
+	case err == nil || err == io.EOF:
+	case ctx.Err() != nil: // and so the stream was closed
+		s.err = context.Cause(ctx)
+	default:
+		s.err = err
+	}
+}
+
+// rescue is for disks: what a stream did not give it never will.
+func (r *streamReader) rescue(context.Context, *slot) {}
+
+// read fills p or returns an error, io.EOF at the stream's end. io.ReadFull would not do: it makes io.ErrUnexpectedEOF
+// of an end within p, which is also what a stream says that broke off, and that is no end.
+func (r *streamReader) read(p []byte) (n int, err error) {
+	for n < len(p) && err == nil {
+		var m int
+		m, err = r.src.Read(p[n:])
+		n += m
+		r.run.size += int64(m)
+		r.run.read.Add(int64(m))
+		r.run.progress.Add(int64(m))
+	}
+	return n, err
+}

@@ -1,0 +1,235 @@
+package heal
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"maps"
+	"math/rand/v2"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"platter/chunk"
+	"platter/pack"
+	"platter/repo"
+	"platter/repo/store"
+	"platter/snapshot"
+	"platter/snapshot/snapshottest"
+)
+
+// garbling is a store that gives wrong bytes for some files, so many times.
+type garbling struct {
+	store.Store
+	mu    sync.Mutex
+	times map[string]int // that a file comes garbled; negative for always
+}
+
+func (s *garbling) Get(ctx context.Context, name string, off, n int64) ([]byte, error) {
+	data, err := s.Store.Get(ctx, name, off, n)
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if left := s.times[name]; err == nil && left != 0 && len(data) > 20 {
+		s.times[name] = left - 1
+		data = bytes.Clone(data)
+		data[len(data)/2] ^= 1
+	}
+	return data, err
+}
+
+func openGarbled(t *testing.T, s store.Store) *repo.Repo {
+	t.Helper()
+	r, err := repo.Open(context.Background(), s, []byte("pw"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := r.LoadIndex(context.Background()); err != nil {
+		t.Fatal(err)
+	}
+	return r
+}
+
+func pruneAll(t *testing.T, s store.Store) *repo.Pruned {
+	t.Helper()
+	r := openGarbled(t, s)
+	done, err := r.Prune(t.Context(), repo.PruneOptions{MaxRepack: 1 << 40}, func(ctx context.Context, ids []pack.FileID, m *repo.Marks) error {
+		return snapshot.Mark(ctx, r, ids, m)
+	}, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return done
+}
+
+// wantNamed holds that of each disk a whole version is there.
+func wantNamed(t *testing.T, s store.Store, disks map[string][]byte) {
+	t.Helper()
+	r := openGarbled(t, s)
+	all, bad, err := snapshot.Load(t.Context(), r)
+	if err != nil || len(bad) > 0 {
+		t.Fatal(bad, err)
+	}
+	for name, disk := range disks {
+		if !slices.ContainsFunc(all, func(v *snapshot.Snapshot) bool {
+			return v.Name == name && v.Unreadable == 0 && bytes.Equal(restored(t, r, v), disk)
+		}) {
+			t.Errorf("%s is not what it was", name)
+		}
+	}
+}
+
+// TestBadReadsOfSnapshots reads the file of a snapshot wrongly some times, while repairs and forgets remove what cannot be
+// read. Where it was one bad read nothing is removed; where it was many, what is removed is put back, whatever was pruned.
+func TestBadReadsOfSnapshots(t *testing.T) {
+	ctx := t.Context()
+	whole, list := keptDisk(t, rand.New(rand.NewPCG(1, 61)), 2, 2<<20)
+	disks := map[string][]byte{"disk0": list[0], "disk1": list[1]}
+	for how, remove := range map[string]func(r *repo.Repo) (removed bool, err error){
+		"repair": func(r *repo.Repo) (bool, error) {
+			done, err := RepairSnapshots(ctx, r, RepairOptions{Write: true, Forget: true}, nil)
+			return err == nil && len(done.Unreadable) > 0 && done.Unreadable[0].Forgotten, err
+		},
+		"forget": func(r *repo.Repo) (bool, error) {
+			all, bad, err := snapshot.Load(ctx, r)
+			if err != nil || len(bad) == 0 {
+				return false, err
+			}
+			u, _ := errors.AsType[*snapshot.Unreadable](bad[0])
+			plan, err := snapshot.ByName([]string{u.ID.String()}, all, bad, time.Now())
+			if err != nil {
+				return false, err
+			}
+			n, err := plan.Run(ctx, r)
+			if errors.Is(err, snapshot.ErrReadable) {
+				return false, nil
+			}
+			return n > 0, err
+		},
+	} {
+		for _, times := range []int{1, 2, 3, 50} {
+			mem := memOf(t, whole)
+			name := under(t, mem, "snapshots/")[0]
+			s := &garbling{Store: mem, times: map[string]int{name: times}}
+			removed, err := remove(openGarbled(t, s))
+			if err != nil || removed != (times > 2) {
+				t.Fatalf("%s after %d bad reads: %v, %v", how, times, removed, err)
+			}
+			clear(s.times)
+			if removed {
+				s.times["aside/"+strings.TrimPrefix(name, "snapshots/")] = -1 // still
+				if done := pruneAll(t, s); done.Deleted.Packs > 0 || len(done.Aside) != 1 {
+					t.Errorf("%s: prune, while it cannot be read: %+v", how, done)
+				}
+				clear(s.times)
+				if done := pruneAll(t, s); done.Deleted.Packs > 0 || done.Missing+done.Lost > 0 {
+					t.Errorf("%s: prune: %+v", how, done)
+				}
+				id, err := pack.ParseFileID(strings.TrimPrefix(name, "snapshots/"))
+				if err != nil {
+					t.Fatal(err)
+				}
+				back, err := snapshot.PutBack(ctx, openGarbled(t, s), []pack.FileID{id})
+				if err != nil || len(back) != 1 || len(under(t, mem, "aside/")) > 0 {
+					t.Fatalf("%v, %v, %v", back, err, under(t, mem, "aside/"))
+				}
+			}
+			wantNamed(t, s, disks)
+			if n := len(under(t, mem, "snapshots/")); n != 2 {
+				t.Errorf("%s: %d snapshots", how, n)
+			}
+		}
+	}
+}
+
+// TestBadReadsOfPacks has a store give wrong bytes for packs while snapshots are repaired, and the right ones later: what was
+// removed is put back as it was, though a prune came between, and without a word of what the prune saw.
+func TestBadReadsOfPacks(t *testing.T) {
+	ctx := t.Context()
+	whole, list := keptDisk(t, rand.New(rand.NewPCG(1, 62)), 2, 3<<20)
+	disks := map[string][]byte{"disk0": list[0], "disk1": list[1]}
+	for _, times := range []int{1, -1} {
+		mem := memOf(t, whole)
+		s := &garbling{Store: mem, times: map[string]int{}}
+		for name := range whole {
+			if strings.HasPrefix(name, "packs/") {
+				s.times[name] = times
+			}
+		}
+		r, err := repo.Open(ctx, s, []byte("pw"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		done, err := RepairSnapshots(ctx, r, RepairOptions{ReadAll: true, Write: true, Forget: true}, nil)
+		if err != nil || (len(done.Snapshots) > 0) != (times < 0) {
+			t.Fatalf("%d bad reads: %+v, %v", times, done, err)
+		}
+		clear(s.times)
+		pruneAll(t, s)
+		ids, err := openGarbled(t, s).ListAside(ctx)
+		if err != nil || len(ids) != len(done.Snapshots) {
+			t.Fatalf("%v, %v", ids, err)
+		}
+		if _, err := snapshot.PutBack(ctx, openGarbled(t, s), ids); err != nil {
+			t.Fatal(err)
+		}
+		wantNamed(t, s, disks)
+	}
+}
+
+// TestReviewAside holds that what is damaged still goes once all else was checked, and that what is whole stays to be put back.
+// Until then packs stay that have something of it, and no prune complains of what it lacks.
+func TestReviewAside(t *testing.T) {
+	ctx := t.Context()
+	whole, _ := keptDisk(t, rand.New(rand.NewPCG(1, 63)), 3, 2<<20)
+	damaged := maps.Clone(whole)
+	delete(damaged, packsOf(whole)[0])
+	mem := memOf(t, damaged)
+	hurt, err := RepairSnapshots(ctx, snapshottest.Reopen(t, mem), RepairOptions{}, nil)
+	if err != nil || len(hurt.Snapshots) == 0 {
+		t.Fatalf("%+v, %v", hurt, err)
+	}
+	cut := "" // of the others, if there are any
+	for _, name := range under(t, mem, "snapshots/") {
+		if cut == "" || !slices.ContainsFunc(hurt.Snapshots, func(q Repair) bool { return repo.SnapshotName(q.Snapshot.ID) == name }) {
+			cut = name
+		}
+	}
+	if err := mem.Put(ctx, cut, whole[cut][:100]); err != nil {
+		t.Fatal(err)
+	}
+	done, err := RepairSnapshots(ctx, snapshottest.Reopen(t, mem), RepairOptions{Write: true, Forget: true}, nil)
+	if err != nil || len(done.Snapshots) == 0 || len(done.Unreadable) != 1 {
+		t.Fatalf("%+v, %v", done, err)
+	}
+	broken := len(under(t, mem, "aside/"))
+	if broken != len(done.Snapshots)+1 {
+		t.Fatalf("%d are kept aside of %+v", broken, done)
+	}
+	// One that is whole was set aside by mistake.
+	all, _, err := snapshot.Load(ctx, snapshottest.Reopen(t, mem))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := snapshottest.Reopen(t, mem).SetAside(ctx, []pack.FileID{all[0].ID}); err != nil {
+		t.Fatal(err)
+	}
+	for range 2 {
+		if done := pruneAll(t, mem); done.Missing+done.Lost > 0 {
+			t.Errorf("%+v", done)
+		}
+	}
+	r := snapshottest.Reopen(t, mem)
+	left, dropped, err := ReviewAside(ctx, r, func(chunk.ID) error { return nil })
+	if err != nil || len(left) != 1 || left[0].ID != all[0].ID || len(dropped) != broken || len(under(t, mem, "aside/")) != 1 {
+		t.Fatalf("%v stay, %v go, %v", left, dropped, err)
+	}
+	back, err := snapshot.PutBack(ctx, snapshottest.Reopen(t, mem), []pack.FileID{all[0].ID})
+	if err != nil || len(back) != 1 || back[0].ID == all[0].ID {
+		t.Fatalf("%v, %v", back, err)
+	}
+	if all, bad, err := snapshot.Load(ctx, snapshottest.Reopen(t, mem)); err != nil || len(bad) > 0 || len(all) != len(under(t, mem, "snapshots/")) {
+		t.Errorf("%v, %v, %v", all, bad, err)
+	}
+}

@@ -1,0 +1,477 @@
+package heal
+
+import (
+	"bytes"
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"maps"
+	"math/rand/v2"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"platter/chunk"
+	"platter/pack"
+	"platter/pack/parity"
+	"platter/repo"
+	"platter/repo/crypt"
+	"platter/repo/store"
+	"platter/repo/store/storetest"
+	"platter/snapshot"
+	"platter/snapshot/backup"
+	"platter/snapshot/backup/backuptest"
+	"platter/snapshot/diskmap"
+	"platter/snapshot/image"
+	"platter/snapshot/snapshottest"
+)
+
+// files copies a store out.
+func files(t testing.TB, s store.Store) map[string][]byte {
+	t.Helper()
+	out := map[string][]byte{}
+	for f, err := range s.List(context.Background(), "") {
+		if err != nil {
+			t.Fatal(err)
+		}
+		data, err := s.Get(context.Background(), f.Name, 0, f.Size)
+		if err != nil {
+			t.Fatal(err)
+		}
+		out[f.Name] = data
+	}
+	return out
+}
+
+func memOf(t testing.TB, files map[string][]byte) *store.Mem {
+	t.Helper()
+	s := new(store.Mem)
+	for name, data := range files {
+		if err := s.Put(context.Background(), name, data); err != nil {
+			t.Fatal(err)
+		}
+	}
+	return s
+}
+
+// packsOf are the names of the packs among files, sorted.
+func packsOf(files map[string][]byte) []string {
+	return slices.DeleteFunc(slices.Sorted(maps.Keys(files)), func(name string) bool {
+		return !strings.HasPrefix(name, "packs/") || strings.HasSuffix(name, ".par")
+	})
+}
+
+// keptDisk is versions of a disk, oldest first, in a repository of small packs.
+func keptDisk(t testing.TB, rnd *rand.Rand, versions, size int) (map[string][]byte, [][]byte) {
+	t.Helper()
+	mem := new(store.Mem)
+	settings := repo.DefaultSettings
+	settings.PackSize, settings.FrameSize = repo.MinPackSize, 256<<10
+	r, err := repo.Init(context.Background(), mem, []byte("pw"), crypt.Cost{Time: 1, Memory: 64, Lanes: 1}, "", settings)
+	if err != nil {
+		t.Fatal(err)
+	}
+	disk, noise := make([]byte, size), rand.NewChaCha8([32]byte{byte(rnd.Uint32())})
+	for _, off := range []int{0, size / 2, size - 900<<10} {
+		noise.Read(disk[off : off+900<<10])
+	}
+	var parent *snapshot.Snapshot
+	var disks [][]byte
+	for range versions {
+		s := &snapshot.Snapshot{Name: fmt.Sprint("disk", len(disks)), Host: "host"}
+		if err := backup.Disk(context.Background(), r, image.Mem{Data: disk, Holes: true}, parent, s, nil); err != nil {
+			t.Fatal(err)
+		}
+		disks, parent = append(disks, disk), s
+		disk = bytes.Clone(disk)
+		at := []int{0, size / 2, size - 900<<10}[len(disks)%3] + rnd.IntN(600<<10)
+		noise.Read(disk[at : at+200<<10])
+	}
+	return files(t, mem), disks
+}
+
+// hurt damages some of the packs, and returns the files as they are then, and the packs that are not whole.
+func hurt(rnd *rand.Rand, whole map[string][]byte) (hurt map[string][]byte, bad []string) {
+	hurt = maps.Clone(whole)
+	for _, name := range packsOf(whole) {
+		data := bytes.Clone(whole[name])
+		at := rnd.IntN(len(data))
+		switch rnd.IntN(9) {
+		case 0:
+			delete(hurt, name)
+		case 1:
+			hurt[name] = data[:at]
+		case 2:
+			hurt[name] = append(data, 0)
+		case 3, 4, 5:
+			data[at] ^= 1
+			hurt[name] = data
+		default:
+			continue
+		}
+		bad = append(bad, name)
+	}
+	return hurt, bad
+}
+
+// scratch damages some sectors of some packs, no more than parity is enough for.
+func scratch(rnd *rand.Rand, whole map[string][]byte) (hurt map[string][]byte, bad []string) {
+	hurt = maps.Clone(whole)
+	for i, name := range packsOf(whole) {
+		data := bytes.Clone(whole[name])
+		n := 1 + rnd.IntN(max(1, len(data)/4096*3/100))
+		switch at := rnd.IntN(len(data)/4096 - n + 1); {
+		case i%2 > 0:
+			continue
+		case rnd.IntN(3) == 0:
+			hurt[name] = data[:len(data)-1]
+		default:
+			clear(data[at*4096 : (at+n)*4096])
+			data[at*4096]++
+			hurt[name] = data
+		}
+		bad = append(bad, name)
+	}
+	return hurt, bad
+}
+
+// withParity is a repository whose packs have parity files.
+func withParity(t testing.TB, whole map[string][]byte) map[string][]byte {
+	t.Helper()
+	out := maps.Clone(whole)
+	for _, name := range packsOf(whole) {
+		id, err := pack.ParseFileID(name[len("packs/xx/"):])
+		if err != nil {
+			t.Fatal(err)
+		}
+		if out[name+".par"], err = parity.Encode(whole[name], id, 30); err != nil {
+			t.Fatal(err)
+		}
+	}
+	return out
+}
+
+// wantDisks fails unless every version comes back as it was.
+func wantDisks(t *testing.T, s store.Store, disks [][]byte) {
+	t.Helper()
+	r := snapshottest.Reopen(t, s)
+	err := r.WithLease(context.Background(), repo.BackingUp, func(context.Context) error { // which makes it heed what is damaged
+		allDisks(t, r, disks)
+		return nil
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+}
+
+func allDisks(t *testing.T, r *repo.Repo, disks [][]byte) {
+	t.Helper()
+	all, bad, err := snapshot.Load(context.Background(), r)
+	if err != nil || len(bad) > 0 || len(all) != len(disks) {
+		t.Fatalf("%d versions, %v, %v", len(all), bad, err)
+	}
+	losses, err := snapshot.CheckMaps(context.Background(), r, all, func(chunk.ID) error { return nil })
+	if err != nil || len(losses) > 0 {
+		t.Fatalf("%v, %v", losses, err)
+	}
+	for i, disk := range disks {
+		s, _, err := snapshot.Find(all, fmt.Sprint("disk", i), time.Now())
+		if err != nil || !bytes.Equal(snapshottest.Contents(t, r, s), disk) {
+			t.Fatalf("version %d differs (%v)", i, err)
+		}
+	}
+}
+
+// A source of rescue, by what it is.
+func rescueFrom(t testing.TB, kind string, whole map[string][]byte, disks [][]byte) (o MendOptions) {
+	t.Helper()
+	o.ReadAll = true
+	switch kind {
+	case "copy":
+		o.Copies = []repo.Copy{{Name: "copy", Repo: snapshottest.Reopen(t, memOf(t, whole))}}
+	case "disks":
+		for _, disk := range disks {
+			o.Disks = append(o.Disks, Holder{"disk", image.Mem{Data: disk, Holes: true}})
+		}
+	case "another repository":
+		other := snapshottest.Repo(t, new(store.Mem))
+		for _, disk := range disks {
+			d, err := backuptest.Keep(t, other, image.Mem{Data: disk, Holes: true}).Open(context.Background(), other)
+			if err != nil {
+				t.Fatal(err)
+			}
+			o.Disks = append(o.Disks, Holder{"snapshot", d})
+		}
+	}
+	return o
+}
+
+// TestRepairPacks damages packs at random and mends them from all that is meant for it. A dry run before it changes nothing
+// and says the same.
+func TestRepairPacks(t *testing.T) {
+	ctx := context.Background()
+	for _, kind := range []string{"copy", "disks", "another repository", "parity"} {
+		for seed := range uint64(4) {
+			if testing.Short() && seed != 1 {
+				continue
+			}
+			rnd := rand.New(rand.NewPCG(seed, 31))
+			whole, disks := keptDisk(t, rnd, 3, []int{3 << 20, diskmap.RegionSize + 2<<20}[seed/3])
+			do := hurt
+			if kind == "parity" {
+				whole, do = withParity(t, whole), scratch
+			}
+			damaged, bad := do(rnd, whole)
+			mem := memOf(t, damaged)
+			o := rescueFrom(t, kind, whole, disks)
+
+			dry, err := repo.Open(ctx, store.DryRun{Store: mem}, []byte("pw"))
+			if err != nil {
+				t.Fatal(err)
+			}
+			o.DryRun = true
+			told, err := RepairPacks(ctx, dry, o, nil)
+			if err != nil || told.Lacking > 0 || len(told.Packs) != len(bad) {
+				t.Fatalf("%s %d: dry run: %+v, %v", kind, seed, told, err)
+			}
+			if !maps.EqualFunc(files(t, mem), damaged, bytes.Equal) {
+				t.Fatalf("%s %d: the dry run changed files", kind, seed)
+			}
+
+			o.DryRun = false
+			done, err := RepairPacks(ctx, snapshottest.Reopen(t, mem), o, nil)
+			if err != nil || len(done.Losses) > 0 || len(done.Packs) != len(bad) {
+				t.Fatalf("%s %d: %+v, %v", kind, seed, done, err)
+			}
+			for i, b := range done.Packs {
+				if b.Name() != bad[i] || (kind == "copy" || kind == "parity") && b.Mended == "" || b.Mended != told.Packs[i].Mended {
+					t.Errorf("%s %d: %s is not whole (%q), want %s", kind, seed, b.Name(), b.Mended, bad[i])
+				}
+				if got := files(t, mem)[b.Name()]; b.Mended != "" && !bytes.Equal(got, whole[b.Name()]) {
+					t.Errorf("%s %d: %s is not what it was", kind, seed, b.Name())
+				}
+			}
+			wantDisks(t, mem, disks)
+			if again, err := RepairPacks(ctx, snapshottest.Reopen(t, mem), MendOptions{}, nil); err != nil || len(again.Losses) > 0 {
+				t.Errorf("%s %d: the second repair: %+v, %v", kind, seed, again, err)
+			}
+		}
+	}
+}
+
+// TestRepairPacksLeavesWholeOnesAlone holds that there is nothing to do where nothing is wrong.
+func TestRepairPacksLeavesWholeOnesAlone(t *testing.T) {
+	whole, disks := keptDisk(t, rand.New(rand.NewPCG(1, 1)), 2, 4<<20)
+	mem := memOf(t, whole)
+	done, err := RepairPacks(context.Background(), snapshottest.Reopen(t, mem), rescueFrom(t, "disks", whole, disks), nil)
+	if err != nil || len(done.Packs)+len(done.Losses)+len(done.Found) > 0 {
+		t.Errorf("%+v, %v", done, err)
+	}
+	if !maps.EqualFunc(files(t, mem), whole, bytes.Equal) {
+		t.Error("files were changed")
+	}
+}
+
+// TestRepairPacksNotes holds that a pack that stays damaged is noted, that no backup builds upon it then, and that the note
+// goes when it is whole again.
+func TestRepairPacksNotes(t *testing.T) {
+	ctx := context.Background()
+	whole, disks := keptDisk(t, rand.New(rand.NewPCG(2, 1)), 1, 4<<20)
+	damaged := maps.Clone(whole)
+	name := slices.MaxFunc(packsOf(whole), func(a, b string) int { return cmp.Compare(len(whole[a]), len(whole[b])) })
+	damaged[name] = bytes.Clone(whole[name])
+	for at := 0; at < len(damaged[name]); at += 4096 {
+		damaged[name][at] ^= 1
+	}
+	mem := memOf(t, damaged)
+	done, err := RepairPacks(ctx, snapshottest.Reopen(t, mem), MendOptions{ReadAll: true}, nil)
+	if err != nil || len(done.Losses) != 1 || done.Lacking == 0 {
+		t.Fatalf("%+v, %v", done, err)
+	}
+	if n := len(under(t, mem, "work/")); n != 1 {
+		t.Fatalf("%d files are in work, want the note", n)
+	}
+	// Without reading anything, the next repair knows. A disk of which some is gone gives some.
+	half := image.Mem{Data: bytes.Clone(disks[0])}
+	for at := 0; at+4096 <= len(half.Data); at += 300 << 10 { // fewer places than the pack has chunks
+		clear(half.Data[at : at+4096])
+	}
+	some, err := RepairPacks(ctx, snapshottest.Reopen(t, mem), MendOptions{Disks: []Holder{{"half", half}}}, nil)
+	if err != nil || len(some.Packs) != 1 || some.Lacking == 0 || some.Lacking >= done.Lacking || len(some.Losses) != 1 {
+		t.Fatalf("%+v, %v", some, err)
+	}
+	if s := backuptest.Keep(t, snapshottest.Reopen(t, mem), image.Mem{Data: disks[0], Holes: true}); s.Stats.New == 0 {
+		t.Error("a backup built upon a damaged pack")
+	}
+	if done, err := RepairPacks(ctx, snapshottest.Reopen(t, mem), MendOptions{}, nil); err != nil || len(done.Packs) != 1 || len(done.Losses) > 0 {
+		t.Errorf("%+v, %v", done, err)
+	}
+	if err := mem.Put(ctx, name, whole[name]); err != nil {
+		t.Fatal(err)
+	}
+	if done, err := RepairPacks(ctx, snapshottest.Reopen(t, mem), MendOptions{}, nil); err != nil || len(done.Packs)+len(done.Losses) > 0 {
+		t.Errorf("%+v, %v", done, err)
+	}
+	if n := len(under(t, mem, "work/")); n > 0 {
+		t.Errorf("%d files are in work", n)
+	}
+}
+
+// under are the names of files that begin with a prefix.
+func under(t testing.TB, s store.Store, prefix string) []string {
+	t.Helper()
+	return slices.DeleteFunc(slices.Sorted(maps.Keys(files(t, s))), func(name string) bool { return !strings.HasPrefix(name, prefix) })
+}
+
+// A sick disk cannot be read in places.
+type sick struct {
+	image.Mem
+	bad func(off int64) bool
+}
+
+var errSick = errors.New("medium error")
+
+func (d sick) ReadAt(p []byte, off int64) (int, error) {
+	for at := off &^ 4095; at < off+int64(len(p)); at += 4096 {
+		if d.bad(at) {
+			n := max(0, at-off)
+			copy(p[:n], d.Data[off:])
+			return int(n), errSick
+		}
+	}
+	return d.Mem.ReadAt(p, off)
+}
+
+// TestRepairPacksFromSickDisks has two disks that cannot be read, each in other places.
+func TestRepairPacksFromSickDisks(t *testing.T) {
+	ctx := context.Background()
+	whole, disks := keptDisk(t, rand.New(rand.NewPCG(3, 1)), 1, 4<<20)
+	damaged := maps.Clone(whole)
+	lost := slices.DeleteFunc(packsOf(whole), func(name string) bool { return len(whole[name]) < 512<<10 })[0] // not that of the map
+	delete(damaged, lost)
+	mem := memOf(t, damaged)
+	var o MendOptions
+	for i := range int64(2) {
+		o.Disks = append(o.Disks, Holder{fmt.Sprint(i), sick{image.Mem{Data: disks[0]}, func(off int64) bool { return off>>19%2 == i && off%(64<<10) == 0 }}})
+	}
+	o.Disks = append(o.Disks, Holder{"well", image.Mem{Data: disks[0][:1<<20]}})
+	done, err := RepairPacks(ctx, snapshottest.Reopen(t, mem), o, nil)
+	if err != nil || len(done.Found) < 2 || done.Found[1].Skipped == 0 || done.Found[1].Chunks == 0 {
+		t.Fatalf("%+v, %v", done, err)
+	}
+	if len(done.Losses) == 0 {
+		wantDisks(t, mem, disks)
+	}
+}
+
+// TestRepairPacksAfterTheIndexForgot has packs go, and then the index made anew without them: what they held is known from
+// maps alone, and what lies below a page that is gone only when the page has come back.
+func TestRepairPacksAfterTheIndexForgot(t *testing.T) {
+	ctx := context.Background()
+	for _, kind := range []string{"copy", "disks"} {
+		whole, disks := keptDisk(t, rand.New(rand.NewPCG(4, 1)), 2, diskmap.RegionSize+2<<20)
+		damaged := maps.Clone(whole)
+		for _, name := range packsOf(whole) {
+			delete(damaged, name)
+		}
+		mem := memOf(t, damaged)
+		if _, err := snapshottest.Reopen(t, mem).RepairIndex(ctx, nil); err != nil {
+			t.Fatal(err)
+		}
+		done, err := RepairPacks(ctx, snapshottest.Reopen(t, mem), rescueFrom(t, kind, whole, disks), nil)
+		if err != nil || len(done.Losses) > 0 {
+			t.Fatalf("%s: %+v, %v", kind, done, err)
+		}
+		wantDisks(t, mem, disks)
+	}
+}
+
+// everyOp runs work with each call of the store failing in turn, in three ways, and then hands the store to after.
+func everyOp(t *testing.T, start map[string][]byte, work func(*repo.Repo) error, after func(mem *store.Mem, err error)) {
+	t.Helper()
+	broken := errors.New("broken")
+	for _, mode := range []string{"fails", "answer lost", "all fail from there on"} {
+		if testing.Short() && mode != "fails" {
+			continue
+		}
+		for i := int64(0); ; i++ {
+			mem := memOf(t, start)
+			s := &storetest.Faulty{Store: mem}
+			r, err := repo.Open(context.Background(), s, []byte("pw"))
+			if err != nil {
+				t.Fatal(err)
+			}
+			first := s.Ops()
+			switch mode {
+			case "fails":
+				s.Fail = storetest.Nth(i, broken)
+			case "answer lost":
+				s.Lose = storetest.Nth(i, broken)
+			default:
+				s.Fail = storetest.After(i, broken)
+			}
+			err = work(r)
+			if err != nil && !errors.Is(err, broken) {
+				t.Fatalf("call %d %s: %v", i, mode, err)
+			}
+			for _, name := range under(t, mem, "work/") { // as if whoever left it there were dead
+				if err := mem.Delete(context.Background(), name); err != nil {
+					t.Fatal(err)
+				}
+			}
+			after(mem, err)
+			if t.Failed() {
+				t.Fatalf("call %d %s (%v)", i, mode, err)
+			}
+			if s.Ops()-first <= i {
+				break
+			}
+		}
+	}
+}
+
+// TestRepairPacksEveryOpFails holds that a repair that is interrupted loses nothing that was whole, and that the next works.
+func TestRepairPacksEveryOpFails(t *testing.T) {
+	ctx := context.Background()
+	for _, kind := range []string{"disks", "copy", "parity"} {
+		if testing.Short() && kind != "disks" {
+			break
+		}
+		rnd := rand.New(rand.NewPCG(5, 1))
+		whole, disks := keptDisk(t, rnd, 1, 2<<20)
+		if kind == "parity" {
+			whole = withParity(t, whole)
+		}
+		damaged := maps.Clone(whole)
+		packs := packsOf(whole)
+		for i, name := range packs[:2] {
+			data := bytes.Clone(whole[name])
+			data[len(data)/2] ^= 1
+			if damaged[name] = data; i > 0 && kind != "parity" {
+				delete(damaged, name)
+			}
+		}
+		o := rescueFrom(t, kind, whole, disks)
+		repair := func(r *repo.Repo) error {
+			done, err := RepairPacks(ctx, r, o, nil)
+			if err == nil && len(done.Losses) > 0 {
+				t.Errorf("%s: %+v", kind, done.Losses)
+			}
+			return err
+		}
+		everyOp(t, damaged, repair, func(mem *store.Mem, err error) {
+			now := files(t, mem)
+			for name, data := range damaged {
+				if !bytes.Equal(now[name], data) && !bytes.Equal(now[name], whole[name]) {
+					t.Errorf("%s: %s is neither what it was nor whole", kind, name)
+				}
+			}
+			if err := repair(snapshottest.Reopen(t, mem)); err != nil {
+				t.Errorf("%s: the next repair: %v", kind, err)
+			}
+			wantDisks(t, mem, disks)
+		})
+	}
+}

@@ -1,0 +1,210 @@
+package restore
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"iter"
+	"os"
+	"sync"
+	"time"
+
+	"platter/chunk"
+	"platter/repo"
+	"platter/snapshot"
+	"platter/snapshot/image"
+)
+
+// A RestorePlan is what a restore would do, in bytes.
+type Plan struct {
+	Fetch  int64 // from the repository, as it is stored there
+	Differ int64 // chunks that are not there; of those that are there in part, only what differs is written
+	Right  int64 // chunks that are there already; only in place
+	Zero   int64 // blocks that belong to no chunk, are not zero, and shall be; only in place
+	Time   time.Duration
+
+	Room *RoomError // of a file: the file system may lack room; nil where it does not, or nobody knows
+}
+
+// PlanFile returns what Restore would do. Nothing is written.
+func PlanFile(ctx context.Context, r *repo.Repo, s *snapshot.Snapshot, part snapshot.Part, path string, o Options, p *repo.Progress) (*Plan, error) {
+	plan, err := planFile(ctx, r, s, part, path, o, p)
+	if err != nil {
+		return nil, fmt.Errorf("restore to %s: %w", path, err)
+	}
+	return plan, nil
+}
+
+func planFile(ctx context.Context, r *repo.Repo, s *snapshot.Snapshot, part snapshot.Part, path string, o Options, p *repo.Progress) (plan *Plan, err error) {
+	if err := checkTarget(path, o.Replace || o.InPlace); err != nil {
+		return nil, err
+	}
+	if o.Replace {
+		if err := refuseReplacing(path, o.ForceInUse); err != nil {
+			return nil, err
+		}
+	}
+	var there image.Disk = image.Mem{}
+	left, allocated := roomFor(path), int64(0)
+	if o.InPlace {
+		f, err := openInPlace(path, os.O_RDONLY, o.ForceInUse)
+		if err != nil {
+			return nil, err
+		}
+		defer f.Close()
+		if there, err = image.OfFile(f); err != nil {
+			return nil, err
+		}
+		left, allocated = roomIn(f)
+	}
+	plan, data, err := planOnto(ctx, r, s, part, lookOnly{there, part.Len}, o, p)
+	if err == nil {
+		plan.Room = left.lacks(data, part.Len, allocated)
+	}
+	return plan, err
+}
+
+// PlanDevice returns what RestoreDevice would do. Nothing is written.
+func PlanDevice(ctx context.Context, r *repo.Repo, s *snapshot.Snapshot, fit *Fit, d *Device, o Options, p *repo.Progress) (*Plan, error) {
+	t := newDeviceTarget(d)
+	o.InPlace = true
+	plan, _, err := planOnto(ctx, r, s, fit.Part, lookOnly{t, d.Size}, o, p)
+	if err == nil && o.WipeRest {
+		rest := new(Result)
+		err = wipe(ctx, lookOnly{t, d.Size}, fit.Part.Len, false, rest)
+		plan.Zero += rest.Zeroed.Load()
+	}
+	if err = errors.Join(err, t.Close()); err != nil {
+		return nil, fmt.Errorf("restore to %s: %w", d.Path, err)
+	}
+	return plan, nil
+}
+
+// A lookOnly is a target of size bytes that keeps nothing of what is written to it.
+type lookOnly struct {
+	image.Disk       // what is there now
+	size       int64 // that it is to have
+}
+
+var _ target = lookOnly{}
+
+func (t lookOnly) Size() int64 { return t.size }
+
+// Extents yields what is there. Where it is to become longer there will be zeros, of which the first share a block with data.
+func (t lookOnly) Extents() iter.Seq2[image.Extent, error] {
+	return func(yield func(image.Extent, error) bool) {
+		at := t.Disk.Size()
+		for e, err := range t.Disk.Extents() {
+			if err == nil && e.Off >= t.size {
+				return
+			}
+			if !e.Zero && e.Off+e.Len == at {
+				at = (at + chunk.Block - 1) &^ (chunk.Block - 1)
+				e.Len = at - e.Off
+			}
+			e.Len = min(e.Len, t.size-e.Off)
+			if !yield(e, err) || err != nil {
+				return
+			}
+		}
+		if at < t.size {
+			yield(image.Extent{Off: at, Len: t.size - at, Zero: true}, nil)
+		}
+	}
+}
+
+func (t lookOnly) ReadAt(p []byte, off int64) (int, error) {
+	n, err := t.Disk.ReadAt(p[:min(int64(len(p)), max(0, t.size-off))], off)
+	if err == nil && n < len(p) {
+		err = io.EOF
+	}
+	if errors.Is(err, io.EOF) && off+int64(n) < t.size {
+		end := int(min(int64(len(p)), t.size-off))
+		clear(p[n:end])
+		n = end
+	}
+	if n == len(p) {
+		err = nil
+	}
+	return n, err
+}
+
+func (t lookOnly) WriteAt(p []byte, _ int64) (int, error) { return len(p), nil }
+func (t lookOnly) Zero(int64, int64) error                { return nil }
+func (t lookOnly) DropCache(int64, int64) error           { return nil }
+func (t lookOnly) Sync() error                            { return nil }
+
+// planOnto looks at a target as a restore would. data is how many bytes of chunks there are.
+func planOnto(ctx context.Context, r *repo.Repo, s *snapshot.Snapshot, part snapshot.Part, t lookOnly, o Options, p *repo.Progress) (_ *Plan, data int64, err error) {
+	m, err := contentOf(r, s, part)
+	if err != nil {
+		return nil, 0, err
+	}
+	if data, err = m.lookAhead(ctx, t); err != nil {
+		return nil, 0, err
+	}
+	p.Expect(min(s.Stats.Data, part.Len))
+	done, start := new(Result), time.Now()
+	filling, err := newFilling(ctx, m, t, o, done, p)
+	if err != nil {
+		return nil, 0, err
+	}
+	var plan Plan
+	var mu sync.Mutex
+	tally, sample := r.NewTally(), []repo.Want(nil)
+	err = filling.compareAll(ctx, func(reg regionNeeds) error {
+		mu.Lock()
+		defer mu.Unlock()
+		for _, w := range reg.wants {
+			plan.Differ += int64(w.Len)
+			p.Add(int64(w.Len))
+		}
+		if len(reg.wants) > 0 && len(sample) < sampleFrames {
+			sample = append(sample, reg.wants[len(reg.wants)/2])
+		}
+		return tally.Add(reg.wants)
+	})
+	if err != nil {
+		return nil, 0, err
+	}
+	looked := time.Since(start)
+	plan.Fetch, plan.Right, plan.Zero = tally.Bytes, done.Right.Load(), done.Zeroed.Load()
+	plan.Time, err = estimate(ctx, r, &plan, sample, looked, part.Len, o)
+	return &plan, data, err
+}
+
+// sampleFrames is how many frames are fetched to learn how long that takes.
+const sampleFrames = 8
+
+// estimate returns how long a restore may take: to compare what is there, as it took just now; then to fetch, at the rate at which a
+// few frames come, or to write, at the rate at which the target was read, whichever takes longer; and to read it back.
+func estimate(ctx context.Context, r *repo.Repo, plan *Plan, sample []repo.Want, looked time.Duration, length int64, o Options) (time.Duration, error) {
+	fetched := r.NewTally()
+	if err := fetched.Add(sample); err != nil {
+		return 0, err
+	}
+	start := time.Now()
+	err := r.Fetch(ctx, func(_ context.Context, put func(*repo.Batch) error) error {
+		return put(&repo.Batch{Wants: sample, Load: func(context.Context, []repo.Got) error { return nil }})
+	})
+	if err != nil {
+		return 0, err
+	}
+	work := scaled(time.Since(start), plan.Fetch, fetched.Bytes)
+	if o.InPlace {
+		work = looked + max(work, scaled(looked, plan.Differ+plan.Zero, length))
+	}
+	if o.Verify && o.InPlace {
+		work += looked
+	}
+	return work, nil
+}
+
+// scaled is how long n bytes take where of took so long.
+func scaled(took time.Duration, n, of int64) time.Duration {
+	if of <= 0 {
+		return 0
+	}
+	return time.Duration(float64(took) * float64(n) / float64(of))
+}

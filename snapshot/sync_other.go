@@ -1,6 +1,0 @@
-//go:build !unix
-
-package snapshot
-
-// lacksSync does not know.
-func lacksSync(error) bool { return false }
