@@ -76,7 +76,7 @@ func PutBack(ctx context.Context, r *repo.Repo, ids []pack.FileID) (back []*Snap
 	return back, err
 }
 
-// lost reports whether a file holds no snapshot any more, as far as reading it tells. One that a newer platter wrote, or that
+// IsDamaged reports whether a file holds no snapshot any more, as far as reading it tells. One that a newer platter wrote, or that
 // the store did not give, may be a whole one.
 func (u *Unreadable) IsDamaged() bool {
 	return errors.Is(u, pack.ErrDamaged) && !errors.Is(u, pack.ErrNewer)

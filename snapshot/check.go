@@ -27,6 +27,7 @@ func CheckMaps(ctx context.Context, r *repo.Repo, snapshots []*Snapshot, bad fun
 	return NewMapCheck(r, bad).All(ctx, snapshots)
 }
 
+// NewMapCheck returns a check that takes chunks for damaged where bad returns why.
 func NewMapCheck(r *repo.Repo, bad func(chunk.ID) error) *MapCheck {
 	c := &MapCheck{repo: r, bad: bad}
 	c.fold = diskmap.Fold[*LostRanges]{
@@ -38,6 +39,7 @@ func NewMapCheck(r *repo.Repo, bad func(chunk.ID) error) *MapCheck {
 	return c
 }
 
+// All returns what is lost to those of the snapshots that are not whole. The error is ctx's.
 func (c *MapCheck) All(ctx context.Context, snapshots []*Snapshot) ([]Loss, error) {
 	var losses []Loss
 	for _, s := range snapshots {
@@ -89,7 +91,7 @@ func CheckMapsBeside(ctx context.Context, r *repo.Repo, snapshots []*Snapshot, r
 	}
 }
 
-// lost is what damage costs a subtree, in ranges that are counted from where it begins.
+// LostRanges is what damage costs a subtree, in ranges that are counted from where it begins.
 type LostRanges struct {
 	Runs    diskmap.Runs
 	Reasons []error // at least one
@@ -101,7 +103,7 @@ const maxReasons = 20
 
 var errMoreReasons = errors.New("of other reasons, which are not listed")
 
-// because adds reasons that are not there yet.
+// Because adds reasons that are not there yet.
 func (l *LostRanges) Because(reasons ...error) {
 	for _, reason := range reasons {
 		l.missing = l.missing || errors.Is(reason, repo.ErrMissing)
@@ -116,7 +118,7 @@ func (l *LostRanges) Because(reasons ...error) {
 	}
 }
 
-// A mapCheck walks the maps of snapshots. What is lost of a subtree is nil where it is whole.
+// A MapCheck walks the maps of snapshots. What is lost of a subtree is nil where it is whole.
 type MapCheck struct {
 	repo    *repo.Repo
 	bad     func(chunk.ID) error
@@ -125,7 +127,7 @@ type MapCheck struct {
 	Passing error                   // why something could not be read that may be read another time
 }
 
-// isWhole reports whether a subtree was walked, and nothing of it is lost.
+// IsWhole reports whether a subtree was walked, and nothing of it is lost.
 func (c *MapCheck) IsWhole(s diskmap.Subtree) bool {
 	l, ok := c.fold.Known(s)
 	return ok && l == nil
@@ -183,7 +185,7 @@ func (c *MapCheck) miss(id chunk.ID, kind chunk.Kind) {
 	}
 }
 
-// chunk returns why a chunk cannot be had, or nil.
+// Chunk returns why a chunk cannot be had, or nil.
 func (c *MapCheck) Chunk(q diskmap.Piece) error {
 	loc, ok := c.repo.Index().Lookup(q.ID)
 	switch {

@@ -116,7 +116,7 @@ func (d *shiftedDiffer) suspect(off, n int64) error {
 	return nil
 }
 
-// settle reads the run that is in doubt.
+// readDoubtful reads the run that is in doubt.
 func (d *shiftedDiffer) readDoubtful() error {
 	off, n := d.doubtful.Off, d.doubtful.Len
 	d.doubtful = diskmap.Range{}

@@ -23,7 +23,7 @@ var (
 // nothing else to know it by.
 const minUnreadable = 8
 
-// A Plan says what is to be forgotten, and what stays and why.
+// A Retention says what is to be forgotten, and what stays and why.
 type Retention struct {
 	Disks      []Versions
 	Unreadable []*Unreadable // that go: only those named by their ids ever do

@@ -55,5 +55,5 @@ func keepBetter(newestFirst []*Decision, grades []grade) {
 	}
 }
 
-// noteOf is how a note begins that says what a snapshot was made of.
+// RepairNote is how a note begins that says what a snapshot was made of.
 func RepairNote(old *Snapshot) string { return fmt.Sprintf("repaired from %s: ", old.ID) }

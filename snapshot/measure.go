@@ -9,13 +9,13 @@ import (
 	"platter/snapshot/diskmap"
 )
 
-// A measured subtree has so many bytes of data, and ranges that cannot be read, counted from where it begins.
+// Measured is how many bytes of data a subtree has, and its ranges that cannot be read, counted from where it begins.
 type Measured struct {
 	Data       int64
 	Unreadable diskmap.Runs
 }
 
-// measure returns what a disk has.
+// MeasureMap returns what a disk has.
 func MeasureMap(ctx context.Context, m *diskmap.Map) (*Measured, error) {
 	fold := diskmap.Fold[*Measured]{
 		Page: func(_ context.Context, _ *diskmap.Map, _ int64, pieces []diskmap.Piece) (*Measured, error) {
@@ -64,7 +64,7 @@ func Lost(ctx context.Context, r *repo.Repo, s *Snapshot) (*diskmap.Runs, error)
 	return &all.Unreadable, nil
 }
 
-// isFinal reports whether a read failed for a reason that does not pass.
+// IsFinal reports whether a read failed for a reason that does not pass.
 func IsFinal(err error) bool {
 	return errors.Is(err, pack.ErrDamaged) || errors.Is(err, repo.ErrMissing) || errors.Is(err, fs.ErrNotExist)
 }

@@ -142,10 +142,10 @@ func partitionsOf(d *anatomy.Disk) string {
 	return "the disk has " + strings.Join(list, ", ")
 }
 
-// end is the byte behind the part.
+// End is the byte behind the part.
 func (p Part) End() int64 { return p.Off + p.Len }
 
-// mapOf returns the map of a part of the snapshot's disk. Offsets stay those of the disk.
+// MapOf returns the map of a part of the snapshot's disk. Offsets stay those of the disk.
 func (s *Snapshot) MapOf(r *repo.Repo, p Part) (*diskmap.Map, error) {
 	return s.Map(r).Clip(diskmap.Range{Off: p.Off, Len: p.Len})
 }

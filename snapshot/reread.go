@@ -7,7 +7,7 @@ import (
 	"platter/repo"
 )
 
-// reread reads a file again that could not be read, and returns why it cannot be. The error of one that can be is ErrReadable.
+// Reread reads a file again that could not be read, and returns why it cannot be. The error of one that can be is ErrReadable.
 func Reread(ctx context.Context, r *repo.Repo, u *Unreadable) *Unreadable {
 	r.Drop(repo.SnapshotName(u.ID))
 	if _, err := load(ctx, r, u.ID); err != nil {

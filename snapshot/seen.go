@@ -8,7 +8,7 @@ import (
 	"platter/repo"
 )
 
-// Missed returns the versions that this machine has seen, that are not there any more, and that nobody has removed on
+// MissingSeen returns the versions that this machine has seen, that are not there any more, and that nobody has removed on
 // purpose, as Forget records it. They are missed until Accept. Snapshots and bad are what Load returned; all of them are
 // remembered from now on.
 func MissingSeen(ctx context.Context, r *repo.Repo, snapshots []*Snapshot, bad []error) ([]repo.Seen, error) {
@@ -29,7 +29,7 @@ func seen(snapshots []*Snapshot) []repo.Seen {
 	return out
 }
 
-// Saw remembers a snapshot that this machine has just put.
+// RecordSeen remembers a snapshot that this machine has just put.
 func RecordSeen(r *repo.Repo, s *Snapshot) { r.See(seen([]*Snapshot{s})...) }
 
 // Accept makes this machine take what is there now for all there is. The error is of what it remembers with.

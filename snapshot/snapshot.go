@@ -1,6 +1,6 @@
 // Package snapshot keeps disks in a repository as maps of chunks, and gives them back.
 //
-// Its promise: a snapshot that Backup returned is complete and durable; read through its map, restored, or served, it
+// Its promise: a snapshot that a backup returned is complete and durable; read through its map, restored, or served, it
 // is the disk byte for byte; and an error never leaves half a snapshot, or a half-written target under its final name.
 package snapshot
 
@@ -110,7 +110,7 @@ func decode(id pack.FileID, data []byte) (*Snapshot, error) {
 	return s, nil
 }
 
-// save stores the snapshot: the commit point of a backup.
+// Save stores the snapshot: the commit point of a backup.
 func (s *Snapshot) Save(ctx context.Context, r *repo.Repo) error {
 	s.Version = version
 	data, err := json.Marshal(s)
@@ -202,7 +202,7 @@ type Unreadable struct {
 func (u *Unreadable) Error() string { return u.Err.Error() }
 func (u *Unreadable) Unwrap() error { return u.Err }
 
-// gone reports whether the file is not there after all.
+// isMissing reports whether the file is not there after all.
 func (u *Unreadable) isMissing() bool { return errors.Is(u.Err, fs.ErrNotExist) }
 
 func load(ctx context.Context, r *repo.Repo, id pack.FileID) (*Snapshot, error) {

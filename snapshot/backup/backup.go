@@ -16,7 +16,7 @@ import (
 	"platter/snapshot/image/anatomy"
 )
 
-// Backup keeps a disk as a new snapshot. s says who, when and what; Backup adds the rest and stores it last. parent, which
+// Disk keeps a disk as a new snapshot. s says who, when and what; Disk adds the rest and stores it last. parent, which
 // may be nil, is a version of the disk that makes it faster to cut this one. A disk that changed its size meanwhile is an
 // error that wraps image.ErrResized; one that was only written to is kept and marked, and so is one that s says is Modified. What cannot be read is an error, but of
 // an image.Retrying it is kept as unreadable.
@@ -47,7 +47,7 @@ func Disk(ctx context.Context, r *repo.Repo, disk image.Disk, parent, s *snapsho
 	}, p)
 }
 
-// BackupStream keeps what src yields until its end as a disk. If the backup fails while src is waited for, and src is an
+// Stream keeps what src yields until its end as a disk. If the backup fails while src is waited for, and src is an
 // io.Closer, it is closed, so that the wait ends.
 func Stream(ctx context.Context, r *repo.Repo, src io.Reader, parent, s *snapshot.Snapshot, p *repo.Progress) error {
 	return backup(ctx, r, parent, s, func(ctx context.Context, b *run) error { return b.stream(ctx, src) }, p)

@@ -9,7 +9,7 @@ import (
 	"platter/snapshot/image"
 )
 
-// clip returns the map of a part of the disk. Offsets stay those of the disk.
+// Clip returns the map of a part of the disk. Offsets stay those of the disk.
 func (m *Map) Clip(part Range) (*Map, error) {
 	if part.Off < 0 || part.Len < 0 || part.Len > m.size-part.Off {
 		return nil, fmt.Errorf("%d bytes at %d are not on the disk, which has %d", part.Len, part.Off, m.size)
@@ -21,7 +21,7 @@ func (m *Map) Clip(part Range) (*Map, error) {
 	return &c, nil
 }
 
-// within is where the map's part begins and ends, in bytes.
+// Within is where the map's part begins and ends, in bytes.
 func (m *Map) Within() (from, to int64) {
 	if m.part == nil {
 		return 0, m.size
@@ -29,13 +29,13 @@ func (m *Map) Within() (from, to int64) {
 	return m.part.Off, m.part.end()
 }
 
-// length is how long the map's part is, in bytes.
+// Length is how long the map's part is, in bytes.
 func (m *Map) Length() int64 {
 	from, to := m.Within()
 	return to - from
 }
 
-// touches reports whether some of what a node or page describes lies in the map's part.
+// Touches reports whether some of what a node or page describes lies in the map's part.
 func (m *Map) Touches(level int, at int64) bool {
 	if m.part == nil {
 		return true
@@ -44,15 +44,16 @@ func (m *Map) Touches(level int, at int64) bool {
 	return from < m.part.end() && m.part.Off < to
 }
 
-// A place is a piece of a disk, and where it lies.
+// A Place is a piece of a disk, and where it lies.
 type Place struct {
 	Piece
 	Off int64 // of the disk, bytes
 }
 
+// End is the byte behind the place.
 func (p Place) End() int64 { return p.Off + int64(p.Len) }
 
-// places returns the pieces of a region that lie in the map's part: chunks as they are, also where they reach beyond its
+// Places returns the pieces of a region that lie in the map's part: chunks as they are, also where they reach beyond its
 // ends, and of all else only what lies between these.
 func (m *Map) Places(ctx context.Context, region int64, page chunk.ID) ([]Place, error) {
 	pieces, err := m.Page(ctx, region, page)
@@ -83,13 +84,13 @@ func (m *Map) PlacesOf(region int64, pieces []Piece) []Place {
 	return all
 }
 
-// An edge is what of the disk lies right beyond an end of the map's part, in the chunk that reaches over it.
+// An Edge is what of the disk lies right beyond an end of the map's part, in the chunk that reaches over it.
 type Edge struct {
 	Off  int64 // bytes
 	Data []byte
 }
 
-// edges loads them, at most two.
+// Edges loads them, at most two.
 func (m *Map) Edges(ctx context.Context) (edges []Edge, err error) {
 	if m.part == nil || m.part.Len == 0 {
 		return nil, nil
@@ -131,7 +132,7 @@ func (m *Map) Edges(ctx context.Context) (edges []Edge, err error) {
 	return edges, nil
 }
 
-// covers reports whether all of what a node or page describes lies in the map's part.
+// Covers reports whether all of what a node or page describes lies in the map's part.
 func (m *Map) Covers(level int, at int64) bool {
 	if m.part == nil {
 		return true
@@ -140,7 +141,7 @@ func (m *Map) Covers(level int, at int64) bool {
 	return from >= m.part.Off && to <= m.part.end()
 }
 
-// extents yields the map's part of the disk in order, counted from where it begins.
+// Extents yields the map's part of the disk in order, counted from where it begins.
 func (m *Map) Extents(ctx context.Context) iter.Seq2[image.Extent, error] {
 	return image.Joined(func(yield func(image.Extent, error) bool) {
 		from, to := m.Within()
@@ -169,7 +170,7 @@ func (m *Map) Extents(ctx context.Context) iter.Seq2[image.Extent, error] {
 	})
 }
 
-// overlay copies what of src, which lies at from, falls on dst, which lies at off.
+// Overlay copies what of src, which lies at from, falls on dst, which lies at off.
 func Overlay(dst []byte, off int64, src []byte, from int64) {
 	if from < off {
 		src = src[min(int64(len(src)), off-from):]

@@ -1,3 +1,7 @@
+// Package diskmap has a disk as a map: a tree of nodes over pages, of which each lists the pieces of one region.
+//
+// A map is read through a Loader and knows no repository. Every node and page is named by its bytes, so a subtree that a disk
+// has twice, or that two disks share, is the same chunk: a Fold works it out once.
 package diskmap
 
 import (
@@ -12,22 +16,23 @@ import (
 // compared and restored each on its own; the last one is as short as the disk makes it.
 const RegionSize = 64 << 20
 
-// fanOut is how many pages or nodes hang under one node.
+// FanOut is how many pages or nodes hang under one node.
 const FanOut = 256
 
-// A piece is a run of a region.
+// A Piece is a run of a region.
 type Piece struct {
 	Kind PieceKind
 	Len  uint32   // bytes
 	ID   chunk.ID // for data
 }
 
+// A PieceKind says what a piece holds, as its page does.
 type PieceKind uint8
 
 const (
 	Data       PieceKind = 0
 	Zeros      PieceKind = 1
-	Unreadable PieceKind = 2 // nobody could read it: not from the source, or not from the repository; restored as zeros
+	Unreadable PieceKind = 2 // it could not be read from the source, or is lost from the repository; restored as zeros
 )
 
 // A page is the pieces of a region, in order and without gaps, two zero pieces never side by side:
@@ -52,7 +57,7 @@ func AppendPage(dst []byte, pieces []Piece) []byte {
 	return dst
 }
 
-// parsePage reads the page of a region of length bytes. The error wraps pack.ErrDamaged.
+// ParsePage reads the page of a region of length bytes. The error wraps pack.ErrDamaged.
 func ParsePage(p []byte, length int64) ([]Piece, error) {
 	const head = 5
 	if len(p) < head || p[0] != 0 {
@@ -85,7 +90,7 @@ func ParsePage(p []byte, length int64) ([]Piece, error) {
 	return pieces, nil
 }
 
-// A node is the ids of its children, pages for level 1, else nodes of the level below; those of zeros at the end are
+// A Node is the ids of its children, pages for level 1, else nodes of the level below; those of zeros at the end are
 // left out, so that a disk of mostly zeros has small nodes.
 //
 //	+-------+- - - - - - - - - - - - - - - - +
@@ -94,6 +99,7 @@ func ParsePage(p []byte, length int64) ([]Piece, error) {
 //	+-------+- - - - - - - - - - - - - - - - +
 type Node [FanOut]chunk.ID
 
+// AppendTo appends the node as it is stored, for its level.
 func (n *Node) AppendTo(dst []byte, level int) []byte {
 	dst = append(dst, byte(level))
 	last := FanOut
@@ -106,7 +112,7 @@ func (n *Node) AppendTo(dst []byte, level int) []byte {
 	return dst
 }
 
-// parseNode reads a node of a level. The error wraps pack.ErrDamaged.
+// ParseNode reads a node of a level. The error wraps pack.ErrDamaged.
 func ParseNode(p []byte, level int) (*Node, error) {
 	if len(p) <= 1 || int(p[0]) != level || level == 0 || (len(p)-1)%chunk.IDSize != 0 || len(p)-1 > FanOut*chunk.IDSize {
 		return nil, fmt.Errorf("%w: no node of level %d", pack.ErrDamaged, level)
@@ -121,6 +127,7 @@ func ParseNode(p []byte, level int) (*Node, error) {
 	return n, nil
 }
 
+// WrongLength is the error of a chunk that is not as long, in bytes, as its map says. It wraps pack.ErrDamaged.
 func WrongLength(id chunk.ID, got int, want uint32) error {
 	return fmt.Errorf("%w: chunk %v has %d bytes where the map says %d", pack.ErrDamaged, id, got, want)
 }

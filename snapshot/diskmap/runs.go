@@ -25,7 +25,7 @@ type runsPart struct {
 	below *Runs // nil for a range
 }
 
-// add appends a range.
+// Add appends a range.
 func (r *Runs) Add(off, n int64) {
 	if n <= 0 {
 		return
@@ -38,7 +38,7 @@ func (r *Runs) Add(off, n int64) {
 	r.append(runsPart{Range{off, n}, nil}, &Runs{Count: 1, Bytes: n, to: n})
 }
 
-// place appends the ranges of a subtree that begins at off. They must not change any more.
+// Place appends the ranges of a subtree that begins at off. They must not change any more.
 func (r *Runs) Place(off int64, below *Runs) {
 	switch below.Count {
 	case 0:

@@ -30,29 +30,30 @@ type Loader interface {
 	Workers() int
 }
 
-// newMap returns the map of a disk of size bytes.
+// New returns the map of a disk of size bytes.
 func New(load Loader, size int64, root chunk.ID) *Map {
 	return &Map{load: load, size: size, root: root}
 }
 
-// sizeOf is the size of the disk in bytes, whatever part of it the map is clipped to.
+// Size is the size of the disk in bytes, whatever part of it the map is clipped to.
 func (m *Map) Size() int64 { return m.size }
 
-// rootOf is the ID of the map's uppermost node, or only page; zero for a disk of zeros.
+// Root is the ID of the map's uppermost node, or only page; zero for a disk of zeros.
 func (m *Map) Root() chunk.ID { return m.root }
 
+// Workers is how many cores may be used.
 func (m *Map) Workers() int { return m.load.Workers() }
 
-// errBeyond says that a map has regions behind the end of its disk.
+// ErrBeyond says that a map has regions behind the end of its disk.
 var ErrBeyond = fmt.Errorf("%w: its map goes beyond the end of the disk", pack.ErrDamaged)
 
-// regions is how many regions a disk of size bytes has.
+// RegionCount is how many regions a disk of size bytes has.
 func RegionCount(size int64) int64 { return (size-1)/RegionSize + 1 } // size-1 cannot overflow; of no bytes, 0 or 1 is alike
 
-// regionLen is how long a region of a disk of size bytes is.
+// RegionLen is how long a region of a disk of size bytes is.
 func RegionLen(size, region int64) int64 { return min(RegionSize, size-region*RegionSize) }
 
-// height is how many levels of nodes are over the pages of a disk of size bytes.
+// Height is how many levels of nodes are over the pages of a disk of size bytes.
 func Height(size int64) int {
 	h := 0
 	for n := RegionCount(size); n > 1; n = (n-1)/FanOut + 1 {
@@ -61,14 +62,14 @@ func Height(size int64) int {
 	return h
 }
 
-// A treeBuilder collects pages in any order and builds the nodes over them. It keeps 8 KiB for each 16 GiB of disk that
+// A Builder collects pages in any order and builds the nodes over them. It keeps 8 KiB for each 16 GiB of disk that
 // hold data.
 type Builder struct {
 	mu     sync.Mutex
 	leaves map[int64]*Node // of level 1, by their place
 }
 
-// set says which page a region has. It is safe for concurrent use.
+// Set says which page a region has. It is safe for concurrent use.
 func (t *Builder) Set(region int64, page chunk.ID) {
 	if page.IsZero() {
 		return
@@ -90,7 +91,7 @@ func put(level map[int64]*Node, at int64, id chunk.ID) {
 	n[at%FanOut] = id
 }
 
-// finish saves the nodes of a disk of size bytes and returns its root.
+// Finish saves the nodes of a disk of size bytes and returns its root.
 func (t *Builder) Finish(ctx context.Context, size int64, save func(context.Context, []byte) (chunk.ID, error)) (chunk.ID, error) {
 	nodes, top := t.leaves, Height(size)
 	if top == 0 || len(nodes) == 0 {
@@ -115,20 +116,21 @@ func (t *Builder) Finish(ctx context.Context, size int64, save func(context.Cont
 	}
 }
 
-// A region of a map that has a page.
+// A Region is one of a map that has a page.
 type Region struct {
 	Index int64
 	Page  chunk.ID
 }
 
-// regions yields every region of the part that is not all zeros, in order.
+// Regions yields every region of the part that is not all zeros, in order. It is no Fold: a region that a map has in many
+// places is yielded at each.
 func (m *Map) Regions(ctx context.Context) iter.Seq2[Region, error] {
 	return func(yield func(Region, error) bool) {
 		m.walk(ctx, Height(m.size), 0, m.root, yield)
 	}
 }
 
-// eachRegion hands every region that is not all zeros to fn, on all cores.
+// EachRegion hands every region that is not all zeros to fn, on all cores.
 func (m *Map) EachRegion(ctx context.Context, fn func(context.Context, Region) error) error {
 	g, gctx := errgroup.WithContext(ctx)
 	g.SetLimit(m.load.Workers())
@@ -169,12 +171,12 @@ func (m *Map) walk(ctx context.Context, level int, at int64, id chunk.ID, yield 
 	return true
 }
 
-// has reports whether a disk has a node or page at this place of a level.
+// Has reports whether a disk has a node or page at this place of a level.
 func (m *Map) Has(level int, at int64) bool {
 	return at == 0 || at <= (RegionCount(m.size)-1)>>(8*level)
 }
 
-// span is where the disk that a node or page describes begins and ends, in bytes.
+// Span is where the disk that a node or page describes begins and ends, in bytes.
 func (m *Map) Span(level int, at int64) (from, to int64) {
 	if 8*level > 36 { // wider than any disk
 		return 0, m.size
@@ -184,7 +186,7 @@ func (m *Map) Span(level int, at int64) (from, to int64) {
 	return from, from + min(width, m.size-from)
 }
 
-// A subtree is a node or a page, and how much of a disk it describes. All that follows from its map alone is the same
+// A Subtree is a node or a page, and how much of a disk it describes. All that follows from its map alone is the same
 // wherever a disk has it, if it is counted from where it begins; so it is worked out once. Of a disk's last one less may be
 // there, and then it is another.
 type Subtree struct {
@@ -193,6 +195,7 @@ type Subtree struct {
 	Width int64 // bytes
 }
 
+// Subtree returns what a node or page at a place of a level is.
 func (m *Map) Subtree(level int, at int64, id chunk.ID) Subtree {
 	from, to := m.Span(level, at)
 	return Subtree{id, level, to - from}
@@ -207,9 +210,10 @@ func (s Subtree) Below() (children []Subtree) {
 	return children
 }
 
-// childOff is where a node's child begins, counted from where the node does. It means nothing for a child that no disk has.
+// ChildOffset is where a node's child begins, counted from where the node does. It means nothing for a child that no disk has.
 func ChildOffset(level, i int) int64 { return int64(i) * RegionSize << (8 * (level - 1)) }
 
+// Node loads a node. The error wraps pack.ErrDamaged, or is the loader's.
 func (m *Map) Node(ctx context.Context, level int, id chunk.ID) (n *Node, err error) {
 	err = m.loadMap(ctx, id, func(data []byte) error {
 		n, err = ParseNode(data, level)
@@ -218,7 +222,7 @@ func (m *Map) Node(ctx context.Context, level int, id chunk.ID) (n *Node, err er
 	return n, err
 }
 
-// page returns the pieces of a region; those of a region of zeros are made up.
+// Page returns the pieces of a region; those of a region of zeros are made up.
 func (m *Map) Page(ctx context.Context, region int64, id chunk.ID) (pieces []Piece, err error) {
 	length := RegionLen(m.size, region)
 	if length <= 0 {
@@ -242,7 +246,7 @@ func (m *Map) loadMap(ctx context.Context, id chunk.ID, fn func([]byte) error) e
 	return nil
 }
 
-// pageID finds the page of one region.
+// PageID finds the page of one region.
 func (m *Map) PageID(ctx context.Context, region int64) (chunk.ID, error) {
 	id := m.root
 	for level := Height(m.size); level > 0 && !id.IsZero(); level-- {
@@ -259,7 +263,7 @@ func (m *Map) PageID(ctx context.Context, region int64) (chunk.ID, error) {
 	return id, nil
 }
 
-// children returns a node's children. Above the root, a tree goes on as its own only child; a tree of zeros has none.
+// Children returns a node's children. Above the root, a tree goes on as its own only child; a tree of zeros has none.
 func (m *Map) Children(ctx context.Context, level int, id chunk.ID) (*Node, error) {
 	switch {
 	case id.IsZero():

@@ -39,7 +39,7 @@ type Repairs struct {
 	Unreadable []UnreadableFile
 }
 
-// A Gone is a snapshot file that cannot be read.
+// A UnreadableFile is a snapshot file that cannot be read.
 type UnreadableFile struct {
 	*snapshot.Unreadable
 	Forgotten bool

@@ -16,7 +16,7 @@ import (
 
 // ExportOptions say how Export writes an image.
 type ExportOptions struct {
-	Format   string // one of virtual.Formats but Raw, which is what Restore writes
+	Format   string // one of virtual.Formats but Raw, which is what ToFile writes
 	Compress bool   // where the format can
 	Replace  bool   // a file that is there; it stays as it is until the new one is whole
 	Verify   bool   // read the file back as an image, and compare the disk in it with the snapshot

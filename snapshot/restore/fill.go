@@ -49,7 +49,7 @@ const (
 	batchChunks  = 32 << 10
 )
 
-// A regionPlan is what a region's target lacks.
+// A regionNeeds is what the target lacks of a region.
 type regionNeeds struct {
 	diskmap.Region
 	wants  []repo.Want
@@ -169,7 +169,7 @@ func (f *filling) batch(regs []regionNeeds, wants []repo.Want) *repo.Batch {
 	}
 }
 
-// settle has regions that are written proved.
+// proveWritten has the verifier look at regions that are written, once reading them would come from the medium.
 func (f *filling) proveWritten(ctx context.Context, regs []regionNeeds) error {
 	from, to := regs[0].Index, regs[0].Index
 	for _, reg := range regs {

@@ -18,7 +18,7 @@ func TestAdviseGrowth(t *testing.T) {
 		"ext4": "'resize2fs /dev/sdx' (ext4)", "xfs": "'xfs_growfs' once /dev/sdx is mounted (xfs)", "ntfs": "'ntfsresize /dev/sdx'",
 		"btrfs": "'btrfs filesystem resize max'", "f2fs": "'resize.f2fs /dev/sdx'", "luks": "'cryptsetup resize'", "lvm": "'pvresize /dev/sdx'",
 	} {
-		f, err := os.Open(filepath.Join("image", "anatomy", "testdata", "heads", name+".gz"))
+		f, err := os.Open(filepath.Join("..", "image", "anatomy", "testdata", "heads", name+".gz"))
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -19,7 +19,7 @@ import (
 // ErrTargetExists says that a restore would write over something.
 var ErrTargetExists = errors.New("it exists already; choose another name, say --in-place to write what differs into it, or --force to replace it")
 
-// RestoreOptions say how Restore treats its target.
+// Options say how a restore treats its target.
 type Options struct {
 	Replace bool // a file that is there; it stays as it is until the new one is whole
 	InPlace bool // write into the file that is there, and only what differs; not beside Replace
@@ -29,14 +29,14 @@ type Options struct {
 
 	Unfinished *Unfinished // of a new file; nil for none
 
-	WipeRest bool // of a device, what lies behind the disk; only for RestoreDevice
+	WipeRest bool // of a device, what lies behind the disk; only for ToDevice
 
 	// cached has every byte go through the page cache. Where bytes could not be read, chunks begin and end within blocks, and
 	// what is written past the cache must not lie beside what is written through it: a page may then keep what was before.
 	cached bool
 }
 
-// Restored counts what Restore did, in bytes.
+// Result counts what a restore did, in bytes.
 type Result struct {
 	Differed atomic.Int64 // chunks that were not there, and were fetched
 	Written  atomic.Int64 // blocks of them; those that were right are left out where some of a region was
@@ -47,13 +47,13 @@ type Result struct {
 	Unsynced bool // a file's file system has no sync, so a power cut may take some of it away
 }
 
-// Restore writes a part of the snapshot's disk to a file.
+// ToFile writes a part of the snapshot's disk to a file.
 //
 // A new file is sparse. Nothing has the target's name until all of it is written, verified if so wished, and durable.
 // Where it fails, nothing is left of it. ReplaceFile says what becomes of links, and who may read the file.
 //
-// In place, the file is the disk once Restore returned nil, and a mixture until then: what is right stays, what differs is
-// written, what should be zero becomes a hole. Where it fails, another Restore goes on from there.
+// In place, the file is the disk once ToFile returned nil, and a mixture until then: what is right stays, what differs is
+// written, what should be zero becomes a hole. Where it fails, another ToFile goes on from there.
 func ToFile(ctx context.Context, r *repo.Repo, s *snapshot.Snapshot, part snapshot.Part, path string, o Options, p *repo.Progress) (*Result, error) {
 	write := restoreNew
 	if o.InPlace {

@@ -12,9 +12,9 @@ import (
 	"platter/snapshot/image/gpt"
 )
 
-// RestoreDevice writes a snapshot's disk, or a part of it, onto a device, as FitOnto said that it fits. What is right already
+// ToDevice writes a snapshot's disk, or a part of it, onto a device, as FitOnto said that it fits. What is right already
 // stays, what differs is written, what should be zero is zeroed; all else on the device stays as it is, or becomes zero where
-// the options say so. At the end all of it is durable, and verified if so wished. Where it fails, another RestoreDevice goes on
+// the options say so. At the end all of it is durable, and verified if so wished. Where it fails, another ToDevice goes on
 // from there.
 func ToDevice(ctx context.Context, r *repo.Repo, s *snapshot.Snapshot, fit *Fit, d *Device, o Options, p *repo.Progress) (*Result, error) {
 	o.InPlace, o.cached = true, s.Unreadable > 0

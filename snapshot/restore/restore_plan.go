@@ -16,7 +16,7 @@ import (
 	"platter/snapshot/image"
 )
 
-// A RestorePlan is what a restore would do, in bytes.
+// A Plan is what a restore would do, in bytes.
 type Plan struct {
 	Fetch  int64 // from the repository, as it is stored there
 	Differ int64 // chunks that are not there; of those that are there in part, only what differs is written
@@ -27,7 +27,7 @@ type Plan struct {
 	Room *RoomError // of a file: the file system may lack room; nil where it does not, or nobody knows
 }
 
-// PlanFile returns what Restore would do. Nothing is written.
+// PlanFile returns what ToFile would do. Nothing is written.
 func PlanFile(ctx context.Context, r *repo.Repo, s *snapshot.Snapshot, part snapshot.Part, path string, o Options, p *repo.Progress) (*Plan, error) {
 	plan, err := planFile(ctx, r, s, part, path, o, p)
 	if err != nil {
@@ -65,7 +65,7 @@ func planFile(ctx context.Context, r *repo.Repo, s *snapshot.Snapshot, part snap
 	return plan, err
 }
 
-// PlanDevice returns what RestoreDevice would do. Nothing is written.
+// PlanDevice returns what ToDevice would do. Nothing is written.
 func PlanDevice(ctx context.Context, r *repo.Repo, s *snapshot.Snapshot, fit *Fit, d *Device, o Options, p *repo.Progress) (*Plan, error) {
 	t := newDeviceTarget(d)
 	o.InPlace = true

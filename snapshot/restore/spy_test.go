@@ -17,7 +17,7 @@ type spy struct {
 	*fileTarget
 	direct bool                                     // as it is made; else every byte goes through the page cache
 	before func(call int, p []byte) ([]byte, error) // of every WriteAt; what it returns is written
-	late   bool                                     // Settle is unsupported
+	late   bool                                     // DropCache is unsupported
 	idle   bool                                     // Zero does nothing
 
 	mu     sync.Mutex

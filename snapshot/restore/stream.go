@@ -38,7 +38,7 @@ type skipper interface {
 	Skip(n int64) error // the next n bytes are zeros
 }
 
-// WriteStream writes a part of the snapshot's disk to w from its first byte to its last, zeros and all, unless w
+// ToStream writes a part of the snapshot's disk to w from its first byte to its last, zeros and all, unless w
 // can Skip them.
 func ToStream(ctx context.Context, r *repo.Repo, s *snapshot.Snapshot, part snapshot.Part, w io.Writer, p *repo.Progress) error {
 	m, err := contentOf(r, s, part)

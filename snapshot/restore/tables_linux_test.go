@@ -102,9 +102,9 @@ func TestFitOtherSectors(t *testing.T) {
 		"file system of 512":      {fat, 0, 4096, snapshot.Part{}, 0, "the file system (vfat) is read in pieces of 512 bytes, and the sectors of the device have 4096"},
 		"file system of 1024":     {ext1K, 0, 4096, snapshot.Part{}, 0, "(ext4) is read in pieces of 1024 bytes"},
 		"file system of 4096":     {ext4K, 0, 4096, snapshot.Part{}, 0, ""},
-		"a partition, 1024":       {mbr(512, ext1K), 0, 4096, snapshot.Part{Off: 1 << 20, Len: 4 << 20}, 0, "(ext4) is read in pieces of 1024 bytes"},
-		"a partition, 4096":       {mbr(512, ext4K), 0, 4096, snapshot.Part{Off: 1 << 20, Len: 4 << 20}, 0, ""},
-		"a partition as it was":   {mbr(512, ext1K), 0, 512, snapshot.Part{Off: 1 << 20, Len: 4 << 20}, 0, ""},
+		"a partition, 1024":       {mbr(512, ext1K), 0, 4096, snapshot.Part{Off: 1 << 20, Len: 4 << 20, Name: "p1"}, 0, "(ext4) is read in pieces of 1024 bytes"},
+		"a partition, 4096":       {mbr(512, ext4K), 0, 4096, snapshot.Part{Off: 1 << 20, Len: 4 << 20, Name: "p1"}, 0, ""},
+		"a partition as it was":   {mbr(512, ext1K), 0, 512, snapshot.Part{Off: 1 << 20, Len: 4 << 20, Name: "p1"}, 0, ""},
 		"no table, nothing in it": {bytes.Repeat([]byte("data"), size/4), 0, 4096, snapshot.Part{}, 0, ""},
 	} {
 		t.Run(name, func(t *testing.T) {

@@ -19,7 +19,7 @@ type target interface {
 	io.WriterAt
 	// Zero makes a run read as zeros, and takes its room back where the system can.
 	Zero(off, n int64) error
-	// Settle makes a run, which was written before, come from the medium when it is read next. Where it returns
+	// DropCache makes a run, which was written before, come from the medium when it is read next. Where it returns
 	// errors.ErrUnsupported the system cannot do that for a part of a file.
 	DropCache(off, n int64) error
 	Sync() error

@@ -60,7 +60,7 @@ func (t *deviceTarget) Zero(off, n int64) error {
 	return cmp.Or(err, writeZeros(t, off, from-off), writeZeros(t, to, end-to))
 }
 
-// Settle says that nothing is to be proved before all of it is written. A device that pretends to be larger than it is, as
+// DropCache says that nothing is to be proved before all of it is written. A device that pretends to be larger than it is, as
 // counterfeit flash does, writes what lies beyond its end over what it had taken before; so that is only to be seen then.
 func (t *deviceTarget) DropCache(int64, int64) error { return errors.ErrUnsupported }
 

@@ -105,7 +105,7 @@ func rereadTable(f *os.File) error {
 	return err
 }
 
-// settle drops what the system caches of a run. What is dirty stays cached, so it is written first; all of the file,
+// dropCache drops what the system caches of a run. What is dirty stays cached, so it is written first; all of the file,
 // because only then is it known to be on the medium.
 func dropCache(f *os.File, off, n int64) error {
 	if err := again(func() error { return unix.Fdatasync(int(f.Fd())) }); err != nil {

@@ -83,6 +83,7 @@ func Scribbled(rnd *rand.Rand, disk []byte) []byte {
 	return old
 }
 
+// WriteFile makes a file of the bytes, and returns its path.
 func WriteFile(t testing.TB, data []byte) string {
 	t.Helper()
 	path := filepath.Join(t.TempDir(), "disk")
@@ -92,6 +93,7 @@ func WriteFile(t testing.TB, data []byte) string {
 	return path
 }
 
+// MustHold fails the test unless a file has just these bytes.
 func MustHold(t testing.TB, path string, disk []byte) {
 	t.Helper()
 	got, err := os.ReadFile(path)
@@ -126,6 +128,7 @@ func Without(disk []byte, lost []diskmap.Range) []byte {
 	return out
 }
 
+// MustLost returns what is known to be lost of a snapshot's disk.
 func MustLost(t testing.TB, r *repo.Repo, s *snapshot.Snapshot) []diskmap.Range {
 	t.Helper()
 	lost, err := snapshot.Lost(context.Background(), r, s)
