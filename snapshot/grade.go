@@ -32,7 +32,7 @@ func gradesOf(newestFirst []*Decision) []grade {
 		}
 		// A replacement has the time of what it replaces, and sorts right before it.
 		for j := i - 1; j >= 0 && newestFirst[j].Time.Equal(d.Time); j-- {
-			if strings.Contains(newestFirst[j].Note, RepairNote(d.Snapshot)) {
+			if newestFirst[j].Replaces(d.Snapshot) {
 				grades[i] = max(grades[i], grades[j])
 			}
 		}
@@ -57,3 +57,8 @@ func keepBetter(newestFirst []*Decision, grades []grade) {
 
 // RepairNote is how a note begins that says what a snapshot was made of.
 func RepairNote(old *Snapshot) string { return fmt.Sprintf("repaired from %s: ", old.ID) }
+
+// Replaces reports whether the version was made in the place of old, by 'repair snapshots'.
+func (s *Snapshot) Replaces(old *Snapshot) bool {
+	return s.Time.Equal(old.Time) && strings.Contains(s.Note, RepairNote(old))
+}

@@ -1,3 +1,18 @@
+// Package backup keeps disks and streams as snapshots. A byte on its way from a source to a pack:
+//
+//	Disk, Stream          take the lease, and commit the snapshot last       backup.go
+//	  run.disk            hands regions that may hold data to a worker a core  readdisk.go, region.go
+//	  run.stream          has one worker, since a stream has one place         readstream.go
+//	    ahead.slot        reads in front of the cutter, into a ring            ahead.go, ring.go
+//	      source.fill     reads 1 MiB, or skips a hole                         readdisk.go
+//	      source.rescue   reads around media errors                            bad.go
+//	    regionWorker.cut  asks the parent's page, then chunk.Cutter, for cuts  cut.go, guide.go
+//	      repo.Lane.Save  stores a chunk that is new: see repo/write.go
+//	    run.saveMap       stores the region's page
+//	  Builder.Finish      stores the nodes over the pages, and returns the root
+//	  Snapshot.Save       commits
+//
+// Of several faults the first on the disk is the one returned, whichever worker met which first (fault.go).
 package backup
 
 import (
@@ -42,7 +57,7 @@ func Disk(ctx context.Context, r *repo.Repo, disk image.Disk, parent, s *snapsho
 			}
 		}
 		b.size = disk.Size()
-		s.Anatomy = anatomy.Read(disk, s.Source.TableSector()) // before the last look at whether the disk changes, which then covers this as well
+		b.anatomy = anatomy.Read(disk, s.Source.TableSector()) // before the last look at whether the disk changes, which then covers this as well
 		return b.unchanged(disk)
 	}, p)
 }
@@ -57,37 +72,46 @@ func Stream(ctx context.Context, r *repo.Repo, src io.Reader, parent, s *snapsho
 // lease.
 func backup(ctx context.Context, r *repo.Repo, parent, s *snapshot.Snapshot, read func(context.Context, *run) error, p *repo.Progress) error {
 	return r.WithLease(ctx, repo.BackingUp, func(ctx context.Context) error {
-		b := &run{repo: r, progress: p}
+		start, b := time.Now(), &run{repo: r, progress: p}
 		if parent != nil {
 			b.parent = parent.Map(r)
-			s.Parent = &parent.ID
 		}
-		return b.keep(ctx, s, read)
+		root, stats, err := b.store(ctx, read)
+		if err != nil {
+			return fmt.Errorf("back up %s: %w", s.Source.Path, err)
+		}
+		b.describe(s, parent, root, stats, time.Since(start))
+		if s.Anatomy == nil && !r.IsDry() { // a stream cannot be looked at twice, and what was made of it can
+			if s.Anatomy, err = s.ReadAnatomy(ctx, r); err != nil {
+				return err
+			}
+		}
+		return s.Save(ctx, r)
 	})
 }
 
-func (b *run) keep(ctx context.Context, s *snapshot.Snapshot, read func(context.Context, *run) error) error {
-	start, r := time.Now(), b.repo
-	stats, err := r.Write(ctx, func(ctx context.Context, w *repo.Writer) (err error) {
+// store stores what read cuts, and the map of it. It returns the map's root.
+func (b *run) store(ctx context.Context, read func(context.Context, *run) error) (root chunk.ID, stats *repo.Stats, err error) {
+	stats, err = b.repo.Write(ctx, func(ctx context.Context, w *repo.Writer) (err error) {
 		b.writer = w
 		if err := read(ctx, b); err != nil {
 			return err
 		}
-		s.Root, err = b.tree.Finish(ctx, b.size, b.saveMap)
+		root, err = b.tree.Finish(ctx, b.size, b.saveMap)
 		return err
 	})
-	if err != nil {
-		return fmt.Errorf("back up %s: %w", s.Source.Path, err)
+	return root, stats, err
+}
+
+// describe fills in the snapshot.
+func (b *run) describe(s, parent *snapshot.Snapshot, root chunk.ID, stats *repo.Stats, took time.Duration) {
+	if parent != nil {
+		s.Parent = &parent.ID
 	}
-	s.Size, s.Modified, s.Unreadable = b.size, s.Modified || b.modified, b.bad.Load()
+	s.Root, s.Size, s.Anatomy = root, b.size, b.anatomy
+	s.Modified, s.Unreadable = s.Modified || b.modified, b.bad.Load()
 	s.Stats = snapshot.Stats{Data: b.data.Load(), Read: b.read.Load(), New: stats.Raw.Load(), Stored: stats.Stored.Load(),
-		Millis: time.Since(start).Milliseconds()}
-	if s.Anatomy == nil && !r.IsDry() { // a stream cannot be looked at twice, and what was made of it can
-		if s.Anatomy, err = s.ReadAnatomy(ctx, r); err != nil {
-			return err
-		}
-	}
-	return s.Save(ctx, r)
+		Millis: took.Milliseconds()}
 }
 
 // A run is one backup under way.
@@ -103,6 +127,7 @@ type run struct {
 	bad      atomic.Int64 // bytes that could not be read
 	size     int64
 	modified bool
+	anatomy  *anatomy.Disk // nil where the source was not looked at
 }
 
 // saveMap stores a page or a node and returns its id.

@@ -1,3 +1,5 @@
+// Package heal mends what a repository has lost: packs from parity, copies and disks (RepairPacks), and versions of which not all can
+// be had, as new versions of what is left (RepairSnapshots). Nothing is removed before what takes its place is durable.
 package heal
 
 import (

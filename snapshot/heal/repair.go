@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"slices"
-	"strings"
 
 	"platter/chunk"
 	"platter/pack"
@@ -39,7 +38,7 @@ type Repairs struct {
 	Unreadable []UnreadableFile
 }
 
-// A UnreadableFile is a snapshot file that cannot be read.
+// An UnreadableFile is a snapshot file that cannot be read.
 type UnreadableFile struct {
 	*snapshot.Unreadable
 	Forgotten bool
@@ -169,7 +168,7 @@ func (f *repairing) standIn(old, fresh *snapshot.Snapshot) *snapshot.Snapshot {
 		if broken || s.Size != old.Size || s.Name != old.Name || s.Host != old.Host || !s.Time.Equal(old.Time) {
 			continue
 		}
-		if s.Root == fresh.Root || strings.Contains(s.Note, snapshot.RepairNote(old)) && s.Unreadable <= fresh.Unreadable {
+		if s.Root == fresh.Root || s.Replaces(old) && s.Unreadable <= fresh.Unreadable {
 			return s
 		}
 	}

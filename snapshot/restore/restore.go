@@ -1,3 +1,19 @@
+// Package restore writes the disks of snapshots to files, devices and streams, and as images of other formats. From the name of
+// a snapshot to bytes on a target:
+//
+//	snapshot.ReadPart          finds the snapshot, and the part of its disk that a name means
+//	ToFile, ToDevice           open the target, or make it under no name yet   restore.go, newfile.go, restore_device.go
+//	  content.lookAhead        proves that every chunk can be had, before the first write  preflight.go
+//	  filling.fill             writes, syncs, proves                           fill.go
+//	    filling.feed           says what the target lacks, region by region:
+//	      filling.compareAll   of a new target, all; in place, what differs    inplace.go
+//	    repo.Repo.Fetch        opens each frame once, in the order of packs
+//	    filling.load           takes the chunks of one frame
+//	      target.WriteAt       writes blocks that are not zeros                target.go, target_part.go, target_device.go
+//	    filling.proveWritten   drops written regions from the page cache, for
+//	      verifier.region      to read back and compare                        verify.go
+//	    verifier.zeros         proves that all else is zero
+//	ToStream, Export           put the disk together 8 MiB at a time, in order stream.go, export.go
 package restore
 
 import (

@@ -32,14 +32,14 @@ func ToDevice(ctx context.Context, r *repo.Repo, s *snapshot.Snapshot, fit *Fit,
 		return nil, fmt.Errorf("restore to %s: %w", d.Path, err)
 	}
 	expect(p, s, fit.Part, o.Verify)
-	if err := fillDevice(ctx, m, fit, d, o, done, p); err != nil {
+	if err := overwriteDevice(ctx, m, fit, d, o, done, p); err != nil {
 		return nil, fmt.Errorf("restore to %s: %w (it is partly written now; the same command goes on from there)", d.Path, err)
 	}
 	return done, nil
 }
 
-// fillDevice makes a device the map's part of the disk.
-func fillDevice(ctx context.Context, m *content, fit *Fit, d *Device, o Options, done *Result, p *repo.Progress) (err error) {
+// overwriteDevice makes a device the map's part of the disk.
+func overwriteDevice(ctx context.Context, m *content, fit *Fit, d *Device, o Options, done *Result, p *repo.Progress) (err error) {
 	t := newDeviceTarget(d)
 	if o.cached {
 		t.broken.Store(true)
