@@ -8,7 +8,7 @@ import (
 
 // A source says what slots are to hold, and reads it.
 type source interface {
-	// plan says what a slot shall hold, which follows what the slot before it holds; false when there is nothing more, or
+	// assign says what a slot shall hold, which follows what the slot before it holds; false when there is nothing more, or
 	// when that is not known without waiting and wait is false.
 	assign(ctx context.Context, s *slot, wait bool) (bool, error)
 	// cached reports whether filling a slot takes no waiting.
@@ -27,7 +27,7 @@ type source interface {
 type ahead struct {
 	src    source
 	ring   *ring
-	queue  []*slot    // planned, in the order of the disk
+	queue  []*slot    // assigned, in the order of the disk
 	asked  int        // so many of them were handed to readers
 	wanted chan *slot // by readers; room for every slot
 
@@ -137,7 +137,7 @@ func (a *ahead) slot(ctx context.Context) (*slot, error) {
 	return s, nil
 }
 
-// lookAhead plans slots and hands them to readers, as many as are free, up to one that need not be waited for: that one is
+// lookAhead assigns slots and hands them to readers, as many as are free, up to one that need not be waited for: that one is
 // planned and left.
 func (a *ahead) lookAhead(ctx context.Context) error {
 	if len(a.queue) == 0 {
