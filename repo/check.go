@@ -161,7 +161,7 @@ func (r *Repo) Check(ctx context.Context, o CheckOptions, p *Progress) (*Report,
 	if s, err = c.settle(ctx, s); err != nil {
 		return nil, err
 	}
-	c.repo.index.Doubt(slices.Collect(maps.Keys(c.distrusted)))
+	c.repo.view().index.Doubt(slices.Collect(maps.Keys(c.distrusted)))
 	if err := c.noteDamage(ctx, s); err != nil {
 		return nil, err
 	}
@@ -181,7 +181,7 @@ func (r *Repo) newChecker(o CheckOptions, p *Progress) *checker {
 // configs looks at the config and at its copy as they are now.
 func (c *checker) configs(ctx context.Context) error {
 	for _, name := range []string{layout.Config, layout.ConfigCopy} {
-		file, err := readConfigAs(ctx, c.repo.store, name)
+		file, err := readConfigAs(ctx, c.repo.view().store, name)
 		if err != nil {
 			return err
 		}
@@ -233,7 +233,7 @@ type leftovers interface {
 func (c *checker) files(ctx context.Context, s *sight) error {
 	s.packs, s.parity = map[pack.FileID]int64{}, map[pack.FileID]int64{}
 	var odd, left few
-	for f, err := range c.repo.store.List(ctx, "") {
+	for f, err := range c.repo.view().store.List(ctx, "") {
 		if err != nil {
 			return fmt.Errorf("list files: %w", err)
 		}
@@ -266,7 +266,7 @@ func (c *checker) files(ctx context.Context, s *sight) error {
 	for _, size := range s.parity {
 		c.report.Parity, c.report.ParityBytes = c.report.Parity+1, c.report.ParityBytes+size
 	}
-	if s, ok := c.repo.store.(leftovers); ok {
+	if s, ok := c.repo.view().store.(leftovers); ok {
 		for f, err := range s.Leftovers(ctx) {
 			if err != nil {
 				return fmt.Errorf("list files: %w", err)
@@ -283,7 +283,7 @@ func (c *checker) files(ctx context.Context, s *sight) error {
 // indexes reads every index file, and returns the tables of the packs they list. One that is gone when it is read is an
 // error, and damage only where last is set.
 func (c *checker) indexes(ctx context.Context, last bool) (map[pack.FileID]index.PackTable, error) {
-	files, err := layout.List(ctx, c.repo.store, layout.Index)
+	files, err := layout.List(ctx, c.repo.view().store, layout.Index)
 	if err != nil {
 		return nil, err
 	}

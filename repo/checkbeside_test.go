@@ -88,7 +88,7 @@ func TestCheckBesidePrune(t *testing.T) {
 					s := &storetest.Faulty{Store: mem}
 					r := reopen(t, mem)
 					r.workers = 1
-					r.store = s
+					r.setStore(s)
 					s.Fail = func(string, string) error {
 						for n := done.Load(); int(n) < len(steps) && s.Ops()-1 >= start+n*gap; n = done.Load() {
 							done.Add(1)

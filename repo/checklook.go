@@ -37,13 +37,14 @@ func (r *Repo) Recheck(ctx context.Context, report *Report) (changed bool, err e
 
 // use makes the index that of a sight.
 func (c *checker) use(s *sight) {
-	c.repo.index = new(index.Index)
+	x := new(index.Index)
 	for _, t := range s.tables {
 		size, ok := s.packs[t.ID]
 		t.Gone = !ok || size != t.Size
-		c.repo.index.AddPack(t.Pack, t.Table)
+		x.AddPack(t.Pack, t.Table)
 	}
-	c.report.index, c.report.sight, c.parity = c.repo.index, s, s.parity
+	c.repo.change(func(v *view) { v.index = x })
+	c.report.index, c.report.sight, c.parity = x, s, s.parity
 }
 
 // A sight is what there was in a repository when it was looked at.

@@ -125,7 +125,7 @@ func (c *checker) pack(ctx context.Context, p index.PackTable, size int64, deep 
 }
 
 func (r *Repo) readTable(ctx context.Context, id pack.FileID, size int64) (*pack.Table, error) {
-	return pack.ReadTable(size, r.keys, func(off, n int64) ([]byte, error) { return r.store.Get(ctx, layout.PackName(id), off, n) })
+	return pack.ReadTable(size, r.keys, func(off, n int64) ([]byte, error) { return r.view().store.Get(ctx, layout.PackName(id), off, n) })
 }
 
 // A packReader reads a pack from its first byte to its last.
@@ -137,7 +137,7 @@ type packReader struct {
 }
 
 func (r *packReader) Read(p []byte) (int, error) {
-	data, err := r.repo.store.Get(r.ctx, layout.PackName(r.id), r.off, int64(len(p)))
+	data, err := r.repo.view().store.Get(r.ctx, layout.PackName(r.id), r.off, int64(len(p)))
 	n := copy(p, data)
 	if r.off += int64(n); err == nil && n == 0 {
 		err = io.EOF

@@ -49,7 +49,7 @@ func (c *checker) readParity(ctx context.Context, id pack.FileID) {
 		return
 	}
 	c.progress.Expect(size)
-	if err := checkParity(ctx, c.repo.store, id); ctx.Err() == nil && err != nil && !layout.IsMissing(err) { // it goes with its pack
+	if err := checkParity(ctx, c.repo.view().store, id); ctx.Err() == nil && err != nil && !layout.IsMissing(err) { // it goes with its pack
 		c.damage(err)
 		c.hint(hintParity)
 	}

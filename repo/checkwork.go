@@ -63,7 +63,7 @@ func (c *checker) leftWork(ctx context.Context, s *sight) error {
 	if err != nil {
 		return err
 	}
-	files, err := layout.List(ctx, c.repo.store, layout.Pending)
+	files, err := layout.List(ctx, c.repo.view().store, layout.Pending)
 	if err != nil {
 		return err
 	}

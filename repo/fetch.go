@@ -49,15 +49,16 @@ func (r *Repo) fetchers() int { return min(4*r.workers, maxWorkers+4) }
 // is read and opened once, and each chunk is proved by its id before Load sees it. While one batch is being loaded the
 // next is planned, so two are in memory. Errors are as of Repo.Load.
 func (r *Repo) Fetch(ctx context.Context, feed func(ctx context.Context, put func(*Batch) error) error) error {
+	v := r.view()
 	g, gctx := errgroup.WithContext(ctx)
 	runs := make(chan batchRun)
 	g.Go(func() error {
 		defer close(runs)
-		return feed(gctx, func(b *Batch) error { return r.plan(gctx, b, runs) })
+		return feed(gctx, func(b *Batch) error { return v.plan(gctx, b, runs) })
 	})
 	for range r.fetchers() {
 		g.Go(func() error {
-			l := r.newLoader(chunk.Data)
+			l := r.newLoader(v, chunk.Data)
 			defer l.close()
 			var got []Got
 			for job := range runs {
@@ -82,8 +83,8 @@ func (r *Repo) Fetch(ctx context.Context, feed func(ctx context.Context, put fun
 }
 
 // plan sends a batch to the goroutines, one read at a time.
-func (r *Repo) plan(ctx context.Context, b *Batch, runs chan<- batchRun) error {
-	want, err := r.locate(chunk.Data, len(b.Wants), func(i int) chunk.ID { return b.Wants[i].ID })
+func (v *view) plan(ctx context.Context, b *Batch, runs chan<- batchRun) error {
+	want, err := v.locate(chunk.Data, len(b.Wants), func(i int) chunk.ID { return b.Wants[i].ID })
 	if err != nil {
 		return err
 	}

@@ -48,7 +48,7 @@ func (r *Repo) UnknownLag() (kind string, waits time.Duration) {
 
 // storeLag asks the store how old what it lists may be.
 func (r *Repo) storeLag() store.Lag {
-	s := r.store
+	s := r.view().store
 	if c := r.cached(); c != nil {
 		s = c.Uncached()
 	}

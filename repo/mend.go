@@ -100,7 +100,7 @@ func (r *Repo) mendNow(ctx context.Context, id pack.FileID) (*mended, error) {
 // sizeOf returns how long a pack is by the index, or size where the index does not know it. A parity file that says something
 // else could ask for memory that no pack needs.
 func (r *Repo) sizeOf(id pack.FileID, size int64) int64 {
-	packs := r.index.Packs()
+	packs := r.view().index.Packs()
 	if at := slices.IndexFunc(packs, func(p index.Pack) bool { return p.ID == id }); at >= 0 {
 		return packs[at].Size
 	}
@@ -140,7 +140,7 @@ type around struct {
 
 // read appends n bytes from off on. It reports whether the file ends before them.
 func (a *around) read(ctx context.Context, off, n int64) (end bool, err error) {
-	got, err := a.repo.store.Get(ctx, a.name, off, n)
+	got, err := a.repo.view().store.Get(ctx, a.name, off, n)
 	switch {
 	case err == nil:
 		a.data = append(a.data, got...)

@@ -40,7 +40,8 @@ type modelSnapshot struct {
 
 // open is the repository as a host sees it, without the cost of a password.
 func (m *model) open(s store.Store) *Repo {
-	r := &Repo{store: s, id: m.template.id, master: m.template.master, config: m.template.config}
+	r := &Repo{id: m.template.id, master: m.template.master, config: m.template.config}
+	r.setStore(s)
 	if err := r.prepare(); err != nil {
 		m.t.Fatal(err)
 	}
@@ -342,7 +343,7 @@ func (m *model) clean() {
 		m.faults = append(m.faults, fmt.Sprintf("check: %v, %q", err, report.Damage))
 		return
 	}
-	marks := newMarks(r.index)
+	marks := newMarks(r.view().index)
 	ids, err := r.ListSnapshots(ctx)
 	if err == nil {
 		err = markModel(r)(ctx, ids, marks)

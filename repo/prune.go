@@ -197,7 +197,7 @@ func (p *pruner) first(s *scan) {
 			p.done.Before.add(u.size)
 		}
 	}
-	for _, o := range p.repo.strays {
+	for _, o := range p.repo.view().strays {
 		if s.packs[o.ID] == nil {
 			p.there[o.ID] = true
 			p.done.Before.add(o.Size)
@@ -220,7 +220,7 @@ func (p *pruner) look(ctx context.Context) error {
 	if err := p.repo.LoadIndex(ctx); err != nil {
 		return err
 	}
-	p.repo.index.Doubt(slices.Collect(maps.Keys(p.planned)))
+	p.repo.view().index.Doubt(slices.Collect(maps.Keys(p.planned)))
 	return p.markAll(ctx, ids)
 }
 
@@ -267,7 +267,7 @@ func (p *pruner) foretell(s *scan, going map[pack.FileID]*use, repacked []*use) 
 
 // summarize looks at what is there now.
 func (p *pruner) summarize(ctx context.Context) error {
-	packs, err := layout.List(ctx, p.repo.store, layout.Packs)
+	packs, err := layout.List(ctx, p.repo.view().store, layout.Packs)
 	if err != nil {
 		return err
 	}

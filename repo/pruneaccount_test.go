@@ -253,13 +253,13 @@ func TestPruneLosesSnapshotsAtAnyPoint(t *testing.T) {
 					lost = ids[2:]
 				}
 				back := func() {}
-				r.store = &spying{Store: mem, before: func(op, name string) {
+				r.setStore(&spying{Store: mem, before: func(op, name string) {
 					// What was lost before the first listing, only a machine that remembers it can miss.
 					if n++; n == i+1 && (remember || listed) {
 						back = lose(t, mem, lost...)
 					}
 					listed = listed || op == "list" && layout.Dir(name) == layout.Snapshots
-				}}
+				}})
 				_, err := r.Prune(ctx, PruneOptions{MaxRepack: 1 << 40, MaxUnused: 0}, markModel(r), nil)
 				if err != nil && !errors.Is(err, ErrUnaccounted) {
 					t.Fatalf("operation %d: %v", i, err)
@@ -309,7 +309,7 @@ func TestPruneBehindListings(t *testing.T) {
 			hidden[SnapshotName(third)] = true
 		}
 		r := reopen(t, mem)
-		r.store = &forgetful{mem, hidden}
+		r.setStore(&forgetful{mem, hidden})
 		r.UseMemory(t.TempDir())
 		for _, id := range remembered {
 			r.See(Seen{ID: id})
@@ -336,7 +336,7 @@ func TestPruneWaitsForRecords(t *testing.T) {
 		s.hidden[name] = layout.Dir(name) == layout.Forgotten
 	}
 	r := reopen(t, mem)
-	r.store = &far{Store: s, lag: store.Lag{Unknown: "some"}}
+	r.setStore(&far{Store: s, lag: store.Lag{Unknown: "some"}})
 	r.SetGrace(time.Millisecond)
 	r.UseMemory(t.TempDir())
 	r.See(Seen{ID: first}, Seen{ID: second})

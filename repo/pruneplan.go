@@ -39,7 +39,7 @@ func (p *pruner) ripe(ctx context.Context) (plans []pack.FileID, condemned map[p
 		return nil, nil, err
 	}
 	// Pending files first: each that is shown belongs to a lease that is shown after it, or to one that is over.
-	pending, err := layout.List(ctx, p.repo.store, layout.Pending)
+	pending, err := layout.List(ctx, p.repo.view().store, layout.Pending)
 	if err != nil {
 		return nil, nil, err
 	}
@@ -127,7 +127,7 @@ const recordsKept = 366 * 24 * time.Hour
 
 // sweep clears away what nobody needs any more and what is no pack.
 func (p *pruner) sweep(ctx context.Context, now time.Time) error {
-	s := p.repo.store
+	s := p.repo.view().store
 	if c := p.repo.cached(); c != nil {
 		s = c.Uncached()
 	}
@@ -140,13 +140,13 @@ func (p *pruner) sweep(ctx context.Context, now time.Time) error {
 			return err
 		}
 	}
-	records, err := layout.List(ctx, p.repo.store, layout.Forgotten)
+	records, err := layout.List(ctx, p.repo.view().store, layout.Forgotten)
 	if err != nil {
 		return err
 	}
 	for _, f := range records {
 		if now.Sub(f.Time) > recordsKept {
-			if err := p.repo.store.Delete(ctx, layout.Name(layout.Forgotten, f.ID)); err != nil && !layout.IsMissing(err) {
+			if err := p.repo.view().store.Delete(ctx, layout.Name(layout.Forgotten, f.ID)); err != nil && !layout.IsMissing(err) {
 				return err
 			}
 		}

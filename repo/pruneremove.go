@@ -90,7 +90,7 @@ func (p *pruner) again(ctx context.Context, condemned map[pack.FileID]bool, copi
 			return nil, false, err
 		}
 	} else {
-		p.repo.index.Doubt(slices.Collect(maps.Keys(p.planned)))
+		p.repo.view().index.Doubt(slices.Collect(maps.Keys(p.planned)))
 	}
 	s, err := p.repo.scanPacks(ctx, p.marks)
 	if err != nil {
@@ -110,7 +110,7 @@ func (p *pruner) again(ctx context.Context, condemned map[pack.FileID]bool, copi
 // dropFromIndex puts new index files in the place of those that list packs that go: without them, those packs are unknown to
 // everybody who opens the repository from then on.
 func (p *pruner) dropFromIndex(ctx context.Context, going map[pack.FileID]*use) error {
-	files, err := layout.ListNow(ctx, p.repo.store, layout.Index)
+	files, err := layout.ListNow(ctx, p.repo.view().store, layout.Index)
 	if err != nil {
 		return err
 	}
@@ -153,7 +153,7 @@ func (p *pruner) replaceIndex(ctx context.Context, id pack.FileID, old *index.Fi
 		}
 	}
 	for _, name := range append(superseded, id) {
-		if err := p.repo.store.Delete(ctx, layout.Name(layout.Index, name)); err != nil && !layout.IsMissing(err) {
+		if err := p.repo.view().store.Delete(ctx, layout.Name(layout.Index, name)); err != nil && !layout.IsMissing(err) {
 			return fmt.Errorf("remove old index: %w", err)
 		}
 	}
@@ -164,7 +164,7 @@ func (p *pruner) replaceIndex(ctx context.Context, id pack.FileID, old *index.Fi
 func (p *pruner) deletePacks(ctx context.Context, going map[pack.FileID]*use) (deleted int, err error) {
 	// An index file that a prune before this one put, and was told that it failed, may not be durable: then those would count
 	// again that it stands in for.
-	if err := store.SyncDir(ctx, p.repo.store, layout.Index); err != nil {
+	if err := store.SyncDir(ctx, p.repo.view().store, layout.Index); err != nil {
 		return 0, err
 	}
 	if err := p.repo.leases.Check(ctx); err != nil {
@@ -179,9 +179,9 @@ func (p *pruner) deletePacks(ctx context.Context, going map[pack.FileID]*use) (d
 		deleted++
 		p.done.Deleted.add(u.size)
 		g.Go(func() error {
-			err := p.repo.store.Delete(gctx, layout.PackName(id))
+			err := p.repo.view().store.Delete(gctx, layout.PackName(id))
 			if err == nil || layout.IsMissing(err) {
-				err = p.repo.store.Delete(gctx, layout.ParityName(id))
+				err = p.repo.view().store.Delete(gctx, layout.ParityName(id))
 			}
 			if layout.IsMissing(err) {
 				return nil

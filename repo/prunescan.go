@@ -52,9 +52,9 @@ type scan struct {
 
 // scanPacks goes through the tables of all packs that index files list.
 func (r *Repo) scanPacks(ctx context.Context, marks *Marks) (*scan, error) {
-	s := &scan{index: r.index, marks: marks, packs: map[pack.FileID]*use{}, listed: map[pack.FileID]bool{}, twice: map[chunk.ID][]*use{}, lens: map[chunk.ID]uint32{}}
+	s := &scan{index: r.view().index, marks: marks, packs: map[pack.FileID]*use{}, listed: map[pack.FileID]bool{}, twice: map[chunk.ID][]*use{}, lens: map[chunk.ID]uint32{}}
 	known := map[pack.FileID]index.Pack{}
-	for _, p := range r.index.Packs() {
+	for _, p := range r.view().index.Packs() {
 		known[p.ID] = p
 	}
 	files, err := r.countingIndexes(ctx)
@@ -77,7 +77,7 @@ func (r *Repo) scanPacks(ctx context.Context, marks *Marks) (*scan, error) {
 	if err := r.lookForGone(ctx, s); err != nil {
 		return nil, err
 	}
-	for _, o := range r.strays {
+	for _, o := range r.view().strays {
 		// What index files that were lost listed may be needed.
 		if u := (&use{id: o.ID, size: o.Size, orphan: true, live: o.Size, raw: o.Size}); len(marks.missing) == 0 && !s.listed[o.ID] {
 			u.live = 0
@@ -102,7 +102,7 @@ func (r *Repo) lookForGone(ctx context.Context, s *scan) error {
 		if !u.gone {
 			continue
 		}
-		_, err := r.store.Get(ctx, layout.PackName(id), 0, 1)
+		_, err := r.view().store.Get(ctx, layout.PackName(id), 0, 1)
 		if err != nil && !layout.IsMissing(err) {
 			return err
 		}
@@ -113,7 +113,7 @@ func (r *Repo) lookForGone(ctx context.Context, s *scan) error {
 
 // countingIndexes returns the index files of which none stands in for another.
 func (r *Repo) countingIndexes(ctx context.Context) ([]layout.File, error) {
-	files, err := layout.ListNow(ctx, r.store, layout.Index)
+	files, err := layout.ListNow(ctx, r.view().store, layout.Index)
 	if err != nil {
 		return nil, err
 	}

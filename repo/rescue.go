@@ -63,7 +63,7 @@ func (r *rescue) alone(ctx context.Context) error {
 // copies looks into other packs that have the chunks, too.
 func (r *rescue) copies(ctx context.Context) error {
 	return r.each(func(w *wanted) []byte {
-		for _, at := range r.loader.repo.index.Places(w.id) {
+		for _, at := range r.loader.view.index.Places(w.id) {
 			if at.Pack == r.own && at.Offset == w.Offset {
 				continue
 			}
@@ -79,7 +79,7 @@ func (r *rescue) copies(ctx context.Context) error {
 // mended has packs mended by their parity files.
 func (r *rescue) mended(ctx context.Context) error {
 	return r.each(func(w *wanted) []byte {
-		for _, at := range append([]index.Location{w.Location}, r.loader.repo.index.Places(w.id)...) {
+		for _, at := range append([]index.Location{w.Location}, r.loader.view.index.Places(w.id)...) {
 			if data := r.mendedAt(ctx, at, w.id); data != nil {
 				return data
 			}
@@ -92,7 +92,7 @@ func (r *rescue) mended(ctx context.Context) error {
 func (r *rescue) moved(ctx context.Context) error {
 	var last *index.Index
 	for range 3 { // it may be done with them again meanwhile, but not for ever
-		x := r.loader.repo.newerIndex(ctx)
+		x := r.loader.repo.newerIndex(ctx, r.loader.view)
 		if x == nil || x == last || ctx.Err() != nil {
 			return nil
 		}
@@ -152,7 +152,7 @@ func (r *rescue) each(get func(w *wanted) []byte) error {
 func (r *rescue) stored(ctx context.Context, at index.Location, id chunk.ID) []byte {
 	if key := (frameKey{at.Pack, at.Offset}); r.key != key {
 		r.key, r.raw = key, nil
-		sealed, err := r.loader.repo.store.Get(ctx, layout.PackName(at.Pack), at.Offset, int64(at.Frame.Sealed))
+		sealed, err := r.loader.view.store.Get(ctx, layout.PackName(at.Pack), at.Offset, int64(at.Frame.Sealed))
 		if err == nil {
 			r.raw, err = r.loader.repo.decoder.Decode(nil, sealed, at.Frame)
 		}
@@ -217,7 +217,7 @@ func (r *rescue) note(ctx context.Context, how string) {
 	}
 	r.noted = true
 	if r.gone {
-		if x := r.loader.repo.newerIndex(ctx); x != nil && !x.HasPack(r.own) {
+		if x := r.loader.repo.newerIndex(ctx, r.loader.view); x != nil && !x.HasPack(r.own) {
 			return
 		}
 		how = "missing; " + how

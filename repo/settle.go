@@ -22,7 +22,7 @@ func (d *Damage) Settle(ctx context.Context) error {
 	if err := d.mark(ctx, packs); err != nil {
 		return err
 	}
-	r.orphans = slices.DeleteFunc(r.orphans, func(f layout.File) bool {
+	r.dropOrphans(func(f layout.File) bool {
 		return slices.ContainsFunc(d.Packs, func(b *BadPack) bool { return b.ID == f.ID })
 	})
 	if _, err := r.Adopt(ctx); err != nil {
@@ -35,7 +35,7 @@ func (d *Damage) Settle(ctx context.Context) error {
 		return err
 	}
 	for _, t := range d.adopted {
-		r.index.AddPack(t.Pack, t.Table)
+		r.view().index.AddPack(t.Pack, t.Table)
 	}
 	d.adopted = nil
 	return nil
