@@ -98,11 +98,11 @@ type checker struct {
 	noted  map[pack.FileID]bool
 	parity map[pack.FileID]int64 // parity files that are there, with their sizes
 
-	mu         sync.Mutex
-	report     *Report
-	vanished   map[pack.FileID]bool // packs that were listed, and not there when they were read
-	distrusted map[pack.FileID]bool // packs that are there and damaged
-	proved     map[pack.FileID]bool // packs that were read whole, opened, and found good
+	mu              sync.Mutex
+	report          *Report
+	missingWhenRead map[pack.FileID]bool // packs that were listed, and not there when they were read
+	damagedPacks    map[pack.FileID]bool // packs that are there and damaged
+	proved          map[pack.FileID]bool // packs that were read whole, opened, and found good
 }
 
 // damage notes one fault; err's text begins with the file's name.
@@ -161,7 +161,7 @@ func (r *Repo) Check(ctx context.Context, o CheckOptions, p *Progress) (*Report,
 	if s, err = c.settle(ctx, s); err != nil {
 		return nil, err
 	}
-	c.repo.view().index.Doubt(slices.Collect(maps.Keys(c.distrusted)))
+	c.repo.view().index.Doubt(slices.Collect(maps.Keys(c.damagedPacks)))
 	if err := c.noteDamage(ctx, s); err != nil {
 		return nil, err
 	}
@@ -175,7 +175,7 @@ func (r *Repo) Check(ctx context.Context, o CheckOptions, p *Progress) (*Report,
 
 func (r *Repo) newChecker(o CheckOptions, p *Progress) *checker {
 	return &checker{repo: r, opts: o, progress: p, report: new(Report),
-		vanished: map[pack.FileID]bool{}, distrusted: map[pack.FileID]bool{}, proved: map[pack.FileID]bool{}}
+		missingWhenRead: map[pack.FileID]bool{}, damagedPacks: map[pack.FileID]bool{}, proved: map[pack.FileID]bool{}}
 }
 
 // configs looks at the config and at its copy as they are now.
@@ -232,7 +232,7 @@ type leftovers interface {
 // files counts the store's files, names those that do not belong, and lists the others in s.
 func (c *checker) files(ctx context.Context, s *sight) error {
 	s.packs, s.parity = map[pack.FileID]int64{}, map[pack.FileID]int64{}
-	var odd, left few
+	var odd, left cappedNames
 	for f, err := range c.repo.view().store.List(ctx, "") {
 		if err != nil {
 			return fmt.Errorf("list files: %w", err)

@@ -309,7 +309,7 @@ func TestCheckNamesFew(t *testing.T) {
 			t.Errorf("%q is not among\n%s", want, all)
 		}
 	}
-	if len(report.Notes) != 2*(fewNames+1) {
+	if len(report.Notes) != 2*(maxNames+1) {
 		t.Errorf("%d notes:\n%s", len(report.Notes), all)
 	}
 }

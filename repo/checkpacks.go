@@ -62,7 +62,7 @@ func (c *checker) packs(ctx context.Context, s *sight) error {
 	if err := g.Wait(); err != nil {
 		return err
 	}
-	maps.DeleteFunc(orphans, func(id pack.FileID, _ bool) bool { return c.vanished[id] })
+	maps.DeleteFunc(orphans, func(id pack.FileID, _ bool) bool { return c.missingWhenRead[id] })
 	if len(orphans) > 0 {
 		c.note("packs in no index file, as an interrupted backup leaves them: %d; the next backup or 'repair index' takes them in", len(orphans))
 	}
@@ -87,7 +87,7 @@ func (c *checker) orphan(ctx context.Context, p index.Pack, deep bool) {
 
 // badPack notes that nothing in a pack can be relied on.
 func (c *checker) badPack(id pack.FileID, why error) {
-	if c.vanish(id, why) {
+	if c.noteMissing(id, why) {
 		return
 	}
 	err := fmt.Errorf("%s: %w", layout.PackName(id), why)
@@ -108,7 +108,7 @@ func (c *checker) pack(ctx context.Context, p index.PackTable, size int64, deep 
 	switch {
 	case ctx.Err() != nil:
 		return true
-	case c.vanish(p.ID, err):
+	case c.noteMissing(p.ID, err):
 		return true
 	case err != nil:
 		// The index knows what the table said, so its chunks can still be had.

@@ -32,7 +32,7 @@ func (s *sight) takeParity(f store.Info) bool {
 
 // countParity notes packs without parity and parity without packs.
 func (c *checker) countParity(s *sight) {
-	strays := parityListing{s.packs, s.parity}.strays()
+	strays := parityListing{s.packs, s.parity}.withoutPack()
 	if strays > 0 {
 		c.note("parity files whose pack is not there: %d", strays)
 	}

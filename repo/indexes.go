@@ -83,8 +83,8 @@ func (r *Repo) use(l *loading, under pack.FileID, found *lease.State) {
 	maps.Copy(named, found.Damaged())
 	l.index.Doubt(slices.Collect(maps.Keys(named)))
 	r.change(func(v *view) {
-		v.index, v.files, v.loaded, v.strays = l.index, l.known(), &under, l.orphans
-		v.orphans = slices.DeleteFunc(slices.Clone(l.orphans), func(p layout.File) bool { return named[p.ID] })
+		v.index, v.files, v.loaded, v.orphaned = l.index, l.known(), &under, l.orphans
+		v.adoptable = slices.DeleteFunc(slices.Clone(l.orphans), func(p layout.File) bool { return named[p.ID] })
 	})
 	r.stale = false
 }
@@ -257,7 +257,7 @@ func (r *Repo) Adopt(ctx context.Context) (n int, err error) {
 }
 
 func (r *Repo) adopt(ctx context.Context) (int, error) {
-	orphans := r.view().orphans
+	orphans := r.view().adoptable
 	if len(orphans) == 0 {
 		return 0, nil
 	}
@@ -275,7 +275,7 @@ func (r *Repo) adopt(ctx context.Context) (int, error) {
 	for _, t := range tables {
 		r.view().index.AddPack(t.Pack, t.Table)
 	}
-	r.dropOrphans(func(layout.File) bool { return true })
+	r.dropAdoptable(func(layout.File) bool { return true })
 	return len(tables), nil
 }
 

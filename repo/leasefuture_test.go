@@ -88,7 +88,7 @@ func TestLeaseCannotBeDated(t *testing.T) {
 		}})
 		done, err := r.Prune(ctx, PruneOptions{}, markModel(r), nil)
 		switch {
-		case work == Pruning && (!errors.Is(err, ErrInUse) || !strings.Contains(err.Error(), "cannot be dated anew: "+fs.ErrPermission.Error())):
+		case work == Pruning && (!errors.Is(err, ErrInUse) || !strings.Contains(err.Error(), "cannot be touched: "+fs.ErrPermission.Error())):
 			t.Errorf("%s: %v", work, err)
 		case work == BackingUp && (err != nil || done.Pending.Packs == 0 || len(done.Notes) != 1):
 			t.Errorf("%s: %+v, %v", work, done, err)

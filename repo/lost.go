@@ -38,7 +38,7 @@ func (d *Damage) Why(id chunk.ID) error {
 	if b := d.bad[loc.Pack]; b != nil {
 		return b.Why
 	}
-	return fmt.Errorf("%s: %w", layout.PackName(loc.Pack), errIsMissing)
+	return fmt.Errorf("%s: %w", layout.PackName(loc.Pack), errMissing)
 }
 
 // Wants returns how many chunks are wanted.

@@ -100,8 +100,8 @@ func listParity(ctx context.Context, s store.Store) (l parityListing, err error)
 	return l, nil
 }
 
-// strays are the parity files without a pack.
-func (l parityListing) strays() (n int) {
+// withoutPack counts the parity files without a pack.
+func (l parityListing) withoutPack() (n int) {
 	for id := range l.parity {
 		if _, ok := l.packs[id]; !ok {
 			n++
@@ -139,7 +139,7 @@ func (r *Repo) ParityStatus(ctx context.Context) (*ParityStatus, error) {
 	if err != nil {
 		return nil, err
 	}
-	s := &ParityStatus{Share: r.config.Parity, Packs: len(l.packs), Strays: l.strays(), PackSize: r.config.PackSize, SectorSize: parity.Sector}
+	s := &ParityStatus{Share: r.config.Parity, Packs: len(l.packs), Strays: l.withoutPack(), PackSize: r.config.PackSize, SectorSize: parity.Sector}
 	for _, size := range l.parity {
 		s.Bytes += size
 	}

@@ -92,7 +92,7 @@ func adoptProgram() program {
 			if err != nil {
 				return err
 			}
-			there := len(r.view().orphans)
+			there := len(r.view().adoptable)
 			n, err := r.Adopt(context.Background())
 			if err == nil && n == there && n > 0 { // one that could not be read now is left for the next time
 				x.chunks(orphans)

@@ -91,7 +91,7 @@ func (p *pruner) markAll(ctx context.Context, ids []pack.FileID) error {
 		if err := p.mark(ctx, ids, p.marks); err != nil {
 			return err
 		}
-		if err := p.vanished(ctx); err != nil {
+		if err := p.missingWhenRead(ctx); err != nil {
 			return err
 		}
 		var err error
@@ -106,8 +106,8 @@ func (p *pruner) markAll(ctx context.Context, ids []pack.FileID) error {
 var errCameBack = errors.New("it was missing a moment ago and is there again: run this again")
 
 // vanished returns an error unless all snapshots that were listed, and not there when they were read, were forgotten.
-func (p *pruner) vanished(ctx context.Context) error {
-	f, err := p.lateFates(ctx, p.marks.vanished)
+func (p *pruner) missingWhenRead(ctx context.Context) error {
+	f, err := p.lateFates(ctx, p.marks.missingWhenRead)
 	switch {
 	case err != nil:
 		return err
@@ -223,7 +223,7 @@ func (p *pruner) explained(ctx context.Context, going map[pack.FileID]*use) erro
 	}
 	var why UnaccountedError
 	for _, u := range going {
-		if !u.gone && !u.orphan && u.idle > 0 {
+		if !u.missing && !u.orphan && u.idle > 0 {
 			why.Packs.add(u.idle * u.size / u.raw)
 		}
 	}

@@ -123,7 +123,7 @@ func TestPruneAccountsForSnapshots(t *testing.T) {
 					before = ids[i-1]
 					ids = append(ids, keepAfter(t, mem, chunks, before))
 				}
-				open().See(Seen{ID: ids[i], Name: "disk", Time: now})
+				open().RecordSeen(Seen{ID: ids[i], Name: "disk", Time: now})
 			}
 			for _, i := range test.forget {
 				if _, err := reopen(t, mem).Forget(ctx, ids[i:i+1]); err != nil {
@@ -246,7 +246,7 @@ func TestPruneLosesSnapshotsAtAnyPoint(t *testing.T) {
 					r.UseMemory(t.TempDir())
 				}
 				for _, id := range ids[2:] {
-					r.See(Seen{ID: id})
+					r.RecordSeen(Seen{ID: id})
 				}
 				lost, n, listed := ids[2:3], 0, false
 				if all {
@@ -312,7 +312,7 @@ func TestPruneBehindListings(t *testing.T) {
 		r.setStore(&forgetful{mem, hidden})
 		r.UseMemory(t.TempDir())
 		for _, id := range remembered {
-			r.See(Seen{ID: id})
+			r.RecordSeen(Seen{ID: id})
 		}
 		if done := mustPrune(t, r, PruneOptions{}); done.Deleted.Packs > 0 {
 			t.Errorf("%s: %+v", name, done)
@@ -339,7 +339,7 @@ func TestPruneWaitsForRecords(t *testing.T) {
 	r.setStore(&far{Store: s, lag: store.Lag{Unknown: "some"}})
 	r.SetGrace(time.Millisecond)
 	r.UseMemory(t.TempDir())
-	r.See(Seen{ID: first}, Seen{ID: second})
+	r.RecordSeen(Seen{ID: first}, Seen{ID: second})
 	waits := 0
 	done := mustPrune(t, r, PruneOptions{Lag: time.Minute, Wait: func(context.Context, time.Duration) error {
 		waits++

@@ -27,7 +27,7 @@ func (p *pruner) remove(ctx context.Context, going map[pack.FileID]*use, copied 
 		}
 		return 0, nil
 	}
-	plans, known, err := p.ripe(ctx)
+	markers, known, err := p.ripe(ctx)
 	if err != nil {
 		return 0, err
 	}
@@ -38,7 +38,7 @@ func (p *pruner) remove(ctx context.Context, going map[pack.FileID]*use, copied 
 	}
 	p.done.Pending = Amount{}
 	for id, u := range wanted {
-		if (held || !known[id]) && !u.gone {
+		if (held || !known[id]) && !u.missing {
 			p.done.Pending.add(u.size)
 		}
 	}
@@ -49,7 +49,7 @@ func (p *pruner) remove(ctx context.Context, going map[pack.FileID]*use, copied 
 		return 0, err
 	}
 	if err := p.dropFromIndex(ctx, going); isFull(err) {
-		// There is no room for the new index files before the packs are gone. Until they are there, the plans say why
+		// There is no room for the new index files before the packs are gone. Until they are there, the markers say why
 		// the index lists what is not there.
 		if deleted, err = p.deletePacks(ctx, going); err == nil {
 			err = p.dropFromIndex(ctx, going)
@@ -62,7 +62,7 @@ func (p *pruner) remove(ctx context.Context, going map[pack.FileID]*use, copied 
 	} else if deleted, err = p.deletePacks(ctx, going); err != nil {
 		return deleted, err
 	}
-	if err := p.endPlans(ctx, plans, going); err != nil {
+	if err := p.endMarkers(ctx, markers, going); err != nil {
 		return deleted, err
 	}
 	if len(going) == 0 {
@@ -90,17 +90,17 @@ func (p *pruner) again(ctx context.Context, condemned map[pack.FileID]bool, copi
 			return nil, false, err
 		}
 	} else {
-		p.repo.view().index.Doubt(slices.Collect(maps.Keys(p.planned)))
+		p.repo.view().index.Doubt(slices.Collect(maps.Keys(p.condemned)))
 	}
 	s, err := p.repo.scanPacks(ctx, p.marks)
 	if err != nil {
 		return nil, false, err
 	}
 	going = s.dead()
-	maps.DeleteFunc(going, func(id pack.FileID, u *use) bool { return !condemned[id] && !u.gone })
+	maps.DeleteFunc(going, func(id pack.FileID, u *use) bool { return !condemned[id] && !u.missing })
 	p.done.Unused = 0
 	for id, u := range s.packs {
-		if going[id] == nil && !u.gone {
+		if going[id] == nil && !u.missing {
 			p.done.Unused += u.unused()
 		}
 	}
@@ -124,7 +124,7 @@ func (p *pruner) dropFromIndex(ctx context.Context, going map[pack.FileID]*use) 
 	}
 	for _, f := range counting {
 		old, err := p.repo.readIndex(ctx, f.ID)
-		if layout.IsMissing(err) { // somebody put another in its place, and has seen our plan: what is in there is not ours to drop
+		if layout.IsMissing(err) { // another process replaced it, and has seen our marker: what is in there is not ours to drop
 			continue
 		}
 		if err != nil {
@@ -173,7 +173,7 @@ func (p *pruner) deletePacks(ctx context.Context, going map[pack.FileID]*use) (d
 	g, gctx := errgroup.WithContext(ctx)
 	g.SetLimit(4 * p.repo.workers)
 	for id, u := range going {
-		if u.gone {
+		if u.missing {
 			continue
 		}
 		deleted++

@@ -14,11 +14,11 @@ import (
 // A rescue gets wanted chunks of one frame that could not be read where the index says, from wherever else they may be. What
 // it hands on is proved by its id, as all else is.
 type rescue struct {
-	loader *loader
-	left   []wanted // what nobody had yet
-	give   func(raw []byte, run []wanted) error
-	own    pack.FileID
-	gone   bool // the pack is not there
+	loader  *loader
+	left    []wanted // what nobody had yet
+	give    func(raw []byte, run []wanted) error
+	own     pack.FileID
+	missing bool // the pack is not there
 
 	key frameKey // of the frame that was read last
 	raw []byte   // what is in it, nil where it cannot be had
@@ -34,7 +34,7 @@ type rescue struct {
 // rescue hands on chunks of one frame that could not be had for a reason. raw is the frame, where it opened at least. The
 // error is the reason, if some of them cannot be had at all.
 func (l *loader) rescue(ctx context.Context, run []wanted, raw []byte, why error, give func(raw []byte, run []wanted) error) error {
-	r := &rescue{loader: l, left: run, give: give, own: run[0].Pack, gone: layout.IsMissing(why)}
+	r := &rescue{loader: l, left: run, give: give, own: run[0].Pack, missing: layout.IsMissing(why)}
 	if raw != nil {
 		r.key, r.raw = run[0].key(), raw
 	}
@@ -157,7 +157,7 @@ func (r *rescue) stored(ctx context.Context, at index.Location, id chunk.ID) []b
 			r.raw, err = r.loader.repo.decoder.Decode(nil, sealed, at.Frame)
 		}
 		if at.Pack == r.own {
-			r.gone = layout.IsMissing(err)
+			r.missing = layout.IsMissing(err)
 		}
 		if err != nil {
 			r.raw = nil
@@ -216,7 +216,7 @@ func (r *rescue) note(ctx context.Context, how string) {
 		return
 	}
 	r.noted = true
-	if r.gone {
+	if r.missing {
 		if x := r.loader.repo.newerIndex(ctx, r.loader.view); x != nil && !x.HasPack(r.own) {
 			return
 		}

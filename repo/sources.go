@@ -56,7 +56,7 @@ func (s *Sources) try(ctx context.Context, kind chunk.Kind, id chunk.ID, frame f
 		return context.Cause(ctx)
 	}
 	if layout.IsMissing(err) {
-		err = fmt.Errorf("%s: %w: %w", layout.PackName(frame.pack), errIsMissing, err)
+		err = fmt.Errorf("%s: %w: %w", layout.PackName(frame.pack), errMissing, err)
 	}
 	if only {
 		s.frames[frame] = err

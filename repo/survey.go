@@ -129,7 +129,7 @@ func (d *Damage) compare(ctx context.Context, files []layout.File, readAll bool,
 // anything to go by.
 func (d *Damage) confirmMissing(ctx context.Context, known index.Pack) error {
 	b := &BadPack{ID: known.ID, size: known.Size, there: -1, listed: true}
-	b.Why = fmt.Errorf("%s: %w", b.Name(), errIsMissing)
+	b.Why = fmt.Errorf("%s: %w", b.Name(), errMissing)
 	_, err := d.repo.view().store.Get(ctx, b.Name(), 0, 1)
 	if err == nil {
 		return fmt.Errorf("the store did not list %s, and has it: try again when it shows what it has", b.Name())
@@ -150,7 +150,7 @@ func (r *Repo) confirmLength(ctx context.Context, known index.Pack) error {
 	return ctx.Err()
 }
 
-var errIsMissing = errors.New("it is missing")
+var errMissing = errors.New("it is missing")
 
 // proveName reads a pack and returns an error unless its bytes have its name.
 func (r *Repo) proveName(ctx context.Context, id pack.FileID) error {

@@ -14,13 +14,13 @@ import (
 //
 // The index in it only grows meanwhile, and guards itself; so do the known index files.
 type view struct {
-	store   store.Store
-	index   *index.Index
-	files   *indexFiles
-	orphans []layout.File // packs that LoadIndex found in no index file, and that no marker names
-	strays  []layout.File // all packs that it found in no index file
-	loaded  *pack.FileID  // the lease under which the index was loaded, zero for none; nil while no index is
-	cache   index.Cache   // where the index is kept on this machine
+	store     store.Store
+	index     *index.Index
+	files     *indexFiles
+	adoptable []layout.File // packs that LoadIndex found in no index file, and that no marker names
+	orphaned  []layout.File // all packs that it found in no index file
+	loaded    *pack.FileID  // the lease under which the index was loaded, zero for none; nil while no index is
+	cache     index.Cache   // where the index is kept on this machine
 }
 
 // view returns the current view.
@@ -41,6 +41,6 @@ func (r *Repo) change(fn func(v *view)) {
 func (r *Repo) setStore(s store.Store) { r.change(func(v *view) { v.store = s }) }
 
 // dropOrphans takes packs off the list of orphaned ones.
-func (r *Repo) dropOrphans(drop func(layout.File) bool) {
-	r.change(func(v *view) { v.orphans = slices.DeleteFunc(slices.Clone(v.orphans), drop) })
+func (r *Repo) dropAdoptable(drop func(layout.File) bool) {
+	r.change(func(v *view) { v.adoptable = slices.DeleteFunc(slices.Clone(v.adoptable), drop) })
 }

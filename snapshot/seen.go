@@ -18,7 +18,7 @@ func Missed(ctx context.Context, r *repo.Repo, snapshots []*Snapshot, bad []erro
 			unreadable = append(unreadable, u.ID)
 		}
 	}
-	return r.Missed(ctx, seen(snapshots), unreadable)
+	return r.MissingSeen(ctx, seen(snapshots), unreadable)
 }
 
 func seen(snapshots []*Snapshot) []repo.Seen {
@@ -30,7 +30,7 @@ func seen(snapshots []*Snapshot) []repo.Seen {
 }
 
 // Saw remembers a snapshot that this machine has just put.
-func Saw(r *repo.Repo, s *Snapshot) { r.See(seen([]*Snapshot{s})...) }
+func Saw(r *repo.Repo, s *Snapshot) { r.RecordSeen(seen([]*Snapshot{s})...) }
 
 // Accept makes this machine take what is there now for all there is. The error is of what it remembers with.
 func Accept(r *repo.Repo, snapshots []*Snapshot) error {

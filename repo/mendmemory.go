@@ -35,9 +35,9 @@ func (m *mended) how() string {
 // mends are the packs that were mended last, and those that cannot be: reading a pack from a disk that fails takes long. One
 // is mended at a time, for all goroutines that want it.
 type mends struct {
-	mu       sync.Mutex
-	last     []*mended
-	hopeless map[pack.FileID]error
+	mu         sync.Mutex
+	last       []*mended
+	unmendable map[pack.FileID]error
 }
 
 // mend returns a pack as it was, from what can be read of it and of its parity file. Nothing in the store is changed. Its
@@ -50,7 +50,7 @@ func (r *Repo) mend(ctx context.Context, id pack.FileID) (*mended, error) {
 		r.mends.last = append(slices.Delete(r.mends.last, at, at+1), m) // the one that goes next is the first
 		return m, nil
 	}
-	if err := r.mends.hopeless[id]; err != nil {
+	if err := r.mends.unmendable[id]; err != nil {
 		return nil, err
 	}
 	if len(r.mends.last) >= packsInMemory { // gone before there is another, so that it is no more
@@ -61,10 +61,10 @@ func (r *Repo) mend(ctx context.Context, id pack.FileID) (*mended, error) {
 		return nil, context.Cause(ctx)
 	}
 	if err != nil {
-		if r.mends.hopeless == nil {
-			r.mends.hopeless = map[pack.FileID]error{}
+		if r.mends.unmendable == nil {
+			r.mends.unmendable = map[pack.FileID]error{}
 		}
-		r.mends.hopeless[id] = err
+		r.mends.unmendable[id] = err
 		return nil, err
 	}
 	r.mends.last = append(r.mends.last, m)
