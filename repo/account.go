@@ -127,7 +127,7 @@ func (r *Repo) uncached() store.Store {
 	if c := r.cached(); c != nil {
 		return c.Unwrap()
 	}
-	return r.store
+	return r.view().store
 }
 
 // NotForgotten returns those of some snapshots of which no record says that somebody removed them.

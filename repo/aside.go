@@ -30,7 +30,7 @@ func (r *Repo) SetAside(ctx context.Context, ids []pack.FileID) (done int, err e
 		return 0, fmt.Errorf("set snapshots aside: %w", err)
 	}
 	for i, id := range ids {
-		if err := r.store.Move(ctx, SnapshotName(id), AsideName(id)); err != nil && !layout.IsMissing(err) {
+		if err := r.view().store.Move(ctx, SnapshotName(id), AsideName(id)); err != nil && !layout.IsMissing(err) {
 			return i, fmt.Errorf("set snapshots aside, %d of %d done: %w", i, len(ids), err)
 		}
 	}
@@ -39,7 +39,7 @@ func (r *Repo) SetAside(ctx context.Context, ids []pack.FileID) (done int, err e
 
 // ListAside returns the names of the snapshots that are kept aside, in no order.
 func (r *Repo) ListAside(ctx context.Context) ([]pack.FileID, error) {
-	files, err := r.lister()(ctx, r.store, layout.Aside)
+	files, err := r.lister()(ctx, r.view().store, layout.Aside)
 	return layout.IDs(files), err
 }
 
@@ -54,7 +54,7 @@ func (r *Repo) DropAside(ctx context.Context, ids []pack.FileID) error {
 		return err
 	}
 	for _, id := range ids {
-		if err := r.store.Delete(ctx, AsideName(id)); err != nil && !layout.IsMissing(err) {
+		if err := r.view().store.Delete(ctx, AsideName(id)); err != nil && !layout.IsMissing(err) {
 			return fmt.Errorf("delete what was kept aside: %w", err)
 		}
 	}

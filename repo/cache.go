@@ -20,12 +20,14 @@ func (r *Repo) UseCache(folder string) {
 	if MakeCache(folder, own) != nil {
 		return
 	}
-	r.cache.Folder = own
-	if d, ok := r.store.(store.DryRun); ok { // in this order, or else the cache would keep what is not put
-		r.store = store.DryRun{Store: store.NewCached(d.Store, own, layout.Index, layout.Snapshots)}
-	} else {
-		r.store = store.NewCached(r.store, own, layout.Index, layout.Snapshots)
-	}
+	r.change(func(v *view) {
+		v.cache.Folder = own
+		if d, ok := v.store.(store.DryRun); ok { // in this order, or else the cache would keep what is not put
+			v.store = store.DryRun{Store: store.NewCached(d.Store, own, layout.Index, layout.Snapshots)}
+		} else {
+			v.store = store.NewCached(v.store, own, layout.Index, layout.Snapshots)
+		}
+	})
 }
 
 // MakeCache makes the folder of one repository in that of the cache.
@@ -41,11 +43,13 @@ func MakeCache(folder, own string) error {
 }
 
 // Close closes the store, with the cache in front of it. No call may follow but another Close.
-func (r *Repo) Close() error { return r.store.Close() }
+func (r *Repo) Close() error { return r.view().store.Close() }
 
 // cached returns the cache in front of the store, nil when there is none.
-func (r *Repo) cached() *store.Cached {
-	c, _ := store.As[*store.Cached](r.store)
+func (r *Repo) cached() *store.Cached { return r.view().cached() }
+
+func (v *view) cached() *store.Cached {
+	c, _ := store.As[*store.Cached](v.store)
 	return c
 }
 
@@ -58,10 +62,12 @@ func (r *Repo) remember(name string, file []byte) {
 
 // dropCache makes the Repo look at the store itself from now on.
 func (r *Repo) dropCache() {
-	if c := r.cached(); c != nil && r.dry {
-		r.store = store.DryRun{Store: c.Unwrap()}
-	} else if c != nil {
-		r.store = c.Unwrap()
-	}
-	r.cache.Folder = ""
+	r.change(func(v *view) {
+		if c := v.cached(); c != nil && r.dry {
+			v.store = store.DryRun{Store: c.Unwrap()}
+		} else if c != nil {
+			v.store = c.Unwrap()
+		}
+		v.cache.Folder = ""
+	})
 }

@@ -127,7 +127,7 @@ func wantAlike(t *testing.T, what string, all []saved, a, b *Repo) {
 		t.Fatalf("%s: with a cache these packs\n%v, without one\n%v", what, packs(a), packs(b))
 	}
 	orphans := func(r *Repo) (out []string) {
-		for _, o := range r.orphans {
+		for _, o := range r.view().adoptable {
 			out = append(out, o.ID.String())
 		}
 		slices.Sort(out)
@@ -374,8 +374,8 @@ func TestForgottenIndexFile(t *testing.T) {
 		}
 	}
 	r := reopenCached(t, mem, folder)
-	if n := len(r.Index().Packs()); n != 0 || len(r.orphans) != len(x.in(layout.Packs)) {
-		t.Errorf("%d packs are known and %d are in no index", n, len(r.orphans))
+	if n := len(r.Index().Packs()); n != 0 || len(r.view().adoptable) != len(x.in(layout.Packs)) {
+		t.Errorf("%d packs are known and %d are in no index", n, len(r.view().adoptable))
 	}
 	for _, c := range x.chunks {
 		if _, ok := r.Index().Lookup(c.id); ok {

@@ -98,11 +98,11 @@ type checker struct {
 	noted  map[pack.FileID]bool
 	parity map[pack.FileID]int64 // parity files that are there, with their sizes
 
-	mu         sync.Mutex
-	report     *Report
-	vanished   map[pack.FileID]bool // packs that were listed, and not there when they were read
-	distrusted map[pack.FileID]bool // packs that are there and damaged
-	proved     map[pack.FileID]bool // packs that were read whole, opened, and found good
+	mu              sync.Mutex
+	report          *Report
+	missingWhenRead map[pack.FileID]bool // packs that were listed, and not there when they were read
+	damagedPacks    map[pack.FileID]bool // packs that are there and damaged
+	proved          map[pack.FileID]bool // packs that were read whole, opened, and found good
 }
 
 // damage notes one fault; err's text begins with the file's name.
@@ -161,7 +161,7 @@ func (r *Repo) Check(ctx context.Context, o CheckOptions, p *Progress) (*Report,
 	if s, err = c.settle(ctx, s); err != nil {
 		return nil, err
 	}
-	c.repo.index.Suspend(slices.Collect(maps.Keys(c.distrusted)))
+	c.repo.view().index.Suspend(slices.Collect(maps.Keys(c.damagedPacks)))
 	if err := c.noteDamage(ctx, s); err != nil {
 		return nil, err
 	}
@@ -175,13 +175,13 @@ func (r *Repo) Check(ctx context.Context, o CheckOptions, p *Progress) (*Report,
 
 func (r *Repo) newChecker(o CheckOptions, p *Progress) *checker {
 	return &checker{repo: r, opts: o, progress: p, report: new(Report),
-		vanished: map[pack.FileID]bool{}, distrusted: map[pack.FileID]bool{}, proved: map[pack.FileID]bool{}}
+		missingWhenRead: map[pack.FileID]bool{}, damagedPacks: map[pack.FileID]bool{}, proved: map[pack.FileID]bool{}}
 }
 
 // configs looks at the config and at its copy as they are now.
 func (c *checker) configs(ctx context.Context) error {
 	for _, name := range []string{layout.Config, layout.ConfigCopy} {
-		file, err := readConfigAs(ctx, c.repo.store, name)
+		file, err := readConfigAs(ctx, c.repo.view().store, name)
 		if err != nil {
 			return err
 		}
@@ -232,8 +232,8 @@ type leftovers interface {
 // files counts the store's files, names those that do not belong, and lists the others in s.
 func (c *checker) files(ctx context.Context, s *sight) error {
 	s.packs, s.parity = map[pack.FileID]int64{}, map[pack.FileID]int64{}
-	var odd, left few
-	for f, err := range c.repo.store.List(ctx, "") {
+	var odd, left cappedNames
+	for f, err := range c.repo.view().store.List(ctx, "") {
 		if err != nil {
 			return fmt.Errorf("list files: %w", err)
 		}
@@ -266,7 +266,7 @@ func (c *checker) files(ctx context.Context, s *sight) error {
 	for _, size := range s.parity {
 		c.report.Parity, c.report.ParityBytes = c.report.Parity+1, c.report.ParityBytes+size
 	}
-	if s, ok := c.repo.store.(leftovers); ok {
+	if s, ok := c.repo.view().store.(leftovers); ok {
 		for f, err := range s.Leftovers(ctx) {
 			if err != nil {
 				return fmt.Errorf("list files: %w", err)
@@ -283,7 +283,7 @@ func (c *checker) files(ctx context.Context, s *sight) error {
 // indexes reads every index file, and returns the tables of the packs they list. One that is gone when it is read is an
 // error, and damage only where last is set.
 func (c *checker) indexes(ctx context.Context, last bool) (map[pack.FileID]index.PackTable, error) {
-	files, err := layout.List(ctx, c.repo.store, layout.Index)
+	files, err := layout.List(ctx, c.repo.view().store, layout.Index)
 	if err != nil {
 		return nil, err
 	}

@@ -88,7 +88,7 @@ func TestCheckBesidePrune(t *testing.T) {
 					s := &storetest.Faulty{Store: mem}
 					r := reopen(t, mem)
 					r.workers = 1
-					r.store = s
+					r.setStore(s)
 					s.Fail = func(string, string) error {
 						for n := done.Load(); int(n) < len(steps) && s.Ops()-1 >= start+n*gap; n = done.Load() {
 							done.Add(1)
@@ -309,7 +309,7 @@ func TestCheckNamesFew(t *testing.T) {
 			t.Errorf("%q is not among\n%s", want, all)
 		}
 	}
-	if len(report.Notes) != 2*(fewNames+1) {
+	if len(report.Notes) != 2*(maxNames+1) {
 		t.Errorf("%d notes:\n%s", len(report.Notes), all)
 	}
 }

@@ -16,8 +16,6 @@ import (
 // looks is how often a check looks again because somebody seems to have pruned meanwhile.
 const looks = 4
 
-var errGone = errors.New("it is missing")
-
 // Recheck looks again at what there is, for use when snapshots seem to miss something after Check: somebody may have pruned
 // since. It reports whether anything changed since it was last looked at, and then the index is that of now.
 func (r *Repo) Recheck(ctx context.Context, report *Report) (changed bool, err error) {
@@ -37,13 +35,14 @@ func (r *Repo) Recheck(ctx context.Context, report *Report) (changed bool, err e
 
 // use makes the index that of a sight.
 func (c *checker) use(s *sight) {
-	c.repo.index = new(index.Index)
+	x := new(index.Index)
 	for _, t := range s.tables {
 		size, ok := s.packs[t.ID]
 		t.Missing = !ok || size != t.Size
-		c.repo.index.AddPack(t.Pack, t.Table)
+		x.AddPack(t.Pack, t.Table)
 	}
-	c.report.index, c.report.sight, c.parity = c.repo.index, s, s.parity
+	c.repo.change(func(v *view) { v.index = x })
+	c.report.index, c.report.sight, c.parity = x, s, s.parity
 }
 
 // A sight is what there was in a repository when it was looked at.
@@ -58,7 +57,7 @@ type sight struct {
 	newest  time.Time // of all files, by the store's clock
 
 	missing   map[pack.FileID]bool // packs that are listed and not there
-	condemned map[pack.FileID]bool // packs that plans condemn
+	condemned map[pack.FileID]bool // packs that markers condemn
 }
 
 // same reports whether two sights list the same packs, there and in the index.
@@ -68,9 +67,9 @@ func (s *sight) same(as *sight) bool {
 
 // look looks at the repository until what is missing there is not missing because somebody prunes.
 //
-// Whoever prunes puts a plan, takes the packs out of the index, deletes them, and deletes the plan; on a full store he
-// deletes the packs first. A glance reads the plans first, then the index, and lists the packs last. So a pack that one
-// glance missed because of a prune is, for the next one, in a plan, or no longer in the index.
+// A prune puts a marker, takes the packs out of the index, deletes them, and deletes the marker; on a full store it deletes
+// the packs first. A glance reads the markers first, then the index, and lists the packs last. So a pack that is missing for
+// one glance because of a prune is, for the next one, in a marker, or no longer in the index.
 func (c *checker) look(ctx context.Context) (*sight, error) {
 	var missed map[pack.FileID]bool
 	for try := 1; ; try++ {
@@ -109,7 +108,7 @@ func (c *checker) glance(ctx context.Context, last bool) (s *sight, err error) {
 	if err := g.files(ctx, s); err != nil { // after the index, so that every pack it lists must be there
 		return nil, err
 	}
-	if err := c.strays(ctx, s); err != nil {
+	if err := c.orphans(ctx, s); err != nil {
 		return nil, err
 	}
 	for id := range s.tables {
@@ -120,8 +119,8 @@ func (c *checker) glance(ctx context.Context, last bool) (s *sight, err error) {
 	return s, nil
 }
 
-// strays reads the plans once more where there are packs in no index: a prune that has taken them out has announced that.
-func (c *checker) strays(ctx context.Context, s *sight) error {
+// orphans reads the markers once more where there are packs in no index: a prune that took them out has announced that.
+func (c *checker) orphans(ctx context.Context, s *sight) error {
 	for id := range s.packs {
 		if _, listed := s.tables[id]; listed || s.condemned[id] {
 			continue
@@ -151,14 +150,14 @@ func (r *Report) take(found *Report) {
 func (c *checker) missing(s *sight) {
 	for id := range s.missing {
 		if c.report.badPacks[id] == nil && !c.report.mendable[id] {
-			c.badPack(id, errGone)
+			c.badPack(id, errMissing)
 		}
 	}
 	pruned := 0
 	for id := range s.tables {
 		if _, ok := s.packs[id]; !ok && s.condemned[id] {
 			pruned++
-			c.report.badPacks[id] = fmt.Errorf("%s: %w: a prune has deleted it", layout.PackName(id), errGone)
+			c.report.badPacks[id] = fmt.Errorf("%s: %w: a prune has deleted it", layout.PackName(id), errMissing)
 		}
 	}
 	if pruned > 0 {
@@ -168,14 +167,14 @@ func (c *checker) missing(s *sight) {
 
 // settle finds out about packs that were not there any more when they were read.
 func (c *checker) settle(ctx context.Context, s *sight) (*sight, error) {
-	if len(c.vanished) == 0 {
+	if len(c.missingWhenRead) == 0 {
 		return s, nil
 	}
 	now, err := c.look(ctx)
 	if err != nil {
 		return nil, err
 	}
-	for id := range c.vanished {
+	for id := range c.missingWhenRead {
 		_, listed := now.tables[id]
 		if _, there := now.packs[id]; listed && there {
 			c.badPack(id, errors.New("it is listed, and cannot be read as if it were not there"))

@@ -20,23 +20,23 @@ func (c *checker) packDamage(id pack.FileID, err error) {
 	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	c.distrusted[id] = true
+	c.damagedPacks[id] = true
 }
 
-// vanish reports whether a pack that was listed is gone now, and remembers to find out why.
-func (c *checker) vanish(id pack.FileID, err error) bool {
-	if !layout.IsMissing(err) || errors.Is(err, errGone) {
+// noteMissing reports whether a pack that was listed is missing now, and remembers to find out why.
+func (c *checker) noteMissing(id pack.FileID, err error) bool {
+	if !layout.IsMissing(err) || err == errMissing {
 		return false
 	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	c.vanished[id] = true
+	c.missingWhenRead[id] = true
 	return true
 }
 
-// noteDamage says in the repository which packs are damaged, so that nothing is built upon them any more: backups store
-// again what is in them, and old versions are whole again. Packs that are gone, or good again, are struck out. That it
-// cannot be noted is no reason not to report what was found.
+// noteDamage puts damage markers for damaged packs, so that nothing builds on them any more: backups store again what is in
+// them, and old versions are whole again. Packs that are missing or whole by now are left out. Where markers cannot be put,
+// the check still reports what it found.
 func (c *checker) noteDamage(ctx context.Context, s *sight) error {
 	if c.opts.ReadOnly || c.repo.dry {
 		for id := range c.noted {
@@ -47,13 +47,13 @@ func (c *checker) noteDamage(ctx context.Context, s *sight) error {
 		return nil
 	}
 	var fresh, rest []pack.FileID
-	for id := range c.distrusted {
+	for id := range c.damagedPacks {
 		if _, there := s.packs[id]; there && !c.noted[id] {
 			fresh = append(fresh, id)
 		}
 	}
 	kept, struck := map[pack.FileID]bool{}, map[pack.FileID]bool{}
-	var stale []pack.FileID // plans that name packs which are no longer damaged
+	var stale []pack.FileID // markers that name packs which are no longer damaged
 	for _, planID := range s.work.MarkerIDs() {
 		p := s.work.Markers[planID].Value
 		if !p.Damaged {

@@ -206,24 +206,24 @@ func TestUnreadableStoreIsNoDamage(t *testing.T) {
 	x := newSample(t)
 	mem := memOf(t, x.files)
 	r := reopen(t, mem)
-	r.store = &storetest.Faulty{Store: mem, Fail: func(op, name string) error {
+	r.setStore(&storetest.Faulty{Store: mem, Fail: func(op, name string) error {
 		if op == "get" && layout.Dir(name) == layout.Packs {
 			return errBroken
 		}
 		return nil
-	}}
+	}})
 	report, err := r.Check(ctx, CheckOptions{ReadData: true}, nil)
 	if err != nil || len(report.Damage) == 0 {
 		t.Fatalf("%v, %+v", err, report)
 	}
 	wantNotes(t, "no answer", report, 0, 0, 0)
 	spoil(t, mem, x.in(layout.Packs)[0])
-	r.store = &storetest.Faulty{Store: mem, Fail: func(op, name string) error {
+	r.setStore(&storetest.Faulty{Store: mem, Fail: func(op, name string) error {
 		if op == "put" || op == "delete" || op == "touch" {
 			return errBroken
 		}
 		return nil
-	}}
+	}})
 	report, err = r.Check(ctx, CheckOptions{ReadData: true}, nil)
 	if err != nil || !errors.Is(report.Unnoted, errBroken) || report.Noted != 0 || len(report.Damage) == 0 {
 		t.Fatalf("%v, %+v", err, report)
@@ -270,7 +270,7 @@ func TestNoteEveryOpFails(t *testing.T) {
 		r := reopen(t, mem)
 		r.workers = 1
 		s := &storetest.Faulty{Store: mem, Fail: storetest.After(i, errBroken)}
-		r.store = s
+		r.setStore(s)
 		_, _ = r.Check(ctx, CheckOptions{ReadPacks: true}, nil)
 		if n := len(plansIn(t, mem)); n != 1 && n != 2 {
 			t.Fatalf("after %d calls %d packs are noted", i, n)

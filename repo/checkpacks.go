@@ -62,7 +62,7 @@ func (c *checker) packs(ctx context.Context, s *sight) error {
 	if err := g.Wait(); err != nil {
 		return err
 	}
-	maps.DeleteFunc(orphans, func(id pack.FileID, _ bool) bool { return c.vanished[id] })
+	maps.DeleteFunc(orphans, func(id pack.FileID, _ bool) bool { return c.missingWhenRead[id] })
 	if len(orphans) > 0 {
 		c.note("packs in no index file, as an interrupted backup leaves them: %d; the next backup or 'repair index' takes them in", len(orphans))
 	}
@@ -87,7 +87,7 @@ func (c *checker) orphan(ctx context.Context, p index.Pack, deep bool) {
 
 // badPack notes that nothing in a pack can be relied on.
 func (c *checker) badPack(id pack.FileID, why error) {
-	if c.vanish(id, why) {
+	if c.noteMissing(id, why) {
 		return
 	}
 	err := fmt.Errorf("%s: %w", layout.PackName(id), why)
@@ -108,7 +108,7 @@ func (c *checker) pack(ctx context.Context, p index.PackTable, size int64, deep 
 	switch {
 	case ctx.Err() != nil:
 		return true
-	case c.vanish(p.ID, err):
+	case c.noteMissing(p.ID, err):
 		return true
 	case err != nil:
 		// The index knows what the table said, so its chunks can still be had.
@@ -125,7 +125,7 @@ func (c *checker) pack(ctx context.Context, p index.PackTable, size int64, deep 
 }
 
 func (r *Repo) readTable(ctx context.Context, id pack.FileID, size int64) (*pack.Table, error) {
-	return pack.ReadTable(size, r.keys, func(off, n int64) ([]byte, error) { return r.store.Get(ctx, layout.PackName(id), off, n) })
+	return pack.ReadTable(size, r.keys, func(off, n int64) ([]byte, error) { return r.view().store.Get(ctx, layout.PackName(id), off, n) })
 }
 
 // A packReader reads a pack from its first byte to its last.
@@ -137,7 +137,7 @@ type packReader struct {
 }
 
 func (r *packReader) Read(p []byte) (int, error) {
-	data, err := r.repo.store.Get(r.ctx, layout.PackName(r.id), r.off, int64(len(p)))
+	data, err := r.repo.view().store.Get(r.ctx, layout.PackName(r.id), r.off, int64(len(p)))
 	n := copy(p, data)
 	if r.off += int64(n); err == nil && n == 0 {
 		err = io.EOF

@@ -31,16 +31,16 @@ func TestMovedFrames(t *testing.T) {
 	r := reopen(t, memOf(t, x.files))
 	var first, second saved
 	for _, a := range x.chunks {
-		at, _ := r.index.Lookup(a.id)
+		at, _ := r.view().index.Lookup(a.id)
 		for _, b := range x.chunks {
-			bt, _ := r.index.Lookup(b.id)
+			bt, _ := r.view().index.Lookup(b.id)
 			if at.Pack == bt.Pack && at.Offset < bt.Offset && at.Frame == bt.Frame {
 				first, second = a, b
 			}
 		}
 	}
-	at, _ := r.index.Lookup(first.id)
-	bt, ok := r.index.Lookup(second.id)
+	at, _ := r.view().index.Lookup(first.id)
+	bt, ok := r.view().index.Lookup(second.id)
 	if !ok {
 		t.Fatal("no two frames of a pack are alike")
 	}
@@ -62,7 +62,7 @@ func TestMovedFrames(t *testing.T) {
 		t.Errorf("Check does not tell which chunks cannot be had: %q", f.report.Damage)
 	}
 	for _, c := range x.chunks {
-		loc, _ := r.index.Lookup(c.id)
+		loc, _ := r.view().index.Lookup(c.id)
 		if moved := loc.Pack == at.Pack && (loc.Offset == at.Offset || loc.Offset == bt.Offset); (f.report.Bad(c.id) != nil) != moved {
 			t.Errorf("chunk %v, in a moved frame: %v, is said to be bad: %v", c.id, moved, f.report.Bad(c.id))
 		}

@@ -32,7 +32,7 @@ func (s *sight) takeParity(f store.Info) bool {
 
 // countParity notes packs without parity and parity without packs.
 func (c *checker) countParity(s *sight) {
-	strays := parityListing{s.packs, s.parity}.strays()
+	strays := parityListing{s.packs, s.parity}.withoutPack()
 	if strays > 0 {
 		c.note("parity files whose pack is not there: %d", strays)
 	}
@@ -49,7 +49,7 @@ func (c *checker) readParity(ctx context.Context, id pack.FileID) {
 		return
 	}
 	c.progress.Expect(size)
-	if err := checkParity(ctx, c.repo.store, id); ctx.Err() == nil && err != nil && !layout.IsMissing(err) { // it goes with its pack
+	if err := checkParity(ctx, c.repo.view().store, id); ctx.Err() == nil && err != nil && !layout.IsMissing(err) { // it goes with its pack
 		c.damage(err)
 		c.hint(hintParity)
 	}

@@ -63,11 +63,11 @@ func (c *checker) leftWork(ctx context.Context, s *sight) error {
 	if err != nil {
 		return err
 	}
-	files, err := layout.List(ctx, c.repo.store, layout.Pending)
+	files, err := layout.List(ctx, c.repo.view().store, layout.Pending)
 	if err != nil {
 		return err
 	}
-	var never, left few
+	var never, left cappedNames
 	for _, f := range files {
 		if pending[f.ID] && w.Misses(f.ID) {
 			never.add(layout.Name(layout.Pending, f.ID))

@@ -142,7 +142,7 @@ func (r *Repo) encodeConfig() ([]byte, error) {
 // putConfig stores the config: first as a copy, so that one of the two is whole at any time, even where replacing a file
 // is not atomic. Features that somebody else has added since are kept.
 func (r *Repo) putConfig(ctx context.Context) error {
-	file, err := readConfig(ctx, r.store)
+	file, err := readConfig(ctx, r.view().store)
 	if err != nil {
 		return err
 	}
@@ -158,10 +158,10 @@ func (r *Repo) putConfig(ctx context.Context) error {
 	}
 	encoded, err := r.encodeConfig()
 	if err == nil {
-		err = r.store.Put(ctx, layout.ConfigCopy, encoded)
+		err = r.view().store.Put(ctx, layout.ConfigCopy, encoded)
 	}
 	if err == nil {
-		err = r.store.Put(ctx, layout.Config, encoded)
+		err = r.view().store.Put(ctx, layout.Config, encoded)
 	}
 	if err == nil {
 		r.lost = nil
@@ -175,11 +175,12 @@ func (r *Repo) upgrade(ctx context.Context) error {
 		return err
 	}
 	before := r.config.WriteFeatures
-	r.config.WriteFeatures = slices.Clone(before)
-	r.config.demand(Config{WriteFeatures: writeFeatures()})
-	if len(r.config.WriteFeatures) == len(before) {
-		return nil
+	upgraded := Config{WriteFeatures: slices.Clone(before)}
+	upgraded.demand(Config{WriteFeatures: writeFeatures()})
+	if len(upgraded.WriteFeatures) == len(before) {
+		return nil // and nothing is written to r, which others may read
 	}
+	r.config.WriteFeatures = upgraded.WriteFeatures
 	if err := r.putConfig(ctx); err != nil {
 		r.config.WriteFeatures = before
 		return fmt.Errorf("note in the config what writers must know of: %w", err)

@@ -49,7 +49,7 @@ func (r *Repo) useCopy(ctx context.Context, k *keyring, fault error) error {
 func (r *Repo) copies(ctx context.Context, k *keyring) (Config, error) {
 	var all []Config
 	var bad []error
-	file, err := readConfigAs(ctx, r.store, layout.ConfigCopy)
+	file, err := readConfigAs(ctx, r.view().store, layout.ConfigCopy)
 	if err != nil {
 		return Config{}, err
 	}
@@ -119,7 +119,7 @@ func (r *Repo) proved(ctx context.Context) (bool, error) {
 		{layout.Index, pack.IndexFile, crypt.Indexes, index.MaxFile},
 		{layout.Forgotten, pack.RecordFile, crypt.Forgotten, layout.MaxRecord},
 	} {
-		files, err := layout.List(ctx, r.store, of.dir)
+		files, err := layout.List(ctx, r.view().store, of.dir)
 		if err != nil {
 			return false, err
 		}
@@ -142,7 +142,7 @@ func (r *Repo) claimConfig(ctx context.Context) error {
 	if r.lost == nil || r.dry {
 		return nil
 	}
-	file, err := readConfig(ctx, r.store)
+	file, err := readConfig(ctx, r.view().store)
 	if err != nil {
 		return err
 	}
@@ -169,7 +169,7 @@ func (r *Repo) createConfig(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	err = r.store.Create(ctx, layout.Config, encoded)
+	err = r.view().store.Create(ctx, layout.Config, encoded)
 	there, readErr := r.settledConfig(ctx)
 	switch {
 	case readErr != nil:
@@ -182,7 +182,7 @@ func (r *Repo) createConfig(ctx context.Context) error {
 	}
 	if _, openErr := openConfig(r.configBox(), there.sealed); openErr == nil {
 		r.lost = nil
-		return store.SyncDir(ctx, r.store, layout.Keys) // and what is above it, where the config is
+		return store.SyncDir(ctx, r.view().store, layout.Keys) // and what is above it, where the config is
 	} else if there.whole() || errors.Is(there.fault, pack.ErrNewer) {
 		return errConfigTaken
 	}
@@ -198,7 +198,7 @@ const (
 // settledConfig reads the config once nobody is creating it any more.
 func (r *Repo) settledConfig(ctx context.Context) (file configFile, err error) {
 	for range configTries {
-		file, err = readConfig(ctx, r.store)
+		file, err = readConfig(ctx, r.view().store)
 		if err != nil || file.missing() || file.whole() || errors.Is(file.fault, pack.ErrNewer) {
 			return file, err
 		}
@@ -223,7 +223,7 @@ func (r *Repo) RepairConfig(ctx context.Context) (*RepairedConfig, error) {
 	}
 	fault := r.lost
 	if fault == nil {
-		file, err := readConfigAs(ctx, r.store, layout.ConfigCopy)
+		file, err := readConfigAs(ctx, r.view().store, layout.ConfigCopy)
 		if err != nil {
 			return nil, err
 		}

@@ -85,7 +85,7 @@ func (x *damageSample) addWork(t *testing.T, r *Repo) {
 		return ids
 	}
 	var unneeded []pack.FileID
-	for _, name := range r.index.Packs() {
+	for _, name := range r.view().index.Packs() {
 		if !slices.Contains(x.packs(), layout.PackName(name.ID)) {
 			unneeded = append(unneeded, name.ID)
 		}
@@ -100,7 +100,7 @@ func (x *damageSample) addWork(t *testing.T, r *Repo) {
 	x.kinds["pending"] = [2]string{layout.Name(layout.Pending, leases[0]), layout.Name(layout.Pending, leases[1])}
 	for i, name := range x.kinds["pending"] {
 		file := append(pack.Header(pack.SnapshotFile), crypt.NewBox(r.master, crypt.Snapshots, r.id).Seal(fmt.Appendf(nil, `{"version":%d}`, i))...)
-		if err := r.store.Put(t.Context(), name, file); err != nil {
+		if err := r.view().store.Put(t.Context(), name, file); err != nil {
 			t.Fatal(err)
 		}
 	}

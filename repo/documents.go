@@ -48,22 +48,22 @@ func (r *Repo) GetSnapshot(ctx context.Context, id pack.FileID) ([]byte, error) 
 }
 
 // Drop has the next read of a file come from the store, and not from what this machine's system remembers of it.
-func (r *Repo) Drop(name string) { store.Drop(r.store, name) }
+func (r *Repo) Drop(name string) { store.Drop(r.view().store, name) }
 
 // ListSnapshots returns the names of all snapshots, in no order.
 func (r *Repo) ListSnapshots(ctx context.Context) ([]pack.FileID, error) {
-	files, err := layout.List(ctx, r.store, layout.Snapshots)
+	files, err := layout.List(ctx, r.view().store, layout.Snapshots)
 	return layout.IDs(files), err
 }
 
 // listSnapshotsNow is ListSnapshots for whoever deletes what they do not need; see listNow.
 func (r *Repo) listSnapshotsNow(ctx context.Context) ([]pack.FileID, error) {
-	files, err := layout.ListNow(ctx, r.store, layout.Snapshots)
+	files, err := layout.ListNow(ctx, r.view().store, layout.Snapshots)
 	return layout.IDs(files), err
 }
 
 func (r *Repo) openNamed(ctx context.Context, dir string, id pack.FileID, kind pack.FileKind, p crypt.Purpose, limit int64) ([]byte, error) {
-	sealed, err := layout.ReadNamed(ctx, r.store, dir, id, kind, limit)
+	sealed, err := layout.ReadNamed(ctx, r.view().store, dir, id, kind, limit)
 	if err != nil {
 		return nil, err
 	}
@@ -80,7 +80,7 @@ func (r *Repo) putJSON(ctx context.Context, dir string, kind pack.FileKind, p cr
 	if err != nil {
 		return pack.FileID{}, fmt.Errorf("encode %T: %w", says, err)
 	}
-	id, _, err := layout.PutNamed(ctx, r.store, dir, kind, crypt.NewBox(r.master, p, r.id).Seal(layout.Pad(plain)))
+	id, _, err := layout.PutNamed(ctx, r.view().store, dir, kind, crypt.NewBox(r.master, p, r.id).Seal(layout.Pad(plain)))
 	return id, err
 }
 

@@ -32,7 +32,7 @@ func TestInterruptedWrite(t *testing.T) {
 		return nil
 	}}
 	r := reopen(t, mem)
-	r.store = s
+	r.setStore(s)
 	if _, _, err := save(ctx, r, chunks); !errors.Is(err, context.Canceled) {
 		t.Fatalf("cancelled: %v", err)
 	}

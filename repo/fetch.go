@@ -32,7 +32,7 @@ type Batch struct {
 	// Done is called when Load has returned for the last of them; nil for nothing.
 	Done func(ctx context.Context) error
 
-	left atomic.Int64 // runs, and one while it is being planned
+	left atomic.Int64 // runs, and one while it is being dispatched
 }
 
 // A batchRun is a part of a batch for one goroutine, and one read.
@@ -47,17 +47,18 @@ func (r *Repo) fetchers() int { return min(4*r.workers, maxWorkers+4) }
 
 // Fetch loads the batches that feed puts, in the order in which chunks lie in packs, on all cores. In a batch every frame
 // is read and opened once, and each chunk is proved by its id before Load sees it. While one batch is being loaded the
-// next is planned, so two are in memory. Errors are as of Repo.Load.
+// next is dispatched, so two are in memory. Errors are as of Repo.Load.
 func (r *Repo) Fetch(ctx context.Context, feed func(ctx context.Context, put func(*Batch) error) error) error {
+	v := r.view()
 	g, gctx := errgroup.WithContext(ctx)
 	runs := make(chan batchRun)
 	g.Go(func() error {
 		defer close(runs)
-		return feed(gctx, func(b *Batch) error { return r.plan(gctx, b, runs) })
+		return feed(gctx, func(b *Batch) error { return v.dispatch(gctx, b, runs) })
 	})
 	for range r.fetchers() {
 		g.Go(func() error {
-			l := r.newLoader(chunk.Data)
+			l := r.newLoader(v, chunk.Data)
 			defer l.close()
 			var got []Got
 			for job := range runs {
@@ -81,9 +82,9 @@ func (r *Repo) Fetch(ctx context.Context, feed func(ctx context.Context, put fun
 	return cmp.Or(g.Wait(), ctx.Err())
 }
 
-// plan sends a batch to the goroutines, one read at a time.
-func (r *Repo) plan(ctx context.Context, b *Batch, runs chan<- batchRun) error {
-	want, err := r.locate(chunk.Data, len(b.Wants), func(i int) chunk.ID { return b.Wants[i].ID })
+// dispatch sends a batch to the goroutines, one read at a time.
+func (v *view) dispatch(ctx context.Context, b *Batch, runs chan<- batchRun) error {
+	want, err := v.locate(chunk.Data, len(b.Wants), func(i int) chunk.ID { return b.Wants[i].ID })
 	if err != nil {
 		return err
 	}

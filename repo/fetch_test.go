@@ -175,7 +175,7 @@ func TestFetchFails(t *testing.T) {
 		t.Errorf("of a chunk that is nowhere it says %v", err)
 	}
 	for i := int64(0); ; i++ {
-		r.store = &storetest.Faulty{Store: mem, Fail: storetest.After(i, broken)} // one that fails once is read again
+		r.setStore(&storetest.Faulty{Store: mem, Fail: storetest.After(i, broken)}) // one that fails once is read again
 		err := fetch(fine, fine, chunks[0].id)
 		if err == nil {
 			if i < 3 {
@@ -193,7 +193,7 @@ func TestFetchFails(t *testing.T) {
 			data[len(data)/3] ^= 1
 		}
 	}
-	r.store = memOf(t, files)
+	r.setStore(memOf(t, files))
 	if err := fetch(fine, fine, chunks[0].id); !errors.Is(err, pack.ErrDamaged) {
 		t.Errorf("of a damaged pack it says %v", err)
 	}

@@ -58,7 +58,7 @@ func (r *Repo) forget(ctx context.Context, ids []pack.FileID) (removed int, err 
 		return 0, fmt.Errorf("forget snapshots: %w", recorded)
 	}
 	for i, id := range ids {
-		if err := r.store.Delete(ctx, layout.Name(layout.Snapshots, id)); err != nil && !layout.IsMissing(err) {
+		if err := r.view().store.Delete(ctx, layout.Name(layout.Snapshots, id)); err != nil && !layout.IsMissing(err) {
 			return i, fmt.Errorf("forget snapshots, %d of %d done: %w", i, len(ids), err)
 		}
 	}
@@ -95,7 +95,7 @@ func (r *Repo) Forgotten(ctx context.Context, ids []pack.FileID) (map[pack.FileI
 	for _, id := range ids {
 		left[id] = true
 	}
-	files, err := layout.List(ctx, r.store, layout.Forgotten)
+	files, err := layout.List(ctx, r.view().store, layout.Forgotten)
 	if err != nil {
 		return nil, err
 	}

@@ -73,7 +73,7 @@ func TestForgetEveryOpFails(t *testing.T) {
 			} else {
 				s.Fail = fault
 			}
-			r.store = s
+			r.setStore(s)
 			done := max(0, i-1)
 			if n, err := r.Forget(ctx, ids); n != done || !errors.Is(err, errBroken) {
 				t.Fatalf("call %d fails: %d, %v", i, n, err)
@@ -99,7 +99,7 @@ func TestForgottenIsRecordedFirst(t *testing.T) {
 	for i := range int64(len(ids) + 20) {
 		mem := memOf(t, x.files)
 		r := reopen(t, mem)
-		r.store = &storetest.Faulty{Store: mem, Fail: storetest.After(i, errBroken)}
+		r.setStore(&storetest.Faulty{Store: mem, Fail: storetest.After(i, errBroken)})
 		_, _ = r.Forget(ctx, ids) // it fails, or does not
 		left, err := reopen(t, mem).ListSnapshots(ctx)
 		if err != nil {
@@ -125,7 +125,7 @@ func TestForgetOnFullStore(t *testing.T) {
 	mem := memOf(t, x.files)
 	r := reopen(t, mem)
 	full := true
-	r.store = &storetest.Faulty{Store: mem, Fail: func(op, name string) error {
+	r.setStore(&storetest.Faulty{Store: mem, Fail: func(op, name string) error {
 		if op == "delete" {
 			full = false
 		}
@@ -133,7 +133,7 @@ func TestForgetOnFullStore(t *testing.T) {
 			return store.ErrFull
 		}
 		return nil
-	}}
+	}})
 	if n, err := r.Forget(ctx, ids); n != len(ids) || err != nil {
 		t.Fatalf("%d, %v", n, err)
 	}

@@ -32,6 +32,9 @@ const (
 // any more is stored again when it comes by. It must come before anything that looks chunks up, and after snapshots were
 // listed: chunks of a snapshot are in the index before the snapshot is there.
 func (r *Repo) LoadIndex(ctx context.Context) error {
+	// A Write adds to the index that it began with. Loaded beside it, an index would lack what it has stored.
+	r.indexing.Lock()
+	defer r.indexing.Unlock()
 	const tries = 3
 	for try := 1; ; try++ {
 		l, err := r.readIndexes(ctx)
@@ -41,10 +44,7 @@ func (r *Repo) LoadIndex(ctx context.Context) error {
 			under, found, err = r.foundState(ctx)
 		}
 		if err == nil {
-			r.writing.Lock()
-			defer r.writing.Unlock()
-			r.index, r.orphans, r.files, r.stale = l.index, l.orphans, l.known(), false
-			r.heed(under, found)
+			r.use(l, under, found)
 			return nil
 		}
 		// Between listing and reading, somebody may have put one index file in the place of several.
@@ -59,7 +59,8 @@ func (r *Repo) LoadIndex(ctx context.Context) error {
 
 // reloadIndex loads the index again where it was loaded before the lease: packs that it lists may have been deleted since.
 func (r *Repo) reloadIndex(ctx context.Context) error {
-	if under, _, _ := r.leases.Held(); r.loaded == nil || *r.loaded == under {
+	under, _, _ := r.leases.Held()
+	if loaded := r.view().loaded; loaded == nil || *loaded == under {
 		return nil
 	}
 	return r.LoadIndex(ctx)
@@ -75,13 +76,17 @@ func (r *Repo) foundState(ctx context.Context) (under pack.FileID, found *lease.
 	return under, found, err
 }
 
-// heed makes the index keep what markers say: nothing builds on packs that they name, and those are not adopted.
-func (r *Repo) heed(under pack.FileID, found *lease.State) {
-	r.loaded, r.strays = &under, slices.Clone(r.orphans)
+// use makes a loaded index the current one. It keeps what markers say: nothing builds on packs that they name, and those are
+// not adopted.
+func (r *Repo) use(l *loading, under pack.FileID, found *lease.State) {
 	named := found.Condemned()
 	maps.Copy(named, found.Damaged())
-	r.index.Suspend(slices.Collect(maps.Keys(named)))
-	r.orphans = slices.DeleteFunc(r.orphans, func(p layout.File) bool { return named[p.ID] })
+	l.index.Suspend(slices.Collect(maps.Keys(named)))
+	r.change(func(v *view) {
+		v.index, v.files, v.loaded, v.orphaned = l.index, l.known(), &under, l.orphans
+		v.adoptable = slices.DeleteFunc(slices.Clone(l.orphans), func(p layout.File) bool { return named[p.ID] })
+	})
+	r.stale = false
 }
 
 // A loading is one LoadIndex under way.
@@ -103,7 +108,7 @@ func (l *loading) known() *indexFiles {
 
 func (r *Repo) readIndexes(ctx context.Context) (*loading, error) {
 	// Packs first: one that comes after this listing is taken for gone, and at worst stored again.
-	packs, err := layout.List(ctx, r.store, layout.Packs)
+	packs, err := layout.List(ctx, r.view().store, layout.Packs)
 	if err != nil {
 		return nil, err
 	}
@@ -113,7 +118,7 @@ func (r *Repo) readIndexes(ctx context.Context) (*loading, error) {
 	}
 	// Whoever takes packs out of the index does that before he deletes them. So a writer that sees the index as it is now builds
 	// upon no pack that is gone, however old the listing of packs is.
-	if l.files, err = r.lister()(ctx, r.store, layout.Index); err != nil {
+	if l.files, err = r.lister()(ctx, r.view().store, layout.Index); err != nil {
 		return nil, err
 	}
 	for _, f := range l.files {
@@ -129,13 +134,13 @@ func (r *Repo) readIndexes(ctx context.Context) (*loading, error) {
 // load reads what the cache does not cover, again if files that stand for nothing any more were taken in, as nobody had
 // said so before. That is rare, since whoever supersedes a file deletes it next.
 func (l *loading) load(ctx context.Context) (*index.Index, error) {
-	spill := true
+	spill, cache := true, l.repo.view().cache
 	for {
-		x := index.Open(&l.repo.cache)
+		x := index.Open(&cache)
 		fresh, bytes := l.uncovered(x)
 		merge := bytes/indexByte >= l.worthwhile(x)
 		if merge && spill {
-			x.Spill(&l.repo.cache)
+			x.Spill(&cache)
 		}
 		again, err := l.take(ctx, x, fresh)
 		if err != nil || again {
@@ -180,7 +185,7 @@ func (l *loading) uncovered(x *index.Index) (fresh []layout.File, bytes int64) {
 // worthwhile is how many chunks beside the run of x are worth making a new one.
 func (l *loading) worthwhile(x *index.Index) int64 {
 	least := l.repo.maxRecent
-	if l.repo.cache.Folder != "" {
+	if l.repo.view().cache.Folder != "" {
 		least = l.repo.minRun
 	}
 	return int64(max(least, x.Stored()/16))
@@ -223,7 +228,7 @@ func (l *loading) take(ctx context.Context, x *index.Index, files []layout.File)
 
 // mergeRun makes a new run of an index. Copies of index files that the run stands in for are not needed any more.
 func (r *Repo) mergeRun(ctx context.Context, x *index.Index) error {
-	cache := r.cache
+	cache := r.view().cache
 	if r.dry { // what a dry run adds is nowhere
 		cache.Folder = ""
 	}
@@ -252,11 +257,12 @@ func (r *Repo) Adopt(ctx context.Context) (n int, err error) {
 }
 
 func (r *Repo) adopt(ctx context.Context) (int, error) {
-	if len(r.orphans) == 0 {
+	orphans := r.view().adoptable
+	if len(orphans) == 0 {
 		return 0, nil
 	}
 	unreadable := func(layout.File, error) (*index.PackTable, error) { return nil, nil }
-	tables, err := r.tables(ctx, r.orphans, unreadable, nil)
+	tables, err := r.tables(ctx, orphans, unreadable, nil)
 	if err != nil || len(tables) == 0 {
 		return 0, err
 	}
@@ -267,9 +273,9 @@ func (r *Repo) adopt(ctx context.Context) (int, error) {
 		return 0, err
 	}
 	for _, t := range tables {
-		r.index.AddPack(t.Pack, t.Table)
+		r.view().index.AddPack(t.Pack, t.Table)
 	}
-	r.orphans = nil
+	r.dropAdoptable(func(layout.File) bool { return true })
 	return len(tables), nil
 }
 
@@ -280,7 +286,7 @@ func (r *Repo) settlePacks(ctx context.Context, tables []index.PackTable) error 
 		folders[path.Dir(layout.PackName(t.ID))] = true
 	}
 	for folder := range folders {
-		if err := store.SyncDir(ctx, r.store, folder); err != nil {
+		if err := store.SyncDir(ctx, r.view().store, folder); err != nil {
 			return err
 		}
 	}
@@ -341,7 +347,7 @@ func (r *Repo) putIndexes(ctx context.Context, tables []index.PackTable, superse
 		if err != nil {
 			return nil, err
 		}
-		r.files.add(id, size)
+		r.view().files.add(id, size)
 		files = append(files, layout.File{ID: id, Size: size})
 	}
 	return files, nil

@@ -67,7 +67,7 @@ func (r *Repo) RemoveSlot(ctx context.Context, prefix string) (pack.FileID, erro
 	if err := r.upgrade(ctx); err != nil { // older platters delete slots at once
 		return pack.FileID{}, err
 	}
-	ids, removing, err := listKeys(ctx, r.store)
+	ids, removing, err := listKeys(ctx, r.view().store)
 	if err == nil && len(ids) == 0 {
 		err = r.bringBack(ctx, removing)
 	}
@@ -102,15 +102,15 @@ func (r *Repo) removeSlot(ctx context.Context, id, witness pack.FileID, half []s
 	if r.dry {
 		return nil
 	}
-	if _, err := readSlot(ctx, r.store, witness); layout.IsMissing(err) { // better seen before anything is moved
+	if _, err := readSlot(ctx, r.view().store, witness); layout.IsMissing(err) { // better seen before anything is moved
 		return ErrKeyMoved
 	} else if err != nil {
 		return err
 	}
 	name, aside := layout.Name(layout.Keys, id), layout.RemovingName(id)
-	err := r.store.Move(ctx, name, aside)
+	err := r.view().store.Move(ctx, name, aside)
 	if err != nil {
-		_, there := r.store.Get(ctx, aside, 0, 1)
+		_, there := r.view().store.Get(ctx, aside, 0, 1)
 		switch {
 		case there == nil: // it was moved, and the answer was lost
 		case !layout.IsMissing(there):
@@ -123,9 +123,9 @@ func (r *Repo) removeSlot(ctx context.Context, id, witness pack.FileID, half []s
 	}
 	// From here on, what was begun is brought to an end even if the command is interrupted.
 	ctx = context.WithoutCancel(ctx)
-	if _, err := readSlot(ctx, r.store, witness); err != nil {
+	if _, err := readSlot(ctx, r.view().store, witness); err != nil {
 		if aside != "" {
-			if back := r.store.Move(ctx, aside, name); back != nil && !layout.IsMissing(back) {
+			if back := r.view().store.Move(ctx, aside, name); back != nil && !layout.IsMissing(back) {
 				return fmt.Errorf("%w; and the key that was to be removed is now %s: %w", err, aside, back)
 			}
 		}
@@ -138,7 +138,7 @@ func (r *Repo) removeSlot(ctx context.Context, id, witness pack.FileID, half []s
 		half = []string{aside} // there is but one, and others that were listed are its past names
 	}
 	for _, name := range half {
-		if err := r.store.Delete(ctx, name); err == nil {
+		if err := r.view().store.Delete(ctx, name); err == nil {
 			return nil
 		} else if !layout.IsMissing(err) {
 			return err
@@ -155,7 +155,7 @@ func (r *Repo) bringBack(ctx context.Context, removing map[pack.FileID][]string)
 	}
 	for _, id := range slices.SortedFunc(maps.Keys(removing), compareIDs) {
 		for _, name := range removing[id] {
-			if err := r.store.Move(ctx, name, layout.Name(layout.Keys, id)); err != nil && !layout.IsMissing(err) {
+			if err := r.view().store.Move(ctx, name, layout.Name(layout.Keys, id)); err != nil && !layout.IsMissing(err) {
 				return err
 			}
 		}
@@ -175,7 +175,7 @@ func (r *Repo) ChangePassword(ctx context.Context, password []byte, cost crypt.C
 	if err != nil {
 		return pack.FileID{}, err
 	}
-	_, removing, err := listKeys(ctx, r.store)
+	_, removing, err := listKeys(ctx, r.view().store)
 	if err == nil {
 		err = r.removeSlot(ctx, r.slot, id, removing[r.slot])
 	}

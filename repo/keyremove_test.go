@@ -19,12 +19,12 @@ func TestRemoveSlotInterrupted(t *testing.T) {
 		t.Fatal(err)
 	}
 	ctx, cancel := context.WithCancel(t.Context())
-	r.store = &storetest.Faulty{Store: mem, Lose: func(op, _ string) error {
+	r.setStore(&storetest.Faulty{Store: mem, Lose: func(op, _ string) error {
 		if op == "move" {
 			cancel()
 		}
 		return nil
-	}}
+	}})
 	if _, err := r.RemoveSlot(ctx, second.String()); err != nil {
 		t.Error(err)
 	}
@@ -42,12 +42,12 @@ func TestRemoveSlotBesideOther(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	r.store = &storetest.Faulty{Store: mem, Lose: func(op, _ string) error {
+	r.setStore(&storetest.Faulty{Store: mem, Lose: func(op, _ string) error {
 		if op == "move" { // once more at least: then it is not there any more
 			_ = mem.Delete(ctx, layout.Name(layout.Keys, r.slot))
 		}
 		return nil
-	}}
+	}})
 	if _, err := r.RemoveSlot(ctx, second.String()); !errors.Is(err, ErrKeyMoved) {
 		t.Errorf("%v, want ErrKeyMoved", err)
 	}

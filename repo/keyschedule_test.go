@@ -271,7 +271,8 @@ func (w *keyWorld) start() *keyGame {
 		g.sessions = append(g.sessions, p)
 		go func() {
 			defer close(p.asks)
-			r := &Repo{store: p, id: w.template.id, master: w.template.master, config: w.template.config, slot: w.slots[s.slot]}
+			r := &Repo{id: w.template.id, master: w.template.master, config: w.template.config, slot: w.slots[s.slot]}
+			r.setStore(p)
 			if s.removes >= 0 {
 				_, p.err = r.RemoveSlot(context.Background(), w.slots[s.removes].String())
 			} else {

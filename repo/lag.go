@@ -48,7 +48,7 @@ func (r *Repo) UnknownLag() (kind string, waits time.Duration) {
 
 // storeLag asks the store how old what it lists may be.
 func (r *Repo) storeLag() store.Lag {
-	if s, ok := store.As[store.Lagging](r.store); ok {
+	if s, ok := store.As[store.Lagging](r.view().store); ok {
 		return s.Lag()
 	}
 	return store.Lag{}

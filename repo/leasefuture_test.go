@@ -80,15 +80,15 @@ func TestLeaseCannotBeDated(t *testing.T) {
 		}
 		now = now.AddDate(-100, 0, 0)
 		r := reopen(t, mem)
-		r.store = &storetest.Faulty{Store: mem, Fail: func(op, name string) error {
+		r.setStore(&storetest.Faulty{Store: mem, Fail: func(op, name string) error {
 			if op == "touch" && name == layout.Name(layout.Work, id) {
 				return fs.ErrPermission
 			}
 			return nil
-		}}
+		}})
 		done, err := r.Prune(ctx, PruneOptions{}, markModel(r), nil)
 		switch {
-		case work == Pruning && (!errors.Is(err, ErrInUse) || !strings.Contains(err.Error(), "cannot be dated anew: "+fs.ErrPermission.Error())):
+		case work == Pruning && (!errors.Is(err, ErrInUse) || !strings.Contains(err.Error(), "cannot be touched: "+fs.ErrPermission.Error())):
 			t.Errorf("%s: %v", work, err)
 		case work == BackingUp && (err != nil || done.Pending.Packs == 0 || len(done.Notes) != 1):
 			t.Errorf("%s: %+v, %v", work, done, err)

@@ -60,7 +60,7 @@ func (e *HeldError) Is(target error) bool { return target == ErrInUse }
 // newLeases returns what takes leases for the repository. It asks r for everything that may change later.
 func (r *Repo) newLeases() *lease.Holder {
 	return lease.New(lease.Options{
-		Store:  func() store.Store { return r.store },
+		Store:  func() store.Store { return r.view().store },
 		Box:    func(p crypt.Purpose) *crypt.Box { return crypt.NewBox(r.master, p, r.id) },
 		Now:    func() time.Time { return r.now() },
 		IsDead: func(l Lease) bool { return r.isDead(l) },
@@ -132,11 +132,12 @@ func (r *Repo) areThere(ctx context.Context, snapshots []pack.FileID) error {
 
 // catchUp loads the index again where it was loaded from a listing that others have made old since, or that was old then.
 func (r *Repo) catchUp(ctx context.Context) error {
-	if r.loaded == nil {
+	v := r.view()
+	if v.loaded == nil {
 		return nil
 	}
-	files, err := layout.ListNow(ctx, r.store, layout.Index)
-	if err != nil || r.files.are(files) {
+	files, err := layout.ListNow(ctx, v.store, layout.Index)
+	if err != nil || v.files.are(files) {
 		return err
 	}
 	return r.LoadIndex(ctx)

@@ -57,11 +57,12 @@ func (w *wanted) of(raw []byte) []byte { return raw[w.Start:][:w.Len] }
 // more than once. What is damaged and can be had all the same is no error: Healed tells of it. Errors name the pack; they are a
 // *MissingError, or wrap pack.ErrDamaged, or come from store or fn.
 func (r *Repo) Load(ctx context.Context, kind chunk.Kind, ids []chunk.ID, fn func(at int, data []byte) error) error {
-	want, err := r.locate(kind, len(ids), func(i int) chunk.ID { return ids[i] })
+	v := r.view()
+	want, err := v.locate(kind, len(ids), func(i int) chunk.ID { return ids[i] })
 	if err != nil {
 		return err
 	}
-	l := r.newLoader(kind)
+	l := r.newLoader(v, kind)
 	defer l.close()
 	for len(want) > 0 {
 		run := gather(want)
@@ -82,11 +83,11 @@ func (r *Repo) Load(ctx context.Context, kind chunk.Kind, ids []chunk.ID, fn fun
 }
 
 // locate looks n chunks up and sorts them as they lie in packs.
-func (r *Repo) locate(kind chunk.Kind, n int, id func(i int) chunk.ID) ([]wanted, error) {
+func (v *view) locate(kind chunk.Kind, n int, id func(i int) chunk.ID) ([]wanted, error) {
 	want := make([]wanted, n)
 	for i := range want {
 		id := id(i)
-		loc, ok := r.index.Lookup(id)
+		loc, ok := v.index.Lookup(id)
 		if !ok {
 			return nil, &MissingError{id}
 		}
@@ -118,25 +119,26 @@ func gather(want []wanted) int {
 // A loader reads and opens frames one after the other, into memory that it uses again. It is not safe for concurrent use.
 type loader struct {
 	repo   *Repo
+	view   *view
 	kind   chunk.Kind
 	namer  *chunk.Namer
 	sealed []byte // of the last run
 	raw    []byte // of the last frame, and as long as the longest was
 }
 
-func (r *Repo) newLoader(kind chunk.Kind) *loader {
+func (r *Repo) newLoader(v *view, kind chunk.Kind) *loader {
 	l, ok := r.loaders.Get().(*loader)
 	if !ok {
 		l = &loader{repo: r}
 	}
-	l.kind, l.namer = kind, r.Namer(kind)
+	l.view, l.kind, l.namer = v, kind, r.Namer(kind)
 	return l
 }
 
 // close lets others have the memory.
 func (l *loader) close() {
 	l.repo.Return(l.kind, l.namer)
-	l.namer = nil
+	l.view, l.namer = nil, nil
 	l.repo.loaders.Put(l)
 }
 
@@ -184,7 +186,7 @@ func (l *loader) read(ctx context.Context, first, last *wanted) ([]byte, error) 
 	if int64(cap(l.sealed)) < n {
 		l.sealed = make([]byte, max(n, min(2*int64(cap(l.sealed)), maxRead)))
 	}
-	sealed, err := store.GetInto(ctx, l.repo.store, l.sealed, layout.PackName(first.Pack), first.Offset, n)
+	sealed, err := store.GetInto(ctx, l.view.store, l.sealed, layout.PackName(first.Pack), first.Offset, n)
 	if err != nil {
 		return nil, err
 	}

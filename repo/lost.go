@@ -10,10 +10,10 @@ import (
 
 // Lost reports whether a chunk lay in packs that are bad, and nowhere else that it can be had from.
 func (d *Damage) Lost(id chunk.ID) bool {
-	if d.readable[id] || !d.repo.index.Missing(id) {
+	if d.readable[id] || !d.repo.view().index.Missing(id) {
 		return false
 	}
-	for _, at := range d.repo.index.Places(id) {
+	for _, at := range d.repo.view().index.Places(id) {
 		if d.bad[at.Pack] == nil {
 			return false
 		}
@@ -34,11 +34,11 @@ func (d *Damage) Why(id chunk.ID) error {
 	if !d.Lost(id) {
 		return nil
 	}
-	loc, _ := d.repo.index.Lookup(id) // one that is lost is listed
+	loc, _ := d.repo.view().index.Lookup(id) // one that is lost is listed
 	if b := d.bad[loc.Pack]; b != nil {
 		return b.Why
 	}
-	return fmt.Errorf("%s: %w", layout.PackName(loc.Pack), errIsMissing)
+	return fmt.Errorf("%s: %w", layout.PackName(loc.Pack), errMissing)
 }
 
 // Wants returns how many chunks are wanted.
@@ -56,7 +56,7 @@ func (d *Damage) Wants() int64 {
 func (d *Damage) wanted() map[chunk.Kind][]chunk.ID {
 	ids := map[chunk.Kind][]chunk.ID{}
 	for id, kind := range d.Missing {
-		if _, ok := d.repo.index.Lookup(id); !ok {
+		if _, ok := d.repo.view().index.Lookup(id); !ok {
 			ids[kind] = append(ids[kind], id)
 		}
 	}

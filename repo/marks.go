@@ -16,9 +16,9 @@ type Marks struct {
 	missing map[chunk.ID]uint32    // needed, and in no index file
 	hosts   map[pack.FileID]string // of snapshots, the machines that they are of
 
-	vanished []pack.FileID // snapshots that were listed, and not there when they were read
-	kin      []kin
-	unsure   []pack.FileID // snapshots that are kept aside, and may need anything
+	missingWhenRead []pack.FileID // snapshots that were listed, and not there when they were read
+	kin             []kin
+	unsure          []pack.FileID // snapshots that are kept aside, and may need anything
 }
 
 // A kin is a snapshot that says which one was there when it was made.
@@ -87,11 +87,11 @@ func (m *Marks) missed() (n int) {
 	return n
 }
 
-// Vanished notes that a snapshot was not there when it was read. Prune goes on only if somebody has forgotten it.
-func (m *Marks) Vanished(id pack.FileID) {
+// Missing notes that a snapshot was not there when it was read. Prune goes on only if it was forgotten.
+func (m *Marks) Missing(id pack.FileID) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	m.vanished = append(m.vanished, id)
+	m.missingWhenRead = append(m.missingWhenRead, id)
 }
 
 // After notes that a snapshot names another as the version before it. Prune goes on only if that one is there, or somebody has

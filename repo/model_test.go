@@ -40,7 +40,8 @@ type modelSnapshot struct {
 
 // open is the repository as a host sees it, without the cost of a password.
 func (m *model) open(s store.Store) *Repo {
-	r := &Repo{store: s, id: m.template.id, master: m.template.master, config: m.template.config}
+	r := &Repo{id: m.template.id, master: m.template.master, config: m.template.config}
+	r.setStore(s)
 	if err := r.prepare(); err != nil {
 		m.t.Fatal(err)
 	}
@@ -127,7 +128,7 @@ func markModel(r *Repo) MarkFunc {
 		for _, id := range ids {
 			s, err := readModel(ctx, r, id)
 			if layout.IsMissing(err) {
-				marks.Vanished(id)
+				marks.Missing(id)
 				continue
 			}
 			if err != nil {
@@ -225,7 +226,7 @@ func (m *model) vandalize(ctx context.Context, _ *Repo) error {
 		return err
 	}
 	m.note(func() {
-		r.See(Seen{ID: id})
+		r.RecordSeen(Seen{ID: id})
 		m.away[id] = true
 	})
 	if err := m.mem.Delete(ctx, name); err != nil {
@@ -342,7 +343,7 @@ func (m *model) clean() {
 		m.faults = append(m.faults, fmt.Sprintf("check: %v, %q", err, report.Damage))
 		return
 	}
-	marks := newMarks(r.index)
+	marks := newMarks(r.view().index)
 	ids, err := r.ListSnapshots(ctx)
 	if err == nil {
 		err = markModel(r)(ctx, ids, marks)
@@ -355,8 +356,8 @@ func (m *model) clean() {
 		m.t.Fatal(err)
 	}
 	for id, u := range s.packs {
-		if u.unused() > 0 || u.gone || u.orphan {
-			m.faults = append(m.faults, fmt.Sprintf("pack %.8s is left with %d of %d bytes needed (gone: %t, in no index: %t)", id, u.live, u.raw, u.gone, u.orphan))
+		if u.unused() > 0 || u.missing || u.orphan {
+			m.faults = append(m.faults, fmt.Sprintf("pack %.8s is left with %d of %d bytes needed (gone: %t, in no index: %t)", id, u.live, u.raw, u.missing, u.orphan))
 		}
 	}
 	for _, dir := range []string{layout.Work, layout.Pending} {

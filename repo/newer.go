@@ -18,14 +18,14 @@ type newer struct {
 	files map[pack.FileID]int64 // the index files that it was made of
 }
 
-// newerIndex returns the index as it is now, nil where it is still the one that was loaded, or cannot be read.
-func (r *Repo) newerIndex(ctx context.Context) *index.Index {
+// newerIndex returns the index as it is now, nil where it is still that of a view, or cannot be read.
+func (r *Repo) newerIndex(ctx context.Context, v *view) *index.Index {
 	r.newer.mu.Lock()
 	defer r.newer.mu.Unlock()
 	for range 3 { // index files may go between being listed and being read
-		_ = store.Refresh(ctx, r.store, layout.Index) // a repository that may only be read lists what it lists
-		files, err := layout.List(ctx, r.store, layout.Index)
-		if err != nil || r.files.are(files) {
+		_ = store.Refresh(ctx, v.store, layout.Index) // a repository that may only be read lists what it lists
+		files, err := layout.List(ctx, v.store, layout.Index)
+		if err != nil || v.files.are(files) {
 			return nil
 		}
 		if r.newer.index != nil && sameFiles(r.newer.files, files) {

@@ -23,14 +23,14 @@ func TestWriteAfterFailure(t *testing.T) {
 		testRepo(t, mem)
 		r := reopen(t, mem)
 		s := &storetest.Faulty{Store: mem, Fail: storetest.Nth(i, errBroken)}
-		r.store = s
+		r.setStore(s)
 		leased := 0
 		err := r.WithLease(ctx, BackingUp, func(ctx context.Context) error {
 			leased++
 			if _, _, err := save(ctx, r, fresh); err == nil {
 				return nil
 			}
-			r.store = mem
+			r.setStore(mem)
 			if _, _, err := save(ctx, r, fresh); err == nil {
 				t.Fatalf("op %d: a write goes on with an index that lies", i)
 			}
@@ -42,7 +42,7 @@ func TestWriteAfterFailure(t *testing.T) {
 			}
 			break
 		}
-		if r.store = mem; leased > 0 {
+		if r.setStore(mem); leased > 0 {
 			if err := r.LoadIndex(ctx); err != nil {
 				t.Fatal(err)
 			}
@@ -139,7 +139,7 @@ func TestRepairSurvivesReadErrors(t *testing.T) {
 			t.Fatal(err)
 		}
 		s := &storetest.Faulty{Store: mem, Fail: storetest.Nth(i, errBroken)}
-		r.store = s
+		r.setStore(s)
 		_, repaired := r.RepairIndex(ctx, nil)
 		if s.Ops() <= i || s.Ops() == i+1 && repaired == nil { // the last is that the lease is put away
 			break
@@ -147,7 +147,8 @@ func TestRepairSurvivesReadErrors(t *testing.T) {
 		if repaired == nil {
 			t.Fatalf("op %d failed and repair says nothing", i)
 		}
-		r.store, r.isDead = mem, everybody
+		r.setStore(mem)
+		r.isDead = everybody
 		if _, err := r.RepairIndex(ctx, nil); err != nil {
 			t.Fatalf("op %d: repair again: %v", i, err)
 		}

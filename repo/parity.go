@@ -16,7 +16,7 @@ import (
 // putPack makes a pack durable, and after it its parity file, which is computed meanwhile. It returns the bytes of that.
 func (r *Repo) putPack(ctx context.Context, id pack.FileID, file []byte) (par int64, err error) {
 	if r.config.Parity == 0 {
-		return 0, r.store.Put(ctx, layout.PackName(id), file)
+		return 0, r.view().store.Put(ctx, layout.PackName(id), file)
 	}
 	var made []byte
 	var g errgroup.Group // whose work is always waited for, since the pack's memory is used again
@@ -24,12 +24,12 @@ func (r *Repo) putPack(ctx context.Context, id pack.FileID, file []byte) (par in
 		made, err = parity.Encode(file, id, r.config.Parity)
 		return err
 	})
-	err = r.store.Put(ctx, layout.PackName(id), file)
+	err = r.view().store.Put(ctx, layout.PackName(id), file)
 	if e := g.Wait(); err == nil {
 		err = e
 	}
 	if err == nil {
-		err = r.store.Put(ctx, layout.ParityName(id), made)
+		err = r.view().store.Put(ctx, layout.ParityName(id), made)
 	}
 	return int64(len(made)), err
 }
@@ -100,8 +100,8 @@ func listParity(ctx context.Context, s store.Store) (l parityListing, err error)
 	return l, nil
 }
 
-// strays are the parity files without a pack.
-func (l parityListing) strays() (n int) {
+// withoutPack counts the parity files without a pack.
+func (l parityListing) withoutPack() (n int) {
 	for id := range l.parity {
 		if _, ok := l.packs[id]; !ok {
 			n++
@@ -135,11 +135,11 @@ type ParityStatus struct {
 
 // ParityStatus looks what parity files there are, by the listing alone.
 func (r *Repo) ParityStatus(ctx context.Context) (*ParityStatus, error) {
-	l, err := listParity(ctx, r.store)
+	l, err := listParity(ctx, r.view().store)
 	if err != nil {
 		return nil, err
 	}
-	s := &ParityStatus{Share: r.config.Parity, Packs: len(l.packs), Strays: l.strays(), PackSize: r.config.PackSize, SectorSize: parity.Sector}
+	s := &ParityStatus{Share: r.config.Parity, Packs: len(l.packs), Strays: l.withoutPack(), PackSize: r.config.PackSize, SectorSize: parity.Sector}
 	for _, size := range l.parity {
 		s.Bytes += size
 	}

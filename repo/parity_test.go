@@ -88,7 +88,7 @@ func TestWriteParityEveryOpFails(t *testing.T) {
 		mem := memOf(t, x.files)
 		r := reopen(t, mem)
 		s := &storetest.Faulty{Store: mem, Fail: storetest.Nth(i, errBroken)}
-		r.store = s
+		r.setStore(s)
 		_, _, err := save(t.Context(), r, fresh)
 		if s.Ops() <= i || s.Ops() == i+1 && err == nil {
 			if err != nil || i < 8 {

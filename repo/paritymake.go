@@ -44,7 +44,7 @@ func (r *Repo) AddParity(ctx context.Context, o ParityOptions, p *Progress) (don
 		if err := r.setParity(ctx, o.Share); err != nil { // first: packs that come meanwhile have theirs
 			return err
 		}
-		l, err := listParity(ctx, r.store)
+		l, err := listParity(ctx, r.view().store)
 		if err != nil {
 			return err
 		}
@@ -118,7 +118,7 @@ func (a *parityAdding) pack(ctx context.Context, id pack.FileID, buf []byte) err
 		a.damaged(id, fmt.Errorf("%w: longer than a pack may be", pack.ErrDamaged))
 		return nil
 	}
-	file, err := store.GetInto(ctx, a.repo.store, buf, layout.PackName(id), 0, int64(len(buf)))
+	file, err := store.GetInto(ctx, a.repo.view().store, buf, layout.PackName(id), 0, int64(len(buf)))
 	switch {
 	case layout.IsMissing(err): // pruned since it was listed
 		return nil
@@ -141,7 +141,7 @@ func (a *parityAdding) pack(ctx context.Context, id pack.FileID, buf []byte) err
 		a.damaged(id, err)
 		return nil
 	}
-	if err := a.repo.store.Put(ctx, layout.ParityName(id), par); err != nil {
+	if err := a.repo.view().store.Put(ctx, layout.ParityName(id), par); err != nil {
 		return err
 	}
 	a.mu.Lock()
@@ -152,7 +152,7 @@ func (a *parityAdding) pack(ctx context.Context, id pack.FileID, buf []byte) err
 
 // whole reports whether the parity file of a pack is what it was.
 func (a *parityAdding) whole(ctx context.Context, id pack.FileID, file []byte) bool {
-	par, err := layout.Read(ctx, a.repo.store, layout.ParityName(id), parity.MaxFile)
+	par, err := layout.Read(ctx, a.repo.view().store, layout.ParityName(id), parity.MaxFile)
 	if err != nil {
 		return false
 	}
@@ -180,7 +180,7 @@ func (r *Repo) RemoveParity(ctx context.Context, p *Progress) (*ParityRemoved, e
 		if err := r.setParity(ctx, 0); err != nil {
 			return err
 		}
-		l, err := listParity(ctx, r.store)
+		l, err := listParity(ctx, r.view().store)
 		if err != nil {
 			return err
 		}
@@ -201,7 +201,7 @@ func (r *Repo) RemoveParity(ctx context.Context, p *Progress) (*ParityRemoved, e
 
 // dropParity deletes the parity file of a pack, if there is one.
 func (r *Repo) dropParity(ctx context.Context, id pack.FileID) error {
-	if err := r.store.Delete(ctx, layout.ParityName(id)); err != nil && !layout.IsMissing(err) {
+	if err := r.view().store.Delete(ctx, layout.ParityName(id)); err != nil && !layout.IsMissing(err) {
 		return err
 	}
 	return nil

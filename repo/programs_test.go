@@ -92,7 +92,7 @@ func adoptProgram() program {
 			if err != nil {
 				return err
 			}
-			there := len(r.orphans)
+			there := len(r.view().adoptable)
 			n, err := r.Adopt(context.Background())
 			if err == nil && n == there && n > 0 { // one that could not be read now is left for the next time
 				x.chunks(orphans)
@@ -108,7 +108,7 @@ func dropFeatures(r *Repo) error {
 	if err != nil {
 		return err
 	}
-	return r.store.Put(context.Background(), layout.Config, file)
+	return r.view().store.Put(context.Background(), layout.Config, file)
 }
 
 // upgradeProgram is the first backup into a repository of a platter that knew of no leases.

@@ -21,7 +21,7 @@ type PruneOptions struct {
 	// Without are snapshots to be taken for forgotten, in a dry run only: what would go with them?
 	Without []pack.FileID
 	// Lag is how old what a listing shows may be, for any machine that uses the store. Less than 0 finds out: it asks the store, and
-	// counts a minute where another machine has left a lease, a plan or a snapshot. The error wraps ErrUnknownLag where the store
+	// counts a minute where another machine has left a lease, a marker or a snapshot. The error wraps ErrUnknownLag where the store
 	// cannot tell.
 	Lag time.Duration
 	// Wait waits so long, or until the context ends; nil for time.Timer. Tests have a clock of their own.
@@ -60,16 +60,15 @@ type Pruned struct {
 }
 
 // A MarkFunc marks all chunks that the snapshots of some names need. It tells the marks of snapshots that are not there when
-// they are read (Vanished), and which ones they say came before them (After).
+// they are read (Missing), and which ones they say came before them (After).
 type MarkFunc func(ctx context.Context, snapshots []pack.FileID, m *Marks) error
 
 // Prune deletes packs of which no snapshot needs anything, and copies what is needed out of packs of which little is.
 //
 // The error wraps ErrUnaccounted, and nothing is deleted, where snapshots seem to be missing rather than forgotten.
 //
-// It waits for nobody and nobody waits for it. What is to go is first announced in plans; it goes once everybody at work
-// knows of the plan, or when he has ended, which may be with the next Prune. Interrupted at any point, it has lost nothing
-// and is run again. docs/design.md has the argument.
+// It waits for no process, and none waits for it. Markers first announce what is to go. It goes once every process at work has
+// acknowledged them or ended, which may be with the next Prune. Interrupted at any point, it has lost nothing and is run again. docs/design.md has the argument.
 func (r *Repo) Prune(ctx context.Context, o PruneOptions, mark MarkFunc, p *Progress) (done *Pruned, err error) {
 	if o.Wait == nil {
 		o.Wait = wait
@@ -121,7 +120,7 @@ type pruner struct {
 	known     map[pack.FileID]bool // snapshots that any look has found
 	given     []pack.FileID        // snapshots that are missing, and were given up
 	marks     *Marks
-	planned   map[pack.FileID]bool // packs that plans condemn
+	condemned map[pack.FileID]bool // packs that markers condemn
 	there     map[pack.FileID]bool // packs that were there at first
 	lag       time.Duration        // how old what any machine lists may be
 }
@@ -161,7 +160,7 @@ func (p *pruner) round(ctx context.Context, first bool) (deleted int, err error)
 	}
 	p.done.Missing, p.done.Lost = p.marks.missed(), 0
 	for _, u := range s.packs {
-		if u.gone && u.sole > 0 {
+		if u.missing && u.sole > 0 {
 			p.done.Lost++
 		}
 	}
@@ -192,12 +191,12 @@ func (p *pruner) round(ctx context.Context, first bool) (deleted int, err error)
 func (p *pruner) first(s *scan) {
 	p.there = map[pack.FileID]bool{}
 	for id, u := range s.packs {
-		if !u.gone {
+		if !u.missing {
 			p.there[id] = true
 			p.done.Before.add(u.size)
 		}
 	}
-	for _, o := range p.repo.strays {
+	for _, o := range p.repo.view().orphaned {
 		if s.packs[o.ID] == nil {
 			p.there[o.ID] = true
 			p.done.Before.add(o.Size)
@@ -220,7 +219,7 @@ func (p *pruner) look(ctx context.Context) error {
 	if err := p.repo.LoadIndex(ctx); err != nil {
 		return err
 	}
-	p.repo.index.Suspend(slices.Collect(maps.Keys(p.planned)))
+	p.repo.view().index.Suspend(slices.Collect(maps.Keys(p.condemned)))
 	return p.markAll(ctx, ids)
 }
 
@@ -246,7 +245,7 @@ func (p *pruner) foretell(s *scan, going map[pack.FileID]*use, repacked []*use) 
 	d := p.done
 	d.After = d.Before
 	for _, u := range going {
-		if !u.gone {
+		if !u.missing {
 			d.Deleted.add(u.size)
 		}
 	}
@@ -267,7 +266,7 @@ func (p *pruner) foretell(s *scan, going map[pack.FileID]*use, repacked []*use) 
 
 // summarize looks at what is there now.
 func (p *pruner) summarize(ctx context.Context) error {
-	packs, err := layout.List(ctx, p.repo.store, layout.Packs)
+	packs, err := layout.List(ctx, p.repo.view().store, layout.Packs)
 	if err != nil {
 		return err
 	}

@@ -34,14 +34,14 @@ func TestPruneFull(t *testing.T) {
 		r := reopen(t, mem)
 		var mu sync.Mutex
 		first := "" // folder that something is deleted from
-		r.store = &storetest.Faulty{Store: mem, Lose: func(op, name string) error {
+		r.setStore(&storetest.Faulty{Store: mem, Lose: func(op, name string) error {
 			mu.Lock()
 			defer mu.Unlock()
 			if dir := layout.Dir(name); op == "delete" && first == "" && (dir == layout.Packs || dir == layout.Index) {
 				first = dir
 			}
 			return nil
-		}}
+		}})
 		done, err := r.Prune(t.Context(), PruneOptions{MaxRepack: 1 << 40}, markModel(r), nil)
 		switch {
 		case isFull(err) && room < 3000:

@@ -70,7 +70,7 @@ func wantSnapshots(t testing.TB, s store.Store, want ...pack.FileID) {
 		chunks, err := chunksOf(ctx, r, id)
 		for _, c := range chunks {
 			kind := chunk.Data
-			if loc, ok := r.index.Lookup(c); ok {
+			if loc, ok := r.view().index.Lookup(c); ok {
 				kind = loc.Frame.Kind
 			}
 			err = errors.Join(err, r.Load(ctx, kind, []chunk.ID{c}, func(int, []byte) error { return nil }))
@@ -101,8 +101,8 @@ func mustPrune(t testing.TB, r *Repo, o PruneOptions) *Pruned {
 func saveTwice(t testing.TB, r *Repo, chunks [][]byte) {
 	t.Helper()
 	err := r.WithLease(context.Background(), BackingUp, func(ctx context.Context) error {
-		for _, p := range r.index.Packs() {
-			r.index.Suspend([]pack.FileID{p.ID})
+		for _, p := range r.view().index.Packs() {
+			r.view().index.Suspend([]pack.FileID{p.ID})
 		}
 		_, _, err := save(ctx, r, chunks)
 		return err
@@ -277,7 +277,7 @@ func TestPruneBesideLatecomer(t *testing.T) {
 		}
 		late, second, puts := reopen(t, mem), pack.FileID{}, 0
 		r := reopen(t, mem)
-		r.store = &spying{Store: mem, before: func(op, name string) {
+		r.setStore(&spying{Store: mem, before: func(op, name string) {
 			if op != "put" || layout.Dir(name) != layout.Work {
 				return
 			}
@@ -291,7 +291,7 @@ func TestPruneBesideLatecomer(t *testing.T) {
 				second = keepChunks(t, late, chunks)
 				late.leases.Release(ctx)
 			}
-		}}
+		}})
 		if done := mustPrune(t, r, PruneOptions{}); done.Deleted.Packs > 0 || puts < 2 {
 			t.Errorf("ended %t: %+v, %d files of work", ended, done, puts)
 		}
@@ -409,12 +409,12 @@ func TestLostLease(t *testing.T) {
 		mem := new(store.Mem)
 		testRepo(t, mem)
 		r := reopen(t, mem)
-		r.store = &spying{Store: mem, before: func(op, name string) {
+		r.setStore(&spying{Store: mem, before: func(op, name string) {
 			if what == "lease" && op == "put" && layout.Dir(name) == layout.Pending || what == "pending" && op == "move" {
 				_ = mem.Delete(ctx, layout.Name(layout.Work, heldID(r)))
 				_ = mem.Delete(ctx, layout.Name(layout.Pending, heldID(r)))
 			}
-		}}
+		}})
 		if _, err := putSnapshot(ctx, r, []byte("{}")); !errors.Is(err, ErrLeaseLost) {
 			t.Errorf("%s gone: %v", what, err)
 		}

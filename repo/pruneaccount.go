@@ -60,7 +60,7 @@ func (p *pruner) lateFates(ctx context.Context, ids []pack.FileID) (f fates, err
 	if len(ids) == 0 {
 		return f, nil
 	}
-	if err := store.Refresh(ctx, p.repo.store, layout.Forgotten); err != nil {
+	if err := store.Refresh(ctx, p.repo.view().store, layout.Forgotten); err != nil {
 		return f, err
 	}
 	f, err = p.repo.fates(ctx, ids)
@@ -80,7 +80,7 @@ func (p *pruner) lateFates(ctx context.Context, ids []pack.FileID) (f fates, err
 
 // markAll marks what snapshots need, and accounts for those that are missing as only those show that are there.
 func (p *pruner) markAll(ctx context.Context, ids []pack.FileID) error {
-	p.marks, p.snapshots = newMarks(p.repo.index), map[pack.FileID]bool{}
+	p.marks, p.snapshots = newMarks(p.repo.view().index), map[pack.FileID]bool{}
 	if err := p.noneLeft(ctx); err != nil {
 		return err
 	}
@@ -91,7 +91,7 @@ func (p *pruner) markAll(ctx context.Context, ids []pack.FileID) error {
 		if err := p.mark(ctx, ids, p.marks); err != nil {
 			return err
 		}
-		if err := p.vanished(ctx); err != nil {
+		if err := p.missingWhenRead(ctx); err != nil {
 			return err
 		}
 		var err error
@@ -106,8 +106,8 @@ func (p *pruner) markAll(ctx context.Context, ids []pack.FileID) error {
 var errCameBack = errors.New("it was missing a moment ago and is there again: run this again")
 
 // vanished returns an error unless all snapshots that were listed, and not there when they were read, were forgotten.
-func (p *pruner) vanished(ctx context.Context) error {
-	f, err := p.lateFates(ctx, p.marks.vanished)
+func (p *pruner) missingWhenRead(ctx context.Context) error {
+	f, err := p.lateFates(ctx, p.marks.missingWhenRead)
 	switch {
 	case err != nil:
 		return err
@@ -148,7 +148,7 @@ func (p *pruner) before(ctx context.Context) ([]pack.FileID, error) {
 	if err != nil || len(f.missing) == 0 {
 		return f.there, err
 	}
-	files, err := layout.List(ctx, p.repo.store, layout.Snapshots)
+	files, err := layout.List(ctx, p.repo.view().store, layout.Snapshots)
 	if err != nil {
 		return nil, err
 	}
@@ -184,11 +184,11 @@ func (p *pruner) noneLeft(ctx context.Context) error {
 	if p.opts.Sure || len(p.known) > 0 {
 		return nil
 	}
-	packs, err := layout.List(ctx, p.repo.store, layout.Packs)
+	packs, err := layout.List(ctx, p.repo.view().store, layout.Packs)
 	if err != nil || len(packs) == 0 {
 		return err
 	}
-	records, err := layout.List(ctx, p.repo.store, layout.Forgotten)
+	records, err := layout.List(ctx, p.repo.view().store, layout.Forgotten)
 	if err != nil {
 		return err
 	}
@@ -223,14 +223,14 @@ func (p *pruner) explained(ctx context.Context, going map[pack.FileID]*use) erro
 	}
 	var why UnaccountedError
 	for _, u := range going {
-		if !u.gone && !u.orphan && u.idle > 0 {
+		if !u.missing && !u.orphan && u.idle > 0 {
 			why.Packs.add(u.idle * u.size / u.raw)
 		}
 	}
 	if why.Packs.Packs == 0 {
 		return nil
 	}
-	records, err := layout.List(ctx, p.repo.store, layout.Forgotten)
+	records, err := layout.List(ctx, p.repo.view().store, layout.Forgotten)
 	if err != nil || len(records) > 0 {
 		return err
 	}
@@ -239,7 +239,7 @@ func (p *pruner) explained(ctx context.Context, going map[pack.FileID]*use) erro
 			return err
 		}
 	}
-	packs, err := layout.List(ctx, p.repo.store, layout.Packs)
+	packs, err := layout.List(ctx, p.repo.view().store, layout.Packs)
 	if err != nil {
 		return err
 	}

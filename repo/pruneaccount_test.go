@@ -123,7 +123,7 @@ func TestPruneAccountsForSnapshots(t *testing.T) {
 					before = ids[i-1]
 					ids = append(ids, keepAfter(t, mem, chunks, before))
 				}
-				open().See(Seen{ID: ids[i], Name: "disk", Time: now})
+				open().RecordSeen(Seen{ID: ids[i], Name: "disk", Time: now})
 			}
 			for _, i := range test.forget {
 				if _, err := reopen(t, mem).Forget(ctx, ids[i:i+1]); err != nil {
@@ -246,20 +246,20 @@ func TestPruneLosesSnapshotsAtAnyPoint(t *testing.T) {
 					r.UseMemory(t.TempDir())
 				}
 				for _, id := range ids[2:] {
-					r.See(Seen{ID: id})
+					r.RecordSeen(Seen{ID: id})
 				}
 				lost, n, listed := ids[2:3], 0, false
 				if all {
 					lost = ids[2:]
 				}
 				back := func() {}
-				r.store = &spying{Store: mem, before: func(op, name string) {
+				r.setStore(&spying{Store: mem, before: func(op, name string) {
 					// What was lost before the first listing, only a machine that remembers it can miss.
 					if n++; n == i+1 && (remember || listed) {
 						back = lose(t, mem, lost...)
 					}
 					listed = listed || op == "list" && layout.Dir(name) == layout.Snapshots
-				}}
+				}})
 				_, err := r.Prune(ctx, PruneOptions{MaxRepack: 1 << 40, MaxUnused: 0}, markModel(r), nil)
 				if err != nil && !errors.Is(err, ErrUnaccounted) {
 					t.Fatalf("operation %d: %v", i, err)
@@ -309,10 +309,10 @@ func TestPruneBehindListings(t *testing.T) {
 			hidden[SnapshotName(third)] = true
 		}
 		r := reopen(t, mem)
-		r.store = &forgetful{mem, hidden}
+		r.setStore(&forgetful{mem, hidden})
 		r.UseMemory(t.TempDir())
 		for _, id := range remembered {
-			r.See(Seen{ID: id})
+			r.RecordSeen(Seen{ID: id})
 		}
 		if done := mustPrune(t, r, PruneOptions{}); done.Deleted.Packs > 0 {
 			t.Errorf("%s: %+v", name, done)
@@ -336,10 +336,10 @@ func TestPruneWaitsForRecords(t *testing.T) {
 		s.hidden[name] = layout.Dir(name) == layout.Forgotten
 	}
 	r := reopen(t, mem)
-	r.store = &far{Store: s, lag: store.Lag{Unknown: "some"}}
+	r.setStore(&far{Store: s, lag: store.Lag{Unknown: "some"}})
 	r.SetGrace(time.Millisecond)
 	r.UseMemory(t.TempDir())
-	r.See(Seen{ID: first}, Seen{ID: second})
+	r.RecordSeen(Seen{ID: first}, Seen{ID: second})
 	waits := 0
 	done := mustPrune(t, r, PruneOptions{Lag: time.Minute, Wait: func(context.Context, time.Duration) error {
 		waits++

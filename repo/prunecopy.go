@@ -27,8 +27,8 @@ func (p *pruner) repack(ctx context.Context, going map[pack.FileID]*use, chosen 
 		p.progress.Expect(u.size)
 	}
 	// Nothing is built upon what goes, so all that is needed of it is new.
-	p.repo.index.Suspend(slices.Collect(maps.Keys(from)))
-	p.repo.index.Suspend(slices.Collect(maps.Keys(going)))
+	p.repo.view().index.Suspend(slices.Collect(maps.Keys(from)))
+	p.repo.view().index.Suspend(slices.Collect(maps.Keys(going)))
 	c := &copier{repo: p.repo, marks: p.marks, progress: p.progress, taken: map[chunk.ID]bool{}}
 	if err := c.collect(ctx, from); err != nil {
 		return nil, err
@@ -87,7 +87,7 @@ func (c *copier) collect(ctx context.Context, from map[pack.FileID]*use) error {
 			w, refs := packWants{size: u.size}, t.Table.Chunks
 			for _, fr := range t.Table.Frames {
 				for _, ref := range refs[:fr.Chunks] {
-					if !c.marks.needs(ref.ID) || c.repo.index.Elsewhere(ref.ID, nobody) || !c.take(ref.ID) {
+					if !c.marks.needs(ref.ID) || c.repo.view().index.Elsewhere(ref.ID, nobody) || !c.take(ref.ID) {
 						continue
 					}
 					if fr.Kind == chunk.Map {
@@ -108,7 +108,7 @@ func (c *copier) collect(ctx context.Context, from map[pack.FileID]*use) error {
 
 // take reports whether a chunk is still to be copied from the pack that asks.
 func (c *copier) take(id chunk.ID) bool {
-	if len(c.repo.index.Places(id)) < 2 {
+	if len(c.repo.view().index.Places(id)) < 2 {
 		return true
 	}
 	c.mu.Lock()

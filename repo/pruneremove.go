@@ -27,7 +27,7 @@ func (p *pruner) remove(ctx context.Context, going map[pack.FileID]*use, copied 
 		}
 		return 0, nil
 	}
-	plans, known, err := p.ripe(ctx)
+	markers, known, err := p.ripe(ctx)
 	if err != nil {
 		return 0, err
 	}
@@ -38,7 +38,7 @@ func (p *pruner) remove(ctx context.Context, going map[pack.FileID]*use, copied 
 	}
 	p.done.Pending = Amount{}
 	for id, u := range wanted {
-		if (held || !known[id]) && !u.gone {
+		if (held || !known[id]) && !u.missing {
 			p.done.Pending.add(u.size)
 		}
 	}
@@ -49,7 +49,7 @@ func (p *pruner) remove(ctx context.Context, going map[pack.FileID]*use, copied 
 		return 0, err
 	}
 	if err := p.dropFromIndex(ctx, going); isFull(err) {
-		// There is no room for the new index files before the packs are gone. Until they are there, the plans say why
+		// There is no room for the new index files before the packs are gone. Until they are there, the markers say why
 		// the index lists what is not there.
 		if deleted, err = p.deletePacks(ctx, going); err == nil {
 			err = p.dropFromIndex(ctx, going)
@@ -62,7 +62,7 @@ func (p *pruner) remove(ctx context.Context, going map[pack.FileID]*use, copied 
 	} else if deleted, err = p.deletePacks(ctx, going); err != nil {
 		return deleted, err
 	}
-	if err := p.endPlans(ctx, plans, going); err != nil {
+	if err := p.endMarkers(ctx, markers, going); err != nil {
 		return deleted, err
 	}
 	if len(going) == 0 {
@@ -90,17 +90,17 @@ func (p *pruner) again(ctx context.Context, condemned map[pack.FileID]bool, copi
 			return nil, false, err
 		}
 	} else {
-		p.repo.index.Suspend(slices.Collect(maps.Keys(p.planned)))
+		p.repo.view().index.Suspend(slices.Collect(maps.Keys(p.condemned)))
 	}
 	s, err := p.repo.scanPacks(ctx, p.marks)
 	if err != nil {
 		return nil, false, err
 	}
 	going = s.dead()
-	maps.DeleteFunc(going, func(id pack.FileID, u *use) bool { return !condemned[id] && !u.gone })
+	maps.DeleteFunc(going, func(id pack.FileID, u *use) bool { return !condemned[id] && !u.missing })
 	p.done.Unused = 0
 	for id, u := range s.packs {
-		if going[id] == nil && !u.gone {
+		if going[id] == nil && !u.missing {
 			p.done.Unused += u.unused()
 		}
 	}
@@ -110,7 +110,7 @@ func (p *pruner) again(ctx context.Context, condemned map[pack.FileID]bool, copi
 // dropFromIndex puts new index files in the place of those that list packs that go: without them, those packs are unknown to
 // everybody who opens the repository from then on.
 func (p *pruner) dropFromIndex(ctx context.Context, going map[pack.FileID]*use) error {
-	files, err := layout.ListNow(ctx, p.repo.store, layout.Index)
+	files, err := layout.ListNow(ctx, p.repo.view().store, layout.Index)
 	if err != nil {
 		return err
 	}
@@ -124,7 +124,7 @@ func (p *pruner) dropFromIndex(ctx context.Context, going map[pack.FileID]*use) 
 	}
 	for _, f := range counting {
 		old, err := p.repo.readIndex(ctx, f.ID)
-		if layout.IsMissing(err) { // somebody put another in its place, and has seen our plan: what is in there is not ours to drop
+		if layout.IsMissing(err) { // another process replaced it, and has seen our marker: what is in there is not ours to drop
 			continue
 		}
 		if err != nil {
@@ -153,7 +153,7 @@ func (p *pruner) replaceIndex(ctx context.Context, id pack.FileID, old *index.Fi
 		}
 	}
 	for _, name := range append(superseded, id) {
-		if err := p.repo.store.Delete(ctx, layout.Name(layout.Index, name)); err != nil && !layout.IsMissing(err) {
+		if err := p.repo.view().store.Delete(ctx, layout.Name(layout.Index, name)); err != nil && !layout.IsMissing(err) {
 			return fmt.Errorf("remove old index: %w", err)
 		}
 	}
@@ -164,7 +164,7 @@ func (p *pruner) replaceIndex(ctx context.Context, id pack.FileID, old *index.Fi
 func (p *pruner) deletePacks(ctx context.Context, going map[pack.FileID]*use) (deleted int, err error) {
 	// An index file that a prune before this one put, and was told that it failed, may not be durable: then those would count
 	// again that it stands in for.
-	if err := store.SyncDir(ctx, p.repo.store, layout.Index); err != nil {
+	if err := store.SyncDir(ctx, p.repo.view().store, layout.Index); err != nil {
 		return 0, err
 	}
 	if err := p.repo.leases.Check(ctx); err != nil {
@@ -173,15 +173,15 @@ func (p *pruner) deletePacks(ctx context.Context, going map[pack.FileID]*use) (d
 	g, gctx := errgroup.WithContext(ctx)
 	g.SetLimit(4 * p.repo.workers)
 	for id, u := range going {
-		if u.gone {
+		if u.missing {
 			continue
 		}
 		deleted++
 		p.done.Deleted.add(u.size)
 		g.Go(func() error {
-			err := p.repo.store.Delete(gctx, layout.PackName(id))
+			err := p.repo.view().store.Delete(gctx, layout.PackName(id))
 			if err == nil || layout.IsMissing(err) {
-				err = p.repo.store.Delete(gctx, layout.ParityName(id))
+				err = p.repo.view().store.Delete(gctx, layout.ParityName(id))
 			}
 			if layout.IsMissing(err) {
 				return nil

@@ -18,7 +18,7 @@ import (
 type use struct {
 	id        pack.FileID
 	size      int64 // bytes of the file
-	gone      bool  // the file is not there
+	missing   bool  // the file is not there
 	unlisted  bool  // it is there after all, though the listing that the index was loaded with did not show it
 	orphan    bool  // no index file lists it
 	raw, live int64 // bytes of its chunks, and of those that have to stay in it
@@ -52,9 +52,9 @@ type scan struct {
 
 // scanPacks goes through the tables of all packs that index files list.
 func (r *Repo) scanPacks(ctx context.Context, marks *Marks) (*scan, error) {
-	s := &scan{index: r.index, marks: marks, packs: map[pack.FileID]*use{}, listed: map[pack.FileID]bool{}, twice: map[chunk.ID][]*use{}, lens: map[chunk.ID]uint32{}}
+	s := &scan{index: r.view().index, marks: marks, packs: map[pack.FileID]*use{}, listed: map[pack.FileID]bool{}, twice: map[chunk.ID][]*use{}, lens: map[chunk.ID]uint32{}}
 	known := map[pack.FileID]index.Pack{}
-	for _, p := range r.index.Packs() {
+	for _, p := range r.view().index.Packs() {
 		known[p.ID] = p
 	}
 	files, err := r.countingIndexes(ctx)
@@ -77,7 +77,7 @@ func (r *Repo) scanPacks(ctx context.Context, marks *Marks) (*scan, error) {
 	if err := r.lookForGone(ctx, s); err != nil {
 		return nil, err
 	}
-	for _, o := range r.strays {
+	for _, o := range r.view().orphaned {
 		// What index files that were lost listed may be needed.
 		if u := (&use{id: o.ID, size: o.Size, orphan: true, live: o.Size, raw: o.Size}); len(marks.missing) == 0 && !s.listed[o.ID] {
 			u.live = 0
@@ -87,7 +87,7 @@ func (r *Repo) scanPacks(ctx context.Context, marks *Marks) (*scan, error) {
 	s.share()
 	if len(marks.unsure) > 0 { // it may need anything
 		for _, u := range s.packs {
-			if !u.gone {
+			if !u.missing {
 				u.raw, u.live = u.size, u.size
 			}
 		}
@@ -99,21 +99,21 @@ func (r *Repo) scanPacks(ctx context.Context, marks *Marks) (*scan, error) {
 // is a file like any other.
 func (r *Repo) lookForGone(ctx context.Context, s *scan) error {
 	for id, u := range s.packs {
-		if !u.gone {
+		if !u.missing {
 			continue
 		}
-		_, err := r.store.Get(ctx, layout.PackName(id), 0, 1)
+		_, err := r.view().store.Get(ctx, layout.PackName(id), 0, 1)
 		if err != nil && !layout.IsMissing(err) {
 			return err
 		}
-		u.gone, u.unlisted = err != nil, err == nil
+		u.missing, u.unlisted = err != nil, err == nil
 	}
 	return nil
 }
 
 // countingIndexes returns the index files of which none stands in for another.
 func (r *Repo) countingIndexes(ctx context.Context) ([]layout.File, error) {
-	files, err := layout.ListNow(ctx, r.store, layout.Index)
+	files, err := layout.ListNow(ctx, r.view().store, layout.Index)
 	if err != nil {
 		return nil, err
 	}
@@ -133,7 +133,7 @@ func (s *scan) late(id pack.FileID) {
 
 // take counts what is needed of one pack.
 func (s *scan) take(p index.Pack, table *pack.Table) {
-	u := &use{id: p.ID, size: p.Size, gone: p.Missing}
+	u := &use{id: p.ID, size: p.Size, missing: p.Missing}
 	s.mu.Lock()
 	if s.packs[p.ID] != nil {
 		s.mu.Unlock()
@@ -189,7 +189,7 @@ func (s *scan) worthRepacking(maxUnused float64, limit, small int64, skip func(*
 	var all, unused int64
 	var some, tiny []*use
 	for _, u := range s.packs {
-		if u.dead() || u.gone || u.orphan {
+		if u.dead() || u.missing || u.orphan {
 			continue
 		}
 		all, unused = all+u.size, unused+u.unused()

@@ -116,12 +116,12 @@ func TestReadingWithoutLease(t *testing.T) {
 	testRepo(t, mem)
 	first := keepChunks(t, reopen(t, mem), noiseChunks(1, 3, 50000))
 	r := reopen(t, mem)
-	r.store = &storetest.Faulty{Store: mem, Fail: func(op, _ string) error {
+	r.setStore(&storetest.Faulty{Store: mem, Fail: func(op, _ string) error {
 		if op == "put" || op == "touch" || op == "delete" {
 			return os.ErrPermission
 		}
 		return nil
-	}}
+	}})
 	ran := false
 	err := r.Reading(t.Context(), Restoring, []pack.FileID{first}, func(context.Context) error { ran = true; return nil })
 	if err != nil || !ran {
@@ -160,11 +160,11 @@ func TestForgetBesideReaders(t *testing.T) {
 			}()
 			<-began
 		}
-		r.store = &spying{Store: mem, before: func(string, string) {
+		r.setStore(&spying{Store: mem, before: func(string, string) {
 			if calls++; calls-1 == at {
 				begin()
 			}
-		}}
+		}})
 		_, err := r.Forget(ctx, []pack.FileID{first})
 		if ended == nil {
 			break // it is over before
@@ -270,7 +270,7 @@ func TestPruneOfOneMachine(t *testing.T) {
 			return err
 		}},
 		{name: "a file that nobody can read", mark: host, waits: true, with: func(r *Repo) error {
-			_, _, err := layout.PutNamed(ctx, r.store, layout.Work, pack.LeaseFile, []byte("garbage"))
+			_, _, err := layout.PutNamed(ctx, r.view().store, layout.Work, pack.LeaseFile, []byte("garbage"))
 			return err
 		}},
 		{name: "a network file system", mark: host, waits: true, lag: store.Lag{Time: time.Minute}},

@@ -37,11 +37,11 @@ func (r *Repo) RepairIndex(ctx context.Context, p *Progress) (*Repaired, error) 
 func (r *Repo) repairIndex(ctx context.Context, p *Progress) (*Repaired, error) {
 	r.dropCache()
 	done := new(Repaired)
-	old, err := layout.ListNow(ctx, r.store, layout.Index)
+	old, err := layout.ListNow(ctx, r.view().store, layout.Index)
 	if err != nil {
 		return nil, err
 	}
-	packs, err := layout.List(ctx, r.store, layout.Packs)
+	packs, err := layout.List(ctx, r.view().store, layout.Packs)
 	if err != nil {
 		return nil, err
 	}
@@ -93,7 +93,7 @@ func (r *Repo) repairIndex(ctx context.Context, p *Progress) (*Repaired, error) 
 	}
 	done.Packs, done.Index = len(tables), len(fresh)
 	for _, f := range old {
-		if err := r.store.Delete(ctx, layout.Name(layout.Index, f.ID)); err != nil && !layout.IsMissing(err) {
+		if err := r.view().store.Delete(ctx, layout.Name(layout.Index, f.ID)); err != nil && !layout.IsMissing(err) {
 			return nil, fmt.Errorf("remove old index: %w", err)
 		}
 		done.Removed++

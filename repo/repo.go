@@ -11,6 +11,7 @@ import (
 	"runtime"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	lru "github.com/hashicorp/golang-lru/v2"
@@ -20,7 +21,6 @@ import (
 	"platter/pack"
 	"platter/pack/parity"
 	"platter/repo/crypt"
-	"platter/repo/layout"
 	"platter/repo/lease"
 	"platter/repo/store"
 )
@@ -65,29 +65,28 @@ func (s Settings) Validate() error {
 	return s.Chunks.Validate()
 }
 
-// A Repo is an open repository. It is safe for concurrent use.
+// A Repo is an open repository. Reading, loading the index and writing are safe for concurrent use: each sees one view of
+// store and index from its beginning to its end. What sets a Repo up (the Use and Set methods), what changes the config
+// (AddParity, RepairConfig, the first lease in a repository of an older platter) and what changes keys is for one goroutine,
+// while no other uses the Repo.
 type Repo struct {
-	store   store.Store
-	id      crypt.RepoID
-	config  Config
-	lost    error // why the config is from its copies; nil where the file gave it
-	master  crypt.MasterKey
-	slot    pack.FileID // that the password opened
-	keys    pack.Keys
-	index   *index.Index
-	orphans []layout.File // packs that LoadIndex found in no index file, and that no plan names
-	strays  []layout.File // all packs that it found in no index file
-	files   *indexFiles
-	leases  *lease.Holder
-	loaded  *pack.FileID // the lease under which the index was loaded, zero for none; nil while no index is
-	cache   index.Cache  // where the index is kept on this machine
-	memory  string       // the folder for what this machine remembers; "" for none
-	minRun  int          // chunks from which on it is
+	changing sync.Mutex           // held while a view is made of another
+	current  atomic.Pointer[view] // see view
+	id       crypt.RepoID
+	config   Config
+	lost     error // why the config is from its copies; nil where the file gave it
+	master   crypt.MasterKey
+	slot     pack.FileID // that the password opened
+	keys     pack.Keys
+	leases   *lease.Holder
+	memory   string // the folder for what this machine remembers; "" for none
+	minRun   int    // chunks from which on it is
 	// maxRecent is how many chunks a Write keeps in memory before it makes a run of them.
 	maxRecent   int
-	dry         bool // nothing that is put is stored
-	writing     sync.Mutex
-	stale       bool // an index after a Write that failed: it has claims that nobody will keep; under writing
+	dry         bool       // nothing that is put is stored
+	writing     sync.Mutex // held by a Write
+	indexing    sync.Mutex // held while the index is loaded, or a Write adds to it
+	stale       bool       // the index, after a Write that failed: it has claims that no pack will keep; under indexing
 	decoder     *pack.Decoder
 	workers     int
 	compression pack.Compression
@@ -111,7 +110,8 @@ func Open(ctx context.Context, s store.Store, password []byte) (*Repo, error) {
 	if err != nil {
 		return nil, err
 	}
-	r := &Repo{store: s}
+	r := new(Repo)
+	r.setStore(s)
 	_, r.dry = store.As[store.DryRun](s)
 	if err := r.unlock(ctx, password, file); err != nil {
 		return nil, err
@@ -129,11 +129,13 @@ const mapFrames = 16
 func (r *Repo) prepare() (err error) {
 	box := func(p crypt.Purpose) *crypt.Box { return crypt.NewBox(r.master, p, r.id) }
 	r.keys = pack.Keys{Data: box(crypt.DataFrames), Map: box(crypt.MapFrames), Table: box(crypt.Tables), Tail: box(crypt.Tails)}
-	r.index, r.files = new(index.Index), new(indexFiles)
 	r.now, r.isDead = time.Now, Lease.IsDead
 	r.leases = r.newLeases()
 	r.minRun, r.maxRecent = minRun, maxRecent
-	r.cache = index.Cache{Key: r.master.Key(crypt.LocalIndex), Repo: r.id}
+	r.change(func(v *view) {
+		v.index, v.files = new(index.Index), new(indexFiles)
+		v.cache = index.Cache{Key: r.master.Key(crypt.LocalIndex), Repo: r.id}
+	})
 	r.workers = min(runtime.GOMAXPROCS(0), maxWorkers)
 	r.namers = map[chunk.Kind]*sync.Pool{
 		chunk.Data: namerPool(r.master.Key(crypt.DataIDs)),
@@ -191,7 +193,7 @@ func (r *Repo) Cutter() (*chunk.Cutter, error) {
 func (r *Repo) Namer(kind chunk.Kind) *chunk.Namer { return r.namers[kind].Get().(*chunk.Namer) }
 
 // Index returns the index that LoadIndex read.
-func (r *Repo) Index() *index.Index { return r.index }
+func (r *Repo) Index() *index.Index { return r.view().index }
 
 func namerPool(key [32]byte) *sync.Pool {
 	return &sync.Pool{New: func() any { return chunk.NewNamer(key) }}

@@ -14,11 +14,11 @@ import (
 // A rescue gets wanted chunks of one frame that could not be read where the index says, from wherever else they may be. What
 // it hands on is proved by its id, as all else is.
 type rescue struct {
-	loader *loader
-	left   []wanted // what nobody had yet
-	give   func(raw []byte, run []wanted) error
-	own    pack.FileID
-	gone   bool // the pack is not there
+	loader  *loader
+	left    []wanted // what nobody had yet
+	give    func(raw []byte, run []wanted) error
+	own     pack.FileID
+	missing bool // the pack is not there
 
 	key frameKey // of the frame that was read last
 	raw []byte   // what is in it, nil where it cannot be had
@@ -34,7 +34,7 @@ type rescue struct {
 // rescue hands on chunks of one frame that could not be had for a reason. raw is the frame, where it opened at least. The
 // error is the reason, if some of them cannot be had at all.
 func (l *loader) rescue(ctx context.Context, run []wanted, raw []byte, why error, give func(raw []byte, run []wanted) error) error {
-	r := &rescue{loader: l, left: run, give: give, own: run[0].Pack, gone: layout.IsMissing(why)}
+	r := &rescue{loader: l, left: run, give: give, own: run[0].Pack, missing: layout.IsMissing(why)}
 	if raw != nil {
 		r.key, r.raw = run[0].key(), raw
 	}
@@ -63,7 +63,7 @@ func (r *rescue) alone(ctx context.Context) error {
 // copies looks into other packs that have the chunks, too.
 func (r *rescue) copies(ctx context.Context) error {
 	return r.each(func(w *wanted) []byte {
-		for _, at := range r.loader.repo.index.Places(w.id) {
+		for _, at := range r.loader.view.index.Places(w.id) {
 			if at.Pack == r.own && at.Offset == w.Offset {
 				continue
 			}
@@ -79,7 +79,7 @@ func (r *rescue) copies(ctx context.Context) error {
 // mended has packs mended by their parity files.
 func (r *rescue) mended(ctx context.Context) error {
 	return r.each(func(w *wanted) []byte {
-		for _, at := range append([]index.Location{w.Location}, r.loader.repo.index.Places(w.id)...) {
+		for _, at := range append([]index.Location{w.Location}, r.loader.view.index.Places(w.id)...) {
 			if data := r.mendedAt(ctx, at, w.id); data != nil {
 				return data
 			}
@@ -92,7 +92,7 @@ func (r *rescue) mended(ctx context.Context) error {
 func (r *rescue) moved(ctx context.Context) error {
 	var last *index.Index
 	for range 3 { // it may be done with them again meanwhile, but not for ever
-		x := r.loader.repo.newerIndex(ctx)
+		x := r.loader.repo.newerIndex(ctx, r.loader.view)
 		if x == nil || x == last || ctx.Err() != nil {
 			return nil
 		}
@@ -152,12 +152,12 @@ func (r *rescue) each(get func(w *wanted) []byte) error {
 func (r *rescue) stored(ctx context.Context, at index.Location, id chunk.ID) []byte {
 	if key := (frameKey{at.Pack, at.Offset}); r.key != key {
 		r.key, r.raw = key, nil
-		sealed, err := r.loader.repo.store.Get(ctx, layout.PackName(at.Pack), at.Offset, int64(at.Frame.Sealed))
+		sealed, err := r.loader.view.store.Get(ctx, layout.PackName(at.Pack), at.Offset, int64(at.Frame.Sealed))
 		if err == nil {
 			r.raw, err = r.loader.repo.decoder.Decode(nil, sealed, at.Frame)
 		}
 		if at.Pack == r.own {
-			r.gone = layout.IsMissing(err)
+			r.missing = layout.IsMissing(err)
 		}
 		if err != nil {
 			r.raw = nil
@@ -216,8 +216,8 @@ func (r *rescue) note(ctx context.Context, how string) {
 		return
 	}
 	r.noted = true
-	if r.gone {
-		if x := r.loader.repo.newerIndex(ctx); x != nil && !x.HasPack(r.own) {
+	if r.missing {
+		if x := r.loader.repo.newerIndex(ctx, r.loader.view); x != nil && !x.HasPack(r.own) {
 			return
 		}
 		how = "missing; " + how

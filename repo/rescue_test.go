@@ -154,7 +154,7 @@ func TestUnreadableSectors(t *testing.T) {
 func (x *sample) inPack(t *testing.T, r *Repo, name string) saved {
 	t.Helper()
 	for _, c := range x.chunks {
-		if at, ok := r.index.Lookup(c.id); ok && layout.PackName(at.Pack) == name && c.kind == chunk.Data {
+		if at, ok := r.view().index.Lookup(c.id); ok && layout.PackName(at.Pack) == name && c.kind == chunk.Data {
 			return c
 		}
 	}
@@ -171,12 +171,12 @@ func TestMendedOnce(t *testing.T) {
 	}
 	var parities atomic.Int64
 	r := reopen(t, memOf(t, x.files))
-	r.store = &storetest.Faulty{Store: r.store, Fail: func(_, name string) error {
+	r.setStore(&storetest.Faulty{Store: r.view().store, Fail: func(_, name string) error {
 		if strings.HasSuffix(name, layout.ParityEnd) {
 			parities.Add(1)
 		}
 		return nil
-	}}
+	}})
 	b := &Batch{Load: func(context.Context, []Got) error { return nil }}
 	for _, c := range x.chunks {
 		if c.kind == chunk.Data {
@@ -200,13 +200,13 @@ func twice(t *testing.T) (mem *store.Mem, chunks []saved, packs [2][]pack.FileID
 	known := map[pack.FileID]bool{}
 	for i, r := range both {
 		chunks = mustSave(t, r, noiseChunks(4, 40, 60000))
-		for _, p := range r.index.Packs() {
+		for _, p := range r.view().index.Packs() {
 			if !known[p.ID] {
 				known[p.ID] = true
 				packs[i] = append(packs[i], p.ID)
 			}
 		}
-		both[1].loaded = nil // it is not to see what the first has written
+		both[1].change(func(v *view) { v.loaded = nil }) // it is not to see what the first has written
 	}
 	if len(packs[0]) < 2 || len(packs[1]) < 2 {
 		t.Fatalf("packs of the two: %v", packs)
@@ -230,7 +230,7 @@ func TestOtherCopies(t *testing.T) {
 			}
 			late := reopen(t, memOf(t, hurtFiles))
 			early := reopen(t, memOf(t, files))
-			early.store = late.store // it has an index that knows of no loss
+			early.setStore(late.view().store) // it has an index that knows of no loss
 			for _, r := range []*Repo{late, early} {
 				wantLoads(t, r, chunks)
 			}
@@ -273,7 +273,7 @@ func movePacks(t *testing.T, mem *store.Mem, chunks []saved) {
 	ctx := t.Context()
 	r := reopen(t, mem)
 	var old []pack.FileID
-	for _, p := range r.index.Packs() {
+	for _, p := range r.view().index.Packs() {
 		old = append(old, p.ID)
 	}
 	files, err := layout.List(ctx, mem, layout.Index)
@@ -294,7 +294,7 @@ func movePacks(t *testing.T, mem *store.Mem, chunks []saved) {
 		return errors.Join(lane.Close(ctx), maps.Close(ctx))
 	}
 	err = r.WithLease(ctx, BackingUp, func(ctx context.Context) error {
-		r.index = new(index.Index) // so that nothing is known
+		r.change(func(v *view) { v.index = new(index.Index) }) // so that nothing is known
 		_, err := r.write(ctx, save)
 		return err
 	})
@@ -325,12 +325,12 @@ func TestReadWhilePruned(t *testing.T) {
 		for range 2 {
 			movePacks(t, mem, x.chunks)
 			listings := atomic.Int64{}
-			r.store = &storetest.Faulty{Store: r.store, Fail: func(op, name string) error {
+			r.setStore(&storetest.Faulty{Store: r.view().store, Fail: func(op, name string) error {
 				if op == "list" && name == layout.Packs {
 					listings.Add(1)
 				}
 				return nil
-			}}
+			}})
 			r.maps.Purge()
 			wantLoads(t, r, x.chunks)
 			if n := listings.Load(); n != 1 {
@@ -343,7 +343,7 @@ func TestReadWhilePruned(t *testing.T) {
 	}
 	// What is really gone stays an error, and costs no index.
 	r := reopen(t, mem)
-	for _, p := range r.index.Packs() {
+	for _, p := range r.view().index.Packs() {
 		if err := mem.Delete(t.Context(), layout.PackName(p.ID)); err != nil {
 			t.Fatal(err)
 		}
@@ -360,8 +360,8 @@ func TestRescueEveryOpFails(t *testing.T) {
 	x.files[name] = flipped(x.files[name], len(x.files[name])/2)
 	for i := int64(0); ; i++ {
 		r := reopen(t, memOf(t, x.files))
-		s := &storetest.Faulty{Store: r.store, Fail: storetest.After(i, errBroken)}
-		r.store = s
+		s := &storetest.Faulty{Store: r.view().store, Fail: storetest.After(i, errBroken)}
+		r.setStore(s)
 		failed := false
 		for _, c := range x.chunks {
 			if err := loadOne(r, c); errors.Is(err, errWrongBytes) {
@@ -387,12 +387,12 @@ func TestCancelledRescue(t *testing.T) {
 	r := reopen(t, memOf(t, x.files))
 	c := x.inPack(t, r, name)
 	ctx, cancel := context.WithCancel(t.Context())
-	r.store = &storetest.Faulty{Store: r.store, Lose: func(_, name string) error {
+	r.setStore(&storetest.Faulty{Store: r.view().store, Lose: func(_, name string) error {
 		if strings.HasSuffix(name, layout.ParityEnd) {
 			cancel()
 		}
 		return nil
-	}}
+	}})
 	err := r.Load(ctx, c.kind, []chunk.ID{c.id}, func(int, []byte) error { return nil })
 	if err != nil && !errors.Is(err, context.Canceled) {
 		t.Errorf("cancelled: %v", err)
@@ -407,7 +407,7 @@ func TestHealedMaps(t *testing.T) {
 	x := newParitySample(t)
 	r := reopen(t, memOf(t, x.files))
 	at := slices.IndexFunc(x.chunks, func(c saved) bool { return c.kind == chunk.Map })
-	loc, _ := r.index.Lookup(x.chunks[at].id)
+	loc, _ := r.view().index.Lookup(x.chunks[at].id)
 	name := layout.PackName(loc.Pack)
 	x.files[name] = flipped(x.files[name], int(loc.Offset)+50)
 	r = reopen(t, memOf(t, x.files))

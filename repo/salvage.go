@@ -32,7 +32,7 @@ func (d *Damage) Salvage(ctx context.Context) (int64, error) {
 func (d *Damage) TakeChunks(ctx context.Context, from *Repo) (found int64, stopped, err error) {
 	found, err = d.store(ctx, func(ctx context.Context, save saveFunc) (err error) {
 		for kind, ids := range d.wanted() {
-			ids = slices.DeleteFunc(ids, func(id chunk.ID) bool { _, ok := from.index.Lookup(id); return !ok })
+			ids = slices.DeleteFunc(ids, func(id chunk.ID) bool { _, ok := from.view().index.Lookup(id); return !ok })
 			for part := range slices.Chunk(ids, takenAtOnce) {
 				if stopped, err = d.take(ctx, from, kind, part, save); stopped != nil || err != nil {
 					return err
@@ -144,7 +144,7 @@ func (d *Damage) proved(raw []byte, kind chunk.Kind, refs []pack.Ref, namer *chu
 // frame opens a frame of a bad pack, nil where it does not open.
 func (d *Damage) frame(ctx context.Context, b *BadPack, off int64, f pack.Frame) (raw []byte, err error) {
 	bad, err := d.repo.twice(ctx, b.Name(), func() error {
-		sealed, err := d.repo.store.Get(ctx, b.Name(), off, int64(f.Sealed))
+		sealed, err := d.repo.view().store.Get(ctx, b.Name(), off, int64(f.Sealed))
 		if err == nil {
 			raw, err = d.repo.decoder.Decode(nil, sealed, f)
 		}

@@ -77,7 +77,7 @@ func (c *checker) opens(id pack.FileID) bool { return c.opts.ReadData || c.noted
 // readWell notes that a pack was read whole and matches its name.
 func (c *checker) readWell(id pack.FileID) {
 	c.mu.Lock()
-	bad := c.distrusted[id]
+	bad := c.damagedPacks[id]
 	if !bad && c.opens(id) {
 		c.proved[id] = true
 	}

@@ -61,7 +61,7 @@ func (s *scrubber) open() (*Repo, *readSpy) {
 	r.UseMemory(s.folder)
 	r.now = func() time.Time { return s.now }
 	spy := &readSpy{Store: s.behind}
-	r.store = spy
+	r.setStore(spy)
 	return r, spy
 }
 

@@ -34,10 +34,10 @@ type seenFile struct {
 	Accepted []pack.FileID `json:"accepted,omitempty"`
 }
 
-// Missed returns the versions that this machine has seen, that are not there, and that no record says somebody removed.
-// They are missed until Accept. there are those that are in the repository now, which it remembers from now on; unreadable
+// MissingSeen returns the versions that this machine has seen, that are missing, and that no record says were forgotten.
+// They stay missing until Accept. there are those that are in the repository now, which it remembers from now on; unreadable
 // are in it too, and nobody can tell what they are.
-func (r *Repo) Missed(ctx context.Context, there []Seen, unreadable []pack.FileID) ([]Seen, error) {
+func (r *Repo) MissingSeen(ctx context.Context, there []Seen, unreadable []pack.FileID) ([]Seen, error) {
 	if !r.Remembers() {
 		return nil, nil
 	}
@@ -45,7 +45,7 @@ func (r *Repo) Missed(ctx context.Context, there []Seen, unreadable []pack.FileI
 	for _, v := range there {
 		ids = append(ids, v.ID)
 	}
-	missed, forgotten, err := r.unseen(ctx, ids)
+	missed, forgotten, err := r.missingSeen(ctx, ids)
 	if err != nil {
 		return nil, err
 	}
@@ -53,8 +53,8 @@ func (r *Repo) Missed(ctx context.Context, there []Seen, unreadable []pack.FileI
 	return missed, nil
 }
 
-// unseen returns what this machine has seen and is missing, and those of it that were forgotten on purpose.
-func (r *Repo) unseen(ctx context.Context, there []pack.FileID) (missed []Seen, forgotten []pack.FileID, err error) {
+// missingSeen returns what this machine has seen and is missing, and those of it that were forgotten.
+func (r *Repo) missingSeen(ctx context.Context, there []pack.FileID) (missed []Seen, forgotten []pack.FileID, err error) {
 	listed := setOf(there)
 	gone := map[pack.FileID]Seen{}
 	var ids []pack.FileID
@@ -74,11 +74,12 @@ func (r *Repo) unseen(ctx context.Context, there []pack.FileID) (missed []Seen, 
 	return missed, f.forgotten, nil
 }
 
-// See remembers versions that this machine has put or seen.
-func (r *Repo) See(versions ...Seen) { r.reremember(versions, nil) }
+// RecordSeen records versions that this machine has put or seen.
+func (r *Repo) RecordSeen(versions ...Seen) { r.reremember(versions, nil) }
 
-// Unsee makes this machine miss none of the snapshots that it has just forgotten, whatever records the NAS shows later.
-func (r *Repo) Unsee(ids []pack.FileID) { r.reremember(nil, ids) }
+// DropSeen drops snapshots that this machine has just forgotten from its record, so that they are not missing later, whatever
+// records the NAS shows.
+func (r *Repo) DropSeen(ids []pack.FileID) { r.reremember(nil, ids) }
 
 // Accept makes this machine take what is there now for all there is, and the snapshots that others name for gone. The error
 // is of what it remembers with.

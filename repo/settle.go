@@ -9,8 +9,8 @@ import (
 	"platter/repo/layout"
 )
 
-// Settle makes what was found known to others: damaged packs are named in a plan, which takes the place of older ones, so
-// that nobody builds upon them; and packs that no index file lists are taken in.
+// Settle makes what was found known to other processes. A damage marker, which replaces older ones, names the damaged packs, so
+// that nothing builds on them. Orphaned packs are adopted.
 func (d *Damage) Settle(ctx context.Context) error {
 	r := d.repo
 	var packs []pack.FileID
@@ -22,7 +22,7 @@ func (d *Damage) Settle(ctx context.Context) error {
 	if err := d.mark(ctx, packs); err != nil {
 		return err
 	}
-	r.orphans = slices.DeleteFunc(r.orphans, func(f layout.File) bool {
+	r.dropAdoptable(func(f layout.File) bool {
 		return slices.ContainsFunc(d.Packs, func(b *BadPack) bool { return b.ID == f.ID })
 	})
 	if _, err := r.Adopt(ctx); err != nil {
@@ -35,7 +35,7 @@ func (d *Damage) Settle(ctx context.Context) error {
 		return err
 	}
 	for _, t := range d.adopted {
-		r.index.AddPack(t.Pack, t.Table)
+		r.view().index.AddPack(t.Pack, t.Table)
 	}
 	d.adopted = nil
 	return nil

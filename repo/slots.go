@@ -130,7 +130,7 @@ func (r *Repo) unlock(ctx context.Context, password []byte, file configFile) err
 	if errors.Is(file.fault, pack.ErrNewer) { // no copy may stand in for what is not understood
 		return file.fault
 	}
-	k, err := readSlots(ctx, r.store)
+	k, err := readSlots(ctx, r.view().store)
 	if err != nil {
 		return err
 	}
@@ -142,7 +142,7 @@ func (r *Repo) unlock(ctx context.Context, password []byte, file configFile) err
 		return err
 	}
 	none := len(k.slots)+len(k.bad) == 0
-	half := k.readRemoving(ctx, r.store)
+	half := k.readRemoving(ctx, r.view().store)
 	done, err := t.try(ctx, half)
 	if done && none {
 		_ = r.bringBack(ctx, k.removing) // an older platter needs them there; this one does not
@@ -277,7 +277,7 @@ func (r *Repo) putSlot(ctx context.Context, kdf crypt.KDF, password []byte, labe
 		return pack.FileID{}, err
 	}
 	slot := crypt.NewSlot(r.master, r.id, kdf, stretched, layout.Pad(info))
-	id, _, err := layout.PutNamed(ctx, r.store, layout.Keys, pack.SlotFile, slot.Encode())
+	id, _, err := layout.PutNamed(ctx, r.view().store, layout.Keys, pack.SlotFile, slot.Encode())
 	return id, err
 }
 
@@ -290,7 +290,7 @@ func (r *Repo) AddSlot(ctx context.Context, password []byte, cost crypt.Cost, la
 	if err := r.claimConfig(ctx); err != nil {
 		return pack.FileID{}, err
 	}
-	k, err := readSlots(ctx, r.store)
+	k, err := readSlots(ctx, r.view().store)
 	if err != nil {
 		return pack.FileID{}, err
 	}
@@ -310,7 +310,7 @@ func (r *Repo) AddSlot(ctx context.Context, password []byte, cost crypt.Cost, la
 // Slots lists the password slots, and an error for each that cannot be read. It wraps ErrOddSlot for what is no slot of this
 // repository.
 func (r *Repo) Slots(ctx context.Context) ([]Slot, []error, error) {
-	k, err := readSlots(ctx, r.store)
+	k, err := readSlots(ctx, r.view().store)
 	if err != nil {
 		return nil, nil, err
 	}

@@ -28,7 +28,7 @@ func (r *Repo) Sources() *Sources { return &Sources{repo: r, frames: map[frameKe
 // what is left of a pack, by parity, or from where a prune has put it meanwhile. Else the error says why not. It is a *MissingError,
 // wraps pack.ErrDamaged or fs.ErrNotExist, or comes from the store.
 func (s *Sources) Has(ctx context.Context, kind chunk.Kind, id chunk.ID, length uint32) error {
-	x := s.repo.index
+	x := s.repo.view().index
 	at, ok := x.Lookup(id)
 	switch {
 	case !ok:
@@ -56,7 +56,7 @@ func (s *Sources) try(ctx context.Context, kind chunk.Kind, id chunk.ID, frame f
 		return context.Cause(ctx)
 	}
 	if layout.IsMissing(err) {
-		err = fmt.Errorf("%s: %w: %w", layout.PackName(frame.pack), errIsMissing, err)
+		err = fmt.Errorf("%s: %w: %w", layout.PackName(frame.pack), errMissing, err)
 	}
 	if only {
 		s.frames[frame] = err

@@ -55,7 +55,7 @@ type Damage struct {
 //
 // What cannot be read twice, from a store that answers otherwise, or twice as something else, counts as damaged.
 func (r *Repo) FindDamage(ctx context.Context, readAll bool, p *Progress) (*Damage, error) {
-	files, err := layout.List(ctx, r.store, layout.Packs)
+	files, err := layout.List(ctx, r.view().store, layout.Packs)
 	if err != nil {
 		return nil, err
 	}
@@ -78,14 +78,14 @@ func (r *Repo) FindDamage(ctx context.Context, readAll bool, p *Progress) (*Dama
 		return nil, err
 	}
 	d.trust(slices.Collect(maps.Keys(w.Damaged())))
-	r.index.Suspend(slices.Collect(maps.Keys(d.bad)))
+	r.view().index.Suspend(slices.Collect(maps.Keys(d.bad)))
 	return d, nil
 }
 
 // compare holds the packs that are there against index and names, and returns those that are not there.
 func (d *Damage) compare(ctx context.Context, files []layout.File, readAll bool, p *Progress) (missing map[pack.FileID]index.Pack, err error) {
 	missing = map[pack.FileID]index.Pack{}
-	for _, known := range d.repo.index.Packs() {
+	for _, known := range d.repo.view().index.Packs() {
 		missing[known.ID] = known
 	}
 	suspect := d.work.Damaged()
@@ -129,8 +129,8 @@ func (d *Damage) compare(ctx context.Context, files []layout.File, readAll bool,
 // anything to go by.
 func (d *Damage) confirmMissing(ctx context.Context, known index.Pack) error {
 	b := &BadPack{ID: known.ID, size: known.Size, there: -1, listed: true}
-	b.Why = fmt.Errorf("%s: %w", b.Name(), errIsMissing)
-	_, err := d.repo.store.Get(ctx, b.Name(), 0, 1)
+	b.Why = fmt.Errorf("%s: %w", b.Name(), errMissing)
+	_, err := d.repo.view().store.Get(ctx, b.Name(), 0, 1)
 	if err == nil {
 		return fmt.Errorf("the store did not list %s, and has it: try again when it shows what it has", b.Name())
 	}
@@ -143,21 +143,21 @@ func (d *Damage) confirmMissing(ctx context.Context, known index.Pack) error {
 
 // confirmLength returns an error where a pack has the length that the index says after all, though the listing has another one.
 func (r *Repo) confirmLength(ctx context.Context, known index.Pack) error {
-	end, err := r.store.Get(ctx, layout.PackName(known.ID), max(0, known.Size-1), 2)
+	end, err := r.view().store.Get(ctx, layout.PackName(known.ID), max(0, known.Size-1), 2)
 	if err == nil && len(end) == 1 {
 		return fmt.Errorf("the store listed %s with another length than it has: try again when it shows what it has", layout.PackName(known.ID))
 	}
 	return ctx.Err()
 }
 
-var errIsMissing = errors.New("it is missing")
+var errMissing = errors.New("it is missing")
 
 // proveName reads a pack and returns an error unless its bytes have its name.
 func (r *Repo) proveName(ctx context.Context, id pack.FileID) error {
 	sum := blake3.New()
 	buf := make([]byte, readBlock)
 	for off := int64(0); ; off += readBlock {
-		part, err := store.GetInto(ctx, r.store, buf, layout.PackName(id), off, readBlock)
+		part, err := store.GetInto(ctx, r.view().store, buf, layout.PackName(id), off, readBlock)
 		if err != nil {
 			return err
 		}
@@ -177,7 +177,7 @@ func (r *Repo) proveName(ctx context.Context, id pack.FileID) error {
 func (r *Repo) steady(ctx context.Context, read func() error) (bad, err error) {
 	bad = read()
 	if bad != nil && !layout.IsPermanent(bad) && ctx.Err() == nil {
-		if _, err := r.store.Get(ctx, layout.Config, 0, 1); err != nil && !layout.IsMissing(err) {
+		if _, err := r.view().store.Get(ctx, layout.Config, 0, 1); err != nil && !layout.IsMissing(err) {
 			return nil, err
 		}
 		bad = read()
@@ -189,7 +189,7 @@ func (r *Repo) steady(ctx context.Context, read func() error) (bad, err error) {
 // fault, and not the file.
 func (r *Repo) twice(ctx context.Context, name string, read func() error) (bad, err error) {
 	if bad, err = r.steady(ctx, read); errors.Is(bad, pack.ErrDamaged) && err == nil {
-		store.Drop(r.store, name)
+		store.Drop(r.view().store, name)
 		bad, err = r.steady(ctx, read)
 	}
 	return bad, err
@@ -199,7 +199,7 @@ func (r *Repo) twice(ctx context.Context, name string, read func() error) (bad, 
 func (d *Damage) readTables(ctx context.Context) error {
 	const tries = 3 // somebody may put one index file in the place of several meanwhile
 	for try := 1; len(d.bad) > 0; try++ {
-		files, err := layout.List(ctx, d.repo.store, layout.Index)
+		files, err := layout.List(ctx, d.repo.view().store, layout.Index)
 		if err != nil {
 			return err
 		}
@@ -232,5 +232,5 @@ func (d *Damage) readTables(ctx context.Context) error {
 // trust makes the index build upon packs again that are whole, unless they are about to go.
 func (d *Damage) trust(packs []pack.FileID) {
 	condemned := d.work.Condemned()
-	d.repo.index.Resume(slices.DeleteFunc(packs, func(id pack.FileID) bool { return condemned[id] || d.bad[id] != nil }))
+	d.repo.view().index.Resume(slices.DeleteFunc(packs, func(id pack.FileID) bool { return condemned[id] || d.bad[id] != nil }))
 }

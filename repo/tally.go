@@ -15,7 +15,7 @@ func (r *Repo) NewTally() *Tally { return &Tally{repo: r, frames: map[frameKey]s
 
 // Add counts chunks of data in. Errors are as of Repo.Load, of chunks that are in no index.
 func (t *Tally) Add(wants []Want) error {
-	found, err := t.repo.locate(chunk.Data, len(wants), func(i int) chunk.ID { return wants[i].ID })
+	found, err := t.repo.view().locate(chunk.Data, len(wants), func(i int) chunk.ID { return wants[i].ID })
 	if err != nil {
 		return err
 	}

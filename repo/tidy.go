@@ -50,7 +50,7 @@ func (f *indexFiles) small() (n int) {
 // with the old files, with the new ones, and with both. What was not done is done after another backup.
 func (w *Writer) tidy(ctx context.Context) {
 	r := w.repo
-	if r.dry || r.files.small() < manySmall {
+	if r.dry || r.view().files.small() < manySmall {
 		return
 	}
 	if _, found, _ := r.leases.Held(); len(found.Condemned()) > 0 { // a prune may be about to drop packs from them
@@ -65,7 +65,7 @@ func (w *Writer) tidy(ctx context.Context) {
 // ones take. Two that do it at once leave packs listed twice, which does no harm, and which the next one mends.
 func (r *Repo) joinIndexes(ctx context.Context) (bytes int64, err error) {
 	// Listed anew: what somebody else has superseded since must not come back.
-	files, err := layout.ListNow(ctx, r.store, layout.Index)
+	files, err := layout.ListNow(ctx, r.view().store, layout.Index)
 	if err != nil {
 		return 0, err
 	}
@@ -98,16 +98,17 @@ func (r *Repo) joinIndexes(ctx context.Context) (bytes int64, err error) {
 	for _, f := range fresh {
 		bytes += f.Size
 	}
-	r.files.mu.Lock()
+	known := r.view().files
+	known.mu.Lock()
 	for _, id := range supersedes {
-		r.files.superseded[id] = true
+		known.superseded[id] = true
 	}
-	r.files.mu.Unlock()
+	known.mu.Unlock()
 	for _, id := range supersedes {
 		if ctx.Err() != nil {
 			break
 		}
-		_ = r.store.Delete(ctx, layout.Name(layout.Index, id)) // some stores let nobody delete; superseded, it counts for nothing
+		_ = r.view().store.Delete(ctx, layout.Name(layout.Index, id)) // some stores let nobody delete; superseded, it counts for nothing
 	}
 	return bytes, nil
 }
@@ -115,12 +116,13 @@ func (r *Repo) joinIndexes(ctx context.Context) (bytes int64, err error) {
 // supersededNow adds to what LoadIndex learned what index files say that came since.
 func (r *Repo) supersededNow(ctx context.Context, files []layout.File) (map[pack.FileID]bool, error) {
 	superseded := map[pack.FileID]bool{}
-	r.files.mu.Lock()
-	for id := range r.files.superseded {
+	known := r.view().files
+	known.mu.Lock()
+	for id := range known.superseded {
 		superseded[id] = true
 	}
-	unknown := slices.DeleteFunc(slices.Clone(files), func(f layout.File) bool { _, ok := r.files.sizes[f.ID]; return ok })
-	r.files.mu.Unlock()
+	unknown := slices.DeleteFunc(slices.Clone(files), func(f layout.File) bool { _, ok := known.sizes[f.ID]; return ok })
+	known.mu.Unlock()
 	var mu sync.Mutex
 	err := r.eachIndex(ctx, unknown, func(_ pack.FileID, f *index.File) error {
 		mu.Lock()

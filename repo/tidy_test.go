@@ -87,7 +87,7 @@ func TestTidyFails(t *testing.T) {
 		s := &storetest.Faulty{Store: mem, Fail: storetest.After(i, errBroken)}
 		var fresh []saved
 		err := r.WithLease(ctx, BackingUp, func(ctx context.Context) (err error) {
-			r.store = s
+			r.setStore(s)
 			fresh, _, err = save(ctx, r, night(100))
 			return err
 		})

@@ -77,6 +77,8 @@ func (r *Repo) write(ctx context.Context, fn func(context.Context, *Writer) erro
 		return nil, errors.New("another write is under way through the same Repo, and its chunks are not durable yet")
 	}
 	defer r.writing.Unlock()
+	r.indexing.Lock()
+	defer r.indexing.Unlock()
 	if r.stale {
 		return nil, errors.New("a write failed before this one: load the index anew")
 	}
@@ -120,7 +122,7 @@ func (r *Repo) write(ctx context.Context, fn func(context.Context, *Writer) erro
 	if err == nil {
 		if err = w.saveIndex(ctx, stored); err == nil {
 			// What was there already may be in an index file whose writer was killed before it was durable.
-			err = store.SyncDir(ctx, r.store, layout.Index)
+			err = store.SyncDir(ctx, r.view().store, layout.Index)
 		}
 		if r.stale = err != nil; err == nil {
 			w.tidy(ctx)
@@ -166,7 +168,7 @@ func (l *Lane) Name(data []byte) chunk.ID { return l.namer.ID(data) }
 
 // Save stores a chunk that Name named id, if nobody has.
 func (l *Lane) Save(ctx context.Context, id chunk.ID, data []byte) error {
-	if !l.w.repo.index.Claim(id) {
+	if !l.w.repo.view().index.Claim(id) {
 		return nil
 	}
 	l.w.stats.Chunks.Add(1)
@@ -280,7 +282,7 @@ func (w *Writer) upload(ctx context.Context) (stored []index.PackTable, err erro
 			return stored, err
 		}
 		p := index.Pack{ID: id, Size: int64(len(file))}
-		w.repo.index.AddPack(p, table)
+		w.repo.view().index.AddPack(p, table)
 		w.stats.Stored.Add(p.Size + par)
 		stored = append(stored, index.PackTable{Pack: p, Table: table})
 		w.bufs <- file[:0] // never blocks: it came from there
@@ -290,8 +292,8 @@ func (w *Writer) upload(ctx context.Context) (stored []index.PackTable, err erro
 			}
 			stored = nil
 			r := w.repo
-			if r.index.Recent() > max(r.maxRecent, r.index.Stored()/8) {
-				r.mergeRun(ctx, r.index) // where it fails, the index is what it was
+			if r.view().index.Recent() > max(r.maxRecent, r.view().index.Stored()/8) {
+				r.mergeRun(ctx, r.view().index) // where it fails, the index is what it was
 			}
 		}
 	}
@@ -305,8 +307,8 @@ func (w *Writer) saveIndex(ctx context.Context, stored []index.PackTable) error 
 	id, size, err := w.repo.putIndex(ctx, &index.File{Packs: stored})
 	if err == nil {
 		w.stats.Stored.Add(size)
-		w.repo.files.add(id, size)
-		w.repo.index.AddSource(id, nil, stored)
+		w.repo.view().files.add(id, size)
+		w.repo.view().index.AddSource(id, nil, stored)
 	}
 	return err
 }

@@ -19,7 +19,7 @@ func Mark(ctx context.Context, r *repo.Repo, ids []pack.FileID, marks *repo.Mark
 	for _, id := range ids {
 		s, err := load(ctx, r, id)
 		if errors.Is(err, fs.ErrNotExist) {
-			marks.Vanished(id)
+			marks.Missing(id)
 			gone = append(gone, id)
 			continue
 		}

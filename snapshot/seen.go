@@ -18,7 +18,7 @@ func MissingSeen(ctx context.Context, r *repo.Repo, snapshots []*Snapshot, bad [
 			unreadable = append(unreadable, u.ID)
 		}
 	}
-	return r.Missed(ctx, seen(snapshots), unreadable)
+	return r.MissingSeen(ctx, seen(snapshots), unreadable)
 }
 
 func seen(snapshots []*Snapshot) []repo.Seen {
@@ -30,7 +30,7 @@ func seen(snapshots []*Snapshot) []repo.Seen {
 }
 
 // RecordSeen remembers a snapshot that this machine has just put.
-func RecordSeen(r *repo.Repo, s *Snapshot) { r.See(seen([]*Snapshot{s})...) }
+func RecordSeen(r *repo.Repo, s *Snapshot) { r.RecordSeen(seen([]*Snapshot{s})...) }
 
 // Accept makes this machine take what is there now for all there is. The error is of what it remembers with.
 func Accept(r *repo.Repo, snapshots []*Snapshot) error {

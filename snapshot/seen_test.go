@@ -112,7 +112,7 @@ func TestMissed(t *testing.T) {
 	}
 	look(mine)
 	// And what it has forgotten is not missed, though no record says so.
-	r.Unsee([]pack.FileID{late.ID})
+	r.DropSeen([]pack.FileID{late.ID})
 	hide(late)
 	look(mine)
 	// What is from the future is remembered like all else.

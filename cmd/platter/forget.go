@@ -116,7 +116,7 @@ func runForget(ctx context.Context, env *env, opts forgetOptions, args []string)
 	result := forgetJSON{plan: plan, named: len(args) > 0, DryRun: opts.dryRun}
 	if !opts.dryRun {
 		if result.Removed, err = plan.Run(ctx, r); result.Removed > 0 {
-			r.Unsee(plan.IDs()[:result.Removed])
+			r.DropSeen(plan.IDs()[:result.Removed])
 		}
 		if err != nil {
 			return err

@@ -104,7 +104,7 @@ func (e *InUseError) Error() string {
 		ErrInUse, e.Work, e.Host, e.PID, e.Time.Local().Format(time.DateTime))
 	switch {
 	case e.Future && e.Stuck != nil:
-		return fmt.Sprintf("%sdelete its lease, which is dated in the future and cannot be dated anew: %v", text, e.Stuck)
+		return fmt.Sprintf("%sdelete its lease, which is dated in the future and cannot be touched: %v", text, e.Stuck)
 	case e.Future:
 		return fmt.Sprintf("%sthis works again in %v: its lease was dated in the future, by the store's clock", text, ExpiresAfter)
 	}

@@ -35,9 +35,9 @@ func (m *mended) how() string {
 // mends are the packs that were mended last, and those that cannot be: reading a pack from a disk that fails takes long. One
 // is mended at a time, for all goroutines that want it.
 type mends struct {
-	mu       sync.Mutex
-	last     []*mended
-	hopeless map[pack.FileID]error
+	mu         sync.Mutex
+	last       []*mended
+	unmendable map[pack.FileID]error
 }
 
 // mend returns a pack as it was, from what can be read of it and of its parity file. Nothing in the store is changed. Its
@@ -50,7 +50,7 @@ func (r *Repo) mend(ctx context.Context, id pack.FileID) (*mended, error) {
 		r.mends.last = append(slices.Delete(r.mends.last, at, at+1), m) // the one that goes next is the first
 		return m, nil
 	}
-	if err := r.mends.hopeless[id]; err != nil {
+	if err := r.mends.unmendable[id]; err != nil {
 		return nil, err
 	}
 	if len(r.mends.last) >= packsInMemory { // gone before there is another, so that it is no more
@@ -61,10 +61,10 @@ func (r *Repo) mend(ctx context.Context, id pack.FileID) (*mended, error) {
 		return nil, context.Cause(ctx)
 	}
 	if err != nil {
-		if r.mends.hopeless == nil {
-			r.mends.hopeless = map[pack.FileID]error{}
+		if r.mends.unmendable == nil {
+			r.mends.unmendable = map[pack.FileID]error{}
 		}
-		r.mends.hopeless[id] = err
+		r.mends.unmendable[id] = err
 		return nil, err
 	}
 	r.mends.last = append(r.mends.last, m)
@@ -100,7 +100,7 @@ func (r *Repo) mendNow(ctx context.Context, id pack.FileID) (*mended, error) {
 // sizeOf returns how long a pack is by the index, or size where the index does not know it. A parity file that says something
 // else could ask for memory that no pack needs.
 func (r *Repo) sizeOf(id pack.FileID, size int64) int64 {
-	packs := r.index.Packs()
+	packs := r.view().index.Packs()
 	if at := slices.IndexFunc(packs, func(p index.Pack) bool { return p.ID == id }); at >= 0 {
 		return packs[at].Size
 	}
@@ -140,7 +140,7 @@ type around struct {
 
 // read appends n bytes from off on. It reports whether the file ends before them.
 func (a *around) read(ctx context.Context, off, n int64) (end bool, err error) {
-	got, err := a.repo.store.Get(ctx, a.name, off, n)
+	got, err := a.repo.view().store.Get(ctx, a.name, off, n)
 	switch {
 	case err == nil:
 		a.data = append(a.data, got...)

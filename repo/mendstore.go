@@ -43,7 +43,7 @@ func (d *Damage) whole(ctx context.Context, b *BadPack, copies []Copy) (file []b
 	right := func(file []byte) bool { return len(file) > 0 && pack.Sum(file) == b.ID }
 	var left []byte
 	bad, err := d.repo.steady(ctx, func() (err error) {
-		left, err = d.repo.store.Get(ctx, b.Name(), 0, min(max(b.there, 0), pack.MaxSize))
+		left, err = d.repo.view().store.Get(ctx, b.Name(), 0, min(max(b.there, 0), pack.MaxSize))
 		return err
 	})
 	switch {
@@ -68,7 +68,7 @@ func (d *Damage) whole(ctx context.Context, b *BadPack, copies []Copy) (file []b
 	}
 	for _, c := range copies {
 		// What is wrong with the copy is no fault of this repository, and there may be others.
-		if file, err := layout.Read(ctx, c.Repo.store, b.Name(), pack.MaxSize); err == nil && right(file) {
+		if file, err := layout.Read(ctx, c.Repo.view().store, b.Name(), pack.MaxSize); err == nil && right(file) {
 			return file, c.Name, nil
 		}
 	}
@@ -78,7 +78,7 @@ func (d *Damage) whole(ctx context.Context, b *BadPack, copies []Copy) (file []b
 // putBack gives the pack's name to its bytes again.
 func (d *Damage) putBack(ctx context.Context, b *BadPack, file []byte) error {
 	r := d.repo
-	if err := r.store.Put(ctx, b.Name(), file); err != nil {
+	if err := r.view().store.Put(ctx, b.Name(), file); err != nil {
 		return err
 	}
 	table, err := pack.ReadTable(int64(len(file)), r.keys, func(off, n int64) ([]byte, error) {
@@ -89,7 +89,7 @@ func (d *Damage) putBack(ctx context.Context, b *BadPack, file []byte) error {
 	}
 	p := index.Pack{ID: b.ID, Size: int64(len(file))}
 	if b.listed {
-		r.index.AddPack(p, table)
+		r.view().index.AddPack(p, table)
 	} else {
 		d.adopted = append(d.adopted, index.PackTable{Pack: p, Table: table})
 	}

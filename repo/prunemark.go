@@ -16,13 +16,13 @@ import (
 // announce makes durable which packs are to go. Those that an earlier marker names are announced already.
 func (p *pruner) announce(ctx context.Context, going map[pack.FileID]*use) error {
 	before := p.found.Condemned()
-	p.planned = maps.Clone(before)
+	p.condemned = maps.Clone(before)
 	var fresh []pack.FileID
 	for id, u := range going {
-		if !u.gone { // what is not there needs no warning
-			p.planned[id] = true
+		if !u.missing { // what is not there needs no warning
+			p.condemned[id] = true
 		}
-		if !u.gone && !before[id] {
+		if !u.missing && !before[id] {
 			fresh = append(fresh, id)
 		}
 	}
@@ -32,15 +32,15 @@ func (p *pruner) announce(ctx context.Context, going map[pack.FileID]*use) error
 	return nil
 }
 
-// ripe returns the plans that everybody at work knows of, and the packs that they condemn.
-func (p *pruner) ripe(ctx context.Context) (plans []pack.FileID, condemned map[pack.FileID]bool, err error) {
-	// A machine that looked for plans before ours was to be seen has put a lease that is to be seen after twice that time.
+// ripe returns the markers that every process at work has acknowledged, and the packs that they condemn.
+func (p *pruner) ripe(ctx context.Context) (markers []pack.FileID, condemned map[pack.FileID]bool, err error) {
+	// A machine that looked for markers before ours showed has put a lease. That lease shows after twice that time.
 	p.lag = p.lagOfAll(p.found)
 	if err := p.waitLag(ctx, 2); err != nil {
 		return nil, nil, err
 	}
-	// Pending files first: each that is shown belongs to a lease that is shown after it, or to one that is over.
-	pending, err := layout.List(ctx, p.repo.store, layout.Pending)
+	// Pending files first: each that is shown belongs to a lease that is shown after it, or to one that ended or expired.
+	pending, err := layout.List(ctx, p.repo.view().store, layout.Pending)
 	if err != nil {
 		return nil, nil, err
 	}
@@ -48,8 +48,8 @@ func (p *pruner) ripe(ctx context.Context) (plans []pack.FileID, condemned map[p
 	if err != nil {
 		return nil, nil, err
 	}
-	if err := p.repo.leases.Redate(ctx, w, now); err != nil { // what their holders may need stays, as if they lived
-		p.note("a lease is dated in the future, and could not be dated anew: %v", err)
+	if err := p.repo.leases.Redate(ctx, w, now); err != nil { // what their holders may need stays, as if they were alive
+		p.note("a lease is dated in the future, and could not be touched: %v", err)
 	}
 	live, ended, err := p.repo.leases.EndExpired(ctx, w, pending, now)
 	p.done.Notes = append(p.done.Notes, ended...)
@@ -75,14 +75,14 @@ func (p *pruner) ripe(ctx context.Context) (plans []pack.FileID, condemned map[p
 			}
 		}
 		if ripe {
-			plans = append(plans, id)
+			markers = append(markers, id)
 			for _, packID := range w.Markers[id].Value.Packs {
 				condemned[packID] = true
 			}
 		}
 	}
-	// And what those have put who are gone is to be seen, too.
-	return plans, condemned, p.waitLag(ctx, 1)
+	// And what processes have put that ended since shows, too.
+	return markers, condemned, p.waitLag(ctx, 1)
 }
 
 // waitLag waits until what was done before is to be seen in every listing.
@@ -101,10 +101,10 @@ func (p *pruner) note(format string, args ...any) {
 	p.done.Notes = append(p.done.Notes, fmt.Sprintf(format, args...))
 }
 
-// endPlans removes plans that have done their duty. Where listings lag, a machine may still see packs and index files that
-// were deleted just now: a plan of those is left to a later prune.
-func (p *pruner) endPlans(ctx context.Context, plans []pack.FileID, going map[pack.FileID]*use) error {
-	for _, id := range plans {
+// endMarkers deletes markers that have served their purpose. Where listings lag, a machine may still see packs and index files
+// that were deleted just now: a marker of those is left to a later prune.
+func (p *pruner) endMarkers(ctx context.Context, markers []pack.FileID, going map[pack.FileID]*use) error {
+	for _, id := range markers {
 		early := p.lag > 0 && slices.ContainsFunc(p.found.Markers[id].Value.Packs, func(id pack.FileID) bool {
 			return p.there[id] && going[id] != nil
 		})
@@ -123,7 +123,7 @@ const recordsKept = 366 * 24 * time.Hour
 
 // sweep clears away what nobody needs any more and what is no pack.
 func (p *pruner) sweep(ctx context.Context, now time.Time) error {
-	if s, ok := store.As[store.Sweeper](p.repo.store); ok {
+	if s, ok := store.As[store.Sweeper](p.repo.view().store); ok {
 		n, bytes, err := s.Sweep(ctx, now.Add(-lease.ExpiresAfter))
 		if n > 0 {
 			p.note("%d files of %d bytes were left behind by writes that did not end", n, bytes)
@@ -132,13 +132,13 @@ func (p *pruner) sweep(ctx context.Context, now time.Time) error {
 			return err
 		}
 	}
-	records, err := layout.List(ctx, p.repo.store, layout.Forgotten)
+	records, err := layout.List(ctx, p.repo.view().store, layout.Forgotten)
 	if err != nil {
 		return err
 	}
 	for _, f := range records {
 		if now.Sub(f.Time) > recordsKept {
-			if err := p.repo.store.Delete(ctx, layout.Name(layout.Forgotten, f.ID)); err != nil && !layout.IsMissing(err) {
+			if err := p.repo.view().store.Delete(ctx, layout.Name(layout.Forgotten, f.ID)); err != nil && !layout.IsMissing(err) {
 				return err
 			}
 		}

@@ -1,0 +1,34 @@
+package repo
+
+import (
+	"fmt"
+	"slices"
+)
+
+// cappedNames is a list of names of files that the owner of a store can put there by the million. It keeps the first by name,
+// and counts the rest.
+type cappedNames struct {
+	names []string // sorted
+	count int
+}
+
+const maxNames = 20
+
+func (f *cappedNames) add(name string) {
+	f.count++
+	if at, _ := slices.BinarySearch(f.names, name); at < maxNames {
+		f.names = slices.Insert(f.names, at, name)
+		f.names = f.names[:min(len(f.names), maxNames)]
+	}
+}
+
+// notes returns a sentence for each name, made by a format with one verb for it, and one that counts the rest.
+func (f *cappedNames) notes(each string) (notes []string) {
+	for _, name := range f.names {
+		notes = append(notes, fmt.Sprintf(each, name))
+	}
+	if more := f.count - len(f.names); more > 0 {
+		notes = append(notes, fmt.Sprintf("%d more are like %q", more, f.names[len(f.names)-1]))
+	}
+	return notes
+}
