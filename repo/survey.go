@@ -9,7 +9,6 @@ import (
 	"slices"
 	"sync"
 
-	"github.com/zeebo/blake3"
 	"golang.org/x/sync/errgroup"
 
 	"platter/chunk"
@@ -114,7 +113,9 @@ func (d *Damage) compare(ctx context.Context, files []layout.File, readAll bool,
 		}
 		p.Expect(f.Size)
 		g.Go(func() error {
-			why, err := d.repo.twice(gctx, layout.PackName(f.ID), func() error { return d.repo.proveName(gctx, f.ID) })
+			why, err := d.repo.twice(gctx, layout.PackName(f.ID), func() error {
+				return layout.Verify(gctx, d.repo.view().store, layout.PackName(f.ID), f.ID, nil)
+			})
 			p.Add(f.Size)
 			if why != nil && err == nil {
 				add(b, why)
@@ -151,26 +152,6 @@ func (r *Repo) confirmLength(ctx context.Context, known index.Pack) error {
 }
 
 var errMissing = errors.New("it is missing")
-
-// proveName reads a pack and returns an error unless its bytes have its name.
-func (r *Repo) proveName(ctx context.Context, id pack.FileID) error {
-	sum := blake3.New()
-	buf := make([]byte, readBlock)
-	for off := int64(0); ; off += readBlock {
-		part, err := store.GetInto(ctx, r.view().store, buf, layout.PackName(id), off, readBlock)
-		if err != nil {
-			return err
-		}
-		sum.Write(part)
-		if len(part) < readBlock {
-			break
-		}
-	}
-	if pack.FileID(sum.Sum(nil)) != id {
-		return fmt.Errorf("%w: its bytes do not match its name", pack.ErrDamaged)
-	}
-	return nil
-}
 
 // steady tells a file that cannot be read from a store that does not answer: what fails for a reason that may pass is tried
 // again once the store has answered something else. bad is the file's fault, and err ends the work.
