@@ -30,7 +30,7 @@ func gradesOf(newestFirst []*Decision) []grade {
 		case d.Modified:
 			grades[i] = mixed
 		}
-		// A replacement has the time of what it replaces, and sorts right before it.
+		// A replacement has the time of the version it replaces, and sorts right before it.
 		for j := i - 1; j >= 0 && newestFirst[j].Time.Equal(d.Time); j-- {
 			if newestFirst[j].Replaces(d.Snapshot) {
 				grades[i] = max(grades[i], grades[j])
