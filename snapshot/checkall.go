@@ -28,7 +28,7 @@ func (c *CheckResult) IsWhole() bool { return len(c.Damage())+len(c.Losses) == 0
 // CheckAllOptions select what to check. The functions may be nil.
 type CheckAllOptions struct {
 	repo.CheckOptions
-	Loaded func(*Loaded)                             // called after the snapshots are loaded, because the rest may take days
+	Loaded func(*Loaded)                             // called after the snapshots are loaded: the rest may take days
 	Review func(context.Context, *CheckResult) error // called at the end, under the lease if there is one
 }
 

@@ -17,7 +17,7 @@ import (
 // stays that is not whole, the newest of each better grade stays, too. So no policy leaves a disk with worse versions
 // only.
 type Policy struct {
-	Last                                   int  // that many of the newest; All for all, 0 for no such rule, as for those below
+	Last                                   int  // the newest ones; All for all, 0 for no rule, as below
 	Hourly, Daily, Weekly, Monthly, Yearly int  // the newest of each of that many hours, days, …
 	Within                                 Span // all that are at most that much older than the newest
 	Tags                                   []string
@@ -38,9 +38,10 @@ func (p Policy) Empty() bool {
 
 // A rule keeps the newest version of each period, up to a number of periods.
 type rule struct {
-	name   string
-	most   int
-	period func(time.Time) (key, words string) // versions with the same key share a period; if nil, each version has its own
+	name string
+	most int
+	// period returns a key, which is the same for all versions of a period. If period is nil, each version has its own.
+	period func(time.Time) (key, words string)
 }
 
 func (p Policy) rules() []rule {
