@@ -48,7 +48,7 @@ func newMember(s *Snapshot) *member {
 func (m *member) isOf(old *member) bool {
 	e := evidence{place: comparePlaces(old.Source, m.Source), named: old.named || m.named, resized: old.Size != m.Size}
 	e.hardware, _ = compareHardware(old.Source, m.Source, nil)
-	if e.hardware == same || e.place != placeElsewhere || e.named { // else marks decide nothing, and versions may be many
+	if e.hardware == same || e.place != placeElsewhere || e.named { // else marks decide nothing and may be many
 		e.marks = compareMarks(old.marks, m.marks)
 	}
 	return e.verdict() != Another

@@ -8,9 +8,10 @@ type Range struct {
 	Len int64 `json:"length"`
 }
 
-// Runs are ranges of a disk that have something in common. They are in order, none is empty, and no two touch. If a map has
-// a subtree in many places, the ranges of the subtree are kept once, counted from its start. So the ranges of a disk of
-// 2^36 regions take no more memory than its map. The caller must limit how many it lists.
+// Runs are ranges of a disk that have something in common. They are in order, none is empty, and no two touch.
+//
+// If a map has a subtree in many places, the ranges of the subtree are kept once, counted from its start. So the ranges
+// of a disk of 2^36 regions take no more memory than its map. The caller must limit how many it lists.
 type Runs struct {
 	Count int64 // of ranges
 	Bytes int64 // of all of them
