@@ -51,8 +51,8 @@ func loadAside(ctx context.Context, r *repo.Repo, id pack.FileID) (s *Snapshot, 
 	return nil, fmt.Errorf("%s: %w", repo.AsideName(id), err)
 }
 
-// PutBack turns snapshots that were set aside into snapshots again, and returns them in the order of the ids. They get
-// new names, because records say that the old ones were removed.
+// PutBack puts back snapshots that were set aside, and returns them in the order of the IDs. They get new names, because
+// records say that the old ones were removed.
 func PutBack(ctx context.Context, r *repo.Repo, ids []pack.FileID) (back []*Snapshot, err error) {
 	err = r.WithLease(ctx, repo.BackingUp, func(ctx context.Context) error {
 		for _, id := range ids {

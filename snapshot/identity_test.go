@@ -178,7 +178,8 @@ func TestPolicyOfSeveralDisks(t *testing.T) {
 			now := time.Date(2026, 6, 1, 0, 0, 0, 0, time.UTC)
 			var all []*Snapshot
 			parts := [2][]*Snapshot{}
-			for i := range 4 + rnd.IntN(30) { // the disks take turns at both ends, so that neither comes only after the other
+			// The disks take turns at both ends, so that neither comes only after the other.
+			for i := range 4 + rnd.IntN(30) {
 				n := i % 2
 				if i > 2 {
 					n = rnd.IntN(2)

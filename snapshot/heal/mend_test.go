@@ -158,7 +158,8 @@ func withParity(t testing.TB, whole map[string][]byte) map[string][]byte {
 func wantDisks(t *testing.T, s store.Store, disks [][]byte) {
 	t.Helper()
 	r := snapshottest.Reopen(t, s)
-	err := r.WithLease(context.Background(), repo.BackingUp, func(context.Context) error { // a lease makes it mind damage
+	// A reader with a lease takes damage markers into account.
+	err := r.WithLease(context.Background(), repo.BackingUp, func(context.Context) error {
 		allDisks(t, r, disks)
 		return nil
 	})
@@ -350,7 +351,8 @@ func TestRepairPacksFromSickDisks(t *testing.T) {
 	ctx := context.Background()
 	whole, disks := keptDisk(t, rand.New(rand.NewPCG(3, 1)), 1, 4<<20)
 	damaged := maps.Clone(whole)
-	lost := slices.DeleteFunc(packsOf(whole), func(name string) bool { return len(whole[name]) < 512<<10 })[0] // not the map's pack
+	// The lost pack is not that of the map.
+	lost := slices.DeleteFunc(packsOf(whole), func(name string) bool { return len(whole[name]) < 512<<10 })[0]
 	delete(damaged, lost)
 	mem := memOf(t, damaged)
 	var o MendOptions
