@@ -35,7 +35,7 @@ import (
 // two sessions were killed, the next change of keys moves those aside back first.
 
 // errSlotElsewhere is for a slot that this session did not delete. Another one may have done so, or may put it back.
-var errSlotElsewhere = errors.New("the key is not there any more: somebody else has removed it, or is about to; see 'key list'")
+var errSlotElsewhere = errors.New("the key is missing: another process has removed it, or is removing it; see 'key list'")
 
 // readRemoving adds the slots that somebody is removing, unless they are still there, and returns which those are, by what
 // a try costs.

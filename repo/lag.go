@@ -23,7 +23,7 @@ const (
 )
 
 // ErrUnknownLag says that nobody knows how old what the store lists may be; see UnknownLagError.
-var ErrUnknownLag = errors.New("nobody knows how old a listing of its folders may be")
+var ErrUnknownLag = errors.New("it is not known how old a listing of its folders may be")
 
 // An UnknownLagError names the file system that may list folders as they were, nobody knows how long ago.
 type UnknownLagError struct{ FileSystem string }

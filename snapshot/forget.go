@@ -101,7 +101,7 @@ func (p *Retention) Drastic() error {
 		}
 	}
 	for _, u := range p.Unreadable {
-		lines = append(lines, fmt.Sprintf("%s, which cannot be read: nobody knows which disk it is of", u.ID))
+		lines = append(lines, fmt.Sprintf("%s, which cannot be read: it is not known which disk it belongs to", u.ID))
 	}
 	if len(lines) == 0 {
 		return nil

@@ -188,7 +188,7 @@ func readAgain(ctx context.Context, r *repo.Repo, bad []error) (found []*Snapsho
 	}
 	missing, err := r.NotForgotten(ctx, gone)
 	for _, id := range missing {
-		still = append(still, &Unreadable{id, fmt.Errorf("%s: it was listed, it cannot be read as if it were not there (%w), and nobody has forgotten it",
+		still = append(still, &Unreadable{id, fmt.Errorf("%s: it was listed, is missing when read (%w), and was not forgotten",
 			repo.SnapshotName(id), fs.ErrNotExist)})
 	}
 	return found, still, cmp.Or(err, ctx.Err())
