@@ -127,7 +127,7 @@ func TestCheckAfterInterruptedPrune(t *testing.T) {
 		note  string
 	}{
 		{false, 1, ""},
-		{false, 2, "packs that nobody needs, and that a prune is about to delete: 1"},
+		{false, 2, "unneeded packs that a prune is about to delete: 1"},
 		{true, 2, "packs that a prune deleted, and that are still in the index: 1"},
 	} {
 		mem := memOf(t, x.files)
