@@ -22,7 +22,7 @@ type Options struct {
 	Now    func() time.Time                 // this machine's clock, for people to read
 	IsDead func(Lease) bool                 // reports whether a holder is known to be dead; Lease.IsDead except in tests
 	Begin  func(ctx context.Context) error  // runs before a Hold puts its first lease
-	Settle func(ctx context.Context) error  // waits until a listing shows earlier writes, where the store cannot be asked for a fresh one
+	Settle func(ctx context.Context) error  // waits until listings show earlier writes, if the store cannot refresh them
 }
 
 // A Holder takes leases for one open repository. It is safe for concurrent use.
