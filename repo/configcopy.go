@@ -60,7 +60,7 @@ func (r *Repo) copies(ctx context.Context, k *keyring) (Config, error) {
 	} else if !file.missing() {
 		bad = append(bad, fmt.Errorf("%s: %w", layout.ConfigCopy, err))
 	}
-	fixed := len(all) // the values that never change
+	fixed := len(all) // these entries stay in front
 	var newest time.Time
 	for id, slot := range k.slots {
 		if slot.Repo != r.id {
