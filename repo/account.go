@@ -18,7 +18,7 @@ import (
 )
 
 // ErrUnaccounted says that snapshots are missing and that no record says they were forgotten; see UnaccountedError.
-var ErrUnaccounted = errors.New("snapshots are missing that nobody has forgotten")
+var ErrUnaccounted = errors.New("snapshots are missing, although they were not forgotten")
 
 // An UnaccountedError says which snapshots are missing. If it names none, there is no snapshot at all, though there are
 // packs.
@@ -42,7 +42,7 @@ func (e *UnaccountedError) Error() string {
 		return fmt.Sprintf("%v, and others name them as the version before: %s; %s. If they are gone for good, 'platter prune --yes' goes on",
 			ErrUnaccounted, shortIDs(e.Before), back)
 	case e.Packs.Packs > 0:
-		return fmt.Sprintf("more than half of what is there would go, %d packs with %d bytes, and nobody has ever forgotten a snapshot: "+
+		return fmt.Sprintf("more than half of the data would be deleted, %d packs with %d bytes, although no snapshot was ever forgotten: "+
 			"snapshots may be missing. If so, %s. If these are of backups that never ended, 'platter prune --yes' goes on", e.Packs.Packs, e.Packs.Bytes, back)
 	case len(e.Here) > 0:
 		return fmt.Sprintf("%v, and that were listed a moment ago: %s; %s", ErrUnaccounted, shortIDs(e.Here), back)

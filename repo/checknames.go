@@ -7,7 +7,6 @@ import (
 	"slices"
 	"sync"
 
-	"github.com/zeebo/blake3"
 	"golang.org/x/sync/errgroup"
 
 	"platter/pack"
@@ -57,7 +56,10 @@ func CheckNames(ctx context.Context, s store.Store, workers int, p *Progress) (*
 				if dir == layout.Packs {
 					name = layout.PackName(f.ID)
 				}
-				err := checkName(gctx, s, name, f, p)
+				err := layout.Verify(gctx, s, name, f.ID, p.Add)
+				if errors.Is(err, pack.ErrDamaged) {
+					err = fmt.Errorf("%s: %w", name, err)
+				}
 				mu.Lock()
 				defer mu.Unlock()
 				if dir == layout.Packs {
@@ -129,25 +131,4 @@ func (r *Report) count(dir string, files []layout.File) {
 			r.PackBytes += f.Size
 		}
 	}
-}
-
-// checkName reads a file in pieces. The error names the file.
-func checkName(ctx context.Context, s store.Store, name string, f layout.File, p *Progress) error {
-	const step = 4 << 20
-	sum := blake3.New()
-	for off := int64(0); ; off += step {
-		part, err := s.Get(ctx, name, off, step)
-		if err != nil {
-			return err
-		}
-		sum.Write(part)
-		p.Add(int64(len(part)))
-		if len(part) < step {
-			break
-		}
-	}
-	if pack.FileID(sum.Sum(nil)) != f.ID {
-		return fmt.Errorf("%s: %w: its bytes do not match its name", name, pack.ErrDamaged)
-	}
-	return nil
 }

@@ -25,7 +25,7 @@ func (c *checker) packDamage(id pack.FileID, err error) {
 
 // noteMissing reports whether a listed pack is missing now. It records the pack for settle, which finds out why.
 func (c *checker) noteMissing(id pack.FileID, err error) bool {
-	if !layout.IsMissing(err) || err == errMissing {
+	if !layout.IsMissing(err) || errors.Is(err, errMissing) {
 		return false
 	}
 	c.mu.Lock()

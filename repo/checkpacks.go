@@ -38,7 +38,7 @@ func (c *checker) packs(ctx context.Context, s *sight) error {
 		}
 	}
 	if condemned > 0 {
-		c.note("packs that nobody needs, and that a prune is about to delete: %d; the next one does", condemned)
+		c.note("unneeded packs that a prune is about to delete: %d; the next prune finishes that", condemned)
 	}
 	all = c.choose(all, s)
 	defer c.log.save()

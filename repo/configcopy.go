@@ -188,7 +188,7 @@ func (r *Repo) createConfig(ctx context.Context) error {
 	} else if there.whole() || errors.Is(there.fault, pack.ErrNewer) {
 		return errConfigTaken
 	}
-	return fmt.Errorf("%w: it is not whole: somebody is creating it, or was killed while he did; %s", pack.ErrDamaged, HintConfig)
+	return fmt.Errorf("%w: it is incomplete: another process is creating it, or was killed before it had; %s", pack.ErrDamaged, HintConfig)
 }
 
 // How long to wait for a config that another process is writing in place. Some file systems offer no other way to

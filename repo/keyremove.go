@@ -36,7 +36,7 @@ import (
 
 // errSlotElsewhere is for a slot that this session did not delete. Another session may have deleted it, or may put it
 // back.
-var errSlotElsewhere = errors.New("the key is not there any more: somebody else has removed it, or is about to; see 'key list'")
+var errSlotElsewhere = errors.New("the key is missing: another process has removed it, or is removing it; see 'key list'")
 
 // readRemoving adds the slots that are being removed, unless they also have their own names. It returns their IDs, the
 // cheapest to try first.

@@ -24,7 +24,7 @@ const (
 )
 
 // ErrUnknownLag says that the age of the store's listings is unknown; see UnknownLagError.
-var ErrUnknownLag = errors.New("nobody knows how old a listing of its folders may be")
+var ErrUnknownLag = errors.New("it is not known how old a listing of its folders may be")
 
 // An UnknownLagError names a file system whose listings may be old, for an unknown time.
 type UnknownLagError struct{ FileSystem string }

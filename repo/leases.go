@@ -41,7 +41,7 @@ var (
 	// ErrLeaseLost says that another process ended this process's lease, and may have deleted what this one built on.
 	ErrLeaseLost = lease.ErrLost
 	// ErrForgotten says that a version was forgotten before any of it was read.
-	ErrForgotten = errors.New("somebody has just forgotten this version; see 'platter snapshots'")
+	ErrForgotten = errors.New("this version has just been forgotten; see 'platter snapshots'")
 )
 
 // A HeldError says that a version cannot be forgotten because another process reads it.

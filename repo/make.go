@@ -43,7 +43,7 @@ func Vacant(ctx context.Context, s store.Store) error {
 		return fmt.Errorf("look for a repository: %w", err)
 	}
 	if len(keys) > 0 {
-		return fmt.Errorf("%w, but its file %q is missing: somebody is just making it, or it was lost. 'platter repair config' writes it again; to begin anew, empty the folder",
+		return fmt.Errorf("%w, but its file %q is missing: another process is just creating it, or it was lost. 'platter repair config' writes it again; to begin anew, empty the folder",
 			ErrExists, layout.Config)
 	}
 	// Without keys nothing can be read, but they may be restored from a copy.

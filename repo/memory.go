@@ -8,6 +8,7 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"time"
 
 	"github.com/zeebo/blake3"
 
@@ -94,9 +95,26 @@ func (r *Repo) memoryOf(data []byte) (sum [memorySum]byte) {
 	return sum
 }
 
-// ReplaceFile replaces a file of this machine atomically.
+// staleTemp is the age from which on a temporary file of ReplaceFile was left by a crash.
+const staleTemp = 24 * time.Hour
+
+// ReplaceFile replaces a file of this machine, whole or not at all. It first removes temporary files that a crash of an
+// earlier call left beside it.
 func ReplaceFile(path string, data []byte) error {
-	f, err := os.CreateTemp(filepath.Dir(path), "index-"+filepath.Base(path)+"-*.tmp") // index.Open sweeps such names away after a crash
+	folder, pattern := filepath.Dir(path), "index-"+filepath.Base(path)+"-*.tmp"
+	entries, err := os.ReadDir(folder)
+	if err != nil {
+		return err
+	}
+	for _, e := range entries {
+		if ok, _ := filepath.Match(pattern, e.Name()); !ok {
+			continue
+		}
+		if info, err := e.Info(); err == nil && time.Since(info.ModTime()) > staleTemp {
+			_ = os.Remove(filepath.Join(folder, e.Name()))
+		}
+	}
+	f, err := os.CreateTemp(folder, pattern)
 	if err != nil {
 		return err
 	}

@@ -74,7 +74,7 @@ func (p *pruner) lateFates(ctx context.Context, ids []pack.FileID) (f fates, err
 		f = fates{append(f.forgotten, late.forgotten...), append(f.there, late.there...), late.missing, late.failed}
 	}
 	if err == nil && f.failed != nil {
-		err = fmt.Errorf("a snapshot is in no listing, and cannot be read: %w; nobody knows what it needs, so nothing is deleted", f.failed)
+		err = fmt.Errorf("a snapshot is in no listing, and cannot be read: %w; it is not known what it needs, so nothing is deleted", f.failed)
 	}
 	return f, err
 }

@@ -39,16 +39,16 @@ var (
 	// no password left that opens the repository.
 	ErrSlotInUse = errors.New("the password in use opens this key; change it with 'key passwd', or remove it while using another password")
 	// ErrLastSlot says that a slot cannot be removed because no other slot holds the master key.
-	ErrLastSlot = errors.New("this is the last key; without it nobody could open the repository")
+	ErrLastSlot = errors.New("this is the last key; without it, the repository cannot be opened")
 	// ErrKeyMoved says that a slot was not removed because the one in use is missing.
-	ErrKeyMoved = errors.New("the key in use is not there any more, or somebody is removing it just now, so no other is removed; open the repository anew")
+	ErrKeyMoved = errors.New("the key in use is missing, or another process is removing it, so no other key is removed; open the repository again")
 	// ErrNoSlot says that an ID matches no slot, or several.
 	ErrNoSlot = errors.New("no such key; see 'key list'")
 
 	// ErrOddSlot says that a file is not a key of this repository, and that nothing is damaged.
 	ErrOddSlot     = errors.New("it is no key of this repository")
 	errForeignSlot = fmt.Errorf("%w: it is of another, and an init that came second may have left it; 'key remove' removes it", ErrOddSlot)
-	errHalfRemoved = fmt.Errorf("%w any more, or will not be: somebody is removing it, or was killed while he did; run 'key remove' again", ErrOddSlot)
+	errHalfRemoved = fmt.Errorf("%w any more, or soon will not be: another process is removing it, or was killed before it had; run 'key remove' again", ErrOddSlot)
 )
 
 // A keyring is the content of the keys folder.

@@ -9,7 +9,6 @@ import (
 	"slices"
 	"sync"
 
-	"github.com/zeebo/blake3"
 	"golang.org/x/sync/errgroup"
 
 	"platter/chunk"
@@ -117,7 +116,9 @@ func (d *Damage) compare(ctx context.Context, files []layout.File, readAll bool,
 		}
 		p.Expect(f.Size)
 		g.Go(func() error {
-			why, err := d.repo.twice(gctx, layout.PackName(f.ID), func() error { return d.repo.proveName(gctx, f.ID) })
+			why, err := d.repo.twice(gctx, layout.PackName(f.ID), func() error {
+				return layout.Verify(gctx, d.repo.view().store, layout.PackName(f.ID), f.ID, nil)
+			})
 			p.Add(f.Size)
 			if why != nil && err == nil {
 				add(b, why)
@@ -154,26 +155,6 @@ func (r *Repo) confirmLength(ctx context.Context, known index.Pack) error {
 }
 
 var errMissing = errors.New("it is missing")
-
-// proveName reads a pack and returns an error unless its bytes match its name.
-func (r *Repo) proveName(ctx context.Context, id pack.FileID) error {
-	sum := blake3.New()
-	buf := make([]byte, readBlock)
-	for off := int64(0); ; off += readBlock {
-		part, err := store.GetInto(ctx, r.view().store, buf, layout.PackName(id), off, readBlock)
-		if err != nil {
-			return err
-		}
-		sum.Write(part)
-		if len(part) < readBlock {
-			break
-		}
-	}
-	if pack.FileID(sum.Sum(nil)) != id {
-		return fmt.Errorf("%w: its bytes do not match its name", pack.ErrDamaged)
-	}
-	return nil
-}
 
 // steady distinguishes an unreadable file from a store that does not answer. If a read fails with an error that may be
 // temporary, steady checks that the store answers another request, and then reads again. bad is the file's fault; err

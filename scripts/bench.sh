@@ -22,8 +22,9 @@ run() { # run BENCHTIME PACKAGE...
 	shift
 	[ $# = 0 ] || go test -run '^$' -bench . -benchmem -timeout 1h -benchtime "$time" "$@" | tee -a "$raw" >&2
 }
-mapfile -t small < <(go list "$@" | grep -v '/snapshot$')
-mapfile -t disks < <(go list "$@" | grep '/snapshot$')
+of_disks='/snapshot(/(backup|restore|heal))?$'
+mapfile -t small < <(go list "$@" | grep -vE "$of_disks")
+mapfile -t disks < <(go list "$@" | grep -E "$of_disks")
 run 300ms ${small[@]+"${small[@]}"}
 run 2x ${disks[@]+"${disks[@]}"}
 

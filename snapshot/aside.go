@@ -14,8 +14,8 @@ import (
 	"platter/snapshot/diskmap"
 )
 
-// LoadAside reads the snapshots that were removed as damaged and are kept aside, oldest first. Of those that cannot be read, each
-// twice, bad has an *Unreadable.
+// LoadAside reads the snapshots that were removed as damaged and set aside, oldest first. bad has an *Unreadable for
+// each one that cannot be read after two tries.
 func LoadAside(ctx context.Context, r *repo.Repo) (aside []*Snapshot, bad []*Unreadable, err error) {
 	ids, err := r.ListAside(ctx)
 	if err != nil {
@@ -28,7 +28,7 @@ func LoadAside(ctx context.Context, r *repo.Repo) (aside []*Snapshot, bad []*Unr
 			return nil, nil, ctx.Err()
 		case err == nil:
 			aside = append(aside, s)
-		case !errors.Is(err, fs.ErrNotExist): // it was put back
+		case !errors.Is(err, fs.ErrNotExist): // it is no longer set aside
 			bad = append(bad, &Unreadable{id, err})
 		}
 	}
@@ -51,8 +51,8 @@ func loadAside(ctx context.Context, r *repo.Repo, id pack.FileID) (s *Snapshot, 
 	return nil, fmt.Errorf("%s: %w", repo.AsideName(id), err)
 }
 
-// PutBack puts snapshots back that are kept aside: under new names, since records say that the old ones were removed. It returns
-// them in the order of the ids.
+// PutBack puts back snapshots that were set aside, and returns them in the order of the IDs. They get new names, because
+// records say that the old ones were removed.
 func PutBack(ctx context.Context, r *repo.Repo, ids []pack.FileID) (back []*Snapshot, err error) {
 	err = r.WithLease(ctx, repo.BackingUp, func(ctx context.Context) error {
 		for _, id := range ids {
@@ -76,14 +76,15 @@ func PutBack(ctx context.Context, r *repo.Repo, ids []pack.FileID) (back []*Snap
 	return back, err
 }
 
-// IsDamaged reports whether a file holds no snapshot any more, as far as reading it tells. One that a newer platter wrote, or that
-// the store did not give, may be a whole one.
+// IsDamaged reports whether the file is damaged, as far as reading it shows. A file that a newer platter wrote, or that
+// the store cannot read, may be whole.
 func (u *Unreadable) IsDamaged() bool {
 	return errors.Is(u, pack.ErrDamaged) && !errors.Is(u, pack.ErrNewer)
 }
 
-// keepAside marks what the snapshots that are kept aside are made of, as far as it can be had, so that putting one back gives
-// what it gave before. Of one that cannot be read, or whose map cannot be, nobody knows what it is made of. Listed are snapshots that were there a moment ago: one of those may be on its way.
+// keepAside marks the chunks of the snapshots that are set aside, as far as they can be read. So putting one back
+// restores what it restored before. If a snapshot or its map cannot be read, its chunks are unknown. listed has
+// snapshots that existed a moment ago: another process may be setting one aside.
 func keepAside(ctx context.Context, r *repo.Repo, listed []pack.FileID, marks *repo.Marks) error {
 	ids, err := r.ListAside(ctx)
 	if err != nil {
@@ -98,9 +99,9 @@ func keepAside(ctx context.Context, r *repo.Repo, listed []pack.FileID, marks *r
 		switch {
 		case ctx.Err() != nil:
 			return ctx.Err()
-		case errors.Is(err, fs.ErrNotExist): // it was put back, or was never there
+		case errors.Is(err, fs.ErrNotExist): // it was put back, or was never set aside
 		case err != nil && !IsFinal(err) && !errors.Is(err, pack.ErrNewer):
-			return fmt.Errorf("%w; nobody knows what it needs, so nothing is deleted", err)
+			return fmt.Errorf("%w; it is not known what it needs, so nothing is deleted", err)
 		case err != nil || k.unsure:
 			marks.Unsure(id)
 		}
@@ -108,15 +109,15 @@ func keepAside(ctx context.Context, r *repo.Repo, listed []pack.FileID, marks *r
 	return nil
 }
 
-// A keeper marks what is left of a snapshot that is not whole.
+// A keeper marks the remaining chunks of a snapshot that is not whole.
 type keeper struct {
 	repo  *repo.Repo
 	marks *repo.Marks
 
-	unsure bool // a node or a page is not to be had
+	unsure bool // a node or a page cannot be read
 }
 
-// mark marks a map, as far as it can be read. The error says why the store does not answer.
+// mark marks a map, as far as it can be read. It returns an error only if the store does not answer.
 func (k *keeper) mark(ctx context.Context, m *diskmap.Map) error {
 	fold := diskmap.Fold[struct{}]{
 		Enter:  func(s diskmap.Subtree) (_ struct{}, known bool) { return struct{}{}, !k.marks.KeepWalk(s.ID) },
@@ -140,8 +141,8 @@ func (k *keeper) mark(ctx context.Context, m *diskmap.Map) error {
 	return err
 }
 
-// chunk marks a chunk of data. Where it lies in packs that are gone or damaged only, it is tried: what cannot be had is no reason
-// to keep those.
+// chunk marks a data chunk. A chunk that is only in missing or damaged packs is read first: if that fails, it is no
+// reason to keep those packs.
 func (k *keeper) chunk(ctx context.Context, id chunk.ID) error {
 	if _, ok := k.repo.Index().Lookup(id); ok && k.repo.Index().Missing(id) {
 		err := k.repo.Load(ctx, chunk.Data, []chunk.ID{id}, func(int, []byte) error { return nil })
@@ -153,7 +154,7 @@ func (k *keeper) chunk(ctx context.Context, id chunk.ID) error {
 	return nil
 }
 
-// without goes on without a chunk that cannot be had for a reason that does not pass. It may lie in packs that no index lists.
+// without goes on without a chunk that is missing or damaged. An orphaned pack may still have it.
 func (k *keeper) without(id chunk.ID, why error) error {
 	if !IsFinal(why) {
 		return why

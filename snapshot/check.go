@@ -12,22 +12,22 @@ import (
 	"platter/snapshot/diskmap"
 )
 
-// A Loss is what damage costs one snapshot.
+// A Loss is what one snapshot loses to damage.
 type Loss struct {
 	Snapshot *Snapshot
-	Ranges   *diskmap.Runs // of its disk
-	Reasons  []error       // one of each kind; of very many the first
-	Missing  bool          // one of all reasons is that no index file lists something (repo.ErrMissing)
+	Ranges   *diskmap.Runs // of the snapshot's disk
+	Reasons  []error       // one of each kind; only the first ones if there are many
+	Missing  bool          // at least one reason is that no index file lists something (repo.ErrMissing)
 }
 
-// CheckMaps walks the maps of all snapshots and returns what is lost to those that are not whole: pages that cannot be
-// read, chunks that no index lists or that are of the wrong length, and chunks that bad says are damaged. Subtrees that
-// snapshots share are walked once.
+// CheckMaps walks the maps of all snapshots and returns what is lost of those that are not whole. It finds pages that
+// cannot be read, chunks that no index file lists or that have the wrong length, and chunks for which bad returns an
+// error. It walks subtrees that snapshots share once.
 func CheckMaps(ctx context.Context, r *repo.Repo, snapshots []*Snapshot, bad func(chunk.ID) error) ([]Loss, error) {
 	return NewMapCheck(r, bad).All(ctx, snapshots)
 }
 
-// NewMapCheck returns a check that takes chunks for damaged where bad returns why.
+// NewMapCheck returns a check that treats a chunk as damaged if bad returns an error for it.
 func NewMapCheck(r *repo.Repo, bad func(chunk.ID) error) *MapCheck {
 	c := &MapCheck{repo: r, bad: bad}
 	c.fold = diskmap.Fold[*LostRanges]{
@@ -39,7 +39,7 @@ func NewMapCheck(r *repo.Repo, bad func(chunk.ID) error) *MapCheck {
 	return c
 }
 
-// All returns what is lost to those of the snapshots that are not whole. The error is ctx's.
+// All returns what is lost of the snapshots that are not whole. Its only error is that of ctx.
 func (c *MapCheck) All(ctx context.Context, snapshots []*Snapshot) ([]Loss, error) {
 	var losses []Loss
 	for _, s := range snapshots {
@@ -54,8 +54,9 @@ func (c *MapCheck) All(ctx context.Context, snapshots []*Snapshot) ([]Loss, erro
 	return losses, nil
 }
 
-// CheckMapsBeside does what CheckMaps does after a Check, beside others who forget and prune. What seems to be lost is looked
-// at again, in the index as it is then: a snapshot that somebody has forgotten is no loss, and a chunk may lie elsewhere by now.
+// CheckMapsBeside does after a Check what CheckMaps does, while other processes may forget and prune. It checks
+// apparent losses again in the current index: a forgotten snapshot is no loss, and a chunk may be in another pack by
+// now.
 func CheckMapsBeside(ctx context.Context, r *repo.Repo, snapshots []*Snapshot, report *repo.Report) ([]Loss, error) {
 	const tries = 4
 	for try := 1; ; try++ {
@@ -91,19 +92,20 @@ func CheckMapsBeside(ctx context.Context, r *repo.Repo, snapshots []*Snapshot, r
 	}
 }
 
-// LostRanges is what damage costs a subtree, in ranges that are counted from where it begins.
+// LostRanges is what a subtree loses to damage. Ranges count from the subtree's start.
 type LostRanges struct {
 	Runs    diskmap.Runs
 	Reasons []error // at least one
 	missing bool
 }
 
-// maxReasons is how many reasons are told of one subtree. Each names a chunk, and a hostile map has as many as it likes.
+// maxReasons is the number of reasons listed for one subtree. Each names a chunk, and a hostile map may have any
+// number.
 const maxReasons = 20
 
 var errMoreReasons = errors.New("of other reasons, which are not listed")
 
-// Because adds reasons that are not there yet.
+// Because adds the reasons that are not listed yet.
 func (l *LostRanges) Because(reasons ...error) {
 	for _, reason := range reasons {
 		l.missing = l.missing || errors.Is(reason, repo.ErrMissing)
@@ -118,22 +120,22 @@ func (l *LostRanges) Because(reasons ...error) {
 	}
 }
 
-// A MapCheck walks the maps of snapshots. What is lost of a subtree is nil where it is whole.
+// A MapCheck walks the maps of snapshots. The LostRanges of a whole subtree are nil.
 type MapCheck struct {
 	repo    *repo.Repo
 	bad     func(chunk.ID) error
 	fold    diskmap.Fold[*LostRanges]
-	Missing map[chunk.ID]chunk.Kind // that no index lists; nil where they are not collected
-	Passing error                   // why something could not be read that may be read another time
+	Missing map[chunk.ID]chunk.Kind // chunks that no index file lists; nil if they are not collected
+	Passing error                   // why something was unreadable; another try may work
 }
 
-// IsWhole reports whether a subtree was walked, and nothing of it is lost.
+// IsWhole reports whether a subtree was walked and nothing of it is lost.
 func (c *MapCheck) IsWhole(s diskmap.Subtree) bool {
 	l, ok := c.fold.Known(s)
 	return ok && l == nil
 }
 
-// unreadable is what is lost with a node or page that cannot be read.
+// unreadable returns what is lost if a node or page cannot be read.
 func (c *MapCheck) unreadable(_ context.Context, s diskmap.Subtree, reason error) (*LostRanges, error) {
 	if m, ok := errors.AsType[*repo.MissingError](reason); ok {
 		c.miss(m.ID, chunk.Map)
@@ -185,7 +187,7 @@ func (c *MapCheck) miss(id chunk.ID, kind chunk.Kind) {
 	}
 }
 
-// Chunk returns why a chunk cannot be had, or nil.
+// Chunk returns why a chunk is missing or damaged, or nil.
 func (c *MapCheck) Chunk(q diskmap.Piece) error {
 	loc, ok := c.repo.Index().Lookup(q.ID)
 	switch {

@@ -14,8 +14,8 @@ import (
 	"platter/snapshot/snapshottest"
 )
 
-// TestCheckMapsBeside holds that a version which was forgotten, and whose packs went, since a check began is no loss, and
-// that one which was not is.
+// TestCheckMapsBeside checks that a version forgotten and pruned since a check began is no loss, and that a version
+// that was not forgotten is one.
 func TestCheckMapsBeside(t *testing.T) {
 	ctx := context.Background()
 	for _, forgotten := range []bool{true, false} {

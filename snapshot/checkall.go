@@ -9,11 +9,11 @@ import (
 // A CheckResult is what CheckAll found.
 type CheckResult struct {
 	*Loaded
-	Report *repo.Report // on files; includes packs that healed while maps were read
-	Losses []Loss       // of snapshots that can be read
+	Report *repo.Report // about files; includes packs that healed while maps were read
+	Losses []Loss       // of the snapshots that can be read
 }
 
-// Damage describes all damaged files, one a line: those of the report, and snapshots that cannot be read.
+// Damage describes all damaged files, one per line: those of the report, and snapshots that cannot be read.
 func (c *CheckResult) Damage() []string {
 	lines := append([]string{}, c.Report.Damage...)
 	for _, err := range c.Bad {
@@ -25,17 +25,17 @@ func (c *CheckResult) Damage() []string {
 // IsWhole reports whether nothing is damaged and no version has lost data.
 func (c *CheckResult) IsWhole() bool { return len(c.Damage())+len(c.Losses) == 0 }
 
-// CheckAllOptions say what to check. The functions may be nil.
+// CheckAllOptions select what to check. The functions may be nil.
 type CheckAllOptions struct {
 	repo.CheckOptions
-	Loaded func(*Loaded)                             // called once the snapshots are loaded: the rest may take days
+	Loaded func(*Loaded)                             // called after the snapshots are loaded: the rest may take days
 	Review func(context.Context, *CheckResult) error // called at the end, under the lease if there is one
 }
 
-// CheckAll checks a repository beside backups and a prune: its files, and then what each version has lost.
+// CheckAll checks a repository while backups and a prune may run: first its files, then what each version has lost.
 //
-// The snapshots are loaded first, so that the index that is read after them lists all their chunks. If the check reads all data and may
-// write, it holds a lease, which shows to others that it is at work.
+// It loads the snapshots first, so that the index, which it reads later, lists all their chunks. If the check reads all
+// data and may write, it holds a lease to show others that it is at work.
 func CheckAll(ctx context.Context, r *repo.Repo, o CheckAllOptions, p *repo.Progress) (*CheckResult, error) {
 	if !o.ReadData || o.ReadOnly {
 		return checkAll(ctx, r, o, p)

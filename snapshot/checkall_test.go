@@ -14,7 +14,8 @@ import (
 	"platter/snapshot/snapshottest"
 )
 
-// TestCheckAll holds that one call finds damage, losses and missing versions, and looks at the snapshots before the files.
+// TestCheckAll checks that one call finds damage, losses and missing versions, and loads the snapshots before it reads
+// the files.
 func TestCheckAll(t *testing.T) {
 	ctx := context.Background()
 	mem := new(store.Mem)

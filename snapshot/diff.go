@@ -8,12 +8,12 @@ import (
 	"platter/snapshot/diskmap"
 )
 
-// Diff returns where parts of the disks of two snapshots differ, in order, from their maps alone: no data are read. Ranges are
-// counted from where the parts begin. Where chunks have other bounds, ranges may be somewhat too long, never too short. What
-// one part has beyond the end of the other differs.
+// Diff returns the ranges where parts of the disks of two snapshots differ, in order. It compares maps alone and reads
+// no data. Ranges count from the start of the parts. If chunk bounds differ, ranges may be slightly too long, but never
+// too short. What one part has beyond the end of the other counts as different.
 //
-// Parts that do not begin at the same byte of their disks were cut in other places: where their maps do not agree, data are
-// read and compared, and ranges are those of blocks.
+// Parts that start at different bytes of their disks were cut at different places. Where their maps disagree, Diff
+// reads and compares the data, and ranges consist of whole blocks.
 func Diff(ctx context.Context, r *repo.Repo, a, b *Snapshot, inA, inB Part) (*diskmap.Runs, error) {
 	common, out := min(inA.Len, inB.Len), new(diskmap.Runs)
 	if inA.Off == inB.Off {
@@ -40,18 +40,18 @@ func Diff(ctx context.Context, r *repo.Repo, a, b *Snapshot, inA, inB Part) (*di
 type differ struct {
 	ctx        context.Context
 	a, b       *diskmap.Map
-	start, end int64 // of what both disks have, and is compared
+	start, end int64 // the compared range, within both disks
 	known      map[differPair]*diskmap.Runs
 }
 
-// A differPair is two subtrees side by side, and what of them is compared, counted from where they begin. Two that both
-// maps have in many places are compared once.
+// A differPair is a pair of subtrees and the range to compare, counted from their start. A pair that occurs in many
+// places is compared once.
 type differPair struct {
 	a, b     diskmap.Subtree
 	from, to int64 // bytes
 }
 
-// trees compares what lies below two nodes of a level, or two pages. Ranges are counted from where they begin.
+// trees compares two subtrees at one level, or two pages. Ranges count from their start.
 func (d *differ) trees(level int, at int64, a, b chunk.ID) (*diskmap.Runs, error) {
 	if a == b && d.sameShape(level) || !d.a.Has(level, at) || !d.b.Has(level, at) {
 		return new(diskmap.Runs), nil
@@ -99,13 +99,13 @@ func (d *differ) nodes(level int, at int64, a, b chunk.ID) (*diskmap.Runs, error
 	return out, nil
 }
 
-// sameShape reports whether one id means the same for both maps: a root may stand on another level of a higher tree.
+// sameShape reports whether one ID means the same in both maps: a root may be at another level of a higher tree.
 func (d *differ) sameShape(level int) bool {
 	ha, hb := diskmap.Height(d.a.Size()), diskmap.Height(d.b.Size())
 	return ha == hb || level <= min(ha, hb)
 }
 
-// pages compares two regions, piece by piece.
+// pages compares two regions piece by piece.
 func (d *differ) pages(_ int, region int64, a, b chunk.ID) (*diskmap.Runs, error) {
 	pa, err := d.a.Page(d.ctx, region, a)
 	if err != nil {
@@ -130,9 +130,9 @@ func (d *differ) pages(_ int, region int64, a, b chunk.ID) (*diskmap.Runs, error
 	return out, nil
 }
 
-// A cursor walks along the pieces of a region.
+// A cursor moves along the pieces of a region.
 type cursor struct {
-	at   int64 // where in it rest[0] starts
+	at   int64 // where rest[0] starts in the region
 	rest []diskmap.Piece
 }
 

@@ -12,22 +12,22 @@ import (
 	"platter/snapshot/diskmap"
 )
 
-// compareSize is how much of a part is read and compared at once, in bytes: a frame holds many chunks, and is read for all
-// of them together.
+// compareSize is how many bytes of a part are read and compared at once. A frame holds many chunks, and one read serves
+// all of them.
 const compareSize = 8 << 20
 
-// A shiftedDiffer compares parts that lie at different places of their disks. Chunks are cut by content, so most of what is
-// the same has the same ids there, too, and is not read; but regions begin elsewhere.
+// A shiftedDiffer compares parts at different offsets of their disks. Chunks are cut by content, so most equal data has
+// equal chunk IDs and is not read. But regions start at different places.
 type shiftedDiffer struct {
 	ctx        context.Context
 	a, b       *Disk
-	inA, inB   *diskmap.Map // of parts, as long as each other
+	inA, inB   *diskmap.Map // maps of parts of equal length
 	bufA, bufB []byte
-	doubtful   diskmap.Range // a run that the maps do not agree on, and that is yet to be read
+	doubtful   diskmap.Range // a range on which the maps disagree, not read yet
 	out        diskmap.Runs
 }
 
-// newShiftedDiffer compares the first n bytes of both parts.
+// newShiftedDiffer prepares to compare the first n bytes of both parts.
 func newShiftedDiffer(ctx context.Context, r *repo.Repo, a, b *Snapshot, inA, inB Part, n int64) (*shiftedDiffer, error) {
 	d := &shiftedDiffer{ctx: ctx, bufA: make([]byte, compareSize), bufB: make([]byte, compareSize)}
 	var err error
@@ -44,11 +44,11 @@ func newShiftedDiffer(ctx context.Context, r *repo.Repo, a, b *Snapshot, inA, in
 	return d, err
 }
 
-// A partRun is a piece of a map, or some of one, counted from where a part begins.
+// A partRun is a piece of a map, or a part of one. Its offset counts from the start of the part.
 type partRun struct {
 	diskmap.Piece
 	off, len int64
-	whole    bool // all of the piece
+	whole    bool // the run is the whole piece
 }
 
 func (d *shiftedDiffer) run() error {
@@ -70,7 +70,7 @@ func (d *shiftedDiffer) run() error {
 		next := min(a.off+a.len, b.off+b.len)
 		switch {
 		case a.Kind == b.Kind && (a.Kind != diskmap.Data || a.whole && b.whole && a.off == b.off && a.ID == b.ID && a.len == b.len):
-		case a.Kind == diskmap.Unreadable || b.Kind == diskmap.Unreadable: // nobody knows
+		case a.Kind == diskmap.Unreadable || b.Kind == diskmap.Unreadable: // unreadable bytes may be anything
 			if err := d.readDoubtful(); err != nil {
 				return err
 			}
@@ -85,7 +85,7 @@ func (d *shiftedDiffer) run() error {
 	return d.readDoubtful()
 }
 
-// seekRun goes on to the run that holds byte at.
+// seekRun advances to the run that holds byte at.
 func seekRun(next func() (partRun, error, bool), now partRun, at int64) (partRun, error) {
 	for now.off+now.len <= at {
 		run, err, ok := next()
@@ -100,7 +100,7 @@ func seekRun(next func() (partRun, error, bool), now partRun, at int64) (partRun
 	return now, nil
 }
 
-// suspect takes a run for one that may differ, and reads those before it once they are long enough, or end.
+// suspect adds a range that may differ. It reads the ranges before it once they fill a buffer or have a gap.
 func (d *shiftedDiffer) suspect(off, n int64) error {
 	for n > 0 {
 		if d.doubtful.Len == compareSize || d.doubtful.Off+d.doubtful.Len != off {
@@ -116,7 +116,7 @@ func (d *shiftedDiffer) suspect(off, n int64) error {
 	return nil
 }
 
-// readDoubtful reads the run that is in doubt.
+// readDoubtful reads and compares the range on which the maps disagree.
 func (d *shiftedDiffer) readDoubtful() error {
 	off, n := d.doubtful.Off, d.doubtful.Len
 	d.doubtful = diskmap.Range{}
@@ -142,12 +142,12 @@ func (d *shiftedDiffer) readDoubtful() error {
 	return d.ctx.Err()
 }
 
-// partRuns yields what the map's part consists of, in order and without gaps.
+// partRuns yields the pieces of the map's part, in order and without gaps.
 func partRuns(ctx context.Context, m *diskmap.Map) iter.Seq2[partRun, error] {
 	return func(yield func(partRun, error) bool) {
 		from, to := m.Within()
 		at := from
-		// emit yields a piece from off to end, as far as it lies in the part and behind what was yielded.
+		// emit yields the piece from off to end, clipped to the part and to what follows the last run.
 		emit := func(q diskmap.Piece, off, end int64) bool {
 			start, stop := max(off, at), min(end, to)
 			if start >= stop {

@@ -8,8 +8,8 @@ import (
 	"strings"
 )
 
-// DiskID is the same for all versions of one disk: the one of its first version, which is made of what it was called and
-// where it came from. Versions from before there was one are told apart by that alone.
+// DiskID is the same for all versions of one disk: that of the first version, made of the disk's name and source.
+// Versions written before there were disk IDs get one from their own name and source.
 func (s *Snapshot) DiskID() string {
 	if s.Disk != "" {
 		return s.Disk
@@ -22,16 +22,16 @@ func (s *Snapshot) DiskID() string {
 	return hex.EncodeToString(sum[:8])
 }
 
-// DefaultName is what a disk is called when nobody gives it a name.
+// DefaultName is the name of a disk to which the user gives none.
 func DefaultName(host, base string) string { return CleanName(host + "/" + base) }
 
-// hasDefaultName reports whether the name may be the one that was made of the path.
+// hasDefaultName reports whether the name may have been made of the path.
 func (s *Snapshot) hasDefaultName() bool {
 	base := s.Source.Path[strings.LastIndexAny(s.Source.Path, `/\`)+1:]
 	return s.Name == DefaultName(s.Host, base)
 }
 
-// A member is a version with what decides which disk it is of.
+// A member is a version, with the facts that decide which disk it belongs to.
 type member struct {
 	*Snapshot
 	id    string
@@ -43,20 +43,20 @@ func newMember(s *Snapshot) *member {
 	return &member{s, s.DiskID(), !s.hasDefaultName(), marks(s.Anatomy)}
 }
 
-// isOf reports whether two versions of one name and host are of one disk, as far as they say it themselves. old is the
-// older one.
+// isOf reports whether two versions of one name and host belong to one disk, as far as their own fields show. old is
+// the older one.
 func (m *member) isOf(old *member) bool {
 	e := evidence{place: comparePlaces(old.Source, m.Source), named: old.named || m.named, resized: old.Size != m.Size}
 	e.hardware, _ = compareHardware(old.Source, m.Source, nil)
-	if e.hardware == same || e.place != placeElsewhere || e.named { // else they decide nothing, and there may be many versions
+	if e.hardware == same || e.place != placeElsewhere || e.named { // else marks decide nothing and may be many
 		e.marks = compareMarks(old.marks, m.marks)
 	}
 	return e.verdict() != Another
 }
 
-// disks parts the versions of one name and host, oldest first, into those of one disk each. Versions say themselves which
-// disk they are of; those that an older platter kept are compared. That one took two disks of one name for one, so of places
-// that take turns each is a disk.
+// disks groups the versions of one name and host, oldest first, by disk. Versions name their disk themselves; those
+// that an older platter wrote are compared. An older platter took two disks of one name for one, so places that
+// alternate count as separate disks.
 func disks(versions []*Snapshot) (all [][]*Snapshot) {
 	members, last := make([]*member, len(versions)), map[string]int{}
 	for i, s := range versions {
@@ -64,7 +64,7 @@ func disks(versions []*Snapshot) (all [][]*Snapshot) {
 		last[members[i].id] = i
 	}
 	var newest []*member      // of each disk
-	group := map[string]int{} // the newest disk that has a version with the id
+	group := map[string]int{} // the newest disk that has a version with this ID
 	find := func(i int, m *member) int {
 		if n, ok := group[m.id]; ok && (m.Disk != "" || m.isOf(newest[n])) {
 			return n

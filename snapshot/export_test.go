@@ -7,7 +7,7 @@ import (
 	"platter/snapshot/diskmap"
 )
 
-// What tests of other packages' work on the model look at.
+// Internals that external tests examine.
 
 func DiffPages(ctx context.Context, a, b *diskmap.Map, end int64) func(region int64, pageA, pageB chunk.ID) (*diskmap.Runs, error) {
 	d := &differ{ctx: ctx, a: a, b: b, end: end}

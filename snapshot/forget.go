@@ -13,30 +13,31 @@ import (
 )
 
 var (
-	// ErrDrastic says that much would be forgotten at once, which is a slip more often than a wish.
+	// ErrDrastic says that many versions would be forgotten at once, which is more often a mistake than intended.
 	ErrDrastic = errors.New("more than half of a disk's versions would go at once")
-	// ErrKeepsNone says that a policy would leave nothing of a disk, which no policy is made for.
+	// ErrKeepsNone says that a policy would leave no version of a disk, which is never its purpose.
 	ErrKeepsNone = errors.New("the policy keeps no version")
 )
 
-// minUnreadable is how many digits of its id name a snapshot that cannot be read: more than elsewhere, since there is
-// nothing else to know it by.
+// minUnreadable is how many digits of its ID name a snapshot that cannot be read. Elsewhere fewer digits suffice, but
+// here nothing else identifies the snapshot.
 const minUnreadable = 8
 
-// A Retention says what is to be forgotten, and what stays and why.
+// A Retention is the decision on what to forget, and what stays and why.
 type Retention struct {
 	Disks      []Versions
-	Unreadable []*Unreadable // that go: only those named by their ids ever do
-	Passed     []*Snapshot   // that names passed over, since they are from the future
+	Unreadable []*Unreadable // files to forget; only an ID names one
+	Passed     []*Snapshot   // versions from the future, which names skipped
 }
 
-// ByPolicy plans to forget what a policy does not keep.
+// ByPolicy decides to forget the versions that a policy does not keep.
 func ByPolicy(p Policy, snapshots []*Snapshot, now time.Time, loc *time.Location) *Retention {
 	return &Retention{Disks: p.Decide(snapshots, now, loc)}
 }
 
-// ByName plans to forget the snapshots that specs name, as Find reads them, all of them before the first is gone; or, by
-// at least eight digits of their ids, snapshots that cannot be read. The plan has the disks of which something goes.
+// ByName decides to forget the snapshots that specs name. It resolves all specs, as Find does, before anything is
+// removed. At least eight digits of an ID also name a snapshot that cannot be read. The result has the disks that lose
+// a version.
 func ByName(specs []string, snapshots []*Snapshot, bad []error, now time.Time) (*Retention, error) {
 	plan := new(Retention)
 	named := map[pack.FileID]bool{}
@@ -70,7 +71,7 @@ func ByName(specs []string, snapshots []*Snapshot, bad []error, now time.Time) (
 	return plan, nil
 }
 
-// findUnreadable returns the one file whose id begins with spec, nil for none.
+// findUnreadable returns the only file whose ID starts with spec; nil if there is none.
 func findUnreadable(bad []error, spec string) (found *Unreadable, ambiguous bool) {
 	for _, err := range bad {
 		u, ok := errors.AsType[*Unreadable](err)
@@ -85,9 +86,9 @@ func findUnreadable(bad []error, spec string) (found *Unreadable, ambiguous bool
 	return found, false
 }
 
-// Drastic returns an error that wraps ErrDrastic and names the disks of which more than half goes. Versions from the
-// future make up for no others, but they are versions too: neither more than half of those whose time has come may go
-// nor more than half of all. Of a file that cannot be read nobody knows what it is half of.
+// Drastic returns an error that wraps ErrDrastic and names the disks that would lose more than half of their versions.
+// Versions from the future do not make up for others, but they are versions too. So the limit holds both without them
+// and with them. It always names a file that cannot be read, because its disk is unknown.
 func (p *Retention) Drastic() error {
 	var lines []string
 	for _, v := range p.Disks {
@@ -100,7 +101,7 @@ func (p *Retention) Drastic() error {
 		}
 	}
 	for _, u := range p.Unreadable {
-		lines = append(lines, fmt.Sprintf("%s, which cannot be read: nobody knows which disk it is of", u.ID))
+		lines = append(lines, fmt.Sprintf("%s, which cannot be read: it is not known which disk it belongs to", u.ID))
 	}
 	if len(lines) == 0 {
 		return nil
@@ -108,7 +109,8 @@ func (p *Retention) Drastic() error {
 	return fmt.Errorf("%w:\n%s", ErrDrastic, strings.Join(lines, "\n"))
 }
 
-// KeepsNone returns an error that wraps ErrKeepsNone and names the disks of which every version goes whose time has come.
+// KeepsNone returns an error that wraps ErrKeepsNone. It names the disks that would lose all versions that are not from
+// the future.
 func (p *Retention) KeepsNone() error {
 	var names []string
 	for _, v := range p.Disks {
@@ -122,7 +124,7 @@ func (p *Retention) KeepsNone() error {
 	return fmt.Errorf("%w of %s", ErrKeepsNone, strings.Join(names, ", "))
 }
 
-// Hold keeps the versions that are being read, and returns how many of those that would have gone.
+// Hold keeps the versions that another process reads, and returns how many of them would have been forgotten.
 func (p *Retention) Hold(read map[pack.FileID]repo.Lease) (held int) {
 	for _, v := range p.Disks {
 		for i := range v.Decisions {
@@ -136,7 +138,7 @@ func (p *Retention) Hold(read map[pack.FileID]repo.Lease) (held int) {
 	return held
 }
 
-// IDs returns what goes: of each disk the oldest first, so that what was not yet removed when something fails is new.
+// IDs returns what to forget, the oldest of each disk first. So if a removal fails, the newest versions remain.
 func (p *Retention) IDs() (ids []pack.FileID) {
 	for _, u := range p.Unreadable {
 		ids = append(ids, u.ID)
@@ -149,8 +151,8 @@ func (p *Retention) IDs() (ids []pack.FileID) {
 	return ids
 }
 
-// Run forgets what goes, and returns how many snapshots are gone. Files that cannot be read are read again, and kept aside: nobody
-// knows what was in them.
+// Run forgets the versions, and returns how many snapshots it removed. It reads unreadable files again and sets them
+// aside, because their content is unknown.
 func (p *Retention) Run(ctx context.Context, r *repo.Repo) (removed int, err error) {
 	var aside []pack.FileID
 	for _, u := range p.Unreadable {

@@ -19,7 +19,7 @@ import (
 	"platter/snapshot/snapshottest"
 )
 
-// wordsOfPlan tells what goes, as the first digits of ids.
+// wordsOfPlan lists what is to be forgotten, by the first digits of the IDs.
 func wordsOfPlan(p *snapshot.Retention) string {
 	var out []string
 	for _, id := range p.IDs() {
@@ -42,11 +42,11 @@ func TestByName(t *testing.T) {
 	all = append(all, &snapshot.Snapshot{ID: pack.FileID{1}, Name: "99999000", Host: "z"})
 	for _, test := range []struct {
 		specs string
-		want  string // what goes, by disk
+		want  string // what is forgotten, by disk
 		err   error
 	}{
 		{specs: "web", want: "99999"},
-		{specs: "web~1 web~2", want: "01234 abcd1"}, // both counted before anything goes
+		{specs: "web~1 web~2", want: "01234 abcd1"}, // both count before either is forgotten
 		{specs: "web~1 0123 web~1", want: "01234"},
 		{specs: "latest", want: "01000"},
 		{specs: "abcd2 web cafe~0", want: "beef1 abcd2 99999"},
@@ -55,9 +55,9 @@ func TestByName(t *testing.T) {
 		{specs: "feedbeef", err: snapshot.ErrAmbiguous},
 		{specs: "feedbee", err: snapshot.ErrNotFound},
 		{specs: "feed", want: "dead1"},                  // a name
-		{specs: "99999000", err: snapshot.ErrAmbiguous}, // a name, and two that cannot be read
-		{specs: "9999900001", want: "99999"},            // one of those
-		{specs: "abcd1000", err: snapshot.ErrAmbiguous}, // one that can be read and one that cannot
+		{specs: "99999000", err: snapshot.ErrAmbiguous}, // a name, and two files that cannot be read
+		{specs: "9999900001", want: "99999"},            // one of the two
+		{specs: "abcd1000", err: snapshot.ErrAmbiguous}, // one that can be read, and one that cannot
 		{specs: "web nonsense", err: snapshot.ErrNotFound},
 		{specs: "web abcd", err: snapshot.ErrAmbiguous},
 		{specs: "web~3", err: snapshot.ErrNotFound},
@@ -76,7 +76,7 @@ func TestByName(t *testing.T) {
 	}
 }
 
-// TestDrastic counts: letters are versions of one disk, those that go are capital, those from the future f and F.
+// TestDrastic counts versions. Letters are versions of one disk; capitals are forgotten; f and F are from the future.
 func TestDrastic(t *testing.T) {
 	for disk, want := range map[string]string{
 		"v": "", "V": "1 of 1", "vV": "", "VV": "2 of 2", "vVV": "2 of 3", "vvVV": "", "vvVVV": "3 of 5", "vvvVV": "",
@@ -103,7 +103,7 @@ func TestDrastic(t *testing.T) {
 func TestKeepsNone(t *testing.T) {
 	now := time.Date(2026, 1, 9, 0, 0, 0, 0, time.UTC)
 	all := snapshot.Numbered(t, time.UTC, "2026-01-01 00:00", "2026-01-02 00:00", "2099-01-03 00:00", "2099-01-04 00:00")
-	all[3].Name = "ahead" // whose only version is from the future
+	all[3].Name = "ahead" // its only version is from the future
 	for _, test := range []struct {
 		policy snapshot.Policy
 		want   error
@@ -116,7 +116,7 @@ func TestKeepsNone(t *testing.T) {
 	}
 }
 
-// TestForgetKeepsTheOthers forgets versions and reads the others back; one is damaged, and goes all the same.
+// TestForgetKeepsTheOthers forgets versions and reads the others back. One of the forgotten versions is damaged.
 func TestForgetKeepsTheOthers(t *testing.T) {
 	ctx := context.Background()
 	s := new(store.Mem)
@@ -156,12 +156,12 @@ func TestForgetKeepsTheOthers(t *testing.T) {
 	}
 }
 
-// TestLoadWhileForgetting has a snapshot's file go after it was listed. It is left out where a record says that somebody has
-// forgotten it, and is damage where none does. One that fails to be read once is there.
+// TestLoadWhileForgetting removes a snapshot's file after it was listed. Load omits it if a record says that it was
+// forgotten; otherwise it is damage. A file that fails to be read once is loaded.
 func TestLoadWhileForgetting(t *testing.T) {
 	ctx := context.Background()
 	for what, test := range map[string]struct {
-		gone     func(mem *store.Mem, name string) error // what the first read of a snapshot meets
+		gone     func(mem *store.Mem, name string) error // what the first read of a snapshot finds
 		always   bool
 		all, bad int
 	}{

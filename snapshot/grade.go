@@ -6,21 +6,21 @@ import (
 	"strings"
 )
 
-// A grade says how good a version is. A smaller one is better.
+// A grade is the quality of a version; smaller is better.
 type grade int
 
 const (
 	whole      grade = iota
-	mixed            // the source was written to while it was read
-	unreadable       // bytes of the disk are missing
+	mixed            // the source was modified during the backup
+	unreadable       // some bytes of the disk could not be read, or are lost
 )
 
 func (g grade) String() string {
 	return [...]string{"whole version", "version without unreadable bytes", "version"}[g]
 }
 
-// gradesOf returns the grade of each version of one disk. A version that 'repair snapshots' has replaced is no better than
-// its replacement: it claims to be whole, and the repository has lost parts of it.
+// gradesOf returns the grade of each version of one disk. A version that 'repair snapshots' replaced is no better than
+// its replacement: it claims to be whole, but the repository has lost parts of it.
 func gradesOf(newestFirst []*Decision) []grade {
 	grades := make([]grade, len(newestFirst))
 	for i, d := range newestFirst {
@@ -30,7 +30,7 @@ func gradesOf(newestFirst []*Decision) []grade {
 		case d.Modified:
 			grades[i] = mixed
 		}
-		// A replacement has the time of what it replaces, and sorts right before it.
+		// A replacement has the time of the version it replaces, and sorts right before it.
 		for j := i - 1; j >= 0 && newestFirst[j].Time.Equal(d.Time); j-- {
 			if newestFirst[j].Replaces(d.Snapshot) {
 				grades[i] = max(grades[i], grades[j])
@@ -40,7 +40,7 @@ func gradesOf(newestFirst []*Decision) []grade {
 	return grades
 }
 
-// keepBetter keeps, where any version stays that is not whole, the newest version of each better grade too.
+// keepBetter keeps the newest version of each better grade if any version that stays is not whole.
 func keepBetter(newestFirst []*Decision, grades []grade) {
 	worst := whole
 	for i, d := range newestFirst {
@@ -55,10 +55,10 @@ func keepBetter(newestFirst []*Decision, grades []grade) {
 	}
 }
 
-// RepairNote is how a note begins that says what a snapshot was made of.
+// RepairNote is the start of a note that says which snapshot a repaired one was made from.
 func RepairNote(old *Snapshot) string { return fmt.Sprintf("repaired from %s: ", old.ID) }
 
-// Replaces reports whether the version was made in the place of old, by 'repair snapshots'.
+// Replaces reports whether 'repair snapshots' made the version to replace old.
 func (s *Snapshot) Replaces(old *Snapshot) bool {
 	return s.Time.Equal(old.Time) && strings.Contains(s.Note, RepairNote(old))
 }

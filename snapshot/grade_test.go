@@ -5,8 +5,8 @@ import (
 	"time"
 )
 
-// TestPolicyGrades holds which version of a period stays. W is a whole version, m a mixture, u one with unreadable bytes, r
-// the replacement of the version before it.
+// TestPolicyGrades checks which version of a period stays. W is a whole version, m one modified while it was read, u
+// one with unreadable bytes, r the replacement of the version before it.
 func TestPolicyGrades(t *testing.T) {
 	const one, noon, two, three = "2026-01-01 02:00", "2026-01-01 14:00", "2026-01-02 02:00", "2026-01-03 02:00"
 	now := time.Date(2026, 2, 1, 0, 0, 0, 0, time.UTC)

@@ -10,7 +10,7 @@ import (
 	"platter/snapshot/image/anatomy"
 )
 
-// A sameness is what one kind of evidence says of two disks.
+// A sameness is what one kind of evidence says about two disks.
 type sameness int
 
 const (
@@ -19,35 +19,35 @@ const (
 	other
 )
 
-// A placement says where a source lies, compared with the version before.
+// A placement compares the place of a source with that of the previous version.
 type placement int
 
 const (
-	placeUnknown   placement = iota // one of the two has no place that means anything: a stream, /dev/sda
-	placeSame                       // in the same place
-	placeRelinked                   // by the same path, which leads elsewhere now
-	placeMoved                      // elsewhere, and where the one before was nothing is now
-	placeElsewhere                  // elsewhere, and the one before is still in its place
+	placeUnknown   placement = iota // one of the two places means nothing: a stream, /dev/sda
+	placeSame                       // the same place
+	placeRelinked                   // the same path, which now leads elsewhere
+	placeMoved                      // another place, and the old one is empty now
+	placeElsewhere                  // another place, and the old source is still in its own
 )
 
-// A Verdict says whether a source is the disk that a version is of.
+// A Verdict says whether a source is the disk of a version.
 type Verdict int
 
-// Verdicts, from the best to the worst.
+// Verdicts, from best to worst.
 const (
 	Same    Verdict = iota
-	Changed         // the same disk, but what is on it has nothing in common with what was there
-	Unsure          // nothing speaks against it, and nothing for it but the name that somebody gave
+	Changed         // the same disk, but its content has nothing in common with the old one
+	Unsure          // nothing contradicts it, but only a name chosen by the user supports it
 	Another         // another disk
 )
 
-// evidence is all that decides whether a source is the disk that a version is of. docs/disks.md has the table.
+// evidence is everything that decides whether a source is the disk of a version. docs/disks.md has the table.
 type evidence struct {
-	hardware  sameness // serial number, WWN, model, number of the partition
-	marks     sameness // numbers of the partition table, of partitions and file systems
+	hardware  sameness // serial number, WWN, model, partition number
+	marks     sameness // IDs of the partition table, partitions and file systems
 	place     placement
-	named     bool // somebody gave the name; it was not made of the path
-	removable bool // the hardware is a reader, and not the medium
+	named     bool // the user chose the name; it was not made of the path
+	removable bool // the hardware is a card reader, not the medium
 	resized   bool
 }
 
@@ -72,7 +72,7 @@ func (e evidence) verdict() Verdict {
 	case e.place == placeMoved && (e.named || e.marks == same):
 		return Same
 	}
-	return Another // a name that two files have in two folders; clones have the same marks
+	return Another // two files of one name in two folders; clones have the same marks
 }
 
 func pick(condition bool, yes, no Verdict) Verdict {
@@ -82,19 +82,18 @@ func pick(condition bool, yes, no Verdict) Verdict {
 	return no
 }
 
-// A Claim is a source that is about to be kept as the next version of a disk.
+// A Claim is a source that is about to be stored as the next version of a disk.
 type Claim struct {
 	*Snapshot // its name, host and source
 	Size      int64
-	Named     bool                 // somebody gave the name
+	Named     bool                 // the user chose the name
 	Device    image.Identity       // of a device
-	Look      func() *anatomy.Disk // reads what the source says of itself
-	// Stays reports whether the source of a version is still where it was, and whether it is the very same file.
+	Look      func() *anatomy.Disk // reads what the source says about itself
+	// Stays reports whether the source of a version is still in its place, and whether it is the claim's own file.
 	Stays func(path string) (there, same bool)
 }
 
-// Compare says whether a claim is the disk that old is a version of, and why it is not the same. was is what is known of
-// the content of old.
+// Compare says whether a claim is the disk of the version old, and if not, why. was is the known anatomy of old.
 func (c *Claim) Compare(old *Snapshot, was *anatomy.Disk) (Verdict, string) {
 	e := evidence{named: c.Named, removable: c.Device.Removable, resized: c.Size != old.Size}
 	var why string
@@ -115,7 +114,7 @@ func (c *Claim) Compare(old *Snapshot, was *anatomy.Disk) (Verdict, string) {
 	return e.verdict(), e.why(old, was, now)
 }
 
-// why words what speaks against a claim, apart from the hardware.
+// why describes the evidence against a claim, apart from the hardware.
 func (e evidence) why(old *Snapshot, was, now *anatomy.Disk) string {
 	switch {
 	case e.marks == other:
@@ -126,7 +125,7 @@ func (e evidence) why(old *Snapshot, was, now *anatomy.Disk) string {
 	return fmt.Sprintf("that version was read from %s", old.Source.where())
 }
 
-// describeMarks names the first mark, which is the table's where there is one.
+// describeMarks names the first mark, which is the partition table's if it has one.
 func describeMarks(d *anatomy.Disk) string {
 	kind, number, _ := strings.Cut(marks(d)[0], " ")
 	if kind == d.Table {
@@ -135,7 +134,7 @@ func describeMarks(d *anatomy.Disk) string {
 	return kind + " " + number
 }
 
-// where is the place that a source was read from, as far as it is known.
+// where returns the place that a source was read from, as far as it is known.
 func (s Source) where() string {
 	if s.Place != "" {
 		return s.Place
@@ -143,7 +142,7 @@ func (s Source) where() string {
 	return s.Path
 }
 
-// String is the place, and the serial number where there is one.
+// String returns the place, and the serial number if there is one.
 func (s Source) String() string {
 	if s.Serial != "" {
 		return fmt.Sprintf("%s, serial number %s", s.where(), s.Serial)
@@ -151,8 +150,8 @@ func (s Source) String() string {
 	return s.where()
 }
 
-// compareHardware compares what devices say of themselves, and words the difference. known reports whether a serial number
-// is one of the second's: programs do not agree on one.
+// compareHardware compares what two devices say about themselves, and describes the difference. known reports whether
+// the second device has a serial number: programs report different ones for one device.
 func compareHardware(a, b Source, known func(serial string) bool) (sameness, string) {
 	if a.Kind != image.KindDevice || b.Kind != image.KindDevice {
 		return unknown, ""
@@ -165,7 +164,7 @@ func compareHardware(a, b Source, known func(serial string) bool) (sameness, str
 	case wa == "" || wb == "":
 	case strings.HasPrefix(wa, wb) || strings.HasPrefix(wb, wa):
 		return same, ""
-	case len(wa) == len(wb): // others are written in another way
+	case len(wa) == len(wb): // a WWN of another length is written in another way
 		return other, differ("WWN", a.WWN, b.WWN)
 	}
 	switch {
@@ -186,7 +185,7 @@ func partitionText(number int) string {
 	return fmt.Sprintf("partition %d of one", number)
 }
 
-// plainWWN is a WWN without what says of which kind it is: the kernel and udev differ in that.
+// plainWWN returns a WWN without the prefix that says its type: the kernel and udev differ in that.
 func plainWWN(s string) string {
 	s = strings.ToLower(s)
 	for _, prefix := range []string{"naa.", "eui.", "0x"} {
@@ -195,7 +194,7 @@ func plainWWN(s string) string {
 	return s
 }
 
-// comparePlaces never returns placeMoved: that takes a look at the machine.
+// comparePlaces never returns placeMoved, because that needs a look at the machine.
 func comparePlaces(a, b Source) placement {
 	pa, pb := a.place(), b.place()
 	switch {
@@ -209,9 +208,9 @@ func comparePlaces(a, b Source) placement {
 	return placeElsewhere
 }
 
-// place is where a source lies for good; "" where the path says nothing. The kernel numbers devices as it finds them, so
-// the name of a disk below /dev is no place, unless it is a link or one of device-mapper. A relative path leads nowhere
-// from somewhere else.
+// place returns the permanent place of a source; "" if the path says nothing. The kernel numbers devices as it finds
+// them. So a disk's name below /dev is no place, unless it is a link or belongs to device-mapper. A relative path means
+// nothing in another working directory.
 func (s Source) place() string {
 	at := s.where()
 	switch {
@@ -219,19 +218,19 @@ func (s Source) place() string {
 		return ""
 	case s.Kind != image.KindDevice || strings.HasPrefix(at, "/dev/mapper/") || !strings.HasPrefix(at, "/dev/"):
 		return at
-	case s.Place == "" || s.Path == s.Place: // /dev/sda; or it was not looked at where a link leads
+	case s.Place == "" || s.Path == s.Place: // /dev/sda, or a path whose link was not resolved
 		return ""
 	}
 	return s.Path
 }
 
-// isAbsolute reports whether a path is absolute on any system: the version may be from another one.
+// isAbsolute reports whether a path is absolute on any system: the version may come from another one.
 func isAbsolute(p string) bool {
 	return path.IsAbs(p) || strings.HasPrefix(p, `\\`) || len(p) > 2 && p[1] == ':' && (p[2] == '\\' || p[2] == '/')
 }
 
-// Known returns the newest version that is of the claim's disk under another name or host, as far as its hardware or its
-// place tells; nil for none.
+// Known returns the newest version of the claim's disk under another name or host, judged by its hardware or place; nil
+// if there is none.
 func (c *Claim) Known(all []*Snapshot) *Snapshot {
 	for _, s := range slices.Backward(all) {
 		if s.Name == c.Name && s.Host == c.Host {

@@ -13,7 +13,7 @@ import (
 	"platter/snapshot/image/anatomy"
 )
 
-// TestVerdict holds the table of docs/disks.md: every combination of evidence falls under one row, the first that fits.
+// TestVerdict checks the table of docs/disks.md: the first row that fits decides, for every combination of evidence.
 func TestVerdict(t *testing.T) {
 	type row struct {
 		name string
@@ -144,8 +144,9 @@ func TestCompareSources(t *testing.T) {
 	}
 }
 
-// TestPolicyOfSeveralDisks holds that a policy keeps of disks that have one name, since an older platter did not tell them
-// apart, what it would keep of each alone; and that versions that say they are of one disk are of one, wherever they are from.
+// TestPolicyOfSeveralDisks checks two things. An older platter did not distinguish disks of one name: for each of them,
+// a policy keeps what it would keep for that disk alone. Versions that name the same disk belong to one disk, wherever
+// they were read.
 func TestPolicyOfSeveralDisks(t *testing.T) {
 	type disk func(s *Snapshot)
 	file := func(path string) disk { return func(s *Snapshot) { s.Source = Source{Kind: "raw", Path: path} } }
@@ -177,7 +178,8 @@ func TestPolicyOfSeveralDisks(t *testing.T) {
 			now := time.Date(2026, 6, 1, 0, 0, 0, 0, time.UTC)
 			var all []*Snapshot
 			parts := [2][]*Snapshot{}
-			for i := range 4 + rnd.IntN(30) { // turn by turn at both ends, so that neither comes only after the other
+			// The disks take turns at both ends, so that neither comes only after the other.
+			for i := range 4 + rnd.IntN(30) {
 				n := i % 2
 				if i > 2 {
 					n = rnd.IntN(2)
@@ -226,7 +228,8 @@ func TestPolicyOfSeveralDisks(t *testing.T) {
 	}
 }
 
-// TestDatedFiles holds that files with a date in their names are versions of one disk, which somebody has named.
+// TestDatedFiles checks that files with a date in their names are versions of one disk if the user chose the disk's
+// name.
 func TestDatedFiles(t *testing.T) {
 	var all []*Snapshot
 	for i := range 9 {
@@ -237,14 +240,14 @@ func TestDatedFiles(t *testing.T) {
 	}
 }
 
-// TestDisksAfterForgetting holds that what is left of a disk stays one disk, whichever versions go: also where its first
-// versions are of before versions said so.
+// TestDisksAfterForgetting checks that the rest of a disk stays one disk, whichever versions are forgotten. This holds
+// even if its first versions do not name their disk.
 func TestDisksAfterForgetting(t *testing.T) {
 	old := Source{Kind: "raw", Path: "/a/web"}
 	var all []*Snapshot
 	for i := range 8 {
 		s := &Snapshot{ID: pack.FileID{byte(i)}, Name: "a/web", Host: "a", Time: time.Unix(int64(i)<<16, 0), Source: old}
-		if i >= 4 { // accepted by --same-disk, and the nights after
+		if i >= 4 { // accepted by --same-disk, and the following nights
 			s.Source, s.Disk = Source{Kind: "raw", Path: "/b/web", Place: "/b/web"}, all[3].DiskID()
 		}
 		all = append(all, s)

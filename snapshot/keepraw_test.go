@@ -6,7 +6,7 @@ import (
 	"platter/snapshot/image"
 )
 
-// TestKeepsRaw holds that only a version that was raw keeps a source raw.
+// TestKeepsRaw checks that a source is kept raw only if its previous version was raw.
 func TestKeepsRaw(t *testing.T) {
 	of := func(kind string) *Snapshot { return &Snapshot{Source: Source{Kind: kind}} }
 	for _, test := range []struct {

@@ -19,8 +19,8 @@ import (
 	"platter/snapshot/snapshottest"
 )
 
-// TestMapsThatLie holds that a map which names what is not there, or something else than it says, gives no disk, however that is
-// asked for: neither zeros in its place nor other bytes.
+// TestMapsThatLie checks that a map that names missing or different chunks never yields a disk. However the disk is
+// read, the map yields neither zeros nor other bytes in their place.
 func TestMapsThatLie(t *testing.T) {
 	r := snapshottest.Repo(t, new(store.Mem))
 	disk := snapshottest.RandomDisk(rand.New(rand.NewPCG(1, 77)), 12<<10)
@@ -61,7 +61,7 @@ func TestMapsThatLie(t *testing.T) {
 	}
 }
 
-// readAll reads a disk in all ways there are, and returns how each ended. What comes without an error is the disk.
+// readAll reads a disk in every possible way, and returns each error. A read without an error must return the disk.
 func readAll(t *testing.T, r *repo.Repo, s *snapshot.Snapshot, disk []byte) map[string]error {
 	t.Helper()
 	ended := map[string]error{}

@@ -11,9 +11,8 @@ import (
 	"platter/snapshot/diskmap"
 )
 
-// Mark marks every chunk that the snapshots of some ids are made of, for Repo.Prune. What several of them share is read
-// once. A snapshot that is not there any more needs nothing; one that cannot be read, or a map, is an error: nobody knows
-// what it needs.
+// Mark marks every chunk that the snapshots with these IDs use, for Repo.Prune. It reads what they share once. A
+// missing snapshot needs nothing. A snapshot or map that cannot be read is an error, because its chunks are unknown.
 func Mark(ctx context.Context, r *repo.Repo, ids []pack.FileID, marks *repo.Marks) error {
 	var gone []pack.FileID
 	for _, id := range ids {
@@ -24,20 +23,20 @@ func Mark(ctx context.Context, r *repo.Repo, ids []pack.FileID, marks *repo.Mark
 			continue
 		}
 		if err != nil {
-			return fmt.Errorf("%w: nobody knows what it needs, so nothing is deleted; put it back from a copy, or forget it by its id", err)
+			return fmt.Errorf("%w: it is not known what it needs, so nothing is deleted; put it back from a copy, or forget it by its id", err)
 		}
 		marks.Host(id, s.Host)
 		if s.Parent != nil {
 			marks.After(id, *s.Parent)
 		}
 		if err := mark(ctx, s.Map(r), marks); err != nil {
-			return fmt.Errorf("snapshot %.8s of %s: %w; nobody knows what it needs, so nothing is deleted; see 'platter check'", id, s.Name, err)
+			return fmt.Errorf("snapshot %.8s of %s: %w; it is not known what it needs, so nothing is deleted; see 'platter check'", id, s.Name, err)
 		}
 	}
 	return keepAside(ctx, r, gone, marks)
 }
 
-// mark marks what one map is made of.
+// mark marks the chunks of one map.
 func mark(ctx context.Context, m *diskmap.Map, marks *repo.Marks) error {
 	fold := diskmap.Fold[struct{}]{
 		AllCores: true,

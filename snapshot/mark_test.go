@@ -17,8 +17,8 @@ import (
 	"platter/snapshot/snapshottest"
 )
 
-// TestMarkHostilePage holds that a page which names the root of another disk's map as a chunk of data hides nothing of that disk
-// from a prune, whichever of them is looked at first.
+// TestMarkHostilePage has a page that names the root of another disk's map as a data chunk. It checks that this hides
+// nothing of that disk from a prune, whichever disk is marked first.
 func TestMarkHostilePage(t *testing.T) {
 	mem := new(store.Mem)
 	r := snapshottest.Repo(t, mem)

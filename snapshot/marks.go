@@ -7,17 +7,17 @@ import (
 	"platter/snapshot/image/anatomy"
 )
 
-// sharedTypes are contents whose UUID is that of a whole array or pool, so that several disks have it.
+// sharedTypes are contents whose UUID is that of a whole array or pool, so several disks have the same one.
 var sharedTypes = [...]string{"linux_raid_member", "zfs_member", "btrfs", "drbd", "ddf_raid_member", "isw_raid_member", "bcache"}
 
-// marks are the numbers that a disk carries: of its partition table, its partitions and their contents. A copy of a disk
-// has the same ones.
+// marks returns the IDs that a disk carries: those of its partition table, its partitions and their contents. A copy of
+// a disk has the same ones.
 func marks(d *anatomy.Disk) (all []string) {
 	if d == nil {
 		return nil
 	}
 	add := func(kind, number string) {
-		if strings.Trim(number, "0-:") != "" { // zeros are no number
+		if strings.Trim(number, "0-:") != "" { // zeros are no ID
 			all = append(all, kind+" "+strings.ToLower(number))
 		}
 	}
@@ -37,8 +37,8 @@ func marks(d *anatomy.Disk) (all []string) {
 	return all
 }
 
-// compareMarks compares what two disks carry. One mark in common makes them the same: a table may be made anew, and so may
-// a file system. Where either has no mark, nothing is known.
+// compareMarks compares the marks of two disks. One common mark makes the disks the same, because a partition table or
+// a file system may be created again. If either has no mark, the result is unknown.
 func compareMarks(a, b []string) sameness {
 	switch {
 	case len(a) == 0 || len(b) == 0:

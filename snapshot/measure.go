@@ -9,13 +9,13 @@ import (
 	"platter/snapshot/diskmap"
 )
 
-// Measured is how many bytes of data a subtree has, and its ranges that cannot be read, counted from where it begins.
+// Measured is the number of data bytes in a subtree, and its unreadable ranges, counted from the subtree's start.
 type Measured struct {
 	Data       int64
 	Unreadable diskmap.Runs
 }
 
-// MeasureMap returns what a disk has.
+// MeasureMap measures the whole map of a disk.
 func MeasureMap(ctx context.Context, m *diskmap.Map) (*Measured, error) {
 	fold := diskmap.Fold[*Measured]{
 		Page: func(_ context.Context, _ *diskmap.Map, _ int64, pieces []diskmap.Piece) (*Measured, error) {
@@ -36,7 +36,7 @@ func MeasureMap(ctx context.Context, m *diskmap.Map) (*Measured, error) {
 	if err != nil || all != nil {
 		return all, err
 	}
-	return new(Measured), nil // zeros
+	return new(Measured), nil // a disk of zeros
 }
 
 func (s *Measured) pieces(pieces []diskmap.Piece) {
@@ -52,7 +52,7 @@ func (s *Measured) pieces(pieces []diskmap.Piece) {
 	}
 }
 
-// Lost returns which ranges of a snapshot's disk are known to be lost: they read as zeros.
+// Lost returns the ranges of a snapshot's disk that are known to be unreadable or lost. They read as zeros.
 func Lost(ctx context.Context, r *repo.Repo, s *Snapshot) (*diskmap.Runs, error) {
 	if s.Unreadable == 0 {
 		return new(diskmap.Runs), nil
@@ -64,7 +64,7 @@ func Lost(ctx context.Context, r *repo.Repo, s *Snapshot) (*diskmap.Runs, error)
 	return &all.Unreadable, nil
 }
 
-// IsFinal reports whether a read failed for a reason that does not pass.
+// IsFinal reports whether a read failed because something is missing or damaged, so that another try is useless.
 func IsFinal(err error) bool {
 	return errors.Is(err, pack.ErrDamaged) || errors.Is(err, repo.ErrMissing) || errors.Is(err, fs.ErrNotExist)
 }

@@ -2,32 +2,32 @@ package snapshot
 
 import "time"
 
-// A Coming is a version that is about to be stored, as far as it decides what precedes it.
+// A Coming is a version that is about to be stored, with the fields that decide what precedes it.
 type Coming struct {
 	Name, Host string
 	Time       time.Time // of the version
-	Dated      bool      // Time was chosen, and is not the time of the backup
-	Parent     *Snapshot // that was chosen; nil for the newest of Name and Host
-	Now        time.Time // by the clock of the machine that makes the backup
+	Dated      bool      // the user chose Time; it is not the time of the backup
+	Parent     *Snapshot // the parent that the user chose; nil for the newest version of Name and Host
+	Now        time.Time // by the clock of the machine that runs the backup
 	Store      time.Time // by the clock of the store; zero if unknown
 }
 
 // A Succession is what precedes a version.
 type Succession struct {
-	Parent *Snapshot   // what the backup compares with; nil for none
-	Newest *Snapshot   // the newest version of the name and host; nil for none
-	Before *Snapshot   // the newest of these that is not later than the version; nil for none
-	Passed []*Snapshot // versions of the name and host that are dated in the future, and were passed over
-	Late   bool        // Newest is later than the clock, and no time was chosen
+	Parent *Snapshot   // what the backup compares with; nil if there is none
+	Newest *Snapshot   // the newest version of the name and host; nil if there is none
+	Before *Snapshot   // the newest of these that is not later than the version; nil if there is none
+	Passed []*Snapshot // versions of the name and host from the future, which were skipped
+	Late   bool        // Newest is later than the clock, and the user chose no time
 	Future bool        // the chosen time is in the future
-	Apart  bool        // the clocks of machine and store differ by more than a time zone
+	Apart  bool        // the clocks of machine and store differ by more than time zones can
 }
 
 // clockApart is more than the error of a file system that stores local time.
 const clockApart = 26 * time.Hour
 
-// Succeed finds what precedes a version among all, which are sorted oldest first. A clock that was reset is behind, so a version is
-// in the future only if it is so by both clocks: by the machine's and by the store's.
+// Succeed finds what precedes a version among all, which is sorted oldest first. A clock that was reset is behind. So a
+// version is from the future only by both clocks: the machine's and the store's.
 func Succeed(all []*Snapshot, v Coming) Succession {
 	now := v.Now
 	if v.Store.After(now) {
@@ -46,7 +46,7 @@ func Succeed(all []*Snapshot, v Coming) Succession {
 		return s
 	}
 	if s.Newest != nil {
-		s.Late = s.Newest.Time.After(v.Now) // not v.Time: another backup may have begun after this one
+		s.Late = s.Newest.Time.After(v.Now) // not v.Time: another backup may have started after this one
 		if s.Before == nil {
 			s.Before = s.Newest
 		}

@@ -5,7 +5,7 @@ import (
 	"time"
 )
 
-// TestSucceed holds what precedes a version, by its name, the clocks and a chosen time or parent.
+// TestSucceed checks what precedes a version, by its name, the clocks, and a chosen time or parent.
 func TestSucceed(t *testing.T) {
 	now := time.Date(2026, 12, 1, 12, 0, 0, 0, time.UTC)
 	const day = 24 * time.Hour

@@ -12,17 +12,17 @@ import (
 	"platter/snapshot/image/anatomy"
 )
 
-// A Part is a run of a disk, and what it is called: p3 for the third partition. The whole disk has no name.
+// A Part is a run of a disk and its name: p3 for the third partition. The whole disk has no name.
 type Part struct {
 	Off, Len int64 // bytes
 	Name     string
 }
 
-// Whole returns the part that is all of the snapshot's disk.
+// Whole returns the part that is the whole disk of the snapshot.
 func (s *Snapshot) Whole() Part { return Part{Len: s.Size} }
 
-// ReadAnatomy returns what the disk says of itself: what the backup found, or, of a version from before it looked, what is
-// found on the snapshot's disk now. That takes the index.
+// ReadAnatomy returns what the disk says about itself. That is what the backup found; for a version older than that
+// record, it is read from the snapshot's disk now. Reading needs the index.
 func (s *Snapshot) ReadAnatomy(ctx context.Context, r *repo.Repo) (*anatomy.Disk, error) {
 	if s.Anatomy != nil {
 		return s.Anatomy, nil
@@ -34,9 +34,10 @@ func (s *Snapshot) ReadAnatomy(ctx context.Context, r *repo.Repo) (*anatomy.Disk
 	return anatomy.Read(disk, s.Source.TableSector()), ctx.Err()
 }
 
-// FindPart finds what spec names: a snapshot, as Find does, and behind a colon a part of its disk: p3 for partition 3,
-// LABEL=root or UUID=… for the partition with a file system of that label or number. No name of a disk has a colon. Without one
-// the part is the whole disk. What it reads, it reads of versions from before backups looked at partitions.
+// FindPart finds what spec names: a snapshot, as Find does, and after a colon a part of its disk. p3 is partition 3;
+// LABEL=root or UUID=… is the partition with a file system of that label or UUID. No name of a disk has a colon.
+// Without one, the part is the whole disk. FindPart reads disk data only for versions that have no record of
+// partitions.
 func FindPart(ctx context.Context, r *repo.Repo, snapshots []*Snapshot, spec string, now time.Time) (f Named, err error) {
 	of, _, _ := cutPart(spec)
 	if f.Snapshot, f.Passed, err = Find(snapshots, of, now); err == nil {
@@ -45,12 +46,12 @@ func FindPart(ctx context.Context, r *repo.Repo, snapshots []*Snapshot, spec str
 	return f, err
 }
 
-// Named is what a name of a snapshot, or of a part of its disk, stands for.
+// Named is what the name of a snapshot, or of a part of its disk, refers to.
 type Named struct {
 	Snapshot *Snapshot
 	Part     Part
-	Passed   []*Snapshot // versions from the future that were passed over; also beside an error
-	Warning  string      // for the user, "" for none
+	Passed   []*Snapshot // versions from the future that were skipped; also set if there is an error
+	Warning  string      // for the user; "" if there is none
 }
 
 // part finds the part of the snapshot's disk that spec names.
@@ -70,7 +71,7 @@ func (s *Snapshot) part(ctx context.Context, r *repo.Repo, spec string) (Part, e
 	return Part{p.Off, p.Len, PartName(p.Number)}, nil
 }
 
-// partitionIn returns the partition that a name means, which has to lie on the snapshot's disk.
+// partitionIn returns the partition that a name means. It must lie within the snapshot's disk.
 func (s *Snapshot) partitionIn(d *anatomy.Disk, name string) (*anatomy.Partition, error) {
 	p, err := findPartition(d, name)
 	if err == nil && (p.Off < 0 || p.Len <= 0 || p.Off > s.Size || p.Len > s.Size-p.Off) {
@@ -79,10 +80,10 @@ func (s *Snapshot) partitionIn(d *anatomy.Disk, name string) (*anatomy.Partition
 	return p, err
 }
 
-// cutPart splits what names a snapshot, and behind a colon a part of its disk.
+// cutPart splits spec into the name of a snapshot and, after a colon, a part of its disk.
 func cutPart(spec string) (of, name string, ok bool) { return strings.Cut(spec, ":") }
 
-// PartName is what a partition is called.
+// PartName returns the name of a partition.
 func PartName(number int) string { return "p" + strconv.Itoa(number) }
 
 // findPartition returns the partition that a name means.
@@ -118,7 +119,7 @@ func findPartition(d *anatomy.Disk, name string) (*anatomy.Partition, error) {
 	return found, nil
 }
 
-// partitionsOf lists what could have been meant.
+// partitionsOf lists the partitions that a name could mean.
 func partitionsOf(d *anatomy.Disk) string {
 	if len(d.Partitions) == 0 {
 		text := "the disk has no partitions"
@@ -142,10 +143,10 @@ func partitionsOf(d *anatomy.Disk) string {
 	return "the disk has " + strings.Join(list, ", ")
 }
 
-// End is the byte behind the part.
+// End is the offset of the first byte after the part.
 func (p Part) End() int64 { return p.Off + p.Len }
 
-// MapOf returns the map of a part of the snapshot's disk. Offsets stay those of the disk.
+// MapOf returns the map of a part of the snapshot's disk. Offsets still count from the start of the disk.
 func (s *Snapshot) MapOf(r *repo.Repo, p Part) (*diskmap.Map, error) {
 	return s.Map(r).Clip(diskmap.Range{Off: p.Off, Len: p.Len})
 }

@@ -24,7 +24,7 @@ import (
 	"platter/snapshot/snapshottest"
 )
 
-// partitioned puts an MBR with two partitions on a disk: from 1 MiB on, and from 3 MiB + 512 bytes on.
+// partitioned writes an MBR with two partitions to a disk: one starts at 1 MiB, the other at 3 MiB + 512 bytes.
 func partitioned(disk []byte) []byte {
 	sector := disk[:512]
 	clear(sector)
@@ -38,8 +38,8 @@ func partitioned(disk []byte) []byte {
 	return disk
 }
 
-// TestBackupKeepsAnatomy holds that a disk and a stream of the same bytes say the same of themselves, that it is what their
-// snapshots' disks say, and that it comes back from the repository.
+// TestBackupKeepsAnatomy checks that a disk and a stream of the same bytes have the same anatomy, that it matches the
+// disks of their snapshots, and that the repository returns it.
 func TestBackupKeepsAnatomy(t *testing.T) {
 	mem := new(store.Mem)
 	r := snapshottest.Repo(t, mem)
@@ -62,7 +62,7 @@ func TestBackupKeepsAnatomy(t *testing.T) {
 	}
 	for _, s := range all {
 		old := *s
-		old.Anatomy = nil // of a version from before
+		old.Anatomy = nil // a version from before anatomies were recorded
 		found, err := old.ReadAnatomy(context.Background(), again)
 		if err != nil || !reflect.DeepEqual(found, s.Anatomy) {
 			t.Errorf("the disk says %+v (%v), the snapshot %+v", found, err, s.Anatomy)
@@ -70,7 +70,7 @@ func TestBackupKeepsAnatomy(t *testing.T) {
 	}
 }
 
-// TestDryRunOfStream holds that what a dry run did not store is not looked for.
+// TestDryRunOfStream checks that platter does not look for data that a dry run did not store.
 func TestDryRunOfStream(t *testing.T) {
 	mem := new(store.Mem)
 	snapshottest.Repo(t, mem)
@@ -84,7 +84,7 @@ func TestDryRunOfStream(t *testing.T) {
 	}
 }
 
-// TestAnatomyNeverStopsABackup has a disk break down once it was read, and one whose table makes no sense.
+// TestAnatomyNeverStopsABackup has a disk that fails after it was read, and one with an invalid partition table.
 func TestAnatomyNeverStopsABackup(t *testing.T) {
 	r := snapshottest.Repo(t, new(store.Mem))
 	disk := partitioned(make([]byte, 8<<20))
@@ -100,7 +100,7 @@ func TestAnatomyNeverStopsABackup(t *testing.T) {
 	}
 }
 
-// A breaking disk can be read for so many bytes.
+// A breaking disk fails after so many bytes were read.
 type breaking struct {
 	image.Mem
 	left atomic.Int64
@@ -176,7 +176,7 @@ func TestFindPart(t *testing.T) {
 		{snapshot.Filter{Type: "ext4"}, true}, {snapshot.Filter{Type: "EXT4"}, true}, {snapshot.Filter{Type: "fat32"}, true}, {snapshot.Filter{Type: "xfs"}, false},
 		{snapshot.Filter{Label: "EFI"}, true}, {snapshot.Filter{Label: "esp"}, true}, {snapshot.Filter{Label: "efi"}, false}, {snapshot.Filter{UUID: "1234-abcd"}, true},
 		{snapshot.Filter{UUID: "BBBB"}, true}, {snapshot.Filter{UUID: "aaaa"}, true}, {snapshot.Filter{UUID: "ffff"}, false},
-		{snapshot.Filter{Type: "ext4", Label: "ro:ot"}, true}, {snapshot.Filter{Type: "vfat", Label: "ro:ot"}, false}, // of two partitions
+		{snapshot.Filter{Type: "ext4", Label: "ro:ot"}, true}, {snapshot.Filter{Type: "vfat", Label: "ro:ot"}, false}, // two partitions
 		{snapshot.Filter{Type: "ext4", Name: "db"}, false},
 	} {
 		if got := c.filter.Match(all[5]); got != c.want {
@@ -188,21 +188,21 @@ func TestFindPart(t *testing.T) {
 	}
 }
 
-// TestDiffParts compares random windows of random disks with what the bytes say.
+// TestDiffParts compares random windows of random disks with the differences of their bytes.
 func TestDiffParts(t *testing.T) {
 	const size = diskmap.RegionSize + 20<<20
 	rng := rand.New(rand.NewPCG(3, 3))
 	r := snapshottest.Repo(t, new(store.Mem))
 	a := snapshottest.RandomDisk(rng, size)
 	b := bytes.Clone(a)
-	for range 6 { // some changes, of one byte and of many
+	for range 6 { // some changes, of one byte or many
 		n := 1 + rng.IntN(2)*rng.IntN(1<<20)
 		off := rng.IntN(size - n)
 		for i := range n {
 			b[off+i] ^= 0x55
 		}
 	}
-	// What is at 5 MiB in a is at 9 MiB and some sectors in c.
+	// What is at 5 MiB in b is at 9 MiB and three sectors in c.
 	c := make([]byte, size+8<<20)
 	const moved = 4<<20 + 3*512
 	copy(c[5<<20+moved:], b[5<<20:])
@@ -234,7 +234,7 @@ func TestDiffParts(t *testing.T) {
 			off += n
 		}
 		want.Add(int64(common), int64(max(len(wa), len(wb))-common))
-		var blocks diskmap.Runs // where pieces begin or end within a block, less of it is named
+		var blocks diskmap.Runs // fewer bytes are listed if pieces start or end within a block
 		for _, d := range got {
 			from, to := d.Off, d.Off+d.Len
 			if from < int64(common) {
@@ -257,7 +257,7 @@ func TestDiffParts(t *testing.T) {
 		in := part(a)
 		check(0, 1, in, in, false)
 		check(1, 0, in, snapshot.Part{Off: in.Off, Len: 1 + rng.Int64N(size-in.Off)}, false)
-		check(0, 2, in, in, false) // disks of different heights, too
+		check(0, 2, in, in, false) // also disks of different heights
 		x, y := part(a), part(c)
 		if y.Off == x.Off {
 			y.Off, y.Len = y.Off+1, max(y.Len-1, 1)
@@ -269,7 +269,7 @@ func TestDiffParts(t *testing.T) {
 	check(0, 2, inB, inC, true)
 }
 
-// TestDiffPartsReadsLittle holds that parts which moved by whole blocks are compared by ids for the most part.
+// TestDiffPartsReadsLittle checks that parts that moved by whole blocks are compared mostly by chunk IDs.
 func TestDiffPartsReadsLittle(t *testing.T) {
 	const size, moved = 2 * diskmap.RegionSize, 3 << 20
 	mem := new(store.Mem)
@@ -288,7 +288,7 @@ func TestDiffPartsReadsLittle(t *testing.T) {
 	}
 }
 
-// A countingStore counts the bytes that are read.
+// A countingStore counts the bytes read.
 type countingStore struct {
 	store.Store
 	bytes atomic.Int64
@@ -300,8 +300,8 @@ func (s *countingStore) Get(ctx context.Context, name string, off, n int64) ([]b
 	return data, err
 }
 
-// TestAnatomyKnowsSectors holds that an MBR counts in the sectors of the device that it was read from, and not in those of
-// what an image lies on.
+// TestAnatomyKnowsSectors checks that an MBR counts in sectors of the device that it was read from, not of the device
+// that holds an image.
 func TestAnatomyKnowsSectors(t *testing.T) {
 	r := snapshottest.Repo(t, new(store.Mem))
 	for kind, want := range map[string]int64{image.KindDevice: 4096, image.KindRaw: 512, "qcow2": 512} {

@@ -12,9 +12,10 @@ import (
 	"platter/snapshot/image/anatomy"
 )
 
-// ReadPart is FindPart for who is about to read the part, by what the bytes of the snapshot's disk say of its partitions. The
-// record in the snapshot may say otherwise: an older program made it, or the disk got other partitions while it was read. Then
-// Named.Warning says so. Where those bytes cannot be read, or some of the disk are lost, the record is believed.
+// ReadPart is FindPart for callers that are about to read the part. It uses the partitions that the bytes of the
+// snapshot's disk describe. The record in the snapshot may differ: an older program made it, or the partitions changed
+// during the backup. Then Named.Warning says so. If those bytes cannot be read, or parts of the disk are lost, ReadPart
+// uses the record.
 func ReadPart(ctx context.Context, r *repo.Repo, snapshots []*Snapshot, spec string, now time.Time) (f Named, err error) {
 	of, _, _ := cutPart(spec)
 	if f.Snapshot, f.Passed, err = Find(snapshots, of, now); err == nil {
@@ -55,7 +56,8 @@ func (s *Snapshot) readPart(ctx context.Context, r *repo.Repo, spec string) (par
 var errDoubtful = errors.New("nothing on the disk tells how long the sectors are that its partition table (MBR) counts in, so it is not known where the partition " +
 	"lies; take the whole disk, and give it to a device with sectors of the right length (losetup --sector-size)")
 
-// otherThan words how the record of a partition differs from what its disk says; "" where there is none, or it does not.
+// otherThan describes how the record of a partition differs from what its disk says; "" if it does not, or there is no
+// record.
 func (s *Snapshot) otherThan(p *anatomy.Partition) string {
 	if s.Anatomy == nil {
 		return ""
@@ -70,7 +72,7 @@ func (s *Snapshot) otherThan(p *anatomy.Partition) string {
 	return ""
 }
 
-// A hearing disk remembers whether it failed.
+// A hearing disk remembers whether a read failed.
 type hearing struct {
 	image.Disk
 	failed atomic.Bool

@@ -17,7 +17,7 @@ import (
 	"platter/snapshot/snapshottest"
 )
 
-// TestReadPart has the record of a version say otherwise than its disk: the disk is believed, where it can be.
+// TestReadPart has a version whose record differs from its disk. The disk is believed if it can be read.
 func TestReadPart(t *testing.T) {
 	mem := new(store.Mem)
 	disk := partitioned(snapshottest.RandomDisk(rand.New(rand.NewPCG(1, 1)), 8<<20))
@@ -56,7 +56,7 @@ func TestReadPart(t *testing.T) {
 	}
 }
 
-// TestDoubtfulPart holds that a partition whose place nobody knows is not given away.
+// TestDoubtfulPart checks that a partition of unknown position is refused.
 func TestDoubtfulPart(t *testing.T) {
 	mem := new(store.Mem)
 	disk := snapshottest.RandomDisk(rand.New(rand.NewPCG(1, 1)), 8<<20)

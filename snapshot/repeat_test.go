@@ -19,7 +19,7 @@ import (
 	"platter/snapshot/snapshottest"
 )
 
-// lostPieces fill a region; its chunks are in no index.
+// lostPieces fill a region; no index file lists their chunks.
 func lostPieces(rnd *rand.Rand, length int64) (pieces []diskmap.Piece) {
 	kind := diskmap.PieceKind(rnd.IntN(3))
 	for length > 0 {
@@ -35,7 +35,7 @@ func lostPieces(rnd *rand.Rand, length int64) (pieces []diskmap.Piece) {
 	return pieces
 }
 
-// A repeater makes maps out of few subtrees, each of which may stand in many places.
+// A repeater makes maps of few subtrees, each of which may occur in many places.
 type repeater struct {
 	rnd   *rand.Rand
 	save  func([]byte) chunk.ID
@@ -55,7 +55,7 @@ func (m *repeater) build(level int, width int64) chunk.ID {
 		for i := 0; diskmap.ChildOffset(level, i) < width; i++ {
 			n[i] = m.build(level-1, min(whole/diskmap.FanOut, width-diskmap.ChildOffset(level, i)))
 		}
-		n[0] = m.build(level-1, min(whole/diskmap.FanOut, width)) // which is not zero
+		n[0] = m.build(level-1, min(whole/diskmap.FanOut, width)) // not a zero ID
 		data = n.AppendTo(nil, level)
 	}
 	id := m.save(data)
@@ -65,7 +65,7 @@ func (m *repeater) build(level int, width int64) chunk.ID {
 	return id
 }
 
-// plainRuns collects the ranges of a map by going to each place of it.
+// plainRuns collects the ranges of a map by visiting every place.
 func plainRuns(t *testing.T, m *diskmap.Map, which func(diskmap.Piece) bool) (out []diskmap.Range, data int64) {
 	t.Helper()
 	join := func(off, n int64) {
@@ -110,8 +110,8 @@ func plainRuns(t *testing.T, m *diskmap.Map, which func(diskmap.Piece) bool) (ou
 	return out, data
 }
 
-// TestRepeatedSubtrees makes disks of a few pages and nodes that stand in many places, some of which are in no index, and
-// holds what is lost of them, what is marked as lost, and where two differ against what comes of going to each place.
+// TestRepeatedSubtrees makes disks of a few pages and nodes that occur in many places; no index file lists some of
+// them. It compares what is lost, what is marked as lost, and where two disks differ with a plain walk over all places.
 func TestRepeatedSubtrees(t *testing.T) {
 	for seed := range uint64(30) {
 		if testing.Short() && seed > 5 {
@@ -194,8 +194,8 @@ func plainDiff(t *testing.T, r *repo.Repo, a, b *snapshot.Snapshot) []diskmap.Ra
 	return slices.Collect(out.All())
 }
 
-// TestEndlessDisk holds that whoever walks the map of a disk of 2^36 equal regions goes to each page and node once, and can
-// say how much is lost all the same: who has the keys makes such a map of six chunks.
+// TestEndlessDisk checks that a walk over the map of a disk of 2^36 equal regions visits each page and node once, and
+// still counts what is lost. Anybody with the keys can make such a map from six chunks.
 func TestEndlessDisk(t *testing.T) {
 	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
 	defer cancel()
@@ -242,7 +242,8 @@ func TestEndlessDisk(t *testing.T) {
 	}
 }
 
-// TestManyReasons holds that of very many reasons the first are told, and that one of the others is not forgotten which has a remedy.
+// TestManyReasons checks that only the first of many reasons are listed, and that a later reason with a remedy is not
+// forgotten.
 func TestManyReasons(t *testing.T) {
 	mem := new(store.Mem)
 	r := snapshottest.Repo(t, mem)
@@ -262,7 +263,7 @@ func TestManyReasons(t *testing.T) {
 		snapshottest.KeepMaps(t, r, []*snapshot.Snapshot{s}, func(save func([]byte) chunk.ID) {
 			var many []diskmap.Piece
 			left := uint32(s.Size)
-			for n := uint32(1); n <= 100; n++ { // which is too short
+			for n := uint32(1); n <= 100; n++ { // too short
 				many, left = append(many, diskmap.Piece{Len: n, ID: pieces[at].ID}), left-n
 			}
 			last := diskmap.Piece{Kind: diskmap.Zeros, Len: left}

@@ -7,7 +7,8 @@ import (
 	"platter/repo"
 )
 
-// Reread reads a file again that could not be read, and returns why it cannot be. The error of one that can be is ErrReadable.
+// Reread reads a file again that could not be read, and returns why it still fails. If it does not fail, the error is
+// ErrReadable.
 func Reread(ctx context.Context, r *repo.Repo, u *Unreadable) *Unreadable {
 	r.Drop(repo.SnapshotName(u.ID))
 	if _, err := load(ctx, r, u.ID); err != nil {
@@ -16,5 +17,5 @@ func Reread(ctx context.Context, r *repo.Repo, u *Unreadable) *Unreadable {
 	return &Unreadable{u.ID, fmt.Errorf("%s: %w; run it again", repo.SnapshotName(u.ID), ErrReadable)}
 }
 
-// ErrReadable says that a file which could not be read now can be.
+// ErrReadable says that a file that could not be read before can be read now.
 var ErrReadable = errors.New("it could not be read, and now it can")

@@ -27,15 +27,15 @@ var (
 // Latest names the newest snapshot of all.
 const Latest = "latest"
 
-// minPrefix is how many digits of an id name a snapshot.
+// minPrefix is how many digits of an ID name a snapshot.
 const minPrefix = 4
 
-// Find returns the snapshot that spec names, among snapshots that are sorted oldest first: "latest", a name for its
-// newest version, either with ~N for the Nth version before that, or at least four digits of an id. The error wraps
+// Find returns the snapshot that spec names, among snapshots that are sorted oldest first. spec is "latest", a name for
+// its newest version, either with ~N for the Nth version before that, or at least four digits of an ID. The error wraps
 // ErrNotFound or ErrAmbiguous, unless spec names a part of a disk: that is for FindPart.
 //
-// A version from the future would be the newest for ever. So a name passes over those, and they are returned too; only an
-// id finds them, or a name without any other version.
+// A version from the future would always be the newest. So a name skips such versions, and Find returns them, too. Only
+// an ID finds them, or a name that has no other versions.
 func Find(snapshots []*Snapshot, spec string, now time.Time) (found *Snapshot, passed []*Snapshot, err error) {
 	if whole, part, ok := strings.Cut(spec, ":"); ok {
 		return nil, nil, fmt.Errorf("%q names %q of a disk, and here belongs all of it: %q", spec, part, whole)
@@ -86,7 +86,7 @@ func splitBack(spec string) (base string, back int, err error) {
 	return base, int(n), nil
 }
 
-// CheckName returns an error for a name that could not be told from something else a snapshot is called by.
+// CheckName returns an error for a name that could be confused with another way to name a snapshot.
 func CheckName(name string) error {
 	switch {
 	case name == "" || name == Latest || strings.TrimSpace(name) != name:
@@ -101,7 +101,7 @@ func CheckName(name string) error {
 	return nil
 }
 
-// CleanName makes a name of what a source is called.
+// CleanName makes a valid name of a source's name.
 func CleanName(s string) string {
 	s = strings.TrimSpace(strings.Map(func(c rune) rune {
 		if c == '~' || c == ':' || !unicode.IsPrint(c) {
@@ -115,16 +115,17 @@ func CleanName(s string) string {
 	return s
 }
 
-// A Filter chooses snapshots; empty fields let all pass.
+// A Filter selects snapshots; empty fields match all.
 type Filter struct {
 	Name, Host string
 	Tags       []string // all of them
-	// What the disk, or one partition of it, has: the type of its content, such as ext4 or FAT32, a label or a partition's name, and the UUID of the
-	// content, the partition or the table. Versions from before backups looked have nothing.
+	// What the disk, or one of its partitions, has. Type is the type of its content, such as ext4 or FAT32. Label is
+	// the content's label or the partition's name. UUID is that of the content, the partition or the table. Versions
+	// without a record of partitions match none of them.
 	Type, Label, UUID string
 }
 
-// Match reports whether the snapshot passes.
+// Match reports whether the snapshot matches.
 func (f Filter) Match(s *Snapshot) bool {
 	for _, tag := range f.Tags {
 		if !slices.Contains(s.Tags, tag) {
@@ -134,7 +135,7 @@ func (f Filter) Match(s *Snapshot) bool {
 	return (f.Name == "" || s.Name == f.Name) && (f.Host == "" || s.Host == f.Host) && f.matchAnatomy(s.Anatomy)
 }
 
-// matchAnatomy reports whether one and the same partition, or the disk, is what the filter asks for.
+// matchAnatomy reports whether the disk or a single partition matches all fields.
 func (f Filter) matchAnatomy(d *anatomy.Disk) bool {
 	if f.Type == "" && f.Label == "" && f.UUID == "" {
 		return true

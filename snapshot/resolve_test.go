@@ -114,7 +114,7 @@ func FuzzCleanName(f *testing.F) {
 func TestFilter(t *testing.T) {
 	for _, test := range []struct {
 		filter Filter
-		want   string // which pass
+		want   string // what matches
 	}{
 		{Filter{}, "0123456"}, {Filter{Name: "web"}, "025"}, {Filter{Host: "a"}, "023"}, {Filter{Name: "web", Host: "a"}, "02"},
 		{Filter{Tags: []string{"x"}}, "04"}, {Filter{Tags: []string{"x", "y"}}, "0"}, {Filter{Tags: []string{"y", "x"}}, "0"}, {Filter{Tags: []string{"z"}}, ""},

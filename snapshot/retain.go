@@ -6,26 +6,27 @@ import (
 	"time"
 )
 
-// A Policy says which versions of a disk stay. A version stays for any one of its reasons.
+// A Policy says which versions of a disk stay. One reason is enough for a version to stay.
 //
-// Hours, days, weeks (of ISO 8601: they begin on Monday), months and years are those of the calendar, in the time zone of
-// whoever asks. Only those count in which there is a version, however long ago they are, and of each the newest version
-// stays: a machine that was off for a year keeps its last seven days of work with Daily: 7.
+// Hours, days, weeks (of ISO 8601, from Monday), months and years are those of the calendar, in the time zone of the
+// caller. Only periods that have a version count, however long ago they are. The newest version of each stays: with
+// Daily: 7, a machine that was off for a year keeps its last seven days of work.
 //
-// Whole versions come first. In a period, a mixture stays only where there is no whole version, and one with unreadable
-// bytes only where there is nothing better. The newest version stays all the same, and wherever one stays that is not
-// whole, so does the newest of each better grade: no policy leaves a disk with worse versions only.
+// Whole versions come first. In a period, a version that was modified while it was read stays only if there is no whole
+// one. A version with unreadable bytes stays only if there is nothing better. The newest version always stays. If one
+// stays that is not whole, the newest of each better grade stays, too. So no policy leaves a disk with worse versions
+// only.
 type Policy struct {
-	Last                                   int  // so many of the newest; All for all, 0 for no such rule, as with those below
-	Hourly, Daily, Weekly, Monthly, Yearly int  // the newest of each of so many hours, days, …
-	Within                                 Span // all that are no older than the newest by more
+	Last                                   int  // the newest ones; All for all, 0 for no rule, as below
+	Hourly, Daily, Weekly, Monthly, Yearly int  // the newest of each of that many hours, days, …
+	Within                                 Span // all that are at most that much older than the newest
 	Tags                                   []string
 }
 
 // All stands for every hour, day, … in a Policy.
 const All = -1
 
-// Empty reports whether there is no rule at all.
+// Empty reports whether the policy has no rule.
 func (p Policy) Empty() bool {
 	for _, rule := range p.rules() {
 		if rule.most != 0 {
@@ -35,11 +36,12 @@ func (p Policy) Empty() bool {
 	return p.Within == Span{} && len(p.Tags) == 0
 }
 
-// A rule keeps the newest version of each period, for so many periods.
+// A rule keeps the newest version of each period, up to a number of periods.
 type rule struct {
-	name   string
-	most   int
-	period func(time.Time) (key, words string) // versions with the same key share a period; nil: each has its own
+	name string
+	most int
+	// period returns a key, which is the same for all versions of a period. If period is nil, each version has its own.
+	period func(time.Time) (key, words string)
 }
 
 func (p Policy) rules() []rule {
@@ -48,7 +50,7 @@ func (p Policy) rules() []rule {
 	}
 	return []rule{
 		{"last", p.Last, nil},
-		// The hour that comes twice when summer time ends is two hours.
+		// The hour that repeats when summer time ends counts as two hours.
 		{"hourly", p.Hourly, func(t time.Time) (string, string) {
 			return t.Format("2006-01-02 15 -0700"), t.Format("2006-01-02 15:00")
 		}},
@@ -63,10 +65,10 @@ func (p Policy) rules() []rule {
 	}
 }
 
-// decide fills in the reasons of all decisions on one disk, which are sorted oldest first.
+// decide sets the reasons of all decisions on one disk, which are sorted oldest first.
 //
-// A version from the future is the work of a wrong clock. It must not stand in for real ones, so no rule counts it and
-// Within is not measured from it; and since nobody knows how old it is, it stays.
+// A version from the future comes from a wrong clock. It must not replace real ones, so no rule counts it and Within is
+// not measured from it. Its age is unknown, so it stays.
 func (p Policy) decide(decisions []Decision, loc *time.Location) {
 	var real []*Decision // newest first
 	for i := range slices.Backward(decisions) {
@@ -96,8 +98,8 @@ func (p Policy) decide(decisions []Decision, loc *time.Location) {
 	keepBetter(real, grades)
 }
 
-// apply gives a reason to one version of each period: the newest of the best grade. It remembers all periods, not only the
-// last one: where clocks are put back over midnight, a day is left and comes again.
+// apply gives a reason to one version of each period: the newest of the best grade. It remembers all periods, not only
+// the last one: if a clock is set back across midnight, a day ends and comes again.
 func (r rule) apply(newestFirst []*Decision, grades []grade, loc *time.Location) {
 	if r.most == 0 {
 		return
@@ -129,7 +131,8 @@ func (r rule) apply(newestFirst []*Decision, grades []grade, loc *time.Location)
 	}
 }
 
-// keepWithin measures from the newest version, not from now: a disk whose backups have stopped does not lose them by and by.
+// keepWithin measures from the newest version, not from now. So a disk whose backups have stopped does not lose its
+// versions over time.
 func (p Policy) keepWithin(newestFirst []*Decision, loc *time.Location) {
 	if p.Within == (Span{}) || len(newestFirst) == 0 {
 		return
@@ -142,7 +145,7 @@ func (p Policy) keepWithin(newestFirst []*Decision, loc *time.Location) {
 	}
 }
 
-// Decide returns what becomes of each version under the policy, disk by disk. A policy without rules keeps everything.
+// Decide returns the decisions on each version under the policy, disk by disk. A policy without rules keeps everything.
 func (p Policy) Decide(snapshots []*Snapshot, now time.Time, loc *time.Location) []Versions {
 	disks := versions(snapshots, now)
 	for _, v := range disks {

@@ -11,7 +11,7 @@ import (
 	"platter/pack"
 )
 
-// randomPolicy has some rules, often none of a kind.
+// randomPolicy returns a policy with random rules, most of which are often absent.
 func randomPolicy(rnd *rand.Rand) Policy {
 	n := func() int { return max(All, rnd.IntN(12)-6) * min(1, rnd.IntN(3)) }
 	p := Policy{Last: n(), Hourly: n(), Daily: n(), Weekly: n(), Monthly: n(), Yearly: n()}
@@ -53,8 +53,9 @@ func kept(p Policy, all []*Snapshot, now time.Time, loc *time.Location) map[*Sna
 	return out
 }
 
-// TestPolicyProperties holds for any policy and any versions: more of a rule never keeps less; the newest stays under any
-// rule but tags; the same again drops nothing more; and what is added in the future changes nothing.
+// TestPolicyProperties checks any policy on any versions. A larger rule never keeps less. The newest version stays
+// under any rule except tags. Applying the policy again removes nothing more. Versions added in the future change
+// nothing.
 func TestPolicyProperties(t *testing.T) {
 	loc := berlin(t)
 	for seed := range uint64(3000) {
@@ -89,7 +90,7 @@ func TestPolicyProperties(t *testing.T) {
 	}
 }
 
-// worseOnly says what is wrong where a version stays that is not whole, and the newest whole version, or the newest without
+// worseOnly describes a failure: a version stays that is not whole, but the newest whole version, or the newest without
 // unreadable bytes, does not.
 func worseOnly(all []*Snapshot, stays map[*Snapshot]bool, now time.Time) string {
 	isWhole := func(s *Snapshot) bool { return s.Unreadable == 0 && !s.Modified }
@@ -111,7 +112,7 @@ func worseOnly(all []*Snapshot, stays map[*Snapshot]bool, now time.Time) string 
 	return ""
 }
 
-// moreOf is a policy that keeps more by one rule.
+// moreOf returns a policy with one larger rule.
 func moreOf(p Policy, rnd *rand.Rand) Policy {
 	counts := []*int{&p.Last, &p.Hourly, &p.Daily, &p.Weekly, &p.Monthly, &p.Yearly}
 	if n := counts[rnd.IntN(len(counts))]; *n != All {

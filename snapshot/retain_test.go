@@ -5,7 +5,7 @@ import (
 	"strings"
 	"testing"
 	"time"
-	_ "time/tzdata" // Berlin's clocks, wherever the tests run
+	_ "time/tzdata" // Berlin's clocks, on any machine
 
 	"platter/pack"
 )
@@ -19,7 +19,7 @@ func berlin(t testing.TB) *time.Location {
 	return loc
 }
 
-// numbered makes versions of one disk, numbered by the first byte of their ids. Times are local, or have a zone behind them.
+// numbered makes versions of one disk, numbered by the first byte of their IDs. Times are local unless a zone follows.
 func numbered(t testing.TB, loc *time.Location, times ...string) (all []*Snapshot) {
 	t.Helper()
 	for i, text := range times {
@@ -34,7 +34,7 @@ func numbered(t testing.TB, loc *time.Location, times ...string) (all []*Snapsho
 	return all
 }
 
-// decided words what a policy keeps: the number of each version and its reasons.
+// decided describes what a policy keeps: the number of each version and its reasons.
 func decided(t testing.TB, p Policy, all []*Snapshot, now time.Time, loc *time.Location) string {
 	t.Helper()
 	disks := p.Decide(all, now, loc)
@@ -108,7 +108,7 @@ func TestPolicyTags(t *testing.T) {
 	}
 }
 
-// TestPolicyMidnightTwice has a day that is left and comes again: in Newfoundland the clocks went back at one past midnight.
+// TestPolicyMidnightTwice has a day that ends and comes again: in Newfoundland, clocks were set back at 00:01.
 func TestPolicyMidnightTwice(t *testing.T) {
 	loc, err := time.LoadLocation("America/St_Johns")
 	if err != nil {

@@ -9,15 +9,16 @@ import (
 	"platter/repo"
 )
 
-// A Loaded is the snapshots of a repository, compared with what this machine saw of it before: rollback detection.
+// A Loaded has the snapshots of a repository, and those that this machine saw before and that are missing: rollback
+// detection.
 type Loaded struct {
-	Snapshots []*Snapshot // that can be read, oldest first
+	Snapshots []*Snapshot // those that can be read, oldest first
 	Bad       []error     // one for each snapshot that cannot be read
 	Missing   []repo.Seen // versions that this machine saw, that are missing, and that were not forgotten
 }
 
-// LoadSeen loads all snapshots, finds those that are missing, and records those that exist. Without a memory of the repository on this
-// machine (repo.UseMemory), nothing is ever missing.
+// LoadSeen loads all snapshots, finds those that are missing, and records those that exist. If this machine has no
+// memory of the repository (repo.UseMemory), none are ever missing.
 func LoadSeen(ctx context.Context, r *repo.Repo) (*Loaded, error) {
 	all, bad, err := Load(ctx, r)
 	if err != nil {
@@ -30,8 +31,8 @@ func LoadSeen(ctx context.Context, r *repo.Repo) (*Loaded, error) {
 	return &Loaded{all, bad, missing}, nil
 }
 
-// Vanished returns the error of a snapshot that was listed and then missing, although it was not forgotten; nil for none. Until that is
-// explained, a policy must not decide on the others.
+// Vanished returns the error of a snapshot that was listed and then missing, although it was not forgotten; nil if
+// there is none. Until that is explained, a policy must not decide on the others.
 func (l *Loaded) Vanished() error {
 	for _, err := range l.Bad {
 		if errors.Is(err, fs.ErrNotExist) {
@@ -41,7 +42,7 @@ func (l *Loaded) Vanished() error {
 	return nil
 }
 
-// A Place is which repository was at a location, and when.
+// A Place is the repository that was at a location, and when.
 type Place struct {
 	ID   string    // of the repository
 	Seen time.Time // when this machine last opened it there; zero if unknown
@@ -57,8 +58,9 @@ const (
 	PlaceReplaced                     // one that existed before: the store may have brought back older state
 )
 
-// ComparePlace compares a repository that was created at a time with the place before; nil for none. A store can only bring back what it
-// had. So a repository that is newer than the last look was created by somebody with its password, and deserves no alarm.
+// ComparePlace compares a repository, created at a given time, with the previous one at that place; nil if there was
+// none. A store can only bring back what it had. So a repository created after the last look was created by somebody
+// with its password, and needs no alarm.
 func ComparePlace(before *Place, id string, created time.Time) PlaceVerdict {
 	switch {
 	case before == nil, before.ID == id:

@@ -13,7 +13,8 @@ import (
 	"platter/snapshot/snapshottest"
 )
 
-// TestLoadSeen holds that a version this machine saw is missing until it is back, and that it sees what it loads.
+// TestLoadSeen checks that a version that this machine saw is missing until it is back, and that loaded versions are
+// recorded.
 func TestLoadSeen(t *testing.T) {
 	ctx := context.Background()
 	mem := new(store.Mem)
@@ -38,12 +39,12 @@ func TestLoadSeen(t *testing.T) {
 	}
 	back()
 	load(1, 0)
-	r.UseMemory("") // this machine saw nothing
+	r.UseMemory("") // this machine has seen nothing
 	hideSnapshot(t, mem, s.ID)
 	load(0, 0)
 }
 
-// TestVanished holds that only a snapshot that is missing has vanished, and not a damaged one.
+// TestVanished checks that only a missing snapshot has vanished, not a damaged one.
 func TestVanished(t *testing.T) {
 	damaged, missing := &snapshot.Unreadable{Err: errors.New("damaged")}, &snapshot.Unreadable{Err: fs.ErrNotExist}
 	if err := (&snapshot.Loaded{Bad: []error{damaged}}).Vanished(); err != nil {
@@ -54,7 +55,7 @@ func TestVanished(t *testing.T) {
 	}
 }
 
-// TestComparePlace holds which repositories in the place of another are suspicious.
+// TestComparePlace checks which repositories are suspicious at the place of another one.
 func TestComparePlace(t *testing.T) {
 	seen := time.Date(2026, 12, 1, 0, 0, 0, 0, time.UTC)
 	before := &snapshot.Place{ID: "a", Seen: seen}

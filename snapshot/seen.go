@@ -8,9 +8,9 @@ import (
 	"platter/repo"
 )
 
-// MissingSeen returns the versions that this machine has seen, that are not there any more, and that nobody has removed on
-// purpose, as Forget records it. They are missed until Accept. Snapshots and bad are what Load returned; all of them are
-// remembered from now on.
+// MissingSeen returns the versions that this machine has seen, that are missing, and that Forget has not recorded as
+// removed. They stay missing until Accept. Snapshots and bad are what Load returned; MissingSeen records all of them as
+// seen.
 func MissingSeen(ctx context.Context, r *repo.Repo, snapshots []*Snapshot, bad []error) ([]repo.Seen, error) {
 	var unreadable []pack.FileID
 	for _, err := range bad {
@@ -29,10 +29,10 @@ func seen(snapshots []*Snapshot) []repo.Seen {
 	return out
 }
 
-// RecordSeen remembers a snapshot that this machine has just put.
+// RecordSeen records a snapshot that this machine has just stored.
 func RecordSeen(r *repo.Repo, s *Snapshot) { r.RecordSeen(seen([]*Snapshot{s})...) }
 
-// Accept makes this machine take what is there now for all there is. The error is of what it remembers with.
+// Accept makes this machine accept the present snapshots as complete. The error is that of this machine's memory.
 func Accept(r *repo.Repo, snapshots []*Snapshot) error {
 	var named []pack.FileID
 	for _, s := range snapshots {

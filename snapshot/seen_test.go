@@ -15,7 +15,7 @@ import (
 	"platter/snapshot/snapshottest"
 )
 
-// hideSnapshot takes a snapshot's file away, and returns what puts it back.
+// hideSnapshot removes a snapshot's file, and returns a function that puts it back.
 func hideSnapshot(t *testing.T, mem *store.Mem, id pack.FileID) (back func()) {
 	t.Helper()
 	name := repo.SnapshotName(id)
@@ -33,7 +33,7 @@ func hideSnapshot(t *testing.T, mem *store.Mem, id pack.FileID) (back func()) {
 	}
 }
 
-// TestMissed goes through what can become of versions that a machine has seen.
+// TestMissed covers what can happen to versions that a machine has seen.
 func TestMissed(t *testing.T) {
 	ctx := context.Background()
 	now := time.Date(2026, 12, 1, 12, 0, 0, 0, time.UTC)
@@ -75,7 +75,7 @@ func TestMissed(t *testing.T) {
 	b := put("b", now.Add(-time.Hour))
 	look(mine)
 	look(theirs)
-	older := hide(old) // not only the newest version of each disk is remembered
+	older := hide(old) // not only the newest version of each disk is recorded
 	look(mine, old)
 	older()
 	look(mine)
@@ -83,7 +83,7 @@ func TestMissed(t *testing.T) {
 	look(mine, a)
 	look(mine, a)
 	newer := put("a", now)
-	look(mine, a) // a newer one does not make up for it
+	look(mine, a) // a newer version does not make up for it
 	hide(newer)
 	look(mine, a, newer)
 	back()
@@ -91,7 +91,7 @@ func TestMissed(t *testing.T) {
 	look(theirs)
 	hide(b)
 	look(mine, newer, b)
-	look("") // where nothing is remembered, nothing is missed
+	look("") // without a memory, nothing is missing
 	r.UseMemory(mine)
 	all, _, err := snapshot.Load(ctx, r)
 	if err != nil {
@@ -103,7 +103,7 @@ func TestMissed(t *testing.T) {
 	look(mine)
 	look(theirs, b)
 
-	// What this process has put since the snapshots were listed is there.
+	// A snapshot that this process has stored since the listing exists.
 	late := put("c", now)
 	r.UseMemory(mine)
 	snapshot.RecordSeen(r, late)
@@ -111,22 +111,22 @@ func TestMissed(t *testing.T) {
 		t.Fatalf("%+v, %v", missed, err)
 	}
 	look(mine)
-	// And what it has forgotten is not missed, though no record says so.
+	// A snapshot that this process has forgotten is not missing, even without a record.
 	r.DropSeen([]pack.FileID{late.ID})
 	hide(late)
 	look(mine)
-	// What is from the future is remembered like all else.
+	// A version from the future is recorded like any other.
 	d := put("d", now.Add(time.Hour))
 	look(mine)
 	hide(d)
 	look(mine, d)
-	// One that cannot be read is there.
+	// An unreadable snapshot exists.
 	if missed, err := snapshot.MissingSeen(ctx, r, all, []error{&snapshot.Unreadable{d.ID, errors.New("bad")}}); err != nil || len(missed) > 0 {
 		t.Fatalf("%+v, %v", missed, err)
 	}
 }
 
-// TestMissedForgotten holds that what somebody else has forgotten is not missed.
+// TestMissedForgotten checks that a snapshot that another process forgot is not missing.
 func TestMissedForgotten(t *testing.T) {
 	ctx := context.Background()
 	now := time.Date(2026, 12, 1, 12, 0, 0, 0, time.UTC)

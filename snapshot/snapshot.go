@@ -1,7 +1,8 @@
-// Package snapshot keeps disks in a repository as maps of chunks, and gives them back.
+// Package snapshot stores disks in a repository as maps of chunks, and reads them back.
 //
-// Its promise: a snapshot that a backup returned is complete and durable; read through its map, restored, or served, it
-// is the disk byte for byte; and an error never leaves half a snapshot, or a half-written target under its final name.
+// Its promise: a snapshot that a backup returned is complete and durable. Whether it is read through its map, restored
+// or served, it is the disk byte for byte. An error never leaves half a snapshot, or a half-written target under its
+// final name.
 package snapshot
 
 import (
@@ -28,9 +29,9 @@ import (
 // version of the snapshot's JSON that this code writes.
 const version = 1
 
-// A Snapshot is one version of one disk. Its JSON is what its file in the repository holds; see docs/format.md.
+// A Snapshot is one version of one disk. Its JSON is the content of its file in the repository; see docs/format.md.
 type Snapshot struct {
-	ID       pack.FileID  `json:"-"` // the name of its file
+	ID       pack.FileID  `json:"-"` // the name of the snapshot's file
 	Version  int          `json:"version"`
 	Time     time.Time    `json:"time"`
 	Name     string       `json:"name"`
@@ -41,11 +42,11 @@ type Snapshot struct {
 	Source   Source       `json:"source"`
 	Size     int64        `json:"size"`               // bytes
 	Root     chunk.ID     `json:"root"`               // of its map; zero for a disk of zeros
-	Parent   *pack.FileID `json:"parent,omitempty"`   // the version before it
-	Modified bool         `json:"modified,omitempty"` // the source was written to while it was read
-	// Unreadable is how many bytes of the disk could not be read, or are lost since; they read as zeros.
+	Parent   *pack.FileID `json:"parent,omitempty"`   // the previous version
+	Modified bool         `json:"modified,omitempty"` // the source was modified while it was read
+	// Unreadable is how many bytes of the disk could not be read, or were lost later. They read as zeros.
 	Unreadable int64 `json:"unreadable,omitempty"`
-	// Anatomy is what the disk said of itself; nil in versions from before anybody looked. See ReadAnatomy.
+	// Anatomy is what the disk said about itself; nil in versions from before backups recorded it. See ReadAnatomy.
 	Anatomy *anatomy.Disk `json:"anatomy,omitempty"`
 	Stats   Stats         `json:"stats"`
 	Platter string        `json:"platter"` // version of the program
@@ -55,20 +56,20 @@ type Snapshot struct {
 type Source struct {
 	Kind string `json:"kind"` // raw, device, stream
 	Path string `json:"path"`
-	// Place is the path without symbolic links; of a loop device that of the file behind it, of a device-mapper device the
-	// one by its name.
+	// Place is the path without symbolic links. For a loop device it is the path of the file behind it; for a
+	// device-mapper device, the path by its name.
 	Place string `json:"place,omitempty"`
-	// Of a device, what it says of itself, as far as it does.
+	// What a device says about itself, as far as it does.
 	Model              string `json:"model,omitempty"`
 	Serial             string `json:"serial,omitempty"`
 	WWN                string `json:"wwn,omitempty"`
-	Partition          int    `json:"partition,omitempty"`            // its number, of a partition
+	Partition          int    `json:"partition,omitempty"`            // the partition's number, if it is one
 	SectorSize         int64  `json:"sector_size,omitempty"`          // bytes
 	PhysicalSectorSize int64  `json:"physical_sector_size,omitempty"` // bytes
 }
 
-// TableSector is the sectors, in bytes, that a partition table counts in as a rule; 0 where nobody knows. What an image is of
-// is not what the image lies on.
+// TableSector is the sector size, in bytes, in which a partition table usually counts; 0 if unknown. The device that
+// holds an image says nothing about the disk in the image.
 func (s Source) TableSector() int64 {
 	if s.Kind != image.KindDevice {
 		return 0
@@ -78,23 +79,23 @@ func (s Source) TableSector() int64 {
 
 // Stats are what a backup measured, in bytes.
 type Stats struct {
-	Data   int64 `json:"data"`   // of the disk that are no zero runs
+	Data   int64 `json:"data"`   // of the disk, without zero runs
 	Read   int64 `json:"read"`   // from the source
 	New    int64 `json:"new"`    // of chunks that the repository did not have
-	Stored int64 `json:"stored"` // that its files grew by
-	Millis int64 `json:"millis"` // the time it took
+	Stored int64 `json:"stored"` // growth of the repository's files
+	Millis int64 `json:"millis"` // duration
 }
 
 // decode reads a snapshot's JSON. The error wraps pack.ErrDamaged or pack.ErrNewer.
 func decode(id pack.FileID, data []byte) (*Snapshot, error) {
 	var said struct {
 		Version    int
-		Size, Root *json.RawMessage // without them it would be a disk of nothing, or of zeros
+		Size, Root *json.RawMessage // without these fields it would be an empty disk, or one of zeros
 	}
 	if err := json.Unmarshal(data, &said); err != nil {
 		return nil, fmt.Errorf("%w: %w", pack.ErrDamaged, err)
 	}
-	if said.Version > version { // whose other fields may be anything
+	if said.Version > version { // its other fields may mean anything
 		return nil, fmt.Errorf("%w (snapshot version %d)", pack.ErrNewer, said.Version)
 	}
 	s := &Snapshot{ID: id}
@@ -124,7 +125,7 @@ func (s *Snapshot) Save(ctx context.Context, r *repo.Repo) error {
 // Map returns the map of the snapshot's disk.
 func (s *Snapshot) Map(r *repo.Repo) *diskmap.Map { return diskmap.New(r, s.Size, s.Root) }
 
-// Load reads all snapshots, oldest first. Those that cannot be read are in bad, each an *Unreadable that names its file.
+// Load reads all snapshots, oldest first. bad has an *Unreadable for each that cannot be read, which names its file.
 func Load(ctx context.Context, r *repo.Repo) (snapshots []*Snapshot, bad []error, err error) {
 	ids, err := r.ListSnapshots(ctx)
 	if err != nil {
@@ -132,7 +133,7 @@ func Load(ctx context.Context, r *repo.Repo) (snapshots []*Snapshot, bad []error
 	}
 	var mu sync.Mutex
 	g, gctx := errgroup.WithContext(ctx)
-	g.SetLimit(4 * r.Workers()) // small files: what takes time is waiting for the store
+	g.SetLimit(4 * r.Workers()) // the files are small, so most of the time is spent waiting for the store
 	for _, id := range ids {
 		g.Go(func() error {
 			s, err := load(gctx, r, id)
@@ -158,14 +159,14 @@ func Load(ctx context.Context, r *repo.Repo) (snapshots []*Snapshot, bad []error
 	return snapshots, bad, nil
 }
 
-// byTime sorts the oldest first. A version that was made in the place of a damaged one is of the same time, and is the one
-// to take.
+// byTime sorts the oldest first. A replacement for a damaged version has the same time, and sorts behind it as the
+// newer one.
 func byTime(a, b *Snapshot) int {
 	return cmp.Or(a.Time.Compare(b.Time), cmp.Compare(a.Unreadable, b.Unreadable), slices.Compare(a.ID[:], b.ID[:]))
 }
 
-// readAgain reads snapshots once more that could not be read: one bad read of a NAS is no damage. Of those that are not there
-// it leaves out what somebody has forgotten since the listing, as a record says. What nobody has forgotten is damage.
+// readAgain retries snapshots that could not be read, because one failed read of a store is no damage. It drops missing
+// ones that a record says were forgotten since the listing. A missing one that was not forgotten is damage.
 func readAgain(ctx context.Context, r *repo.Repo, bad []error) (found []*Snapshot, still []error, err error) {
 	var gone []pack.FileID
 	for _, err := range bad {
@@ -187,13 +188,13 @@ func readAgain(ctx context.Context, r *repo.Repo, bad []error) (found []*Snapsho
 	}
 	missing, err := r.NotForgotten(ctx, gone)
 	for _, id := range missing {
-		still = append(still, &Unreadable{id, fmt.Errorf("%s: it was listed, it cannot be read as if it were not there (%w), and nobody has forgotten it",
+		still = append(still, &Unreadable{id, fmt.Errorf("%s: it was listed, is missing when read (%w), and was not forgotten",
 			repo.SnapshotName(id), fs.ErrNotExist)})
 	}
 	return found, still, cmp.Or(err, ctx.Err())
 }
 
-// An Unreadable is a snapshot file that is there and cannot be read, and why.
+// An Unreadable is a snapshot file that exists and cannot be read, and the reason.
 type Unreadable struct {
 	ID  pack.FileID
 	Err error
@@ -202,7 +203,7 @@ type Unreadable struct {
 func (u *Unreadable) Error() string { return u.Err.Error() }
 func (u *Unreadable) Unwrap() error { return u.Err }
 
-// isMissing reports whether the file is not there after all.
+// isMissing reports whether the file is missing after all.
 func (u *Unreadable) isMissing() bool { return errors.Is(u.Err, fs.ErrNotExist) }
 
 func load(ctx context.Context, r *repo.Repo, id pack.FileID) (*Snapshot, error) {

@@ -7,15 +7,15 @@ import (
 	"time"
 )
 
-// A Span is a length of time as calendars count it: a month is as long as the month it is taken from. The zero value is
-// no time at all.
+// A Span is a length of time in calendar units: the length of a month depends on the month it is subtracted from. The
+// zero value is no time at all.
 type Span struct{ Years, Months, Days, Hours int }
 
-// maxSpanDigits keeps each number of a span below a million, which is more than a hundred years even of hours.
+// maxSpanDigits keeps each number of a span below a million. Even in hours, that is more than a hundred years.
 const maxSpanDigits = 6
 
-// ParseSpan reads a span such as 1y6m14d12h: years, months, days and hours in this order, none of which must be there.
-// A span of nothing is an error.
+// ParseSpan reads a span such as 1y6m14d12h: years, months, days and hours in this order, each optional. An empty span
+// is an error.
 func ParseSpan(s string) (span Span, err error) {
 	rest := s
 	for _, unit := range span.units() {
@@ -49,7 +49,7 @@ func (s *Span) units() []spanUnit {
 	return []spanUnit{{'y', &s.Years}, {'m', &s.Months}, {'d', &s.Days}, {'h', &s.Hours}}
 }
 
-// String words a span as ParseSpan reads it; "" for the zero value.
+// String formats a span as ParseSpan reads it; "" for the zero value.
 func (s Span) String() string {
 	var out []byte
 	for _, unit := range s.units() {
@@ -60,11 +60,11 @@ func (s Span) String() string {
 	return string(out)
 }
 
-// Before returns the moment that lies the span before t, in t's time zone. A month before 31 March is the last of February.
-// AddDate would make that 3 March, and a span shorter than it says.
+// Before returns the moment one span before t, in t's time zone. A month before 31 March is the last day of February.
+// AddDate would return 3 March, which makes the span shorter than it says.
 func (s Span) Before(t time.Time) time.Time {
 	year, month, day := t.Date()
-	month -= time.Month(12*s.Years + s.Months) // Date takes any month
+	month -= time.Month(12*s.Years + s.Months) // Date normalizes any month
 	day = min(day, time.Date(year, month+1, 0, 0, 0, 0, 0, time.UTC).Day())
 	hour, minute, second := t.Clock()
 	from := time.Date(year, month, day-s.Days, hour, minute, second, t.Nanosecond(), t.Location())

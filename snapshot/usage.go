@@ -10,15 +10,15 @@ import (
 	"platter/snapshot/diskmap"
 )
 
-// Usage is what snapshots take of a repository, in bytes.
+// Usage is how much of a repository snapshots use, in bytes.
 type Usage struct {
 	Size   int64   // of all disks
-	Data   int64   // of all disks that are no zero runs
-	Unique int64   // of the chunks that they are made of, each counted once
+	Data   int64   // of all disks, without zero runs
+	Unique int64   // of the chunks of all disks, each counted once
 	Only   []int64 // by snapshot: of chunks, data and map, that no other snapshot uses
 }
 
-// Measure walks the maps of all snapshots. A page that several of them share is read twice at most.
+// Measure walks the maps of all snapshots. It reads a page that several of them share at most twice.
 func Measure(ctx context.Context, r *repo.Repo, snapshots []*Snapshot) (*Usage, error) {
 	u := &usage{owners: r.Index().Values(), total: &Usage{Only: make([]int64, len(snapshots))}}
 	for i, s := range snapshots {
@@ -26,7 +26,8 @@ func Measure(ctx context.Context, r *repo.Repo, snapshots []*Snapshot) (*Usage, 
 		u.total.Data += s.Stats.Data
 		u.current = uint32(i + 1)
 		m := s.Map(r)
-		// Nothing is kept from one map to the next: what a second snapshot shares becomes no snapshot's own, and own looks there.
+		// Each map gets a new fold. A second snapshot must walk what it shares with the first, because own then makes
+		// it shared.
 		fold := diskmap.Fold[struct{}]{Enter: u.enter, Page: u.page}
 		if _, err := fold.Of(ctx, m); err != nil {
 			return nil, err
@@ -41,15 +42,16 @@ type usage struct {
 	total   *Usage
 }
 
-// shared is the owner of what several snapshots use.
+// shared is the owner of a chunk that several snapshots use.
 const shared = math.MaxUint32
 
-// own counts a chunk for the current snapshot, and reports whether what hangs below it must be counted again: always
-// but when several snapshots were known to share it, for then they share all below too.
+// own counts a chunk for the current snapshot, and reports whether to walk the subtree below it. It need not be walked
+// if this snapshot has counted it already. Nor if several snapshots are known to share it: then they share everything
+// below it, too.
 func (u *usage) own(id chunk.ID, unique *int64) bool {
 	owner, size := u.owners.At(id)
 	if owner == nil {
-		return true // in no index: whoever reads it will say so
+		return true // in no index file: reading it will report that
 	}
 	switch *owner {
 	case 0:
@@ -68,7 +70,7 @@ func (u *usage) own(id chunk.ID, unique *int64) bool {
 }
 
 func (u *usage) enter(s diskmap.Subtree) (_ struct{}, known bool) {
-	var mapBytes int64 // counted for the snapshot, not as data
+	var mapBytes int64 // counted for the snapshot, but not as data
 	return struct{}{}, !u.own(s.ID, &mapBytes)
 }
 

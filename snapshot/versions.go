@@ -8,18 +8,19 @@ import (
 	"time"
 )
 
-// Versions are all versions of one disk: those with the same name and host, unless they are of several disks.
+// Versions are all versions of one disk. They have the same name and host, but versions with the same name and host may
+// belong to several disks.
 type Versions struct {
 	Name, Host string
-	From       string     // where the newest was read from, where several disks have the name and host
+	From       string     // source of the newest version, if several disks have the name and host
 	Decisions  []Decision // oldest first
 }
 
-// A Decision says of one version whether it stays.
+// A Decision says whether a version stays.
 type Decision struct {
 	*Snapshot
-	Reasons []string // why it stays; it goes when there is none
-	Future  bool     // its time has not come yet
+	Reasons []string // why it stays; without a reason it is forgotten
+	Future  bool     // it is from the future
 }
 
 // Stays reports whether the version is kept.
@@ -27,7 +28,7 @@ func (d Decision) Stays() bool { return len(d.Reasons) > 0 }
 
 func (d *Decision) because(reason string) { d.Reasons = append(d.Reasons, reason) }
 
-// clockSlack is how far a snapshot's time may lie ahead of this machine's clock: no two clocks agree.
+// clockSlack is how far a snapshot's time may be ahead of this machine's clock: no two clocks agree.
 const clockSlack = 5 * time.Minute
 
 // versions sorts snapshots by disk and then by time. Nothing is decided yet.
@@ -56,7 +57,7 @@ func versions(snapshots []*Snapshot, now time.Time) (all []Versions) {
 	return all
 }
 
-// Going returns the versions that go, oldest first.
+// Going returns the versions to forget, oldest first.
 func (v Versions) Going() (going []*Snapshot) {
 	for _, d := range v.Decisions {
 		if !d.Stays() {
@@ -66,7 +67,7 @@ func (v Versions) Going() (going []*Snapshot) {
 	return going
 }
 
-// String is what people call the disk.
+// String describes the disk for the user.
 func (v Versions) String() string {
 	var more []string
 	if v.Host != "" {
@@ -81,7 +82,7 @@ func (v Versions) String() string {
 	return fmt.Sprintf("%s (%s)", v.Name, strings.Join(more, ", "))
 }
 
-// counted counts the versions whose time has come, and those of them that go.
+// counted counts the versions that are not from the future, and how many of them are forgotten.
 func (v Versions) counted() (all, going int) {
 	for _, d := range v.Decisions {
 		if !d.Future {

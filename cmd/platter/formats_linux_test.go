@@ -98,7 +98,7 @@ func TestExportRefuses(t *testing.T) {
 		{[]string{"disk", s.path("x.qcow2"), "--format", "raw"}, 2, "'platter restore'"},
 		{[]string{"disk", "-"}, 2, "missing format"},
 		{[]string{"disk", "-", "--format", "qcow2", "--verify"}, 2, "do not go with"},
-		{[]string{"disk", "-", "--format", "qcow2", "--compress"}, 1, "give a file"},
+		{[]string{"disk", "-", "--format", "qcow2", "--compress"}, 1, "write to a file"},
 		{[]string{"nothing", s.path("x.qcow2")}, 1, "nothing"},
 	} {
 		s.start(nil, append([]string{"export"}, c.args...)...).ends(c.code, c.says)

@@ -31,7 +31,7 @@ func (l *Local) lacksSync(err error) {
 	l.unsynced.once.Do(func() {
 		if l.unsynced.report != nil {
 			l.unsynced.report(fmt.Sprintf("the file system does not support fsync (%v): what is written may be lost when the machine it "+
-				"lies on loses power soon after; run 'platter check' after such an outage", err))
+				"is on loses power soon after; run 'platter check' after such an outage", err))
 		}
 	})
 }

@@ -6,33 +6,33 @@ import (
 	"golang.org/x/sync/errgroup"
 )
 
-// A source says what slots are to hold, and reads it.
+// A source assigns runs of a disk to slots, and reads them.
 type source interface {
-	// assign says what a slot shall hold, which follows what the slot before it holds; false when there is nothing more, or
-	// when that is not known without waiting and wait is false.
+	// assign assigns to a slot the run after that of the previous slot. It returns false if there are no more runs, or
+	// if it would have to wait and wait is false.
 	assign(ctx context.Context, s *slot, wait bool) (bool, error)
-	// cached reports whether filling a slot takes no waiting.
+	// cached reports whether filling a slot needs no waiting.
 	cached(s *slot) bool
-	// fill reads a slot, or says in it why not. readers of them may run at once.
+	// fill reads a slot, or sets its error. Up to readers() calls may run at once.
 	fill(ctx context.Context, s *slot)
-	// rescue reads what fill put off, because it depends on the slot before. Slots come in order.
+	// rescue reads what fill postponed, because the result depends on the previous slot. It is called in slot order.
 	rescue(ctx context.Context, s *slot)
 	readers() int
 }
 
 // An ahead reads a source ahead of the cutter. It is not safe for concurrent use.
 //
-// What has to be waited for is read by goroutines of its own while the cutter works. What the system has in memory is
-// read when it is needed and by the core that needs it: going through that core's own cache takes the least time.
+// Its own goroutines read what must be waited for, while the cutter works. What the system has in memory is read only
+// when needed, by the core that needs it: that is fastest, because the data passes through that core's own cache.
 type ahead struct {
 	src    source
 	ring   *ring
-	queue  []*slot    // assigned, in the order of the disk
-	asked  int        // so many of them were handed to readers
-	wanted chan *slot // by readers; room for every slot
+	queue  []*slot    // assigned slots, in disk order
+	asked  int        // the first asked slots of queue were handed to readers
+	wanted chan *slot // slots for readers; has room for every slot
 
-	first *slot // of the region that region returned, until it is in view
-	final bool  // nothing of the region lies behind the view
+	first *slot // of the current region, until it is in view
+	final bool  // nothing of the region is left after the view
 	bad   badRuns
 }
 
@@ -41,14 +41,14 @@ func newAhead(src source, need int) *ahead {
 	return &ahead{src: src, ring: r, queue: make([]*slot, 0, len(r.slots)), wanted: make(chan *slot, len(r.slots))}
 }
 
-// run calls fn, which may use a, while readers fill slots for it.
+// run calls fn, which may use a, while readers fill its slots.
 func (a *ahead) run(ctx context.Context, fn func(context.Context) error) error {
 	g, ctx := errgroup.WithContext(ctx)
 	for range a.src.readers() {
 		g.Go(func() error {
 			for s := range a.wanted {
 				a.src.fill(ctx, s)
-				s.full <- struct{}{} // never blocks: whoever gives the slot out again took this before
+				s.full <- struct{}{} // never blocks: a slot is reused only after this was received
 			}
 			return nil
 		})
@@ -60,7 +60,7 @@ func (a *ahead) run(ctx context.Context, fn func(context.Context) error) error {
 	return g.Wait()
 }
 
-// region goes on to the next region, when the one before was taken whole; false when there is none.
+// region advances to the next region; the previous one must be used up. It returns false if there is none.
 func (a *ahead) region(ctx context.Context) (job regionJob, ok bool, err error) {
 	a.first, err = a.slot(ctx)
 	if err != nil || a.first == nil || a.first.end {
@@ -70,7 +70,7 @@ func (a *ahead) region(ctx context.Context) (job regionJob, ok bool, err error) 
 	return a.first.job, true, nil
 }
 
-// more adds the region's next slot to the view. The error is that of the read, if it failed.
+// more adds the region's next slot to the view. It returns the error of a failed read.
 func (a *ahead) more(ctx context.Context) (err error) {
 	s := a.first
 	if a.first = nil; s == nil {
@@ -90,8 +90,8 @@ func (a *ahead) more(ctx context.Context) (err error) {
 	return nil
 }
 
-// skip passes over the region's next slot, when nothing is in view and all of the slot lies in a hole. It returns its length
-// in bytes, 0 when it is no such slot.
+// skip passes over the region's next slot, if nothing is in view and the whole slot is a hole. It returns the slot's
+// length in bytes, or 0 if it did not skip it.
 func (a *ahead) skip(ctx context.Context) (n int, err error) {
 	if len(a.ring.view()) > 0 || a.final {
 		return 0, nil
@@ -110,7 +110,7 @@ func (a *ahead) skip(ctx context.Context) (n int, err error) {
 	return s.n, nil
 }
 
-// slot returns the next slot, filled; nil when there is nothing more.
+// slot returns the next slot, filled; nil if there are no more.
 func (a *ahead) slot(ctx context.Context) (*slot, error) {
 	if ctx.Err() != nil {
 		return nil, context.Cause(ctx)
@@ -137,8 +137,8 @@ func (a *ahead) slot(ctx context.Context) (*slot, error) {
 	return s, nil
 }
 
-// lookAhead assigns slots and hands them to readers, as many as are free, up to one that need not be waited for: that one is
-// planned and left.
+// lookAhead assigns slots and hands them to readers, as many as are free. It stops at the first cached slot, which it
+// assigns but does not hand over.
 func (a *ahead) lookAhead(ctx context.Context) error {
 	if len(a.queue) == 0 {
 		a.ring.fold()

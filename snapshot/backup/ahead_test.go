@@ -23,7 +23,7 @@ import (
 	"platter/snapshot/snapshottest"
 )
 
-// A patchwork is a disk of given extents. Of some it knows that they are cached; reads of others may fail.
+// A patchwork is a disk of given extents. It reports some of them as cached; reads of others may fail.
 type patchwork struct {
 	image.Mem
 	extents []image.Extent
@@ -52,7 +52,7 @@ func (d *patchwork) ReadAt(p []byte, off int64) (int, error) {
 	return d.Mem.ReadAt(p, off)
 }
 
-// newPatchwork makes a disk with holes and data at odd places; data lie in several extents.
+// newPatchwork makes a disk with holes and data at odd offsets. Data is spread over several extents.
 func newPatchwork(rnd *rand.Rand, size int) *patchwork {
 	d := &patchwork{Mem: image.Mem{Data: make([]byte, size)}}
 	noise := rand.NewChaCha8([32]byte{byte(rnd.Uint32())})
@@ -68,8 +68,8 @@ func newPatchwork(rnd *rand.Rand, size int) *patchwork {
 	return d
 }
 
-// TestAheadReadsTheDisk holds that what comes out of an ahead is the disk, whatever its holes are, how much the cutter
-// needs to see, what is cached, and how much is taken at a time.
+// TestAheadReadsTheDisk checks that an ahead yields the disk. Holes, the bytes that the cutter needs to see, cached
+// extents and the length of each step must not matter.
 func TestAheadReadsTheDisk(t *testing.T) {
 	seeds := uint64(12)
 	if testing.Short() {
@@ -78,7 +78,7 @@ func TestAheadReadsTheDisk(t *testing.T) {
 	for seed := range seeds {
 		rnd := rand.New(rand.NewPCG(seed, 5))
 		disk := newPatchwork(rnd, diskmap.RegionSize/2+rnd.IntN(2*diskmap.RegionSize))
-		share := rnd.Uint64N(5) // of what is cached, in quarters
+		share := rnd.Uint64N(5) // of cached extents, in quarters
 		disk.cached = func(off int64) bool { return uint64(off)>>20*0x9e3779b97f4a7c15>>32%4 < share }
 		b, jobs := &run{}, make(chan regionJob, 8)
 		if err := b.feed(t.Context(), disk, jobs); err != nil {
@@ -95,8 +95,8 @@ func TestAheadReadsTheDisk(t *testing.T) {
 	}
 }
 
-// TestHolesAreZeros backs up disks whose holes are read and whose holes are not: the same snapshot. Holes of whole slots,
-// which no cutter sees, lie among short ones, data that ends or begins in zeros, and ends of regions.
+// TestHolesAreZeros backs up disks with and without reading their holes, and expects the same snapshot. The cutter does
+// not see holes of whole slots. They lie among short holes, data that ends or starts in zeros, and ends of regions.
 func TestHolesAreZeros(t *testing.T) {
 	s := new(store.Mem)
 	r := tinyChunks(t, s)
@@ -126,7 +126,7 @@ func TestHolesAreZeros(t *testing.T) {
 	}
 }
 
-// drain takes all that a yields into disk, in steps of any length.
+// drain copies all that a yields to disk, in steps of any length.
 func drain(ctx context.Context, a *ahead, need int, rnd *rand.Rand, disk []byte) error {
 	for {
 		job, ok, err := a.region(ctx)
@@ -151,8 +151,8 @@ func drain(ctx context.Context, a *ahead, need int, rnd *rand.Rand, disk []byte)
 	}
 }
 
-// TestFirstFaultIsReported holds that of several places that cannot be read the first on the disk is named, however
-// many workers meet however many of them first.
+// TestFirstFaultIsReported checks that of several unreadable places, the first on the disk is reported. How many
+// workers meet which of them first must not matter.
 func TestFirstFaultIsReported(t *testing.T) {
 	size := int64(5 * diskmap.RegionSize)
 	broken := errors.New("the medium is broken")
@@ -177,7 +177,7 @@ func TestFirstFaultIsReported(t *testing.T) {
 	}
 }
 
-// TestCancelledBackupEnds cancels a backup in the middle of a read; the bubble fails if a goroutine outlives it.
+// TestCancelledBackupEnds cancels a backup in the middle of a read. The bubble fails if a goroutine outlives it.
 func TestCancelledBackupEnds(t *testing.T) {
 	for _, cached := range []bool{false, true} {
 		s := new(store.Mem)
@@ -202,7 +202,7 @@ func TestCancelledBackupEnds(t *testing.T) {
 	}
 }
 
-// waiting is a stream that yields nothing until it is closed.
+// A waiting stream yields nothing until it is closed.
 type waiting struct{ closed chan struct{} }
 
 func (w waiting) Read([]byte) (int, error) {
@@ -232,8 +232,8 @@ func TestCancelledStreamEnds(t *testing.T) {
 	})
 }
 
-// TestBrokenStreamIsNoDisk holds that a stream which broke off leaves no snapshot, even where it says so with the error
-// that a reader of whole buffers makes of an end.
+// TestBrokenStreamIsNoDisk checks that a stream that broke off leaves no snapshot. Its error may even be the one that a
+// reader of whole buffers returns for an end.
 func TestBrokenStreamIsNoDisk(t *testing.T) {
 	data := snapshottest.RandomDisk(rand.New(rand.NewPCG(8, 8)), 3<<20)
 	for _, n := range []int{0, 1, 1 << 20, 3 << 20} {
@@ -251,14 +251,14 @@ type failing struct{ err error }
 
 func (f failing) Read([]byte) (int, error) { return 0, f.err }
 
-// TestCuttingAllocatesNothing holds that the number of allocations does not grow with the number of chunks.
+// TestCuttingAllocatesNothing checks that the number of allocations does not grow with the number of chunks.
 func TestCuttingAllocatesNothing(t *testing.T) {
 	r := snapshottest.Repo(t, new(store.Mem))
 	for _, guided := range []bool{false, true} {
 		var allocs []float64
 		for _, size := range []int64{2 << 20, diskmap.RegionSize} {
 			withCut(t, r, size, guided, func(w *regionWorker, cut func()) {
-				cut() // the first time chunks are new, and slices grow
+				cut() // the first time, chunks are new and slices grow
 				allocs = append(allocs, testing.AllocsPerRun(5, cut))
 				if want := int(size / (200 << 10)); len(w.pieces) < want {
 					t.Errorf("%d pieces, want more than %d", len(w.pieces), want)
@@ -271,7 +271,7 @@ func TestCuttingAllocatesNothing(t *testing.T) {
 	}
 }
 
-// withCut hands fn a worker and a function that cuts the first region of a disk of size bytes once more.
+// withCut passes fn a worker, and a function that cuts the first region of a disk of size bytes again.
 func withCut(t testing.TB, r *repo.Repo, size int64, guided bool, fn func(w *regionWorker, cut func())) {
 	t.Helper()
 	disk := &patchwork{Mem: image.Mem{Data: make([]byte, size)}, extents: []image.Extent{{Len: size}}}
@@ -312,7 +312,7 @@ func withCutOf(t testing.TB, r *repo.Repo, disk image.Disk, guided bool, fn func
 	}
 }
 
-// BenchmarkCut cuts a region whose chunks the repository has: searching for cuts, and guided by the version before.
+// BenchmarkCut cuts a region whose chunks are all in the repository: with a search for cuts, and guided by the parent.
 func BenchmarkCut(b *testing.B) {
 	for name, guided := range map[string]bool{"searching": false, "guided": true} {
 		b.Run(name, func(b *testing.B) {

@@ -31,7 +31,7 @@ func keep(t testing.TB, r *repo.Repo, disk image.Disk) *snapshot.Snapshot {
 	return s
 }
 
-// restored returns the snapshot's disk, by way of a file.
+// restored restores a snapshot's disk to a file and returns its bytes.
 func restored(t *testing.T, r *repo.Repo, s *snapshot.Snapshot) []byte {
 	t.Helper()
 	target := filepath.Join(t.TempDir(), "out")
@@ -72,7 +72,7 @@ func TestBackupRestoresEverySize(t *testing.T) {
 	}
 }
 
-// TestBackupIsTheSame holds that a map depends on the disk's bytes alone: not on holes, workers or the way they came.
+// TestBackupIsTheSame checks that a map depends only on the disk's bytes, not on holes, workers or the kind of source.
 func TestBackupIsTheSame(t *testing.T) {
 	disk := snapshottest.RandomDisk(rand.New(rand.NewPCG(3, 3)), 2*diskmap.RegionSize+12345)
 	s := new(store.Mem)
@@ -96,8 +96,8 @@ func TestBackupIsTheSame(t *testing.T) {
 	}
 }
 
-// TestEditsShareAndDiff edits a disk at random and holds that versions share what is the same, that each comes back,
-// and that diff names every byte that changed and little else.
+// TestEditsShareAndDiff edits a disk at random. It checks that versions share what is equal, that each is restored
+// unchanged, and that diff lists every changed byte and little else.
 func TestEditsShareAndDiff(t *testing.T) {
 	seeds, edits := uint64(3), 4
 	if testing.Short() {
@@ -126,7 +126,7 @@ func TestEditsShareAndDiff(t *testing.T) {
 	}
 }
 
-// edit returns a changed copy: some bytes overwritten, perhaps longer or shorter.
+// edit returns a changed copy: some bytes are overwritten, and the length may change.
 func edit(rnd *rand.Rand, disk []byte) []byte {
 	out := bytes.Clone(disk)
 	for range 1 + rnd.IntN(5) {
@@ -166,7 +166,7 @@ func TestSecondBackupAddsLittle(t *testing.T) {
 	if changed.Stats.Stored > 32<<10 {
 		t.Fatalf("4 KiB in 1 TiB added %d bytes", changed.Stats.Stored)
 	}
-	// The same data elsewhere, on a disk of another size.
+	// The same data at another place, on a disk of another size.
 	moved := image.Sparse{Bytes: 77 << 30, Fills: []image.Fill{{Off: 5<<30 + 4096, Len: 20 << 20, Seed: 1}}}
 	if other := keep(t, snapshottest.Reopen(t, s), moved); other.Stats.New > 2<<20 {
 		t.Fatalf("moved data added %d bytes", other.Stats.New)

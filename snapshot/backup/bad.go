@@ -7,13 +7,13 @@ import (
 	"platter/snapshot/image"
 )
 
-// A badRun is bytes of a slot that could not be read, or not at once.
+// A badRun is a run of a slot that could not be read, or not at the first try.
 type badRun struct {
 	image.Extent      // counted from the slot's first byte
-	again        bool // it is to be read around
+	again        bool // still to be read around
 }
 
-// readParts reads a slot from byte from to byte to. It notes what may not be read, and what failed.
+// readParts reads a slot from byte from to byte to. It records excluded ranges and failed reads.
 func (r *diskReader) readParts(s *slot, from, to int64) error {
 	if r.retrying == nil {
 		return r.read(s.buf[from:to], s.pos()+from)
@@ -34,7 +34,7 @@ func (r *diskReader) readParts(s *slot, from, to int64) error {
 	return r.tryRead(s, from, to)
 }
 
-// tryRead reads a part of a slot, and puts off what the medium does not give at once.
+// tryRead reads a part of a slot, and postpones a part that fails with a media error.
 func (r *diskReader) tryRead(s *slot, from, to int64) error {
 	if from == to {
 		return nil
@@ -47,8 +47,8 @@ func (r *diskReader) tryRead(s *slot, from, to int64) error {
 	return nil
 }
 
-// rescue reads around what failed in a slot. Where that is tried depends on the slots of the region before it, so that what
-// comes out does not depend on who reads what when.
+// rescue reads around the failed parts of a slot. Where it retries depends on earlier slots of the region. So the
+// result does not depend on which worker reads what and when.
 func (r *diskReader) rescue(ctx context.Context, s *slot) {
 	if r.around == nil || r.sick != s.job.region {
 		r.around, r.sick = r.retrying.Around(), s.job.region
@@ -78,18 +78,19 @@ func (r *diskReader) rescue(ctx context.Context, s *slot) {
 	s.zero = lost == int64(s.n)
 }
 
-// badRuns are what could not be read of a region, from where it is cut on: in order, counted from the region's first byte.
+// badRuns are the unreadable runs of a region from the cut position on, in order. They count from the region's first
+// byte.
 type badRuns []image.Extent
 
-// add appends those of a slot.
+// add appends the unreadable runs of a slot.
 func (b *badRuns) add(s *slot) {
 	for _, run := range s.bad {
 		*b = append(*b, image.Extent{Off: s.off + run.Off, Len: run.Len})
 	}
 }
 
-// take returns how many bytes from at on could be read, and how many behind those could not, none of them beyond end. The
-// caller goes on behind both.
+// take returns how many bytes from at on are readable, and how many after them are unreadable, both up to end. The
+// caller continues after both.
 func (b *badRuns) take(at, end int64) (well, bad int64) {
 	if len(*b) == 0 || (*b)[0].Off >= end {
 		return end - at, 0

@@ -18,10 +18,10 @@ import (
 	"platter/snapshot/snapshottest"
 )
 
-// A failingDisk fails wherever a read touches a bad sector.
+// A failingDisk fails each read that touches a bad sector.
 type failingDisk struct {
 	image.Mem
-	bad map[int64]bool // by number
+	bad map[int64]bool // by sector number
 	err error
 }
 
@@ -34,7 +34,7 @@ func (d failingDisk) ReadAt(p []byte, off int64) (int, error) {
 	return d.Mem.ReadAt(p, off)
 }
 
-// hurtDisk makes some places of a disk bad: sectors, runs, and edges of blocks, slots and regions among them.
+// hurtDisk makes some places of a disk unreadable: sectors, runs, and also edges of blocks, slots and regions.
 func hurtDisk(rnd *rand.Rand, data []byte, holes bool) failingDisk {
 	d := failingDisk{image.Mem{Data: data, Holes: holes}, map[int64]bool{}, syscall.EIO}
 	sectors := (int64(len(data)) + 511) / 512
@@ -52,7 +52,7 @@ func hurtDisk(rnd *rand.Rand, data []byte, holes bool) failingDisk {
 	return d
 }
 
-// keepRound backs up a disk around its bad sectors.
+// keepRound backs up a disk, and reads around its bad sectors.
 func keepRound(t testing.TB, s store.Store, workers int, disk image.Disk, known *image.RescueMap, parent *snapshot.Snapshot) *snapshot.Snapshot {
 	t.Helper()
 	r := snapshottest.Reopen(t, s)
@@ -68,7 +68,7 @@ func keepRound(t testing.TB, s store.Store, workers int, disk image.Disk, known 
 	return snap
 }
 
-// wantAround holds that a snapshot is the disk, with zeros in the ranges that it says were lost.
+// wantAround fails unless a snapshot is the disk, with zeros in the ranges that it lists as lost.
 func wantAround(t *testing.T, s store.Store, snap *snapshot.Snapshot, d failingDisk) {
 	t.Helper()
 	r := snapshottest.Reopen(t, s)
@@ -97,9 +97,9 @@ func wantAround(t *testing.T, s store.Store, snap *snapshot.Snapshot, d failingD
 	}
 }
 
-// TestBadSectorsChangeNothingElse holds that a map with unreadable bytes is the same by whatever version it was guided, how
-// many workers there are, and whether holes are read: and that it is the disk, but for what is lost. Versions fail in other
-// places than their parents, or nowhere.
+// TestBadSectorsChangeNothingElse checks that a map with unreadable bytes does not depend on the parent, the number of
+// workers, or whether holes are read. Except for the lost ranges, it is the disk. Versions fail in other places than
+// their parents, or nowhere.
 func TestBadSectorsChangeNothingElse(t *testing.T) {
 	seeds, versions := uint64(6), 3
 	if testing.Short() {
@@ -142,7 +142,7 @@ func TestBadSectorsChangeNothingElse(t *testing.T) {
 	}
 }
 
-// TestBadSectorAddsLittle holds that one bad sector moves no cuts: beside it, all chunks are those that were there.
+// TestBadSectorAddsLittle checks that one bad sector moves no cuts: all chunks beside it exist already.
 func TestBadSectorAddsLittle(t *testing.T) {
 	s := new(store.Mem)
 	snapshottest.Repo(t, s)
@@ -158,7 +158,7 @@ func TestBadSectorAddsLittle(t *testing.T) {
 	}
 }
 
-// TestRestoreAroundInPlace restores versions with unreadable bytes over other content, with proof.
+// TestRestoreAroundInPlace restores versions with unreadable bytes over other content, and verifies them.
 func TestRestoreAroundInPlace(t *testing.T) {
 	for seed := range uint64(8) {
 		rnd := rand.New(rand.NewPCG(seed, 80))
@@ -175,8 +175,8 @@ func TestRestoreAroundInPlace(t *testing.T) {
 	}
 }
 
-// TestRescueMapIsKept reads an image by its map: what the map says was not read is unreadable, be it a hole, data, or
-// beyond the image's end, and is not touched.
+// TestRescueMapIsKept reads an image with its rescue map. What the map excludes is unreadable and is not read, whether
+// it is a hole, data, or beyond the image's end.
 func TestRescueMapIsKept(t *testing.T) {
 	rnd := rand.New(rand.NewPCG(1, 81))
 	data := make([]byte, diskmap.RegionSize+8<<20)
@@ -222,7 +222,7 @@ func TestRescueMapIsKept(t *testing.T) {
 	}
 }
 
-// TestFailuresThatEndABackup has failures after which there must be no snapshot.
+// TestFailuresThatEndABackup has failures that must leave no snapshot.
 func TestFailuresThatEndABackup(t *testing.T) {
 	data := make([]byte, diskmap.RegionSize+4<<20)
 	rand.NewChaCha8([32]byte{3}).Read(data)
@@ -263,7 +263,7 @@ func TestFailuresThatEndABackup(t *testing.T) {
 	}
 }
 
-// An unplugged disk answers for a while.
+// An unplugged disk answers for a number of reads.
 type unplugged struct {
 	image.Mem
 	left chan struct{}
@@ -278,7 +278,7 @@ func (d unplugged) ReadAt(p []byte, off int64) (int, error) {
 	}
 }
 
-// TestUnpluggedDiskIsNoSnapshot has every read fail from some time on, which says no more than that a sector is bad.
+// TestUnpluggedDiskIsNoSnapshot has every read fail from some time on, with an error like that of a bad sector.
 func TestUnpluggedDiskIsNoSnapshot(t *testing.T) {
 	data := make([]byte, 8<<20)
 	rand.NewChaCha8([32]byte{4}).Read(data)
@@ -292,7 +292,7 @@ func TestUnpluggedDiskIsNoSnapshot(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		// Whoever meets a failing place may do so before another has noted that his could be read.
+		// A worker may meet a failing place before another has recorded a successful read.
 		err = Disk(context.Background(), r, retrying, nil, &snapshot.Snapshot{}, nil)
 		if dead, gone := errors.Is(err, image.ErrDead), errors.Is(err, image.ErrGone); !dead && (!gone || reads == 0) {
 			t.Errorf("after %d reads: %v", reads, err)

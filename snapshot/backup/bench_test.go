@@ -17,10 +17,10 @@ import (
 	"platter/snapshot/snapshottest"
 )
 
-// A frozen store drops what is put into it, so that LoadIndex finds it as it was and nothing grows from turn to turn.
+// A frozen store drops what is put into it. So LoadIndex always finds the same state, and nothing grows between rounds.
 type frozen struct {
 	store.Mem
-	frozen bool // set while nobody puts
+	frozen bool // set only while nothing is put
 }
 
 func (f *frozen) Put(ctx context.Context, name string, data []byte) error {
@@ -30,7 +30,7 @@ func (f *frozen) Put(ctx context.Context, name string, data []byte) error {
 	return f.Mem.Put(ctx, name, data)
 }
 
-// benchRepo makes a repository with the usual settings.
+// benchRepo makes a repository with the default settings.
 func benchRepo(b testing.TB, s store.Store) *repo.Repo {
 	cost := crypt.Cost{Time: 1, Memory: 64, Lanes: 1}
 	r, err := repo.Init(context.Background(), s, []byte("pw"), cost, "", repo.DefaultSettings)
@@ -40,8 +40,8 @@ func benchRepo(b testing.TB, s store.Store) *repo.Repo {
 	return r
 }
 
-// benchDisk is files of 4 KiB to 2 MiB from block to block, with free space between: half of it compresses to a half or
-// less, a fifth is noise, a fifth zeros.
+// benchDisk has files of 4 KiB to 2 MiB at block bounds, with free space between them. Half of it compresses to at most
+// a half; a fifth is noise, a fifth zeros.
 func benchDisk(size int) []byte {
 	disk, rnd := make([]byte, size), rand.New(rand.NewPCG(5, 6))
 	noise, phrases := rand.NewChaCha8([32]byte{7}), make([]byte, 1024*12)
@@ -63,7 +63,7 @@ func benchDisk(size int) []byte {
 	return disk
 }
 
-// benchEdit returns the disk with a hundredth of it new, in runs of 64 KiB.
+// benchEdit returns the disk with one percent of it new, in runs of 64 KiB.
 func benchEdit(disk []byte) []byte {
 	const run = 64 << 10
 	out, rnd, noise := bytes.Clone(disk), rand.New(rand.NewPCG(8, 9)), rand.NewChaCha8([32]byte{10})
@@ -74,8 +74,8 @@ func benchEdit(disk []byte) []byte {
 	return out
 }
 
-// BenchmarkBackup keeps a disk of 256 MiB in a repository in memory: the first time, unchanged, and with a hundredth of
-// it new. Bytes a second are the disk's. What it costs to open the repository and load its index is not timed.
+// BenchmarkBackup backs up a disk of 256 MiB to a repository in memory: the first time, unchanged, and with one percent
+// of it new. Bytes per second are those of the disk. Opening the repository and loading its index is not timed.
 func BenchmarkBackup(b *testing.B) {
 	disk := benchDisk(256 << 20)
 	changed := benchEdit(disk)
@@ -96,7 +96,7 @@ func BenchmarkBackup(b *testing.B) {
 	} {
 		for cores := 1; cores <= 2; cores++ {
 			b.Run(fmt.Sprintf("%s/cores=%d", bench.name, cores), func(b *testing.B) {
-				// One worker alone cuts on one core while an encoder and the store work on others.
+				// One worker cuts on one core, while an encoder and the store work on others.
 				defer runtime.GOMAXPROCS(runtime.GOMAXPROCS(cores))
 				r := snapshottest.Reopen(b, bench.store)
 				r.SetWorkers(cores)

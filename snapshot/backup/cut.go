@@ -18,10 +18,10 @@ type regionWorker struct {
 	page   []byte
 
 	old trail
-	at  int64 // where in the region the next piece starts
+	at  int64 // position of the next piece in the region
 }
 
-// work cuts what a source yields.
+// work cuts everything that a source yields.
 func (b *run) work(ctx context.Context, src source) error {
 	w, err := b.worker(src)
 	if err != nil {
@@ -54,11 +54,11 @@ func (w *regionWorker) regions(ctx context.Context) error {
 	}
 }
 
-// region cuts one region, saves what is new, and hangs its page into the tree.
+// region cuts one region, saves new chunks, and adds its page to the tree.
 //
-// Bytes that could not be read are zeros to the cutter: around them, chunks are what they would be on a disk that has zeros
-// there. A chunk or zero run that holds some is then parted at them. So cuts stay where they are when a sector fails, and a
-// page depends on nothing but the region's bytes and which of them could be read.
+// The cutter sees unreadable bytes as zeros. So the chunks around them are those of a disk with zeros there. A chunk or
+// zero run that contains some is then split at them. Therefore cuts stay in place if a sector fails. A page depends
+// only on the region's bytes and on which of them are readable.
 func (w *regionWorker) region(ctx context.Context, job regionJob) error {
 	w.old = trail{}
 	if !job.before.IsZero() {
@@ -78,7 +78,7 @@ func (w *regionWorker) region(ctx context.Context, job regionJob) error {
 	return err
 }
 
-// cut leaves the pieces of a region in w.pieces.
+// cut stores the pieces of a region in w.pieces.
 func (w *regionWorker) cut(ctx context.Context) error {
 	w.cutter.Reset()
 	w.pieces, w.at = w.pieces[:0], 0
@@ -113,7 +113,7 @@ func (w *regionWorker) cut(ctx context.Context) error {
 // piece adds the piece at the start of held, and returns its length.
 func (w *regionWorker) piece(ctx context.Context, held []byte, final bool) (int, error) {
 	var id chunk.ID
-	named := 0 // so many bytes at the start of held have the name id
+	named := 0 // id is the name of the first named bytes of held
 	if c, ended, ok := w.old.chunkAt(w.at); ok && w.cutter.Expect(held, final, int(c.Len), ended) {
 		named = int(c.Len)
 		if id = w.lane.Name(held[:named]); id == c.ID {
@@ -126,13 +126,13 @@ func (w *regionWorker) piece(ctx context.Context, held []byte, final bool) (int,
 		w.addZeros(n)
 		return n, nil
 	}
-	if n != named { // a chunk that changed often ends where it ended
+	if n != named { // a changed chunk often ends where the old one ended
 		id = w.lane.Name(held[:n])
 	}
 	return n, w.addChunk(ctx, id, held[:n])
 }
 
-// addZeros adds n bytes at w.at that are zero or could not be read.
+// addZeros adds n bytes at w.at that are zero or unreadable.
 func (w *regionWorker) addZeros(n int) {
 	for at, end := w.at, w.at+int64(n); at < end; {
 		well, bad := w.ahead.bad.take(at, end)
@@ -142,7 +142,7 @@ func (w *regionWorker) addZeros(n int) {
 	}
 }
 
-// addRun makes the last piece longer, if it is of the kind.
+// addRun extends the last piece if it has the same kind; otherwise it adds one.
 func (w *regionWorker) addRun(kind diskmap.PieceKind, n int64) {
 	if n == 0 {
 		return
@@ -157,7 +157,7 @@ func (w *regionWorker) addRun(kind diskmap.PieceKind, n int64) {
 	}
 }
 
-// addChunk adds a chunk at w.at, or what could be read of it.
+// addChunk adds a chunk at w.at, or its readable parts.
 func (w *regionWorker) addChunk(ctx context.Context, id chunk.ID, data []byte) error {
 	for at, end := w.at, w.at+int64(len(data)); at < end; {
 		well, bad := w.ahead.bad.take(at, end)

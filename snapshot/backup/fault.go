@@ -11,14 +11,13 @@ type fault struct {
 func (f *fault) Error() string { return f.err.Error() }
 func (f *fault) Unwrap() error { return f.err }
 
-// A firstFault remembers the first of the faults that several workers meet: the first on the disk, not the first in
-// time. Regions are given out in order, so whoever works on one before a fault goes on to its end, and only who works
-// behind it stops.
+// A firstFault remembers the first of the faults that several workers meet: first on the disk, not in time. Regions are
+// handed out in order. So a worker on a region before a fault finishes it, and only workers after the fault stop.
 type firstFault struct {
-	found func() // called at each
+	found func() // called at each fault
 
 	mu    sync.Mutex
-	first *fault // nil for none
+	first *fault // nil if there is none
 }
 
 func (f *firstFault) add(other *fault) {
@@ -30,7 +29,7 @@ func (f *firstFault) add(other *fault) {
 	f.found()
 }
 
-// before returns the first fault so far if it lies before a region, else nil.
+// before returns the first fault so far if it is before a region, otherwise nil.
 func (f *firstFault) before(region int64) *fault {
 	f.mu.Lock()
 	defer f.mu.Unlock()

@@ -23,21 +23,21 @@ import (
 	"platter/snapshot/image"
 )
 
-// makeGolden makes the golden repositories that are not there yet, in the format that is written now. One that is there
-// is never made again: it stands for all repositories that people have.
+// makeGolden makes missing golden repositories in the current format. It never remakes an existing one, which
+// represents all repositories in use.
 var makeGolden = flag.Bool("make-golden", false, "make the folders in testdata that are missing")
 
-// golden are repositories of every way of writing there ever was, by their folders, and the disks they were made of.
+// golden has a repository of every kind ever written, by folder, and the disks that it was made of.
 var golden = map[string]func() []image.Disk{
-	"testdata/golden-v1":         goldenDisks, // the first that landed
+	"testdata/golden-v1":         goldenDisks, // the first format
 	"testdata/golden-v1-targets": codeDisks,   // frames of encoding 2
-	workedIn:                     goldenDisks, // parity, and what somebody at work and somebody who forgot leave behind
+	workedIn:                     goldenDisks, // parity, and the files of an interrupted process and of a forget
 }
 
-// workedIn is the one in which a lease, a plan and a record lie about, which check notes once they are old.
+// workedIn has a lease, a deletion marker and a record, which check reports once they are old.
 const workedIn = "testdata/golden-v1-leases"
 
-// codeDisks hold what looks like programs.
+// codeDisks hold data that resembles machine code.
 func codeDisks() []image.Disk {
 	code := make([]byte, 0, 600_000)
 	for i := 0; len(code) < cap(code)-8; i++ {
@@ -63,7 +63,7 @@ func goldenDisks() []image.Disk {
 	}
 }
 
-// A goldenSnapshot is what testdata says of one.
+// A goldenSnapshot describes a snapshot in testdata.
 type goldenSnapshot struct {
 	ID     string `json:"id"`
 	Size   int64  `json:"size"`
@@ -121,8 +121,8 @@ func wantGolden(t *testing.T, folder string) {
 	}
 }
 
-// hashData hashes places and bytes of a disk's data, so that huge holes take no time. Zeros at the ends of an extent
-// are left out: where data end and a hole begins is no part of what a disk is.
+// hashData hashes the offsets and bytes of a disk's data, so that huge holes cost no time. It leaves out zeros at the
+// ends of an extent: where data ends and a hole begins is no property of a disk.
 func hashData(t *testing.T, disk image.Disk) string {
 	t.Helper()
 	sum := sha256.New()
@@ -180,8 +180,8 @@ func writeGolden(t *testing.T, folder string, disks []image.Disk) {
 	}
 }
 
-// leaveBehind forgets a version while somebody is at work, who then dies; so there are a record, a lease, and a plan that waits
-// for him.
+// leaveBehind forgets a version while a process holds a lease and then dies. It leaves a record, a lease, and a
+// deletion marker that waits for the lease.
 func leaveBehind(t *testing.T, folder string, r *repo.Repo) {
 	t.Helper()
 	ctx := context.Background()

@@ -15,16 +15,16 @@ import (
 	"platter/snapshot/snapshottest"
 )
 
-// A cost is what a repository takes for the data of some snapshots, in bytes.
+// A cost is how many bytes of a repository the data of some snapshots needs.
 type cost struct {
 	unique int64 // of the data, each chunk once
-	chunks int64 // of data, each once
-	frames int64 // their sealed frames
-	meta   int64 // all else: map, tables, headers, padding, index, snapshots
+	chunks int64 // of data, each counted once
+	frames int64 // the sealed frames of those chunks
+	meta   int64 // everything else: map, tables, headers, padding, index, snapshots
 }
 
-// costOf counts what lies in the store, without the config and the keys, which do not grow. Frames that hold data of none
-// of the snapshots would count as metadata.
+// costOf counts the bytes in the store, without the config and the keys, which do not grow. Frames that hold no data of
+// the snapshots count as metadata.
 func costOf(t testing.TB, r *repo.Repo, s store.Store, snapshots ...*snapshot.Snapshot) (c cost) {
 	t.Helper()
 	type place struct {
@@ -67,7 +67,7 @@ func costOf(t testing.TB, r *repo.Repo, s store.Store, snapshots ...*snapshot.Sn
 	return c
 }
 
-// growing is how many bytes lie in packs/, index/ and snapshots/.
+// growing returns the number of bytes in packs/, index/ and snapshots/.
 func growing(t testing.TB, s store.Store) (sum int64) {
 	t.Helper()
 	for f, err := range s.List(context.Background(), "") {
@@ -81,7 +81,7 @@ func growing(t testing.TB, s store.Store) (sum int64) {
 	return sum
 }
 
-// terabyte is a disk of 1 TiB whose first region is full. Of the others, every one that which picks holds one block.
+// terabyte returns a disk of 1 TiB whose first region is full. Each other region that which selects holds one block.
 func terabyte(which func(region int64) bool) image.Sparse {
 	disk := image.Sparse{Bytes: 1 << 40, Fills: []image.Fill{{Off: 0, Len: diskmap.RegionSize, Seed: 1}}}
 	for region := int64(1); region < diskmap.RegionCount(disk.Bytes); region++ {
@@ -92,7 +92,7 @@ func terabyte(which func(region int64) bool) image.Sparse {
 	return disk
 }
 
-// overwrite gives a block in the middle of the full region other content.
+// overwrite changes a block in the middle of the full region.
 func overwrite(disk image.Sparse) image.Sparse {
 	const at = diskmap.RegionSize / 2
 	disk.Fills = append([]image.Fill{{Off: 0, Len: at, Seed: 1}, {Off: at, Len: chunk.Block, Seed: 2},
@@ -100,13 +100,13 @@ func overwrite(disk image.Sparse) image.Sparse {
 	return disk
 }
 
-// nights backs a terabyte up three times: new, unchanged, and with one block changed, each with the one before for a
-// guide. It returns what the two later ones added to the store, and how much of the last are frames of data.
+// nights backs up a terabyte three times: new, unchanged, and with one block changed, each with the previous version as
+// parent. It returns what the two later backups added to the store, and how much of the last is data frames.
 func nights(t testing.TB, disk image.Sparse) (unchanged, changed, data int64) {
 	t.Helper()
 	s := new(store.Mem)
 	benchRepo(t, s)
-	// The block's neighbours must be the same before and after, so the first night has the same three fills but for one.
+	// The block's neighbours must not change, so the first night has the same three fills except for one.
 	second := overwrite(disk)
 	first := second
 	first.Fills = append([]image.Fill(nil), second.Fills...)
@@ -133,8 +133,8 @@ func nights(t testing.TB, disk image.Sparse) (unchanged, changed, data int64) {
 	return unchanged, changed, data
 }
 
-// TestNightlyGrowth holds what a snapshot of a disk of 1 TiB costs beside its new data: 64 KiB at most. The page and the
-// two nodes that change are as long as they get. BenchmarkNights does it with data in every region.
+// TestNightlyGrowth checks that a snapshot of a disk of 1 TiB costs at most 64 KiB beside its new data. The page and
+// the two nodes that change have their maximum length. BenchmarkNights does the same with data in every region.
 func TestNightlyGrowth(t *testing.T) {
 	unchanged, changed, data := nights(t, terabyte(func(region int64) bool {
 		if testing.Short() {
@@ -151,8 +151,8 @@ func TestNightlyGrowth(t *testing.T) {
 	}
 }
 
-// TestMetadataShare holds that map, tables and index take at most 0.15% of unique noise, and 36 bytes a chunk each: a disk
-// whose chunks are shorter pays for more of them.
+// TestMetadataShare checks that map, tables and index take at most 0.15% of unique noise, and 36 bytes per chunk each.
+// A disk with shorter chunks pays for more of them.
 func TestMetadataShare(t *testing.T) {
 	size := int64(256 << 20)
 	if testing.Short() {
@@ -167,7 +167,7 @@ func TestMetadataShare(t *testing.T) {
 	if c.unique != size || c.frames < size || share > 0.0015 || each < 3*36 {
 		t.Errorf("%+v for %d bytes of noise: metadata are %.3f%%", c, size, 100*share)
 	}
-	const fixed = 32 << 10 // headers, nodes, the padding of two packs and more, the snapshot
+	const fixed = 32 << 10 // headers, nodes, the padding of two packs or more, the snapshot
 	if most := 3*36*c.chunks + fixed + size/(16<<20)*1024; c.meta > most {
 		t.Errorf("metadata are %d bytes for %d chunks, want %d at most", c.meta, c.chunks, most)
 	}

@@ -8,11 +8,11 @@ import (
 	"platter/snapshot/diskmap"
 )
 
-// A guide is the map of a disk's version before, walked along with the disk. Where a chunk of that version stands again,
-// hashing it proves that, and the far slower search for cuts is not needed. What comes out is the same without a guide:
-// a page depends on the region's bytes and nothing else.
+// A guide walks the map of a disk's parent version along with the disk. If a chunk of that version is still in place,
+// hashing it proves that. Then the far slower search for cuts is not needed. The result is the same without a guide: a
+// page depends only on the region's bytes.
 //
-// A guide is only ever a hint: where it cannot be read, the region is cut as if there were none.
+// A guide is only a hint: if it cannot be read, the region is cut without it.
 type guide struct {
 	next func() (diskmap.Region, error, bool)
 	stop func()
@@ -20,7 +20,7 @@ type guide struct {
 	ok   bool // at is a region of the map
 }
 
-// newGuide starts at the map's first region. A nil map guides nowhere. Stop must be called.
+// newGuide starts at the map's first region. A nil map gives an empty guide. Stop must be called.
 func newGuide(ctx context.Context, m *diskmap.Map) *guide {
 	if m == nil {
 		return &guide{stop: func() {}}
@@ -36,7 +36,7 @@ func (g *guide) step() {
 	g.at, g.ok = at, ok && err == nil
 }
 
-// page returns the id of a region's page, zero when there is none. Regions must be asked for in order.
+// page returns the ID of a region's page, zero if there is none. Regions must be asked for in order.
 func (g *guide) page(region int64) chunk.ID {
 	for g.ok && g.at.Index < region {
 		g.step()
@@ -47,16 +47,16 @@ func (g *guide) page(region int64) chunk.ID {
 	return g.at.Page
 }
 
-// A trail is the pieces of one region of the version before.
+// A trail is the pieces of one region of the parent version.
 type trail struct {
 	pieces []diskmap.Piece // from off on
 	off    int64           // in the region, bytes
 	before diskmap.PieceKind
 }
 
-// chunkAt returns the chunk that started at byte off of the region, and whether it ended with the region or before zeros.
-// Next to bytes that could not be read lies what is left of a chunk, which was not cut by what it holds. The caller's off
-// never goes back.
+// chunkAt returns the chunk that started at byte off of the region, and whether it ended with the region or before
+// zeros. It returns no chunk next to unreadable bytes: such a chunk is a remnant, not cut by its content. The caller's
+// off must never decrease.
 func (t *trail) chunkAt(off int64) (c diskmap.Piece, ended, ok bool) {
 	for len(t.pieces) > 0 && t.off < off {
 		t.off += int64(t.pieces[0].Len)

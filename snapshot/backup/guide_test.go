@@ -17,9 +17,9 @@ import (
 	"platter/snapshot/snapshottest"
 )
 
-// TestGuideChangesNothing holds that a map is the same whatever version it was guided by: one before it, one of quite
-// another disk, or none. Edits are those that could mislead: blocks that become zero or cease to be, zero runs that move
-// or grow by a block, inserted blocks, other ends.
+// TestGuideChangesNothing checks that a map is the same for any parent: an earlier version, one of another disk, or
+// none. The edits are those that could mislead: blocks that become zero or stop being zero, zero runs that move or grow
+// by a block, inserted blocks, other ends.
 func TestGuideChangesNothing(t *testing.T) {
 	seeds, versions := uint64(4), 4
 	if testing.Short() {
@@ -48,7 +48,7 @@ func TestGuideChangesNothing(t *testing.T) {
 				if err != nil {
 					t.Fatal(err)
 				}
-				if i == len(all)-1 { // the version before, as a rule
+				if i == len(all)-1 { // usually the previous version
 					mustBeWhole(t, s, guided, disk)
 				}
 				if guided.Root != plain.Root || streamed.Root != plain.Root {
@@ -60,7 +60,7 @@ func TestGuideChangesNothing(t *testing.T) {
 	}
 }
 
-// tinyChunks is a repository in which a disk has many cuts, and many places where they could go wrong.
+// tinyChunks returns a repository with small chunks, so that a disk has many cuts that could go wrong.
 func tinyChunks(t *testing.T, s store.Store) *repo.Repo {
 	t.Helper()
 	settings := repo.DefaultSettings
@@ -72,7 +72,7 @@ func tinyChunks(t *testing.T, s store.Store) *repo.Repo {
 	return r
 }
 
-// mustBeWhole reads a snapshot back, which proves that chunks lie under their own names.
+// mustBeWhole reads a snapshot back, which proves that each chunk is stored under its own ID.
 func mustBeWhole(t *testing.T, s store.Store, snap *snapshot.Snapshot, disk []byte) {
 	t.Helper()
 	var out bytes.Buffer
@@ -81,41 +81,41 @@ func mustBeWhole(t *testing.T, s store.Store, snap *snapshot.Snapshot, disk []by
 	}
 }
 
-// sly returns a copy with edits at the places where the rules for pieces change.
+// sly returns a copy with edits where the rules for pieces change.
 func sly(rnd *rand.Rand, disk []byte) []byte {
 	const block = 4096
 	out := bytes.Clone(disk)
 	at := func(n int) int { return rnd.IntN(max(1, len(out)-n)) &^ (block - 1) }
 	for range 1 + rnd.IntN(60) {
 		switch rnd.IntN(9) {
-		case 0: // one block of zeros more or less
+		case 0: // one more or one fewer block of zeros
 			off := at(block)
 			clear(out[off:min(off+block, len(out))])
 		case 1:
 			out[rnd.IntN(len(out))] ^= 0x80
-		case 2: // a run of zeros about as long as counts
+		case 2: // a zero run near the minimum length
 			n := 16*block + (rnd.IntN(5)-2)*block
 			off := at(n)
 			clear(out[off:min(off+n, len(out))])
-		case 3: // a zero run grows to the left or right of where it was
+		case 3: // a zero run grows to the left or right
 			off := at(40 * block)
 			if i := bytes.Index(out[off:], make([]byte, block)); i >= 0 {
 				from := max(0, off+i-rnd.IntN(3)*block)
 				clear(out[from:min(from+3*block, len(out))])
 			}
-		case 4: // something in the middle of zeros
+		case 4: // data in the middle of zeros
 			off := at(40 * block)
 			if i := bytes.Index(out[off:], make([]byte, 20*block)); i >= 0 {
 				out[off+i+rnd.IntN(20*block)] = 1
 			}
-		case 5: // blocks come in, blocks go
+		case 5: // blocks are inserted or removed
 			off := at(block)
 			n := rnd.IntN(20) * block
 			out = append(append(bytes.Clone(out[:off]), snapshottest.RandomDisk(rnd, n)...), out[off:]...)
 		case 6:
 			off := at(30 * block)
 			out = append(bytes.Clone(out[:off]), out[min(off+rnd.IntN(30)*block, len(out)):]...)
-		case 7: // noise, so that cuts come and go between cuts that stay
+		case 7: // noise, so that cuts appear and disappear between cuts that stay
 			off := at(40 * block)
 			for i := range out[off:min(off+rnd.IntN(10)*block, len(out))] {
 				out[off+i] ^= byte(rnd.Uint32())
@@ -130,7 +130,7 @@ func sly(rnd *rand.Rand, disk []byte) []byte {
 	return out
 }
 
-// TestGuideIsOnlyAHint holds that a version before whose map is lost does not stop a backup.
+// TestGuideIsOnlyAHint checks that a parent whose map is lost does not stop a backup.
 func TestGuideIsOnlyAHint(t *testing.T) {
 	s := new(store.Mem)
 	r := snapshottest.Repo(t, s)

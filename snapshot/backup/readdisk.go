@@ -43,20 +43,20 @@ func (b *run) disk(ctx context.Context, disk image.Disk) error {
 	return first.err()
 }
 
-// A diskReader is the source of one worker: the regions of a disk that it gets as jobs.
+// A diskReader is the source of one worker: the regions of a disk that it receives as jobs.
 type diskReader struct {
 	disk  image.Disk
-	cache image.Cached // the disk; nil where it cannot tell
+	cache image.Cached // the disk; nil if it is not an image.Cached
 	run   *run
 	jobs  <-chan regionJob
 	first *firstFault
 
-	retrying *image.Retrying // the disk; nil where it is none
-	around   *image.Around   // in a region
-	sick     int64           // that region
+	retrying *image.Retrying // the disk; nil if it does not retry
+	around   *image.Around   // reads around media errors in one region
+	sick     int64           // the region of around
 
-	job       regionJob // being planned; data: what is left of it
-	off, size int64     // of the region: what is planned, and all
+	job       regionJob // being assigned; its data are the extents that are left
+	off, size int64     // of the region: assigned so far, and in total
 }
 
 func newDiskReader(disk image.Disk, b *run, jobs <-chan regionJob, first *firstFault) *diskReader {
@@ -65,7 +65,7 @@ func newDiskReader(disk image.Disk, b *run, jobs <-chan regionJob, first *firstF
 	return &diskReader{disk: disk, cache: cache, run: b, jobs: jobs, first: first, retrying: retrying}
 }
 
-// readers is as many as there are slots to fill.
+// readers is the number of slots to fill.
 func (r *diskReader) readers() int { return slotsAhead }
 
 func (r *diskReader) assign(ctx context.Context, s *slot, wait bool) (bool, error) {
@@ -81,7 +81,7 @@ func (r *diskReader) assign(ctx context.Context, s *slot, wait bool) (bool, erro
 	return true, nil
 }
 
-// next goes on to another region; false when there is none.
+// next advances to another region; it returns false if there is none.
 func (r *diskReader) next(ctx context.Context, wait bool) (ok bool, err error) {
 	if wait {
 		select {
@@ -101,7 +101,7 @@ func (r *diskReader) next(ctx context.Context, wait bool) (ok bool, err error) {
 	return ok, nil
 }
 
-// split returns the extents that begin before byte end of the disk, and those that end behind it.
+// split returns the extents that start before byte end of the disk, and those that end after it.
 func split(data []image.Extent, end int64) (before, behind []image.Extent) {
 	n := 0
 	for n < len(data) && data[n].Off < end {
@@ -123,18 +123,18 @@ func (r *diskReader) cached(s *slot) bool {
 	return true
 }
 
-// pos is where on the disk the slot begins.
+// pos is the offset of the slot on the disk.
 func (s *slot) pos() int64 { return s.job.region*diskmap.RegionSize + s.off }
 
-// clip returns what of an extent lies in the slot, counted from there.
+// clip returns the part of an extent that is in the slot, counted from the slot's start.
 func (s *slot) clip(e image.Extent) (from, to int64) {
 	return max(e.Off-s.pos(), 0), min(e.Off+e.Len-s.pos(), int64(s.n))
 }
 
-// fill reads the extents in a slot; holes are made up, not read.
+// fill reads the extents in a slot; it fills holes with zeros without reading.
 func (r *diskReader) fill(ctx context.Context, s *slot) {
 	if fault := r.first.before(s.job.region); fault != nil {
-		s.err = fault // what lies behind it is not worth reading
+		s.err = fault // what follows a fault is not worth reading
 		return
 	}
 	if s.zero = len(s.job.data) == 0; s.zero {

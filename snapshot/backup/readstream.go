@@ -7,28 +7,28 @@ import (
 	"sync/atomic"
 )
 
-// stream cuts a stream, one region after the other; compressing still takes all cores.
+// stream cuts a stream, one region after another; compression still uses all cores.
 func (b *run) stream(ctx context.Context, src io.Reader) error {
 	old := newGuide(ctx, b.parent)
 	defer old.stop()
 	return b.work(ctx, &streamReader{src: src, run: b, old: old, region: -1, off: diskmap.RegionSize})
 }
 
-// A streamReader is a source that ends where it ends.
+// A streamReader is a source of unknown length.
 type streamReader struct {
 	src io.Reader
 	run *run
 	old *guide
 
-	region, off int64     // planned so far
-	before      regionJob // of the region
+	region, off int64     // assigned so far
+	before      regionJob // the region, with its page in the parent version
 	ended       atomic.Bool
 }
 
-// readers is one: a stream has no places to read at.
+// readers is 1, because a stream cannot be read at several offsets.
 func (r *streamReader) readers() int { return 1 }
 
-// cached is false even for a stream that has something waiting: to say so would take as long as to read it.
+// cached is always false: finding out whether a stream has data waiting takes as long as reading it.
 func (r *streamReader) cached(*slot) bool { return false }
 
 func (r *streamReader) assign(_ context.Context, s *slot, _ bool) (bool, error) {
@@ -41,7 +41,7 @@ func (r *streamReader) assign(_ context.Context, s *slot, _ bool) (bool, error) 
 	return !r.ended.Load(), nil
 }
 
-// fill reads until the slot is full or the stream ends; slots that were planned beyond its end say so.
+// fill reads until the slot is full or the stream ends. It marks slots that were assigned beyond the stream's end.
 func (r *streamReader) fill(ctx context.Context, s *slot) {
 	if s.end = r.ended.Load(); s.end {
 		return
@@ -55,18 +55,18 @@ func (r *streamReader) fill(ctx context.Context, s *slot) {
 	r.ended.Store(err != nil)
 	switch {
 	case err == nil || err == io.EOF:
-	case ctx.Err() != nil: // and so the stream was closed
+	case ctx.Err() != nil: // which closed the stream
 		s.err = context.Cause(ctx)
 	default:
 		s.err = err
 	}
 }
 
-// rescue is for disks: what a stream did not give it never will.
+// rescue does nothing: a stream cannot be read again.
 func (r *streamReader) rescue(context.Context, *slot) {}
 
-// read fills p or returns an error, io.EOF at the stream's end. io.ReadFull would not do: it makes io.ErrUnexpectedEOF
-// of an end within p, which is also what a stream says that broke off, and that is no end.
+// read fills p or returns an error, io.EOF at the stream's end. io.ReadFull is unsuitable: for an end within p, it
+// returns io.ErrUnexpectedEOF. A stream that broke off returns the same error, and that is not its end.
 func (r *streamReader) read(p []byte) (n int, err error) {
 	for n < len(p) && err == nil {
 		var m int

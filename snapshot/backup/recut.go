@@ -8,8 +8,8 @@ import (
 	"platter/snapshot/image"
 )
 
-// Recut cuts a disk as a backup does, and stores only chunks, pages and nodes that are wanted by their IDs. It reads around
-// what cannot be read, and returns how many bytes that is.
+// Recut cuts a disk as a backup does, and stores only chunks, pages and nodes whose IDs are wanted. It reads around
+// unreadable bytes, and returns how many there are.
 func Recut(ctx context.Context, r *repo.Repo, w *repo.Writer, disk image.Disk, wanted func(chunk.ID) bool, p *repo.Progress) (skipped int64, err error) {
 	retrying, err := image.NewRetrying(disk, nil, image.RetryOptions{Any: true})
 	if err != nil {

@@ -8,10 +8,10 @@ import (
 	"platter/snapshot/image"
 )
 
-// A regionJob is a region that may hold data, and where in it.
+// A regionJob is a region that may hold data, and its extents.
 type regionJob struct {
 	region int64
-	before chunk.ID       // its page in the version before, zero for none
+	before chunk.ID       // its page in the parent version; zero if there is none
 	data   []image.Extent // in order, none of them zero
 }
 

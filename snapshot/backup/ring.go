@@ -6,48 +6,48 @@ import (
 	"platter/snapshot/image"
 )
 
-// slotLen is the length of one read in bytes, if no hole parts it.
+// slotLen is the length of one read in bytes, if no hole splits it.
 const slotLen = 1 << 20
 
-// slotsAhead is how many slots a ring has beside those that the cutter needs to see.
+// slotsAhead is the number of slots in a ring beyond those that the cutter needs to see.
 const slotsAhead = 3
 
-// A ring holds what was read of a disk and not yet cut, and beyond it the slots that reads in flight fill.
+// A ring holds bytes that were read from a disk and not yet cut. After them come the slots that reads in flight fill.
 //
 //	| room | slot 0 | slot 1 | slot 2 | slot 3 |
 //	                   ~~~~view~~~~~   ^in flight, and so is slot 0
 //
-// The slots lie side by side, so the cutter sees one slice however many reads it came by, and nothing is copied. Behind
-// the last slot comes the first again: what is in view then, less than the cutter needs, is copied to the room before it.
-// A region begins with a slot of its own.
+// The slots are contiguous, so the cutter sees one slice however many reads filled it, and nothing is copied. After the
+// last slot, the first is used again. Then the view, which is shorter than what the cutter needs, is copied to the room
+// before the first slot. A region starts with a slot of its own.
 type ring struct {
 	mem   []byte
 	slots []*slot
 	room  int // bytes
-	next  int // slot to be given out
+	next  int // next slot to hand out
 
-	held       []*slot // that the view reaches into, in order
+	held       []*slot // slots that the view reaches into, in order
 	start, end int     // of the view, in mem
 }
 
-// A slot is memory for a stretch of a region, and what is to be read into it.
+// A slot is memory for a run of a region, and says what to read into it.
 type slot struct {
 	at   int    // in the ring's memory
 	buf  []byte // slotLen bytes, aligned
-	busy bool   // given out
+	busy bool   // handed out
 
-	job  regionJob // data: of the extents, those that reach into the slot
+	job  regionJob // data has the extents that reach into the slot
 	off  int64     // in the region, a multiple of slotLen
 	n    int       // bytes; the region's last slot may have fewer
 	last bool      // of the region
-	zero bool      // all of it is a hole, or unreadable; its memory is cleared only when it comes into view
+	zero bool      // the whole slot is a hole or unreadable; its memory is cleared only when it comes into view
 	bad  []badRun  // in order
-	end  bool      // there is no region; only a stream finds out by reading
+	end  bool      // there are no more regions; only a stream finds that by reading
 	err  error     // why it could not be read
 	full chan struct{}
 }
 
-// newRing returns a ring for a cutter that needs to see so many bytes at once.
+// newRing returns a ring for a cutter that needs to see need bytes at once.
 func newRing(need int) *ring {
 	const align = image.Alignment
 	room := (need + align - 1) / align * align
@@ -62,7 +62,7 @@ func newRing(need int) *ring {
 	return r
 }
 
-// vacant gives out the next slot; nil when none is free.
+// vacant hands out the next slot; nil if none is free.
 func (r *ring) vacant() *slot {
 	if r.next == len(r.slots) {
 		r.next = 0
@@ -78,34 +78,34 @@ func (r *ring) vacant() *slot {
 
 func (r *ring) view() []byte { return r.mem[r.start:r.end] }
 
-// take lets go of n bytes at the start of the view.
+// take removes n bytes from the start of the view.
 func (r *ring) take(n int) { r.start += n }
 
-// add puts a slot behind the view; it was given out behind the one added last.
+// add appends to the view the slot that was handed out after the last one added.
 func (r *ring) add(s *slot) {
-	if s.at != r.end { // the first slot comes behind the last, or a region begins
+	if s.at != r.end { // the first slot follows the last, or a region starts
 		r.move(s.at)
 	}
 	r.held = append(r.held, s)
 	r.end += s.n
 }
 
-// move copies the view, so that it ends at byte end of the memory.
+// move copies the view so that it ends at byte end of the memory.
 func (r *ring) move(end int) {
 	tail := r.view()
 	r.start, r.end = end-copy(r.mem[end-len(tail):], tail), end
 }
 
-// fold moves the view to the room, when no slot but those in view is given out, so that the first comes next. A core that reads what it
-// is going to cut itself then goes over little memory, which stays in its cache; to copy the view costs less than to
-// leave it.
+// fold moves the view to the room, so that the first slot is next. It must be called only when all slots handed out are
+// in view. A core that itself reads the data that it cuts then uses little memory, which stays in its cache. Copying
+// the view costs less than using more memory.
 func (r *ring) fold() {
 	r.move(r.room)
 	r.release()
 	r.next = 0
 }
 
-// release takes back slots that the view does not reach into.
+// release frees slots that the view does not reach into.
 func (r *ring) release() {
 	done := 0
 	for _, s := range r.held {

@@ -15,19 +15,19 @@ import (
 	"platter/snapshot/snapshottest"
 )
 
-// fullScale reports whether to take the sizes that the goals speak of: PLATTER_BENCH=full. Else they are small enough to
-// run along with the others.
+// fullScale reports whether to use the sizes that the goals name: PLATTER_BENCH=full. Otherwise the benchmarks are
+// small enough to run with the others.
 func fullScale() bool { return os.Getenv("PLATTER_BENCH") == "full" }
 
-// sparseFile writes total bytes of noise into a new file of size bytes, in runs that lie evenly over it. The runs follow
-// from their place among the data alone, so that files of another size hold the same.
+// sparseFile writes total bytes of noise to a new file of size bytes, in runs spread evenly over it. A run depends only
+// on its position among the data, so that files of another size hold the same data.
 func sparseFile(b *testing.B, size, total, run int64) string {
 	path := filepath.Join(b.TempDir(), "disk.img")
 	f, err := os.Create(path)
 	if err != nil {
 		b.Fatal(err)
 	}
-	defer f.Close() // for b.Fatal; the one that counts is below
+	defer f.Close() // for b.Fatal; the Close that is checked is below
 	if err := f.Truncate(size); err != nil {
 		b.Skipf("this file system takes no file of %d bytes: %v", size, err)
 	}
@@ -46,9 +46,9 @@ func sparseFile(b *testing.B, size, total, run int64) string {
 	return path
 }
 
-// BenchmarkHoles backs up a file of 8 TiB that is nearly all holes, in turn with a file of nothing but its data. more-s is
-// how many seconds longer it takes, the shortest of each against the other. The fewer and longer the runs of data, the
-// fewer regions they touch; a region that holds any data is looked at from end to end.
+// BenchmarkHoles backs up a file of 8 TiB that is nearly all holes, alternating with a file of only its data. more-s is
+// how many seconds longer the first takes, comparing the shortest time of each. Fewer and longer runs of data touch
+// fewer regions; a region with any data is scanned completely.
 func BenchmarkHoles(b *testing.B) {
 	const disk = 8 << 40
 	total := int64(128 << 20)
@@ -69,14 +69,14 @@ func BenchmarkHoles(b *testing.B) {
 					}
 				}
 			}
-			b.ReportMetric(0, "ns/op") // of both together, which says nothing
+			b.ReportMetric(0, "ns/op") // the time of both together, which is meaningless
 			b.ReportMetric(shortest[alone].Seconds(), "alone-s")
 			b.ReportMetric((shortest[spread] - shortest[alone]).Seconds(), "more-s")
 		})
 	}
 }
 
-// backUpFile keeps a file with data bytes of data in a new index, and returns how long that took.
+// backUpFile backs up a file with data bytes of data to a new index, and returns the time it took.
 func backUpFile(b *testing.B, s store.Store, path string, data int64) time.Duration {
 	disk, err := image.Open(path)
 	if err != nil {
@@ -95,8 +95,8 @@ func backUpFile(b *testing.B, s store.Store, path string, data int64) time.Durat
 	return took
 }
 
-// BenchmarkNights is what TestNightlyGrowth holds, for a disk of 1 TiB with data in all of its 16384 regions (full) or in
-// each sixty-fourth of them.
+// BenchmarkNights does what TestNightlyGrowth checks, for a disk of 1 TiB with data in all of its 16384 regions (full),
+// or in every 64th.
 func BenchmarkNights(b *testing.B) {
 	every := int64(64)
 	if fullScale() {
@@ -111,8 +111,8 @@ func BenchmarkNights(b *testing.B) {
 	b.ReportMetric(float64(changed-data), "changed-B")
 }
 
-// BenchmarkMetadata measures what the repository of a real disk takes beside its data. PLATTER_BENCH_IMAGE names the disk;
-// without it a made one is taken.
+// BenchmarkMetadata measures how many bytes the repository of a real disk needs beside its data. PLATTER_BENCH_IMAGE
+// names the disk; without it, a generated one is used.
 func BenchmarkMetadata(b *testing.B) {
 	var disk image.Disk = image.Mem{Data: benchDisk(64 << 20), Holes: true}
 	if path := os.Getenv("PLATTER_BENCH_IMAGE"); path != "" {

@@ -9,7 +9,7 @@ import (
 	"platter/snapshot/image"
 )
 
-// Clip returns the map of a part of the disk. Offsets stay those of the disk.
+// Clip returns the map of a part of the disk. Offsets still count from the start of the disk.
 func (m *Map) Clip(part Range) (*Map, error) {
 	if part.Off < 0 || part.Len < 0 || part.Len > m.size-part.Off {
 		return nil, fmt.Errorf("%d bytes at %d are not on the disk, which has %d", part.Len, part.Off, m.size)
@@ -21,7 +21,7 @@ func (m *Map) Clip(part Range) (*Map, error) {
 	return &c, nil
 }
 
-// Within is where the map's part begins and ends, in bytes.
+// Within returns the start and end of the map's part, in bytes.
 func (m *Map) Within() (from, to int64) {
 	if m.part == nil {
 		return 0, m.size
@@ -29,13 +29,13 @@ func (m *Map) Within() (from, to int64) {
 	return m.part.Off, m.part.end()
 }
 
-// Length is how long the map's part is, in bytes.
+// Length is the length of the map's part, in bytes.
 func (m *Map) Length() int64 {
 	from, to := m.Within()
 	return to - from
 }
 
-// Touches reports whether some of what a node or page describes lies in the map's part.
+// Touches reports whether the map's part has some bytes of a node or page.
 func (m *Map) Touches(level int, at int64) bool {
 	if m.part == nil {
 		return true
@@ -44,17 +44,17 @@ func (m *Map) Touches(level int, at int64) bool {
 	return from < m.part.end() && m.part.Off < to
 }
 
-// A Place is a piece of a disk, and where it lies.
+// A Place is a piece of a disk and its offset.
 type Place struct {
 	Piece
-	Off int64 // of the disk, bytes
+	Off int64 // on the disk, bytes
 }
 
-// End is the byte behind the place.
+// End is the offset of the first byte after the place.
 func (p Place) End() int64 { return p.Off + int64(p.Len) }
 
-// Places returns the pieces of a region that lie in the map's part: chunks as they are, also where they reach beyond its
-// ends, and of all else only what lies between these.
+// Places returns the pieces of a region that overlap the map's part. Chunks are returned whole, even if they reach
+// beyond its ends; other pieces are clipped to it.
 func (m *Map) Places(ctx context.Context, region int64, page chunk.ID) ([]Place, error) {
 	pieces, err := m.Page(ctx, region, page)
 	if err != nil {
@@ -63,7 +63,7 @@ func (m *Map) Places(ctx context.Context, region int64, page chunk.ID) ([]Place,
 	return m.PlacesOf(region, pieces), nil
 }
 
-// PlacesOf is Places for a region whose pieces are known.
+// PlacesOf is Places for a region with known pieces.
 func (m *Map) PlacesOf(region int64, pieces []Piece) []Place {
 	from, to := m.Within()
 	all := make([]Place, 0, len(pieces))
@@ -84,13 +84,13 @@ func (m *Map) PlacesOf(region int64, pieces []Piece) []Place {
 	return all
 }
 
-// An Edge is what of the disk lies right beyond an end of the map's part, in the chunk that reaches over it.
+// An Edge is the data right beyond an end of the map's part, from the chunk that crosses that end.
 type Edge struct {
 	Off  int64 // bytes
 	Data []byte
 }
 
-// Edges loads them, at most two.
+// Edges loads the edges of the map's part, at most two.
 func (m *Map) Edges(ctx context.Context) (edges []Edge, err error) {
 	if m.part == nil || m.part.Len == 0 {
 		return nil, nil
@@ -132,7 +132,7 @@ func (m *Map) Edges(ctx context.Context) (edges []Edge, err error) {
 	return edges, nil
 }
 
-// Covers reports whether all of what a node or page describes lies in the map's part.
+// Covers reports whether the map's part contains all bytes of a node or page.
 func (m *Map) Covers(level int, at int64) bool {
 	if m.part == nil {
 		return true
@@ -141,7 +141,7 @@ func (m *Map) Covers(level int, at int64) bool {
 	return from >= m.part.Off && to <= m.part.end()
 }
 
-// Extents yields the map's part of the disk in order, counted from where it begins.
+// Extents yields the extents of the map's part in order. Offsets count from the start of the part.
 func (m *Map) Extents(ctx context.Context) iter.Seq2[image.Extent, error] {
 	return image.Joined(func(yield func(image.Extent, error) bool) {
 		from, to := m.Within()
@@ -149,7 +149,7 @@ func (m *Map) Extents(ctx context.Context) iter.Seq2[image.Extent, error] {
 		emit := func(end int64, zero bool) bool {
 			e := image.Extent{Off: at - from, Len: end - at, Zero: zero}
 			at = end
-			return yield(e, nil) // those without bytes are left out
+			return yield(e, nil) // image.Joined drops empty ones
 		}
 		for reg, err := range m.Regions(ctx) {
 			var places []Place
@@ -170,7 +170,7 @@ func (m *Map) Extents(ctx context.Context) iter.Seq2[image.Extent, error] {
 	})
 }
 
-// Overlay copies what of src, which lies at from, falls on dst, which lies at off.
+// Overlay copies src to dst where they overlap. src starts at from, and dst at off.
 func Overlay(dst []byte, off int64, src []byte, from int64) {
 	if from < off {
 		src = src[min(int64(len(src)), off-from):]

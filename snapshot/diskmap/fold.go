@@ -9,27 +9,28 @@ import (
 	"platter/chunk"
 )
 
-// A Fold works a value out of maps from the bottom up: from each page, then from each node and the values below it.
+// A Fold computes a value for maps from the bottom up: for each page, then for each node from the values below it.
 //
-// Each subtree is read once, in however many places and maps it is, and its value is kept for the maps that come next. So a
-// hostile map of 2^36 equal regions costs no more than the nodes and pages it has. Of a map that is clipped to a part of its
-// disk, subtrees that reach over an end of the part are folded by themselves and not kept.
+// It reads each subtree once, even if it occurs in many places and maps, and keeps its value for later maps. So a
+// hostile map of 2^36 equal regions costs no more than its distinct nodes and pages. If a map is clipped to a part of
+// its disk, values of subtrees that cross an end of the part are computed but not kept.
 //
-// A Fold has no order and does not tell places apart: Map.Regions yields each region at its place, and a comparison of two
-// maps looks at pairs.
+// A Fold has no order and does not distinguish places. To see each region in its place, use Map.Regions. A comparison
+// of two maps must look at pairs of subtrees.
 type Fold[T any] struct {
-	// Page returns the value of a page. Region is one of those that have it.
+	// Page returns the value of a page. Region is one of the regions that have it.
 	Page func(ctx context.Context, m *Map, region int64, pieces []Piece) (T, error)
-	// Node returns the value of a node, after those below it; nil where nodes have none.
+	// Node returns the value of a node, after those below it; nil if nodes have no value.
 	Node func(ctx context.Context, s Subtree, below []Below[T]) (T, error)
-	// Enter is asked once before a node or page is read, in the order of the disk. If known, the value is that of the subtree,
-	// and nothing of it is read. nil: everything is read.
+	// Enter is called once before a node or page is read, in disk order. If it returns known, value is that of the
+	// subtree, and nothing of the subtree is read. If Enter is nil, everything is read.
 	Enter func(s Subtree) (value T, known bool)
-	// Beyond returns the value of what a map has behind the end of its disk; nil: that is ErrBeyond.
+	// Beyond returns the value of a subtree beyond the end of the disk. If Beyond is nil, such a subtree is ErrBeyond.
 	Beyond func() (T, error)
-	// Unreadable returns the value of a node or page that cannot be read, or why the fold ends; nil: it ends.
+	// Unreadable returns the value of a node or page that cannot be read, or an error that ends the fold. If Unreadable
+	// is nil, the fold ends.
 	Unreadable func(ctx context.Context, s Subtree, reason error) (T, error)
-	// AllCores reads several pages at once: Page and Unreadable must be safe for concurrent use.
+	// AllCores reads several pages at once. Page and Unreadable must then be safe for concurrent use.
 	AllCores bool
 
 	known map[Subtree]*T
@@ -38,11 +39,11 @@ type Fold[T any] struct {
 // A Below is the value of a node's child.
 type Below[T any] struct {
 	Index int   // in the node
-	Off   int64 // where the child begins, counted from where the node does, in bytes
+	Off   int64 // offset of the child from the node's start, in bytes
 	Value T
 }
 
-// Of returns the value of a map, or of the part of it that the map is clipped to. After an error nothing is kept.
+// Of returns the value of a map, or of the part to which it is clipped. After an error no values are kept.
 func (f *Fold[T]) Of(ctx context.Context, m *Map) (value T, err error) {
 	if f.known == nil {
 		f.known = map[Subtree]*T{}
@@ -51,12 +52,12 @@ func (f *Fold[T]) Of(ctx context.Context, m *Map) (value T, err error) {
 	g.SetLimit(m.load.Workers())
 	w := folding[T]{Fold: f, m: m, pages: g}
 	root, err := w.walk(gctx, Height(m.size), 0, m.root)
-	// Where a page failed, the walk was only stopped: the page's error is the one to return.
+	// If a page failed, the walk was only stopped, so the page's error is returned first.
 	if err = cmp.Or(g.Wait(), err); err == nil {
 		err = w.combine(ctx)
 	}
 	if err != nil {
-		f.known = nil // it has values that were never worked out
+		f.known = nil // it has values that were never computed
 		return value, err
 	}
 	if root != nil {
@@ -65,7 +66,7 @@ func (f *Fold[T]) Of(ctx context.Context, m *Map) (value T, err error) {
 	return value, nil
 }
 
-// Known returns the value of a subtree that was folded.
+// Known returns the value of a folded subtree.
 func (f *Fold[T]) Known(s Subtree) (value T, ok bool) {
 	if v := f.known[s]; v != nil {
 		return *v, true
@@ -73,13 +74,13 @@ func (f *Fold[T]) Known(s Subtree) (value T, ok bool) {
 	return value, false
 }
 
-// A folding is the fold of one map. Nodes are read one after the other, top down; pages meanwhile, each into a value of its
-// own; and when all of them are there, nodes are worked out, those below first.
+// A folding is the fold of one map. It reads nodes one by one from the top, and pages concurrently, each into its own
+// value. Once all pages are read, it computes the nodes from the bottom up.
 type folding[T any] struct {
 	*Fold[T]
 	m     *Map
 	pages *errgroup.Group
-	nodes []foldedNode[T] // each behind those below it
+	nodes []foldedNode[T] // each after those below it
 }
 
 type foldedNode[T any] struct {
@@ -93,7 +94,7 @@ type foldedChild[T any] struct {
 	value *T
 }
 
-// walk visits what is below one node or page. It returns where the value will be, nil for none.
+// walk visits the subtree of one node or page. It returns where the value will be stored; nil if there is none.
 func (w *folding[T]) walk(ctx context.Context, level int, at int64, id chunk.ID) (*T, error) {
 	if ctx.Err() != nil {
 		return nil, context.Cause(ctx)
@@ -179,7 +180,7 @@ func (w *folding[T]) unreadable(ctx context.Context, s Subtree, reason error, va
 	return err
 }
 
-// combine works out the nodes.
+// combine computes the values of the nodes.
 func (w *folding[T]) combine(ctx context.Context) (err error) {
 	var below []Below[T]
 	for _, n := range w.nodes {

@@ -15,7 +15,7 @@ import (
 	"platter/pack"
 )
 
-// repetitive saves the map of a disk that has few different pages, each in many places. It returns the map and the pages.
+// repetitive saves the map of a disk with few different pages, each in many places. It returns the map and the pages.
 func repetitive(t *testing.T, rnd *rand.Rand, mem *memory) (m *Map, pages []chunk.ID) {
 	t.Helper()
 	size := (1+rnd.Int64N(3*FanOut))*RegionSize - rnd.Int64N(RegionSize)
@@ -51,7 +51,7 @@ func repetitive(t *testing.T, rnd *rand.Rand, mem *memory) (m *Map, pages []chun
 	return New(mem, size, root), append(pages, last)
 }
 
-// dataOf is a fold that counts the data of the map's part, and lists where they are.
+// dataOf returns a fold that counts the data of the map's part, and lists its ranges.
 func dataOf() *Fold[*Runs] {
 	return &Fold[*Runs]{
 		Page: func(_ context.Context, m *Map, region int64, pieces []Piece) (*Runs, error) {
@@ -75,7 +75,7 @@ func dataOf() *Fold[*Runs] {
 	}
 }
 
-// naive goes to every place of the map.
+// naive visits every place of the map.
 func naive(t *testing.T, m *Map) *Runs {
 	t.Helper()
 	r := new(Runs)
@@ -98,8 +98,8 @@ func naive(t *testing.T, m *Map) *Runs {
 	return r
 }
 
-// TestFold compares folds of random maps, whole and in part, one after the other and on all cores, with a walk to every
-// place, and holds that each node and page is read once, also by a fold of several maps.
+// TestFold compares folds of random maps with a walk to every place: whole maps and parts, sequentially and on all
+// cores. It checks that each node and page is read once, even by a fold of several maps.
 func TestFold(t *testing.T) {
 	for seed := range uint64(60) {
 		rnd := rand.New(rand.NewPCG(seed, 71))
@@ -121,7 +121,7 @@ func TestFold(t *testing.T) {
 				t.Fatal(err)
 			}
 			for id, n := range loads {
-				if n > 2 { // a last region, shorter than others, may have the page of a whole one in another disk
+				if n > 2 { // a shorter last region may have the page of a full one on another disk
 					t.Fatalf("seed %d: %v was read %d times", seed, id, n)
 				}
 			}
@@ -159,8 +159,8 @@ func TestFold(t *testing.T) {
 	}
 }
 
-// TestFoldEntersNothingKnown holds that nothing of a subtree that Enter answers for is read, and that its value counts in
-// every place.
+// TestFoldEntersNothingKnown checks that a subtree for which Enter has a value is not read, and that the value counts
+// in every place.
 func TestFoldEntersNothingKnown(t *testing.T) {
 	mem := newMemory()
 	m, _ := repetitive(t, rand.New(rand.NewPCG(3, 72)), mem)
@@ -183,8 +183,8 @@ func TestFoldEntersNothingKnown(t *testing.T) {
 	}
 }
 
-// TestFoldUnreadable holds that a fold ends at a page that cannot be read, keeps nothing then, and goes on where it is given
-// a value.
+// TestFoldUnreadable checks that a fold ends at a page that cannot be read, and then keeps nothing. If Unreadable
+// returns a value, the fold continues.
 func TestFoldUnreadable(t *testing.T) {
 	for seed := range uint64(40) {
 		mem, rnd := newMemory(), rand.New(rand.NewPCG(seed, 73))
@@ -227,8 +227,8 @@ func TestFoldUnreadable(t *testing.T) {
 	}
 }
 
-// TestFoldHostile holds that a map of 2^36 equal regions is folded as fast as the six chunks it has are read, that regions
-// behind the end of a disk are an error unless they are given a value, and that a cancelled fold ends.
+// TestFoldHostile checks that a map of 2^36 equal regions is folded as fast as its six chunks are read. Regions beyond
+// the end of a disk are an error, unless they get a value. A cancelled fold ends.
 func TestFoldHostile(t *testing.T) {
 	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
 	defer cancel()
@@ -274,7 +274,7 @@ func TestFoldHostile(t *testing.T) {
 	}
 }
 
-// TestBelow holds that the shape of what is below a node is that of a map of its width.
+// TestBelow checks that the shape below a node is that of a map of its width.
 func TestBelow(t *testing.T) {
 	for seed := range uint64(200) {
 		rnd := rand.New(rand.NewPCG(seed, 74))

@@ -10,7 +10,7 @@ import (
 	"platter/chunk"
 )
 
-// A memory is a Loader of what was saved to it. It counts what is loaded.
+// A memory is a Loader of the chunks saved to it. It counts loads.
 type memory struct {
 	mu     sync.Mutex
 	chunks map[chunk.ID][]byte

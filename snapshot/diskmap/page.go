@@ -1,7 +1,7 @@
-// Package diskmap has a disk as a map: a tree of nodes over pages, of which each lists the pieces of one region.
+// Package diskmap represents a disk as a map: a tree of nodes over pages. Each page lists the pieces of one region.
 //
-// A map is read through a Loader and knows no repository. Every node and page is named by its bytes, so a subtree that a disk
-// has twice, or that two disks share, is the same chunk: a Fold works it out once.
+// A map is read through a Loader and is independent of repositories. Every node and page is named by its bytes. So a
+// subtree that occurs twice on a disk, or that two disks share, is the same chunk. A Fold computes its value once.
 package diskmap
 
 import (
@@ -12,11 +12,11 @@ import (
 	"platter/pack"
 )
 
-// RegionSize is how much of a disk one page describes, in bytes. Regions are counted from byte 0 and are cut, stored,
-// compared and restored each on its own; the last one is as short as the disk makes it.
+// RegionSize is how much of a disk one page describes, in bytes. Regions count from byte 0. Each is cut, stored,
+// compared and restored on its own. The last one may be shorter.
 const RegionSize = 64 << 20
 
-// FanOut is how many pages or nodes hang under one node.
+// FanOut is the maximum number of pages or nodes below one node.
 const FanOut = 256
 
 // A Piece is a run of a region.
@@ -26,23 +26,24 @@ type Piece struct {
 	ID   chunk.ID // for data
 }
 
-// A PieceKind says what a piece holds, as its page does.
+// A PieceKind says what a piece holds. The values are those in a page.
 type PieceKind uint8
 
 const (
 	Data       PieceKind = 0
 	Zeros      PieceKind = 1
-	Unreadable PieceKind = 2 // it could not be read from the source, or is lost from the repository; restored as zeros
+	Unreadable PieceKind = 2 // not readable from the source, or lost from the repository; restored as zeros
 )
 
-// A page is the pieces of a region, in order and without gaps, two zero pieces never side by side:
+// AppendPage appends a page to dst. A page is the pieces of a region, in order and without gaps, and never two zero
+// pieces side by side:
 //
 //	+----------+--------+- - - - - - - - - - - - - +- - - - - - - - - - - - - +
 //	| level 0  | pieces | kind << 30 | length, u32 | id 32 bytes              |
 //	| u8       | u32    | … one a piece            | … one a data piece       |
 //	+----------+--------+- - - - - - - - - - - - - +- - - - - - - - - - - - - +
 //
-// A region of zeros has no page: the zero id stands for it.
+// A region of zeros has no page: the zero ID represents it.
 func AppendPage(dst []byte, pieces []Piece) []byte {
 	dst = append(dst, 0)
 	dst = binary.LittleEndian.AppendUint32(dst, uint32(len(pieces)))
@@ -90,8 +91,8 @@ func ParsePage(p []byte, length int64) ([]Piece, error) {
 	return pieces, nil
 }
 
-// A Node is the ids of its children, pages for level 1, else nodes of the level below; those of zeros at the end are
-// left out, so that a disk of mostly zeros has small nodes.
+// A Node is the IDs of its children: pages at level 1, otherwise nodes of the level below. Zero IDs at the end are
+// omitted, so that a disk of mostly zeros has small nodes.
 //
 //	+-------+- - - - - - - - - - - - - - - - +
 //	| level | id 32 bytes, … up to fanOut    |
@@ -99,7 +100,7 @@ func ParsePage(p []byte, length int64) ([]Piece, error) {
 //	+-------+- - - - - - - - - - - - - - - - +
 type Node [FanOut]chunk.ID
 
-// AppendTo appends the node as it is stored, for its level.
+// AppendTo appends the stored form of a node at that level.
 func (n *Node) AppendTo(dst []byte, level int) []byte {
 	dst = append(dst, byte(level))
 	last := FanOut
@@ -112,7 +113,7 @@ func (n *Node) AppendTo(dst []byte, level int) []byte {
 	return dst
 }
 
-// ParseNode reads a node of a level. The error wraps pack.ErrDamaged.
+// ParseNode reads a node at that level. The error wraps pack.ErrDamaged.
 func ParseNode(p []byte, level int) (*Node, error) {
 	if len(p) <= 1 || int(p[0]) != level || level == 0 || (len(p)-1)%chunk.IDSize != 0 || len(p)-1 > FanOut*chunk.IDSize {
 		return nil, fmt.Errorf("%w: no node of level %d", pack.ErrDamaged, level)
@@ -127,7 +128,7 @@ func ParseNode(p []byte, level int) (*Node, error) {
 	return n, nil
 }
 
-// WrongLength is the error of a chunk that is not as long, in bytes, as its map says. It wraps pack.ErrDamaged.
+// WrongLength is the error of a chunk whose length in bytes differs from that in its map. It wraps pack.ErrDamaged.
 func WrongLength(id chunk.ID, got int, want uint32) error {
 	return fmt.Errorf("%w: chunk %v has %d bytes where the map says %d", pack.ErrDamaged, id, got, want)
 }

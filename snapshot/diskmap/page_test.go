@@ -19,7 +19,7 @@ func wantDamaged(t *testing.T, what string, err error) {
 	}
 }
 
-// randomPieces are the pieces of a region, and how long it is.
+// randomPieces returns the pieces of a region, and its length.
 func randomPieces(r *rand.Rand, n int) (pieces []Piece, length int64) {
 	for range n {
 		p := Piece{Kind: PieceKind(r.IntN(3)), Len: 1 + uint32(r.IntN(1<<20))}

@@ -8,18 +8,19 @@ type Range struct {
 	Len int64 `json:"length"`
 }
 
-// Runs are the ranges of a disk of which something is so: in order, none empty, no two that touch. A map may have one
-// subtree in as many places as it likes; its ranges are kept once, and counted from where it begins. So the ranges of a
-// disk of 2^36 regions take as much memory as its map does, and it is for those who list them to stop.
+// Runs are ranges of a disk that have something in common. They are in order, none is empty, and no two touch.
+//
+// If a map has a subtree in many places, the ranges of the subtree are kept once, counted from its start. So the ranges
+// of a disk of 2^36 regions take no more memory than its map. The caller must limit how many it lists.
 type Runs struct {
 	Count int64 // of ranges
 	Bytes int64 // of all of them
 
-	from, to int64 // where the first begins and the last ends
+	from, to int64 // start of the first, end of the last
 	parts    []runsPart
 }
 
-// A runsPart is a range, or the ranges of a subtree that begins at Off.
+// A runsPart is a range, or the ranges of a subtree that starts at Off.
 type runsPart struct {
 	Range
 	below *Runs // nil for a range
@@ -38,11 +39,11 @@ func (r *Runs) Add(off, n int64) {
 	r.append(runsPart{Range{off, n}, nil}, &Runs{Count: 1, Bytes: n, to: n})
 }
 
-// Place appends the ranges of a subtree that begins at off. They must not change any more.
+// Place appends the ranges of a subtree that starts at off. They must not change afterwards.
 func (r *Runs) Place(off int64, below *Runs) {
 	switch below.Count {
 	case 0:
-	case 1: // it may be one with its neighbours, many times over
+	case 1: // it may join its neighbours, many times over
 		r.Add(off+below.from, below.Bytes)
 	default:
 		r.append(runsPart{Range{Off: off}, below}, below)
@@ -54,7 +55,7 @@ func (r *Runs) append(part runsPart, sum *Runs) {
 	switch {
 	case r.Count == 0:
 		r.from = from
-	case r.to == from: // the last is one with the first of these
+	case r.to == from: // the last range joins the first of these
 		r.Count--
 	}
 	r.to, r.Count, r.Bytes = to, r.Count+sum.Count, r.Bytes+sum.Bytes
@@ -80,7 +81,7 @@ func (r *Runs) All() iter.Seq[Range] {
 	}
 }
 
-// each yields ranges of which some may touch, and reports whether to go on.
+// each yields the ranges, some of which may touch, and reports whether to go on.
 func (r *Runs) each(off int64, yield func(Range) bool) bool {
 	for _, p := range r.parts {
 		if p.below != nil {
@@ -94,7 +95,7 @@ func (r *Runs) each(off int64, yield func(Range) bool) bool {
 	return true
 }
 
-// First returns no more than n of the ranges, and how many and how much the others are.
+// First returns at most n of the ranges, and the number and bytes of the others.
 func (r *Runs) First(n int) (first []Range, more int64, bytes int64) {
 	first, more, bytes = []Range{}, r.Count, r.Bytes
 	for q := range r.All() {
@@ -106,5 +107,5 @@ func (r *Runs) First(n int) (first []Range, more int64, bytes int64) {
 	return first, more, bytes
 }
 
-// end is the byte behind the range.
+// end is the offset of the first byte after the range.
 func (r Range) end() int64 { return r.Off + r.Len }

@@ -7,7 +7,7 @@ import (
 	"testing"
 )
 
-// TestRuns puts ranges together out of subtrees that stand in several places, and compares that with a plain list.
+// TestRuns combines ranges of subtrees that occur in several places, and compares the result with a plain list.
 func TestRuns(t *testing.T) {
 	for seed := range uint64(300) {
 		rnd := rand.New(rand.NewPCG(seed, 51))

@@ -13,20 +13,20 @@ import (
 	"platter/pack"
 )
 
-// A Map is a tree over the regions of a disk. How high it is follows from the size: a disk of one region has its page
-// as root, one of up to 256 regions a node over pages, and so on. The zero id stands for a tree of zeros.
+// A Map is a tree over the regions of a disk. Its height follows from the disk's size. A disk of one region has its
+// page as root, one of up to 256 regions has a node over pages, and so on. The zero ID represents a tree of zeros.
 type Map struct {
 	load Loader
 	size int64
 	root chunk.ID
-	part *Range // what of the disk is looked at; nil for all of it
+	part *Range // the part of the disk that the map is clipped to; nil for all of it
 }
 
-// A Loader has the nodes and pages of maps; a repository is one.
+// A Loader loads the nodes and pages of maps; a repository is one.
 type Loader interface {
-	// Load calls fn for each of the chunks of one kind, in any order. The bytes hold until fn returns.
+	// Load calls fn for each of the chunks of one kind, in any order. The bytes are valid until fn returns.
 	Load(ctx context.Context, kind chunk.Kind, ids []chunk.ID, fn func(i int, data []byte) error) error
-	// Workers is how many cores may be used.
+	// Workers is the number of cores to use.
 	Workers() int
 }
 
@@ -35,25 +35,25 @@ func New(load Loader, size int64, root chunk.ID) *Map {
 	return &Map{load: load, size: size, root: root}
 }
 
-// Size is the size of the disk in bytes, whatever part of it the map is clipped to.
+// Size is the size of the whole disk in bytes, even if the map is clipped to a part of it.
 func (m *Map) Size() int64 { return m.size }
 
-// Root is the ID of the map's uppermost node, or only page; zero for a disk of zeros.
+// Root is the ID of the map's top node, or of its only page; zero for a disk of zeros.
 func (m *Map) Root() chunk.ID { return m.root }
 
-// Workers is how many cores may be used.
+// Workers is the number of cores to use.
 func (m *Map) Workers() int { return m.load.Workers() }
 
-// ErrBeyond says that a map has regions behind the end of its disk.
+// ErrBeyond says that a map has regions beyond the end of its disk.
 var ErrBeyond = fmt.Errorf("%w: its map goes beyond the end of the disk", pack.ErrDamaged)
 
-// RegionCount is how many regions a disk of size bytes has.
-func RegionCount(size int64) int64 { return (size-1)/RegionSize + 1 } // size-1 cannot overflow; of no bytes, 0 or 1 is alike
+// RegionCount is the number of regions of a disk of size bytes.
+func RegionCount(size int64) int64 { return (size-1)/RegionSize + 1 } // size-1 cannot overflow; empty: 0 or 1 will do
 
-// RegionLen is how long a region of a disk of size bytes is.
+// RegionLen is the length of a region of a disk of size bytes.
 func RegionLen(size, region int64) int64 { return min(RegionSize, size-region*RegionSize) }
 
-// Height is how many levels of nodes are over the pages of a disk of size bytes.
+// Height is the number of levels of nodes above the pages of a disk of size bytes.
 func Height(size int64) int {
 	h := 0
 	for n := RegionCount(size); n > 1; n = (n-1)/FanOut + 1 {
@@ -62,14 +62,14 @@ func Height(size int64) int {
 	return h
 }
 
-// A Builder collects pages in any order and builds the nodes over them. It keeps 8 KiB for each 16 GiB of disk that
-// hold data.
+// A Builder collects pages in any order and builds the nodes over them. It needs 8 KiB of memory for each 16 GiB of
+// disk with data.
 type Builder struct {
 	mu     sync.Mutex
-	leaves map[int64]*Node // of level 1, by their place
+	leaves map[int64]*Node // of level 1, by position
 }
 
-// Set says which page a region has. It is safe for concurrent use.
+// Set records the page of a region. It is safe for concurrent use.
 func (t *Builder) Set(region int64, page chunk.ID) {
 	if page.IsZero() {
 		return
@@ -116,21 +116,21 @@ func (t *Builder) Finish(ctx context.Context, size int64, save func(context.Cont
 	}
 }
 
-// A Region is one of a map that has a page.
+// A Region is a region of a map, with its page.
 type Region struct {
 	Index int64
 	Page  chunk.ID
 }
 
-// Regions yields every region of the part that is not all zeros, in order. It is no Fold: a region that a map has in many
-// places is yielded at each.
+// Regions yields every region of the part that is not all zeros, in order. Unlike a Fold, it yields a repeated region
+// at each of its places.
 func (m *Map) Regions(ctx context.Context) iter.Seq2[Region, error] {
 	return func(yield func(Region, error) bool) {
 		m.walk(ctx, Height(m.size), 0, m.root, yield)
 	}
 }
 
-// EachRegion hands every region that is not all zeros to fn, on all cores.
+// EachRegion calls fn for every region that is not all zeros, on all cores.
 func (m *Map) EachRegion(ctx context.Context, fn func(context.Context, Region) error) error {
 	g, gctx := errgroup.WithContext(ctx)
 	g.SetLimit(m.load.Workers())
@@ -141,7 +141,7 @@ func (m *Map) EachRegion(ctx context.Context, fn func(context.Context, Region) e
 		}
 		g.Go(func() error { return fn(gctx, reg) })
 	}
-	// Where a worker failed, the walk was only told to stop: the worker's error is the one to tell.
+	// If a worker failed, the walk was only stopped, so the worker's error is returned first.
 	return cmp.Or(g.Wait(), ctx.Err(), walk)
 }
 
@@ -171,12 +171,12 @@ func (m *Map) walk(ctx context.Context, level int, at int64, id chunk.ID, yield 
 	return true
 }
 
-// Has reports whether a disk has a node or page at this place of a level.
+// Has reports whether the disk has a node or page at this position of a level.
 func (m *Map) Has(level int, at int64) bool {
 	return at == 0 || at <= (RegionCount(m.size)-1)>>(8*level)
 }
 
-// Span is where the disk that a node or page describes begins and ends, in bytes.
+// Span returns the start and end, in bytes, of the run of the disk that a node or page describes.
 func (m *Map) Span(level int, at int64) (from, to int64) {
 	if 8*level > 36 { // wider than any disk
 		return 0, m.size
@@ -186,22 +186,22 @@ func (m *Map) Span(level int, at int64) (from, to int64) {
 	return from, from + min(width, m.size-from)
 }
 
-// A Subtree is a node or a page, and how much of a disk it describes. All that follows from its map alone is the same
-// wherever a disk has it, if it is counted from where it begins; so it is worked out once. Of a disk's last one less may be
-// there, and then it is another.
+// A Subtree is a node or a page, and how many bytes of a disk it describes. All that follows from its map alone,
+// counted from its start, is the same wherever it occurs. So it is computed once. At the end of a disk, the same node
+// may describe fewer bytes: that is another Subtree.
 type Subtree struct {
 	ID    chunk.ID
 	Level int
 	Width int64 // bytes
 }
 
-// Subtree returns what a node or page at a place of a level is.
+// Subtree returns the subtree of a node or page at a position of a level.
 func (m *Map) Subtree(level int, at int64, id chunk.ID) Subtree {
 	from, to := m.Span(level, at)
 	return Subtree{id, level, to - from}
 }
 
-// Below returns the children of a node, all of the same ID as the node: with the zero ID, the shape of what is below.
+// Below returns the children of a node, with the node's own ID. With the zero ID, it returns the shape of the subtree.
 func (s Subtree) Below() (children []Subtree) {
 	width := ChildOffset(s.Level, 1)
 	for left := s.Width; left > 0; left -= width {
@@ -210,10 +210,11 @@ func (s Subtree) Below() (children []Subtree) {
 	return children
 }
 
-// ChildOffset is where a node's child begins, counted from where the node does. It means nothing for a child that no disk has.
+// ChildOffset is the offset of a node's child from the node's start. It is meaningless for a child that no disk can
+// have.
 func ChildOffset(level, i int) int64 { return int64(i) * RegionSize << (8 * (level - 1)) }
 
-// Node loads a node. The error wraps pack.ErrDamaged, or is the loader's.
+// Node loads a node. The error wraps pack.ErrDamaged, or is that of the Loader.
 func (m *Map) Node(ctx context.Context, level int, id chunk.ID) (n *Node, err error) {
 	err = m.loadMap(ctx, id, func(data []byte) error {
 		n, err = ParseNode(data, level)
@@ -222,7 +223,7 @@ func (m *Map) Node(ctx context.Context, level int, id chunk.ID) (n *Node, err er
 	return n, err
 }
 
-// Page returns the pieces of a region; those of a region of zeros are made up.
+// Page returns the pieces of a region. It makes up those of a region of zeros.
 func (m *Map) Page(ctx context.Context, region int64, id chunk.ID) (pieces []Piece, err error) {
 	length := RegionLen(m.size, region)
 	if length <= 0 {
@@ -263,7 +264,7 @@ func (m *Map) PageID(ctx context.Context, region int64) (chunk.ID, error) {
 	return id, nil
 }
 
-// Children returns a node's children. Above the root, a tree goes on as its own only child; a tree of zeros has none.
+// Children returns a node's children. A level above the root has the root as its only child; a tree of zeros has none.
 func (m *Map) Children(ctx context.Context, level int, id chunk.ID) (*Node, error) {
 	switch {
 	case id.IsZero():

@@ -39,7 +39,7 @@ func TestHeight(t *testing.T) {
 	}
 }
 
-// randomSize is a size of any magnitude, close to where maps grow.
+// randomSize returns a size of any magnitude, near sizes at which maps grow.
 func randomSize(r *rand.Rand) int64 {
 	size := int64(1) << (r.IntN(63)) // up to 1<<62
 	switch r.IntN(4) {
@@ -51,7 +51,7 @@ func randomSize(r *rand.Rand) int64 {
 	return max(size, 1)
 }
 
-// TestSpans holds that the spans of a node's children tile the node's.
+// TestSpans checks that the spans of a node's children tile the span of the node.
 func TestSpans(t *testing.T) {
 	for seed := range uint64(300) {
 		r := rand.New(rand.NewPCG(seed, 4))
@@ -83,7 +83,7 @@ func TestSpans(t *testing.T) {
 	}
 }
 
-// randomRegions are pages for some of the regions of a disk: in crowds, and at both ends.
+// randomRegions returns pages for some regions of a disk: in clusters, and at both ends.
 func randomRegions(r *rand.Rand, size int64) map[int64]chunk.ID {
 	n := RegionCount(size)
 	pages := map[int64]chunk.ID{}
@@ -108,8 +108,8 @@ func randomRegions(r *rand.Rand, size int64) map[int64]chunk.ID {
 	return pages
 }
 
-// TestTreeRoundTrip builds maps of random regions of disks up to 4 EiB and walks them again. Neither the order nor
-// regions of zeros may matter to the root.
+// TestTreeRoundTrip builds maps of random regions of disks up to 4 EiB and walks them again. The root must depend
+// neither on the order nor on regions of zeros.
 func TestTreeRoundTrip(t *testing.T) {
 	type built struct {
 		size  int64
@@ -134,7 +134,7 @@ func TestTreeRoundTrip(t *testing.T) {
 			rnd.Shuffle(len(order), func(i, j int) { order[i], order[j] = order[j], order[i] })
 			for _, region := range order {
 				tree.Set(region, b.pages[region])
-				tree.Set((region+1)%RegionCount(b.size), b.pages[(region+1)%RegionCount(b.size)]) // often the zero id
+				tree.Set((region+1)%RegionCount(b.size), b.pages[(region+1)%RegionCount(b.size)]) // often the zero ID
 			}
 			before := b.root
 			if b.root, err = tree.Finish(ctx, b.size, r.SaveMap); err != nil {

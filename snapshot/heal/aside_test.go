@@ -20,11 +20,11 @@ import (
 	"platter/snapshot/snapshottest"
 )
 
-// garbling is a store that gives wrong bytes for some files, so many times.
+// A garbling store returns wrong bytes for some files, a number of times.
 type garbling struct {
 	store.Store
 	mu    sync.Mutex
-	times map[string]int // that a file comes garbled; negative for always
+	times map[string]int // how often a file is garbled; negative means always
 }
 
 func (s *garbling) Get(ctx context.Context, name string, off, n int64) ([]byte, error) {
@@ -63,7 +63,7 @@ func pruneAll(t *testing.T, s store.Store) *repo.Pruned {
 	return done
 }
 
-// wantNamed holds that of each disk a whole version is there.
+// wantNamed fails unless each disk has a whole version.
 func wantNamed(t *testing.T, s store.Store, disks map[string][]byte) {
 	t.Helper()
 	r := openGarbled(t, s)
@@ -80,8 +80,8 @@ func wantNamed(t *testing.T, s store.Store, disks map[string][]byte) {
 	}
 }
 
-// TestBadReadsOfSnapshots reads the file of a snapshot wrongly some times, while repairs and forgets remove what cannot be
-// read. Where it was one bad read nothing is removed; where it was many, what is removed is put back, whatever was pruned.
+// TestBadReadsOfSnapshots garbles some reads of a snapshot's file, while repairs and forgets remove what cannot be
+// read. After one bad read nothing is removed. After many, what was removed is put back, whatever was pruned.
 func TestBadReadsOfSnapshots(t *testing.T) {
 	ctx := t.Context()
 	whole, list := keptDisk(t, rand.New(rand.NewPCG(1, 61)), 2, 2<<20)
@@ -118,7 +118,7 @@ func TestBadReadsOfSnapshots(t *testing.T) {
 			}
 			clear(s.times)
 			if removed {
-				s.times["aside/"+strings.TrimPrefix(name, "snapshots/")] = -1 // still
+				s.times["aside/"+strings.TrimPrefix(name, "snapshots/")] = -1 // still garbled
 				if done := pruneAll(t, s); done.Deleted.Packs > 0 || len(done.Aside) != 1 {
 					t.Errorf("%s: prune, while it cannot be read: %+v", how, done)
 				}
@@ -143,8 +143,8 @@ func TestBadReadsOfSnapshots(t *testing.T) {
 	}
 }
 
-// TestBadReadsOfPacks has a store give wrong bytes for packs while snapshots are repaired, and the right ones later: what was
-// removed is put back as it was, though a prune came between, and without a word of what the prune saw.
+// TestBadReadsOfPacks has a store that returns wrong bytes for packs while snapshots are repaired, and later the right
+// ones. What was removed is put back unchanged, even after a prune, and the prune reports no problem.
 func TestBadReadsOfPacks(t *testing.T) {
 	ctx := t.Context()
 	whole, list := keptDisk(t, rand.New(rand.NewPCG(1, 62)), 2, 3<<20)
@@ -178,8 +178,9 @@ func TestBadReadsOfPacks(t *testing.T) {
 	}
 }
 
-// TestReviewAside holds that what is damaged still goes once all else was checked, and that what is whole stays to be put back.
-// Until then packs stay that have something of it, and no prune complains of what it lacks.
+// TestReviewAside checks that damaged snapshots are deleted only after everything else was checked, and that whole ones
+// stay to be put back. Until then, packs with some of their chunks stay, and no prune complains about their missing
+// chunks.
 func TestReviewAside(t *testing.T) {
 	ctx := t.Context()
 	whole, _ := keptDisk(t, rand.New(rand.NewPCG(1, 63)), 3, 2<<20)
@@ -190,7 +191,7 @@ func TestReviewAside(t *testing.T) {
 	if err != nil || len(hurt.Snapshots) == 0 {
 		t.Fatalf("%+v, %v", hurt, err)
 	}
-	cut := "" // of the others, if there are any
+	cut := "" // one of the others, if there are any
 	for _, name := range under(t, mem, "snapshots/") {
 		if cut == "" || !slices.ContainsFunc(hurt.Snapshots, func(q Repair) bool { return repo.SnapshotName(q.Snapshot.ID) == name }) {
 			cut = name
@@ -207,7 +208,7 @@ func TestReviewAside(t *testing.T) {
 	if broken != len(done.Snapshots)+1 {
 		t.Fatalf("%d are kept aside of %+v", broken, done)
 	}
-	// One that is whole was set aside by mistake.
+	// A whole snapshot was set aside by mistake.
 	all, _, err := snapshot.Load(ctx, snapshottest.Reopen(t, mem))
 	if err != nil {
 		t.Fatal(err)

@@ -1,5 +1,6 @@
-// Package heal mends what a repository has lost: packs from parity, copies and disks (RepairPacks), and versions of which not all can
-// be had, as new versions of what is left (RepairSnapshots). Nothing is removed before what takes its place is durable.
+// Package heal repairs what a repository has lost. RepairPacks mends packs from parity, copies and disks.
+// RepairSnapshots replaces versions that have lost data with new versions of what is left. Nothing is removed before
+// its replacement is durable.
 package heal
 
 import (
@@ -14,40 +15,40 @@ import (
 	"platter/snapshot/image"
 )
 
-// A Holder is a disk that may still hold what a repository has lost, and what to call it.
+// A Holder is a disk that may still hold lost data, and its name for the user.
 type Holder struct {
 	Name string
 	Disk image.Disk
 }
 
-// MendOptions say where RepairPacks looks for what is damaged, and for what is lost.
+// MendOptions say where RepairPacks looks for damaged and lost data.
 type MendOptions struct {
-	ReadAll bool // every pack is read; else only those that are missing, cut off, or known to be damaged
+	ReadAll bool // read every pack; otherwise only those that are missing, truncated, or known to be damaged
 	Copies  []repo.Copy
 	Disks   []Holder
-	DryRun  bool // the repository was opened for one
+	DryRun  bool // the repository was opened for a dry run
 }
 
-// Mended is what RepairPacks did.
+// Mended is the result of RepairPacks.
 type Mended struct {
-	Packs      []*repo.BadPack // all that were bad
-	Found      []Found         // where chunks were looked for, in that order
-	Losses     []snapshot.Loss // what snapshots lack after it; in a dry run, before it
+	Packs      []*repo.BadPack // all that were missing or damaged
+	Found      []Found         // the sources in which chunks were searched, in order
+	Losses     []snapshot.Loss // what snapshots have lost afterwards; in a dry run, before
 	Lacking    int64           // chunks of those packs that were found nowhere; some may be needed by no snapshot
-	Unreadable []error         // snapshot files that cannot be read: what they need is not known
+	Unreadable []error         // snapshot files that cannot be read, so that their needs are unknown
 }
 
-// Found says what one source gave of what was wanted.
+// Found says how many of the wanted chunks one source had.
 type Found struct {
 	Name           string
 	Wanted, Chunks int64
 	Skipped        int64 // bytes of the source that could not be read
-	Stopped        error // why not all of it was looked at
+	Stopped        error // why the source was not searched completely
 }
 
-// RepairPacks mends packs that are missing or damaged: from their parity files, from copies of the repository, and, where a
-// pack cannot be had whole, by storing what it held anew: what it still gives, what copies have, and what lies on disks. All
-// of that is proved by its name or id. A damaged file is replaced by the whole pack, or stays as it is.
+// RepairPacks mends packs that are missing or damaged, from their parity files and from copies of the repository. If a
+// pack cannot be had whole, RepairPacks stores its chunks again: from its own remains, from copies, and from disks. All
+// of this is verified by file ID or chunk ID. A damaged file is replaced by the whole pack, or stays as it is.
 func RepairPacks(ctx context.Context, r *repo.Repo, o MendOptions, p *repo.Progress) (done *Mended, err error) {
 	err = r.WithLease(ctx, repo.Repairing, func(ctx context.Context) error {
 		m := &mending{repo: r, opts: o, progress: p, done: new(Mended)}
@@ -60,7 +61,7 @@ func RepairPacks(ctx context.Context, r *repo.Repo, o MendOptions, p *repo.Progr
 	return done, err
 }
 
-// A mending is a RepairPacks under way.
+// A mending is a running RepairPacks.
 type mending struct {
 	repo      *repo.Repo
 	opts      MendOptions
@@ -105,7 +106,7 @@ func (m *mending) run(ctx context.Context) (err error) {
 	return nil
 }
 
-// forecast finds out what is lost before anything is mended: afterwards, a dry run could not read what it did not store.
+// forecast finds what is lost before anything is mended. Later, a dry run could not read what it did not store.
 func (m *mending) forecast(ctx context.Context) error {
 	if err := m.damage.Probe(ctx); err != nil {
 		return err
@@ -114,7 +115,7 @@ func (m *mending) forecast(ctx context.Context) error {
 	return m.check(ctx)
 }
 
-// look finds out what is lost now.
+// look finds what is lost now. In a dry run, forecast has done so.
 func (m *mending) look(ctx context.Context) error {
 	if m.opts.DryRun {
 		return nil
@@ -130,7 +131,7 @@ func (m *mending) check(ctx context.Context) (err error) {
 	return cmp.Or(err, c.Passing)
 }
 
-// whole reports whether nothing is to be looked for any more.
+// whole reports whether nothing more needs to be searched.
 func (m *mending) whole() bool {
 	if m.opts.DryRun {
 		return m.damage.Wants() == 0
@@ -138,7 +139,7 @@ func (m *mending) whole() bool {
 	return len(m.done.Losses) == 0
 }
 
-// salvage copies out what the damaged packs still give.
+// salvage copies the chunks that are still readable in the damaged packs.
 func (m *mending) salvage(ctx context.Context) error {
 	_, err := m.from(ctx, "what is left of those packs", func(ctx context.Context, f *Found) (err error) {
 		f.Chunks, err = m.damage.Salvage(ctx)
@@ -147,7 +148,7 @@ func (m *mending) salvage(ctx context.Context) error {
 	return err
 }
 
-// collect takes from one source after the other what is lost.
+// collect takes lost chunks from one source after another.
 func (m *mending) collect(ctx context.Context) error {
 	for _, c := range m.opts.Copies {
 		err := m.again(ctx, c.Name, func(ctx context.Context, f *Found) (err error) {
@@ -170,7 +171,7 @@ func (m *mending) collect(ctx context.Context) error {
 	return nil
 }
 
-// again takes from a source, and once more as long as pages came back that name chunks nobody knew of.
+// again takes from a source, and repeats that while recovered pages name chunks that were unknown before.
 func (m *mending) again(ctx context.Context, name string, take func(context.Context, *Found) error) error {
 	for !m.whole() {
 		missing := m.damage.Missing
@@ -192,7 +193,7 @@ func (m *mending) again(ctx context.Context, name string, take func(context.Cont
 	return nil
 }
 
-// from notes what a source gave, and returns how many chunks that is.
+// from records what a source had, and returns the number of chunks.
 func (m *mending) from(ctx context.Context, name string, take func(context.Context, *Found) error) (int64, error) {
 	f := Found{Name: name, Wanted: m.damage.Wants()}
 	if f.Wanted == 0 {
@@ -205,8 +206,8 @@ func (m *mending) from(ctx context.Context, name string, take func(context.Conte
 	return f.Chunks, nil
 }
 
-// cut cuts a disk as a backup does, and stores what is wanted: chunks, pages, and nodes. A page comes out as it was where
-// all of its region is as it was.
+// cut cuts a disk as a backup does, and stores the wanted chunks, pages and nodes. A page comes out the same only if
+// all of its region is unchanged.
 func (m *mending) cut(ctx context.Context, disk image.Disk, f *Found) error {
 	stats, err := m.repo.Write(ctx, func(ctx context.Context, w *repo.Writer) (err error) {
 		f.Skipped, err = backup.Recut(ctx, m.repo, w, disk, m.damage.Wanted, m.progress)

@@ -28,7 +28,7 @@ import (
 	"platter/snapshot/snapshottest"
 )
 
-// files copies a store out.
+// files returns a copy of all files of a store.
 func files(t testing.TB, s store.Store) map[string][]byte {
 	t.Helper()
 	out := map[string][]byte{}
@@ -56,14 +56,15 @@ func memOf(t testing.TB, files map[string][]byte) *store.Mem {
 	return s
 }
 
-// packsOf are the names of the packs among files, sorted.
+// packsOf returns the names of the packs among files, sorted.
 func packsOf(files map[string][]byte) []string {
 	return slices.DeleteFunc(slices.Sorted(maps.Keys(files)), func(name string) bool {
 		return !strings.HasPrefix(name, "packs/") || strings.HasSuffix(name, ".par")
 	})
 }
 
-// keptDisk is versions of a disk, oldest first, in a repository of small packs.
+// keptDisk backs up versions of a disk to a repository of small packs, and returns its files and the disks, oldest
+// first.
 func keptDisk(t testing.TB, rnd *rand.Rand, versions, size int) (map[string][]byte, [][]byte) {
 	t.Helper()
 	mem := new(store.Mem)
@@ -92,7 +93,7 @@ func keptDisk(t testing.TB, rnd *rand.Rand, versions, size int) (map[string][]by
 	return files(t, mem), disks
 }
 
-// hurt damages some of the packs, and returns the files as they are then, and the packs that are not whole.
+// hurt damages some packs, and returns the files afterwards, and the packs that are not whole.
 func hurt(rnd *rand.Rand, whole map[string][]byte) (hurt map[string][]byte, bad []string) {
 	hurt = maps.Clone(whole)
 	for _, name := range packsOf(whole) {
@@ -116,7 +117,7 @@ func hurt(rnd *rand.Rand, whole map[string][]byte) (hurt map[string][]byte, bad 
 	return hurt, bad
 }
 
-// scratch damages some sectors of some packs, no more than parity is enough for.
+// scratch damages some sectors of some packs, never more than parity can restore.
 func scratch(rnd *rand.Rand, whole map[string][]byte) (hurt map[string][]byte, bad []string) {
 	hurt = maps.Clone(whole)
 	for i, name := range packsOf(whole) {
@@ -137,7 +138,7 @@ func scratch(rnd *rand.Rand, whole map[string][]byte) (hurt map[string][]byte, b
 	return hurt, bad
 }
 
-// withParity is a repository whose packs have parity files.
+// withParity returns a repository whose packs have parity files.
 func withParity(t testing.TB, whole map[string][]byte) map[string][]byte {
 	t.Helper()
 	out := maps.Clone(whole)
@@ -153,11 +154,12 @@ func withParity(t testing.TB, whole map[string][]byte) map[string][]byte {
 	return out
 }
 
-// wantDisks fails unless every version comes back as it was.
+// wantDisks fails unless every version is read back unchanged.
 func wantDisks(t *testing.T, s store.Store, disks [][]byte) {
 	t.Helper()
 	r := snapshottest.Reopen(t, s)
-	err := r.WithLease(context.Background(), repo.BackingUp, func(context.Context) error { // which makes it heed what is damaged
+	// A reader with a lease takes damage markers into account.
+	err := r.WithLease(context.Background(), repo.BackingUp, func(context.Context) error {
 		allDisks(t, r, disks)
 		return nil
 	})
@@ -184,7 +186,7 @@ func allDisks(t *testing.T, r *repo.Repo, disks [][]byte) {
 	}
 }
 
-// A source of rescue, by what it is.
+// rescueFrom returns options with one kind of source for lost data.
 func rescueFrom(t testing.TB, kind string, whole map[string][]byte, disks [][]byte) (o MendOptions) {
 	t.Helper()
 	o.ReadAll = true
@@ -208,8 +210,8 @@ func rescueFrom(t testing.TB, kind string, whole map[string][]byte, disks [][]by
 	return o
 }
 
-// TestRepairPacks damages packs at random and mends them from all that is meant for it. A dry run before it changes nothing
-// and says the same.
+// TestRepairPacks damages packs at random and mends them from all kinds of sources. A dry run before that must change
+// nothing and report the same.
 func TestRepairPacks(t *testing.T) {
 	ctx := context.Background()
 	for _, kind := range []string{"copy", "disks", "another repository", "parity"} {
@@ -261,7 +263,7 @@ func TestRepairPacks(t *testing.T) {
 	}
 }
 
-// TestRepairPacksLeavesWholeOnesAlone holds that there is nothing to do where nothing is wrong.
+// TestRepairPacksLeavesWholeOnesAlone checks that a repair of an undamaged repository changes nothing.
 func TestRepairPacksLeavesWholeOnesAlone(t *testing.T) {
 	whole, disks := keptDisk(t, rand.New(rand.NewPCG(1, 1)), 2, 4<<20)
 	mem := memOf(t, whole)
@@ -274,8 +276,8 @@ func TestRepairPacksLeavesWholeOnesAlone(t *testing.T) {
 	}
 }
 
-// TestRepairPacksNotes holds that a pack that stays damaged is noted, that no backup builds upon it then, and that the note
-// goes when it is whole again.
+// TestRepairPacksNotes checks that a damage marker names a pack that stays damaged, that no backup builds on that pack,
+// and that the marker is deleted when the pack is whole again.
 func TestRepairPacksNotes(t *testing.T) {
 	ctx := context.Background()
 	whole, disks := keptDisk(t, rand.New(rand.NewPCG(2, 1)), 1, 4<<20)
@@ -293,7 +295,7 @@ func TestRepairPacksNotes(t *testing.T) {
 	if n := len(under(t, mem, "work/")); n != 1 {
 		t.Fatalf("%d files are in work, want the note", n)
 	}
-	// Without reading anything, the next repair knows. A disk of which some is gone gives some.
+	// The next repair knows this without reading anything. A partly damaged disk still supplies some chunks.
 	half := image.Mem{Data: bytes.Clone(disks[0])}
 	for at := 0; at+4096 <= len(half.Data); at += 300 << 10 { // fewer places than the pack has chunks
 		clear(half.Data[at : at+4096])
@@ -319,13 +321,13 @@ func TestRepairPacksNotes(t *testing.T) {
 	}
 }
 
-// under are the names of files that begin with a prefix.
+// under returns the names of files with a prefix.
 func under(t testing.TB, s store.Store, prefix string) []string {
 	t.Helper()
 	return slices.DeleteFunc(slices.Sorted(maps.Keys(files(t, s))), func(name string) bool { return !strings.HasPrefix(name, prefix) })
 }
 
-// A sick disk cannot be read in places.
+// A sick disk returns errors for some ranges.
 type sick struct {
 	image.Mem
 	bad func(off int64) bool
@@ -344,12 +346,13 @@ func (d sick) ReadAt(p []byte, off int64) (int, error) {
 	return d.Mem.ReadAt(p, off)
 }
 
-// TestRepairPacksFromSickDisks has two disks that cannot be read, each in other places.
+// TestRepairPacksFromSickDisks has two disks that cannot be read, each in different places.
 func TestRepairPacksFromSickDisks(t *testing.T) {
 	ctx := context.Background()
 	whole, disks := keptDisk(t, rand.New(rand.NewPCG(3, 1)), 1, 4<<20)
 	damaged := maps.Clone(whole)
-	lost := slices.DeleteFunc(packsOf(whole), func(name string) bool { return len(whole[name]) < 512<<10 })[0] // not that of the map
+	// The lost pack is not that of the map.
+	lost := slices.DeleteFunc(packsOf(whole), func(name string) bool { return len(whole[name]) < 512<<10 })[0]
 	delete(damaged, lost)
 	mem := memOf(t, damaged)
 	var o MendOptions
@@ -366,8 +369,8 @@ func TestRepairPacksFromSickDisks(t *testing.T) {
 	}
 }
 
-// TestRepairPacksAfterTheIndexForgot has packs go, and then the index made anew without them: what they held is known from
-// maps alone, and what lies below a page that is gone only when the page has come back.
+// TestRepairPacksAfterTheIndexForgot deletes packs and rebuilds the index without them. Only maps name the chunks of
+// those packs. Chunks below a missing page become known only when the page is recovered.
 func TestRepairPacksAfterTheIndexForgot(t *testing.T) {
 	ctx := context.Background()
 	for _, kind := range []string{"copy", "disks"} {
@@ -388,7 +391,7 @@ func TestRepairPacksAfterTheIndexForgot(t *testing.T) {
 	}
 }
 
-// everyOp runs work with each call of the store failing in turn, in three ways, and then hands the store to after.
+// everyOp runs work with each call of the store failing in turn, in three ways, and then passes the store to after.
 func everyOp(t *testing.T, start map[string][]byte, work func(*repo.Repo) error, after func(mem *store.Mem, err error)) {
 	t.Helper()
 	broken := errors.New("broken")
@@ -416,7 +419,7 @@ func everyOp(t *testing.T, start map[string][]byte, work func(*repo.Repo) error,
 			if err != nil && !errors.Is(err, broken) {
 				t.Fatalf("call %d %s: %v", i, mode, err)
 			}
-			for _, name := range under(t, mem, "work/") { // as if whoever left it there were dead
+			for _, name := range under(t, mem, "work/") { // as if the holders were dead
 				if err := mem.Delete(context.Background(), name); err != nil {
 					t.Fatal(err)
 				}
@@ -432,7 +435,8 @@ func everyOp(t *testing.T, start map[string][]byte, work func(*repo.Repo) error,
 	}
 }
 
-// TestRepairPacksEveryOpFails holds that a repair that is interrupted loses nothing that was whole, and that the next works.
+// TestRepairPacksEveryOpFails checks that an interrupted repair loses nothing that was whole, and that the next one
+// works.
 func TestRepairPacksEveryOpFails(t *testing.T) {
 	ctx := context.Background()
 	for _, kind := range []string{"disks", "copy", "parity"} {

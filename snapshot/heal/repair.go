@@ -15,24 +15,24 @@ import (
 
 // RepairOptions say what RepairSnapshots changes.
 type RepairOptions struct {
-	ReadAll bool   // every pack is read; else only those that are missing, cut off, or known to be damaged
-	Write   bool   // snapshots in the place of those that are not whole
-	Forget  bool   // set aside those, and files that hold no snapshot any more; goes with Write
+	ReadAll bool   // read every pack; otherwise only those that are missing, truncated, or known to be damaged
+	Write   bool   // store replacements for the snapshots that are not whole
+	Forget  bool   // set aside the replaced snapshots and damaged snapshot files; needs Write
 	Platter string // version of the program
 }
 
 // TagRepaired is the tag of snapshots that RepairSnapshots made.
 const TagRepaired = "repaired"
 
-// A Repair is what became of a snapshot that is not whole.
+// A Repair is the result for one snapshot that is not whole.
 type Repair struct {
 	snapshot.Loss
-	New       *snapshot.Snapshot // in its place; nil where there is none
-	Made      bool               // New was made now, and not by an earlier repair
+	New       *snapshot.Snapshot // its replacement; nil if there is none
+	Made      bool               // this repair made New, not an earlier one
 	Forgotten bool
 }
 
-// Repairs is what RepairSnapshots did.
+// Repairs is the result of RepairSnapshots.
 type Repairs struct {
 	Snapshots  []Repair
 	Unreadable []UnreadableFile
@@ -44,9 +44,9 @@ type UnreadableFile struct {
 	Forgotten bool
 }
 
-// RepairSnapshots finds snapshots that are not whole, and puts others in their place if so wished: the same disks, of which
-// the lost ranges are known to be lost and read as zeros. All else of them is as it was. Nothing is removed before what takes
-// its place is durable.
+// RepairSnapshots finds snapshots that are not whole and, if the options say so, stores replacements. A replacement is
+// the same disk. Its lost ranges are marked as unreadable and read as zeros; everything else is unchanged. Nothing is
+// removed before its replacement is durable.
 func RepairSnapshots(ctx context.Context, r *repo.Repo, o RepairOptions, p *repo.Progress) (*Repairs, error) {
 	f := &repairing{repo: r, opts: o, progress: p, done: new(Repairs)}
 	work := f.run
@@ -59,7 +59,7 @@ func RepairSnapshots(ctx context.Context, r *repo.Repo, o RepairOptions, p *repo
 	return f.done, nil
 }
 
-// A repairing is a RepairSnapshots under way.
+// A repairing is a running RepairSnapshots.
 type repairing struct {
 	repo      *repo.Repo
 	opts      RepairOptions
@@ -111,7 +111,8 @@ func (f *repairing) run(ctx context.Context) error {
 	return f.forget(ctx)
 }
 
-// write makes the new snapshots: first the maps of all of them, then, when those are durable, one after the other.
+// write makes the new snapshots: first the maps of all of them. When those are durable, it stores the snapshots one by
+// one.
 func (f *repairing) write(ctx context.Context, check *snapshot.MapCheck) error {
 	roots := make([]chunk.ID, len(f.done.Snapshots))
 	_, err := f.repo.Write(ctx, func(ctx context.Context, w *repo.Writer) (err error) {
@@ -133,8 +134,8 @@ func (f *repairing) write(ctx context.Context, check *snapshot.MapCheck) error {
 	return f.replaceAll(ctx, roots)
 }
 
-// replaceAll stores the new snapshots. Those of which most is left come first: of a version that was repaired before, and is
-// broken again, less may be left than of what took its place.
+// replaceAll stores the new snapshots, those with the least loss first. A version that was repaired before may be
+// damaged again. Then less may be left of it than of its replacement.
 func (f *repairing) replaceAll(ctx context.Context, roots []chunk.ID) error {
 	var order []int
 	fresh := make([]*snapshot.Snapshot, len(roots))
@@ -160,8 +161,8 @@ func (f *repairing) replaceAll(ctx context.Context, roots []chunk.ID) error {
 	return nil
 }
 
-// standIn returns a snapshot that is there, is whole, and is as good as one that would be made in the place of old: the same,
-// or one that was made of old when more was left. nil where there is none.
+// standIn returns an existing whole snapshot that is at least as good as a new replacement for old. It is the same, or
+// it was made from old when more was left. nil if there is none.
 func (f *repairing) standIn(old, fresh *snapshot.Snapshot) *snapshot.Snapshot {
 	for _, s := range f.snapshots {
 		broken := slices.ContainsFunc(f.done.Snapshots, func(q Repair) bool { return q.Snapshot == s })
@@ -175,7 +176,7 @@ func (f *repairing) standIn(old, fresh *snapshot.Snapshot) *snapshot.Snapshot {
 	return nil
 }
 
-// remade returns the snapshot that is to take the place of a broken one. It is stored nowhere yet.
+// remade returns the replacement for a damaged snapshot, not stored yet.
 func (f *repairing) remade(ctx context.Context, q *Repair, root chunk.ID) (*snapshot.Snapshot, error) {
 	old, s := q.Snapshot, *q.Snapshot
 	s.Root, s.Platter = root, f.opts.Platter
@@ -195,7 +196,7 @@ func (f *repairing) remade(ctx context.Context, q *Repair, root chunk.ID) (*snap
 	return &s, nil
 }
 
-// wordsOf tells how much is lost.
+// wordsOf says how much is lost.
 func wordsOf(l *snapshot.Loss) string {
 	plural := "s"
 	if l.Ranges.Count == 1 {
@@ -204,9 +205,8 @@ func wordsOf(l *snapshot.Loss) string {
 	return fmt.Sprintf("%d bytes in %d range%s lost", l.Ranges.Bytes, l.Ranges.Count, plural)
 }
 
-// forget removes what new snapshots stand for, and files that hold none any more: those that are damaged, and still are when
-// they are read again. One that a newer platter wrote, or that the store did not give, may be a whole one. All of them are kept
-// aside.
+// forget sets aside replaced snapshots, and snapshot files that are still damaged when they are read again. A file that
+// a newer platter wrote, or that the store cannot read, may be whole, and stays.
 func (f *repairing) forget(ctx context.Context) error {
 	var ids []pack.FileID
 	for _, q := range f.done.Snapshots {

@@ -26,7 +26,7 @@ import (
 	"platter/snapshot/snapshottest"
 )
 
-// wantRepaired fails unless a repair is of what was kept: lost where something cannot be had, and all else as it was.
+// wantRepaired fails unless a repair has the disk that was backed up, with zeros only in ranges that are lost.
 func wantRepaired(t *testing.T, r *repo.Repo, q Repair, disk []byte) {
 	t.Helper()
 	old, s := q.Snapshot, q.New
@@ -61,7 +61,7 @@ func wantRepaired(t *testing.T, r *repo.Repo, q Repair, disk []byte) {
 	}
 }
 
-// TestRepairSnapshots damages packs at random, and keeps what is left of the snapshots.
+// TestRepairSnapshots damages packs at random, and repairs the snapshots.
 func TestRepairSnapshots(t *testing.T) {
 	ctx := context.Background()
 	for seed := range uint64(6) {
@@ -96,7 +96,7 @@ func TestRepairSnapshots(t *testing.T) {
 				t.Errorf("%d: the name leads to the broken one (%v, %v)", seed, err, e)
 			}
 		}
-		// Once more makes nothing new, and removes the broken ones if it may.
+		// A second repair makes nothing new, and removes the damaged snapshots if the options allow.
 		o.Forget = true
 		again, err := RepairSnapshots(ctx, snapshottest.Reopen(t, mem), o, nil)
 		if err != nil || len(again.Snapshots) != len(done.Snapshots) {
@@ -117,7 +117,7 @@ func TestRepairSnapshots(t *testing.T) {
 	}
 }
 
-// TestRepairSnapshotsTwice loses more of a snapshot that was repaired.
+// TestRepairSnapshotsTwice damages a snapshot again after it was repaired.
 func TestRepairSnapshotsTwice(t *testing.T) {
 	ctx := context.Background()
 	whole, disks := keptDisk(t, rand.New(rand.NewPCG(1, 42)), 1, 4<<20)
@@ -150,7 +150,8 @@ func TestRepairSnapshotsTwice(t *testing.T) {
 	}
 }
 
-// TestRepairSnapshotsWithoutMaps loses all maps of a disk of three levels: nothing is left, and that is said in few bytes.
+// TestRepairSnapshotsWithoutMaps loses all maps of a disk of three levels. Nothing is left, and few bytes suffice to
+// record that.
 func TestRepairSnapshotsWithoutMaps(t *testing.T) {
 	ctx := context.Background()
 	mem := new(store.Mem)
@@ -183,13 +184,14 @@ func TestRepairSnapshotsWithoutMaps(t *testing.T) {
 	}
 }
 
-// TestRepairSnapshotsForgetsDamagedFiles holds that files of snapshots go that are damaged, and only when told to.
+// TestRepairSnapshotsForgetsDamagedFiles checks that damaged snapshot files are removed, and only if the options say
+// so.
 func TestRepairSnapshotsForgetsDamagedFiles(t *testing.T) {
 	ctx := context.Background()
 	whole, _ := keptDisk(t, rand.New(rand.NewPCG(1, 43)), 3, 2<<20)
 	mem := memOf(t, whole)
 	names := under(t, mem, "snapshots/")
-	// A newer one has its header, and its own name.
+	// The file of a newer version has its header, and its own name.
 	newer := append(bytes.Clone(whole[names[0]][:8]), 0xff, 0xff)
 	newer = append(newer, whole[names[0]][10:]...)
 	id := pack.Sum(newer)
@@ -215,8 +217,8 @@ func TestRepairSnapshotsForgetsDamagedFiles(t *testing.T) {
 	}
 }
 
-// TestRepairSnapshotsEveryOpFails holds that there is always a snapshot, broken or repaired, of every version that there was,
-// and that no passing fault makes a snapshot that lacks what could be had.
+// TestRepairSnapshotsEveryOpFails checks that every version always has a snapshot, damaged or repaired. No transient
+// fault may make a snapshot that has lost data that is still available.
 func TestRepairSnapshotsEveryOpFails(t *testing.T) {
 	ctx := context.Background()
 	whole, disks := keptDisk(t, rand.New(rand.NewPCG(1, 44)), 2, 2<<20)
@@ -239,7 +241,7 @@ func TestRepairSnapshotsEveryOpFails(t *testing.T) {
 	repair := func(r *repo.Repo) error {
 		done, err := RepairSnapshots(ctx, r, o, nil)
 		if err == nil && len(done.Unreadable) > 0 {
-			return done.Unreadable[0] // which says why it was left alone
+			return done.Unreadable[0] // says why it was left alone
 		}
 		return err
 	}
@@ -277,7 +279,7 @@ func TestRepairSnapshotsEveryOpFails(t *testing.T) {
 	})
 }
 
-// TestRepairSnapshotsWaitsForTheStore holds that a map which cannot be read for a passing reason is no loss.
+// TestRepairSnapshotsWaitsForTheStore checks that a map that cannot be read for a transient reason is no loss.
 func TestRepairSnapshotsWaitsForTheStore(t *testing.T) {
 	ctx := context.Background()
 	whole, _ := keptDisk(t, rand.New(rand.NewPCG(1, 45)), 1, 2<<20)
@@ -296,7 +298,7 @@ func TestRepairSnapshotsWaitsForTheStore(t *testing.T) {
 	}
 }
 
-// offline is a store that does not give packs.
+// An offline store does not return packs.
 type offline struct {
 	store.Store
 	off bool
@@ -311,7 +313,7 @@ func (s *offline) Get(ctx context.Context, name string, off, n int64) ([]byte, e
 	return s.Store.Get(ctx, name, off, n)
 }
 
-// restored returns the snapshot's disk, by way of a file.
+// restored restores a snapshot's disk to a file and returns its bytes.
 func restored(t *testing.T, r *repo.Repo, s *snapshot.Snapshot) []byte {
 	t.Helper()
 	target := filepath.Join(t.TempDir(), "out")

@@ -8,9 +8,9 @@ import (
 	"platter/snapshot"
 )
 
-// ReviewAside looks at the snapshots that are kept aside once a check has found that all others are whole, and has read all that
-// they are made of. Those that are still damaged are deleted: what took their place is whole. Those that are whole again stay,
-// for somebody to put back.
+// ReviewAside examines the snapshots that are set aside. It runs after a check that found all others whole and read all
+// their data. It deletes those that are still damaged, because their replacements are whole. Those that are whole again
+// stay, so that the user can put them back.
 func ReviewAside(ctx context.Context, r *repo.Repo, bad func(chunk.ID) error) (whole []*snapshot.Snapshot, dropped []pack.FileID, err error) {
 	aside, unreadable, err := snapshot.LoadAside(ctx, r)
 	if err != nil {

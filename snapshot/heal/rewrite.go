@@ -9,14 +9,14 @@ import (
 	"platter/snapshot/diskmap"
 )
 
-// A rewriter makes maps without losses out of damaged ones: lost chunks, and regions whose page cannot be read, become
-// unreadable pieces. Subtrees that are whole stay as they are.
+// A rewriter turns damaged maps into maps without losses. Lost chunks, and regions whose page cannot be read, become
+// unreadable pieces. Whole subtrees stay unchanged.
 type rewriter struct {
 	check  *snapshot.MapCheck // after it has walked the maps
 	damage *repo.Damage
 	writer *repo.Writer
-	fold   diskmap.Fold[chunk.ID]       // what was made of each
-	bad    map[diskmap.Subtree]chunk.ID // of a level and a width, without an ID: all of it is unreadable
+	fold   diskmap.Fold[chunk.ID]       // the ID of each new subtree
+	bad    map[diskmap.Subtree]chunk.ID // wholly unreadable subtrees by level and width; the key has no ID
 }
 
 func newRewriter(check *snapshot.MapCheck, damage *repo.Damage, writer *repo.Writer) *rewriter {
@@ -50,7 +50,7 @@ func (w *rewriter) save(ctx context.Context, level int, n *diskmap.Node) (chunk.
 	return w.writer.SaveMap(ctx, n.AppendTo(nil, level))
 }
 
-// pieces returns the pieces of a region without what is lost.
+// pieces returns the pieces of a region, with lost chunks as unreadable pieces.
 func (w *rewriter) pieces(pieces []diskmap.Piece) (out []diskmap.Piece) {
 	for _, q := range pieces {
 		if q.Kind == diskmap.Data && w.check.Chunk(q) != nil {
@@ -65,7 +65,7 @@ func (w *rewriter) pieces(pieces []diskmap.Piece) (out []diskmap.Piece) {
 	return out
 }
 
-// unreadable returns what stands for a node or page that cannot be read, unless it may be read another time.
+// unreadable returns the replacement for a node or page that is missing or damaged. An error that may pass is returned.
 func (w *rewriter) unreadable(ctx context.Context, s diskmap.Subtree, why error) (chunk.ID, error) {
 	if !snapshot.IsFinal(why) && !w.damage.Lost(s.ID) {
 		return chunk.ID{}, why
@@ -73,7 +73,7 @@ func (w *rewriter) unreadable(ctx context.Context, s diskmap.Subtree, why error)
 	return w.allBad(ctx, diskmap.Subtree{Level: s.Level, Width: s.Width})
 }
 
-// allBad makes a node or page of a level and a width, of which nothing can be read.
+// allBad saves a wholly unreadable node or page of a level and a width.
 func (w *rewriter) allBad(ctx context.Context, s diskmap.Subtree) (id chunk.ID, err error) {
 	if id, ok := w.bad[s]; ok || s.Width == 0 {
 		return id, nil

@@ -105,7 +105,7 @@ func (s System) Uses(f *os.File) ([]Use, error) {
 func (s System) Holds(f *os.File, path string) (bool, error) {
 	held, err := s.holds(f, path)
 	if err != nil {
-		return false, fmt.Errorf("find out which device %s lies on: %w", path, err)
+		return false, fmt.Errorf("find the device that %s is on: %w", path, err)
 	}
 	return held, nil
 }

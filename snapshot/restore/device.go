@@ -132,7 +132,7 @@ func unused(f *os.File, o DeviceOptions) error {
 		case err != nil:
 			return err
 		case held:
-			return fmt.Errorf("%s lies on it (%s)", o.Keep[path], path)
+			return fmt.Errorf("%s is on it (%s)", o.Keep[path], path)
 		}
 	}
 	return refuseUsed(f, o.System, o.ForceInUse)

@@ -369,7 +369,7 @@ func TestDeviceSerial(t *testing.T) {
 	refused(t, node, DeviceOptions{Serial: "SN-1"}, "it tells no serial number")
 	folder := t.TempDir()
 	held := fakeSystem(t, node, "SN-1", folder)
-	refused(t, node, DeviceOptions{System: held, Keep: map[string]string{folder: "the repository"}}, "the repository lies on it ("+folder+")")
+	refused(t, node, DeviceOptions{System: held, Keep: map[string]string{folder: "the repository"}}, "the repository is on it ("+folder+")")
 }
 
 // TestDeviceLink retargets the link that a device was named by, as soon as it is open: nothing is written elsewhere.

@@ -1,0 +1,38 @@
+package layout
+
+import (
+	"context"
+	"fmt"
+
+	"github.com/zeebo/blake3"
+
+	"platter/pack"
+	"platter/repo/store"
+)
+
+// verifyBlock is how many bytes Verify reads at a time. It is the same for every file, so that the reads show nothing of
+// what is in it.
+const verifyBlock = 4 << 20
+
+// Verify reads a file in blocks and compares the hash of its bytes with its ID. It calls read, if not nil, with the length
+// of each block. The error wraps pack.ErrDamaged, without the name, if the bytes do not match, or it is the store's.
+func Verify(ctx context.Context, s store.Store, name string, id pack.FileID, read func(n int64)) error {
+	sum, block := blake3.New(), make([]byte, verifyBlock)
+	for off := int64(0); ; off += verifyBlock {
+		part, err := store.GetInto(ctx, s, block, name, off, verifyBlock)
+		if err != nil {
+			return err
+		}
+		sum.Write(part)
+		if read != nil {
+			read(int64(len(part)))
+		}
+		if len(part) < verifyBlock {
+			break
+		}
+	}
+	if pack.FileID(sum.Sum(nil)) != id {
+		return fmt.Errorf("%w: its bytes do not match its name", pack.ErrDamaged)
+	}
+	return nil
+}

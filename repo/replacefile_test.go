@@ -1,0 +1,50 @@
+package repo
+
+import (
+	"os"
+	"path/filepath"
+	"testing"
+	"time"
+)
+
+// TestReplaceFile replaces a file, and removes what a crash left beside it: old temporary files of the same name only.
+func TestReplaceFile(t *testing.T) {
+	folder := t.TempDir()
+	path := filepath.Join(folder, "locations")
+	old := time.Now().Add(-2 * staleTemp)
+	left := map[string]bool{ // by name: whether it stays
+		"index-locations-1.tmp":   false,
+		"index-locations-2.tmp":   true, // of a call under way
+		"index-seen-1.tmp":        true,
+		"locations-1.tmp":         true,
+		"index-locations-1.other": true,
+	}
+	for name := range left {
+		if err := os.WriteFile(filepath.Join(folder, name), nil, 0o600); err != nil {
+			t.Fatal(err)
+		}
+		if name == "index-locations-2.tmp" {
+			continue
+		}
+		if err := os.Chtimes(filepath.Join(folder, name), old, old); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for _, data := range []string{"one", "two"} {
+		if err := ReplaceFile(path, []byte(data)); err != nil {
+			t.Fatal(err)
+		}
+		if got, err := os.ReadFile(path); err != nil || string(got) != data {
+			t.Errorf("%q, %v; want %q", got, err, data)
+		}
+	}
+	for name, stays := range left {
+		if _, err := os.Lstat(filepath.Join(folder, name)); (err == nil) != stays {
+			t.Errorf("%s: %v, want it to stay: %v", name, err, stays)
+		}
+	}
+	entries, err := os.ReadDir(folder)
+	if err != nil || len(entries) != len(left) { // one less, and the file itself
+		t.Errorf("%d files, %v; want %d", len(entries), err, len(left))
+	}
+}
