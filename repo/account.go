@@ -76,7 +76,7 @@ type fates struct {
 	forgotten []pack.FileID // a record says so
 	there     []pack.FileID // can be read, although the listing did not show them
 	missing   []pack.FileID
-	failed    error // why a snapshot could not be read, if for another reason than that it is missing; such snapshots are in missing, too
+	failed    error // why a snapshot in missing could not be read, if not because it is missing
 }
 
 // fates finds out what became of snapshots. Only a record explains a missing snapshot: a listing may be old, and a

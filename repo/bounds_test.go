@@ -43,7 +43,8 @@ func TestReadsAreBounded(t *testing.T) {
 		layout.Config: layout.MaxConfig, layout.Keys: layout.MaxSlot, layout.Index: index.MaxFile, layout.Snapshots: layout.MaxSnapshot, layout.Work: layout.MaxMarker, layout.Forgotten: layout.MaxRecord,
 		layout.Packs: readBlock, "parity": parity.MaxFile,
 	} {
-		if most := s.most[dir]; most == 0 || most > max(limit+1, readBlock) { // the size of a read that does not know the file's length
+		// A read that does not know the file's length reads a whole block.
+		if most := s.most[dir]; most == 0 || most > max(limit+1, readBlock) {
 			t.Errorf("%d bytes are asked for of %s, at most %d belong there", most, dir, limit)
 		}
 	}

@@ -38,7 +38,8 @@ func MakeCache(folder, own string) error {
 	}
 	tag := filepath.Join(folder, "CACHEDIR.TAG")
 	if _, err := os.Lstat(tag); err != nil {
-		_ = os.WriteFile(tag, []byte(cacheTag), 0o600) // without the tag, backup programs only store more than they need
+		// Without the tag, backup programs only store more than they need.
+		_ = os.WriteFile(tag, []byte(cacheTag), 0o600)
 	}
 	return nil
 }

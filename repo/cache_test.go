@@ -48,8 +48,8 @@ func filesBelow(t testing.TB, folder string) (paths []string) {
 	return paths
 }
 
-// TestCacheSaysTheSame runs random histories of a repository. With a new cache, with an old one and with none, the
-// index must know the same packs and find the same chunks, and the chunks must load alike.
+// TestCacheSaysTheSame runs random histories of a repository, with a new cache, with an old one and with none. Every
+// time, the index must know the same packs and find the same chunks. The chunks must load alike.
 func TestCacheSaysTheSame(t *testing.T) {
 	ctx := context.Background()
 	steps := 40

@@ -23,7 +23,7 @@ type CheckOptions struct {
 	ReadPacks bool          // compare every pack's bytes with its name
 	ReadData  bool          // open every frame and compute every chunk ID again
 	Sample    float64       // the share of the packs' bytes to read, those read longest ago first; 0 and 1 mean all
-	Since     time.Duration // do not read again the packs that this machine read within this time; 0 reads all. See UseMemory
+	Since     time.Duration // skip packs that this machine read within this time; 0 skips none. See UseMemory
 	ReadOnly  bool          // write nothing to the repository, not even which packs are damaged
 }
 

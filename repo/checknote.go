@@ -34,9 +34,9 @@ func (c *checker) noteMissing(id pack.FileID, err error) bool {
 	return true
 }
 
-// noteDamage puts damage markers for damaged packs, so that nothing builds on them any more. Then backups store their
-// chunks again, and old versions become whole again. It leaves out packs that are missing or whole by now. If markers
-// cannot be put, the check still reports what it found.
+// noteDamage puts damage markers for damaged packs, so that nothing builds on them any more. Then backups store the
+// chunks of those packs again, and old versions become whole again. It leaves out packs that are missing or whole by
+// now. If markers cannot be put, the check still reports what it found.
 func (c *checker) noteDamage(ctx context.Context, s *sight) error {
 	if c.opts.ReadOnly || c.repo.dry {
 		for id := range c.noted {

@@ -88,7 +88,8 @@ func TestDamageHeals(t *testing.T) {
 			if err := mem.Put(ctx, name, change(bytes.Clone(x.files[name]))); err != nil {
 				t.Fatal(err)
 			}
-			if n, err := x.saveAgain(ctx, reopen(t, mem)); err != nil || (n > 0) != (i == 2) { // LoadIndex itself notices a wrong length
+			// LoadIndex itself notices a wrong length.
+			if n, err := x.saveAgain(ctx, reopen(t, mem)); err != nil || (n > 0) != (i == 2) {
 				t.Fatalf("%s: %d bytes stored again before anybody knows (%v)", what, n, err)
 			}
 			report := x.check(t, mem, CheckOptions{ReadPacks: true, ReadData: data})

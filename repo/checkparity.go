@@ -49,7 +49,8 @@ func (c *checker) readParity(ctx context.Context, id pack.FileID) {
 		return
 	}
 	c.progress.Expect(size)
-	if err := checkParity(ctx, c.repo.view().store, id); ctx.Err() == nil && err != nil && !layout.IsMissing(err) { // a parity file is deleted with its pack
+	// A missing parity file was deleted with its pack.
+	if err := checkParity(ctx, c.repo.view().store, id); ctx.Err() == nil && err != nil && !layout.IsMissing(err) {
 		c.damage(err)
 		c.hint(hintParity)
 	}
@@ -96,7 +97,8 @@ func (c *checker) tryMending(ctx context.Context, p index.PackTable) {
 		return
 	}
 	table, err := pack.ReadTable(int64(len(m.file)), c.repo.keys, func(off, n int64) ([]byte, error) {
-		return slices.Clone(m.file[min(off, int64(len(m.file))):min(off+n, int64(len(m.file)))]), nil // a clone, because it is opened in place
+		// A clone, because it is opened in place.
+		return slices.Clone(m.file[min(off, int64(len(m.file))):min(off+n, int64(len(m.file)))]), nil
 	})
 	if err != nil || !slices.Equal(table.Frames, p.Table.Frames) || !slices.Equal(table.Chunks, p.Table.Chunks) {
 		return

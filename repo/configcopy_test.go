@@ -27,7 +27,8 @@ func TestLostConfig(t *testing.T) {
 			delete(files, layout.Config)
 		}
 		mem := memOf(t, files)
-		if _, err := pack.ParseHeader(config, pack.ConfigFile); errors.Is(err, pack.ErrNewer) { // a copy must not replace that
+		// A copy must not replace that.
+		if _, err := pack.ParseHeader(config, pack.ConfigFile); errors.Is(err, pack.ErrNewer) {
 			if _, err := Open(ctx, mem, []byte("pw")); !errors.Is(err, pack.ErrNewer) {
 				t.Errorf("%s: %v, want ErrNewer", what, err)
 			}

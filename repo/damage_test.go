@@ -132,7 +132,8 @@ func TestSwapped(t *testing.T) {
 	if f := y.look(t, memOf(t, y.files)); !f.found(layout.Config) || len(f.open) > 0 {
 		t.Errorf("with another repository's config: %v", f.open)
 	}
-	for _, dir := range []string{layout.Keys, layout.Packs, layout.Index, layout.Snapshots} { // whole files of another repository beside this one's
+	// Whole files of another repository beside this one's.
+	for _, dir := range []string{layout.Keys, layout.Packs, layout.Index, layout.Snapshots} {
 		y := x.clone()
 		name := other.in(dir)[0]
 		y.files[name] = other.files[name]

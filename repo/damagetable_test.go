@@ -49,11 +49,14 @@ func TestDamage(t *testing.T) {
 		kind string
 		seen [faults]seen // flipped, truncated, extended, zeroed, missing, duplicated, renamed, swapped
 	}{
-		{"config", [faults]seen{damage, damage, damage, damage, damage, noted, damage, damage}}, // swapped with another repository's config; the copies open the repository
-		{"key", [faults]seen{damage, damage, damage, damage, silent, damage, damage, closed}},   // swapped, no slot opens
+		// Swapped with another repository's config; the copies open the repository.
+		{"config", [faults]seen{damage, damage, damage, damage, damage, noted, damage, damage}},
+		// Swapped, no slot opens.
+		{"key", [faults]seen{damage, damage, damage, damage, silent, damage, damage, closed}},
 		{"pack", [faults]seen{damage, damage, damage, damage, damage, damage, damage, damage}},
 		{"parity", [faults]seen{damage, damage, damage, damage, noted, noted, noted, damage}},
-		{"index", [faults]seen{damage, damage, damage, damage, noted, damage, damage, damage}}, // missing: its packs are in no index file
+		// Missing: its packs are in no index file.
+		{"index", [faults]seen{damage, damage, damage, damage, noted, damage, damage, damage}},
 		// A missing snapshot is noticed by the machines that have seen it: cmd/platter, seen.txtar.
 		{"snapshot", [faults]seen{damage, damage, damage, damage, silent, damage, damage, damage}},
 		// Without it, its holder commits nothing, and the holder's pending file belongs to no lease.
@@ -113,7 +116,8 @@ func (x *damageSample) suffer(t *testing.T, kind string, f mishap, d damaged, wa
 		if said := begins(reported, name); want == damage && !said && (there || kind == "pack") || want != damage && said {
 			t.Errorf("%s: check says %q of damage", what, reported)
 		}
-		if want == damage && there && kind != "config" && !begins(got.names.Damage, name) { // checking a config needs a key
+		// Checking a config needs a key.
+		if want == damage && there && kind != "config" && !begins(got.names.Damage, name) {
 			t.Errorf("%s: CheckNames says %q", what, got.names.Damage)
 		}
 	}

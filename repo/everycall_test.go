@@ -128,7 +128,8 @@ func (p program) failsAt(t *testing.T, f fault, call int, disk *storetest.Disk, 
 	t.Helper()
 	nexts := []func(*trial) error{p.rerun, (*trial).repair, nil, nil}
 	for i, next := range nexts {
-		if turn := min(call%7, len(nexts)-1); !torture() && i != turn { // 7, because no program repeats itself after 7 calls
+		// 7, because no program repeats itself after 7 calls.
+		if turn := min(call%7, len(nexts)-1); !torture() && i != turn {
 			continue
 		}
 		var hit atomic.Bool

@@ -101,7 +101,8 @@ func (r *Repo) Forgotten(ctx context.Context, ids []pack.FileID) (map[pack.FileI
 	if err != nil {
 		return nil, err
 	}
-	slices.SortFunc(files, func(a, b layout.File) int { return b.Time.Compare(a.Time) }) // a missing snapshot was most likely forgotten lately
+	// A missing snapshot was most likely forgotten lately.
+	slices.SortFunc(files, func(a, b layout.File) int { return b.Time.Compare(a.Time) })
 	for _, f := range files {
 		if len(left) == 0 {
 			break

@@ -156,7 +156,7 @@ func (l *loading) load(ctx context.Context) (*index.Index, error) {
 			if err := l.repo.mergeRun(ctx, x); ctx.Err() != nil {
 				x.Close()
 				return nil, ctx.Err()
-			} else if err != nil && merge && spill { // the spilled data cannot be read back: a fault of this machine's disk, not of the store
+			} else if err != nil && merge && spill { // its data on this machine's disk cannot be read back
 				x.Close()
 				spill = false
 				continue

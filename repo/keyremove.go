@@ -103,7 +103,8 @@ func (r *Repo) removeSlot(ctx context.Context, id, witness pack.FileID, half []s
 	if r.dry {
 		return nil
 	}
-	if _, err := readSlot(ctx, r.view().store, witness); layout.IsMissing(err) { // best detected before anything is moved
+	// Best detected before anything is moved.
+	if _, err := readSlot(ctx, r.view().store, witness); layout.IsMissing(err) {
 		return ErrKeyMoved
 	} else if err != nil {
 		return err

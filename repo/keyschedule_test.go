@@ -22,8 +22,8 @@ type keySession struct {
 	removes int // the slot that it removes; -1 to change its own password
 }
 
-// A keyGame is one play of several sessions, one store operation at a time. Each move chooses which session goes on,
-// whether it is killed first, whether its answer is lost, and how old the listing is that it sees.
+// A keyGame is one play of several sessions, one store operation at a time. Each move chooses which session goes on and
+// whether it is killed first. It also chooses whether the answer is lost, and how old the listing is.
 type keyGame struct {
 	*keyWorld
 	mem      *store.Mem

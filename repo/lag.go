@@ -40,8 +40,8 @@ func (e *UnknownLagError) Unwrap() error { return ErrUnknownLag }
 // SetGrace sets how old the store's listings may be, if the store cannot tell.
 func (r *Repo) SetGrace(d time.Duration) { r.grace = &d }
 
-// UnknownLag returns the type of the store's file system if the age of its listings is unknown, and how long a writer
-// waits because of that. kind is "" otherwise.
+// UnknownLag returns the type of the store's file system if the age of its listings is unknown. waits is how long a
+// writer waits because of that. kind is "" otherwise.
 func (r *Repo) UnknownLag() (kind string, waits time.Duration) {
 	lag := r.storeLag()
 	return lag.Unknown, r.listingAge()

@@ -27,7 +27,8 @@ func TestLeaseIsKept(t *testing.T) {
 			if err != nil || len(files) != 1 || time.Since(files[0].Time) > lease.TouchEvery {
 				t.Errorf("five hours later: %v, %v", files, err)
 			}
-			if done := mustPrune(t, reopen(t, mem), PruneOptions{}); len(done.AtWork) != 0 || ctx.Err() != nil { // there is nothing to wait for
+			// There is nothing to wait for.
+			if done := mustPrune(t, reopen(t, mem), PruneOptions{}); len(done.AtWork) != 0 || ctx.Err() != nil {
 				t.Errorf("a prune beside it: %+v, %v", done, ctx.Err())
 			}
 			if err := mem.Delete(ctx, layout.Name(layout.Work, files[0].ID)); err != nil {

@@ -95,11 +95,11 @@ func (r *Repo) memoryOf(data []byte) (sum [memorySum]byte) {
 	return sum
 }
 
-// staleTemp is the age from which on a temporary file of ReplaceFile was left by a crash.
+// staleTemp is the age from which on a temporary file of ReplaceFile must be a leftover of a crash.
 const staleTemp = 24 * time.Hour
 
-// ReplaceFile replaces a file of this machine, whole or not at all. It first removes temporary files that a crash of an
-// earlier call left beside it.
+// ReplaceFile replaces a file of this machine atomically. It first removes temporary files that a crash of an earlier
+// call left beside it.
 func ReplaceFile(path string, data []byte) error {
 	folder, pattern := filepath.Dir(path), "index-"+filepath.Base(path)+"-*.tmp"
 	entries, err := os.ReadDir(folder)

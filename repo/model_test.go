@@ -322,7 +322,8 @@ func (m *model) direct() *Repo {
 func (m *model) clean() {
 	time.Sleep(24 * time.Hour)
 	ctx := context.Background()
-	if m.jumps != nil { // a dead process may have left a lease dated in the future, which ends half an hour after it was seen
+	// A dead process may have left a lease dated in the future. It ends half an hour after it was seen.
+	if m.jumps != nil {
 		r := m.direct()
 		if _, err := r.Prune(ctx, PruneOptions{MaxRepack: 1 << 40, Sure: true}, markModel(r), nil); err != nil && !errors.Is(err, ErrInUse) {
 			m.faults = append(m.faults, fmt.Sprintf("the last prune but one: %v", err))
@@ -423,7 +424,8 @@ func playSchedule(t *testing.T, template *Repo, seed uint64) (faults []string) {
 // PLATTER_SEED=N plays one schedule again, PLATTER_SCHEDULES=N plays N schedules.
 func TestSchedules(t *testing.T) {
 	template := testRepo(t, new(store.Mem))
-	template.config.FrameSize, template.config.PackSize = 4<<10, 16<<10 // larger ones would spend most of the time on clearing memory
+	// Larger ones would spend most of the time on clearing memory.
+	template.config.FrameSize, template.config.PackSize = 4<<10, 16<<10
 	if text := os.Getenv("PLATTER_SEED"); text != "" {
 		seed, err := strconv.ParseUint(text, 10, 64)
 		if err != nil {

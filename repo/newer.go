@@ -23,7 +23,7 @@ func (r *Repo) newerIndex(ctx context.Context, v *view) *index.Index {
 	r.newer.mu.Lock()
 	defer r.newer.mu.Unlock()
 	for range 3 { // index files may be deleted between listing and reading
-		_ = store.Refresh(ctx, v.store, layout.Index) // a read-only repository may not refresh, and its listing has to do
+		_ = store.Refresh(ctx, v.store, layout.Index) // a read-only repository may be unable to refresh
 		files, err := layout.List(ctx, v.store, layout.Index)
 		if err != nil || v.files.are(files) {
 			return nil

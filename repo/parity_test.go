@@ -107,7 +107,8 @@ func TestWriteParityEveryOpFails(t *testing.T) {
 			t.Fatal(err)
 		}
 		chunks := mustSave(t, again, fresh)
-		if _, err := again.AddParity(t.Context(), ParityOptions{}, nil); err != nil { // for the pack whose parity failed
+		// For the pack whose parity failed.
+		if _, err := again.AddParity(t.Context(), ParityOptions{}, nil); err != nil {
 			t.Fatal(err)
 		}
 		wantParity(t, mem)

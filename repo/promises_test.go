@@ -120,7 +120,8 @@ func (x *trial) open() (*Repo, error) {
 }
 
 func loadSmall(r *Repo) error {
-	if slices.Contains(r.config.WriteFeatures, Leases) && r.lost == nil { // or else a config that says so would be stored
+	// Or else a config that says so would be stored.
+	if slices.Contains(r.config.WriteFeatures, Leases) && r.lost == nil {
 		r.config.FrameSize, r.config.PackSize = minFrameSize, 2*minFrameSize
 	}
 	r.SetCompression(pack.CompressOff)
@@ -202,7 +203,8 @@ func (x *trial) verify() error {
 			return fmt.Errorf("chunk %d of %d: %w", i, len(x.told().chunks), err)
 		}
 	}
-	report, err := CheckNames(context.Background(), x.store, 1, nil) // the loads above and this cover all that reading packs would
+	// The loads above and this cover all that reading packs would.
+	report, err := CheckNames(context.Background(), x.store, 1, nil)
 	if err != nil || len(report.Damage) > 0 {
 		return fmt.Errorf("check without key: %q, %v", report.Damage, err)
 	}

@@ -236,7 +236,8 @@ func (p *pruner) explained(ctx context.Context, going map[pack.FileID]*use) erro
 		return err
 	}
 	if p.repo.dry {
-		if w, err := p.repo.leases.Read(ctx); err != nil || len(w.Leases) > 0 { // a process at work may have stored these packs, and a real prune keeps them
+		// A process at work may have stored these packs, and a real prune keeps them.
+		if w, err := p.repo.leases.Read(ctx); err != nil || len(w.Leases) > 0 {
 			return err
 		}
 	}

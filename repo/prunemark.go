@@ -50,7 +50,7 @@ func (p *pruner) ripe(ctx context.Context) (markers []pack.FileID, condemned map
 	if err != nil {
 		return nil, nil, err
 	}
-	if err := p.repo.leases.Redate(ctx, w, now); err != nil { // what their holders may need stays, as if they were alive
+	if err := p.repo.leases.Redate(ctx, w, now); err != nil { // what their holders may need stays
 		p.note("a lease is dated in the future, and could not be touched: %v", err)
 	}
 	live, ended, err := p.repo.leases.EndExpired(ctx, w, pending, now)
@@ -123,7 +123,7 @@ func (p *pruner) endMarkers(ctx context.Context, markers []pack.FileID, going ma
 // recordsKept is how long the records of forgotten snapshots are kept.
 const recordsKept = 366 * 24 * time.Hour
 
-// sweep deletes files other than packs that are not needed any more.
+// sweep deletes unneeded files that are not packs.
 func (p *pruner) sweep(ctx context.Context, now time.Time) error {
 	if s, ok := store.As[store.Sweeper](p.repo.view().store); ok {
 		n, bytes, err := s.Sweep(ctx, now.Add(-lease.ExpiresAfter))

@@ -125,7 +125,7 @@ func (p *pruner) dropFromIndex(ctx context.Context, going map[pack.FileID]*use) 
 	}
 	for _, f := range counting {
 		old, err := p.repo.readIndex(ctx, f.ID)
-		if layout.IsMissing(err) { // another process replaced it and has seen our marker; its new file must not be changed here
+		if layout.IsMissing(err) { // another process replaced it and acknowledged our marker; leave the new file alone
 			continue
 		}
 		if err != nil {

@@ -68,8 +68,8 @@ func (s Settings) Validate() error {
 
 // A Repo is an open repository. Reading, loading the index and writing are safe for concurrent use: each uses one view
 // of store and index from beginning to end. Three kinds of methods are for one goroutine, while no other uses the Repo.
-// They are those that set the Repo up (Use and Set), those that change the config (AddParity, RepairConfig, the first
-// lease in an older repository), and those that change keys.
+// The Use and Set methods set the Repo up. AddParity, RepairConfig and the first lease in an older repository change
+// the config. The third kind changes keys.
 type Repo struct {
 	changing sync.Mutex           // held while a new view is made from the current one
 	current  atomic.Pointer[view] // see view

@@ -32,7 +32,7 @@ type rescue struct {
 }
 
 // rescue passes on chunks of one frame that could not be read because of why. raw is the decoded frame if it opened, or
-// else nil. If some chunks are nowhere to be found, the error is why.
+// else nil. If some chunks cannot be found anywhere, the error is why.
 func (l *loader) rescue(ctx context.Context, run []wanted, raw []byte, why error, give func(raw []byte, run []wanted) error) error {
 	r := &rescue{loader: l, left: run, give: give, own: run[0].Pack, missing: layout.IsMissing(why)}
 	if raw != nil {

@@ -81,8 +81,8 @@ func (r *Repo) RecordSeen(versions ...Seen) { r.reremember(versions, nil) }
 // whatever records the store shows later.
 func (r *Repo) DropSeen(ids []pack.FileID) { r.reremember(nil, ids) }
 
-// Accept makes this machine accept that there holds all snapshots, and that the named ones are gone. The error comes
-// from this machine's memory.
+// Accept makes this machine treat the versions in there as all that exist, and the named and missing ones as accepted
+// losses. The error comes from this machine's memory.
 func (r *Repo) Accept(there []Seen, named []pack.FileID) error {
 	f := r.recallSeen()
 	listed := map[pack.FileID]bool{}

@@ -55,7 +55,7 @@ var (
 type keyring struct {
 	slots    map[pack.FileID]*crypt.Slot // readable slots, including those being removed if a password may need them
 	bad      []error                     // one error for each unreadable slot
-	removing map[pack.FileID][]string    // files of slots that a process is removing, or was removing when it was killed
+	removing map[pack.FileID][]string    // files of slots whose removal is running or was interrupted
 }
 
 // several reports whether the slots belong to more than one repository.
@@ -253,7 +253,8 @@ func stretch(ctx context.Context, kdf crypt.KDF, password []byte) (stretched [32
 	go func() { done <- kdf.Stretch(password) }()
 	select {
 	case stretched = <-done:
-		if kdf.Memory >= 1<<10 { // in KiB; the KDF's tens of megabytes are the most memory that this program ever holds at once
+		// In KiB. The KDF's tens of megabytes are the most memory that this program ever holds at once.
+		if kdf.Memory >= 1<<10 {
 			debug.FreeOSMemory()
 		}
 		return stretched, nil

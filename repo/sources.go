@@ -24,9 +24,9 @@ type Sources struct {
 // Sources returns a Sources for the current state of the repository.
 func (r *Repo) Sources() *Sources { return &Sources{repo: r, frames: map[frameKey]error{}} }
 
-// Has returns nil if Load can read a chunk of that length: from the pack in the index, from another pack, from the rest
-// of a damaged pack, by parity, or from where a prune has moved it. Otherwise the error says why not. It is a
-// *MissingError, wraps pack.ErrDamaged or fs.ErrNotExist, or comes from the store.
+// Has returns nil if Load can read a chunk of that length. The chunk may be in the indexed pack, in another pack, or in
+// the rest of a damaged pack. Parity may restore it, or a prune may have moved it. Otherwise the error says why not. It
+// is a *MissingError, wraps pack.ErrDamaged or fs.ErrNotExist, or comes from the store.
 func (s *Sources) Has(ctx context.Context, kind chunk.Kind, id chunk.ID, length uint32) error {
 	x := s.repo.view().index
 	at, ok := x.Lookup(id)

@@ -108,7 +108,8 @@ func (r *Repo) joinIndexes(ctx context.Context) (bytes int64, err error) {
 		if ctx.Err() != nil {
 			break
 		}
-		_ = r.view().store.Delete(ctx, layout.Name(layout.Index, id)) // some stores forbid deletion; a superseded file counts for nothing
+		// Some stores forbid deletion. A superseded file counts for nothing.
+		_ = r.view().store.Delete(ctx, layout.Name(layout.Index, id))
 	}
 	return bytes, nil
 }

@@ -20,9 +20,9 @@ type Options struct {
 	Store  func() store.Store               // the store of the work directory, which may change
 	Box    func(p crypt.Purpose) *crypt.Box // the box of the repository's keys
 	Now    func() time.Time                 // this machine's clock, for people to read
-	IsDead func(Lease) bool                 // reports whether a holder is known to be dead; Lease.IsDead except in tests
+	IsDead func(Lease) bool                 // whether a holder is known to be dead; Lease.IsDead except in tests
 	Begin  func(ctx context.Context) error  // runs before a Hold puts its first lease
-	Settle func(ctx context.Context) error  // waits until listings show earlier writes, if the store cannot refresh them
+	Settle func(ctx context.Context) error  // waits for listings to show earlier writes, if they cannot be refreshed
 }
 
 // A Holder takes leases for one open repository. It is safe for concurrent use.
