@@ -313,7 +313,7 @@ func (m *model) whole(when string) {
 	})
 }
 
-// direct opens the repository without network delays, as the server sees it.
+// direct opens the repository on the server itself.
 func (m *model) direct() *Repo {
 	return m.open(m.mem)
 }

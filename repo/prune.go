@@ -51,11 +51,11 @@ type Pruned struct {
 	Unused   int64    `json:"unused"`          // approximate bytes that stay although no snapshot needs them
 	After    Amount   `json:"after"`           //
 	AtWork   []Lease  `json:"at_work"`         // the processes because of which packs are pending
-	Upgraded bool     `json:"upgraded"`        // nothing was deleted, because old versions without leases may be at work
+	Upgraded bool     `json:"upgraded"`        // nothing was deleted: older versions without leases may be at work
 	Missing  int      `json:"missing"`         // chunks that snapshots need and that no index file lists
 	Lost     int      `json:"lost"`            // missing packs that snapshots need
 	Full     bool     `json:"full"`            // there was too little room to copy everything
-	Aside    []string `json:"aside,omitempty"` // files of snapshots kept aside that may need anything, so nothing was deleted
+	Aside    []string `json:"aside,omitempty"` // snapshots kept aside that may need anything: nothing was deleted
 	Notes    []string `json:"notes,omitempty"` // what else was deleted
 }
 

@@ -193,7 +193,7 @@ func (h *Holder) Redate(ctx context.Context, s *State, now time.Time) error {
 	return errors.Join(errs...)
 }
 
-// inFuture reports whether a lease is dated later than any touch since now was read explains.
+// inFuture reports whether a lease is dated so late that no touch since now was read explains it.
 func inFuture(touched, now time.Time) bool { return !now.IsZero() && touched.Sub(now) > TouchEvery }
 
 // keep touches the lease until ctx ends. If the store does not answer, keep tries again: a later answer shows whether

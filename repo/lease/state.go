@@ -30,7 +30,7 @@ type State struct {
 	Leases           map[pack.FileID]Dated[Lease]
 	Acknowledgements map[pack.FileID]Lease // their Of names the lease
 	Markers          map[pack.FileID]Dated[Marker]
-	Unreadable       map[pack.FileID]Dated[error] // damaged files and files of a newer format; each error names the file
+	Unreadable       map[pack.FileID]Dated[error] // damaged files or files of a newer format; errors name them
 }
 
 func newState() *State {
