@@ -17,15 +17,16 @@ import (
 	"platter/repo/store"
 )
 
-// ErrUnaccounted says that snapshots are missing, and that no record says somebody removed them; see UnaccountedError.
+// ErrUnaccounted says that snapshots are missing and that no record says they were forgotten; see UnaccountedError.
 var ErrUnaccounted = errors.New("snapshots are missing, although they were not forgotten")
 
-// An UnaccountedError says which snapshots are missing. Where it names nothing, there is no snapshot at all, though there are packs.
+// An UnaccountedError says which snapshots are missing. If it names none, there is no snapshot at all, though there are
+// packs.
 type UnaccountedError struct {
-	Seen   []Seen        // that this machine has seen; they are missed until Accept
-	Before []pack.FileID // that others name as the version before them
-	Here   []pack.FileID // that were there when the work began
-	Packs  Amount        // that no snapshot needs, though no record says that one was forgotten
+	Seen   []Seen        // seen by this machine; they count as missing until Accept
+	Before []pack.FileID // named by other snapshots as the version before them
+	Here   []pack.FileID // present when the work began
+	Packs  Amount        // needed by no snapshot, though no record says that one was forgotten
 }
 
 func (e *UnaccountedError) Error() string {
@@ -50,14 +51,14 @@ func (e *UnaccountedError) Error() string {
 		"If no backup was ever finished here, or all of it may go, 'platter prune --yes' goes on", back)
 }
 
-// Is makes it an ErrUnaccounted.
+// Is makes an UnaccountedError match ErrUnaccounted.
 func (e *UnaccountedError) Is(target error) bool { return target == ErrUnaccounted }
 
 func shortIDs(ids []pack.FileID) string {
 	return listSome(len(ids), func(i int) string { return ids[i].String()[:8] })
 }
 
-// listSome lists the first few of n things.
+// listSome lists the first 5 of n things and counts the rest.
 func listSome(n int, word func(int) string) string {
 	const some = 5
 	var words []string
@@ -70,16 +71,16 @@ func listSome(n int, word func(int) string) string {
 	return strings.Join(words, ", ")
 }
 
-// fates are what became of snapshots that a listing did not show, or that could not be read as if they were not there.
+// fates say what became of snapshots that no listing showed, or that were missing when read.
 type fates struct {
 	forgotten []pack.FileID // a record says so
-	there     []pack.FileID // all the same: they can be read
+	there     []pack.FileID // can be read, although the listing did not show them
 	missing   []pack.FileID
-	failed    error // why others could not be read, where that is not that they are missing; they are in missing, too
+	failed    error // why a snapshot in missing could not be read, if not because it is missing
 }
 
-// fates finds out what became of snapshots. Only a record explains that one is not there: a listing may be old, and a NAS may
-// have lost the file.
+// fates finds out what became of snapshots. Only a record explains a missing snapshot: a listing may be old, and a
+// store may have lost the file.
 func (r *Repo) fates(ctx context.Context, ids []pack.FileID) (f fates, err error) {
 	if len(ids) == 0 {
 		return f, nil
@@ -90,7 +91,7 @@ func (r *Repo) fates(ctx context.Context, ids []pack.FileID) (f fates, err error
 	}
 	var mu sync.Mutex
 	g, gctx := errgroup.WithContext(ctx)
-	g.SetLimit(4 * r.workers) // small reads: what takes time is waiting for the store
+	g.SetLimit(4 * r.workers) // small reads mostly wait for the store
 	there := map[pack.FileID]bool{}
 	for _, id := range ids {
 		if forgotten[id] {
@@ -122,7 +123,7 @@ func (r *Repo) fates(ctx context.Context, ids []pack.FileID) (f fates, err error
 	return f, nil
 }
 
-// uncached is the store itself.
+// uncached returns the store without the cache.
 func (r *Repo) uncached() store.Store {
 	if c := r.cached(); c != nil {
 		return c.Unwrap()
@@ -130,7 +131,7 @@ func (r *Repo) uncached() store.Store {
 	return r.view().store
 }
 
-// NotForgotten returns those of some snapshots of which no record says that somebody removed them.
+// NotForgotten returns the snapshots among ids that no record lists as forgotten.
 func (r *Repo) NotForgotten(ctx context.Context, ids []pack.FileID) ([]pack.FileID, error) {
 	if len(ids) == 0 {
 		return nil, nil

@@ -9,14 +9,14 @@ import (
 	"platter/repo/layout"
 )
 
-// The folder aside/ has snapshot files that were removed because something was wrong with them, under the names that they had. What
-// looked damaged may be whole when the store is read another time, so it is not destroyed before a check has vouched for all
-// the others. Programs that know nothing of the folder take them for forgotten.
+// The folder aside/ holds snapshot files that were removed as damaged, under their old names. A file that looked
+// damaged may be whole when the store is read again. So it is not destroyed before a check has verified all other
+// snapshots. Programs that do not know the folder take these snapshots for forgotten.
 
-// AsideName returns the name in the store of a snapshot's file that is kept aside.
+// AsideName returns the name in the store of a snapshot that is kept aside.
 func AsideName(id pack.FileID) string { return layout.Name(layout.Aside, id) }
 
-// SetAside removes snapshot files as Forget does, but keeps them aside, and returns how many are done.
+// SetAside removes snapshots as Forget does, but keeps their files aside. It returns how many are done.
 func (r *Repo) SetAside(ctx context.Context, ids []pack.FileID) (done int, err error) {
 	if err := r.writable(); err != nil || len(ids) == 0 {
 		return 0, err
@@ -37,13 +37,13 @@ func (r *Repo) SetAside(ctx context.Context, ids []pack.FileID) (done int, err e
 	return len(ids), nil
 }
 
-// ListAside returns the names of the snapshots that are kept aside, in no order.
+// ListAside returns the file IDs of the snapshots that are kept aside, in no order.
 func (r *Repo) ListAside(ctx context.Context) ([]pack.FileID, error) {
 	files, err := r.lister()(ctx, r.view().store, layout.Aside)
 	return layout.IDs(files), err
 }
 
-// GetAside returns the JSON of a snapshot that is kept aside, as GetSnapshot does of others.
+// GetAside returns the JSON of a snapshot that is kept aside, as GetSnapshot does for others.
 func (r *Repo) GetAside(ctx context.Context, id pack.FileID) ([]byte, error) {
 	return r.openNamed(ctx, layout.Aside, id, pack.SnapshotFile, crypt.Snapshots, layout.MaxSnapshot)
 }

@@ -14,8 +14,8 @@ import (
 	"platter/repo/store"
 )
 
-// A discarding store keeps what makes a repository and drops what is put into it after that, so that LoadIndex finds an
-// empty repository again and nothing grows from turn to turn.
+// A discarding store keeps the files that make a repository, and drops what is put later. So each turn begins with an
+// empty repository, and nothing grows from turn to turn.
 type discarding struct{ store.Mem }
 
 func (d *discarding) Put(ctx context.Context, name string, data []byte) error {
@@ -25,7 +25,8 @@ func (d *discarding) Put(ctx context.Context, name string, data []byte) error {
 	return d.Mem.Put(ctx, name, data)
 }
 
-// benchChunks are chunks of the mean length, 64 MiB together: noise, or runs of 256 phrases that compress to about a third.
+// benchChunks returns chunks of the mean length, 64 MiB in all. They are noise, or runs of 256 phrases that compress to
+// about a third.
 func benchChunks(compressible bool) [][]byte {
 	const size, count = 96 << 10, (64 << 20) / (96 << 10)
 	chunks := noiseChunks(1, count, size)
@@ -42,7 +43,7 @@ func benchChunks(compressible bool) [][]byte {
 	return chunks
 }
 
-// benchRepo returns an empty repository on so many cores, the names its chunks have, and how many bytes they are.
+// benchRepo returns an empty repository that works on so many cores, the IDs of the chunks, and their total bytes.
 func benchRepo(b *testing.B, workers int, chunks [][]byte) (r *Repo, ids []chunk.ID, size int64) {
 	r, err := Init(context.Background(), new(discarding), []byte("pw"), cheap, "", DefaultSettings)
 	if err != nil {
@@ -74,14 +75,14 @@ func benchSave(b *testing.B, r *Repo, ids []chunk.ID, chunks [][]byte) *Stats {
 	return stats
 }
 
-// BenchmarkSaveNew is all that happens to new chunks behind their names: frames, packs, the store's calls. One lane fills
-// frames for as many encoders as there are cores.
+// BenchmarkSaveNew measures all that happens to new chunks after their IDs are known: frames, packs, the store's calls.
+// One lane fills frames for as many encoders as there are cores.
 func BenchmarkSaveNew(b *testing.B) {
 	for _, content := range []string{"noise", "phrases"} {
 		chunks := benchChunks(content == "phrases")
 		for cores := 1; cores <= 2; cores++ {
 			b.Run(fmt.Sprintf("%s/cores=%d", content, cores), func(b *testing.B) {
-				// One encoder alone works on one core while the lane and the store work on another.
+				// The single encoder works on one core, while the lane and the store work on another.
 				defer runtime.GOMAXPROCS(runtime.GOMAXPROCS(cores))
 				r, ids, size := benchRepo(b, cores, chunks)
 				b.SetBytes(size)
@@ -101,7 +102,7 @@ func BenchmarkSaveNew(b *testing.B) {
 	}
 }
 
-// BenchmarkSaveKnown saves chunks that are there already: the price of an unchanged disk behind its names.
+// BenchmarkSaveKnown saves chunks that are already stored: the cost of an unchanged disk after the IDs are known.
 func BenchmarkSaveKnown(b *testing.B) {
 	chunks := benchChunks(false)
 	r, ids, size := benchRepo(b, 2, chunks)

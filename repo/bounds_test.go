@@ -15,7 +15,7 @@ import (
 	"platter/repo/store"
 )
 
-// askedFor remembers the most bytes that were asked for at once of files of each folder.
+// askedFor records the most bytes requested at once from files of each folder.
 type askedFor struct {
 	store.Store
 	mu   sync.Mutex
@@ -33,8 +33,8 @@ func (s *askedFor) Get(ctx context.Context, name string, off, n int64) ([]byte, 
 	return s.Store.Get(ctx, name, off, n)
 }
 
-// TestReadsAreBounded holds that nobody asks a store for more of a file than such a file may have, and one byte that tells
-// whether it has more: the store may give it.
+// TestReadsAreBounded checks that no read requests more of a file than such a file may have, plus one byte that shows
+// whether it is longer. The store could return all that was requested.
 func TestReadsAreBounded(t *testing.T) {
 	x := newDamageSample(t)
 	s := &askedFor{Store: x.storeOf(t, "", damaged{files: x.files}), most: map[string]int64{}}
@@ -43,13 +43,14 @@ func TestReadsAreBounded(t *testing.T) {
 		layout.Config: layout.MaxConfig, layout.Keys: layout.MaxSlot, layout.Index: index.MaxFile, layout.Snapshots: layout.MaxSnapshot, layout.Work: layout.MaxMarker, layout.Forgotten: layout.MaxRecord,
 		layout.Packs: readBlock, "parity": parity.MaxFile,
 	} {
-		if most := s.most[dir]; most == 0 || most > max(limit+1, readBlock) { // which whoever knows nothing of a file reads at once
+		// A read that does not know the file's length reads a whole block.
+		if most := s.most[dir]; most == 0 || most > max(limit+1, readBlock) {
 			t.Errorf("%d bytes are asked for of %s, at most %d belong there", most, dir, limit)
 		}
 	}
 }
 
-// TestFilesAreBounded holds that a file which is one byte too long is refused, whoever has made it.
+// TestFilesAreBounded checks that a file one byte too long is refused, whatever its origin.
 func TestFilesAreBounded(t *testing.T) {
 	mem := new(store.Mem)
 	r := testRepo(t, mem)

@@ -8,12 +8,13 @@ import (
 	"platter/repo/store"
 )
 
-// cacheTag tells backup programs to leave the cache out; see https://bford.info/cachedir/.
+// cacheTag tells backup programs to exclude the cache; see https://bford.info/cachedir/.
 const cacheTag = "Signature: 8a477f597d28d172789f06886806bc55\n# Made by platter. It can be deleted at any time.\n"
 
-// UseCache makes the Repo keep what it reads again and again in a folder of this machine, under the repository's id: index
-// files, snapshot files, and the index as it is in memory. Nothing in it is believed that the keys do not prove, and all of
-// it can be deleted at any time. Where the folder cannot be made, there is no cache. It must come before LoadIndex.
+// UseCache makes the Repo keep what it reads often in a folder of this machine, under the repository's ID. That is
+// index files, snapshot files, and the in-memory index. The Repo believes nothing in the cache that the keys do not
+// prove, and all of it can be deleted at any time. If the folder cannot be made, there is no cache. UseCache must come
+// before LoadIndex.
 func (r *Repo) UseCache(folder string) {
 	r.UseMemory(folder)
 	own := filepath.Join(folder, r.ID())
@@ -22,7 +23,7 @@ func (r *Repo) UseCache(folder string) {
 	}
 	r.change(func(v *view) {
 		v.cache.Folder = own
-		if d, ok := v.store.(store.DryRun); ok { // in this order, or else the cache would keep what is not put
+		if d, ok := v.store.(store.DryRun); ok { // DryRun outside, or else the cache would keep what is not put
 			v.store = store.DryRun{Store: store.NewCached(d.Store, own, layout.Index, layout.Snapshots)}
 		} else {
 			v.store = store.NewCached(v.store, own, layout.Index, layout.Snapshots)
@@ -30,22 +31,23 @@ func (r *Repo) UseCache(folder string) {
 	})
 }
 
-// MakeCache makes the folder of one repository in that of the cache.
+// MakeCache makes the folder of one repository, own, in the cache folder.
 func MakeCache(folder, own string) error {
 	if err := os.MkdirAll(own, 0o700); err != nil {
 		return err
 	}
 	tag := filepath.Join(folder, "CACHEDIR.TAG")
 	if _, err := os.Lstat(tag); err != nil {
-		_ = os.WriteFile(tag, []byte(cacheTag), 0o600) // without it, backup programs take in more than they need
+		// Without the tag, backup programs only store more than they need.
+		_ = os.WriteFile(tag, []byte(cacheTag), 0o600)
 	}
 	return nil
 }
 
-// Close closes the store, with the cache in front of it. No call may follow but another Close.
+// Close closes the store and the cache in front of it. No call may follow except another Close.
 func (r *Repo) Close() error { return r.view().store.Close() }
 
-// cached returns the cache in front of the store, nil when there is none.
+// cached returns the cache in front of the store, or nil if there is none.
 func (r *Repo) cached() *store.Cached { return r.view().cached() }
 
 func (v *view) cached() *store.Cached {
@@ -53,14 +55,14 @@ func (v *view) cached() *store.Cached {
 	return c
 }
 
-// remember puts a file that is stored into the cache, if there is one.
+// remember puts a stored file into the cache, if there is one.
 func (r *Repo) remember(name string, file []byte) {
 	if c := r.cached(); c != nil {
 		c.Keep(name, file)
 	}
 }
 
-// dropCache makes the Repo look at the store itself from now on.
+// dropCache makes the Repo read the store itself from now on.
 func (r *Repo) dropCache() {
 	r.change(func(v *view) {
 		if c := v.cached(); c != nil && r.dry {

@@ -18,7 +18,7 @@ import (
 	"platter/repo/store/storetest"
 )
 
-// reopenCached opens a repository with a cache that makes a run of whatever there is.
+// reopenCached opens a repository with a cache that makes a run of even the smallest index.
 func reopenCached(t testing.TB, s store.Store, folder string) *Repo {
 	t.Helper()
 	r, err := Open(context.Background(), s, []byte("pw"))
@@ -33,7 +33,7 @@ func reopenCached(t testing.TB, s store.Store, folder string) *Repo {
 	return r
 }
 
-// filesBelow are the paths of all files below a folder.
+// filesBelow returns the paths of all files below a folder.
 func filesBelow(t testing.TB, folder string) (paths []string) {
 	t.Helper()
 	err := filepath.WalkDir(folder, func(path string, d fs.DirEntry, err error) error {
@@ -48,8 +48,8 @@ func filesBelow(t testing.TB, folder string) (paths []string) {
 	return paths
 }
 
-// TestCacheSaysTheSame runs random histories of a repository. With a cache, one that is old, and none, the index must
-// know the same packs and find the same chunks, and they must load alike.
+// TestCacheSaysTheSame runs random histories of a repository, with a new cache, with an old one and with none. Every
+// time, the index must know the same packs and find the same chunks. The chunks must load alike.
 func TestCacheSaysTheSame(t *testing.T) {
 	ctx := context.Background()
 	steps := 40
@@ -113,7 +113,7 @@ func TestCacheSaysTheSame(t *testing.T) {
 	}
 }
 
-// wantAlike holds that two openings of one repository find the same.
+// wantAlike checks that two openings of one repository find the same.
 func wantAlike(t *testing.T, what string, all []saved, a, b *Repo) {
 	t.Helper()
 	packs := func(r *Repo) (out []string) {
@@ -149,12 +149,12 @@ func wantAlike(t *testing.T, what string, all []saved, a, b *Repo) {
 	}
 }
 
-// TestWarmOpening holds that a second opening asks the store for nothing but what only it can say.
+// TestWarmOpening checks that a second opening requests from the store only what the cache cannot know.
 func TestWarmOpening(t *testing.T) {
 	ctx := context.Background()
 	x := newSample(t)
 	s, folder := &storetest.Faulty{Store: memOf(t, x.files)}, t.TempDir()
-	for _, run := range []bool{false, true} { // with copies, then with a run
+	for _, run := range []bool{false, true} { // first with copies, then with a run
 		for _, first := range []bool{true, false} {
 			var mu sync.Mutex
 			var asked []string
@@ -210,13 +210,13 @@ func TestWarmOpening(t *testing.T) {
 	}
 }
 
-// TestCacheDamaged changes each file of a cache in many ways, and takes it away: no command may notice.
+// TestCacheDamaged changes each file of a cache in many ways, and deletes it. No command may notice.
 func TestCacheDamaged(t *testing.T) {
 	x := newSample(t)
 	mem := memOf(t, x.files)
 	folder := t.TempDir()
 	reopenCached(t, mem, folder)
-	mustSave(t, reopenCached(t, mem, folder), noiseChunks(40, 4, 1000)) // an index file beside the run
+	mustSave(t, reopenCached(t, mem, folder), noiseChunks(40, 4, 1000)) // an index file that the run does not cover
 	for _, path := range filesBelow(t, folder) {
 		whole, err := os.ReadFile(path)
 		if err != nil {
@@ -242,7 +242,7 @@ func TestCacheDamaged(t *testing.T) {
 		if err := os.Remove(path); err != nil {
 			t.Fatal(err)
 		}
-		if err := os.Mkdir(path, 0o700); err != nil { // a folder in its place
+		if err := os.Mkdir(path, 0o700); err != nil { // a folder instead
 			t.Fatal(err)
 		}
 		wantLoads(t, reopenCached(t, mem, folder), x.chunks)
@@ -259,7 +259,7 @@ func TestCacheDamaged(t *testing.T) {
 	mustSave(t, r, noiseChunks(41, 4, 1000))
 }
 
-// TestCheckBelievesNoCache holds that check and repair find damage in the store that a cache hides.
+// TestCheckBelievesNoCache checks that check and repair find damage in the store that a cache hides.
 func TestCheckBelievesNoCache(t *testing.T) {
 	ctx := context.Background()
 	x := newSample(t)
@@ -283,7 +283,7 @@ func TestCheckBelievesNoCache(t *testing.T) {
 	wantLoads(t, reopenCached(t, mem, folder), x.chunks)
 }
 
-// TestDryRunLeavesNoCache holds that what is stored nowhere is in no cache either.
+// TestDryRunLeavesNoCache checks that the cache does not hold what a dry run did not store.
 func TestDryRunLeavesNoCache(t *testing.T) {
 	ctx := context.Background()
 	x := newSample(t)
@@ -325,7 +325,7 @@ func TestDryRunLeavesNoCache(t *testing.T) {
 	}
 }
 
-// TestRunsWhileWriting holds that a large backup leaves its index to runs as it goes, and finds its chunks there.
+// TestRunsWhileWriting checks that a large backup turns its index into runs as it goes, and finds its chunks there.
 func TestRunsWhileWriting(t *testing.T) {
 	ctx := context.Background()
 	for _, cached := range []bool{true, false} {
@@ -336,7 +336,7 @@ func TestRunsWhileWriting(t *testing.T) {
 			r = reopenCached(t, mem, folder)
 		}
 		r.maxRecent = 1
-		chunks := noiseChunks(60, 2*packsPerIndex+10, MinPackSize*9/10) // a pack each
+		chunks := noiseChunks(60, 2*packsPerIndex+10, MinPackSize*9/10) // one pack each
 		out, stats, err := save(ctx, r, append(chunks, chunks...))
 		if err != nil {
 			t.Fatal(err)
@@ -361,8 +361,8 @@ func TestRunsWhileWriting(t *testing.T) {
 	}
 }
 
-// TestForgottenIndexFile holds that nothing counts on a pack that no index file lists, though the cache knows it: who
-// deletes packs deletes index files first.
+// TestForgottenIndexFile checks that nothing relies on a pack that no index file lists, although the cache knows it. A
+// process that deletes packs deletes index files first.
 func TestForgottenIndexFile(t *testing.T) {
 	ctx := context.Background()
 	x := newSample(t)

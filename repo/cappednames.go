@@ -5,8 +5,8 @@ import (
 	"slices"
 )
 
-// cappedNames is a list of names of files that the owner of a store can put there by the million. It keeps the first by name,
-// and counts the rest.
+// cappedNames is a capped list of file names, because the owner of a store can put millions of files there. It keeps
+// the first by name and counts the rest.
 type cappedNames struct {
 	names []string // sorted
 	count int
@@ -22,7 +22,7 @@ func (f *cappedNames) add(name string) {
 	}
 }
 
-// notes returns a sentence for each name, made by a format with one verb for it, and one that counts the rest.
+// notes returns a sentence for each name, made by a format with one verb for the name, and one that counts the rest.
 func (f *cappedNames) notes(each string) (notes []string) {
 	for _, name := range f.names {
 		notes = append(notes, fmt.Sprintf(each, name))

@@ -20,35 +20,35 @@ import (
 
 // CheckOptions say how deep Check looks.
 type CheckOptions struct {
-	ReadPacks bool          // every pack's bytes against its name
-	ReadData  bool          // every frame opened, every chunk's id computed again
-	Sample    float64       // of the packs' bytes are read, those read longest ago first; 0 and 1 mean all
-	Since     time.Duration // for which packs are not read again by this machine; 0: all are. See UseMemory
-	ReadOnly  bool          // nothing is written to the repository, not even which packs are damaged
+	ReadPacks bool          // compare every pack's bytes with its name
+	ReadData  bool          // open every frame and compute every chunk ID again
+	Sample    float64       // the share of the packs' bytes to read, those read longest ago first; 0 and 1 mean all
+	Since     time.Duration // skip packs that this machine read within this time; 0 skips none. See UseMemory
+	ReadOnly  bool          // write nothing to the repository, not even which packs are damaged
 }
 
 // A Report is what Check found. Damage is sorted.
 type Report struct {
-	Damage []string // a sentence each, that begins with the file's name
-	Notes  []string // odd, but nothing is lost by it
-	Hints  []string // what to do about it
+	Damage []string // one sentence each, which begins with the file's name
+	Notes  []string // odd things that lose no data
+	Hints  []string // what to do about the damage
 
-	Slots, Indexes, Packs, Snapshots int   // files looked at
-	Odd                              int   // files that are none of the repository's; Notes name the first
-	Leftover                         int   // files of writes that did not end; Notes name the first
+	Slots, Indexes, Packs, Snapshots int   // files checked
+	Odd                              int   // files that are not the repository's; Notes name the first ones
+	Leftover                         int   // files of unfinished writes; Notes name the first ones
 	PackBytes                        int64 // of all packs
 	ReadBytes                        int64 // of packs that were read whole
-	Aside                            int   // snapshots that are kept aside
+	Aside                            int   // snapshots kept aside
 	Parity                           int   // parity files
-	ParityBytes                      int64 // of those
-	PacksRead                        int   // so many
-	Recent                           int   // packs that were not, because this machine read them not long ago
+	ParityBytes                      int64 // of the parity files
+	PacksRead                        int   // packs read
+	Recent                           int   // packs not read because this machine read them not long ago
 
 	Noted     int   // damaged packs that this check noted in the repository
-	Earlier   int   // damaged packs that were noted there before, and still are
-	Cleared   int   // packs that are no longer noted as damaged
-	Unnoted   error // why damage could not be noted, nil where it could
-	Forgetful error // why this machine cannot remember what was read, nil where it can
+	Earlier   int   // damaged packs that were noted earlier and still are
+	Cleared   int   // packs no longer noted as damaged
+	Unnoted   error // why damage could not be noted; nil if it could
+	Forgetful error // why this machine cannot remember what was read; nil if it can
 
 	badPacks  map[pack.FileID]error
 	badFrames map[frameKey]error
@@ -64,7 +64,7 @@ type placeKey struct {
 	id chunk.ID
 }
 
-// Bad returns why a chunk cannot be had from any pack although the index lists it, or nil. It is for use after Check.
+// Bad returns why a chunk cannot be read from any pack although the index lists it, or nil. Call it after Check.
 func (r *Report) Bad(id chunk.ID) error {
 	loc, ok := r.index.Lookup(id)
 	if !ok {
@@ -82,30 +82,30 @@ func (r *Report) Bad(id chunk.ID) error {
 	return err
 }
 
-// badAt returns why a chunk cannot be had from one place, or nil.
+// badAt returns why a chunk cannot be read from one place, or nil.
 func (r *Report) badAt(loc index.Location, id chunk.ID) error {
 	key := frameKey{loc.Pack, loc.Offset}
 	return cmp.Or(r.badChunks[placeKey{key, id}], r.badFrames[key], r.badPacks[loc.Pack])
 }
 
-// checker is a Check under way.
+// checker is one running Check.
 type checker struct {
 	repo     *Repo
 	opts     CheckOptions
 	progress *Progress
 
-	log    *scrubLog // of what was read
+	log    *scrubLog // which packs this machine read, and when
 	noted  map[pack.FileID]bool
-	parity map[pack.FileID]int64 // parity files that are there, with their sizes
+	parity map[pack.FileID]int64 // parity files in the store, with their sizes
 
 	mu              sync.Mutex
 	report          *Report
-	missingWhenRead map[pack.FileID]bool // packs that were listed, and not there when they were read
-	damagedPacks    map[pack.FileID]bool // packs that are there and damaged
+	missingWhenRead map[pack.FileID]bool // packs that were listed, but missing when they were read
+	damagedPacks    map[pack.FileID]bool // packs that are present and damaged
 	proved          map[pack.FileID]bool // packs that were read whole, opened, and found good
 }
 
-// damage notes one fault; err's text begins with the file's name.
+// damage reports one fault. err's text begins with the file's name.
 func (c *checker) damage(err error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -118,22 +118,22 @@ func (c *checker) hint(s string) {
 	c.report.Advise(s)
 }
 
-// Advise adds a hint, once.
+// Advise adds a hint unless it is there already.
 func (r *Report) Advise(hint string) {
 	if !slices.Contains(r.Hints, hint) {
 		r.Hints = append(r.Hints, hint)
 	}
 }
 
-// What Report.Hints may say.
+// Values of Report.Hints.
 const (
 	HintIndex = "run 'platter repair index': it makes new index files from the packs"
 	hintCopy  = "a damaged file can be put back from any copy of the repository; 'b3sum' of the right one is its name"
 )
 
-// Check looks at every file of the repository but the snapshots, which are not its business: to be checked beside a
-// running backup, they must have been listed before. It replaces what LoadIndex loaded by what can be read, from the store
-// itself: this Repo uses no cache from then on. It fails only where it cannot go on; damage goes into the report.
+// Check checks every file of the repository except the snapshots, which the caller checks. Beside a running backup, the
+// caller must list the snapshots before it calls Check. Check replaces the loaded index by what it can read from the
+// store itself; this Repo uses no cache from then on. Check fails only if it cannot go on; damage goes into the report.
 func (r *Repo) Check(ctx context.Context, o CheckOptions, p *Progress) (*Report, error) {
 	r.dropCache()
 	c := r.newChecker(o, p)
@@ -178,7 +178,7 @@ func (r *Repo) newChecker(o CheckOptions, p *Progress) *checker {
 		missingWhenRead: map[pack.FileID]bool{}, damagedPacks: map[pack.FileID]bool{}, proved: map[pack.FileID]bool{}}
 }
 
-// configs looks at the config and at its copy as they are now.
+// configs checks the current config and its copy.
 func (c *checker) configs(ctx context.Context) error {
 	for _, name := range []string{layout.Config, layout.ConfigCopy} {
 		file, err := readConfigAs(ctx, c.repo.view().store, name)
@@ -218,7 +218,7 @@ func (c *checker) slots(ctx context.Context) error {
 	return nil
 }
 
-// removing reports whether a file is a slot that is being removed.
+// removing reports whether a file is a slot during its removal.
 func removing(f store.Info) bool {
 	_, ok := layout.ParseRemoving(f)
 	return ok
@@ -253,7 +253,7 @@ func (c *checker) files(ctx context.Context, s *sight) error {
 			c.report.Snapshots++
 		case ok && dir == layout.Aside:
 			c.report.Aside++
-		case removing(f): // Slots tells
+		case removing(f): // Slots reports it
 		case s.takeParity(f):
 		case ok && dir == layout.Pending:
 			s.pending = append(s.pending, id)
@@ -280,8 +280,8 @@ func (c *checker) files(ctx context.Context, s *sight) error {
 	return nil
 }
 
-// indexes reads every index file, and returns the tables of the packs they list. One that is gone when it is read is an
-// error, and damage only where last is set.
+// indexes reads every index file and returns the tables of the listed packs. If an index file is missing when it is
+// read, indexes returns an error; if last is set, it reports damage instead.
 func (c *checker) indexes(ctx context.Context, last bool) (map[pack.FileID]index.PackTable, error) {
 	files, err := layout.List(ctx, c.repo.view().store, layout.Index)
 	if err != nil {

@@ -17,7 +17,7 @@ import (
 	"platter/repo/store/storetest"
 )
 
-// pruneSteps are what a prune does to a repository to get rid of a pack, one call of the store each.
+// pruneSteps returns what a prune does to delete a pack, one store call per step.
 func pruneSteps(t *testing.T, mem *store.Mem, victim pack.FileID, full bool) []func() {
 	ctx := context.Background()
 	r := reopen(t, mem)
@@ -62,8 +62,8 @@ func pruneSteps(t *testing.T, mem *store.Mem, victim pack.FileID, full bool) []f
 	return append(steps, deletePlan)
 }
 
-// TestCheckBesidePrune has a prune get rid of a pack while a check runs, from any call of the check on, one step every so
-// many calls, to its end or until it is interrupted. Nothing of it is damage.
+// TestCheckBesidePrune runs a prune that deletes a pack beside a check. The prune starts at any call of the check,
+// takes one step every few calls, and goes on to its end or is interrupted. None of that counts as damage.
 func TestCheckBesidePrune(t *testing.T) {
 	ctx := context.Background()
 	x := newSample(t)
@@ -75,7 +75,7 @@ func TestCheckBesidePrune(t *testing.T) {
 	for start := int64(0); start < calls; start++ {
 		for _, full := range []bool{false, true} {
 			for _, gap := range []int64{0, 1, 3} {
-				for _, end := range []int{2, 3, 4, 99} { // the step before which it is interrupted
+				for _, end := range []int{2, 3, 4, 99} { // the step before which the prune is interrupted
 					if testing.Short() && (start+gap+int64(end))%5 > 0 {
 						continue
 					}
@@ -113,7 +113,7 @@ func TestCheckBesidePrune(t *testing.T) {
 	}
 }
 
-// TestCheckAfterInterruptedPrune holds what check says of what an interrupted prune leaves.
+// TestCheckAfterInterruptedPrune checks what check says after an interrupted prune.
 func TestCheckAfterInterruptedPrune(t *testing.T) {
 	ctx := context.Background()
 	x := newSample(t)
@@ -143,7 +143,7 @@ func TestCheckAfterInterruptedPrune(t *testing.T) {
 			t.Errorf("%v: notes %q", tt, got)
 		}
 		bad := 0
-		for _, c := range x.chunks { // whoever needs them after all is told so
+		for _, c := range x.chunks { // a reader that needs them after all gets an error
 			if report.Bad(c.id) != nil {
 				bad++
 			}
@@ -152,7 +152,7 @@ func TestCheckAfterInterruptedPrune(t *testing.T) {
 			t.Errorf("%v: %d chunks are bad", tt, bad)
 		}
 	}
-	// A pack that is missing and that no plan names is damage, whatever else is planned.
+	// A missing pack that no marker names is damage, whatever other markers there are.
 	mem := memOf(t, x.files)
 	pruneSteps(t, mem, victim, false)[0]()
 	other := x.in(layout.Packs)[1]
@@ -164,7 +164,7 @@ func TestCheckAfterInterruptedPrune(t *testing.T) {
 	}
 }
 
-// TestRecheck holds that what a prune takes away between Check and the look at the maps is seen.
+// TestRecheck checks that Recheck notices what a prune deletes between Check and the look at the maps.
 func TestRecheck(t *testing.T) {
 	ctx := context.Background()
 	x := newSample(t)
@@ -191,7 +191,7 @@ func TestRecheck(t *testing.T) {
 	}
 }
 
-// TestCheckWork holds what check says of leases and of snapshots about to be.
+// TestCheckWork checks what check says about leases and pending snapshots.
 func TestCheckWork(t *testing.T) {
 	ctx := context.Background()
 	x := newSample(t)
@@ -248,7 +248,7 @@ func TestCheckWork(t *testing.T) {
 	}
 }
 
-// TestCheckSecondFiles holds that the second file of a lease is named where the lease is gone, until a prune has cleared it away.
+// TestCheckSecondFiles checks that check names an acknowledgement whose lease is missing, until a prune has deleted it.
 func TestCheckSecondFiles(t *testing.T) {
 	ctx := context.Background()
 	mem := memOf(t, newSample(t).files)
@@ -288,7 +288,7 @@ func TestCheckSecondFiles(t *testing.T) {
 	}
 }
 
-// TestCheckNamesFew holds that of many files that do not belong the first are named, and the others counted.
+// TestCheckNamesFew checks that check names the first of many foreign files and counts the others.
 func TestCheckNamesFew(t *testing.T) {
 	ctx := context.Background()
 	mem := memOf(t, newSample(t).files)
@@ -314,7 +314,7 @@ func TestCheckNamesFew(t *testing.T) {
 	}
 }
 
-// TestCheckUnreadableWork holds that a lease or plan which is damaged is named, with what to do about it.
+// TestCheckUnreadableWork checks that check names a damaged lease or marker, and says what to do about it.
 func TestCheckUnreadableWork(t *testing.T) {
 	ctx := context.Background()
 	x := newSample(t)

@@ -13,11 +13,12 @@ import (
 	"platter/repo/lease"
 )
 
-// looks is how often a check looks again because somebody seems to have pruned meanwhile.
+// looks is how many times a check looks at the repository, in case a prune runs meanwhile.
 const looks = 4
 
-// Recheck looks again at what there is, for use when snapshots seem to miss something after Check: somebody may have pruned
-// since. It reports whether anything changed since it was last looked at, and then the index is that of now.
+// Recheck looks at the repository again. Use it if snapshots seem to need missing chunks after Check, because a prune
+// may have run since. It reports whether anything changed since the last look; if so, it replaces the index by the
+// current one.
 func (r *Repo) Recheck(ctx context.Context, report *Report) (changed bool, err error) {
 	c := r.newChecker(CheckOptions{}, nil)
 	s, err := c.look(ctx)
@@ -33,7 +34,7 @@ func (r *Repo) Recheck(ctx context.Context, report *Report) (changed bool, err e
 	return true, nil
 }
 
-// use makes the index that of a sight.
+// use makes the index of a sight the current one.
 func (c *checker) use(s *sight) {
 	x := new(index.Index)
 	for _, t := range s.tables {
@@ -45,41 +46,41 @@ func (c *checker) use(s *sight) {
 	c.report.index, c.report.sight, c.parity = x, s, s.parity
 }
 
-// A sight is what there was in a repository when it was looked at.
+// A sight is the state of a repository at one look.
 type sight struct {
-	found   *Report // of damage and notes, only what was found by looking
+	found   *Report // damage and notes that this look found, without reading packs
 	work    *lease.State
 	tables  map[pack.FileID]index.PackTable // of the packs that index files list
-	packs   map[pack.FileID]int64           // that are there, and their sizes
-	parity  map[pack.FileID]int64           // the same of parity files
+	packs   map[pack.FileID]int64           // packs present, with their sizes
+	parity  map[pack.FileID]int64           // the same for parity files
 	pending []pack.FileID
 	records []pack.FileID
-	newest  time.Time // of all files, by the store's clock
+	newest  time.Time // latest time of any file, by the store's clock
 
-	missing   map[pack.FileID]bool // packs that are listed and not there
+	missing   map[pack.FileID]bool // packs that are listed and not present
 	condemned map[pack.FileID]bool // packs that markers condemn
 }
 
-// same reports whether two sights list the same packs, there and in the index.
+// same reports whether two sights have the same packs, in the store and in the index.
 func (s *sight) same(as *sight) bool {
 	return maps.Equal(s.packs, as.packs) && maps.EqualFunc(s.tables, as.tables, func(a, b index.PackTable) bool { return a.Size == b.Size })
 }
 
-// look looks at the repository until what is missing there is not missing because somebody prunes.
+// look looks at the repository until no running prune explains a missing pack.
 //
-// A prune puts a marker, takes the packs out of the index, deletes them, and deletes the marker; on a full store it deletes
-// the packs first. A glance reads the markers first, then the index, and lists the packs last. So a pack that is missing for
-// one glance because of a prune is, for the next one, in a marker, or no longer in the index.
+// A prune puts a marker, takes the packs out of the index, deletes them, and deletes the marker. On a full store it
+// deletes the packs first. A glance reads the markers first, then the index, and lists the packs last. Suppose a prune
+// makes a pack missing in one glance. Then the next glance finds the pack in a marker, or no longer in the index.
 func (c *checker) look(ctx context.Context) (*sight, error) {
 	var missed map[pack.FileID]bool
 	for try := 1; ; try++ {
-		if lag := c.repo.listingAge(); try > 1 && lag > 0 { // where listings may be old, looking again at once shows the same
+		if lag := c.repo.listingAge(); try > 1 && lag > 0 { // old listings would show the same again at once
 			if err := wait(ctx, lag); err != nil {
 				return nil, err
 			}
 		}
 		s, err := c.glance(ctx, try == looks)
-		if layout.IsMissing(err) && try < looks { // an index file that another one replaced
+		if layout.IsMissing(err) && try < looks { // another index file replaced it
 			continue
 		} else if err != nil {
 			return nil, err
@@ -105,7 +106,7 @@ func (c *checker) glance(ctx context.Context, last bool) (s *sight, err error) {
 	if s.tables, err = g.indexes(ctx, last); err != nil {
 		return nil, err
 	}
-	if err := g.files(ctx, s); err != nil { // after the index, so that every pack it lists must be there
+	if err := g.files(ctx, s); err != nil { // after the index, so that every listed pack must be there
 		return nil, err
 	}
 	if err := c.orphans(ctx, s); err != nil {
@@ -119,7 +120,8 @@ func (c *checker) glance(ctx context.Context, last bool) (s *sight, err error) {
 	return s, nil
 }
 
-// orphans reads the markers once more where there are packs in no index: a prune that took them out has announced that.
+// orphans reads the markers again if there are orphaned packs: a prune that took them out of the index has announced
+// that.
 func (c *checker) orphans(ctx context.Context, s *sight) error {
 	for id := range s.packs {
 		if _, listed := s.tables[id]; listed || s.condemned[id] {
@@ -134,7 +136,7 @@ func (c *checker) orphans(ctx context.Context, s *sight) error {
 	return nil
 }
 
-// take adds what was found by looking.
+// take adds the findings of a look to the report.
 func (r *Report) take(found *Report) {
 	r.Damage, r.Notes = append(r.Damage, found.Damage...), append(r.Notes, found.Notes...)
 	for _, hint := range found.Hints {
@@ -145,8 +147,8 @@ func (r *Report) take(found *Report) {
 	r.Odd, r.Leftover, r.Aside = found.Odd, found.Leftover, found.Aside
 }
 
-// missing notes packs that the index lists and that are not there. What a prune has deleted nobody needs, or else it is
-// missing like any other.
+// missing reports packs that the index lists and that are missing. If a prune deleted a condemned pack, no snapshot
+// needs it. If one does need it, the pack counts as missing like any other.
 func (c *checker) missing(s *sight) {
 	for id := range s.missing {
 		if c.report.badPacks[id] == nil && !c.report.mendable[id] {
@@ -165,7 +167,7 @@ func (c *checker) missing(s *sight) {
 	}
 }
 
-// settle finds out about packs that were not there any more when they were read.
+// settle looks again to explain packs that were missing when they were read.
 func (c *checker) settle(ctx context.Context, s *sight) (*sight, error) {
 	if len(c.missingWhenRead) == 0 {
 		return s, nil
@@ -185,7 +187,7 @@ func (c *checker) settle(ctx context.Context, s *sight) (*sight, error) {
 	return now, nil
 }
 
-// note notes what is odd, and no damage.
+// note reports an oddity that is no damage.
 func (c *checker) note(format string, args ...any) { c.notes([]string{fmt.Sprintf(format, args...)}) }
 
 func (c *checker) notes(notes []string) {

@@ -14,9 +14,9 @@ import (
 	"platter/repo/store"
 )
 
-// CheckNames compares the bytes of every file that is named by them with its name, and parity files with what they say of
-// themselves. It needs no key, so it can run where no key should be, on the NAS itself. Damage goes into the report; what it costs
-// takes a key to tell.
+// CheckNames compares the bytes of every file with its name, if its name is its file ID. It checks parity files by
+// their own sums. It needs no key, so it can run where no key should be, for example on the server that holds the
+// store. Damage goes into the report. Only a run with a key can tell what the damage costs.
 func CheckNames(ctx context.Context, s store.Store, workers int, p *Progress) (*Report, error) {
 	if err := Find(ctx, s); err != nil {
 		return nil, err
@@ -82,7 +82,7 @@ func CheckNames(ctx context.Context, s store.Store, workers int, p *Progress) (*
 			p.Add(size)
 			mu.Lock()
 			defer mu.Unlock()
-			if err != nil && !layout.IsMissing(err) { // it goes with its pack
+			if err != nil && !layout.IsMissing(err) { // a parity file is deleted with its pack
 				report.Damage = append(report.Damage, err.Error())
 			}
 			return gctx.Err()
@@ -101,7 +101,7 @@ func CheckNames(ctx context.Context, s store.Store, workers int, p *Progress) (*
 	return report, nil
 }
 
-// listedStill notes files that were not there when they were read, unless nobody lists them any more: somebody has pruned.
+// listedStill reports files that were missing when they were read and are still listed. A prune deleted the others.
 func (r *Report) listedStill(ctx context.Context, s store.Store, vanished []string) error {
 	if len(vanished) == 0 {
 		return nil

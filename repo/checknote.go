@@ -10,11 +10,11 @@ import (
 	"platter/repo/layout"
 )
 
-// packDamage notes damage in a pack that is there. err's text begins with its name.
+// packDamage reports damage in a pack that is present. err's text begins with the pack's name.
 func (c *checker) packDamage(id pack.FileID, err error) {
 	c.damage(err)
 	c.log.spoil(id)
-	// A store that does not answer says nothing of the pack. A disk that gives an error for a sector does.
+	// A store that does not answer says nothing about the pack. A disk error for a sector does.
 	if !errors.Is(err, pack.ErrDamaged) && !errors.Is(err, syscall.EIO) {
 		return
 	}
@@ -23,7 +23,7 @@ func (c *checker) packDamage(id pack.FileID, err error) {
 	c.damagedPacks[id] = true
 }
 
-// noteMissing reports whether a pack that was listed is missing now, and remembers to find out why.
+// noteMissing reports whether a listed pack is missing now. It records the pack for settle, which finds out why.
 func (c *checker) noteMissing(id pack.FileID, err error) bool {
 	if !layout.IsMissing(err) || errors.Is(err, errMissing) {
 		return false
@@ -34,9 +34,9 @@ func (c *checker) noteMissing(id pack.FileID, err error) bool {
 	return true
 }
 
-// noteDamage puts damage markers for damaged packs, so that nothing builds on them any more: backups store again what is in
-// them, and old versions are whole again. Packs that are missing or whole by now are left out. Where markers cannot be put,
-// the check still reports what it found.
+// noteDamage puts damage markers for damaged packs, so that nothing builds on them any more. Then backups store the
+// chunks of those packs again, and old versions become whole again. It leaves out packs that are missing or whole by
+// now. If markers cannot be put, the check still reports what it found.
 func (c *checker) noteDamage(ctx context.Context, s *sight) error {
 	if c.opts.ReadOnly || c.repo.dry {
 		for id := range c.noted {

@@ -14,7 +14,7 @@ import (
 	"platter/repo/store/storetest"
 )
 
-// saveAgain stores the chunks as whoever backs up the same disks would.
+// saveAgain stores the chunks as another backup of the same disks would.
 func (x *sample) saveAgain(ctx context.Context, r *Repo) (stored int64, err error) {
 	stats, err := r.Write(ctx, func(ctx context.Context, w *Writer) error {
 		lane := w.Lane()
@@ -34,7 +34,7 @@ func (x *sample) saveAgain(ctx context.Context, r *Repo) (stored int64, err erro
 	return stats.Raw.Load(), err
 }
 
-// spoil changes a bit in the middle of a pack.
+// spoil flips a bit in the middle of a pack.
 func spoil(t *testing.T, mem *store.Mem, name string) (whole []byte) {
 	t.Helper()
 	whole = filesOf(t, mem)[name]
@@ -71,13 +71,14 @@ func wantNotes(t *testing.T, what string, r *Report, noted, earlier, cleared int
 	}
 }
 
-// TestDamageHeals holds that what lies in a pack which a check found damaged is stored again, once, and then read from there.
+// TestDamageHeals checks that the chunks of a pack found damaged are stored again, once, and then read from their new
+// place.
 func TestDamageHeals(t *testing.T) {
 	ctx := context.Background()
 	x := newSample(t)
 	for i, change := range []func([]byte) []byte{
 		func(p []byte) []byte { p[len(p)/2] ^= 1; return p },
-		func(p []byte) []byte { p[len(p)-60] ^= 1; return p }, // its table
+		func(p []byte) []byte { p[len(p)-60] ^= 1; return p }, // in its table
 		func(p []byte) []byte { return append(p, make([]byte, 4096)...) },
 	} {
 		for _, data := range []bool{true, false} {
@@ -87,7 +88,8 @@ func TestDamageHeals(t *testing.T) {
 			if err := mem.Put(ctx, name, change(bytes.Clone(x.files[name]))); err != nil {
 				t.Fatal(err)
 			}
-			if n, err := x.saveAgain(ctx, reopen(t, mem)); err != nil || (n > 0) != (i == 2) { // a length it sees by itself
+			// LoadIndex itself notices a wrong length.
+			if n, err := x.saveAgain(ctx, reopen(t, mem)); err != nil || (n > 0) != (i == 2) {
 				t.Fatalf("%s: %d bytes stored again before anybody knows (%v)", what, n, err)
 			}
 			report := x.check(t, mem, CheckOptions{ReadPacks: true, ReadData: data})
@@ -120,7 +122,8 @@ func TestDamageHeals(t *testing.T) {
 	}
 }
 
-// TestNotesEnd holds that what is good again, or gone, is struck out, and the rest is not.
+// TestNotesEnd checks that packs that are whole again or missing are no longer noted as damaged, and that the others
+// still are.
 func TestNotesEnd(t *testing.T) {
 	ctx := context.Background()
 	settings := DefaultSettings
@@ -174,8 +177,8 @@ func TestNotesEnd(t *testing.T) {
 	}
 }
 
-// TestNoteOfWrongContents holds that a pack whose bytes are what they always were, and wrong, is noted, and not struck out
-// by a check that only compares it with its name.
+// TestNoteOfWrongContents checks that a pack that was written wrong is noted as damaged although it matches its name. A
+// check that only compares names must not remove that note.
 func TestNoteOfWrongContents(t *testing.T) {
 	ctx := context.Background()
 	mem := new(store.Mem)
@@ -199,8 +202,8 @@ func TestNoteOfWrongContents(t *testing.T) {
 	}
 }
 
-// TestUnreadableStoreIsNoDamage holds that a store which does not answer has nothing noted, and one that is read-only is
-// checked all the same.
+// TestUnreadableStoreIsNoDamage checks that nothing is noted as damaged when the store does not answer, and that a
+// read-only store can be checked.
 func TestUnreadableStoreIsNoDamage(t *testing.T) {
 	ctx := context.Background()
 	x := newSample(t)
@@ -230,7 +233,7 @@ func TestUnreadableStoreIsNoDamage(t *testing.T) {
 	}
 }
 
-// TestDamagedOrphan holds that a damaged pack which no index lists is not taken in.
+// TestDamagedOrphan checks that a damaged orphaned pack is not adopted.
 func TestDamagedOrphan(t *testing.T) {
 	ctx := context.Background()
 	x := newSample(t)
@@ -254,7 +257,8 @@ func TestDamagedOrphan(t *testing.T) {
 	}
 }
 
-// TestNoteEveryOpFails fails each call of a check that changes what is noted: what is damaged is noted before or after.
+// TestNoteEveryOpFails fails each call of a check that changes the damage markers. Damaged packs stay noted before and
+// after.
 func TestNoteEveryOpFails(t *testing.T) {
 	ctx := context.Background()
 	x := newSample(t)

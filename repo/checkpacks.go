@@ -17,8 +17,8 @@ import (
 	"platter/repo/layout"
 )
 
-// packs compares every pack with the index, and reads those that are to be read. Packs that nobody needs and that a plan
-// condemns are left alone.
+// packs compares every pack with the index and reads the chosen ones. It skips packs that are not needed and that a
+// marker condemns.
 func (c *checker) packs(ctx context.Context, s *sight) error {
 	c.noted = s.work.Damaged()
 	condemned := 0
@@ -69,7 +69,7 @@ func (c *checker) packs(ctx context.Context, s *sight) error {
 	return nil
 }
 
-// orphan checks a pack that no index file lists by what it says of itself.
+// orphan checks an orphaned pack by its own table.
 func (c *checker) orphan(ctx context.Context, p index.Pack, deep bool) {
 	table, err := c.repo.readTable(ctx, p.ID, p.Size)
 	switch {
@@ -85,7 +85,7 @@ func (c *checker) orphan(ctx context.Context, p index.Pack, deep bool) {
 	}
 }
 
-// badPack notes that nothing in a pack can be relied on.
+// badPack records that nothing in a pack can be relied on.
 func (c *checker) badPack(id pack.FileID, why error) {
 	if c.noteMissing(id, why) {
 		return
@@ -98,7 +98,7 @@ func (c *checker) badPack(id pack.FileID, why error) {
 	c.report.badPacks[id] = err
 }
 
-// pack checks one pack, and reports whether no damage was found.
+// pack checks one pack and reports whether it found no damage.
 func (c *checker) pack(ctx context.Context, p index.PackTable, size int64, deep bool) (whole bool) {
 	if size != p.Size {
 		c.badPack(p.ID, fmt.Errorf("%w: %d bytes where the index says %d", pack.ErrDamaged, size, p.Size))
@@ -111,7 +111,7 @@ func (c *checker) pack(ctx context.Context, p index.PackTable, size int64, deep 
 	case c.noteMissing(p.ID, err):
 		return true
 	case err != nil:
-		// The index knows what the table said, so its chunks can still be had.
+		// The index holds a copy of the table, so the chunks can still be read.
 		c.packDamage(p.ID, fmt.Errorf("%s: its own table cannot be read, the index stands in for it: %w", layout.PackName(p.ID), err))
 		c.hint(hintCopy)
 	case !slices.Equal(table.Frames, p.Table.Frames) || !slices.Equal(table.Chunks, p.Table.Chunks):
@@ -130,7 +130,7 @@ func (r *Repo) readTable(ctx context.Context, id pack.FileID, size int64) (*pack
 
 // A packReader reads a pack from its first byte to its last.
 type packReader struct {
-	ctx  context.Context // io.Reader has no room for one
+	ctx  context.Context // io.Reader has no parameter for a context
 	repo *Repo
 	id   pack.FileID
 	off  int64
@@ -145,14 +145,15 @@ func (r *packReader) Read(p []byte) (int, error) {
 	return n, err
 }
 
-// readBlock is how much of a pack is read at once, in bytes: where frames begin is not shown to whoever watches.
+// readBlock is how much of a pack is read at once, in bytes. It hides the frame boundaries from an observer of the
+// store.
 const readBlock = 4 << 20
 
-// read reads a pack from its first byte to its last, and reports whether no damage was found.
+// read reads a pack from its first byte to its last and reports whether it found no damage.
 func (c *checker) read(ctx context.Context, p index.PackTable, size int64) (whole bool) {
 	sum := blake3.New()
 	in := io.TeeReader(bufio.NewReaderSize(&packReader{ctx: ctx, repo: c.repo, id: p.ID}, readBlock), sum)
-	var part, raw []byte // used again for each frame
+	var part, raw []byte // reused for each frame
 	next := func(n int64) ([]byte, error) {
 		part = slices.Grow(part[:0], int(n))[:n]
 		_, err := io.ReadFull(in, part)
@@ -206,7 +207,7 @@ func (c *checker) read(ctx context.Context, p index.PackTable, size int64) (whol
 	return true
 }
 
-// frame opens a frame, in raw's memory, and proves its chunks.
+// frame opens a frame, in raw's memory, and verifies its chunks.
 func (c *checker) frame(id pack.FileID, off int64, raw, sealed []byte, f pack.Frame, refs []pack.Ref, namer *chunk.Namer) []byte {
 	opened, err := c.repo.decoder.Decode(raw, sealed, f)
 	if err != nil {

@@ -11,7 +11,7 @@ import (
 	"platter/repo/layout"
 )
 
-// TestReadPacks holds that a bit flipped inside a frame is found without opening frames, by the pack's name alone.
+// TestReadPacks checks that the pack's name alone reveals a bit flipped inside a frame, without opening frames.
 func TestReadPacks(t *testing.T) {
 	x := newSample(t)
 	name := x.in(layout.Packs)[0]
@@ -25,7 +25,7 @@ func TestReadPacks(t *testing.T) {
 	}
 }
 
-// TestMovedFrames swaps two frames of one key and one length: each opens, and only its chunks' ids tell.
+// TestMovedFrames swaps two frames of one key and one length. Both open, and only the chunk IDs reveal the swap.
 func TestMovedFrames(t *testing.T) {
 	x := newSample(t)
 	r := reopen(t, memOf(t, x.files))

@@ -15,7 +15,7 @@ import (
 	"platter/repo/store"
 )
 
-// What Report.Hints may say of parity.
+// Values of Report.Hints about parity.
 const (
 	hintMend   = "run 'platter repair packs': it mends packs by their parity files"
 	hintParity = "run 'platter parity add --verify': it makes damaged parity files anew"
@@ -30,7 +30,7 @@ func (s *sight) takeParity(f store.Info) bool {
 	return ok
 }
 
-// countParity notes packs without parity and parity without packs.
+// countParity reports packs without parity and parity without packs.
 func (c *checker) countParity(s *sight) {
 	strays := parityListing{s.packs, s.parity}.withoutPack()
 	if strays > 0 {
@@ -41,15 +41,16 @@ func (c *checker) countParity(s *sight) {
 	}
 }
 
-// readParity checks the parity file of a pack, if there is one. What it has of itself is enough for that: the pack was read
-// already, and is proved by its name.
+// readParity checks the parity file of a pack, if there is one. The file's own sums suffice: the pack was already read
+// and proved by its name.
 func (c *checker) readParity(ctx context.Context, id pack.FileID) {
 	size, ok := c.parity[id]
 	if !ok {
 		return
 	}
 	c.progress.Expect(size)
-	if err := checkParity(ctx, c.repo.view().store, id); ctx.Err() == nil && err != nil && !layout.IsMissing(err) { // it goes with its pack
+	// A missing parity file was deleted with its pack.
+	if err := checkParity(ctx, c.repo.view().store, id); ctx.Err() == nil && err != nil && !layout.IsMissing(err) {
 		c.damage(err)
 		c.hint(hintParity)
 	}
@@ -79,14 +80,14 @@ func checkParity(ctx context.Context, s store.Store, id pack.FileID) error {
 	return nil
 }
 
-// mendMissing looks which packs that are not there are in their parity files as a whole.
+// mendMissing looks for missing packs that their parity files hold completely.
 func (c *checker) mendMissing(ctx context.Context, s *sight) {
 	for id := range s.missing {
 		c.tryMending(ctx, s.tables[id])
 	}
 }
 
-// tryMending looks whether a damaged pack can be mended. What is in it is not lost then.
+// tryMending finds out whether a damaged pack can be mended. If so, its chunks are not lost.
 func (c *checker) tryMending(ctx context.Context, p index.PackTable) {
 	if _, ok := c.parity[p.ID]; !ok || ctx.Err() != nil {
 		return
@@ -96,7 +97,8 @@ func (c *checker) tryMending(ctx context.Context, p index.PackTable) {
 		return
 	}
 	table, err := pack.ReadTable(int64(len(m.file)), c.repo.keys, func(off, n int64) ([]byte, error) {
-		return slices.Clone(m.file[min(off, int64(len(m.file))):min(off+n, int64(len(m.file)))]), nil // it is opened in its memory
+		// A clone, because it is opened in place.
+		return slices.Clone(m.file[min(off, int64(len(m.file))):min(off+n, int64(len(m.file)))]), nil
 	})
 	if err != nil || !slices.Equal(table.Frames, p.Table.Frames) || !slices.Equal(table.Chunks, p.Table.Chunks) {
 		return
@@ -109,7 +111,8 @@ func (c *checker) tryMending(ctx context.Context, p index.PackTable) {
 	c.frames(m.file, p)
 }
 
-// frames checks frames of a mended pack anew that were bad. They are good now, unless the pack has been wrong from the start.
+// frames verifies the damaged frames again, now in the mended pack. They are good unless the pack was wrong from the
+// start.
 func (c *checker) frames(file []byte, p index.PackTable) {
 	namers := map[chunk.Kind]*chunk.Namer{chunk.Data: c.repo.Namer(chunk.Data), chunk.Map: c.repo.Namer(chunk.Map)}
 	defer c.repo.Return(chunk.Data, namers[chunk.Data])
@@ -123,7 +126,7 @@ func (c *checker) frames(file []byte, p index.PackTable) {
 	}
 }
 
-// forget takes back what was said of a frame, and reports whether there was anything.
+// forget removes the findings about a frame and reports whether there were any.
 func (r *Report) forget(mu *sync.Mutex, key frameKey) bool {
 	mu.Lock()
 	defer mu.Unlock()
@@ -138,7 +141,7 @@ func (r *Report) forget(mu *sync.Mutex, key frameKey) bool {
 	return bad
 }
 
-// tellMendable adds to what is said of damaged packs that they can be mended.
+// tellMendable adds to the reports of damaged packs that they can be mended.
 func (r *Report) tellMendable() {
 	for i, line := range r.Damage {
 		name, _, _ := strings.Cut(line, ": ")
@@ -149,7 +152,7 @@ func (r *Report) tellMendable() {
 	}
 }
 
-// AddHealed counts what Repo.Healed tells for damage, where Check had not found it by itself.
+// AddHealed adds damage that Repo.Healed reports and that Check did not find itself.
 func (r *Report) AddHealed(lines []string) {
 	for _, line := range lines {
 		name, _, _ := strings.Cut(line, ": ")

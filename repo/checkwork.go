@@ -16,7 +16,7 @@ const (
 	hintRecord = "a damaged record of what was forgotten can be deleted; machines that do not know of it then ask where those versions are"
 )
 
-// work looks at what others have left behind in the folders of work under way.
+// work checks what processes left behind in the work directory and in pending/.
 func (c *checker) work(ctx context.Context, s *sight) error {
 	for _, err := range s.work.Unreadable {
 		c.damage(err.Value)
@@ -42,8 +42,8 @@ func (c *checker) work(ctx context.Context, s *sight) error {
 	return c.leftWork(ctx, s)
 }
 
-// leftWork notes snapshots and index files about to be, and second files of leases, whose maker is not there any more. They are listed
-// again, after the leases were read: a backup that has ended took its own away meanwhile.
+// leftWork reports pending files and acknowledgements whose lease is missing. It lists them again after the leases were
+// read: a backup that ended meanwhile deleted its own.
 func (c *checker) leftWork(ctx context.Context, s *sight) error {
 	pending, acks := map[pack.FileID]bool{}, map[pack.FileID]bool{}
 	for _, id := range s.pending {
@@ -83,8 +83,8 @@ func (c *checker) leftWork(ctx context.Context, s *sight) error {
 	return nil
 }
 
-// storeTime tells what time it is by the store's clock: that of a lease which is put for that, or, where nothing may be written, at
-// least that of the newest file, if none is dated in the future.
+// storeTime returns the time by the store's clock, from a lease put for that purpose. If nothing may be written, it
+// returns the time of the newest file, unless a file is dated in the future.
 func (c *checker) storeTime(ctx context.Context, s *sight) time.Time {
 	if c.opts.ReadOnly || c.repo.dry || c.repo.writable() != nil {
 		return s.newest
@@ -100,7 +100,7 @@ func (c *checker) storeTime(ctx context.Context, s *sight) time.Time {
 	return s.newest
 }
 
-// records reads the records of what was forgotten on purpose.
+// records reads the records of forgotten snapshots.
 func (c *checker) records(ctx context.Context, s *sight) error {
 	for _, id := range s.records {
 		_, err := c.repo.readRecord(ctx, id)
@@ -115,7 +115,7 @@ func (c *checker) records(ctx context.Context, s *sight) error {
 	return nil
 }
 
-// unmarshal reads JSON that was sealed.
+// unmarshal decodes JSON that was sealed.
 func unmarshal(plain []byte, name string, into any) error {
 	if err := json.Unmarshal(plain, into); err != nil {
 		return fmt.Errorf("%s: %w: %w", name, pack.ErrDamaged, err)

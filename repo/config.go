@@ -17,29 +17,29 @@ import (
 	"platter/repo/store"
 )
 
-// Config is what the config file says: the header, and this as sealed JSON. Every password slot has a copy.
+// Config is the content of the config file: a header and this, as sealed JSON. Every password slot has a copy.
 type Config struct {
 	Settings
 	Created time.Time `json:"created"`
-	// Features are what somebody must know of to read the repository, and WriteFeatures what somebody must know of to
-	// change it. They are only ever added. This code knows of no Features, and of Leases and Readers.
+	// Features are what a program must know to read the repository, and WriteFeatures what it must know to change it.
+	// Features are only ever added. This code knows no Features, and the WriteFeatures Leases and Readers.
 	Features      []string `json:"features,omitempty"`
 	WriteFeatures []string `json:"write_features,omitempty"`
 }
 
-// Write features. The first writer that knows of one adds it.
+// Write features. The first writer that knows a feature adds it.
 const (
-	// Leases has it that nobody writes without a lease.
+	// Leases means that every writer holds a lease.
 	Leases = "leases"
-	// Readers has it that whoever deletes anything goes by fresh listings, leaves alone what readers hold leases of and what is
-	// kept aside, and removes a password slot in three steps.
+	// Readers means that every process that deletes uses fresh listings, and leaves alone what readers' leases name and
+	// what is kept aside. It also means that a password slot is removed in three steps.
 	Readers = "readers"
 )
 
-// writeFeatures returns those that this code knows of.
+// writeFeatures returns the write features that this code knows.
 func writeFeatures() []string { return []string{Leases, Readers} }
 
-// demand adds features that c does not have.
+// demand adds the features of another Config that c does not have.
 func (c *Config) demand(of Config) {
 	add := func(to *[]string, from []string) {
 		for _, feature := range from {
@@ -52,7 +52,7 @@ func (c *Config) demand(of Config) {
 	add(&c.WriteFeatures, of.WriteFeatures)
 }
 
-// A configFile is what was found where a config belongs.
+// A configFile is what is stored under the name of a config.
 type configFile struct {
 	sealed []byte
 	fault  error // what is wrong with it, as far as that shows without a key: it is missing, damaged, or newer
@@ -61,21 +61,21 @@ type configFile struct {
 // missing reports whether there is no file at all.
 func (f configFile) missing() bool { return layout.IsMissing(f.fault) }
 
-// whole reports whether it can be a config, of this repository or another. One that is being created in place, or whose
-// creation a crash ended, is not.
+// whole reports whether the file may be the config of this or another repository. It is false for a config that another
+// process is writing in place, or that a crash left half written.
 func (f configFile) whole() bool {
 	return f.fault == nil && len(f.sealed) > crypt.Overhead && (len(f.sealed)-crypt.Overhead)%layout.Padding == 0
 }
 
-// A missingError says that the file of this name is not there.
+// A missingError says that the file of this name is missing.
 type missingError string
 
 func (name missingError) Error() string { return string(name) + ": it is missing" }
 
-// Is makes it an fs.ErrNotExist.
+// Is makes a missingError match fs.ErrNotExist.
 func (missingError) Is(target error) bool { return target == fs.ErrNotExist }
 
-// readConfig reads the config, or finds out what is wrong with it. It fails where it cannot tell.
+// readConfig reads the config, or finds out what is wrong with it. It fails only if it cannot find out.
 func readConfig(ctx context.Context, s store.Store) (configFile, error) {
 	return readConfigAs(ctx, s, layout.Config)
 }
@@ -86,7 +86,7 @@ func readConfigAs(ctx context.Context, s store.Store, name string) (f configFile
 	case err == nil:
 		if f.sealed, f.fault = pack.ParseHeader(file, pack.ConfigFile); f.fault != nil {
 			f.fault = fmt.Errorf("%s: %w", name, f.fault)
-			f.sealed = file[min(pack.HeaderSize, len(file)):] // whose seal may hold all the same
+			f.sealed = file[min(pack.HeaderSize, len(file)):] // the seal may still be whole
 		}
 	case layout.IsMissing(err):
 		f.fault = missingError(name)
@@ -98,7 +98,7 @@ func readConfigAs(ctx context.Context, s store.Store, name string) (f configFile
 	return f, nil
 }
 
-// openConfig returns what a sealed config says. The error wraps pack.ErrDamaged or pack.ErrNewer.
+// openConfig returns the content of a sealed config. The error wraps pack.ErrDamaged or pack.ErrNewer.
 func openConfig(box *crypt.Box, sealed []byte) (c Config, err error) {
 	plain, err := box.Open(bytes.Clone(sealed))
 	if err != nil {
@@ -112,7 +112,7 @@ func parseConfig(plain []byte) (c Config, err error) {
 	if err := json.Unmarshal(plain, &needs); err != nil {
 		return c, fmt.Errorf("%w: %w", pack.ErrDamaged, err)
 	}
-	if len(needs.Features) > 0 { // with which all else may look different
+	if len(needs.Features) > 0 { // with unknown features, everything else may look different
 		return c, fmt.Errorf("%w (feature %q)", pack.ErrNewer, needs.Features[0])
 	}
 	if err := json.Unmarshal(plain, &c); err != nil {
@@ -126,8 +126,8 @@ func parseConfig(plain []byte) (c Config, err error) {
 
 func (r *Repo) configBox() *crypt.Box { return crypt.NewBox(r.master, crypt.Config, r.id) }
 
-// ConfigFault returns why the config could not be read when the repository was opened, and nil where it could. Everything
-// works by its copies until RepairConfig.
+// ConfigFault returns why the config could not be read when the repository was opened, or nil if it could. Until
+// RepairConfig, everything works with its copies.
 func (r *Repo) ConfigFault() error { return r.lost }
 
 // encodeConfig returns the config as a file.
@@ -139,8 +139,8 @@ func (r *Repo) encodeConfig() ([]byte, error) {
 	return append(pack.Header(pack.ConfigFile), r.configBox().Seal(layout.Pad(plain))...), nil
 }
 
-// putConfig stores the config: first as a copy, so that one of the two is whole at any time, even where replacing a file
-// is not atomic. Features that somebody else has added since are kept.
+// putConfig stores the config. It writes the copy first, so that one of the two is always whole, even if replacing a
+// file is not atomic. It keeps features that another process has added since.
 func (r *Repo) putConfig(ctx context.Context) error {
 	file, err := readConfig(ctx, r.view().store)
 	if err != nil {
@@ -169,7 +169,8 @@ func (r *Repo) putConfig(ctx context.Context) error {
 	return err
 }
 
-// upgrade keeps out writers that know less than this code, from now on. Those that know nothing of leases may be at work unseen.
+// upgrade keeps out writers that know less than this code from now on. Writers that know no leases may be at work
+// unseen.
 func (r *Repo) upgrade(ctx context.Context) error {
 	if err := r.claimConfig(ctx); err != nil {
 		return err
@@ -178,7 +179,7 @@ func (r *Repo) upgrade(ctx context.Context) error {
 	upgraded := Config{WriteFeatures: slices.Clone(before)}
 	upgraded.demand(Config{WriteFeatures: writeFeatures()})
 	if len(upgraded.WriteFeatures) == len(before) {
-		return nil // and nothing is written to r, which others may read
+		return nil // without a write to r, which other goroutines may read
 	}
 	r.config.WriteFeatures = upgraded.WriteFeatures
 	if err := r.putConfig(ctx); err != nil {

@@ -21,7 +21,7 @@ func TestConfigValidation(t *testing.T) {
 	for _, test := range []struct {
 		name   string
 		change func(*Config)
-		want   error // nil: it is good
+		want   error // nil if the config is good
 	}{
 		{"default", func(*Config) {}, nil},
 		{"smallest", func(c *Config) { c.FrameSize, c.PackSize = minFrameSize, MinPackSize }, nil},
@@ -54,7 +54,7 @@ func TestConfigValidation(t *testing.T) {
 	}
 }
 
-// TestConfigIsKept holds that settings are what they were at Init.
+// TestConfigIsKept checks that settings stay as they were at Init.
 func TestConfigIsKept(t *testing.T) {
 	mem := new(store.Mem)
 	settings := Settings{Chunks: chunk.ParamsFor(chunk.MinAvg), FrameSize: minFrameSize, PackSize: MinPackSize}

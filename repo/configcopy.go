@@ -16,14 +16,14 @@ import (
 	"platter/repo/store"
 )
 
-// HintConfig is what mends a config.
+// HintConfig says how to mend a config.
 const HintConfig = "run 'platter repair config': it writes the config again from its copies"
 
-// errConfigTaken says that another repository was made in the place of one whose config was lost.
+// errConfigTaken says that the config was lost and another repository's took its place.
 var errConfigTaken = errors.New("the config that is there now is another repository's, and this one's was lost: nothing is written; put its config back from a copy")
 
-// useCopy takes the config from its copies, for a repository whose master key is known. If keys of several repositories are
-// there, because an init that came second was killed before it removed its own, the files must show which one this is.
+// useCopy takes the config from its copies; the master key is known. There may be keys of several repositories, if an
+// init that came second was killed before it removed its own. Then the files must show which repository this is.
 func (r *Repo) useCopy(ctx context.Context, k *keyring, fault error) error {
 	if k.several() {
 		if ours, err := r.proved(ctx); err != nil {
@@ -37,15 +37,16 @@ func (r *Repo) useCopy(ctx context.Context, k *keyring, fault error) error {
 	if err != nil {
 		return fmt.Errorf("%w; and of its copies: %w", fault, err)
 	}
-	// A platter that knows nothing of leases opens nothing without a config, but one may have been at work when it was lost.
+	// An older platter without leases opens nothing without a config. But one may have been at work when the config was
+	// lost.
 	r.upgraded = !slices.Contains(c.WriteFeatures, Leases)
 	c.demand(Config{WriteFeatures: writeFeatures()})
 	r.config, r.lost = c, fault
 	return nil
 }
 
-// copies puts together what all copies of the config say. They may be of different age: of what only grows, all is taken,
-// of the rest what the newest says. Where a file of copies is there, it is as new as the config was.
+// copies combines all copies of the config, which may differ in age. It takes the union of what only grows, and the
+// rest from the newest copy. The copy in config.copy, if there is one, is as new as the config was.
 func (r *Repo) copies(ctx context.Context, k *keyring) (Config, error) {
 	var all []Config
 	var bad []error
@@ -59,7 +60,7 @@ func (r *Repo) copies(ctx context.Context, k *keyring) (Config, error) {
 	} else if !file.missing() {
 		bad = append(bad, fmt.Errorf("%s: %w", layout.ConfigCopy, err))
 	}
-	fixed := len(all) // what stays in front
+	fixed := len(all) // these entries stay in front
 	var newest time.Time
 	for id, slot := range k.slots {
 		if slot.Repo != r.id {
@@ -76,7 +77,7 @@ func (r *Repo) copies(ctx context.Context, k *keyring) (Config, error) {
 		}
 	}
 	for _, err := range bad {
-		if errors.Is(err, pack.ErrNewer) { // what one copy demands, the config did
+		if errors.Is(err, pack.ErrNewer) { // the config demanded what one copy demands
 			return Config{}, err
 		}
 	}
@@ -90,7 +91,7 @@ func (r *Repo) copies(ctx context.Context, k *keyring) (Config, error) {
 	return merged, nil
 }
 
-// slotCopy returns the config as it was when a slot was made, and when that was.
+// slotCopy returns the copy of the config in a slot, and when the slot was made.
 func slotCopy(slot *crypt.Slot, m crypt.MasterKey) (c Config, made time.Time, err error) {
 	plain, err := slot.ReadInfo(m)
 	if err != nil {
@@ -107,7 +108,8 @@ func slotCopy(slot *crypt.Slot, m crypt.MasterKey) (c Config, made time.Time, er
 	return c, says.Created, err
 }
 
-// proved reports whether any file was sealed with this repository's key: then it was in use here.
+// proved reports whether any file was sealed with this repository's key, which shows that the repository was in use
+// here.
 func (r *Repo) proved(ctx context.Context) (bool, error) {
 	for _, of := range []struct {
 		dir     string
@@ -134,10 +136,10 @@ func (r *Repo) proved(ctx context.Context) (bool, error) {
 	return false, nil
 }
 
-// claimConfig is for whoever is about to write to a repository that was opened without its config. While the config is
-// missing, an init that began before there were keys may still put another repository's in its place, and then nothing
-// that was written would ever be found. A repository that is in use already is told by its files; for any other, creating
-// the config decides.
+// claimConfig must run before a write to a repository that was opened without its config. While the config is missing,
+// an init that began before there were keys may still put another repository's config there. Then nothing that was
+// written would ever be found. If the repository was in use, its files prove that; otherwise, creating the config
+// decides.
 func (r *Repo) claimConfig(ctx context.Context) error {
 	if r.lost == nil || r.dry {
 		return nil
@@ -146,7 +148,7 @@ func (r *Repo) claimConfig(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	if c, err := openConfig(r.configBox(), file.sealed); err == nil { // somebody has mended it
+	if c, err := openConfig(r.configBox(), file.sealed); err == nil { // another process has repaired it
 		c.demand(r.config)
 		r.config, r.lost = c, file.fault
 		return r.writable()
@@ -163,7 +165,7 @@ func (r *Repo) claimConfig(ctx context.Context) error {
 	return nil
 }
 
-// createConfig makes the config where there is none. The error wraps errConfigTaken where another repository's came first.
+// createConfig creates the config if there is none. The error wraps errConfigTaken if another repository's came first.
 func (r *Repo) createConfig(ctx context.Context) error {
 	encoded, err := r.encodeConfig()
 	if err != nil {
@@ -182,20 +184,21 @@ func (r *Repo) createConfig(ctx context.Context) error {
 	}
 	if _, openErr := openConfig(r.configBox(), there.sealed); openErr == nil {
 		r.lost = nil
-		return store.SyncDir(ctx, r.view().store, layout.Keys) // and what is above it, where the config is
+		return store.SyncDir(ctx, r.view().store, layout.Keys) // also syncs the root, which holds the config
 	} else if there.whole() || errors.Is(there.fault, pack.ErrNewer) {
 		return errConfigTaken
 	}
 	return fmt.Errorf("%w: it is incomplete: another process is creating it, or was killed before it had; %s", pack.ErrDamaged, HintConfig)
 }
 
-// How long a config is waited for that somebody creates in place just now, where the file system knows no other way.
+// How long to wait for a config that another process is writing in place. Some file systems offer no other way to
+// create it.
 const (
 	configTries = 50
 	configPause = 100 * time.Millisecond
 )
 
-// settledConfig reads the config once nobody is creating it any more.
+// settledConfig reads the config once no process is creating it any more.
 func (r *Repo) settledConfig(ctx context.Context) (file configFile, err error) {
 	for range configTries {
 		file, err = readConfig(ctx, r.view().store)
@@ -211,11 +214,12 @@ func (r *Repo) settledConfig(ctx context.Context) (file configFile, err error) {
 
 // RepairedConfig says what RepairConfig did.
 type RepairedConfig struct {
-	Fault    string   `json:"fault,omitempty"` // what was wrong; "" for nothing, and then nothing was done
+	Fault    string   `json:"fault,omitempty"` // what was wrong; "" if nothing was, and then nothing was done
 	Settings Settings `json:"settings"`
 }
 
-// RepairConfig writes the config again, or its copy, if it is missing or damaged, from what Open found out about it.
+// RepairConfig writes the config or its copy again if it is missing or damaged. It uses what Open found out about the
+// config.
 func (r *Repo) RepairConfig(ctx context.Context) (*RepairedConfig, error) {
 	done := &RepairedConfig{Settings: r.config.Settings}
 	if err := r.writable(); err != nil {

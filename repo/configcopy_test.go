@@ -13,8 +13,8 @@ import (
 	"platter/repo/store"
 )
 
-// TestLostConfig has everything happen to a config that can, and everything be done after that: by either password, with a
-// warning. Then repair config makes it what it was.
+// TestLostConfig damages a config in every way and then runs everything, with either password and a warning. Then
+// repair config restores the original.
 func TestLostConfig(t *testing.T) {
 	ctx := t.Context()
 	x := newSample(t)
@@ -27,7 +27,8 @@ func TestLostConfig(t *testing.T) {
 			delete(files, layout.Config)
 		}
 		mem := memOf(t, files)
-		if _, err := pack.ParseHeader(config, pack.ConfigFile); errors.Is(err, pack.ErrNewer) { // no copy may stand in for that
+		// A copy must not replace that.
+		if _, err := pack.ParseHeader(config, pack.ConfigFile); errors.Is(err, pack.ErrNewer) {
 			if _, err := Open(ctx, mem, []byte("pw")); !errors.Is(err, pack.ErrNewer) {
 				t.Errorf("%s: %v, want ErrNewer", what, err)
 			}
@@ -80,13 +81,14 @@ func TestLostConfig(t *testing.T) {
 	}
 }
 
-// TestConfigCopiesAge holds that a config made of copies demands all that the config demanded, and says what it said last.
+// TestConfigCopiesAge checks that a config made from copies demands all that the lost config demanded, and has its last
+// values.
 func TestConfigCopiesAge(t *testing.T) {
 	ctx := t.Context()
 	fill := func(t *testing.T) *store.Mem {
 		mem := new(store.Mem)
 		r := testRepo(t, mem)
-		if err := dropFeatures(r); err != nil { // its key has a copy without parity, but with leases
+		if err := dropFeatures(r); err != nil { // the slot has a copy without parity, but with leases
 			t.Fatal(err)
 		}
 		if err := r.setParity(ctx, 30); err != nil {
@@ -185,8 +187,8 @@ func TestConfigCopiesAge(t *testing.T) {
 	})
 }
 
-// TestLostConfigAmongKeys holds that the key of another repository, which an init that came second has left, neither
-// opens that nor harms this one when the config is lost.
+// TestLostConfigAmongKeys covers the key of another repository, left by an init that came second. When the config is
+// lost, the key must not open that other repository, nor harm this one.
 func TestLostConfigAmongKeys(t *testing.T) {
 	ctx := t.Context()
 	x := newSample(t)

@@ -13,20 +13,20 @@ import (
 	"platter/repo/store"
 )
 
-// findings are what a damaged repository says of itself.
+// findings are the results of reading a damaged repository in all ways.
 type findings struct {
-	open   []error // of Open, with either password
-	load   []error // of LoadIndex and Load
-	snaps  []error // of GetSnapshot
-	report *Report // of Check; nil when it did not open
-	names  *Report // of CheckNames; nil when it fails
+	open   []error // from Open, with either password
+	load   []error // from LoadIndex and Load
+	snaps  []error // from GetSnapshot
+	report *Report // from Check; nil if the repository did not open
+	names  *Report // from CheckNames; nil if it failed
 }
 
-// look does all that a reader does. It fails the test on wrong bytes; errors are the caller's to judge.
+// look reads all that a reader can. It fails the test on wrong bytes; the caller judges the errors.
 func (x *sample) look(t *testing.T, s store.Store) (f findings) {
 	t.Helper()
 	ctx := context.Background()
-	f.names, _ = CheckNames(ctx, s, 2, nil) // it fails where Open does
+	f.names, _ = CheckNames(ctx, s, 2, nil) // it fails if Open does
 	var r *Repo
 	for _, password := range []string{"pw", "second"} {
 		got, err := Open(ctx, s, []byte(password))
@@ -78,8 +78,8 @@ func lists(r *Report, name string) bool {
 	return r != nil && slices.ContainsFunc(r.Damage, func(s string) bool { return strings.Contains(s, name) })
 }
 
-// found reports whether the file was named by whoever should: Open for what it reads, Check for the rest, and by
-// GetSnapshot for snapshots, which Check leaves to its caller.
+// found reports whether the right function named the file: Open for what it reads, GetSnapshot for snapshots, which
+// Check leaves to its caller, and Check for the rest.
 func (f findings) found(name string) bool {
 	switch layout.Dir(name) {
 	case layout.Config, layout.Keys:
@@ -109,7 +109,7 @@ func TestUndamaged(t *testing.T) {
 	}
 }
 
-// TestSwapped puts the bytes of two files of a kind in each other's place.
+// TestSwapped swaps the bytes of two files of a kind.
 func TestSwapped(t *testing.T) {
 	x := newSample(t)
 	for _, dir := range []string{layout.Keys, layout.Packs, layout.Index, layout.Snapshots} {
@@ -132,7 +132,8 @@ func TestSwapped(t *testing.T) {
 	if f := y.look(t, memOf(t, y.files)); !f.found(layout.Config) || len(f.open) > 0 {
 		t.Errorf("with another repository's config: %v", f.open)
 	}
-	for _, dir := range []string{layout.Keys, layout.Packs, layout.Index, layout.Snapshots} { // whole files of another repository beside our own
+	// Whole files of another repository beside this one's.
+	for _, dir := range []string{layout.Keys, layout.Packs, layout.Index, layout.Snapshots} {
 		y := x.clone()
 		name := other.in(dir)[0]
 		y.files[name] = other.files[name]
@@ -161,7 +162,7 @@ func TestMissing(t *testing.T) {
 			ok = len(f.open) == 1 && len(f.report.Damage) == 0
 		case layout.Packs:
 			ok = f.found(name) && mentions(f.load, name) && errors.Is(f.load[0], fs.ErrNotExist)
-		case layout.Index: // nobody knows its name any more; its packs and chunks are missed
+		case layout.Index: // no file refers to its name any more; its packs and chunks are missed
 			var missing *MissingError
 			ok = len(f.load) > 0 && errors.As(f.load[0], &missing) && len(f.report.Notes) == 1 && len(f.report.Damage) == 0
 		case layout.Snapshots:
@@ -173,7 +174,7 @@ func TestMissing(t *testing.T) {
 	}
 }
 
-// TestRenamed gives each kind of file another name that looks like one of its kind.
+// TestRenamed gives each kind of file a new name that looks like one of its kind.
 func TestRenamed(t *testing.T) {
 	x := newSample(t)
 	ctx := context.Background()

@@ -20,12 +20,12 @@ import (
 	"platter/repo/store/storetest"
 )
 
-// A damageSample is a sample with two of every kind of file there is, and a clock.
+// A damageSample is a sample with two files of every kind, and a clock.
 type damageSample struct {
 	*sample
-	kinds map[string][2]string // names of files
-	other map[string][]byte    // another repository's files
-	hours time.Duration        // that have gone by
+	kinds map[string][2]string // names of two files of each kind
+	other map[string][]byte    // another repository's files, by name
+	hours time.Duration        // passed since the sample was made
 }
 
 func newDamageSample(t *testing.T) *damageSample {
@@ -59,7 +59,7 @@ func newDamageSample(t *testing.T) *damageSample {
 	for kind, dir := range map[string]string{"key": layout.Keys, "index": layout.Index, "snapshot": layout.Snapshots} {
 		x.kinds[kind] = [2]string(x.in(dir))
 	}
-	mustSave(t, r, noiseChunks(9, 4, 6000)) // which no snapshot needs
+	mustSave(t, r, noiseChunks(9, 4, 6000)) // no snapshot needs it
 	x.addWork(t, r)
 	x.files = filesOf(t, mem)
 	x.kinds["leftover"] = [2]string{"index/.tmp-" + strings.Repeat("a", 32), packs[0][:len("packs/00")] + "/.tmp-" + strings.Repeat("b", 32)}
@@ -69,7 +69,7 @@ func newDamageSample(t *testing.T) *damageSample {
 	return x
 }
 
-// addWork puts files of work under way.
+// addWork puts the files of running work.
 func (x *damageSample) addWork(t *testing.T, r *Repo) {
 	t.Helper()
 	put := func(kind, dir string, file pack.FileKind, p crypt.Purpose, says [2]any) (ids [2]pack.FileID) {
@@ -106,14 +106,14 @@ func (x *damageSample) addWork(t *testing.T, r *Repo) {
 	}
 }
 
-// A damaged repository is one in which a file was changed.
+// A damaged is a repository in which a file was changed.
 type damaged struct {
 	what  string
 	files map[string][]byte
-	names []string // of files that are not what they were, or new
+	names []string // files that were changed or added
 }
 
-// befall returns the repositories in which a fault has befallen a file of some kind.
+// befall returns a repository for each way in which a mishap can befall a file of a kind.
 func (x *damageSample) befall(kind string, f mishap) (out []damaged) {
 	name, second := x.kinds[kind][0], x.kinds[kind][1]
 	data, to := x.files[name], another(kind, name)
@@ -146,7 +146,7 @@ func (x *damageSample) befall(kind string, f mishap) (out []damaged) {
 	return out
 }
 
-// changed yields what a mishap can make of bytes.
+// changed yields the results of a mishap to data.
 func changed(data []byte, f mishap) iter.Seq2[string, []byte] {
 	return func(yield func(string, []byte) bool) {
 		n := len(data)
@@ -177,7 +177,7 @@ func changed(data []byte, f mishap) iter.Seq2[string, []byte] {
 	}
 }
 
-// changes are all that can happen to a file's bytes.
+// changes returns all changes of a file's bytes.
 func changes(data []byte) map[string][]byte {
 	out := map[string][]byte{}
 	for f := range missing {
@@ -188,7 +188,7 @@ func changes(data []byte) map[string][]byte {
 	return out
 }
 
-// another returns a name that no file has and that looks like one of its kind.
+// another returns an unused name that looks like one of its kind.
 func another(kind, name string) string {
 	id := pack.FileID{0xab, 0xcd}
 	switch kind {
@@ -204,7 +204,8 @@ func another(kind, name string) string {
 	return layout.Name(layout.Dir(name), id)
 }
 
-// storeOf is a store with the files of a repository. Only one on a real file system can have leftovers, and tell of them.
+// storeOf returns a store with the files of a repository. Only a store on a real file system can have leftovers and
+// report them.
 func (x *damageSample) storeOf(t *testing.T, kind string, d damaged) store.Store {
 	t.Helper()
 	x.hours = 0

@@ -12,63 +12,66 @@ import (
 	"platter/repo/store"
 )
 
-// seen is what check says of a fault.
+// seen is how check reports a mishap.
 type seen int
 
 const (
-	damage seen = iota // it names the file, and no other, as damaged
-	noted              // it has a note of it, and calls nothing damaged
-	silent             // it says nothing, since nothing is wrong or nobody can know
-	closed             // nothing opens, and the error names the file
+	damage seen = iota // it reports the file, and no other, as damaged
+	noted              // it has a note about the file and reports no damage
+	silent             // it reports nothing, because nothing is wrong or nothing shows it
+	closed             // the repository does not open, and the error names the file
 )
 
 // A mishap is one that can befall any file.
 type mishap int
 
 const (
-	bitFlipped mishap = iota // a bit of it, in many places
+	bitFlipped mishap = iota // one bit, in many places
 	truncated
 	extended
 	zeroed
 	missing
-	duplicated // under another name that looks like one of its kind
+	duplicated // also under another name that looks like one of its kind
 	renamed    // to such a name
-	swapped    // with another of its kind
-	faults     // so many
+	swapped    // with another file of its kind
+	faults     // how many there are
 )
 
 func (f mishap) String() string {
 	return []string{"a bit flipped", "truncated", "extended", "zeroed", "missing", "duplicated", "renamed", "swapped"}[f]
 }
 
-// TestDamage lets every fault befall every kind of file, and holds what check says of it, that no chunk and no snapshot ever
-// comes as other bytes, that those are to be had which the fault cannot touch, and that the next command works: at once, or
-// after the one that it says to run.
+// TestDamage makes every mishap befall every kind of file. It checks what check reports. It checks that chunks and
+// snapshots never load with wrong bytes, and that all those outside the file still load. It checks that the next
+// command works, at once or after the command that the report names.
 func TestDamage(t *testing.T) {
 	table := []struct {
 		kind string
 		seen [faults]seen // flipped, truncated, extended, zeroed, missing, duplicated, renamed, swapped
 	}{
-		{"config", [faults]seen{damage, damage, damage, damage, damage, noted, damage, damage}}, // swapped with another repository's; the copies open it
-		{"key", [faults]seen{damage, damage, damage, damage, silent, damage, damage, closed}},   // swapped, none opens
+		// Swapped with another repository's config; the copies open the repository.
+		{"config", [faults]seen{damage, damage, damage, damage, damage, noted, damage, damage}},
+		// Swapped, no slot opens.
+		{"key", [faults]seen{damage, damage, damage, damage, silent, damage, damage, closed}},
 		{"pack", [faults]seen{damage, damage, damage, damage, damage, damage, damage, damage}},
 		{"parity", [faults]seen{damage, damage, damage, damage, noted, noted, noted, damage}},
-		{"index", [faults]seen{damage, damage, damage, damage, noted, damage, damage, damage}}, // missing: packs are in none
-		// A snapshot that is missing is missed by the machines that have seen it: cmd/platter, seen.txtar.
+		// Missing: its packs are in no index file.
+		{"index", [faults]seen{damage, damage, damage, damage, noted, damage, damage, damage}},
+		// A missing snapshot is noticed by the machines that have seen it: cmd/platter, seen.txtar.
 		{"snapshot", [faults]seen{damage, damage, damage, damage, silent, damage, damage, damage}},
-		// Without it its holder commits nothing, and his pending file is one of nobody.
+		// Without it, its holder commits nothing, and the holder's pending file belongs to no lease.
 		{"lease", [faults]seen{damage, damage, damage, damage, noted, damage, damage, damage}},
-		// Without it a prune waits for its lease.
+		// Without it, a prune waits for its lease.
 		{"second file of a lease", [faults]seen{damage, damage, damage, damage, silent, damage, damage, damage}},
-		// Without it the packs are announced anew.
+		// Without it, a prune announces the packs again.
 		{"plan", [faults]seen{damage, damage, damage, damage, silent, damage, damage, damage}},
-		// Without it the next check finds the same packs.
+		// Without it, the next check finds the same packs.
 		{"plan of damaged packs", [faults]seen{damage, damage, damage, damage, silent, damage, damage, damage}},
-		// Nothing is in it yet that anybody was promised. Once it is moved to its name, it is an index file or a snapshot.
+		// It holds nothing that was promised yet. Once it is moved to its name, it is an index file or a snapshot.
 		{"pending", [faults]seen{silent, silent, silent, silent, silent, noted, noted, silent}},
-		// Without it other machines ask where those snapshots are.
+		// Without it, other machines report those snapshots as missing.
 		{"record", [faults]seen{damage, damage, damage, damage, silent, damage, damage, damage}},
-		// Nobody reads it, whatever is in it.
+		// No process reads it, whatever its content.
 		{"leftover", [faults]seen{noted, noted, noted, noted, silent, noted, noted, noted}},
 	}
 	x := newDamageSample(t)
@@ -87,14 +90,14 @@ func TestDamage(t *testing.T) {
 	t.Logf("%d kinds of files, %d faults, %d repositories", len(table), faults, count)
 }
 
-// suffer looks at one damaged repository as all readers do, and goes on in it.
+// suffer reads one damaged repository in all ways, and continues to use it.
 func (x *damageSample) suffer(t *testing.T, kind string, f mishap, d damaged, want seen, goOn bool) {
 	t.Helper()
 	what := fmt.Sprintf("%s %v %s", kind, f, d.what)
 	s := x.storeOf(t, kind, d)
 	got := x.look(t, s)
 	if _, err := pack.ParseHeader(d.files[layout.Config], pack.ConfigFile); errors.Is(err, pack.ErrNewer) {
-		want = closed // no copy may stand in for what only a newer platter understands
+		want = closed // a copy must not replace what only a newer version of platter understands
 	}
 	if want == closed {
 		for _, name := range d.names {
@@ -109,11 +112,12 @@ func (x *damageSample) suffer(t *testing.T, kind string, f mishap, d damaged, wa
 	}
 	reported := append(got.report.Damage, listedSnapshots(t, s)...)
 	for _, name := range d.names {
-		there := d.files[name] != nil && name != another("config", "") // which is noted
+		there := d.files[name] != nil && name != another("config", "") // it has a note instead
 		if said := begins(reported, name); want == damage && !said && (there || kind == "pack") || want != damage && said {
 			t.Errorf("%s: check says %q of damage", what, reported)
 		}
-		if want == damage && there && kind != "config" && !begins(got.names.Damage, name) { // a config takes a key
+		// Checking a config needs a key.
+		if want == damage && there && kind != "config" && !begins(got.names.Damage, name) {
 			t.Errorf("%s: CheckNames says %q", what, got.names.Damage)
 		}
 	}
@@ -144,7 +148,7 @@ func begins(lines []string, name string) bool {
 	return slices.ContainsFunc(lines, func(s string) bool { return strings.HasPrefix(s, name+": ") })
 }
 
-// readers holds that errors name the file that a fault befell, and that all can be had which is not in it.
+// readers checks that errors name the file that a mishap befell, and that everything outside that file can be read.
 func (x *damageSample) readers(t *testing.T, what, kind string, f mishap, d damaged, got findings) {
 	t.Helper()
 	named := func(err error) bool {
@@ -153,7 +157,7 @@ func (x *damageSample) readers(t *testing.T, what, kind string, f mishap, d dama
 	fine := func(error) bool { return false }
 	errs := slices.Concat(got.open, got.load, got.snaps)
 	switch {
-	case kind == "key" && f != duplicated && len(got.open) == 1: // the other password's
+	case kind == "key" && f != duplicated && len(got.open) == 1: // the slot of the other password
 		fine = func(err error) bool { return f == missing || named(err) }
 	case kind == "pack" && f != bitFlipped: // parity mends those
 		fine = named
@@ -176,7 +180,7 @@ func (x *damageSample) readers(t *testing.T, what, kind string, f mishap, d dama
 	}
 }
 
-// counted holds that check counts what cannot be had any more for lost.
+// counted checks that check counts the chunks that cannot be read any more as lost.
 func (x *damageSample) counted(t *testing.T, what string, s store.Store, report *Report) {
 	t.Helper()
 	r := reopen(t, s)
@@ -187,9 +191,9 @@ func (x *damageSample) counted(t *testing.T, what string, s store.Store, report 
 	}
 }
 
-// goesOn backs up all that there was, and more, after what the error says to run where there is one. Then all can be had
-// again, whatever was damaged: check has said which packs nobody may build upon. What is in the way is an index file or a plan
-// that cannot be read: nobody knows what may be built upon then.
+// goesOn backs up everything that the sample held, and more, after the command that the error names, if any. Then
+// everything can be read again, whatever was damaged, because check has marked the packs that nothing may build on.
+// inTheWay means that an index file or a marker is unreadable, so that nothing may be built on stored data.
 func (x *damageSample) goesOn(t *testing.T, what string, s store.Store, inTheWay bool) {
 	t.Helper()
 	ctx := t.Context()
@@ -207,7 +211,7 @@ func (x *damageSample) goesOn(t *testing.T, what string, s store.Store, inTheWay
 		case strings.Contains(err.Error(), "'repair index'"):
 			_, err = r.RepairIndex(ctx, nil)
 		case strings.Contains(err.Error(), "'platter prune'"):
-			x.hours++ // whatever cannot be read may be a lease
+			x.hours++ // an unreadable file may be a lease
 			_, err = r.Prune(ctx, PruneOptions{MaxRepack: 1 << 40}, markModel(r), nil)
 		}
 		if err != nil {
@@ -230,7 +234,7 @@ func (x *damageSample) goesOn(t *testing.T, what string, s store.Store, inTheWay
 	}
 }
 
-// openEither opens with whichever password still does.
+// openEither opens the repository with whichever password still works.
 func openEither(t *testing.T, s store.Store) *Repo {
 	t.Helper()
 	r, err := Open(t.Context(), s, []byte("pw"))
@@ -243,7 +247,7 @@ func openEither(t *testing.T, s store.Store) *Repo {
 	return r
 }
 
-// listedSnapshots are the errors of all snapshots that are listed and cannot be read, as the command tells them.
+// listedSnapshots returns the errors of all listed snapshots that cannot be read, as the command prints them.
 func listedSnapshots(t *testing.T, s store.Store) (lines []string) {
 	t.Helper()
 	r := openEither(t, s)

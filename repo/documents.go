@@ -11,9 +11,9 @@ import (
 	"platter/repo/store"
 )
 
-// PutSnapshot stores a snapshot's JSON and returns its name. When it returns, the snapshot is there to stay. It must be
-// under the lease that has been held since the index was loaded in which its chunks were found. The error wraps ErrLeaseLost
-// where that lease is not there any more.
+// PutSnapshot stores a snapshot's JSON and returns its file ID. When it returns, the snapshot is durable. The caller
+// must have held the current lease since before it loaded the index that listed the snapshot's chunks. The error wraps
+// ErrLeaseLost if that lease is missing.
 func (r *Repo) PutSnapshot(ctx context.Context, plain []byte) (pack.FileID, error) {
 	if err := r.writable(); err != nil {
 		return pack.FileID{}, err
@@ -27,7 +27,7 @@ func (r *Repo) PutSnapshot(ctx context.Context, plain []byte) (pack.FileID, erro
 	return id, r.commit(ctx, file, layout.Name(layout.Snapshots, id))
 }
 
-// commit gives a snapshot or an index file its name, unless the lease was lost; see lease.Holder.Commit.
+// commit gives a snapshot or an index file its name. It fails if the lease was lost; see lease.Holder.Commit.
 func (r *Repo) commit(ctx context.Context, file []byte, name string) error {
 	if r.dry {
 		return nil
@@ -39,24 +39,24 @@ func (r *Repo) commit(ctx context.Context, file []byte, name string) error {
 	return err
 }
 
-// SnapshotName returns the name of a snapshot's file in the store.
+// SnapshotName returns the name in the store of a snapshot.
 func SnapshotName(id pack.FileID) string { return layout.Name(layout.Snapshots, id) }
 
-// GetSnapshot returns a snapshot's JSON. The error wraps pack.ErrDamaged when it is not what was stored.
+// GetSnapshot returns a snapshot's JSON. The error wraps pack.ErrDamaged if the JSON is not what was stored.
 func (r *Repo) GetSnapshot(ctx context.Context, id pack.FileID) ([]byte, error) {
 	return r.openNamed(ctx, layout.Snapshots, id, pack.SnapshotFile, crypt.Snapshots, layout.MaxSnapshot)
 }
 
-// Drop has the next read of a file come from the store, and not from what this machine's system remembers of it.
+// Drop makes the next read of a file come from the store and not from this machine's page cache.
 func (r *Repo) Drop(name string) { store.Drop(r.view().store, name) }
 
-// ListSnapshots returns the names of all snapshots, in no order.
+// ListSnapshots returns the file IDs of all snapshots, in no order.
 func (r *Repo) ListSnapshots(ctx context.Context) ([]pack.FileID, error) {
 	files, err := layout.List(ctx, r.view().store, layout.Snapshots)
 	return layout.IDs(files), err
 }
 
-// listSnapshotsNow is ListSnapshots for whoever deletes what they do not need; see listNow.
+// listSnapshotsNow is ListSnapshots for a process that deletes what no snapshot needs; see layout.ListNow.
 func (r *Repo) listSnapshotsNow(ctx context.Context) ([]pack.FileID, error) {
 	files, err := layout.ListNow(ctx, r.view().store, layout.Snapshots)
 	return layout.IDs(files), err
@@ -74,7 +74,7 @@ func (r *Repo) openNamed(ctx context.Context, dir string, id pack.FileID, kind p
 	return plain, nil
 }
 
-// putJSON stores what is said under the name that follows from its bytes.
+// putJSON seals JSON and stores it under its file ID.
 func (r *Repo) putJSON(ctx context.Context, dir string, kind pack.FileKind, p crypt.Purpose, says any) (pack.FileID, error) {
 	plain, err := json.Marshal(says)
 	if err != nil {
@@ -84,7 +84,7 @@ func (r *Repo) putJSON(ctx context.Context, dir string, kind pack.FileKind, p cr
 	return id, err
 }
 
-// lister is layout.ListNow for a Repo that is at work under a lease, and layout.List for one that only reads.
+// lister is layout.ListNow for a Repo that holds a lease, and layout.List for one that only reads.
 func (r *Repo) lister() func(context.Context, store.Store, string) ([]layout.File, error) {
 	if r.holdsLease() {
 		return layout.ListNow

@@ -18,12 +18,12 @@ import (
 // A fault is a way in which a call fails.
 type fault struct {
 	name string
-	err  error // the program's, if it fails; nil where any will do
-	// in makes call number i fail, of those that can fail so, and tells hit if it comes to that.
+	err  error // the error that the program returns, if it fails; nil if any will do
+	// in makes call number i fail, counting only calls that can fail in this way. It sets hit when that call comes.
 	in func(d *storetest.Disk, i int, hit *atomic.Bool) store.Store
 }
 
-// storeFaults are those of a store.
+// storeFaults returns the faults of a store.
 func storeFaults() []fault {
 	const change, all = "put delete move touch", "put delete move touch get list"
 	type hook = func(op, name string) error
@@ -54,7 +54,7 @@ func storeFaults() []fault {
 	}
 }
 
-// diskFaults are those of the disk below a store.Local, in calls that change it.
+// diskFaults returns the faults of the disk below a store.Local, in calls that change the disk.
 func diskFaults() (faults []fault) {
 	for _, err := range []error{syscall.EIO, syscall.ENOSPC, io.ErrShortWrite} {
 		for _, sticky := range []bool{false, true} {
@@ -78,8 +78,8 @@ func diskFaults() (faults []fault) {
 	return faults
 }
 
-// TestEveryCallFails fails every call of a program to its store or its disk, in each way. The program may fail too, or make
-// up for it; what is promised by then survives that and a power cut, and the next backup just works.
+// TestEveryCallFails fails every call of a program to its store or its disk, in each way. The program may fail, or may
+// recover. What it has promised by then survives the failure and a power cut, and the next backup works.
 func TestEveryCallFails(t *testing.T) {
 	for _, p := range programs() {
 		t.Run(p.name, func(t *testing.T) {
@@ -89,7 +89,7 @@ func TestEveryCallFails(t *testing.T) {
 			for i, f := range storeFaults() {
 				tried += p.failsEverywhere(t, f, i, 1, disk, promised)
 			}
-			const step = 5 // not 6: that is how many calls a Put makes, and each of them must have its turn
+			const step = 5 // not 6, because a Put makes 6 calls and each of them must have its turn
 			for i, f := range diskFaults() {
 				tried += p.failsEverywhere(t, f, i, step, disk, promised)
 			}
@@ -98,8 +98,8 @@ func TestEveryCallFails(t *testing.T) {
 	}
 }
 
-// failsEverywhere tries a fault at every call, or, where there is less time, at one in step, each fault at others; far into
-// a long program, where the same comes again and again, at fewer.
+// failsEverywhere tries a fault at every call. If time is short, it tries one call in step, each fault at other calls.
+// Far into a long program, where the same calls repeat, it tries fewer.
 func (p program) failsEverywhere(t *testing.T, f fault, nth, step int, disk *storetest.Disk, promised *promises) (tried int) {
 	const often = 24
 	for call := 0; ; call++ {
@@ -122,13 +122,14 @@ func (p program) failsEverywhere(t *testing.T, f fault, nth, step int, disk *sto
 	}
 }
 
-// failsAt reports whether the program came to that call. What comes next, after a power cut or before it, must not build
-// upon what the cut may take away.
+// failsAt reports whether the program reached that call. What runs next, after a power cut or before it, must not build
+// on what the cut may take away.
 func (p program) failsAt(t *testing.T, f fault, call int, disk *storetest.Disk, promised *promises) bool {
 	t.Helper()
 	nexts := []func(*trial) error{p.rerun, (*trial).repair, nil, nil}
 	for i, next := range nexts {
-		if turn := min(call%7, len(nexts)-1); !torture() && i != turn { // 7, since no program repeats itself after that many
+		// 7, because no program repeats itself after 7 calls.
+		if turn := min(call%7, len(nexts)-1); !torture() && i != turn {
 			continue
 		}
 		var hit atomic.Bool
@@ -151,7 +152,7 @@ func (p program) failsAt(t *testing.T, f fault, call int, disk *storetest.Disk, 
 	return true
 }
 
-// goOn has a program come next, then the power go, and then a backup come.
+// goOn runs a program, then cuts the power, then runs a backup.
 func (p program) goOn(x *trial, disk *storetest.Disk, next func(*trial) error) error {
 	x.store = store.NewLocalOn(disk)
 	if next != nil && x.told().made {
@@ -164,7 +165,7 @@ func (p program) goOn(x *trial, disk *storetest.Disk, next func(*trial) error) e
 	return p.survive(x, disk)
 }
 
-// rerun is what people do when a program has failed.
+// rerun does what users do when a program has failed.
 func (p program) rerun(x *trial) error {
 	if p.once {
 		return nil

@@ -124,7 +124,7 @@ func TestTwoWriters(t *testing.T) {
 	}
 }
 
-// TestWriteFromManyLanes saves the same chunks through many lanes at once: each is stored once.
+// TestWriteFromManyLanes saves the same chunks through many lanes at once. Each is stored once.
 func TestWriteFromManyLanes(t *testing.T) {
 	mem := new(store.Mem)
 	r := testRepo(t, mem)
@@ -153,6 +153,6 @@ func TestWriteFromManyLanes(t *testing.T) {
 	if stats.Chunks.Load() != 60 || stats.Raw.Load() != 60*30000 {
 		t.Errorf("%d chunks of %d bytes were new, want 60 of %d", stats.Chunks.Load(), stats.Raw.Load(), 60*30000)
 	}
-	saved := mustSave(t, r, chunks[:7]) // for their ids; nothing is stored
+	saved := mustSave(t, r, chunks[:7]) // only for their IDs; nothing is stored
 	wantLoads(t, reopen(t, mem), saved)
 }

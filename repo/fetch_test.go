@@ -34,7 +34,7 @@ func fetchSite(t testing.TB, n int) (*store.Mem, []saved) {
 	return mem, data
 }
 
-// TestFetch holds that every chunk of every batch comes once, proved, and before its batch's Done.
+// TestFetch checks that every chunk of every batch arrives once, verified, and before its batch's Done.
 func TestFetch(t *testing.T) {
 	mem, chunks := fetchSite(t, 900)
 	for workers := 1; workers <= 5; workers += 2 {
@@ -104,7 +104,7 @@ func TestFetch(t *testing.T) {
 	}
 }
 
-// TestFetchReadsOnce holds that a batch whose chunks are shuffled reads no byte twice.
+// TestFetchReadsOnce checks that a batch of shuffled chunks reads no byte twice.
 func TestFetchReadsOnce(t *testing.T) {
 	mem, chunks := fetchSite(t, 600)
 	size := int64(0)
@@ -126,7 +126,7 @@ func TestFetchReadsOnce(t *testing.T) {
 	}
 }
 
-// counting is a store that counts what is read.
+// counting is a store that counts the bytes read.
 type counting struct {
 	store.Store
 	mu    sync.Mutex
@@ -140,7 +140,8 @@ func (c *counting) Get(ctx context.Context, name string, off, n int64) ([]byte, 
 	return c.Store.Get(ctx, name, off, n)
 }
 
-// TestFetchFails has all reads fail from each on, then the caller: the error is told, and nobody waits for ever.
+// TestFetchFails fails all reads from each one on, and then the caller. The error is returned, and nothing waits for
+// ever.
 func TestFetchFails(t *testing.T) {
 	mem, chunks := fetchSite(t, 300)
 	r := reopen(t, mem)
@@ -175,7 +176,7 @@ func TestFetchFails(t *testing.T) {
 		t.Errorf("of a chunk that is nowhere it says %v", err)
 	}
 	for i := int64(0); ; i++ {
-		r.setStore(&storetest.Faulty{Store: mem, Fail: storetest.After(i, broken)}) // one that fails once is read again
+		r.setStore(&storetest.Faulty{Store: mem, Fail: storetest.After(i, broken)}) // a read that fails once is retried
 		err := fetch(fine, fine, chunks[0].id)
 		if err == nil {
 			if i < 3 {
@@ -232,9 +233,9 @@ func BenchmarkFetch(b *testing.B) {
 func benchSite(b *testing.B) (*Repo, []saved) {
 	b.Helper()
 	local := storetest.OpenLocal(b, b.TempDir(), nil)
-	chunks := noiseChunks(1, 1170, 64<<10) // every eighth becomes a map
+	chunks := noiseChunks(1, 1170, 64<<10) // every eighth is saved as a map
 	for _, c := range chunks {
-		for i := len(c) / 2; i < len(c); i++ { // the half of it compresses
+		for i := len(c) / 2; i < len(c); i++ { // half of it compresses
 			c[i] = c[i-len(c)/4] & 3
 		}
 	}

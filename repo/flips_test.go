@@ -10,8 +10,9 @@ import (
 	"platter/pack"
 )
 
-// TestFlips flips one bit of a pack, 2,000 times, with parity beside it and without. Check names that pack and no other, even
-// when it opens no frame; every chunk loads as it was, or, without parity, as an error that names the pack.
+// TestFlips flips one bit of a pack, 2,000 times, with and without parity. Check names that pack and no other, even if
+// it opens no frame. Every chunk loads with its original bytes or, without parity, returns an error that names the
+// pack.
 func TestFlips(t *testing.T) {
 	flips := 2000
 	if testing.Short() {
@@ -51,7 +52,7 @@ func TestFlips(t *testing.T) {
 			t.Fatalf("bit %d of %s: CheckNames: %v, %+v", bit, name, err, report)
 		}
 	}
-	if lost < flips/4 { // the rest hit tables, which the index stands in for
+	if lost < flips/4 { // the others hit tables, which the index can replace
 		t.Errorf("of %d flips without parity %d lost a chunk", flips/2, lost)
 	}
 	t.Logf("%d flips; of %d without parity %d lost chunks", flips, flips/2, lost)

@@ -14,23 +14,25 @@ import (
 	"platter/repo/store"
 )
 
-// A record says which snapshots somebody removed on purpose. Without it, another machine that knows of them could not tell
-// that from a NAS that hides them.
+// A record lists snapshots that were forgotten. Without it, another machine that knows these snapshots could suspect a
+// store that hides them.
 type record struct {
-	Time      time.Time     `json:"time"` // by the clock of whoever removed them: for people
+	Time      time.Time     `json:"time"` // by the clock of the machine that forgot them, for people
 	Host      string        `json:"host"`
 	Snapshots []pack.FileID `json:"snapshots"`
-	Left      *int          `json:"left,omitempty"` // how many snapshots stayed; nil where nobody counted
+	Left      *int          `json:"left,omitempty"` // how many snapshots stayed; nil if they were not counted
 }
 
-// idsPerRecord keeps a record's file well below maxRecord.
+// idsPerRecord keeps a record's file well below layout.MaxRecord.
 const idsPerRecord = 100_000
 
-// Forget removes snapshot files, one after the other in the order given, and returns how many are gone. What they are made
-// of stays until it is pruned. One that is not there any more counts as removed: somebody else was first. After an error,
-// or a crash, the rest are there as before. The error is a *HeldError where one of them is being read, and then nothing is removed.
+// Forget removes snapshot files one by one in the given order, and returns how many are removed. Their data stays until
+// a prune. A snapshot that is already missing counts as removed, because another process was first. After an error or a
+// crash, the remaining snapshots are unchanged. If another process reads one of them, the error is a *HeldError and
+// nothing is removed.
 //
-// A record of it comes first. Where there is no room for one, there is some afterwards; it may then be missing after a crash.
+// The record is put first. If there is no room for it, Forget puts it after the removal, which makes room. Then a crash
+// may leave no record.
 func (r *Repo) Forget(ctx context.Context, ids []pack.FileID) (removed int, err error) {
 	if err := r.writable(); err != nil {
 		return 0, err
@@ -46,7 +48,7 @@ func (r *Repo) Forget(ctx context.Context, ids []pack.FileID) (removed int, err 
 	return r.forget(ctx, ids)
 }
 
-// forget is Forget of versions that nobody reads.
+// forget is Forget for snapshots that no process reads.
 func (r *Repo) forget(ctx context.Context, ids []pack.FileID) (removed int, err error) {
 	there, err := r.ListSnapshots(ctx)
 	if err != nil {
@@ -71,7 +73,7 @@ func (r *Repo) forget(ctx context.Context, ids []pack.FileID) (removed int, err 
 }
 
 func (r *Repo) putRecord(ctx context.Context, ids []pack.FileID, left *int) error {
-	host, _ := os.Hostname() // only for people to read
+	host, _ := os.Hostname() // for people to read
 	for part := range slices.Chunk(ids, idsPerRecord) {
 		says := record{r.now().UTC().Truncate(time.Second), host, part, left}
 		if _, err := r.putJSON(ctx, layout.Forgotten, pack.RecordFile, crypt.Forgotten, says); err != nil {
@@ -89,7 +91,7 @@ func (r *Repo) readRecord(ctx context.Context, id pack.FileID) (says record, err
 	return says, unmarshal(plain, layout.Name(layout.Forgotten, id), &says)
 }
 
-// Forgotten returns those of some snapshots that somebody removed on purpose. A record that cannot be read says nothing.
+// Forgotten returns the snapshots among ids that records list as forgotten. An unreadable record counts as empty.
 func (r *Repo) Forgotten(ctx context.Context, ids []pack.FileID) (map[pack.FileID]bool, error) {
 	left, forgotten := map[pack.FileID]bool{}, map[pack.FileID]bool{}
 	for _, id := range ids {
@@ -99,7 +101,8 @@ func (r *Repo) Forgotten(ctx context.Context, ids []pack.FileID) (map[pack.FileI
 	if err != nil {
 		return nil, err
 	}
-	slices.SortFunc(files, func(a, b layout.File) int { return b.Time.Compare(a.Time) }) // what is missed was forgotten lately
+	// A missing snapshot was most likely forgotten lately.
+	slices.SortFunc(files, func(a, b layout.File) int { return b.Time.Compare(a.Time) })
 	for _, f := range files {
 		if len(left) == 0 {
 			break

@@ -20,7 +20,7 @@ func TestForget(t *testing.T) {
 	mem := memOf(t, x.files)
 	r := reopen(t, mem)
 	r.UseCache(t.TempDir())
-	if _, err := r.GetSnapshot(ctx, ids[0]); err != nil { // a copy of it is in the cache now
+	if _, err := r.GetSnapshot(ctx, ids[0]); err != nil { // puts a copy into the cache
 		t.Fatal(err)
 	}
 	if n, err := r.Forget(ctx, nil); n != 0 || err != nil {
@@ -50,8 +50,8 @@ func TestForget(t *testing.T) {
 	x.wantWhole(t, mem)
 }
 
-// TestForgetEveryOpFails fails each call of Forget that puts the record, the first of them, or deletes a snapshot: those before it
-// are gone, those behind it are not, and another run does the rest.
+// TestForgetEveryOpFails fails each call of Forget: the one that puts the record, and each that deletes a snapshot. The
+// snapshots before the call are deleted, those after it are not, and another run does the rest.
 func TestForgetEveryOpFails(t *testing.T) {
 	ctx := context.Background()
 	x := newSample(t)
@@ -91,7 +91,7 @@ func TestForgetEveryOpFails(t *testing.T) {
 	}
 }
 
-// TestForgottenIsRecordedFirst holds that whatever call is the last one, nothing is gone of which no record says so.
+// TestForgottenIsRecordedFirst checks that no snapshot is deleted without a record, whichever call is the last one.
 func TestForgottenIsRecordedFirst(t *testing.T) {
 	ctx := context.Background()
 	x := newSample(t)
@@ -100,7 +100,7 @@ func TestForgottenIsRecordedFirst(t *testing.T) {
 		mem := memOf(t, x.files)
 		r := reopen(t, mem)
 		r.setStore(&storetest.Faulty{Store: mem, Fail: storetest.After(i, errBroken)})
-		_, _ = r.Forget(ctx, ids) // it fails, or does not
+		_, _ = r.Forget(ctx, ids) // may fail or succeed
 		left, err := reopen(t, mem).ListSnapshots(ctx)
 		if err != nil {
 			t.Fatal(err)
@@ -117,7 +117,7 @@ func TestForgottenIsRecordedFirst(t *testing.T) {
 	}
 }
 
-// TestForgetOnFullStore holds that a store without room for a record can still be told to forget, and that the record follows.
+// TestForgetOnFullStore checks that Forget works in a store without room for a record, and puts the record later.
 func TestForgetOnFullStore(t *testing.T) {
 	ctx := context.Background()
 	x := newSample(t)
@@ -142,7 +142,8 @@ func TestForgetOnFullStore(t *testing.T) {
 	}
 }
 
-// TestDamagedRecord holds that a record which cannot be read says nothing, keeps no other from being read, and is named.
+// TestDamagedRecord checks that an unreadable record counts as empty, does not keep others from being read, and is
+// named.
 func TestDamagedRecord(t *testing.T) {
 	ctx := context.Background()
 	x := newSample(t)

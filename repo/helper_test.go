@@ -25,7 +25,7 @@ type saved struct {
 	data []byte
 }
 
-// noiseChunks are n chunks of size bytes that do not compress.
+// noiseChunks returns n chunks of size bytes that do not compress.
 func noiseChunks(seed byte, n, size int) [][]byte {
 	r := rand.NewChaCha8([32]byte{seed})
 	out := make([][]byte, n)
@@ -36,7 +36,7 @@ func noiseChunks(seed byte, n, size int) [][]byte {
 	return out
 }
 
-// save writes the chunks, every eighth of them as a map.
+// save writes the chunks, every eighth as a map.
 func save(ctx context.Context, r *Repo, chunks [][]byte) (out []saved, stats *Stats, err error) {
 	stats, err = r.Write(ctx, func(ctx context.Context, w *Writer) error {
 		lane := w.Lane()
@@ -90,12 +90,12 @@ func putIndexFile(t testing.TB, r *Repo, f *index.File) (id pack.FileID) {
 	return id
 }
 
-// everybody is dead who left a lease behind, though the process that held it is this one.
+// everybody reports every holder of a lease as dead, although the process that held it is this one.
 func everybody(Lease) bool { return true }
 
 var errWrongBytes = errors.New("wrong bytes")
 
-// loadOne loads one chunk; the error is errWrongBytes when it loads as something else.
+// loadOne loads one chunk. The error is errWrongBytes if it loads with wrong bytes.
 func loadOne(r *Repo, c saved) error {
 	calls := 0
 	err := r.Load(context.Background(), c.kind, []chunk.ID{c.id}, func(_ int, data []byte) error {
@@ -119,7 +119,7 @@ func wantLoads(t testing.TB, r *Repo, chunks []saved) {
 	}
 }
 
-// filesOf copies a store out.
+// filesOf returns copies of all files of a store.
 func filesOf(t testing.TB, s store.Store) map[string][]byte {
 	t.Helper()
 	files := map[string][]byte{}
@@ -147,7 +147,7 @@ func memOf(t testing.TB, files map[string][]byte) *store.Mem {
 	return s
 }
 
-// A sample is a small repository with two of every kind of file: it opens with "pw" and with "second".
+// A sample is a small repository with two files of every kind. It opens with "pw" and with "second".
 type sample struct {
 	files     map[string][]byte
 	chunks    []saved
@@ -191,12 +191,12 @@ func (x *sample) in(dir string) []string {
 	return slices.DeleteFunc(slices.Sorted(maps.Keys(x.files)), func(name string) bool { return layout.Dir(name) != dir })
 }
 
-// clone is a copy whose files can be changed. The bytes of each are shared.
+// clone returns a copy whose set of files can be changed. The bytes of each file are shared.
 func (x *sample) clone() *sample {
 	return &sample{files: maps.Clone(x.files), chunks: x.chunks, snapshots: x.snapshots}
 }
 
-// wantWhole fails unless the store holds all of the sample and Check finds nothing.
+// wantWhole fails unless the store holds the whole sample and Check finds nothing.
 func (x *sample) wantWhole(t testing.TB, s store.Store) {
 	t.Helper()
 	r := reopen(t, s)

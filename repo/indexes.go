@@ -20,19 +20,19 @@ import (
 	"platter/repo/store"
 )
 
-// When a run is made of what the index has beside the one it has: when it is this many chunks, and a part of the run worth
-// writing it anew for.
+// When to merge the additions to the index into a new run. Merging needs at least this many chunks, and enough of them
+// to justify rewriting the run.
 const (
-	minRun    = 16 << 10  // with a cache, which saves the next opening from reading them
-	maxRecent = 512 << 10 // without one, to save memory: 27 MiB
-	indexByte = 38        // bytes of an index file for each chunk, about
+	minRun    = 16 << 10  // with a cache, where a run saves the next opening from reading them
+	maxRecent = 512 << 10 // without a cache, to save memory: 27 MiB
+	indexByte = 38        // approximate bytes of an index file for each chunk
 )
 
-// LoadIndex reads every index file that the cache does not have, and lists the packs: what lies in a pack that is not there
-// any more is stored again when it comes by. It must come before anything that looks chunks up, and after snapshots were
-// listed: chunks of a snapshot are in the index before the snapshot is there.
+// LoadIndex reads every index file that the cache does not hold, and lists the packs. A chunk whose pack is missing is
+// stored again when a backup meets it. LoadIndex must come before every lookup of a chunk, and after snapshots were
+// listed: the index lists a snapshot's chunks before the snapshot is there.
 func (r *Repo) LoadIndex(ctx context.Context) error {
-	// A Write adds to the index that it began with. Loaded beside it, an index would lack what it has stored.
+	// A Write adds to the index that it began with. An index loaded beside it would miss what the Write stored.
 	r.indexing.Lock()
 	defer r.indexing.Unlock()
 	const tries = 3
@@ -47,7 +47,7 @@ func (r *Repo) LoadIndex(ctx context.Context) error {
 			r.use(l, under, found)
 			return nil
 		}
-		// Between listing and reading, somebody may have put one index file in the place of several.
+		// Between listing and reading, another process may have replaced several index files by one.
 		if !layout.IsMissing(err) || try == tries {
 			if errors.Is(err, pack.ErrDamaged) {
 				return fmt.Errorf("load index: %w; 'repair index' makes it anew from the packs", err)
@@ -57,7 +57,8 @@ func (r *Repo) LoadIndex(ctx context.Context) error {
 	}
 }
 
-// reloadIndex loads the index again where it was loaded before the lease: packs that it lists may have been deleted since.
+// reloadIndex loads the index again if it was loaded before the lease, because listed packs may have been deleted
+// since.
 func (r *Repo) reloadIndex(ctx context.Context) error {
 	under, _, _ := r.leases.Held()
 	if loaded := r.view().loaded; loaded == nil || *loaded == under {
@@ -66,8 +67,8 @@ func (r *Repo) reloadIndex(ctx context.Context) error {
 	return r.LoadIndex(ctx)
 }
 
-// foundState returns the lease, and which markers there were when it was taken. A process without a lease only reads: packs that
-// markers name are the last that it reads, since they may be damaged, or deleted soon.
+// foundState returns the lease and the state when the lease was taken. A process without a lease only reads. It reads
+// from packs that markers name only if there is no other place: they may be damaged or deleted soon.
 func (r *Repo) foundState(ctx context.Context) (under pack.FileID, found *lease.State, err error) {
 	under, found, ok := r.leases.Held()
 	if !ok {
@@ -76,8 +77,8 @@ func (r *Repo) foundState(ctx context.Context) (under pack.FileID, found *lease.
 	return under, found, err
 }
 
-// use makes a loaded index the current one. It keeps what markers say: nothing builds on packs that they name, and those are
-// not adopted.
+// use makes a loaded index the current one. It applies the markers: nothing builds on the packs that they name, and
+// these packs are not adopted.
 func (r *Repo) use(l *loading, under pack.FileID, found *lease.State) {
 	named := found.Condemned()
 	maps.Copy(named, found.Damaged())
@@ -89,25 +90,25 @@ func (r *Repo) use(l *loading, under pack.FileID, found *lease.State) {
 	r.stale = false
 }
 
-// A loading is one LoadIndex under way.
+// A loading is one running LoadIndex.
 type loading struct {
 	repo       *Repo
-	sizes      map[pack.FileID]int64 // of the packs that are there
+	sizes      map[pack.FileID]int64 // packs present, with their sizes
 	files      []layout.File         // index files
-	there      map[pack.FileID]int64 // the same, by name, with their sizes
+	there      map[pack.FileID]int64 // the same files, by ID, with their sizes
 	superseded map[pack.FileID]bool
 
 	index   *index.Index
 	orphans []layout.File
 }
 
-// known is what is known of index files from now on.
+// known returns what this Repo knows of index files from now on.
 func (l *loading) known() *indexFiles {
 	return &indexFiles{sizes: l.there, superseded: l.superseded}
 }
 
 func (r *Repo) readIndexes(ctx context.Context) (*loading, error) {
-	// Packs first: one that comes after this listing is taken for gone, and at worst stored again.
+	// Packs are listed first. A later pack counts as missing and, at worst, its chunks are stored again.
 	packs, err := layout.List(ctx, r.view().store, layout.Packs)
 	if err != nil {
 		return nil, err
@@ -116,8 +117,8 @@ func (r *Repo) readIndexes(ctx context.Context) (*loading, error) {
 	for _, p := range packs {
 		l.sizes[p.ID] = p.Size
 	}
-	// Whoever takes packs out of the index does that before he deletes them. So a writer that sees the index as it is now builds
-	// upon no pack that is gone, however old the listing of packs is.
+	// A process takes packs out of the index before it deletes them. So a writer that sees the current index never
+	// builds on a deleted pack, however old its listing of packs is.
 	if l.files, err = r.lister()(ctx, r.view().store, layout.Index); err != nil {
 		return nil, err
 	}
@@ -131,8 +132,8 @@ func (r *Repo) readIndexes(ctx context.Context) (*loading, error) {
 	return l, nil
 }
 
-// load reads what the cache does not cover, again if files that stand for nothing any more were taken in, as nobody had
-// said so before. That is rare, since whoever supersedes a file deletes it next.
+// load reads what the cache does not cover. It reads again if it took index files in that turned out to be superseded.
+// That is rare, because a process that supersedes a file deletes it next.
 func (l *loading) load(ctx context.Context) (*index.Index, error) {
 	spill, cache := true, l.repo.view().cache
 	for {
@@ -155,7 +156,7 @@ func (l *loading) load(ctx context.Context) (*index.Index, error) {
 			if err := l.repo.mergeRun(ctx, x); ctx.Err() != nil {
 				x.Close()
 				return nil, ctx.Err()
-			} else if err != nil && merge && spill { // what was put aside cannot be read back: this disk's fault, not the NAS's
+			} else if err != nil && merge && spill { // its data on this machine's disk cannot be read back
 				x.Close()
 				spill = false
 				continue
@@ -165,7 +166,7 @@ func (l *loading) load(ctx context.Context) (*index.Index, error) {
 	}
 }
 
-// uncovered returns the index files that the run of x does not stand in for, and their bytes.
+// uncovered returns the index files that the run of x does not cover, and their bytes.
 func (l *loading) uncovered(x *index.Index) (fresh []layout.File, bytes int64) {
 	covered := x.Files()
 	for _, f := range l.files {
@@ -182,7 +183,7 @@ func (l *loading) uncovered(x *index.Index) (fresh []layout.File, bytes int64) {
 	return fresh, bytes
 }
 
-// worthwhile is how many chunks beside the run of x are worth making a new one.
+// worthwhile returns how many chunks outside the run of x justify a new run.
 func (l *loading) worthwhile(x *index.Index) int64 {
 	least := l.repo.maxRecent
 	if l.repo.view().cache.Folder != "" {
@@ -191,13 +192,13 @@ func (l *loading) worthwhile(x *index.Index) int64 {
 	return int64(max(least, x.Stored()/16))
 }
 
-// stands tells what became of an index file that the run stands in for.
+// stands reports whether an index file that the run covers is still there, and whether it still counts.
 func (l *loading) stands(id pack.FileID) (there, counts bool) {
 	_, there = l.there[id]
 	return there, there && !l.superseded[id]
 }
 
-// take reads index files into x. It reports whether one of them should not have been.
+// take reads index files into x. It reports whether it took one that another file supersedes.
 func (l *loading) take(ctx context.Context, x *index.Index, files []layout.File) (again bool, err error) {
 	var mu sync.Mutex
 	var taken []pack.FileID
@@ -226,10 +227,10 @@ func (l *loading) take(ctx context.Context, x *index.Index, files []layout.File)
 	return slices.ContainsFunc(taken, func(id pack.FileID) bool { return l.superseded[id] }), err
 }
 
-// mergeRun makes a new run of an index. Copies of index files that the run stands in for are not needed any more.
+// mergeRun makes a new run of an index. Then the cache no longer needs copies of the index files that the run covers.
 func (r *Repo) mergeRun(ctx context.Context, x *index.Index) error {
 	cache := r.view().cache
-	if r.dry { // what a dry run adds is nowhere
+	if r.dry { // a dry run stores nothing, so no other process may see what it adds
 		cache.Folder = ""
 	}
 	if err := x.Merge(ctx, &cache); err != nil {
@@ -245,9 +246,9 @@ func (r *Repo) mergeRun(ctx context.Context, x *index.Index) error {
 	return nil
 }
 
-// Adopt takes in packs that LoadIndex found in no index file: what a backup had stored before it was killed. It returns how
-// many. Packs that cannot be read stay where they are, for Check to count. It must be under the lease of whoever goes on to
-// write, or else a Prune could delete them again.
+// Adopt adopts the orphaned packs that LoadIndex found, which a backup stored before it was killed. It returns how
+// many. Unreadable packs stay where they are, and Check counts them. Call Adopt under the lease of the work that
+// follows, or else a Prune could delete the packs again.
 func (r *Repo) Adopt(ctx context.Context) (n int, err error) {
 	err = r.WithLease(ctx, BackingUp, func(ctx context.Context) error {
 		n, err = r.adopt(ctx)
@@ -279,7 +280,7 @@ func (r *Repo) adopt(ctx context.Context) (int, error) {
 	return len(tables), nil
 }
 
-// settlePacks makes packs durable that somebody else has put: he may have been killed before they were.
+// settlePacks makes packs of other processes durable. Such a process may have been killed before they were.
 func (r *Repo) settlePacks(ctx context.Context, tables []index.PackTable) error {
 	folders := map[string]bool{}
 	for _, t := range tables {
@@ -293,11 +294,11 @@ func (r *Repo) settlePacks(ctx context.Context, tables []index.PackTable) error 
 	return nil
 }
 
-// indexesInMemory bounds the index files that are read at once, in bytes: decoded they take about three times as much.
+// indexesInMemory limits the index files that are read at once, in bytes. Decoded, they take about three times as much.
 const indexesInMemory = 24 << 20
 
-// eachIndex reads index files and hands each to fn: on all cores, and more at once where they are small, since then what
-// takes time is waiting for the store. The error names the file.
+// eachIndex reads index files on all cores and passes each to fn. It reads more small files at once, because they
+// mostly wait for the store. The error names the file.
 func (r *Repo) eachIndex(ctx context.Context, files []layout.File, fn func(pack.FileID, *index.File) error) error {
 	room := semaphore.NewWeighted(indexesInMemory)
 	g, ctx := errgroup.WithContext(ctx)
@@ -331,8 +332,8 @@ func (r *Repo) readIndex(ctx context.Context, id pack.FileID) (*index.File, erro
 	return f, nil
 }
 
-// putIndexes stores tables in as many index files as they need. The last one supersedes older files: until all are there,
-// those count.
+// putIndexes stores tables in as many index files as they need. The last file supersedes the older ones, so those count
+// until all new files are there.
 func (r *Repo) putIndexes(ctx context.Context, tables []index.PackTable, supersedes []pack.FileID, full func([]index.PackTable) bool) (files []layout.File, err error) {
 	for len(tables) > 0 || len(files) == 0 && len(supersedes) > 0 {
 		n := 0
@@ -353,8 +354,8 @@ func (r *Repo) putIndexes(ctx context.Context, tables []index.PackTable, superse
 	return files, nil
 }
 
-// putIndex stores an index file and returns how many bytes it takes. As a snapshot it is there only if the lease was not lost:
-// whoever broke that has deleted packs that no index file listed.
+// putIndex stores an index file and returns its length in bytes. Like a snapshot, the file gets its name only if the
+// lease was not lost. A process that ended the lease has deleted packs that no index file listed.
 func (r *Repo) putIndex(ctx context.Context, f *index.File) (pack.FileID, int64, error) {
 	sealed := crypt.NewBox(r.master, crypt.Indexes, r.id).SealInPlace(f.Encode(pack.NonceSize, pack.TagSize))
 	file := append(pack.Header(pack.IndexFile), sealed...)

@@ -15,30 +15,31 @@ import (
 	"platter/repo/store"
 )
 
-// How a slot is removed, so that no sessions together can remove the last one.
+// How to remove a slot so that concurrent sessions never remove the last one.
 //
-// Each removal has a witness: a slot whose password this session knows. It is the one that opened the repository, or the
-// one that 'key passwd' has just made.
+// Each removal has a witness: another slot whose password this session knows. The witness is the slot that opened the
+// repository, or the one that 'key passwd' has just made.
 //
-//  1. The slot is moved aside, to a name in the same folder that no other attempt has.
-//  2. The witness is read under its own name. If it is not there, the slot is moved back and nothing is removed.
-//  3. The slot is deleted under the name that it has aside.
+//  1. The slot is moved aside, to a name in the same folder that no other attempt uses.
+//  2. The witness is read under its own name. If it is missing, the slot is moved back and nothing is removed.
+//  3. The slot is deleted under its aside name.
 //
-// Suppose that all slots were deleted. Each was moved aside for the last time before its witness was read under its own
-// name, and the witness, which was deleted as well, was moved aside for the last time after that. So every slot has one
-// that went later than it did, and there are only finitely many: that cannot be.
+// Suppose that all slots were deleted. Each slot was moved aside for the last time before its witness was read under
+// its own name. The witness was deleted as well, so it was moved aside for the last time after that read. So for every
+// slot there is one that went later. But there are only finitely many slots: a contradiction.
 //
-// That needs no clock and no fresh listing, only that a file is moved or deleted but once (see store.Store.Move), and that
-// a file that is not there cannot be read. A session that sleeps between two steps does no harm: what it then moves back
-// or deletes has a name of its own. One that is killed leaves a slot aside. Such a slot opens as long as it is there, if no
-// other does, and removing the key again deletes it, or moves it back. Where no slot has its own name any more, because
-// two sessions were killed, the next change of keys moves those aside back first.
+// The argument needs neither a clock nor a fresh listing. It needs only that a file is moved or deleted at most once
+// (see store.Store.Move), and that a missing file cannot be read. A session that sleeps between two steps does no harm:
+// the file that it then moves back or deletes has a unique name. A killed session leaves a slot aside. Such a slot
+// still opens the repository if no other slot does. Removing the key again deletes it or moves it back. If two sessions
+// were killed, no slot may have its own name any more. Then the next change of keys first moves those aside back.
 
-// errSlotElsewhere is for a slot that this session did not delete. Another one may have done so, or may put it back.
+// errSlotElsewhere is for a slot that this session did not delete. Another session may have deleted it, or may put it
+// back.
 var errSlotElsewhere = errors.New("the key is missing: another process has removed it, or is removing it; see 'key list'")
 
-// readRemoving adds the slots that somebody is removing, unless they are still there, and returns which those are, by what
-// a try costs.
+// readRemoving adds the slots that are being removed, unless they also have their own names. It returns their IDs, the
+// cheapest to try first.
 func (k *keyring) readRemoving(ctx context.Context, s store.Store) []pack.FileID {
 	half := map[pack.FileID]*crypt.Slot{}
 	for _, id := range slices.SortedFunc(maps.Keys(k.removing), compareIDs) {
@@ -58,13 +59,13 @@ func (k *keyring) readRemoving(ctx context.Context, s store.Store) []pack.FileID
 
 func compareIDs(a, b pack.FileID) int { return bytes.Compare(a[:], b[:]) }
 
-// RemoveSlot removes the slot whose id begins with prefix. It refuses the slot that the password in use opened, and
-// the last one.
+// RemoveSlot removes the slot whose ID begins with prefix. It refuses the last slot and the one that the current
+// password opened.
 func (r *Repo) RemoveSlot(ctx context.Context, prefix string) (pack.FileID, error) {
 	if err := r.writable(); err != nil {
 		return pack.FileID{}, err
 	}
-	if err := r.upgrade(ctx); err != nil { // older platters delete slots at once
+	if err := r.upgrade(ctx); err != nil { // older versions of platter delete slots in one step
 		return pack.FileID{}, err
 	}
 	ids, removing, err := listKeys(ctx, r.view().store)
@@ -79,7 +80,7 @@ func (r *Repo) RemoveSlot(ctx context.Context, prefix string) (pack.FileID, erro
 			ids = append(ids, id)
 		}
 	}
-	var found []pack.FileID // damaged ones too
+	var found []pack.FileID // including damaged slots
 	for _, id := range ids {
 		if len(prefix) > 0 && strings.HasPrefix(id.String(), prefix) {
 			found = append(found, id)
@@ -96,13 +97,14 @@ func (r *Repo) RemoveSlot(ctx context.Context, prefix string) (pack.FileID, erro
 	return found[0], r.removeSlot(ctx, found[0], r.slot, removing[found[0]])
 }
 
-// removeSlot removes a slot while another, whose password is known, is there. half names its files that somebody has
-// moved aside before.
+// removeSlot removes a slot while a witness, whose password is known, is there. half names the slot's files that
+// earlier attempts moved aside.
 func (r *Repo) removeSlot(ctx context.Context, id, witness pack.FileID, half []string) error {
 	if r.dry {
 		return nil
 	}
-	if _, err := readSlot(ctx, r.view().store, witness); layout.IsMissing(err) { // better seen before anything is moved
+	// Best detected before anything is moved.
+	if _, err := readSlot(ctx, r.view().store, witness); layout.IsMissing(err) {
 		return ErrKeyMoved
 	} else if err != nil {
 		return err
@@ -112,7 +114,7 @@ func (r *Repo) removeSlot(ctx context.Context, id, witness pack.FileID, half []s
 	if err != nil {
 		_, there := r.view().store.Get(ctx, aside, 0, 1)
 		switch {
-		case there == nil: // it was moved, and the answer was lost
+		case there == nil: // the move succeeded, and its answer was lost
 		case !layout.IsMissing(there):
 			return there
 		case layout.IsMissing(err):
@@ -121,7 +123,7 @@ func (r *Repo) removeSlot(ctx context.Context, id, witness pack.FileID, half []s
 			return err
 		}
 	}
-	// From here on, what was begun is brought to an end even if the command is interrupted.
+	// From here on, the removal is finished even if the command is interrupted.
 	ctx = context.WithoutCancel(ctx)
 	if _, err := readSlot(ctx, r.view().store, witness); err != nil {
 		if aside != "" {
@@ -135,7 +137,7 @@ func (r *Repo) removeSlot(ctx context.Context, id, witness pack.FileID, half []s
 		return err
 	}
 	if aside != "" {
-		half = []string{aside} // there is but one, and others that were listed are its past names
+		half = []string{aside} // there is only one file, and the other listed names are its past names
 	}
 	for _, name := range half {
 		if err := r.view().store.Delete(ctx, name); err == nil {
@@ -147,8 +149,8 @@ func (r *Repo) removeSlot(ctx context.Context, id, witness pack.FileID, half []s
 	return errSlotElsewhere
 }
 
-// bringBack gives slots that were moved aside their names again, where no other slot is there. Whoever was about to delete
-// one then finds it gone.
+// bringBack moves slots that were moved aside back to their own names, unless a slot is there. A process that was about
+// to delete such a slot then finds it missing.
 func (r *Repo) bringBack(ctx context.Context, removing map[pack.FileID][]string) error {
 	if r.dry {
 		return nil
@@ -163,12 +165,12 @@ func (r *Repo) bringBack(ctx context.Context, removing map[pack.FileID][]string)
 	return nil
 }
 
-// ChangePassword puts a new password in the place of the one in use: the new slot is durable before the old one goes.
+// ChangePassword replaces the current password. The new slot is durable before the old one is removed.
 func (r *Repo) ChangePassword(ctx context.Context, password []byte, cost crypt.Cost, label string) (pack.FileID, error) {
 	if err := r.writable(); err != nil {
 		return pack.FileID{}, err
 	}
-	if err := r.upgrade(ctx); err != nil { // older platters delete slots at once
+	if err := r.upgrade(ctx); err != nil { // older versions of platter delete slots in one step
 		return pack.FileID{}, err
 	}
 	id, err := r.AddSlot(ctx, password, cost, label)

@@ -10,7 +10,7 @@ import (
 	"platter/repo/store/storetest"
 )
 
-// TestRemoveSlotInterrupted holds that a removal that was interrupted after it had begun comes to an end: nothing is left aside.
+// TestRemoveSlotInterrupted checks that a removal interrupted after it began is still finished: no slot is left aside.
 func TestRemoveSlotInterrupted(t *testing.T) {
 	mem := new(store.Mem)
 	r := testRepo(t, mem)
@@ -33,7 +33,7 @@ func TestRemoveSlotInterrupted(t *testing.T) {
 	}
 }
 
-// TestRemoveSlotBesideOther holds that a removal whose witness goes meanwhile is taken back.
+// TestRemoveSlotBesideOther checks that a removal is undone if its witness is removed meanwhile.
 func TestRemoveSlotBesideOther(t *testing.T) {
 	ctx := t.Context()
 	mem := new(store.Mem)
@@ -43,7 +43,7 @@ func TestRemoveSlotBesideOther(t *testing.T) {
 		t.Fatal(err)
 	}
 	r.setStore(&storetest.Faulty{Store: mem, Lose: func(op, _ string) error {
-		if op == "move" { // once more at least: then it is not there any more
+		if op == "move" { // runs at least twice; the second time, the witness is missing already
 			_ = mem.Delete(ctx, layout.Name(layout.Keys, r.slot))
 		}
 		return nil

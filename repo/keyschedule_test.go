@@ -18,22 +18,22 @@ import (
 
 // A keySession is a command that changes keys, in a repository that it has opened with a slot's password.
 type keySession struct {
-	slot    int // with which it opened the repository
-	removes int // the slot that it removes; -1 for the password change of its own
+	slot    int // the slot that opened the repository
+	removes int // the slot that it removes; -1 to change its own password
 }
 
-// A keyGame is one play of several sessions, one store operation at a time. What happens next is chosen: which session goes
-// on, whether it is killed before that, whether its answer gets lost, and how old the listing is that it sees.
+// A keyGame is one play of several sessions, one store operation at a time. Each move chooses which session goes on and
+// whether it is killed first. It also chooses whether the answer is lost, and how old the listing is.
 type keyGame struct {
 	*keyWorld
 	mem      *store.Mem
 	sessions []*keyPlayer
-	listings [][]store.Info // of the folder of keys, each that there ever was
-	kills    int            // that are still allowed
-	losses   int            // answers that may still get lost
+	listings [][]store.Info // all past listings of the keys folder
+	kills    int            // sessions that may still be killed
+	losses   int            // answers that may still be lost
 }
 
-// A keyWorld is what all plays begin with.
+// A keyWorld is the starting point of all plays.
 type keyWorld struct {
 	t        *testing.T
 	files    map[string][]byte
@@ -56,7 +56,7 @@ type keyPlayer struct {
 	pending string      // the operation that it waits for
 	history []string    // what it did and saw
 	fresh   pack.FileID // the slot that it has made
-	err     error       // in the end
+	err     error       // the final result
 }
 
 // A keyMove is one choice.
@@ -83,7 +83,7 @@ func (p *keyPlayer) ask(op string) (keyMove, error) {
 	return m, nil
 }
 
-// saw remembers an operation and what came of it.
+// saw records an operation and its result.
 func (p *keyPlayer) saw(m keyMove, op string, err error) error {
 	if m.lose && err == nil {
 		err = errBroken
@@ -165,7 +165,7 @@ func (g *keyGame) keys() (infos []store.Info) {
 	return infos
 }
 
-// plain returns a name that is the same in all plays, which draw random ones.
+// plain returns a name that is the same in all plays, although the real names are random.
 func (g *keyGame) plain(name string) string {
 	id, err := pack.ParseFileID(name[len(layout.Keys)+1:][:len(pack.FileID{})*2])
 	if err != nil {
@@ -191,7 +191,7 @@ func (g *keyGame) names(infos []store.Info) string {
 	return strings.Join(names, ",")
 }
 
-// state tells plays apart that can go on in different ways.
+// state returns the same text for plays that can only go on in the same ways.
 func (g *keyGame) state() string {
 	var b strings.Builder
 	fmt.Fprintln(&b, g.names(g.keys()), g.kills, g.losses)
@@ -206,7 +206,7 @@ func (g *keyGame) state() string {
 	return b.String()
 }
 
-// distinct returns the listings that differ, the newest of each kind, as how old they are.
+// distinct returns the ages of the listings that differ, the newest of each kind.
 func (g *keyGame) distinct() (ages []int) {
 	seen := map[string]bool{}
 	for age := range g.listings {
@@ -219,7 +219,7 @@ func (g *keyGame) distinct() (ages []int) {
 	return ages
 }
 
-// moves are all that can happen next.
+// moves returns all possible next moves.
 func (g *keyGame) moves() (out []keyMove) {
 	for i, p := range g.sessions {
 		if p.done {
@@ -293,7 +293,7 @@ func (g *keyGame) stop() {
 	}
 }
 
-// safe holds what must be so at any time: some key is there.
+// safe checks what must hold at any time: some key is there.
 func (g *keyGame) safe() error {
 	if len(g.keys()) == 0 {
 		return errors.New("no key is left")
@@ -301,7 +301,7 @@ func (g *keyGame) safe() error {
 	return nil
 }
 
-// over holds what must be so when all sessions have ended.
+// over checks what must hold when all sessions have ended.
 func (g *keyGame) over() error {
 	there := map[string]bool{}
 	for _, info := range g.keys() {
@@ -327,7 +327,7 @@ func (g *keyGame) over() error {
 	return g.goesOn()
 }
 
-// goesOn opens the repository with whatever password still does, and changes it.
+// goesOn opens the repository with whichever password still works, and changes it.
 func (g *keyGame) goesOn() error {
 	ctx := context.Background()
 	for _, password := range []string{"pw0", "pw1", "pw2", "fresh"} {
@@ -344,7 +344,7 @@ func (g *keyGame) goesOn() error {
 		if err != nil {
 			return err
 		}
-		for _, info := range g.keys() { // and whatever was left behind can be removed
+		for _, info := range g.keys() { // everything left behind can be removed
 			if id, ok := layout.ParseRemoving(info); ok {
 				if _, err := r.RemoveSlot(ctx, id.String()); err != nil {
 					return err
@@ -408,9 +408,9 @@ func (w *keyWorld) explore() (plays, states int, err error) {
 	}
 }
 
-// TestKeySchedules plays sessions that change keys at the same time in every order of their store operations, with
-// listings as old as can be, sessions that are killed between any two operations, and answers that get lost. Never is the
-// last key gone, and whoever was told that a key is removed was told the truth.
+// TestKeySchedules plays concurrent sessions that change keys, in every order of their store operations. Listings may
+// be of any age, sessions are killed between any two operations, and answers are lost. The last key is never removed,
+// and a session that reports a key as removed tells the truth.
 func TestKeySchedules(t *testing.T) {
 	const passwd = -1
 	for _, test := range []struct {

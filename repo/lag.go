@@ -10,22 +10,23 @@ import (
 	"platter/repo/store"
 )
 
-// Deleting rests on what listings do not show: a lease that is not there, a snapshot that does not need a pack. Network file
-// systems show folders as they were a while ago. Three things keep that from doing harm; docs/design.md has the argument:
-// whoever deletes or builds has each folder listed anew (listNow), prune waits as long as listings of others may be old, and
-// where nobody can tell how old they are, the user has to.
+// Deletion relies on what listings do not show: a missing lease, a snapshot that does not need a pack. But network file
+// systems may show folders in an earlier state. Three rules keep that from doing harm. Every process that deletes or
+// builds refreshes its listings (layout.ListNow). A prune waits as long as other machines' listings may be old. If that
+// age is unknown, the user has to give it. docs/leases.md has the argument.
 
 const (
-	// otherMachines is how old listings of machines may be whose file systems this one does not see.
+	// otherMachines is the assumed age of listings on other machines, whose file systems this one cannot see.
 	otherMachines = time.Minute
-	// unknownLag is counted where a file system does not tell: rclone, for one, remembers folders for five minutes.
+	// unknownLag is the assumed age if a file system does not tell. rclone, for example, caches folders for five
+	// minutes.
 	unknownLag = 5 * time.Minute
 )
 
-// ErrUnknownLag says that nobody knows how old what the store lists may be; see UnknownLagError.
+// ErrUnknownLag says that the age of the store's listings is unknown; see UnknownLagError.
 var ErrUnknownLag = errors.New("it is not known how old a listing of its folders may be")
 
-// An UnknownLagError names the file system that may list folders as they were, nobody knows how long ago.
+// An UnknownLagError names a file system whose listings may be old, for an unknown time.
 type UnknownLagError struct{ FileSystem string }
 
 func (e *UnknownLagError) Error() string {
@@ -36,17 +37,17 @@ func (e *UnknownLagError) Error() string {
 // Unwrap returns ErrUnknownLag.
 func (e *UnknownLagError) Unwrap() error { return ErrUnknownLag }
 
-// SetGrace says how old what the store lists may be, where it cannot tell by itself.
+// SetGrace sets how old the store's listings may be, if the store cannot tell.
 func (r *Repo) SetGrace(d time.Duration) { r.grace = &d }
 
-// UnknownLag returns the type of the store's file system where nobody knows how old a listing may be, and how long a writer waits
-// on that account; "" elsewhere.
+// UnknownLag returns the type of the store's file system if the age of its listings is unknown. waits is how long a
+// writer waits because of that. kind is "" otherwise.
 func (r *Repo) UnknownLag() (kind string, waits time.Duration) {
 	lag := r.storeLag()
 	return lag.Unknown, r.listingAge()
 }
 
-// storeLag asks the store how old what it lists may be.
+// storeLag asks the store how old its listings may be.
 func (r *Repo) storeLag() store.Lag {
 	if s, ok := store.As[store.Lagging](r.view().store); ok {
 		return s.Lag()
@@ -54,7 +55,7 @@ func (r *Repo) storeLag() store.Lag {
 	return store.Lag{}
 }
 
-// listingAge is how old what the store lists may be, as far as anybody knows.
+// listingAge returns how old the store's listings may be, as far as that is known.
 func (r *Repo) listingAge() time.Duration {
 	lag := r.storeLag()
 	switch {
@@ -66,7 +67,7 @@ func (r *Repo) listingAge() time.Duration {
 	return unknownLag
 }
 
-// lagOfAll is how old what any machine lists may be that uses the repository.
+// lagOfAll returns how old the listings may be on any machine that uses the repository.
 func (p *pruner) lagOfAll(w *lease.State) time.Duration {
 	if p.opts.Lag >= 0 {
 		return p.opts.Lag
@@ -78,8 +79,8 @@ func (p *pruner) lagOfAll(w *lease.State) time.Duration {
 	return lag
 }
 
-// allOfThisHost reports whether every lease, marker and snapshot was made on this machine. What does not say where counts as made
-// elsewhere.
+// allOfThisHost reports whether every lease, marker and snapshot was made on this machine. One that names no machine
+// counts as made elsewhere.
 func (p *pruner) allOfThisHost(w *lease.State) bool {
 	host, err := os.Hostname()
 	if err != nil || host == "" || host == "localhost" {

@@ -14,7 +14,8 @@ import (
 	"platter/repo/store"
 )
 
-// TestLeaseIsKept holds that a lease stays young for as long as the work takes, and that work ends when it was removed.
+// TestLeaseIsKept checks that a lease stays fresh for as long as the work takes, and that the work ends if the lease is
+// deleted.
 func TestLeaseIsKept(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		mem := &store.Mem{Clock: time.Now}
@@ -26,7 +27,8 @@ func TestLeaseIsKept(t *testing.T) {
 			if err != nil || len(files) != 1 || time.Since(files[0].Time) > lease.TouchEvery {
 				t.Errorf("five hours later: %v, %v", files, err)
 			}
-			if done := mustPrune(t, reopen(t, mem), PruneOptions{}); len(done.AtWork) != 0 || ctx.Err() != nil { // there is nothing to wait for
+			// There is nothing to wait for.
+			if done := mustPrune(t, reopen(t, mem), PruneOptions{}); len(done.AtWork) != 0 || ctx.Err() != nil {
 				t.Errorf("a prune beside it: %+v, %v", done, ctx.Err())
 			}
 			if err := mem.Delete(ctx, layout.Name(layout.Work, files[0].ID)); err != nil {
@@ -46,7 +48,8 @@ func TestLeaseIsKept(t *testing.T) {
 	})
 }
 
-// TestLeaseAge holds that a lease is as old as the store says, whatever the clocks of machines are, and to the minute.
+// TestLeaseAge checks that the age of a lease follows the store's clock, to the minute, whatever the machines' clocks
+// say.
 func TestLeaseAge(t *testing.T) {
 	for _, wrong := range []time.Duration{-1e5 * time.Hour, 0, 1e5 * time.Hour} {
 		for age, lives := range map[time.Duration]bool{0: true, lease.ExpiresAfter - time.Minute: true, lease.ExpiresAfter + time.Minute: false} {
@@ -71,8 +74,8 @@ func TestLeaseAge(t *testing.T) {
 	}
 }
 
-// TestPruneEndsTheDead holds in which order a prune ends the work of somebody who may only be asleep: his lease, then what he
-// is about to commit, and only then does it look again at what snapshots there are.
+// TestPruneEndsTheDead checks the order in which a prune ends the work of a process that may only be asleep. It deletes
+// the lease, then the pending file, and only then lists the snapshots again.
 func TestPruneEndsTheDead(t *testing.T) {
 	ctx := t.Context()
 	mem := new(store.Mem)
@@ -100,8 +103,8 @@ func TestPruneEndsTheDead(t *testing.T) {
 	}
 }
 
-// TestPruneWithoutLease removes a prune's own lease, as who takes it for dead does, when it is about to change the index, and
-// when it is about to delete packs: it does neither.
+// TestPruneWithoutLease deletes a prune's own lease, as a process that takes the prune for dead does. It does so just
+// before the prune changes the index, and just before it deletes packs. The prune then does neither.
 func TestPruneWithoutLease(t *testing.T) {
 	ctx := t.Context()
 	for _, when := range []string{"list " + layout.Index, "delete " + layout.Index} {
@@ -129,7 +132,7 @@ func TestPruneWithoutLease(t *testing.T) {
 	}
 }
 
-// TestIndexIsOfTheLease holds that what was in the index before there was a lease is not built upon: it may be gone.
+// TestIndexIsOfTheLease checks that nothing builds on an index loaded before the lease: its packs may be deleted.
 func TestIndexIsOfTheLease(t *testing.T) {
 	mem := new(store.Mem)
 	chunks := noiseChunks(1, 30, 50000)
@@ -142,8 +145,8 @@ func TestIndexIsOfTheLease(t *testing.T) {
 	wantLoads(t, reopen(t, mem), kept)
 }
 
-// TestPruneClearsAway holds that a file of work which cannot be read counts for the lease of somebody at work until it is as old
-// as a dead one's, and that what nobody can commit any more goes.
+// TestPruneClearsAway checks that an unreadable file in the work directory counts as the lease of a live process until
+// it is old enough to expire. Files that no process can commit any more are deleted.
 func TestPruneClearsAway(t *testing.T) {
 	now := time.Now()
 	mem := &store.Mem{Clock: func() time.Time { return now }}
@@ -159,7 +162,7 @@ func TestPruneClearsAway(t *testing.T) {
 	}
 	for _, step := range []struct {
 		later         time.Duration
-		atWork, files int // of leases and plans
+		atWork, files int // of leases and markers
 	}{{0, 1, 2}, {lease.ExpiresAfter - time.Minute, 1, 2}, {2 * time.Minute, 0, 0}} {
 		now = now.Add(step.later)
 		done := mustPrune(t, reopen(t, mem), PruneOptions{})

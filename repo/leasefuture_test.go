@@ -14,11 +14,11 @@ import (
 	"platter/repo/store/storetest"
 )
 
-// TestLeaseFromTheFuture sets the store's clock back by a hundred years while somebody is at work. If he is dead, that ends half
-// an hour after a prune has looked; if he lives, it does not.
+// TestLeaseFromTheFuture sets the store's clock back by a hundred years while a process is at work. If the process is
+// dead, its lease ends half an hour after a prune has seen it. If it is alive, the lease stays.
 func TestLeaseFromTheFuture(t *testing.T) {
 	ctx := context.Background()
-	for _, work := range []Work{Pruning, Repairing, BackingUp, ""} { // the last is of garbage
+	for _, work := range []Work{Pruning, Repairing, BackingUp, ""} { // the last file is garbage
 		for _, alive := range []bool{false, true} {
 			now := time.Date(2126, 1, 1, 0, 0, 0, 0, time.UTC)
 			mem := &store.Mem{Clock: func() time.Time { return now }}
@@ -36,7 +36,7 @@ func TestLeaseFromTheFuture(t *testing.T) {
 			}
 			now = now.AddDate(-100, 0, 0)
 			for minutes := range 32 {
-				if alive && minutes%20 == 1 { // late, but he does it
+				if alive && minutes%20 == 1 { // late, but it touches the lease
 					if err := mem.Touch(ctx, layout.Name(layout.Work, id)); err != nil {
 						t.Fatal(err)
 					}
@@ -62,8 +62,8 @@ func TestLeaseFromTheFuture(t *testing.T) {
 	}
 }
 
-// TestLeaseCannotBeDated holds that a lease from the future that nobody else may touch is named as what is in the way, and that
-// a prune which it does not keep from working leaves alone what its holder may need.
+// TestLeaseCannotBeDated covers a lease from the future that other processes cannot touch. An error names it as the
+// obstacle. A prune that it does not block leaves alone what its holder may need.
 func TestLeaseCannotBeDated(t *testing.T) {
 	ctx := context.Background()
 	for _, work := range []Work{Pruning, BackingUp} {
@@ -96,7 +96,8 @@ func TestLeaseCannotBeDated(t *testing.T) {
 	}
 }
 
-// TestCheckLeaseFromTheFuture holds that a lease from the future is named, and makes no other look old.
+// TestCheckLeaseFromTheFuture checks that check names a lease from the future, and that this lease makes no other look
+// old.
 func TestCheckLeaseFromTheFuture(t *testing.T) {
 	ctx := context.Background()
 	now := time.Now()

@@ -14,7 +14,7 @@ import (
 	"platter/repo/store"
 )
 
-// What a repository's users need of package lease.
+// What callers of this package need from package lease.
 type (
 	// A Work is what a process does in a repository.
 	Work = lease.Work
@@ -38,9 +38,9 @@ const (
 var (
 	// ErrInUse says that another process does exclusive work; see InUseError.
 	ErrInUse = lease.ErrInUse
-	// ErrLeaseLost says that another process ended this one's lease, and may have deleted what this one built on.
+	// ErrLeaseLost says that another process ended this process's lease, and may have deleted what this one built on.
 	ErrLeaseLost = lease.ErrLost
-	// ErrForgotten says that a version was forgotten before anything of it was read.
+	// ErrForgotten says that a version was forgotten before any of it was read.
 	ErrForgotten = errors.New("this version has just been forgotten; see 'platter snapshots'")
 )
 
@@ -54,10 +54,10 @@ func (e *HeldError) Error() string {
 	return fmt.Sprintf("version %.8s is being read by %v; forget it when that has ended", e.Snapshot, e.By)
 }
 
-// Is makes it an ErrInUse.
+// Is makes a HeldError match ErrInUse.
 func (e *HeldError) Is(target error) bool { return target == ErrInUse }
 
-// newLeases returns what takes leases for the repository. It asks r for everything that may change later.
+// newLeases returns the repository's lease holder. It asks r for everything that may change later.
 func (r *Repo) newLeases() *lease.Holder {
 	return lease.New(lease.Options{
 		Store:  func() store.Store { return r.view().store },
@@ -74,10 +74,11 @@ func (r *Repo) newLeases() *lease.Holder {
 	})
 }
 
-// WithLease runs fn while a lease says so; see lease.Holder.Hold. An index that was loaded before is loaded again.
+// WithLease runs fn under a lease; see lease.Holder.Hold. It loads the index again if it was loaded before.
 //
-// The context of fn ends with ErrLeaseLost as its cause when another process ended the lease. Inside of another WithLease of
-// the same Repo it only runs fn. The error wraps ErrInUse where the work is exclusive and another process does such work.
+// If another process ends the lease, the context of fn ends with ErrLeaseLost as its cause. Inside another WithLease of
+// the same Repo, it only runs fn. The error wraps ErrInUse if the work is exclusive and another process does exclusive
+// work.
 func (r *Repo) WithLease(ctx context.Context, work Work, fn func(context.Context) error) error {
 	if err := r.writable(); err != nil {
 		return err
@@ -93,18 +94,18 @@ func (r *Repo) WithLease(ctx context.Context, work Work, fn func(context.Context
 	})
 }
 
-// LeaseTime is when the lease that this Repo holds was put, by the store's clock; zero without a lease.
+// LeaseTime returns when this Repo's lease was put, by the store's clock. It is zero without a lease.
 func (r *Repo) LeaseTime() time.Time { return r.leases.Time() }
 
-// holdsLease reports whether this Repo is at work under WithLease.
+// holdsLease reports whether this Repo runs under WithLease.
 func (r *Repo) holdsLease() bool {
 	_, _, ok := r.leases.Held()
 	return ok
 }
 
-// Reading runs fn while a lease says that it reads some snapshots: they are not forgotten meanwhile, and nothing is pruned of
-// them. Where no lease can be put, as in a repository that may only be read, fn runs without. The error wraps ErrForgotten
-// where one of the snapshots is missing. Inside of a WithLease it only runs fn.
+// Reading runs fn under a lease that names the snapshots to be read. Meanwhile they are not forgotten, and their data
+// is not pruned. If no lease can be put, as in a read-only repository, fn runs without one. The error wraps
+// ErrForgotten if one of the snapshots is missing. Inside a WithLease, Reading only runs fn.
 func (r *Repo) Reading(ctx context.Context, work Work, snapshots []pack.FileID, fn func(context.Context) error) error {
 	if r.dry || r.writable() != nil || !slices.Contains(r.config.WriteFeatures, Leases) || r.holdsLease() {
 		return fn(ctx)
@@ -117,7 +118,8 @@ func (r *Repo) Reading(ctx context.Context, work Work, snapshots []pack.FileID, 
 	}, fn)
 }
 
-// areThere asks for snapshots by name, past all caches. A process that forgets one from now on sees this reader's lease.
+// areThere reads snapshots by name, past all caches, to see that they exist. A process that forgets one from now on
+// sees this reader's lease.
 func (r *Repo) areThere(ctx context.Context, snapshots []pack.FileID) error {
 	s := r.uncached()
 	for _, id := range snapshots {
@@ -130,7 +132,7 @@ func (r *Repo) areThere(ctx context.Context, snapshots []pack.FileID) error {
 	return nil
 }
 
-// catchUp loads the index again where it was loaded from a listing that others have made old since, or that was old then.
+// catchUp loads the index again if it came from a listing that is old now, or that was old then.
 func (r *Repo) catchUp(ctx context.Context) error {
 	v := r.view()
 	if v.loaded == nil {
@@ -143,7 +145,7 @@ func (r *Repo) catchUp(ctx context.Context) error {
 	return r.LoadIndex(ctx)
 }
 
-// Readers returns those snapshots that are being read for long, and by which process: they are not to be forgotten now.
+// Readers returns the snapshots that processes are reading, each with one such process. They cannot be forgotten now.
 func (r *Repo) Readers(ctx context.Context) (map[pack.FileID]Lease, error) {
 	if r.dry || r.writable() != nil {
 		s, err := r.leases.Read(ctx)
@@ -160,7 +162,7 @@ func (r *Repo) Readers(ctx context.Context) (map[pack.FileID]Lease, error) {
 	return o.Readers(ctx)
 }
 
-// heldOf returns a *HeldError where another process reads one of some snapshots.
+// heldOf returns a *HeldError if another process reads one of the snapshots.
 func heldOf(ctx context.Context, o *lease.Observer, ids []pack.FileID) error {
 	read, err := o.Readers(ctx)
 	if err != nil {

@@ -8,7 +8,7 @@ import (
 	"platter/repo/layout"
 )
 
-// Lost reports whether a chunk lay in packs that are bad, and nowhere else that it can be had from.
+// Lost reports whether a chunk was in damaged packs and cannot be read from any other place.
 func (d *Damage) Lost(id chunk.ID) bool {
 	if d.readable[id] || !d.repo.view().index.Missing(id) {
 		return false
@@ -21,7 +21,7 @@ func (d *Damage) Lost(id chunk.ID) bool {
 	return true
 }
 
-// Wanted reports whether a chunk should be stored again where somebody has it: it is lost, or Missing.
+// Wanted reports whether a chunk should be stored again if any source has it: it is lost, or in Missing.
 func (d *Damage) Wanted(id chunk.ID) bool {
 	if _, ok := d.Missing[id]; ok {
 		return true
@@ -29,12 +29,12 @@ func (d *Damage) Wanted(id chunk.ID) bool {
 	return d.Lost(id)
 }
 
-// Why returns why a chunk that the index lists cannot be had, or nil.
+// Why returns why a chunk that the index lists cannot be read, or nil.
 func (d *Damage) Why(id chunk.ID) error {
 	if !d.Lost(id) {
 		return nil
 	}
-	loc, _ := d.repo.view().index.Lookup(id) // one that is lost is listed
+	loc, _ := d.repo.view().index.Lookup(id) // the index lists every lost chunk
 	if b := d.bad[loc.Pack]; b != nil {
 		return b.Why
 	}
@@ -52,7 +52,7 @@ func (d *Damage) Wants() int64 {
 	return int64(len(wanted))
 }
 
-// wanted returns the chunks that are wanted; one that lies in several packs may come more than once.
+// wanted returns the wanted chunks. A chunk that is in several packs may appear more than once.
 func (d *Damage) wanted() map[chunk.Kind][]chunk.ID {
 	ids := map[chunk.Kind][]chunk.ID{}
 	for id, kind := range d.Missing {
@@ -74,7 +74,7 @@ func (d *Damage) wanted() map[chunk.Kind][]chunk.ID {
 	return ids
 }
 
-// still returns the packs that are bad and of which is known what is in them.
+// still returns the damaged packs whose tables are known.
 func (d *Damage) still() []*BadPack {
 	return slices.DeleteFunc(slices.Clone(d.Packs), func(b *BadPack) bool { return d.bad[b.ID] == nil || b.table == nil })
 }

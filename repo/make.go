@@ -12,8 +12,8 @@ import (
 	"platter/repo/store"
 )
 
-// Find returns nil where a store holds a repository, and ErrNoRepository where it does not. It needs no password. One whose
-// config was lost can be opened as long as it has keys.
+// Find returns nil if a store holds a repository, and ErrNoRepository if it does not. It needs no password. A
+// repository whose config was lost can be opened as long as it has keys.
 func Find(ctx context.Context, s store.Store) error {
 	_, err := s.Get(ctx, layout.Config, 0, 1)
 	if err == nil {
@@ -31,7 +31,7 @@ func Find(ctx context.Context, s store.Store) error {
 	return nil
 }
 
-// Vacant returns nil where a repository can be made. The error wraps ErrExists where there is one, or what is left of one.
+// Vacant returns nil if a repository can be made. The error wraps ErrExists if there is one, or remains of one.
 func Vacant(ctx context.Context, s store.Store) error {
 	if _, err := s.Get(ctx, layout.Config, 0, 1); err == nil {
 		return ErrExists
@@ -46,7 +46,7 @@ func Vacant(ctx context.Context, s store.Store) error {
 		return fmt.Errorf("%w, but its file %q is missing: another process is just creating it, or it was lost. 'platter repair config' writes it again; to begin anew, empty the folder",
 			ErrExists, layout.Config)
 	}
-	// Without keys nothing can be read any more, but they may be put back from a copy.
+	// Without keys nothing can be read, but they may be restored from a copy.
 	for f, err := range s.List(ctx, "") {
 		if err != nil {
 			return fmt.Errorf("look for a repository: %w", err)
@@ -59,8 +59,9 @@ func Vacant(ctx context.Context, s store.Store) error {
 	return nil
 }
 
-// Init makes a repository in a store that has none. The password slot comes first: from it, everything can be had that the
-// config says. Creating the config decides between several that do so at once, and who comes second removes its slot.
+// Init makes a repository in a store that has none. The password slot comes first, because it holds a copy of all that
+// the config says. If several processes run Init at once, the one that creates the config wins; the others remove their
+// slots.
 func Init(ctx context.Context, s store.Store, password []byte, cost crypt.Cost, label string, settings Settings) (*Repo, error) {
 	if err := errors.Join(cost.Validate(), settings.Validate()); err != nil {
 		return nil, err
@@ -78,8 +79,8 @@ func Init(ctx context.Context, s store.Store, password []byte, cost crypt.Cost, 
 	r.slot = slot
 	err = r.createConfig(ctx)
 	if errors.Is(err, errConfigTaken) {
-		// Only now is it certain that this slot's repository will never be: somebody else may have opened it by this slot,
-		// and created the config himself.
+		// Only now is it certain that this slot's repository will never exist. Another process may have opened the
+		// repository by this slot and created the config itself.
 		err = fmt.Errorf("%w: another init was first", ErrExists)
 		if left := s.Delete(ctx, layout.Name(layout.Keys, slot)); left != nil && !layout.IsMissing(left) {
 			err = fmt.Errorf("%w; and its key %s, which opens nothing, is left over: %w", err, slot, left)

@@ -15,7 +15,7 @@ import (
 	"platter/repo/store/storetest"
 )
 
-// initStores are stores in which several make a repository at once.
+// initStores are stores in which several processes make a repository at once.
 func initStores(t *testing.T) map[string]func() store.Store {
 	disk := func(noLinks bool) func() store.Store {
 		d := storetest.NewDisk()
@@ -29,8 +29,8 @@ func initStores(t *testing.T) map[string]func() store.Store {
 	}
 }
 
-// TestInitAtOnce has many make a repository in one place, each from its own store. Exactly one is told that it did, it
-// works, and nothing is left of the others.
+// TestInitAtOnce lets many processes make a repository in one place, each through its own store. Exactly one succeeds,
+// its repository works, and nothing is left of the others.
 func TestInitAtOnce(t *testing.T) {
 	for name, open := range initStores(t) {
 		const n = 8
@@ -66,7 +66,7 @@ func TestInitAtOnce(t *testing.T) {
 	}
 }
 
-// between does something right before an operation of a store.
+// between calls do just before an operation of a store.
 func between(s store.Store, op string, do func()) store.Store {
 	done := false
 	return &storetest.Faulty{Store: s, Fail: func(is, _ string) error {
@@ -78,7 +78,7 @@ func between(s store.Store, op string, do func()) store.Store {
 	}}
 }
 
-// TestInitOvertaken holds, for what can happen between an init's key and its config, whose repository is there after that.
+// TestInitOvertaken covers events between an init's key and its config. It checks which repository exists afterwards.
 func TestInitOvertaken(t *testing.T) {
 	ctx := t.Context()
 	t.Run("by another init", func(t *testing.T) {
@@ -99,7 +99,7 @@ func TestInitOvertaken(t *testing.T) {
 			t.Errorf("%v", err)
 		}
 	})
-	t.Run("by a backup that opened it", func(t *testing.T) { // which creates the config itself
+	t.Run("by a backup that opened it", func(t *testing.T) { // the backup itself creates the config
 		mem := new(store.Mem)
 		var chunks []saved
 		_, err := Init(ctx, between(mem, "create", func() {
@@ -134,8 +134,8 @@ func TestInitOvertaken(t *testing.T) {
 	})
 }
 
-// TestInitKilled kills an init at every operation. The next init works, or says that there is a repository, and then repair
-// config makes one of what is there.
+// TestInitKilled kills an init at every operation. The next init works, or says that there is a repository. Then repair
+// config completes that repository.
 func TestInitKilled(t *testing.T) {
 	ctx := t.Context()
 	for i := int64(0); ; i++ {
@@ -161,8 +161,8 @@ func TestInitKilled(t *testing.T) {
 	}
 }
 
-// TestHalfConfig is what an init leaves that is killed where the file system has no hard links: any beginning of a config.
-// It is no repository's end, and no other's beginning.
+// TestHalfConfig covers the remains of an init that is killed on a file system without hard links: any prefix of a
+// config. They neither destroy a repository nor prevent a new one.
 func TestHalfConfig(t *testing.T) {
 	ctx := t.Context()
 	whole := new(store.Mem)
@@ -188,7 +188,7 @@ func TestHalfConfig(t *testing.T) {
 	}
 }
 
-// TestLayout holds that a repository knows every file and folder of its own.
+// TestLayout checks that Names knows every file and folder of a repository.
 func TestLayout(t *testing.T) {
 	x := newDamageSample(t)
 	names := slices.Collect(func(yield func(string) bool) {

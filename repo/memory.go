@@ -15,7 +15,7 @@ import (
 	"platter/repo/crypt"
 )
 
-// What a machine remembers of a repository lies in files of its own, beside the cache:
+// What a machine remembers of a repository is in files of its own, beside the cache:
 //
 //	0       8         12              28                −32
 //	+-------+---------+---------------+- - - - - - - - -+-----+
@@ -23,26 +23,27 @@ import (
 //	| 8     | u32     | 16            |                 | 32  |
 //	+-------+---------+---------------+- - - - - - - - -+-----+
 //
-// The sum is BLAKE3 keyed with a key of the repository, over all before it. What it does not prove is as good as nothing:
-// somebody else may be able to write to the folder, and damage there must cost no more than a look at the repository.
+// The sum is BLAKE3, keyed with a key of the repository, over everything before it. A file without a valid sum counts
+// as absent. Other users may be able to write to the folder, and damage there must cost no more than a look at the
+// repository.
 const (
 	memoryVersion = 1
 	memoryHeader  = 8 + 4 + 16
 	memorySum     = 32
-	maxMemory     = 256 << 20 // bytes of such a file
+	maxMemory     = 256 << 20 // maximum bytes of such a file
 )
 
-// errNoMemory says that there is no folder for what this machine remembers.
+// errNoMemory says that this machine has no folder for what it remembers.
 var errNoMemory = errors.New("there is no folder to remember it in")
 
-// UseMemory makes the Repo remember, in a folder of this machine, what it has seen of the repository. Unlike UseCache, it
-// takes nothing from there that the repository could be asked for. Nothing is made there before there is something to keep.
+// UseMemory makes the Repo remember, in a folder of this machine, what it has seen of the repository. Unlike UseCache,
+// it holds only what the repository cannot answer itself. It creates nothing before there is something to keep.
 func (r *Repo) UseMemory(folder string) { r.memory = folder }
 
 // Remembers reports whether this machine remembers anything of the repository.
 func (r *Repo) Remembers() bool { return r.memory != "" }
 
-// Recall returns what was last remembered under a name, nil where there is nothing that is proved.
+// Recall returns what was last remembered under a name, or nil if nothing valid is there.
 func (r *Repo) Recall(name, magic string) []byte {
 	if r.memory == "" {
 		return nil
@@ -64,7 +65,7 @@ func (r *Repo) Recall(name, magic string) []byte {
 	return data[memoryHeader:end]
 }
 
-// Remember keeps what Recall is to return from now on. magic has 8 bytes.
+// Remember stores what Recall is to return from now on. magic has 8 bytes.
 func (r *Repo) Remember(name, magic string, what []byte) error {
 	if r.memory == "" {
 		return errNoMemory
@@ -87,18 +88,18 @@ func (r *Repo) memoryOf(data []byte) (sum [memorySum]byte) {
 	key := r.master.Key(crypt.LocalState)
 	h, err := blake3.NewKeyed(key[:])
 	if err != nil {
-		panic(err) // only for keys of another length
+		panic(err) // only for keys of a wrong length
 	}
 	h.Write(data)
 	h.Sum(sum[:0])
 	return sum
 }
 
-// staleTemp is the age from which on a temporary file of ReplaceFile was left by a crash.
+// staleTemp is the age from which on a temporary file of ReplaceFile must be a leftover of a crash.
 const staleTemp = 24 * time.Hour
 
-// ReplaceFile replaces a file of this machine, whole or not at all. It first removes temporary files that a crash of an
-// earlier call left beside it.
+// ReplaceFile replaces a file of this machine atomically. It first removes temporary files that a crash of an earlier
+// call left beside it.
 func ReplaceFile(path string, data []byte) error {
 	folder, pattern := filepath.Dir(path), "index-"+filepath.Base(path)+"-*.tmp"
 	entries, err := os.ReadDir(folder)
@@ -119,7 +120,7 @@ func ReplaceFile(path string, data []byte) error {
 	}
 	_, err = f.Write(data)
 	if err == nil {
-		err = f.Sync() // or a power cut could leave the new name without its bytes
+		err = f.Sync() // or else a power cut could leave the new name without its bytes
 	}
 	if err = errors.Join(err, f.Close()); err == nil {
 		err = os.Rename(f.Name(), path)

@@ -13,15 +13,15 @@ import (
 	"platter/repo/layout"
 )
 
-// A mended pack is one that is as it was, in memory.
+// A mended pack is a pack with its original bytes, in memory.
 type mended struct {
 	id    pack.FileID
 	file  []byte
-	lost  int  // sectors that its parity file gave back
-	whole bool // in the store, too: there was nothing to mend
+	lost  int  // sectors restored from its parity file
+	whole bool // the pack in the store is whole, too: there was nothing to mend
 }
 
-// how words what was done.
+// how says how the pack was mended.
 func (m *mended) how() string {
 	switch m.lost {
 	case 0:
@@ -32,28 +32,28 @@ func (m *mended) how() string {
 	return fmt.Sprintf("%d sectors of it are lost; mended from its parity file", m.lost)
 }
 
-// mends are the packs that were mended last, and those that cannot be: reading a pack from a disk that fails takes long. One
-// is mended at a time, for all goroutines that want it.
+// mends are the packs that were mended last, and those that cannot be mended: reading a pack from a failing disk takes
+// long. Only one pack is mended at a time, for all goroutines that want it.
 type mends struct {
 	mu         sync.Mutex
 	last       []*mended
 	unmendable map[pack.FileID]error
 }
 
-// mend returns a pack as it was, from what can be read of it and of its parity file. Nothing in the store is changed. Its
-// memory is shared with others.
+// mend returns the original bytes of a pack, from the readable parts of the pack and of its parity file. It changes
+// nothing in the store. Callers share the result's memory.
 func (r *Repo) mend(ctx context.Context, id pack.FileID) (*mended, error) {
 	r.mends.mu.Lock()
 	defer r.mends.mu.Unlock()
 	if at := slices.IndexFunc(r.mends.last, func(m *mended) bool { return m.id == id }); at >= 0 {
 		m := r.mends.last[at]
-		r.mends.last = append(slices.Delete(r.mends.last, at, at+1), m) // the one that goes next is the first
+		r.mends.last = append(slices.Delete(r.mends.last, at, at+1), m) // the first one is dropped next
 		return m, nil
 	}
 	if err := r.mends.unmendable[id]; err != nil {
 		return nil, err
 	}
-	if len(r.mends.last) >= packsInMemory { // gone before there is another, so that it is no more
+	if len(r.mends.last) >= packsInMemory { // dropped before another is made, to stay within the limit
 		r.mends.last = slices.Delete(r.mends.last, 0, 1)
 	}
 	m, err := r.mendNow(ctx, id)
@@ -71,7 +71,7 @@ func (r *Repo) mend(ctx context.Context, id pack.FileID) (*mended, error) {
 	return m, nil
 }
 
-// maxUnread is how many sectors of a parity file may be unreadable: more is a store that is not there any more.
+// maxUnread is how many sectors of a parity file may be unreadable. More of them mean that the store does not answer.
 const maxUnread = 256
 
 func (r *Repo) mendNow(ctx context.Context, id pack.FileID) (*mended, error) {
@@ -87,7 +87,7 @@ func (r *Repo) mendNow(ctx context.Context, id pack.FileID) (*mended, error) {
 		return nil, fmt.Errorf("%s: %w", layout.ParityName(id), err)
 	}
 	file, err := r.readAround(ctx, layout.PackName(id), g.Size+1, g.Groups*g.Parity)
-	if err != nil && !layout.IsMissing(err) { // there may be as much parity as pack
+	if err != nil && !layout.IsMissing(err) { // if there is as much parity as pack, it restores a missing pack
 		return nil, err
 	}
 	fixed, report, err := parity.Repair(file, g.Size, par, id)
@@ -97,8 +97,8 @@ func (r *Repo) mendNow(ctx context.Context, id pack.FileID) (*mended, error) {
 	return &mended{id, fixed, len(report.LostData), int64(len(file)) == g.Size && len(report.LostData) == 0}, nil
 }
 
-// sizeOf returns how long a pack is by the index, or size where the index does not know it. A parity file that says something
-// else could ask for memory that no pack needs.
+// sizeOf returns the length of a pack by the index, or size if the index does not know the pack. A wrong parity file
+// could otherwise demand memory that no pack needs.
 func (r *Repo) sizeOf(id pack.FileID, size int64) int64 {
 	packs := r.view().index.Packs()
 	if at := slices.IndexFunc(packs, func(p index.Pack) bool { return p.ID == id }); at >= 0 {
@@ -107,8 +107,7 @@ func (r *Repo) sizeOf(id pack.FileID, size int64) int64 {
 	return size
 }
 
-// readAround returns what can be read of the first limit bytes of a file, with zeros in the place of sectors that cannot be
-// read, if they are no more than room.
+// readAround returns the first limit bytes of a file. It fills unreadable sectors with zeros, up to room sectors.
 func (r *Repo) readAround(ctx context.Context, name string, limit int64, room int) ([]byte, error) {
 	a := &around{repo: r, name: name, room: room}
 	for off := int64(0); off < limit; off += aroundStep {
@@ -123,14 +122,14 @@ func (r *Repo) readAround(ctx context.Context, name string, limit int64, room in
 	return a.data, nil
 }
 
-// Where a read fails, parts of it are read, and parts of those. A disk takes seconds to find out that it cannot read a sector,
-// so few reads should meet the same one.
+// If a read fails, its parts are read, and their parts. A disk takes seconds to report an unreadable sector, so few
+// reads should touch the same one.
 const (
 	aroundStep  = 1 << 20
 	aroundParts = 16
 )
 
-// around is a file that is being read past what cannot be read.
+// around is a file that is being read around unreadable sectors.
 type around struct {
 	repo *Repo
 	name string
@@ -138,7 +137,7 @@ type around struct {
 	data []byte
 }
 
-// read appends n bytes from off on. It reports whether the file ends before them.
+// read appends n bytes from offset off. It reports whether the file ends before that.
 func (a *around) read(ctx context.Context, off, n int64) (end bool, err error) {
 	got, err := a.repo.view().store.Get(ctx, a.name, off, n)
 	switch {
@@ -163,7 +162,7 @@ func (a *around) read(ctx context.Context, off, n int64) (end bool, err error) {
 	return false, nil
 }
 
-// healed are packs that could not be read as they should, and out of which everything was had all the same.
+// healed are packs that could not be read normally, but whose wanted chunks were all found elsewhere.
 type healed struct {
 	mu  sync.Mutex
 	how map[pack.FileID]string
@@ -180,8 +179,8 @@ func (h *healed) note(id pack.FileID, how string) {
 	}
 }
 
-// Healed tells which packs have turned out to be damaged without anything being lost by it, and how that was, a sentence
-// each, in the order of their names. The packs are as damaged as before.
+// Healed lists the packs that turned out to be damaged without loss, and how their data was read: one sentence each,
+// sorted by name. The packs are as damaged as before.
 func (r *Repo) Healed() (lines []string) {
 	r.healed.mu.Lock()
 	defer r.healed.mu.Unlock()

@@ -9,14 +9,14 @@ import (
 	"platter/repo/layout"
 )
 
-// A Copy is another repository with the same id, and what to call it.
+// A Copy is another repository with the same ID, and a name for it.
 type Copy struct {
 	Name string
 	Repo *Repo
 }
 
-// MendFiles puts packs back whole: from what is left of them and their parity files, or from copies of the repository. What
-// is put has the pack's name, or nothing is put.
+// MendFiles restores whole packs, from their own remains and their parity files, or from copies of the repository. It
+// puts only bytes that match the pack's name.
 func (d *Damage) MendFiles(ctx context.Context, copies []Copy) error {
 	var mended []pack.FileID
 	for _, b := range d.Packs {
@@ -38,7 +38,7 @@ func (d *Damage) MendFiles(ctx context.Context, copies []Copy) error {
 	return nil
 }
 
-// whole returns the pack as it was and where it was had from, nil where it cannot be had.
+// whole returns the original bytes of a pack and their origin, or nil if there is none.
 func (d *Damage) whole(ctx context.Context, b *BadPack, copies []Copy) (file []byte, from string, err error) {
 	right := func(file []byte) bool { return len(file) > 0 && pack.Sum(file) == b.ID }
 	var left []byte
@@ -49,7 +49,7 @@ func (d *Damage) whole(ctx context.Context, b *BadPack, copies []Copy) (file []b
 	switch {
 	case err != nil:
 		return nil, "", err
-	case bad != nil: // its parity file may know what was there
+	case bad != nil: // the parity file may restore it
 	case right(left):
 		return left, "reading it again", nil
 	case b.size > 0 && b.size < int64(len(left)) && right(left[:b.size]):
@@ -67,7 +67,7 @@ func (d *Damage) whole(ctx context.Context, b *BadPack, copies []Copy) (file []b
 		return m.file, "its parity file", nil
 	}
 	for _, c := range copies {
-		// What is wrong with the copy is no fault of this repository, and there may be others.
+		// A fault of the copy is no fault of this repository, and other copies may help.
 		if file, err := layout.Read(ctx, c.Repo.view().store, b.Name(), pack.MaxSize); err == nil && right(file) {
 			return file, c.Name, nil
 		}
@@ -75,7 +75,7 @@ func (d *Damage) whole(ctx context.Context, b *BadPack, copies []Copy) (file []b
 	return nil, "", ctx.Err()
 }
 
-// putBack gives the pack's name to its bytes again.
+// putBack puts the original bytes under the pack's name.
 func (d *Damage) putBack(ctx context.Context, b *BadPack, file []byte) error {
 	r := d.repo
 	if err := r.view().store.Put(ctx, b.Name(), file); err != nil {

@@ -20,16 +20,16 @@ import (
 	"platter/repo/store"
 )
 
-// A model is a small repository of which everything is known: disks are sets of chunks out of a few.
+// A model is a small repository with known contents: its disks are sets of chunks from a small universe.
 type model struct {
 	*scheduler
 	t        *testing.T
 	template *Repo
 	universe [][]byte
-	reported map[pack.FileID]bool // snapshots of backups that said they had succeeded
-	dropped  map[pack.FileID]bool // that were forgotten
-	away     map[pack.FileID]bool // whose files somebody has moved away, who puts them back
-	memory   string               // the folder of what machines that prune have seen
+	reported map[pack.FileID]bool // snapshots of backups that reported success
+	dropped  map[pack.FileID]bool // forgotten snapshots
+	away     map[pack.FileID]bool // snapshots whose files were moved away, and will be put back
+	memory   string               // the folder of what pruning machines have seen
 	faults   []string
 }
 
@@ -38,7 +38,7 @@ type modelSnapshot struct {
 	Before *pack.FileID `json:"before,omitempty"` // the version before it
 }
 
-// open is the repository as a host sees it, without the cost of a password.
+// open opens the repository as a host sees it, without the cost of a password.
 func (m *model) open(s store.Store) *Repo {
 	r := &Repo{id: m.template.id, master: m.template.master, config: m.template.config}
 	r.setStore(s)
@@ -47,7 +47,7 @@ func (m *model) open(s store.Store) *Repo {
 	}
 	r.SetWorkers(1)
 	r.SetCompression(pack.CompressOff)
-	r.isDead = func(Lease) bool { return false } // hosts know nothing of each other's processes
+	r.isDead = func(Lease) bool { return false } // hosts cannot see each other's processes
 	skew := time.Duration(m.intN(1e6)-5e5) * time.Second
 	r.now = func() time.Time { return time.Now().Add(skew) }
 	if m.vague {
@@ -56,7 +56,8 @@ func (m *model) open(s store.Store) *Repo {
 	return r
 }
 
-// pruneLag is what a prune counts on. Where listings can be had fresh, others may be older than it knows of.
+// pruneLag is the lag that a prune assumes. If listings can be refreshed, other machines' listings may be older than it
+// assumes.
 func (m *model) pruneLag() time.Duration {
 	if m.vague {
 		return m.lag
@@ -64,7 +65,7 @@ func (m *model) pruneLag() time.Duration {
 	return min(m.lag, time.Minute)
 }
 
-// backup keeps some of the universe, as the command does it.
+// backup saves some of the universe, as the command does.
 func (m *model) backup(ctx context.Context, r *Repo, pick []int) error {
 	return r.WithLease(ctx, BackingUp, func(ctx context.Context) error {
 		if _, err := r.ListSnapshots(ctx); err != nil {
@@ -151,7 +152,7 @@ func (m *model) pick() []int {
 	return m.rnd.Perm(len(m.universe))[:2+m.rnd.IntN(3)]
 }
 
-// programs are what machines do: four keep disks, two read, one forgets some, two prune.
+// programs returns what the machines do: four back up disks, two read, one forgets, two prune.
 func (m *model) programs() map[*host]func(context.Context) {
 	out := map[*host]func(context.Context){}
 	add := func(name string, rounds int, run func(context.Context, *Repo) error) {
@@ -173,7 +174,7 @@ func (m *model) programs() map[*host]func(context.Context) {
 	for i := range 2 {
 		add(fmt.Sprintf("read %d", i), 3, m.read)
 	}
-	for h := range out { // a reader that sleeps, or whose lease is not put, has no promise
+	for h := range out { // a reader that sleeps, or whose lease is not put, has no guarantee
 		if strings.HasPrefix(h.name, "read") {
 			h.mortal = false
 		}
@@ -187,7 +188,7 @@ func (m *model) programs() map[*host]func(context.Context) {
 			if m.intN(2) == 0 {
 				m.note(func() { m.dropped[id] = true })
 				forget := func() error { _, err := r.Forget(ctx, []pack.FileID{id}); return err }
-				if m.intN(4) == 0 { // as a program did that knew nothing of readers
+				if m.intN(4) == 0 { // as an older program without readers' leases did
 					forget = func() error { _, err := r.forget(ctx, []pack.FileID{id}); return err }
 				}
 				if err := forget(); err != nil && !errors.Is(err, ErrInUse) {
@@ -211,7 +212,7 @@ func (m *model) programs() map[*host]func(context.Context) {
 	return out
 }
 
-// vandalize moves the file of a snapshot away that machines which prune have seen, and puts it back hours later.
+// vandalize moves the file of a snapshot away that pruning machines have seen, and puts it back hours later.
 func (m *model) vandalize(ctx context.Context, _ *Repo) error {
 	r := m.direct()
 	r.UseMemory(m.memory)
@@ -242,7 +243,7 @@ func (m *model) vandalize(ctx context.Context, _ *Repo) error {
 	return m.mem.Put(ctx, name, file)
 }
 
-// read reads a version slowly. What was there when it began is there to its end.
+// read reads a version slowly. Data that existed when it began must exist to its end.
 func (m *model) read(ctx context.Context, r *Repo) error {
 	ids, err := r.ListSnapshots(ctx)
 	if err != nil || len(ids) == 0 {
@@ -267,7 +268,7 @@ func (m *model) read(ctx context.Context, r *Repo) error {
 		}
 		return nil
 	})
-	if err != nil && began && m.jumps == nil && !m.vague { // where the clock is set, its lease may look dead
+	if err != nil && began && m.jumps == nil && !m.vague { // if the clock is set, its lease may look expired
 		m.note(func() {
 			m.trace = append(m.trace, fmt.Sprintf("FAULT: a reader of %.8s: %v", id, err))
 			m.faults = append(m.faults, fmt.Sprintf("a reader of %.8s: %v", id, err))
@@ -276,11 +277,11 @@ func (m *model) read(ctx context.Context, r *Repo) error {
 	return nil
 }
 
-// whole holds that every snapshot that is there can be had, byte for byte, and that those reported are there.
+// whole checks that every existing snapshot can be read, byte for byte, and that the reported ones exist.
 func (m *model) whole(when string) {
 	ctx := context.Background()
 	r := m.direct()
-	var away map[pack.FileID]bool // when they are listed; some come back at any moment after that
+	var away map[pack.FileID]bool // as of the listing; some are put back at any moment after that
 	m.note(func() { away = maps.Clone(m.away) })
 	ids, err := r.ListSnapshots(ctx)
 	if err == nil {
@@ -312,16 +313,17 @@ func (m *model) whole(when string) {
 	})
 }
 
-// direct is the repository as it lies on the server.
+// direct opens the repository on the server itself.
 func (m *model) direct() *Repo {
 	return m.open(m.mem)
 }
 
-// clean holds that a day later a prune leaves what is needed and nothing else, and that check finds no damage.
+// clean checks that a prune a day later leaves exactly what is needed, and that check finds no damage.
 func (m *model) clean() {
 	time.Sleep(24 * time.Hour)
 	ctx := context.Background()
-	if m.jumps != nil { // who died may have left a lease that is dated in the future: it ends half an hour after it was seen
+	// A dead process may have left a lease dated in the future. It ends half an hour after it was seen.
+	if m.jumps != nil {
 		r := m.direct()
 		if _, err := r.Prune(ctx, PruneOptions{MaxRepack: 1 << 40, Sure: true}, markModel(r), nil); err != nil && !errors.Is(err, ErrInUse) {
 			m.faults = append(m.faults, fmt.Sprintf("the last prune but one: %v", err))
@@ -329,7 +331,7 @@ func (m *model) clean() {
 		}
 		time.Sleep(time.Hour)
 	}
-	for range 2 { // plans of the first may wait for the second
+	for range 2 { // markers of the first prune may wait for the second
 		r := m.direct()
 		if _, err := r.Prune(ctx, PruneOptions{MaxRepack: 1 << 40, Sure: true}, markModel(r), nil); err != nil {
 			m.faults = append(m.faults, fmt.Sprintf("the last prune: %v", err))
@@ -411,16 +413,19 @@ func playSchedule(t *testing.T, template *Repo, seed uint64) (faults []string) {
 	return faults
 }
 
-// TestSchedules interleaves backups, a forget and prunes, one store operation at a time, with listings that lag, clocks that
-// are wrong or, the server's own, are set, answers that get lost, machines that sleep past their leases, and machines that die. Listings lag by up to five
-// minutes, for machines that can have them fresh and believe that others' lag by one, and for such as can only wait. Whatever the order, every
-// snapshot that is there is whole, what was reported is there, what is being read can be read to its end, files that were moved away are of
-// use when they are put back, and in the end nothing is left over.
+// TestSchedules interleaves backups, a forget and prunes, one store operation at a time. Listings lag, and clocks are
+// wrong; the server's clock is set. Answers are lost, machines sleep past their leases, and machines die. Listings lag
+// by up to five minutes. Some machines can refresh theirs, and assume that other machines' listings lag by one minute;
+// others can only wait.
 //
-// PLATTER_SEED=N plays one schedule again, PLATTER_SCHEDULES=N plays so many.
+// In every order, all existing snapshots are whole, and reported ones exist. A reader can read to its end. Files that
+// were moved away are of use when they are put back. In the end nothing is left over.
+//
+// PLATTER_SEED=N plays one schedule again, PLATTER_SCHEDULES=N plays N schedules.
 func TestSchedules(t *testing.T) {
 	template := testRepo(t, new(store.Mem))
-	template.config.FrameSize, template.config.PackSize = 4<<10, 16<<10 // or most of the time would go into clearing memory
+	// Larger ones would spend most of the time on clearing memory.
+	template.config.FrameSize, template.config.PackSize = 4<<10, 16<<10
 	if text := os.Getenv("PLATTER_SEED"); text != "" {
 		seed, err := strconv.ParseUint(text, 10, 64)
 		if err != nil {

@@ -10,20 +10,20 @@ import (
 	"platter/repo/store"
 )
 
-// newer is the index as it is now, where it is not the one that was loaded any more. It is for rescues only: what was written
-// since is in none of the two.
+// newer is the current index, if it differs from the one that was loaded. It is for rescues only. Neither index lists
+// what was written since.
 type newer struct {
 	mu    sync.Mutex
-	index *index.Index          // nil while there was no need
-	files map[pack.FileID]int64 // the index files that it was made of
+	index *index.Index          // nil until it is needed
+	files map[pack.FileID]int64 // the index files that it was made from
 }
 
-// newerIndex returns the index as it is now, nil where it is still that of a view, or cannot be read.
+// newerIndex returns the current index. It returns nil if that is the index of the view, or if it cannot be read.
 func (r *Repo) newerIndex(ctx context.Context, v *view) *index.Index {
 	r.newer.mu.Lock()
 	defer r.newer.mu.Unlock()
-	for range 3 { // index files may go between being listed and being read
-		_ = store.Refresh(ctx, v.store, layout.Index) // a repository that may only be read lists what it lists
+	for range 3 { // index files may be deleted between listing and reading
+		_ = store.Refresh(ctx, v.store, layout.Index) // a read-only repository may be unable to refresh
 		files, err := layout.List(ctx, v.store, layout.Index)
 		if err != nil || v.files.are(files) {
 			return nil
@@ -41,7 +41,7 @@ func (r *Repo) newerIndex(ctx context.Context, v *view) *index.Index {
 	return r.newer.index
 }
 
-// are reports whether these are the index files that are known.
+// are reports whether these are exactly the known index files that count.
 func (f *indexFiles) are(files []layout.File) bool {
 	f.mu.Lock()
 	defer f.mu.Unlock()

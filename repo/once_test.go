@@ -14,7 +14,7 @@ import (
 	"platter/repo/store/storetest"
 )
 
-// TestWriteAfterFailure holds that claims of a Write that failed never pass for stored chunks.
+// TestWriteAfterFailure checks that chunks claimed by a failed Write never count as stored.
 func TestWriteAfterFailure(t *testing.T) {
 	ctx := context.Background()
 	fresh := noiseChunks(9, 50, 60000)
@@ -55,7 +55,7 @@ func TestWriteAfterFailure(t *testing.T) {
 	}
 }
 
-// TestOneWriteAtATime holds that no Write counts on chunks that another has only promised.
+// TestOneWriteAtATime checks that no Write relies on chunks that another Write has only claimed.
 func TestOneWriteAtATime(t *testing.T) {
 	ctx := context.Background()
 	mem := new(store.Mem)
@@ -76,7 +76,7 @@ func TestOneWriteAtATime(t *testing.T) {
 	}
 }
 
-// TestUnclosedLane holds that a Write does not report chunks as stored that still wait in a lane.
+// TestUnclosedLane checks that a Write does not report chunks as stored that still wait in a lane.
 func TestUnclosedLane(t *testing.T) {
 	_, err := testRepo(t, new(store.Mem)).Write(context.Background(), func(ctx context.Context, w *Writer) error {
 		lane := w.Lane()
@@ -87,8 +87,8 @@ func TestUnclosedLane(t *testing.T) {
 	}
 }
 
-// TestRepairOfTruncatedPack holds that a pack whose rest is gone is not trusted after a repair, and is whole again once
-// it is put back.
+// TestRepairOfTruncatedPack checks that nothing builds on a truncated pack after a repair, and that the pack is whole
+// again once it is restored.
 func TestRepairOfTruncatedPack(t *testing.T) {
 	ctx := context.Background()
 	x := newSample(t)
@@ -121,8 +121,8 @@ func TestRepairOfTruncatedPack(t *testing.T) {
 	}
 }
 
-// TestRepairSurvivesReadErrors holds that a read that fails once costs nothing for good: tables are damaged here, so
-// that the index is the only one that knows.
+// TestRepairSurvivesReadErrors checks that one failed read causes no permanent loss. The tables are damaged here, so
+// only the index knows the contents.
 func TestRepairSurvivesReadErrors(t *testing.T) {
 	ctx := context.Background()
 	x := newSample(t)
@@ -141,7 +141,7 @@ func TestRepairSurvivesReadErrors(t *testing.T) {
 		s := &storetest.Faulty{Store: mem, Fail: storetest.Nth(i, errBroken)}
 		r.setStore(s)
 		_, repaired := r.RepairIndex(ctx, nil)
-		if s.Ops() <= i || s.Ops() == i+1 && repaired == nil { // the last is that the lease is put away
+		if s.Ops() <= i || s.Ops() == i+1 && repaired == nil { // the last call deletes the lease
 			break
 		}
 		if repaired == nil {
@@ -156,7 +156,7 @@ func TestRepairSurvivesReadErrors(t *testing.T) {
 	}
 }
 
-// TestCheckReadsUnindexedPacks holds that damage does not hide in packs whose index file is lost.
+// TestCheckReadsUnindexedPacks checks that check finds damage in packs whose index file is lost.
 func TestCheckReadsUnindexedPacks(t *testing.T) {
 	y := newSample(t).clone()
 	for _, n := range y.in(layout.Index) {
@@ -172,7 +172,7 @@ func TestCheckReadsUnindexedPacks(t *testing.T) {
 	}
 }
 
-// TestAdopt holds that packs of a killed backup are taken in, used, and in the index from then on.
+// TestAdopt checks that packs of a killed backup are adopted, used, and in the index from then on.
 func TestAdopt(t *testing.T) {
 	ctx := context.Background()
 	x := newSample(t)
@@ -181,7 +181,7 @@ func TestAdopt(t *testing.T) {
 		delete(y.files, n)
 	}
 	bad := y.in(layout.Packs)[0]
-	y.files[bad] = y.files[bad][:100] // is left alone
+	y.files[bad] = y.files[bad][:100] // this one is left alone
 	mem := memOf(t, y.files)
 	r := reopen(t, mem)
 	if n, err := r.Adopt(ctx); err != nil || n != len(y.in(layout.Packs))-1 {
@@ -203,7 +203,7 @@ func TestAdopt(t *testing.T) {
 	}
 }
 
-// TestUnreadableKeys holds that a store that fails is not taken for a wrong password or for damage.
+// TestUnreadableKeys checks that a failing store is not taken for a wrong password or for damage.
 func TestUnreadableKeys(t *testing.T) {
 	mem := new(store.Mem)
 	testRepo(t, mem)
@@ -219,7 +219,7 @@ func TestUnreadableKeys(t *testing.T) {
 	}
 }
 
-// TestHealing holds that what lies in a pack that is gone is stored again, for the old snapshots too.
+// TestHealing checks that the chunks of a missing pack are stored again, for the old snapshots, too.
 func TestHealing(t *testing.T) {
 	ctx := context.Background()
 	x := newSample(t)

@@ -19,7 +19,8 @@ import (
 	"platter/repo/store/storetest"
 )
 
-// Benchmarks make up their repositories: a million chunks, or with PLATTER_BENCH=full what 1 TiB without a double comes to.
+// scale returns the number of chunks in the artificial repositories of benchmarks: a million, or with
+// PLATTER_BENCH=full as many as 1 TiB without duplicates has.
 func scale() int {
 	if os.Getenv("PLATTER_BENCH") == "full" {
 		return 16 << 20
@@ -28,15 +29,15 @@ func scale() int {
 }
 
 const (
-	benchFrame = 11  // chunks of a frame: 1 MiB of 94 KiB each
-	benchPack  = 355 // chunks of a pack: 32 MiB
+	benchFrame = 11  // chunks per frame: 1 MiB of 94 KiB each
+	benchPack  = 355 // chunks per pack: 32 MiB
 )
 
 func madeUp(n int) chunk.ID {
 	return blake3.Sum256(binary.LittleEndian.AppendUint64(nil, uint64(n)))
 }
 
-// madeUpPack makes the table of a pack of chunks from to to, and the pack: a hole.
+// madeUpPack makes the table of a pack with the chunks from to to, and the pack as a sparse file.
 func madeUpPack(b *testing.B, folder string, from, to int) index.PackTable {
 	t := new(pack.Table)
 	for n := from; n < to; n++ {
@@ -94,8 +95,8 @@ func openCached(b *testing.B, s store.Store, folder string) *Repo {
 	return r
 }
 
-// BenchmarkLoadIndex opens a large repository on a local disk: with nothing, with a cache to fill, and with a full one.
-// heap-MiB is what the collector has at the end; peak-MiB the most that the heap took from the system.
+// BenchmarkLoadIndex opens a large repository on a local disk: without a cache, with an empty cache, and with a full
+// one. heap-MiB is the heap after collection. peak-MiB is the most that the heap took from the system.
 func BenchmarkLoadIndex(b *testing.B) {
 	n := scale()
 	s := largeRepo(b, n)

@@ -7,13 +7,12 @@ import (
 	"platter/pack"
 )
 
-// A pace says how hard to compress. Left to itself, it never compresses less than the default level, since space on the
-// store is paid for as long as the version is kept. It goes up to the next level while that costs little time: the store
-// is slower than the encoders, or so little of what is read is new that they are mostly idle. Encoders ask from any
-// goroutine.
+// A pace chooses the compression level. It never goes below the default level by itself, because every version costs
+// space as long as it is kept. It goes up one level while that costs little time: either the store is slower than the
+// encoders, or most data is not new and the encoders are mostly idle. Encoders ask from any goroutine.
 type pace struct {
-	fixed   pack.Compression // CompressAuto to look for the best
-	workers int              // encoders, one a core
+	fixed   pack.Compression // CompressAuto to choose the level
+	workers int              // encoders, one per core
 	now     atomic.Uint32    // a pack.Compression
 }
 
@@ -23,7 +22,7 @@ func newPace(fixed pack.Compression, workers int) *pace {
 	return p
 }
 
-// compression is how hard to compress the next frame.
+// compression returns the level for the next frame.
 func (p *pace) compression() pack.Compression {
 	if p.fixed != pack.CompressAuto {
 		return p.fixed
@@ -31,16 +30,16 @@ func (p *pace) compression() pack.Compression {
 	return pack.Compression(p.now.Load())
 }
 
-// Shares of the time between two packs. The next level takes twice the time of the default one.
+// Shares of the time between two packs. The next level takes twice as long as the default one.
 const (
-	slowStore   = 8  // waiting for the store for more than one part in so many: compress harder
-	fastStore   = 32 // less than that: the store leaves no time
-	idleEncoder = 16 // encoding for less than one part in so many of all cores' time: compress harder
-	busyEncoder = 6  // more than that: encoding at the harder level takes time from the backup
+	slowStore   = 8  // waiting for the store takes more than 1/8 of the time: compress harder
+	fastStore   = 32 // waiting takes less than 1/32: the store leaves no time for a harder level
+	idleEncoder = 16 // encoding takes less than 1/16 of all cores' time: compress harder
+	busyEncoder = 6  // encoding takes more than 1/6: a harder level would slow the backup
 )
 
-// pack takes note of a pack that was laid out in took. Of that, encoders waited for the store to take an earlier pack, and
-// were encoding, added up over all of them.
+// pack records a pack that was laid out in the time took. waited is how long encoders waited for the store to accept an
+// earlier pack. encoding is the sum over all encoders.
 func (p *pace) pack(took, waited, encoding time.Duration) {
 	cores := took * time.Duration(p.workers)
 	switch {

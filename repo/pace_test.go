@@ -13,14 +13,14 @@ import (
 )
 
 func TestPace(t *testing.T) {
-	// A pack took two seconds, on two cores: of that, encoders waited for the store and encoded so long.
+	// A pack took two seconds on two cores. waited and encoding are how long encoders waited for the store and encoded.
 	type took struct{ waited, encoding time.Duration }
 	const ms = time.Millisecond
 	quick := took{0, 3000 * ms}         // a local disk, all data new
-	nearly := took{125 * ms, 3000 * ms} // the store is hardly slower
+	nearly := took{125 * ms, 3000 * ms} // the store is slightly slower
 	slow := took{1000 * ms, 1000 * ms}  // a slow store
-	old := took{0, 200 * ms}            // most of what is read is there already, or reading is slow
-	some := took{0, 400 * ms}           // more is new than that, or it is compressed harder
+	old := took{0, 200 * ms}            // most data is already stored, or reading is slow
+	some := took{0, 400 * ms}           // more data is new, or it is compressed harder
 	const middle, better = pack.CompressDefault, pack.CompressBetter
 	for name, tt := range map[string]struct {
 		packs []took
@@ -57,8 +57,8 @@ func TestPace(t *testing.T) {
 	}
 }
 
-// TestAutoIsNeverLarger holds that what auto stores is at least as small as at the default level, also where the store
-// takes no time at all.
+// TestAutoIsNeverLarger checks that auto stores no more bytes than the default level, even if the store takes no time
+// at all.
 func TestAutoIsNeverLarger(t *testing.T) {
 	chunks := proseChunks(256, 64<<10)
 	settings := DefaultSettings
@@ -70,7 +70,7 @@ func TestAutoIsNeverLarger(t *testing.T) {
 			t.Fatal(err)
 		}
 		r.SetCompression(how)
-		r.SetWorkers(1) // frames hold the same chunks each time
+		r.SetWorkers(1) // so that frames hold the same chunks each time
 		_, stats, err := save(t.Context(), r, chunks)
 		if err != nil {
 			t.Fatal(err)
@@ -85,7 +85,7 @@ func TestAutoIsNeverLarger(t *testing.T) {
 	}
 }
 
-// proseChunks are n chunks of size bytes of sentences, made of words of which some are much more frequent than others.
+// proseChunks returns n chunks of size bytes of sentences. Some of their words are much more frequent than others.
 func proseChunks(n, size int) [][]byte {
 	rnd := rand.New(rand.NewPCG(3, 4))
 	words := make([]string, 4000)
@@ -100,7 +100,7 @@ func proseChunks(n, size int) [][]byte {
 		for b.Len() < size {
 			at := int(float64(len(words)-20) * rnd.Float64() * rnd.Float64() * rnd.Float64())
 			fmt.Fprintf(&b, "%s ", words[at])
-			if rnd.IntN(3) == 0 { // a phrase that comes again
+			if rnd.IntN(3) == 0 { // a phrase that repeats
 				fmt.Fprintf(&b, "%s %s ", words[at+1], words[at+2])
 			}
 		}

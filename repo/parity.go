@@ -13,13 +13,14 @@ import (
 	"platter/repo/store"
 )
 
-// putPack makes a pack durable, and after it its parity file, which is computed meanwhile. It returns the bytes of that.
+// putPack makes a pack durable, and then its parity file, which it computes meanwhile. It returns the bytes of the
+// parity file.
 func (r *Repo) putPack(ctx context.Context, id pack.FileID, file []byte) (par int64, err error) {
 	if r.config.Parity == 0 {
 		return 0, r.view().store.Put(ctx, layout.PackName(id), file)
 	}
 	var made []byte
-	var g errgroup.Group // whose work is always waited for, since the pack's memory is used again
+	var g errgroup.Group // always waited for, because the pack's memory is reused
 	g.Go(func() (err error) {
 		made, err = parity.Encode(file, id, r.config.Parity)
 		return err
@@ -34,7 +35,7 @@ func (r *Repo) putPack(ctx context.Context, id pack.FileID, file []byte) (par in
 	return int64(len(made)), err
 }
 
-// setParity writes into the config how much parity packs get from now on. Writers that are under way go on as they began.
+// setParity writes to the config how much parity future packs get. Running writers keep the old setting.
 func (r *Repo) setParity(ctx context.Context, share int) error {
 	old := r.config.Parity
 	if old == share {
@@ -52,7 +53,7 @@ func (r *Repo) setParity(ctx context.Context, share int) error {
 	return nil
 }
 
-// packFiles yields packs and their parity files as a listing shows them.
+// packFiles yields packs and their parity files, as a listing shows them.
 func packFiles(ctx context.Context, s store.Store) iter.Seq2[packFile, error] {
 	return func(yield func(packFile, error) bool) {
 		for f, err := range s.List(ctx, layout.Packs) {
@@ -72,14 +73,14 @@ func packFiles(ctx context.Context, s store.Store) iter.Seq2[packFile, error] {
 	}
 }
 
-// A packFile is a pack, or the parity of one.
+// A packFile is a pack or the parity of one.
 type packFile struct {
 	id       pack.FileID
 	size     int64
 	isParity bool
 }
 
-// A parityListing is the packs that are there, and the parity files.
+// A parityListing is the packs and the parity files that are present.
 type parityListing struct {
 	packs  map[pack.FileID]int64 // with their sizes
 	parity map[pack.FileID]int64
@@ -110,30 +111,30 @@ func (l parityListing) withoutPack() (n int) {
 	return n
 }
 
-// as reports whether a pack has a parity file of a share, by its length: what that is follows from the share.
+// as reports whether a pack has a parity file of a share. It compares the length, which follows from the share.
 func (l parityListing) as(id pack.FileID, share int) bool {
 	size, ok := l.parity[id]
 	g, err := parity.Plan(id, l.packs[id], share)
 	return ok && err == nil && g.FileSize() == size
 }
 
-// ParityStatus is what there is of parity.
+// ParityStatus counts the parity files of a repository.
 type ParityStatus struct {
-	Share   int   `json:"share"`   // thousandths that packs get from now on; 0 for none
+	Share   int   `json:"share"`   // thousandths of each future pack; 0 for none
 	Packs   int   `json:"packs"`   //
-	With    int   `json:"with"`    // packs with a parity file, of whatever share
+	With    int   `json:"with"`    // packs with a parity file of any share
 	Without int   `json:"without"` //
-	Other   int   `json:"other"`   // of those with one: it is of another share, or of no length that it could have
-	Strays  int   `json:"strays"`  // parity files whose pack is not there
+	Other   int   `json:"other"`   // of those with one: it has another share, or an impossible length
+	Strays  int   `json:"strays"`  // parity files whose pack is missing
 	Bytes   int64 `json:"bytes"`   // of all parity files
-	// Of a pack of the size that packs are filled to, with the share that packs get.
+	// For a pack of the usual full size, with the current share.
 	PackSize   int64 `json:"pack_size"`
 	PackParity int64 `json:"pack_parity"`  // bytes of its parity file
-	CanLose    int   `json:"can_lose"`     // sectors of 4 KiB, any of the pack's and of the parity's
+	CanLose    int   `json:"can_lose"`     // sectors of 4 KiB, of the pack or its parity
 	SectorSize int64 `json:"sector_bytes"` //
 }
 
-// ParityStatus looks what parity files there are, by the listing alone.
+// ParityStatus counts the parity files from the listing alone.
 func (r *Repo) ParityStatus(ctx context.Context) (*ParityStatus, error) {
 	l, err := listParity(ctx, r.view().store)
 	if err != nil {

@@ -14,7 +14,7 @@ import (
 	"platter/repo/store/storetest"
 )
 
-// newParitySample is a sample in which every pack has parity, of 30 %.
+// newParitySample returns a sample in which every pack has parity of 30 %.
 func newParitySample(t testing.TB) *sample {
 	t.Helper()
 	x := newSample(t)
@@ -27,12 +27,12 @@ func newParitySample(t testing.TB) *sample {
 	return x
 }
 
-// packs are the names of packs without their parity, sorted.
+// packs returns the names of packs without their parity, sorted.
 func (x *sample) packs() []string {
 	return slices.DeleteFunc(x.in(layout.Packs), func(name string) bool { return strings.HasSuffix(name, layout.ParityEnd) })
 }
 
-// wantParity fails unless each pack in a store has a parity file that is whole.
+// wantParity fails unless each pack in a store has a whole parity file.
 func wantParity(t *testing.T, s store.Store) {
 	t.Helper()
 	files := filesOf(t, s)
@@ -80,7 +80,8 @@ func TestWriteParity(t *testing.T) {
 	}
 }
 
-// TestWriteParityEveryOpFails fails each call of a Write that makes parity: what it says is stored is, and another one goes on.
+// TestWriteParityEveryOpFails fails each call of a Write that makes parity. What the Write reports as stored is stored,
+// and the next one goes on.
 func TestWriteParityEveryOpFails(t *testing.T) {
 	x := newParitySample(t)
 	fresh := noiseChunks(9, 40, 60000)
@@ -106,7 +107,8 @@ func TestWriteParityEveryOpFails(t *testing.T) {
 			t.Fatal(err)
 		}
 		chunks := mustSave(t, again, fresh)
-		if _, err := again.AddParity(t.Context(), ParityOptions{}, nil); err != nil { // of the pack whose own one failed
+		// For the pack whose parity failed.
+		if _, err := again.AddParity(t.Context(), ParityOptions{}, nil); err != nil {
 			t.Fatal(err)
 		}
 		wantParity(t, mem)
@@ -114,7 +116,7 @@ func TestWriteParityEveryOpFails(t *testing.T) {
 	}
 }
 
-// TestAddParity adds it, again, by another share, and after damage; then it is removed.
+// TestAddParity adds parity, adds it again, changes its share, and adds it after damage. Then it removes all parity.
 func TestAddParity(t *testing.T) {
 	x := newParitySample(t)
 	mem, packs := memOf(t, x.files), len(x.packs())
@@ -151,7 +153,7 @@ func TestAddParity(t *testing.T) {
 	}
 	wantParity(t, mem)
 
-	// A damaged pack keeps the parity that it has, and gets none.
+	// A damaged pack keeps its parity file and gets no new one.
 	put(name, flipped(x.files[name], 5000))
 	done := add(ParityOptions{Share: 100})
 	if done.Made != packs-1 || len(done.Damaged) != 1 || !strings.HasPrefix(done.Damaged[0], name+": ") {
@@ -174,7 +176,7 @@ func TestAddParity(t *testing.T) {
 	}
 }
 
-// flipped is data with one bit changed.
+// flipped returns data with one bit changed.
 func flipped(data []byte, at int) []byte {
 	bad := slices.Clone(data)
 	bad[at] ^= 1

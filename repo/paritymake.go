@@ -17,23 +17,23 @@ import (
 
 // ParityOptions say what AddParity makes.
 type ParityOptions struct {
-	Share  int  // thousandths of each pack; 0 for what the repository has, or parity.DefaultShare where it has none
-	Verify bool // parity files that are there are read, too, and made anew where they are damaged
+	Share  int  // thousandths of each pack; 0 means the repository's share, or parity.DefaultShare if it has none
+	Verify bool // also read existing parity files, and make damaged ones anew
 }
 
-// ParityAdded is what AddParity did.
+// ParityAdded is the result of AddParity.
 type ParityAdded struct {
 	Share   int      `json:"share"`             // thousandths
-	Packs   int      `json:"packs"`             // that are there
+	Packs   int      `json:"packs"`             // packs present
 	Made    int      `json:"made"`              // parity files
-	Bytes   int64    `json:"bytes"`             // of those
-	Kept    int      `json:"kept"`              // packs that had one already
-	Damaged []string `json:"damaged,omitempty"` // packs that got none, a sentence each
+	Bytes   int64    `json:"bytes"`             // of the made files
+	Kept    int      `json:"kept"`              // packs that already had one
+	Damaged []string `json:"damaged,omitempty"` // packs that got none, one sentence each
 }
 
-// AddParity turns parity on for packs to come, and makes a parity file for each pack that has none of that share. A pack is
-// read whole and must have its name: of one that is damaged, the parity would keep the damage, and take the place of what may
-// mend it. Interrupted, it goes on the next time, as what is there is not made again.
+// AddParity turns parity on for future packs, and makes a parity file for each pack that has none of that share. It
+// reads each pack whole and verifies its name. The parity of a damaged pack would preserve the damage, and would
+// replace the file that may mend it. After an interruption, the next AddParity keeps the finished files.
 func (r *Repo) AddParity(ctx context.Context, o ParityOptions, p *Progress) (done *ParityAdded, err error) {
 	if o.Share == 0 {
 		if o.Share = r.config.Parity; o.Share == 0 {
@@ -41,7 +41,7 @@ func (r *Repo) AddParity(ctx context.Context, o ParityOptions, p *Progress) (don
 		}
 	}
 	err = r.WithLease(ctx, BackingUp, func(ctx context.Context) error {
-		if err := r.setParity(ctx, o.Share); err != nil { // first: packs that come meanwhile have theirs
+		if err := r.setParity(ctx, o.Share); err != nil { // first, so that packs put meanwhile get parity
 			return err
 		}
 		l, err := listParity(ctx, r.view().store)
@@ -55,7 +55,7 @@ func (r *Repo) AddParity(ctx context.Context, o ParityOptions, p *Progress) (don
 	return done, err
 }
 
-// A parityAdding is an AddParity under way.
+// A parityAdding is a running AddParity.
 type parityAdding struct {
 	repo *Repo
 	ParityOptions
@@ -66,7 +66,7 @@ type parityAdding struct {
 	done *ParityAdded
 }
 
-// run goes over all packs. No more are in memory than a Write has there.
+// run goes over all packs. It holds no more of them in memory than a Write does.
 func (a *parityAdding) run(ctx context.Context) error {
 	var todo []pack.FileID
 	for id, size := range a.listing.packs {
@@ -112,7 +112,7 @@ func (a *parityAdding) run(ctx context.Context) error {
 	return err
 }
 
-// pack makes the parity of one pack, which is read into buf.
+// pack makes the parity of one pack, which it reads into buf.
 func (a *parityAdding) pack(ctx context.Context, id pack.FileID, buf []byte) error {
 	if len(buf) > pack.MaxSize {
 		a.damaged(id, fmt.Errorf("%w: longer than a pack may be", pack.ErrDamaged))
@@ -137,7 +137,7 @@ func (a *parityAdding) pack(ctx context.Context, id pack.FileID, buf []byte) err
 		return nil
 	}
 	par, err := parity.Encode(file, id, a.Share)
-	if err != nil { // by a length that no platter gives a pack
+	if err != nil { // its length is none that platter gives a pack
 		a.damaged(id, err)
 		return nil
 	}
@@ -150,7 +150,7 @@ func (a *parityAdding) pack(ctx context.Context, id pack.FileID, buf []byte) err
 	return nil
 }
 
-// whole reports whether the parity file of a pack is what it was.
+// whole reports whether the parity file of a pack is whole.
 func (a *parityAdding) whole(ctx context.Context, id pack.FileID, file []byte) bool {
 	par, err := layout.Read(ctx, a.repo.view().store, layout.ParityName(id), parity.MaxFile)
 	if err != nil {
@@ -166,14 +166,13 @@ func (a *parityAdding) damaged(id pack.FileID, why error) {
 	a.done.Damaged = append(a.done.Damaged, fmt.Sprintf("%s: %v", layout.PackName(id), why))
 }
 
-// ParityRemoved is what RemoveParity did.
+// ParityRemoved is the result of RemoveParity.
 type ParityRemoved struct {
 	Removed int   `json:"removed"` // parity files
-	Bytes   int64 `json:"bytes"`   // of those
+	Bytes   int64 `json:"bytes"`   // of the removed files
 }
 
-// RemoveParity turns parity off for packs to come, and deletes all parity files. A backup that is under way may go on to make
-// some.
+// RemoveParity turns parity off for future packs and deletes all parity files. A running backup may go on making some.
 func (r *Repo) RemoveParity(ctx context.Context, p *Progress) (*ParityRemoved, error) {
 	done := new(ParityRemoved)
 	err := r.WithLease(ctx, BackingUp, func(ctx context.Context) error {

@@ -12,7 +12,8 @@ import (
 // torture reports whether tests may take as long as they need.
 func torture() bool { return os.Getenv("PLATTER_TORTURE") != "" }
 
-// TestPowerCuts cuts the power after every call by which a program changes a disk, in every way that the disk knows.
+// TestPowerCuts cuts the power after every call by which a program changes a disk, in every way that the simulated disk
+// knows.
 func TestPowerCuts(t *testing.T) {
 	cuts := storetest.Cuts
 	if torture() {

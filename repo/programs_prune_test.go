@@ -7,7 +7,7 @@ import (
 	"platter/pack"
 )
 
-// pruneProgram finds packs of which nothing is needed and packs of which a part is, and an index file that lists such and
+// pruneProgram is a prune that finds unneeded packs, partly needed packs, and an index file that lists both these and
 // others.
 func pruneProgram() program {
 	return program{name: "prune",
@@ -46,7 +46,7 @@ func pruneProgram() program {
 		}}
 }
 
-// mark marks what snapshots say they need.
+// mark marks the chunks that snapshots name.
 func (x *trial) mark(r *Repo) MarkFunc {
 	return func(ctx context.Context, snapshots []pack.FileID, m *Marks) error {
 		for _, id := range snapshots {

@@ -8,16 +8,16 @@ import (
 	"slices"
 )
 
-// A program changes a repository. The tests that cut the power, and that fail every call, run all of them: a new one is
-// one function that returns it, and a line in programs. It tells the trial what it was promised as soon as it was, and
-// before it takes something away that it is doubtful from now on.
+// A program changes a repository. The tests that cut the power and that fail every call run all programs. To add one,
+// write a function that returns it, and add a line in programs. A program tells the trial each promise at once. Before
+// it takes something away, it tells the trial that the promise is doubtful from now on.
 type program struct {
 	name    string
-	prepare func(x *trial) error // makes what is there before
+	prepare func(x *trial) error // makes the initial state
 	run     func(x *trial) error
-	// mend comes before promises are looked at, where what was prepared does not keep them.
+	// mend runs before promises are checked, if the prepared state does not keep them.
 	mend func(x *trial) error
-	once bool // it cannot be run again when it was done
+	once bool // cannot be run again once it is done
 }
 
 func programs() []program {
@@ -46,7 +46,7 @@ func firstBackupProgram() program {
 	return program{name: "first backup", prepare: (*trial).init, run: func(x *trial) error { return x.backup(9, 16) }}
 }
 
-// twoBackups is a repository with two of every kind of file.
+// twoBackups makes a repository with two files of every kind.
 func (x *trial) twoBackups() error {
 	if err := errors.Join(x.init(), x.backup(1, 10), x.backup(2, 10)); err != nil {
 		return err
@@ -58,7 +58,7 @@ func backupProgram() program {
 	return program{name: "backup", prepare: (*trial).twoBackups, run: func(x *trial) error { return x.backup(9, 10) }}
 }
 
-// joinProgram is a backup that finds many small index files and puts them together.
+// joinProgram is a backup that finds many small index files and joins them.
 func joinProgram() program {
 	return program{name: "join indexes", run: func(x *trial) error { return x.backup(99, 1) },
 		prepare: func(x *trial) error {
@@ -70,7 +70,7 @@ func joinProgram() program {
 		}}
 }
 
-// adoptProgram takes in packs that a killed backup left.
+// adoptProgram adopts the packs that a killed backup left.
 func adoptProgram() program {
 	var orphans []saved
 	return program{name: "adopt",
@@ -94,14 +94,14 @@ func adoptProgram() program {
 			}
 			there := len(r.view().adoptable)
 			n, err := r.Adopt(context.Background())
-			if err == nil && n == there && n > 0 { // one that could not be read now is left for the next time
+			if err == nil && n == there && n > 0 { // an unreadable pack is left for the next time
 				x.chunks(orphans)
 			}
 			return err
 		}}
 }
 
-// dropFeatures makes the config one of a platter that knew of no leases.
+// dropFeatures makes the config one of an older platter without leases.
 func dropFeatures(r *Repo) error {
 	r.config.WriteFeatures = nil
 	file, err := r.encodeConfig()
@@ -111,7 +111,7 @@ func dropFeatures(r *Repo) error {
 	return r.view().store.Put(context.Background(), layout.Config, file)
 }
 
-// upgradeProgram is the first backup into a repository of a platter that knew of no leases.
+// upgradeProgram is the first backup into a repository of an older platter without leases.
 func upgradeProgram() program {
 	return program{name: "upgrade", run: func(x *trial) error { return x.backup(9, 1) },
 		prepare: func(x *trial) error {
@@ -148,7 +148,7 @@ func forgetProgram() program {
 	}}
 }
 
-// deleteIndexes loses index files.
+// deleteIndexes deletes the chosen index files.
 func (x *trial) deleteIndexes(which func(name string) bool) error {
 	var errs []error
 	for name := range filesOf(x, x.store) {

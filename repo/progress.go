@@ -2,9 +2,9 @@ package repo
 
 import "sync/atomic"
 
-// Progress counts what long work has done, in bytes, for somebody to poll. A nil Progress counts nothing.
+// Progress counts what long work has done, in bytes, for other goroutines to poll. A nil Progress counts nothing.
 type Progress struct {
-	Total atomic.Int64 // 0 while it is not known
+	Total atomic.Int64 // 0 while it is unknown
 	Done  atomic.Int64
 }
 
@@ -15,7 +15,7 @@ func (p *Progress) Add(n int64) {
 	}
 }
 
-// Expect adds n bytes to what there is to do.
+// Expect adds n bytes to the total.
 func (p *Progress) Expect(n int64) {
 	if p != nil {
 		p.Total.Add(n)

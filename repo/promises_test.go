@@ -17,24 +17,24 @@ import (
 	"platter/repo/store"
 )
 
-// A fact is what is promised of a password or a snapshot.
+// A fact is the promised state of a password or a snapshot.
 type fact int
 
 const (
 	kept     fact = iota + 1 // it is there
-	doubtful                 // a call that makes it or takes it away has not returned
+	doubtful                 // the call that makes it or takes it away has not returned
 	dropped                  // it is not there
 )
 
 // facts are what a repository has promised so far. They are replaced, never changed, so that a test can keep them.
 type facts struct {
-	made      bool // there is a repository
+	made      bool // the repository exists
 	passwords map[string]fact
 	snapshots map[pack.FileID]fact
-	chunks    []saved // that load, whether a snapshot needs them or not
+	chunks    []saved // chunks that load, whether a snapshot needs them or not
 }
 
-// promises are the facts now, and what was ever tried.
+// promises are the current facts, and all that was ever tried.
 type promises struct {
 	mu    sync.Mutex
 	facts *facts
@@ -73,7 +73,7 @@ func (p *promises) chunks(chunks []saved) {
 	p.change(func(f *facts) { f.chunks = append(f.chunks, chunks...) })
 }
 
-// try takes note of chunks that somebody saves, whatever comes of it.
+// try records chunks that a program saves, whether it succeeds or not.
 func (p *promises) try(chunks []saved) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -82,7 +82,7 @@ func (p *promises) try(chunks []saved) {
 	}
 }
 
-// since returns promises that go on from some facts.
+// since returns promises that continue from given facts.
 func (p *promises) since(f *facts) *promises {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -96,21 +96,21 @@ type trial struct {
 	store store.Store
 }
 
-// unlock opens the repository with a password that opens it, and reads no index.
+// unlock opens the repository with a password that opens it. It loads no index.
 func (x *trial) unlock() (*Repo, error) {
 	var errs []error
 	for _, password := range slices.Sorted(maps.Keys(x.told().passwords)) {
 		r, err := Open(context.Background(), x.store, []byte(password))
 		if errs = append(errs, err); err == nil {
 			r.SetWorkers(1)      // so that calls come in the same order every time
-			r.isDead = everybody // who left a lease behind is this process, which is not
+			r.isDead = everybody // the dead holders of leases were this very process, which is alive
 			return r, nil
 		}
 	}
 	return nil, errors.Join(errs...)
 }
 
-// open opens the repository, and makes small packs of what will be written.
+// open opens the repository, and sets a small size for new packs.
 func (x *trial) open() (*Repo, error) {
 	r, err := x.unlock()
 	if err != nil {
@@ -120,14 +120,15 @@ func (x *trial) open() (*Repo, error) {
 }
 
 func loadSmall(r *Repo) error {
-	if slices.Contains(r.config.WriteFeatures, Leases) && r.lost == nil { // or else a config will be stored that says so
+	// Or else a config that says so would be stored.
+	if slices.Contains(r.config.WriteFeatures, Leases) && r.lost == nil {
 		r.config.FrameSize, r.config.PackSize = minFrameSize, 2*minFrameSize
 	}
 	r.SetCompression(pack.CompressOff)
 	return r.LoadIndex(context.Background())
 }
 
-// backup does what a backup does, with chunks that are all its own.
+// backup does what a backup does, with chunks of its own only.
 func (x *trial) backup(seed byte, n int) error { return x.backupOf(noiseChunks(seed, n, 5000)) }
 
 func (x *trial) backupOf(data [][]byte) error {
@@ -152,7 +153,7 @@ func (x *trial) backupOf(data [][]byte) error {
 	})
 }
 
-// snapshotOf is a snapshot that says which chunks it needs.
+// snapshotOf returns the JSON of a snapshot that names the chunks it needs.
 func snapshotOf(chunks []saved) []byte {
 	needs := make([]string, len(chunks))
 	for i, c := range chunks {
@@ -165,7 +166,7 @@ func snapshotOf(chunks []saved) []byte {
 	return json
 }
 
-// needs returns the chunks that a snapshot says it needs.
+// needs returns the chunks that a snapshot names.
 func (x *trial) needs(snapshot []byte) (chunks []saved, err error) {
 	var ids []string
 	if err := json.Unmarshal(snapshot, &ids); err != nil {
@@ -182,10 +183,10 @@ func (x *trial) needs(snapshot []byte) (chunks []saved, err error) {
 	return chunks, nil
 }
 
-// leftover is a note of what a power cut may leave: no harm, and no reason to stop anybody.
+// leftover matches notes about what a power cut may leave: it does no harm, and is no reason to stop.
 var leftover = regexp.MustCompile(`^packs (in no index file|that nobody needs|that a prune deleted)|left behind by a write|^(work|pending)/|^keys/[0-9a-f]{64}\.removing-`)
 
-// verify holds that what is promised is so, and that whatever else is there is whole.
+// verify checks that every promise is kept, and that everything else in the store is whole.
 func (x *trial) verify() error {
 	r, err := x.verifyPasswords()
 	if err != nil {
@@ -202,7 +203,8 @@ func (x *trial) verify() error {
 			return fmt.Errorf("chunk %d of %d: %w", i, len(x.told().chunks), err)
 		}
 	}
-	report, err := CheckNames(context.Background(), x.store, 1, nil) // beside loading, this is all that reading packs is about
+	// The loads above and this cover all that reading packs would.
+	report, err := CheckNames(context.Background(), x.store, 1, nil)
 	if err != nil || len(report.Damage) > 0 {
 		return fmt.Errorf("check without key: %q, %v", report.Damage, err)
 	}
@@ -217,7 +219,7 @@ func (x *trial) verify() error {
 	return nil
 }
 
-// verifyPasswords returns the repository as one of them opened it.
+// verifyPasswords returns the repository as one of the passwords opened it.
 func (x *trial) verifyPasswords() (opened *Repo, err error) {
 	for password, is := range x.told().passwords {
 		r, err := Open(context.Background(), x.store, []byte(password))
@@ -236,7 +238,7 @@ func (x *trial) verifyPasswords() (opened *Repo, err error) {
 	return opened, nil
 }
 
-// verifySnapshots looks at all of them: even of one that nobody was told of, everything must load.
+// verifySnapshots checks all snapshots. Even one that was never reported must load completely.
 func (x *trial) verifySnapshots(r *Repo) error {
 	ids, err := r.ListSnapshots(context.Background())
 	if err != nil {

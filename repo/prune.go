@@ -14,22 +14,22 @@ import (
 	"platter/repo/store"
 )
 
-// PruneOptions say how far Prune goes.
+// PruneOptions control Prune.
 type PruneOptions struct {
-	MaxUnused float64 // share of the packs' bytes that may stay unused; more is copied out of packs
-	MaxRepack int64   // bytes to copy at most
-	// Without are snapshots to be taken for forgotten, in a dry run only: what would go with them?
+	MaxUnused float64 // share of the packs' bytes that may stay unused; above it, packs are repacked
+	MaxRepack int64   // maximum bytes to copy
+	// Without are snapshots that a dry run treats as forgotten, to show what would go with them.
 	Without []pack.FileID
-	// Lag is how old what a listing shows may be, for any machine that uses the store. Less than 0 finds out: it asks the store, and
-	// counts a minute where another machine has left a lease, a marker or a snapshot. The error wraps ErrUnknownLag where the store
-	// cannot tell.
+	// Lag is how old a listing may be, on any machine that uses the store. If it is negative, Prune asks the store.
+	// Then it assumes a minute if another machine has left a lease, a marker or a snapshot. The error wraps
+	// ErrUnknownLag if the store cannot tell.
 	Lag time.Duration
-	// Wait waits so long, or until the context ends; nil for time.Timer. Tests have a clock of their own.
+	// Wait waits for a duration, or until the context ends. Nil uses time.Timer; tests have their own clock.
 	Wait func(context.Context, time.Duration) error
-	// Waiting, which may be nil, is told before each wait how long it takes.
+	// Waiting, which may be nil, is called before each wait with its duration.
 	Waiting func(time.Duration)
-	// Sure goes on where the repository itself suggests that snapshots are missing: others name them, or there are packs and
-	// no snapshots. It does not where this machine has seen what is missing; see Accept.
+	// Sure goes on although the repository suggests that snapshots are missing: other snapshots name them, or there are
+	// packs and no snapshots. It does not go on if this machine has seen the missing snapshots; see Accept.
 	Sure bool
 }
 
@@ -41,34 +41,35 @@ type Amount struct {
 
 func (a *Amount) add(bytes int64) { a.Packs, a.Bytes = a.Packs+1, a.Bytes+bytes }
 
-// Pruned is what Prune did, or in a dry run would do.
+// Pruned is what Prune did, or would do in a dry run.
 type Pruned struct {
 	Before   Amount   `json:"before"`
-	Deleted  Amount   `json:"deleted"`         // of these some were repacked
-	Repacked Amount   `json:"repacked"`        // whose needed chunks were copied into new packs
+	Deleted  Amount   `json:"deleted"`         // including the repacked ones
+	Repacked Amount   `json:"repacked"`        // their needed chunks were copied into new packs
 	Copied   int64    `json:"copied"`          // bytes of the new packs
-	Pending  Amount   `json:"pending"`         // that go with a later prune, because somebody is at work
-	Unused   int64    `json:"unused"`          // bytes that stay although nobody needs them, about
+	Pending  Amount   `json:"pending"`         // to be deleted by a later prune, because other processes are at work
+	Unused   int64    `json:"unused"`          // approximate bytes that stay although no snapshot needs them
 	After    Amount   `json:"after"`           //
-	AtWork   []Lease  `json:"at_work"`         // on whose account some are pending
-	Upgraded bool     `json:"upgraded"`        // older platters, which have no leases, may be at work: nothing was deleted
+	AtWork   []Lease  `json:"at_work"`         // the processes because of which packs are pending
+	Upgraded bool     `json:"upgraded"`        // nothing was deleted: older versions without leases may be at work
 	Missing  int      `json:"missing"`         // chunks that snapshots need and that no index file lists
-	Lost     int      `json:"lost"`            // packs that snapshots need and that are not there
-	Full     bool     `json:"full"`            // there was no room to copy all that should have been
-	Aside    []string `json:"aside,omitempty"` // files of snapshots kept aside that may need anything: on their account nothing was deleted
-	Notes    []string `json:"notes,omitempty"` // what else was cleared away
+	Lost     int      `json:"lost"`            // missing packs that snapshots need
+	Full     bool     `json:"full"`            // there was too little room to copy everything
+	Aside    []string `json:"aside,omitempty"` // snapshots kept aside that may need anything: nothing was deleted
+	Notes    []string `json:"notes,omitempty"` // what else was deleted
 }
 
-// A MarkFunc marks all chunks that the snapshots of some names need. It tells the marks of snapshots that are not there when
-// they are read (Missing), and which ones they say came before them (After).
+// A MarkFunc marks all chunks that some snapshots need. It also reports snapshots that are missing when read
+// (Marks.Missing), and which version came before each (Marks.After).
 type MarkFunc func(ctx context.Context, snapshots []pack.FileID, m *Marks) error
 
-// Prune deletes packs of which no snapshot needs anything, and copies what is needed out of packs of which little is.
+// Prune deletes packs that no snapshot needs. From packs that are mostly unused, it copies the needed chunks first.
 //
-// The error wraps ErrUnaccounted, and nothing is deleted, where snapshots seem to be missing rather than forgotten.
+// If snapshots seem to be missing rather than forgotten, the error wraps ErrUnaccounted and nothing is deleted.
 //
-// It waits for no process, and none waits for it. Markers first announce what is to go. It goes once every process at work has
-// acknowledged them or ended, which may be with the next Prune. Interrupted at any point, it has lost nothing and is run again. docs/design.md has the argument.
+// Prune waits for no process, and no process waits for it. It first puts markers that announce what it is going to
+// delete. It deletes once every process at work has acknowledged them or ended, which may be in the next Prune. Prune
+// can be interrupted at any point without loss and run again. docs/leases.md has the argument.
 func (r *Repo) Prune(ctx context.Context, o PruneOptions, mark MarkFunc, p *Progress) (done *Pruned, err error) {
 	if o.Wait == nil {
 		o.Wait = wait
@@ -91,7 +92,7 @@ func (r *Repo) Prune(ctx context.Context, o PruneOptions, mark MarkFunc, p *Prog
 	return done, err
 }
 
-// hintFull names what can be missed: a parity file is made again, and nothing is built upon it.
+// hintFull names what can be spared: a parity file can be made again, and nothing builds on it.
 const hintFull = "before prune can make room it needs some, for two small files of a few KiB: delete something else there, or one of the " +
 	"repository's parity files (packs/*/*.par), which 'platter parity add' makes again, and no other file of the repository"
 
@@ -106,27 +107,27 @@ func wait(ctx context.Context, d time.Duration) error {
 	}
 }
 
-// A pruner is a Prune under way.
+// A pruner is a running Prune.
 type pruner struct {
 	repo     *Repo
 	opts     PruneOptions
 	mark     MarkFunc
 	progress *Progress
 	done     *Pruned
-	found    *lease.State // when the lease was taken; nil in a dry run
+	found    *lease.State // the state when the lease was taken; nil in a dry run
 
 	copy      bool                 // there may be room to copy
-	snapshots map[pack.FileID]bool // that the marks are of
+	snapshots map[pack.FileID]bool // those that the marks cover
 	known     map[pack.FileID]bool // snapshots that any look has found
-	given     []pack.FileID        // snapshots that are missing, and were given up
+	given     []pack.FileID        // missing snapshots that were given up
 	marks     *Marks
 	condemned map[pack.FileID]bool // packs that markers condemn
-	there     map[pack.FileID]bool // packs that were there at first
-	lag       time.Duration        // how old what any machine lists may be
+	there     map[pack.FileID]bool // packs that were present at first
+	lag       time.Duration        // how old listings may be on any machine
 }
 
-// run prunes once. Where a full store kept it from copying, it does so again with the room that it has made; and in the end
-// it clears away what was copied in vain.
+// run prunes once. If a full store kept it from copying, it prunes again with the room it made. In the end it deletes
+// what it copied in vain.
 func (p *pruner) run(ctx context.Context) error {
 	deleted, err := p.round(ctx, true)
 	if err == nil && p.done.Full && deleted > 0 {
@@ -137,7 +138,7 @@ func (p *pruner) run(ctx context.Context) error {
 		return err
 	}
 	if _, err = p.round(ctx, false); isFull(err) {
-		return nil // it is left to the next prune
+		return nil // the next prune does it
 	}
 	return err
 }
@@ -187,7 +188,7 @@ func (p *pruner) round(ctx context.Context, first bool) (deleted int, err error)
 	return deleted, p.summarize(ctx)
 }
 
-// first takes stock of what is there.
+// first records what is there before the prune.
 func (p *pruner) first(s *scan) {
 	p.there = map[pack.FileID]bool{}
 	for id, u := range s.packs {
@@ -204,7 +205,7 @@ func (p *pruner) first(s *scan) {
 	}
 }
 
-// look marks what all snapshots need that are there now. They are listed first, and the index is read after that.
+// look marks what all current snapshots need. It lists them first and reads the index after that.
 func (p *pruner) look(ctx context.Context) error {
 	ids, err := p.repo.listSnapshotsNow(ctx)
 	if err != nil {
@@ -231,7 +232,7 @@ func without(ids, others []pack.FileID) []pack.FileID {
 	return slices.DeleteFunc(ids, func(id pack.FileID) bool { return out[id] })
 }
 
-// choose returns the packs to be copied from.
+// choose returns the packs to repack.
 func (p *pruner) choose(s *scan) []*use {
 	if !p.copy {
 		return nil
@@ -240,7 +241,7 @@ func (p *pruner) choose(s *scan) []*use {
 	return s.worthRepacking(p.opts.MaxUnused, p.opts.MaxRepack, p.repo.config.PackSize/4, func(u *use) bool { return u.unlisted || damaged[u.id] })
 }
 
-// foretell fills in what a dry run tells.
+// foretell fills in the result of a dry run.
 func (p *pruner) foretell(s *scan, going map[pack.FileID]*use, repacked []*use) {
 	d := p.done
 	d.After = d.Before
@@ -264,7 +265,7 @@ func (p *pruner) foretell(s *scan, going map[pack.FileID]*use, repacked []*use) 
 	d.After.Bytes -= d.Deleted.Bytes - d.Copied
 }
 
-// summarize looks at what is there now.
+// summarize counts what is there after the prune.
 func (p *pruner) summarize(ctx context.Context) error {
 	packs, err := layout.List(ctx, p.repo.view().store, layout.Packs)
 	if err != nil {
@@ -277,5 +278,5 @@ func (p *pruner) summarize(ctx context.Context) error {
 	return nil
 }
 
-// isFull reports whether something failed for want of room only.
+// isFull reports whether something failed only because the store is full.
 func isFull(err error) bool { return errors.Is(err, store.ErrFull) }

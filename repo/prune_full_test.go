@@ -11,14 +11,14 @@ import (
 	"platter/repo/store/storetest"
 )
 
-// TestPruneFull prunes a store that has room for a little more, or for nothing. What is dead goes whatever room there is for a
-// lease and a plan, then there is room for copies; and nothing that is needed is lost, wherever the room ends.
+// TestPruneFull prunes a store that has little room, or none. It deletes unneeded packs as soon as there is room for a
+// lease and a marker; then there is room for copies. Needed data is never lost, wherever the room ends.
 func TestPruneFull(t *testing.T) {
 	base := new(store.Mem)
 	testRepo(t, base)
-	chunks := noiseChunks(1, 100, 50000) // some five packs
+	chunks := noiseChunks(1, 100, 50000) // about five packs
 	forgotten := keepChunks(t, reopen(t, base), chunks[:60])
-	partly := keepChunks(t, reopen(t, base), chunks[55:80]) // needs a little of the packs before it
+	partly := keepChunks(t, reopen(t, base), chunks[55:80]) // needs a little of the earlier packs
 	other := keepChunks(t, reopen(t, base), chunks[80:])
 	if _, err := reopen(t, base).Forget(t.Context(), []pack.FileID{forgotten}); err != nil {
 		t.Fatal(err)
@@ -33,7 +33,7 @@ func TestPruneFull(t *testing.T) {
 		mem.Limit = used + room
 		r := reopen(t, mem)
 		var mu sync.Mutex
-		first := "" // folder that something is deleted from
+		first := "" // the folder of the first deletion
 		r.setStore(&storetest.Faulty{Store: mem, Lose: func(op, name string) error {
 			mu.Lock()
 			defer mu.Unlock()

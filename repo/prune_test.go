@@ -18,7 +18,7 @@ import (
 	"platter/repo/store"
 )
 
-// keep keeps chunks as a snapshot, in a repository as it is now.
+// keep saves chunks as a snapshot, in the current repository.
 func keep(ctx context.Context, r *Repo, chunks [][]byte) (id pack.FileID, kept []saved, err error) {
 	err = r.WithLease(ctx, BackingUp, func(ctx context.Context) error {
 		if err := r.LoadIndex(ctx); err != nil {
@@ -54,7 +54,7 @@ func keepChunks(t testing.TB, r *Repo, chunks [][]byte) pack.FileID {
 	return id
 }
 
-// wantSnapshots holds that snapshots are all there are, and can be had.
+// wantSnapshots checks that the repository has exactly these snapshots, and that they can be read.
 func wantSnapshots(t testing.TB, s store.Store, want ...pack.FileID) {
 	t.Helper()
 	ctx := context.Background()
@@ -97,7 +97,7 @@ func mustPrune(t testing.TB, r *Repo, o PruneOptions) *Pruned {
 	return done
 }
 
-// saveTwice saves chunks whatever is there already.
+// saveTwice saves chunks even if they are stored already.
 func saveTwice(t testing.TB, r *Repo, chunks [][]byte) {
 	t.Helper()
 	err := r.WithLease(context.Background(), BackingUp, func(ctx context.Context) error {
@@ -112,7 +112,7 @@ func saveTwice(t testing.TB, r *Repo, chunks [][]byte) {
 	}
 }
 
-// manySnapshots are snapshots of random chunks out of a few, some of which lie in several packs.
+// manySnapshots makes snapshots of random chunks from a few. Some chunks are in several packs.
 func manySnapshots(t testing.TB, seed uint64) (*store.Mem, []pack.FileID) {
 	rnd := rand.New(rand.NewPCG(seed, 2))
 	mem := new(store.Mem)
@@ -125,15 +125,15 @@ func manySnapshots(t testing.TB, seed uint64) (*store.Mem, []pack.FileID) {
 			some = append(some, universe[n])
 		}
 		ids = append(ids, keepChunks(t, reopen(t, mem), some))
-		if rnd.IntN(2) == 0 { // as two backups at once leave it
+		if rnd.IntN(2) == 0 { // as two concurrent backups leave it
 			saveTwice(t, reopen(t, mem), some[:3])
 		}
 	}
 	return mem, ids
 }
 
-// TestPrune forgets some of the snapshots of a repository in which chunks lie about in all ways, and holds that the others are
-// whole, and that nothing is left that nobody needs.
+// TestPrune forgets some snapshots of a repository whose chunks are spread over packs in all ways. The others stay
+// whole, and nothing unneeded is left.
 func TestPrune(t *testing.T) {
 	for seed := range uint64(12) {
 		mem, ids := manySnapshots(t, seed)
@@ -175,7 +175,7 @@ func TestPrune(t *testing.T) {
 	}
 }
 
-// TestPruneLimits holds that no more is copied than was said.
+// TestPruneLimits checks that a prune copies no more than its limit.
 func TestPruneLimits(t *testing.T) {
 	for _, o := range []PruneOptions{{MaxUnused: 1}, {MaxRepack: 1}, {MaxUnused: 0.3}, {MaxRepack: 1 << 20}} {
 		mem, ids := manySnapshots(t, 3)
@@ -196,8 +196,8 @@ func TestPruneLimits(t *testing.T) {
 	}
 }
 
-// TestPruneBesideBackup holds that what somebody at work may build upon stays until he has ended, that whoever comes after the
-// plan builds upon none of it, and that the next prune deletes it.
+// TestPruneBesideBackup checks that packs stay that a process at work may build on, until it ends. A process that
+// starts after the marker builds on none of them, and the next prune deletes them.
 func TestPruneBesideBackup(t *testing.T) {
 	ctx := context.Background()
 	mem := new(store.Mem)
@@ -230,7 +230,8 @@ func TestPruneBesideBackup(t *testing.T) {
 	wantSnapshots(t, mem, late)
 }
 
-// TestPruneGoesOnBesideWhoKnows holds that a backup which knows of a plan does not hold up what the plan says, however long it takes.
+// TestPruneGoesOnBesideWhoKnows checks that a backup that has acknowledged a marker does not delay the deletion,
+// however long it runs.
 func TestPruneGoesOnBesideWhoKnows(t *testing.T) {
 	ctx := t.Context()
 	mem := new(store.Mem)
@@ -263,8 +264,8 @@ func TestPruneGoesOnBesideWhoKnows(t *testing.T) {
 	wantSnapshots(t, mem, second)
 }
 
-// TestPruneBesideLatecomer has a backup begin when a prune has seen who is at work and what is needed, and has not announced
-// anything yet. Whether it has ended when the plan is there or is still at work, what it builds upon stays.
+// TestPruneBesideLatecomer starts a backup after a prune has looked at leases and snapshots, and before it puts its
+// marker. What the backup builds on stays, whether it has ended when the marker is put or is still at work.
 func TestPruneBesideLatecomer(t *testing.T) {
 	for _, ended := range []bool{true, false} {
 		ctx := t.Context()
@@ -281,7 +282,7 @@ func TestPruneBesideLatecomer(t *testing.T) {
 			if op != "put" || layout.Dir(name) != layout.Work {
 				return
 			}
-			if puts++; puts != 2 { // the first is the lease, the second the plan
+			if puts++; puts != 2 { // the first put is the lease, the second the marker
 				return
 			}
 			if err := late.leases.Acquire(ctx, BackingUp); err != nil {
@@ -303,7 +304,7 @@ func TestPruneBesideLatecomer(t *testing.T) {
 	}
 }
 
-// TestPruneRescues holds that a plan's packs stay if somebody who did not know of it needs them after all.
+// TestPruneRescues checks that condemned packs stay if a process that did not know of the marker needs them after all.
 func TestPruneRescues(t *testing.T) {
 	ctx := context.Background()
 	mem := new(store.Mem)
@@ -319,7 +320,7 @@ func TestPruneRescues(t *testing.T) {
 		if done := mustPrune(t, reopen(t, mem), PruneOptions{}); done.Pending.Packs == 0 {
 			t.Errorf("beside a backup: %+v", done)
 		}
-		second = keepChunks(t, r, chunks) // under the lease that knows of no plan
+		second = keepChunks(t, r, chunks) // under the lease that has not acknowledged the marker
 		return nil
 	})
 	if err != nil {
@@ -331,7 +332,7 @@ func TestPruneRescues(t *testing.T) {
 	wantSnapshots(t, mem, second)
 }
 
-// TestPruneWaitsForListings holds how long a prune waits where listings lag, and that its plan outlives it.
+// TestPruneWaitsForListings checks how long a prune waits if listings lag, and that its marker outlives it.
 func TestPruneWaitsForListings(t *testing.T) {
 	ctx := context.Background()
 	mem := new(store.Mem)
@@ -359,7 +360,7 @@ func TestPruneWaitsForListings(t *testing.T) {
 	}
 }
 
-// TestPruneAfterOlderPlatter holds that the first one after writers without leases only announces.
+// TestPruneAfterOlderPlatter checks that the first prune after writers without leases only puts markers.
 func TestPruneAfterOlderPlatter(t *testing.T) {
 	ctx := context.Background()
 	mem := new(store.Mem)
@@ -379,7 +380,7 @@ func TestPruneAfterOlderPlatter(t *testing.T) {
 	}
 }
 
-// TestPruneAlone holds that no two prunes work at once, unless the one is dead.
+// TestPruneAlone checks that two prunes never work at once, unless one of them is dead.
 func TestPruneAlone(t *testing.T) {
 	ctx := context.Background()
 	mem, ids := manySnapshots(t, 1)
@@ -402,7 +403,7 @@ func TestPruneAlone(t *testing.T) {
 	wantSnapshots(t, mem, ids...)
 }
 
-// TestLostLease holds that a snapshot is not committed without its lease, whenever that was removed.
+// TestLostLease checks that a snapshot is not committed without its lease, whenever the lease is deleted.
 func TestLostLease(t *testing.T) {
 	ctx := context.Background()
 	for _, what := range []string{"lease", "pending"} {
@@ -424,7 +425,7 @@ func TestLostLease(t *testing.T) {
 	}
 }
 
-// spying tells of some calls before they are made.
+// spying reports some calls before they are made.
 type spying struct {
 	store.Store
 	before func(op, name string)

@@ -13,14 +13,15 @@ import (
 	"platter/repo/store"
 )
 
-// accounted returns the snapshots to go by: those of a listing, and those that are there though the listing does not show
-// them. The error is an *UnaccountedError where one is missing that this machine has seen, or that an earlier look found.
+// accounted returns the snapshots to work with: the listed ones, and those that exist although the listing does not
+// show them. The error is an *UnaccountedError if a snapshot is missing that this machine has seen or that an earlier
+// look found.
 //
-// A prune deletes what no snapshot needs, and so it believes that the snapshots it sees are all there are. A folder that was
-// lost, moved away, or only half copied would have it delete what could be put back.
+// A prune deletes what no snapshot needs, so it assumes that it sees all snapshots. If a folder was lost, moved away or
+// only half copied, the prune would delete data that could be restored.
 func (p *pruner) accounted(ctx context.Context, listed []pack.FileID) (all []pack.FileID, err error) {
 	there := setOf(listed)
-	unlisted := map[pack.FileID]*Seen{} // nil for those that only an earlier look found
+	unlisted := map[pack.FileID]*Seen{} // nil for snapshots that only an earlier look found
 	for id := range p.known {
 		if !there[id] {
 			unlisted[id] = nil
@@ -54,8 +55,8 @@ func (p *pruner) accounted(ctx context.Context, listed []pack.FileID) (all []pac
 	return all, nil
 }
 
-// lateFates is fates by the records that there are now: another machine may have just recorded what it has forgotten. Where the store
-// cannot show those at once, it looks again when it must.
+// lateFates is fates with fresh records: another machine may have just recorded what it forgot. If the store cannot
+// show such records at once, lateFates looks again if it must.
 func (p *pruner) lateFates(ctx context.Context, ids []pack.FileID) (f fates, err error) {
 	if len(ids) == 0 {
 		return f, nil
@@ -78,7 +79,7 @@ func (p *pruner) lateFates(ctx context.Context, ids []pack.FileID) (f fates, err
 	return f, err
 }
 
-// markAll marks what snapshots need, and accounts for those that are missing as only those show that are there.
+// markAll marks what snapshots need, and accounts for missing snapshots that only other snapshots name.
 func (p *pruner) markAll(ctx context.Context, ids []pack.FileID) error {
 	p.marks, p.snapshots = newMarks(p.repo.view().index), map[pack.FileID]bool{}
 	if err := p.noneLeft(ctx); err != nil {
@@ -102,10 +103,10 @@ func (p *pruner) markAll(ctx context.Context, ids []pack.FileID) error {
 	return nil
 }
 
-// errCameBack says that somebody put a snapshot back while it was looked for.
+// errCameBack says that a snapshot was put back during the search for it.
 var errCameBack = errors.New("it was missing a moment ago and is there again: run this again")
 
-// vanished returns an error unless all snapshots that were listed, and not there when they were read, were forgotten.
+// missingWhenRead returns an error unless all snapshots that were missing when they were read were forgotten.
 func (p *pruner) missingWhenRead(ctx context.Context) error {
 	f, err := p.lateFates(ctx, p.marks.missingWhenRead)
 	switch {
@@ -119,12 +120,12 @@ func (p *pruner) missingWhenRead(ctx context.Context) error {
 	return nil
 }
 
-// kinYoung is how young a snapshot must be to witness that the version before it was there: of one that was forgotten later,
-// there is still a record.
+// kinYoung is the maximum age of a snapshot that may witness that the version before it existed. If that version was
+// forgotten later, its record still exists.
 const kinYoung = recordsKept - 60*24*time.Hour
 
-// before returns snapshots that others name as the version before them, and that are there though no listing shows them. The
-// error is an *UnaccountedError where one is missing.
+// before returns snapshots that others name as the version before them, and that exist although no listing shows them.
+// The error is an *UnaccountedError if one is missing.
 func (p *pruner) before(ctx context.Context) ([]pack.FileID, error) {
 	since := p.repo.now().Add(-kinYoung)
 	passed := setOf(append(p.repo.recallSeen().Accepted, p.given...))
@@ -152,7 +153,7 @@ func (p *pruner) before(ctx context.Context) ([]pack.FileID, error) {
 	if err != nil {
 		return nil, err
 	}
-	young := map[pack.FileID]bool{} // by the store's clock: the time of a snapshot is whatever --time said
+	young := map[pack.FileID]bool{} // by the store's clock: --time can set the time of a snapshot to any value
 	for _, file := range files {
 		young[file.ID] = !file.Time.Before(since)
 	}
@@ -165,7 +166,7 @@ func (p *pruner) before(ctx context.Context) ([]pack.FileID, error) {
 	return f.there, p.giveUp(ctx, missing)
 }
 
-// giveUp records that snapshots are gone for good, so that the next prune need not ask.
+// giveUp records snapshots as forgotten, so that the next prune need not ask.
 func (p *pruner) giveUp(ctx context.Context, ids []pack.FileID) error {
 	if len(ids) == 0 || p.repo.dry {
 		return nil
@@ -178,8 +179,8 @@ func (p *pruner) giveUp(ctx context.Context, ids []pack.FileID) error {
 	return nil
 }
 
-// noneLeft returns an error where there are packs and no snapshots, unless the latest record says that the last snapshot was
-// forgotten, and all packs are older than that.
+// noneLeft returns an error if there are packs but no snapshots. It accepts that state if the latest record says that
+// the last snapshot was forgotten and all packs are older than the record.
 func (p *pruner) noneLeft(ctx context.Context) error {
 	if p.opts.Sure || len(p.known) > 0 {
 		return nil
@@ -215,8 +216,8 @@ func (p *pruner) noneLeft(ctx context.Context) error {
 	return nil
 }
 
-// explained returns an error where more than half of all that is there would go, by its bytes, and nobody has ever forgotten
-// anything. Then snapshots are missing that only a machine which has seen them could name, or backups did not end.
+// explained returns an error if the prune would delete more than half of all bytes and no snapshot was ever forgotten.
+// Then either backups did not finish, or snapshots are missing that only a machine which has seen them could name.
 func (p *pruner) explained(ctx context.Context, going map[pack.FileID]*use) error {
 	if p.opts.Sure || len(p.opts.Without) > 0 {
 		return nil
@@ -235,7 +236,8 @@ func (p *pruner) explained(ctx context.Context, going map[pack.FileID]*use) erro
 		return err
 	}
 	if p.repo.dry {
-		if w, err := p.repo.leases.Read(ctx); err != nil || len(w.Leases) > 0 { // what they store is not going
+		// A process at work may have stored these packs, and a real prune keeps them.
+		if w, err := p.repo.leases.Read(ctx); err != nil || len(w.Leases) > 0 {
 			return err
 		}
 	}

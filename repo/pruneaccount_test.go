@@ -14,7 +14,7 @@ import (
 	"platter/repo/store"
 )
 
-// keepAfter keeps chunks as a snapshot that names another as the version before it.
+// keepAfter saves chunks as a snapshot that names another as the version before it.
 func keepAfter(t testing.TB, mem store.Store, chunks [][]byte, before pack.FileID) (id pack.FileID) {
 	t.Helper()
 	r := reopen(t, mem)
@@ -42,7 +42,7 @@ func keepAfter(t testing.TB, mem store.Store, chunks [][]byte, before pack.FileI
 	return id
 }
 
-// lose takes snapshot files away, and returns what puts them back.
+// lose moves snapshot files away, and returns a function that puts them back.
 func lose(t testing.TB, mem *store.Mem, ids ...pack.FileID) (back func()) {
 	t.Helper()
 	ctx := context.Background()
@@ -68,20 +68,20 @@ func lose(t testing.TB, mem *store.Mem, ids ...pack.FileID) (back func()) {
 	}
 }
 
-// TestPruneAccountsForSnapshots loses snapshot files in several ways. A prune that could have noticed deletes nothing, so that
-// all is whole once they are back, and one that was told that they are gone does its work.
+// TestPruneAccountsForSnapshots loses snapshot files in several ways. A prune that could notice deletes nothing, so
+// that everything is whole once they are back. A prune that is told to accept the loss does its work.
 func TestPruneAccountsForSnapshots(t *testing.T) {
 	now := time.Now()
 	for name, test := range map[string]struct {
 		remember bool
-		lost     []int         // of three versions, each made after the one before
-		forget   []int         // and these are forgotten before
-		later    time.Duration // after which the prune comes
+		lost     []int         // which of three versions, each made after the one before
+		forget   []int         // versions forgotten before that
+		later    time.Duration // how much later the prune runs
 		refused  bool
-		seen     int // that the error names
+		seen     int // snapshots that the error names as seen
 		before   int
-		packs    bool // that it counts packs
-		accept   bool // then a prune works, else one that is sure
+		packs    bool // the error counts packs
+		accept   bool // then a prune works; otherwise a sure one does
 	}{
 		"one that was seen":                   {remember: true, lost: []int{2}, refused: true, seen: 1, accept: true},
 		"one that was seen, and others name":  {remember: true, lost: []int{0}, refused: true, seen: 1, accept: true},
@@ -160,7 +160,7 @@ func TestPruneAccountsForSnapshots(t *testing.T) {
 			back()
 			wantSnapshots(t, mem, slices.Clone(left)...)
 
-			// They are gone for good.
+			// Now they are lost for good.
 			lose(t, mem, lost...)
 			o, r := PruneOptions{MaxRepack: 1 << 40, Sure: true}, open()
 			if test.accept {
@@ -176,7 +176,7 @@ func TestPruneAccountsForSnapshots(t *testing.T) {
 				if err := r.Accept(there, nil); err != nil {
 					t.Fatal(err)
 				}
-				o.Sure = len(there) == 0 // packs without any snapshot are asked about all the same
+				o.Sure = len(there) == 0 // packs without any snapshot always need a confirmation
 			}
 			if _, err := r.Prune(ctx, o, markModel(r), nil); err != nil {
 				t.Fatal(err)
@@ -194,8 +194,8 @@ func TestPruneAccountsForSnapshots(t *testing.T) {
 	}
 }
 
-// TestPruneOfUnfinishedBackups holds that packs of backups that never ended go from a repository without any snapshot, but not
-// without a word: they may be of snapshots that were lost.
+// TestPruneOfUnfinishedBackups checks that a prune deletes packs of unfinished backups from a repository without any
+// snapshot, but only after confirmation. They may belong to lost snapshots.
 func TestPruneOfUnfinishedBackups(t *testing.T) {
 	mem := new(store.Mem)
 	mustSave(t, testRepo(t, mem), noiseChunks(1, 30, 50000))
@@ -209,7 +209,7 @@ func TestPruneOfUnfinishedBackups(t *testing.T) {
 	}
 	mustPrune(t, reopen(t, mem), PruneOptions{})
 
-	// Where all was forgotten, a backup that did not end is asked about as well.
+	// After everything was forgotten, an unfinished backup needs a confirmation, too.
 	first := keepChunks(t, reopen(t, mem), noiseChunks(2, 30, 50000))
 	if _, err := reopen(t, mem).Forget(t.Context(), []pack.FileID{first}); err != nil {
 		t.Fatal(err)
@@ -221,8 +221,8 @@ func TestPruneOfUnfinishedBackups(t *testing.T) {
 	}
 }
 
-// TestPruneLosesSnapshotsAtAnyPoint has snapshot files vanish before each operation of a prune, one of them or all. Whatever it
-// does then, all is whole once they are back.
+// TestPruneLosesSnapshotsAtAnyPoint moves one or all snapshot files away before each operation of a prune. Whatever the
+// prune then does, everything is whole once they are back.
 func TestPruneLosesSnapshotsAtAnyPoint(t *testing.T) {
 	ctx := t.Context()
 	start := new(store.Mem)
@@ -254,7 +254,7 @@ func TestPruneLosesSnapshotsAtAnyPoint(t *testing.T) {
 				}
 				back := func() {}
 				r.setStore(&spying{Store: mem, before: func(op, name string) {
-					// What was lost before the first listing, only a machine that remembers it can miss.
+					// Only a machine that remembers a snapshot can miss it if it was lost before the first listing.
 					if n++; n == i+1 && (remember || listed) {
 						back = lose(t, mem, lost...)
 					}
@@ -280,7 +280,7 @@ func TestPruneLosesSnapshotsAtAnyPoint(t *testing.T) {
 	}
 }
 
-// forgetful is a store whose listings do not show some files.
+// forgetful is a store whose listings leave out some files.
 type forgetful struct {
 	store.Store
 	hidden map[string]bool
@@ -296,7 +296,7 @@ func (s *forgetful) List(ctx context.Context, dir string) iter.Seq2[store.Info, 
 	}
 }
 
-// TestPruneBehindListings holds that a prune keeps what snapshots need that are there and not in a listing, if it knows of them.
+// TestPruneBehindListings checks that a prune keeps what existing but unlisted snapshots need, if it knows of them.
 func TestPruneBehindListings(t *testing.T) {
 	mem := new(store.Mem)
 	testRepo(t, mem)
@@ -321,7 +321,8 @@ func TestPruneBehindListings(t *testing.T) {
 	}
 }
 
-// TestPruneWaitsForRecords holds that where nobody can tell how old listings are, a prune waits for the record of what was just forgotten.
+// TestPruneWaitsForRecords checks that a prune waits for the record of what was just forgotten, if the age of listings
+// is unknown.
 func TestPruneWaitsForRecords(t *testing.T) {
 	ctx := t.Context()
 	mem := new(store.Mem)

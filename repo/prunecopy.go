@@ -15,8 +15,8 @@ import (
 	"platter/pack"
 )
 
-// repack copies what is needed of some packs into new ones, and returns those of which all was copied. Where the store is
-// full, that is none; what was copied by then is there for the next time.
+// repack copies the needed chunks of some packs into new ones, and returns the packs that were copied completely. If
+// the store is full, it returns none, but the chunks copied so far stay for the next time.
 func (p *pruner) repack(ctx context.Context, going map[pack.FileID]*use, chosen []*use) ([]*use, error) {
 	if len(chosen) == 0 {
 		return nil, nil
@@ -26,7 +26,7 @@ func (p *pruner) repack(ctx context.Context, going map[pack.FileID]*use, chosen 
 		from[u.id] = u
 		p.progress.Expect(u.size)
 	}
-	// Nothing is built upon what goes, so all that is needed of it is new.
+	// Nothing builds on packs to be deleted, so all chunks needed from them count as new.
 	p.repo.view().index.Suspend(slices.Collect(maps.Keys(from)))
 	p.repo.view().index.Suspend(slices.Collect(maps.Keys(going)))
 	c := &copier{repo: p.repo, marks: p.marks, progress: p.progress, taken: map[chunk.ID]bool{}}
@@ -36,7 +36,7 @@ func (p *pruner) repack(ctx context.Context, going map[pack.FileID]*use, chosen 
 	stats, err := p.repo.write(ctx, c.copy)
 	if isFull(err) {
 		p.done.Full, p.copy = true, false
-		if err := p.look(ctx); err != nil { // what the index was promised is not there
+		if err := p.look(ctx); err != nil { // a chunk that the index listed is missing
 			return nil, err
 		}
 		return nil, nil
@@ -51,7 +51,7 @@ func (p *pruner) repack(ctx context.Context, going map[pack.FileID]*use, chosen 
 	return chosen, nil
 }
 
-// A copier copies what is needed of packs.
+// A copier copies the needed chunks of packs.
 type copier struct {
 	repo     *Repo
 	marks    *Marks
@@ -59,16 +59,16 @@ type copier struct {
 
 	mu    sync.Mutex
 	packs []packWants
-	taken map[chunk.ID]bool // of chunks that lie in several packs, those that one of packs has already
+	taken map[chunk.ID]bool // chunks in several packs that one of the packs already copies
 }
 
-// packWants are the needed chunks of one pack, in the order in which they lie there.
+// packWants are the needed chunks of one pack, in the order in which the pack holds them.
 type packWants struct {
 	size       int64
 	data, maps []chunk.ID
 }
 
-// collect finds out what is needed of the packs.
+// collect finds the needed chunks of the packs.
 func (c *copier) collect(ctx context.Context, from map[pack.FileID]*use) error {
 	files, err := c.repo.countingIndexes(ctx)
 	if err != nil {
@@ -106,7 +106,7 @@ func (c *copier) collect(ctx context.Context, from map[pack.FileID]*use) error {
 	})
 }
 
-// take reports whether a chunk is still to be copied from the pack that asks.
+// take reports whether a chunk still has to be copied from the current pack.
 func (c *copier) take(id chunk.ID) bool {
 	if len(c.repo.view().index.Places(id)) < 2 {
 		return true
@@ -118,7 +118,8 @@ func (c *copier) take(id chunk.ID) bool {
 	return !before
 }
 
-// copy saves the chunks anew, on all cores: neighbours stay neighbours, and each is proved by its id on the way.
+// copy stores the chunks again, on all cores. Neighbours stay neighbours, and each chunk is verified by its ID on the
+// way.
 func (c *copier) copy(ctx context.Context, w *Writer) error {
 	g, gctx := errgroup.WithContext(ctx)
 	packs := make(chan packWants)

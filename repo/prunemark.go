@@ -13,13 +13,13 @@ import (
 	"platter/repo/store"
 )
 
-// announce makes durable which packs are to go. Those that an earlier marker names are announced already.
+// announce puts markers for the packs to be deleted, unless an earlier marker names them.
 func (p *pruner) announce(ctx context.Context, going map[pack.FileID]*use) error {
 	before := p.found.Condemned()
 	p.condemned = maps.Clone(before)
 	var fresh []pack.FileID
 	for id, u := range going {
-		if !u.missing { // what is not there needs no warning
+		if !u.missing { // missing packs need no marker
 			p.condemned[id] = true
 		}
 		if !u.missing && !before[id] {
@@ -34,12 +34,14 @@ func (p *pruner) announce(ctx context.Context, going map[pack.FileID]*use) error
 
 // ripe returns the markers that every process at work has acknowledged, and the packs that they condemn.
 func (p *pruner) ripe(ctx context.Context) (markers []pack.FileID, condemned map[pack.FileID]bool, err error) {
-	// A machine that looked for markers before ours showed has put a lease. That lease shows after twice that time.
+	// A machine that looked for markers before ours became visible has put a lease by then. Its lease becomes visible
+	// after twice the lag.
 	p.lag = p.lagOfAll(p.found)
 	if err := p.waitLag(ctx, 2); err != nil {
 		return nil, nil, err
 	}
-	// Pending files first: each that is shown belongs to a lease that is shown after it, or to one that ended or expired.
+	// Pending files are listed first. So each of them belongs to a lease that the later listing shows, or to one that
+	// ended or expired.
 	pending, err := layout.List(ctx, p.repo.view().store, layout.Pending)
 	if err != nil {
 		return nil, nil, err
@@ -48,7 +50,7 @@ func (p *pruner) ripe(ctx context.Context) (markers []pack.FileID, condemned map
 	if err != nil {
 		return nil, nil, err
 	}
-	if err := p.repo.leases.Redate(ctx, w, now); err != nil { // what their holders may need stays, as if they were alive
+	if err := p.repo.leases.Redate(ctx, w, now); err != nil { // what their holders may need stays
 		p.note("a lease is dated in the future, and could not be touched: %v", err)
 	}
 	live, ended, err := p.repo.leases.EndExpired(ctx, w, pending, now)
@@ -81,11 +83,11 @@ func (p *pruner) ripe(ctx context.Context) (markers []pack.FileID, condemned map
 			}
 		}
 	}
-	// And what processes have put that ended since shows, too.
+	// Then this prune also sees what processes put that ended since.
 	return markers, condemned, p.waitLag(ctx, 1)
 }
 
-// waitLag waits until what was done before is to be seen in every listing.
+// waitLag waits until every listing shows what was done before.
 func (p *pruner) waitLag(ctx context.Context, times int) error {
 	if p.lag <= 0 {
 		return ctx.Err()
@@ -101,8 +103,8 @@ func (p *pruner) note(format string, args ...any) {
 	p.done.Notes = append(p.done.Notes, fmt.Sprintf(format, args...))
 }
 
-// endMarkers deletes markers that have served their purpose. Where listings lag, a machine may still see packs and index files
-// that were deleted just now: a marker of those is left to a later prune.
+// endMarkers deletes markers that have served their purpose. If listings lag, another machine may still see packs and
+// index files that were just deleted. Then the marker of those packs stays until a later prune.
 func (p *pruner) endMarkers(ctx context.Context, markers []pack.FileID, going map[pack.FileID]*use) error {
 	for _, id := range markers {
 		early := p.lag > 0 && slices.ContainsFunc(p.found.Markers[id].Value.Packs, func(id pack.FileID) bool {
@@ -118,10 +120,10 @@ func (p *pruner) endMarkers(ctx context.Context, markers []pack.FileID, going ma
 	return nil
 }
 
-// recordsKept is how long it is remembered which snapshots were forgotten on purpose.
+// recordsKept is how long the records of forgotten snapshots are kept.
 const recordsKept = 366 * 24 * time.Hour
 
-// sweep clears away what nobody needs any more and what is no pack.
+// sweep deletes unneeded files that are not packs.
 func (p *pruner) sweep(ctx context.Context, now time.Time) error {
 	if s, ok := store.As[store.Sweeper](p.repo.view().store); ok {
 		n, bytes, err := s.Sweep(ctx, now.Add(-lease.ExpiresAfter))
@@ -146,11 +148,13 @@ func (p *pruner) sweep(ctx context.Context, now time.Time) error {
 	return nil
 }
 
-// readsForgotten reports whether a process reads a snapshot that is not among those that are there: it was forgotten by a
-// process that did not see the reader's lease. No mark keeps what it is made of, so nothing is deleted while it is read.
+// readsForgotten reports whether a process reads a snapshot that is not among the existing ones. Such a snapshot was
+// forgotten by a process that did not see the reader's lease. No mark keeps its chunks, so nothing is deleted while it
+// is read.
 //
-// The leases are listed after the snapshots. A reader puts its lease, and then finds the snapshot there. So where the snapshot
-// was missing before this listing, either the lease is seen, or the reader did not find the snapshot and reads nothing.
+// The leases are listed after the snapshots. A reader first puts its lease and then looks for the snapshot. Suppose the
+// snapshot was already missing before this listing. Then either the listing shows the lease, or the reader did not find
+// the snapshot and reads nothing.
 func (p *pruner) readsForgotten(ctx context.Context, snapshots []pack.FileID) (bool, error) {
 	w, now, err := p.repo.leases.Now(ctx)
 	if err != nil {

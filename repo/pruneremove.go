@@ -15,7 +15,8 @@ import (
 	"platter/repo/store"
 )
 
-// remove announces which packs go, looks again whether they may, and deletes those. It returns how many.
+// remove announces the packs to delete, looks again whether they are still unneeded, and deletes those that are. It
+// returns how many it deleted.
 func (p *pruner) remove(ctx context.Context, going map[pack.FileID]*use, copied bool) (deleted int, err error) {
 	if err := p.announce(ctx, going); err != nil {
 		return 0, err
@@ -49,8 +50,8 @@ func (p *pruner) remove(ctx context.Context, going map[pack.FileID]*use, copied 
 		return 0, err
 	}
 	if err := p.dropFromIndex(ctx, going); isFull(err) {
-		// There is no room for the new index files before the packs are gone. Until they are there, the markers say why
-		// the index lists what is not there.
+		// There is no room for the new index files before the packs are deleted. Until the new files exist, the markers
+		// explain why the index lists missing packs.
 		if deleted, err = p.deletePacks(ctx, going); err == nil {
 			err = p.dropFromIndex(ctx, going)
 		}
@@ -71,9 +72,9 @@ func (p *pruner) remove(ctx context.Context, going map[pack.FileID]*use, copied 
 	return deleted, p.repo.LoadIndex(ctx)
 }
 
-// again marks once more, with the snapshots that there are now, and returns those of the condemned packs of which nobody
-// needs anything, and those that are gone. Where no snapshot came since and no pack, the marks still stand. held says that a
-// snapshot is being read that no mark keeps any more.
+// again marks the current snapshots once more. It returns the condemned packs that no snapshot needs, and the missing
+// ones. If neither snapshots nor packs were added since, the old marks still hold. held means that a process reads a
+// snapshot that no mark keeps any more.
 func (p *pruner) again(ctx context.Context, condemned map[pack.FileID]bool, copied bool) (going map[pack.FileID]*use, held bool, err error) {
 	ids, err := p.repo.listSnapshotsNow(ctx)
 	if err == nil {
@@ -107,8 +108,8 @@ func (p *pruner) again(ctx context.Context, condemned map[pack.FileID]bool, copi
 	return going, false, nil
 }
 
-// dropFromIndex puts new index files in the place of those that list packs that go: without them, those packs are unknown to
-// everybody who opens the repository from then on.
+// dropFromIndex replaces the index files that list packs to be deleted. After that, every process that opens the
+// repository knows nothing of those packs.
 func (p *pruner) dropFromIndex(ctx context.Context, going map[pack.FileID]*use) error {
 	files, err := layout.ListNow(ctx, p.repo.view().store, layout.Index)
 	if err != nil {
@@ -124,7 +125,7 @@ func (p *pruner) dropFromIndex(ctx context.Context, going map[pack.FileID]*use) 
 	}
 	for _, f := range counting {
 		old, err := p.repo.readIndex(ctx, f.ID)
-		if layout.IsMissing(err) { // another process replaced it, and has seen our marker: what is in there is not ours to drop
+		if layout.IsMissing(err) { // another process replaced it and acknowledged our marker; leave the new file alone
 			continue
 		}
 		if err != nil {
@@ -141,7 +142,7 @@ func (p *pruner) dropFromIndex(ctx context.Context, going map[pack.FileID]*use) 
 }
 
 func (p *pruner) replaceIndex(ctx context.Context, id pack.FileID, old *index.File, going map[pack.FileID]*use, there map[pack.FileID]bool) error {
-	// Those that it stands in for would count again without it.
+	// Without this file, the files that it supersedes would count again.
 	superseded := slices.DeleteFunc(slices.Clone(old.Supersedes), func(s pack.FileID) bool { return !there[s] })
 	left := slices.DeleteFunc(slices.Clone(old.Packs), func(t index.PackTable) bool { return going[t.ID] != nil })
 	if err := p.repo.leases.Check(ctx); err != nil {
@@ -160,10 +161,10 @@ func (p *pruner) replaceIndex(ctx context.Context, id pack.FileID, old *index.Fi
 	return nil
 }
 
-// deletePacks deletes packs and what lies beside them, and returns how many it was.
+// deletePacks deletes packs and the files beside them, and returns how many packs it deleted.
 func (p *pruner) deletePacks(ctx context.Context, going map[pack.FileID]*use) (deleted int, err error) {
-	// An index file that a prune before this one put, and was told that it failed, may not be durable: then those would count
-	// again that it stands in for.
+	// An earlier prune may have put an index file and received an error. That file may not be durable. If it were lost,
+	// the files that it supersedes would count again.
 	if err := store.SyncDir(ctx, p.repo.view().store, layout.Index); err != nil {
 		return 0, err
 	}

@@ -14,22 +14,22 @@ import (
 	"platter/repo/layout"
 )
 
-// A use is what is still needed of a pack.
+// A use says how much of a pack is still needed.
 type use struct {
 	id        pack.FileID
 	size      int64 // bytes of the file
-	missing   bool  // the file is not there
-	unlisted  bool  // it is there after all, though the listing that the index was loaded with did not show it
+	missing   bool  // the file is missing
+	unlisted  bool  // the file exists, although the listing at the time of loading the index did not show it
 	orphan    bool  // no index file lists it
-	raw, live int64 // bytes of its chunks, and of those that have to stay in it
-	sole      int64 // bytes of needed chunks that lie in no other pack
-	idle      int64 // bytes of chunks that nobody needs
+	raw, live int64 // bytes of its chunks, and of those that must stay in it
+	sole      int64 // bytes of needed chunks that no other pack holds
+	idle      int64 // bytes of chunks that no snapshot needs
 }
 
-// dead reports whether nobody would miss the pack.
+// dead reports whether no snapshot needs the pack.
 func (u *use) dead() bool { return u.live == 0 }
 
-// unused is how many bytes of the file nobody needs, about: as if all chunks compressed alike.
+// unused returns the approximate bytes of the file that no snapshot needs. It assumes that all chunks compress alike.
 func (u *use) unused() int64 {
 	if u.raw == 0 {
 		return u.size
@@ -37,20 +37,20 @@ func (u *use) unused() int64 {
 	return int64(float64(u.size) * (1 - float64(u.live)/float64(u.raw)))
 }
 
-// A scan is what is needed of every pack, as marks and an index have it.
+// A scan is the use of every pack, according to marks and an index.
 type scan struct {
 	index *index.Index
 	marks *Marks
 
 	mu     sync.Mutex
 	packs  map[pack.FileID]*use
-	listed map[pack.FileID]bool // by index files that came after the index was loaded
-	// twice are needed chunks that lie in several packs that are there: one of them has to keep each.
+	listed map[pack.FileID]bool // in index files that were put after the index was loaded
+	// twice are needed chunks that several existing packs hold. One of the packs must keep each.
 	twice map[chunk.ID][]*use
 	lens  map[chunk.ID]uint32
 }
 
-// scanPacks goes through the tables of all packs that index files list.
+// scanPacks reads the tables of all packs that index files list.
 func (r *Repo) scanPacks(ctx context.Context, marks *Marks) (*scan, error) {
 	s := &scan{index: r.view().index, marks: marks, packs: map[pack.FileID]*use{}, listed: map[pack.FileID]bool{}, twice: map[chunk.ID][]*use{}, lens: map[chunk.ID]uint32{}}
 	known := map[pack.FileID]index.Pack{}
@@ -65,7 +65,7 @@ func (r *Repo) scanPacks(ctx context.Context, marks *Marks) (*scan, error) {
 		for _, t := range f.Packs {
 			if p, ok := known[t.ID]; ok {
 				s.take(p, t.Table)
-			} else { // it came after the index was loaded, and is nobody's to delete
+			} else { // it was put after the index was loaded, so this prune may not delete it
 				s.late(t.ID)
 			}
 		}
@@ -78,14 +78,14 @@ func (r *Repo) scanPacks(ctx context.Context, marks *Marks) (*scan, error) {
 		return nil, err
 	}
 	for _, o := range r.view().orphaned {
-		// What index files that were lost listed may be needed.
+		// An orphaned pack may hold chunks that a lost index file listed. So it stays while needed chunks are missing.
 		if u := (&use{id: o.ID, size: o.Size, orphan: true, live: o.Size, raw: o.Size}); len(marks.missing) == 0 && !s.listed[o.ID] {
 			u.live = 0
 			s.packs[o.ID] = u
 		}
 	}
 	s.share()
-	if len(marks.unsure) > 0 { // it may need anything
+	if len(marks.unsure) > 0 { // the snapshot may need anything
 		for _, u := range s.packs {
 			if !u.missing {
 				u.raw, u.live = u.size, u.size
@@ -95,8 +95,8 @@ func (r *Repo) scanPacks(ctx context.Context, marks *Marks) (*scan, error) {
 	return s, nil
 }
 
-// lookForGone looks for packs that were in no listing, or had another length there: one that was put since, or was cut off,
-// is a file like any other.
+// lookForGone looks for packs that no listing showed, or showed with another length. A pack that was put since, or that
+// is truncated, does not count as missing.
 func (r *Repo) lookForGone(ctx context.Context, s *scan) error {
 	for id, u := range s.packs {
 		if !u.missing {
@@ -111,7 +111,7 @@ func (r *Repo) lookForGone(ctx context.Context, s *scan) error {
 	return nil
 }
 
-// countingIndexes returns the index files of which none stands in for another.
+// countingIndexes returns the index files that no other index file supersedes.
 func (r *Repo) countingIndexes(ctx context.Context) ([]layout.File, error) {
 	files, err := layout.ListNow(ctx, r.view().store, layout.Index)
 	if err != nil {
@@ -124,14 +124,14 @@ func (r *Repo) countingIndexes(ctx context.Context) ([]layout.File, error) {
 	return slices.DeleteFunc(files, func(f layout.File) bool { return superseded[f.ID] }), nil
 }
 
-// late notes that an index file lists a pack that was in none when the index was loaded.
+// late records that an index file lists a pack that no index file listed when the index was loaded.
 func (s *scan) late(id pack.FileID) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.listed[id] = true
 }
 
-// take counts what is needed of one pack.
+// take counts how much of one pack is needed.
 func (s *scan) take(p index.Pack, table *pack.Table) {
 	u := &use{id: p.ID, size: p.Size, missing: p.Missing}
 	s.mu.Lock()
@@ -162,7 +162,8 @@ func (s *scan) take(p index.Pack, table *pack.Table) {
 	}
 }
 
-// share says which pack keeps a chunk that several have: the one with most that only it has, which will stay anyway.
+// share decides which pack keeps a chunk that several packs hold. It is the pack with the most chunks that only it
+// holds, because that pack will stay anyway.
 func (s *scan) share() {
 	for id, packs := range s.twice {
 		keeper := slices.MinFunc(packs, func(a, b *use) int {
@@ -173,18 +174,19 @@ func (s *scan) share() {
 	s.twice, s.lens = nil, nil
 }
 
-// dead returns the packs of which nothing is needed, those that are gone among them.
+// dead returns the packs that no snapshot needs, including missing ones.
 func (s *scan) dead() (dead map[pack.FileID]*use) {
 	dead = maps.Clone(s.packs)
 	maps.DeleteFunc(dead, func(_ pack.FileID, u *use) bool { return !u.dead() })
 	return dead
 }
 
-// manySmallPacks is from how many on small packs are put together: every backup leaves one at least.
+// manySmallPacks is the number of small packs from which on they are repacked. Every backup leaves at least one.
 const manySmallPacks = 16
 
-// worthRepacking returns the packs whose needed chunks are worth copying, so that they can go: the emptiest first, until no
-// more than a share of all packs is unused, and no more than limit bytes are copied; and small ones, where there are many.
+// worthRepacking returns the packs whose needed chunks are worth copying, so that the packs can be deleted. It takes
+// the emptiest first, until no more than a share of all packs is unused. It copies no more than limit bytes. If there
+// are many small packs, it takes those, too.
 func (s *scan) worthRepacking(maxUnused float64, limit, small int64, skip func(*use) bool) (chosen []*use) {
 	var all, unused int64
 	var some, tiny []*use

@@ -15,7 +15,7 @@ import (
 	"platter/repo/store/storetest"
 )
 
-// A far store is on a file system that tells how it lists.
+// A far store is on a file system that reports how old its listings may be.
 type far struct {
 	store.Store
 	lag       store.Lag
@@ -29,7 +29,8 @@ func (f *far) Refresh(_ context.Context, dir string) error {
 	return nil
 }
 
-// TestReadingHolds holds that what is being read is neither forgotten nor pruned, whoever forgot it, and that both say who reads.
+// TestReadingHolds checks that a version that is being read is neither forgotten nor pruned, whichever program tries,
+// and that both errors name the reader.
 func TestReadingHolds(t *testing.T) {
 	ctx := context.Background()
 	mem := new(store.Mem)
@@ -45,7 +46,7 @@ func TestReadingHolds(t *testing.T) {
 			t.Errorf("forget: %d, %v", n, err)
 		}
 		wantSnapshots(t, mem, first)
-		// A program that knows nothing of readers:
+		// An older program that knows no readers' leases:
 		file, err := mem.Get(ctx, layout.Name(layout.Snapshots, first), 0, layout.MaxSnapshot)
 		if _, failed := reopen(t, mem).forget(ctx, []pack.FileID{first}); failed != nil || err != nil {
 			return errors.Join(err, failed)
@@ -70,7 +71,7 @@ func TestReadingHolds(t *testing.T) {
 	}
 }
 
-// TestReadingLetsOthersBe holds that a reader of one version keeps nobody from pruning others.
+// TestReadingLetsOthersBe checks that a reader of one version does not keep others from being pruned.
 func TestReadingLetsOthersBe(t *testing.T) {
 	ctx := context.Background()
 	mem := new(store.Mem)
@@ -92,7 +93,7 @@ func TestReadingLetsOthersBe(t *testing.T) {
 	}
 }
 
-// TestReadingOfForgotten holds that nothing is read of a version that is gone, although a listing has shown it.
+// TestReadingOfForgotten checks that a missing version is not read, although a listing showed it.
 func TestReadingOfForgotten(t *testing.T) {
 	mem := new(store.Mem)
 	testRepo(t, mem)
@@ -110,7 +111,7 @@ func TestReadingOfForgotten(t *testing.T) {
 	}
 }
 
-// TestReadingWithoutLease holds that a repository that nobody may write to can be read.
+// TestReadingWithoutLease checks that a read-only repository can be read.
 func TestReadingWithoutLease(t *testing.T) {
 	mem := new(store.Mem)
 	testRepo(t, mem)
@@ -129,8 +130,8 @@ func TestReadingWithoutLease(t *testing.T) {
 	}
 }
 
-// TestForgetBesideReaders begins to read a version at each moment of its being forgotten: it stays, or it is not read, or it goes and its
-// data stay until it was read.
+// TestForgetBesideReaders begins to read a version at each moment while it is being forgotten. Either it stays, or it
+// is not read, or its data stay until it was read.
 func TestForgetBesideReaders(t *testing.T) {
 	ctx := context.Background()
 	both := map[bool]int{}
@@ -167,7 +168,7 @@ func TestForgetBesideReaders(t *testing.T) {
 		}})
 		_, err := r.Forget(ctx, []pack.FileID{first})
 		if ended == nil {
-			break // it is over before
+			break // the forget ends before
 		}
 		there := countIn(t, mem, layout.Snapshots) == 1
 		if held := errors.Is(err, ErrInUse); there != held || held && !reading {
@@ -187,7 +188,7 @@ func TestForgetBesideReaders(t *testing.T) {
 	}
 }
 
-// TestReaderSleeps has others take a reader for dead: it goes on under another lease.
+// TestReaderSleeps lets other processes take a reader for dead. The reader continues under another lease.
 func TestReaderSleeps(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		mem := new(store.Mem)
@@ -213,7 +214,8 @@ func TestReaderSleeps(t *testing.T) {
 	})
 }
 
-// TestUnknownLag holds that a prune asks how old listings may be where nobody can tell, and that a backup waits as long.
+// TestUnknownLag checks that a prune asks for the age of listings if it is unknown, and that a backup waits
+// accordingly.
 func TestUnknownLag(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := &far{Store: new(store.Mem)}
@@ -244,7 +246,7 @@ func TestUnknownLag(t *testing.T) {
 	})
 }
 
-// TestPruneOfOneMachine holds that a prune waits for none only where all that is there was made by this machine.
+// TestPruneOfOneMachine checks that a prune skips the wait only if this machine made everything in the repository.
 func TestPruneOfOneMachine(t *testing.T) {
 	host, err := os.Hostname()
 	if err != nil {
@@ -255,10 +257,10 @@ func TestPruneOfOneMachine(t *testing.T) {
 		name  string
 		waits bool
 		with  func(r *Repo) error
-		mark  string // the host that a snapshot says it is of
+		mark  string // the host that a snapshot names
 		lag   store.Lag
 	}{
-		{name: "this machine alone", mark: host, waits: host == "localhost"}, // which may be any machine
+		{name: "this machine alone", mark: host, waits: host == "localhost"}, // localhost may be any machine
 		{name: "a snapshot of another", mark: "other", waits: true},
 		{name: "a snapshot of nobody knows whom", waits: true},
 		{name: "a lease of another", mark: host, waits: true, with: func(r *Repo) error {

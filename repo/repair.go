@@ -12,19 +12,19 @@ import (
 	"platter/repo/layout"
 )
 
-// Repaired is what RepairIndex did.
+// Repaired is the result of RepairIndex.
 type Repaired struct {
-	Packs   int      `json:"packs"`          // in the new index
-	Kept    int      `json:"kept"`           // of them whose own table could not be read: an old index file stood in for it
-	Lost    []string `json:"lost,omitempty"` // packs that no table could be had for, a sentence each
-	Bad     []string `json:"bad,omitempty"`  // old index files that could not be read, a sentence each
-	Index   int      `json:"index_files"`    // new ones
-	Removed int      `json:"removed"`        // old ones
+	Packs   int      `json:"packs"`          // packs in the new index
+	Kept    int      `json:"kept"`           // of those, packs with an unreadable table that an old index file replaced
+	Lost    []string `json:"lost,omitempty"` // packs without any table, one sentence each
+	Bad     []string `json:"bad,omitempty"`  // old index files that could not be read, one sentence each
+	Index   int      `json:"index_files"`    // new index files
+	Removed int      `json:"removed"`        // old index files
 }
 
-// RepairIndex makes a new index from the tables in the packs themselves, and removes the old one once the new is durable.
-// It needs no index to be loaded, and loads the new one. It must not run beside a backup that it would not see the packs
-// of; those would be taken in by the next repair. It looks at the store itself: this Repo uses no cache from then on.
+// RepairIndex makes a new index from the tables in the packs, and deletes the old one once the new one is durable. It
+// needs no loaded index, and loads the new one. Do not run it beside a backup whose packs it would not see; the next
+// repair would adopt those. RepairIndex reads the store itself: this Repo uses no cache from then on.
 func (r *Repo) RepairIndex(ctx context.Context, p *Progress) (*Repaired, error) {
 	var done *Repaired
 	err := r.WithLease(ctx, Repairing, func(ctx context.Context) (err error) {
@@ -50,7 +50,7 @@ func (r *Repo) repairIndex(ctx context.Context, p *Progress) (*Repaired, error) 
 		return nil, err
 	}
 	for _, f := range packs {
-		p.Expect(f.Size) // packs are not read whole, but equal shares of them are
+		p.Expect(f.Size) // only a part of each pack is read, in proportion to its size
 	}
 	var mu sync.Mutex
 	tables, err := r.tables(ctx, packs, func(f layout.File, why error) (*index.PackTable, error) {
@@ -73,7 +73,7 @@ func (r *Repo) repairIndex(ctx context.Context, p *Progress) (*Repaired, error) 
 		delete(known, f.ID)
 	}
 	_, found, _ := r.leases.Held()
-	condemned := found.Condemned() // by a prune, which may have deleted them
+	condemned := found.Condemned() // a prune condemned them and may have deleted them
 	for id := range known {
 		if condemned[id] || !counts[id] {
 			continue
@@ -101,8 +101,8 @@ func (r *Repo) repairIndex(ctx context.Context, p *Progress) (*Repaired, error) 
 	return done, r.LoadIndex(ctx)
 }
 
-// oldTables reads what can be read of the old index, and which packs were still listed: what only superseded files list may
-// have been deleted for good.
+// oldTables reads what it can of the old index, and which packs were still listed. Packs that only superseded files
+// list may have been deleted on purpose.
 func (r *Repo) oldTables(ctx context.Context, old []layout.File, done *Repaired) (known map[pack.FileID]index.PackTable, counts map[pack.FileID]bool, err error) {
 	known, counts = map[pack.FileID]index.PackTable{}, map[pack.FileID]bool{}
 	read, superseded := map[pack.FileID]*index.File{}, map[pack.FileID]bool{}
@@ -129,13 +129,13 @@ func (r *Repo) oldTables(ctx context.Context, old []layout.File, done *Repaired)
 	return known, counts, nil
 }
 
-// tables reads the tables of packs, on all cores. bad says what to make of one that cannot be read: a table from
-// elsewhere, nil to leave it out, or an error to end.
+// tables reads the tables of packs, on all cores. bad decides about a pack whose table cannot be read. It returns a
+// table from elsewhere, nil to leave the pack out, or an error to stop.
 func (r *Repo) tables(ctx context.Context, packs []layout.File, bad func(layout.File, error) (*index.PackTable, error), p *Progress) ([]index.PackTable, error) {
 	var mu sync.Mutex
 	var out []index.PackTable
 	g, gctx := errgroup.WithContext(ctx)
-	g.SetLimit(4 * r.workers) // small reads: what takes time is waiting for the store
+	g.SetLimit(4 * r.workers) // small reads mostly wait for the store
 	for _, f := range packs {
 		g.Go(func() error {
 			t := &index.PackTable{Pack: index.Pack{ID: f.ID, Size: f.Size}}

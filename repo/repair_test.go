@@ -11,7 +11,7 @@ import (
 	"platter/repo/store"
 )
 
-// repairable are states of a repository that RepairIndex makes whole.
+// repairable returns states of a repository that RepairIndex makes whole.
 func repairable(x *sample) map[string]*sample {
 	out := map[string]*sample{}
 	with := func(name string, change func(files map[string][]byte)) {
@@ -71,8 +71,8 @@ func TestRepairOfNothing(t *testing.T) {
 	}
 }
 
-// TestRepairKeepsTables repairs beside a pack whose own table cannot be read: the old index stands in for it, and where
-// there is none the pack is named as lost.
+// TestRepairKeepsTables repairs with a pack whose own table cannot be read. The old index replaces the table; without
+// an old index, the pack is named as lost.
 func TestRepairKeepsTables(t *testing.T) {
 	x := newSample(t)
 	name := x.in(layout.Packs)[0]
@@ -105,13 +105,13 @@ func TestRepairKeepsTables(t *testing.T) {
 	}
 }
 
-// TestSupersededIndex holds that an index file which another stands in for counts no more, though it is still there.
+// TestSupersededIndex checks that a superseded index file no longer counts, although it still exists.
 func TestSupersededIndex(t *testing.T) {
 	ctx := context.Background()
 	x := newSample(t)
 	mem := memOf(t, x.files)
 	r := reopen(t, mem)
-	wrong := pack.FileID{1, 2, 3} // a pack that is not there
+	wrong := pack.FileID{1, 2, 3} // a pack that is missing
 	old := putIndexFile(t, r, &index.File{Packs: []index.PackTable{{Pack: index.Pack{ID: wrong, Size: 4096}, Table: new(pack.Table)}}})
 	report, err := reopen(t, mem).Check(ctx, CheckOptions{}, nil)
 	if err != nil || !lists(report, layout.PackName(wrong)) || !reopen(t, mem).Index().HasPack(wrong) {

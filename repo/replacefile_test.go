@@ -7,14 +7,15 @@ import (
 	"time"
 )
 
-// TestReplaceFile replaces a file, and removes what a crash left beside it: old temporary files of the same name only.
+// TestReplaceFile replaces a file and checks that old temporary files of the same name, left by a crash, are removed.
+// No other file is.
 func TestReplaceFile(t *testing.T) {
 	folder := t.TempDir()
 	path := filepath.Join(folder, "locations")
 	old := time.Now().Add(-2 * staleTemp)
-	left := map[string]bool{ // by name: whether it stays
+	left := map[string]bool{ // whether each file stays, by name
 		"index-locations-1.tmp":   false,
-		"index-locations-2.tmp":   true, // of a call under way
+		"index-locations-2.tmp":   true, // of a running call
 		"index-seen-1.tmp":        true,
 		"locations-1.tmp":         true,
 		"index-locations-1.other": true,

@@ -1,7 +1,8 @@
-// Package repo is a repository: files in a store that hold chunks, and the keys to them.
+// Package repo is a repository: files in a store that hold chunks, and the keys to the files.
 //
-// Its promise: what Write reported as stored is found by every later Open, survives a power cut, and loads as exactly
-// the bytes that were saved, or as an error that names the file at fault. It knows chunks and files, never disks.
+// Its promise: what Write reported as stored survives a power cut, and every later Open finds it. It loads as exactly
+// the bytes that were saved, or as an error that names the damaged file. Package repo knows chunks and files, never
+// disks.
 package repo
 
 import (
@@ -26,24 +27,24 @@ import (
 )
 
 var (
-	// ErrNoRepository says that there is no repository where one was looked for.
+	// ErrNoRepository says that a store holds no repository.
 	ErrNoRepository = errors.New("there is no repository there")
-	// ErrExists says that there is one already.
+	// ErrExists says that a store already holds a repository.
 	ErrExists = errors.New("there is a repository there already")
 )
 
-// Settings are chosen when a repository is made and hold for its life, but for Parity.
+// Settings are chosen when a repository is made. All but Parity are fixed for its life.
 type Settings struct {
 	Chunks    chunk.Params `json:"chunks"`
 	FrameSize int64        `json:"frame_size"`       // bytes of chunks after which a frame is closed
 	PackSize  int64        `json:"pack_size"`        // bytes of frames after which a pack is closed
-	Parity    int          `json:"parity,omitempty"` // thousandths of each pack, for packs to come; 0 for none
+	Parity    int          `json:"parity,omitempty"` // thousandths of each future pack; 0 for none
 }
 
-// DefaultSettings suit disks of any size on a NAS; docs/design.md has the measurements.
+// DefaultSettings suit disks of any size on a NAS. docs/decisions/ has the measurements.
 var DefaultSettings = Settings{Chunks: chunk.ParamsFor(64 << 10), FrameSize: 2 << 20, PackSize: 32 << 20}
 
-// Bounds of Settings, in bytes.
+// Limits of Settings, in bytes.
 const (
 	MinPackSize  = 1 << 20
 	MaxPackSize  = 512 << 20
@@ -51,7 +52,7 @@ const (
 	maxFrameSize = 8 << 20
 )
 
-// Validate returns an error that says which bound does not hold.
+// Validate returns an error that names the limit that Settings break.
 func (s Settings) Validate() error {
 	if s.FrameSize < minFrameSize || s.FrameSize > maxFrameSize {
 		return fmt.Errorf("frame size %d: want %d to %d", s.FrameSize, minFrameSize, maxFrameSize)
@@ -65,28 +66,28 @@ func (s Settings) Validate() error {
 	return s.Chunks.Validate()
 }
 
-// A Repo is an open repository. Reading, loading the index and writing are safe for concurrent use: each sees one view of
-// store and index from its beginning to its end. What sets a Repo up (the Use and Set methods), what changes the config
-// (AddParity, RepairConfig, the first lease in a repository of an older platter) and what changes keys is for one goroutine,
-// while no other uses the Repo.
+// A Repo is an open repository. Reading, loading the index and writing are safe for concurrent use: each uses one view
+// of store and index from beginning to end. Three kinds of methods are for one goroutine, while no other uses the Repo.
+// The Use and Set methods set the Repo up. AddParity, RepairConfig and the first lease in an older repository change
+// the config. The third kind changes keys.
 type Repo struct {
-	changing sync.Mutex           // held while a view is made of another
+	changing sync.Mutex           // held while a new view is made from the current one
 	current  atomic.Pointer[view] // see view
 	id       crypt.RepoID
 	config   Config
-	lost     error // why the config is from its copies; nil where the file gave it
+	lost     error // why the config came from its copies; nil if the file was whole
 	master   crypt.MasterKey
-	slot     pack.FileID // that the password opened
+	slot     pack.FileID // the slot that the password opened
 	keys     pack.Keys
 	leases   *lease.Holder
 	memory   string // the folder for what this machine remembers; "" for none
-	minRun   int    // chunks from which on it is
+	minRun   int    // minimum chunks for a new run
 	// maxRecent is how many chunks a Write keeps in memory before it makes a run of them.
 	maxRecent   int
 	dry         bool       // nothing that is put is stored
 	writing     sync.Mutex // held by a Write
-	indexing    sync.Mutex // held while the index is loaded, or a Write adds to it
-	stale       bool       // the index, after a Write that failed: it has claims that no pack will keep; under indexing
+	indexing    sync.Mutex // held while the index is loaded, and while a Write adds to it
+	stale       bool       // a Write failed, and the index claims chunks that no pack will hold; guarded by indexing
 	decoder     *pack.Decoder
 	workers     int
 	compression pack.Compression
@@ -98,13 +99,13 @@ type Repo struct {
 	mends       mends
 	healed      healed
 	newer       newer
-	upgraded    bool           // an older platter wrote to it before this one opened it
-	grace       *time.Duration // how old what a listing shows may be, as the user said; nil where nobody did
+	upgraded    bool           // an older version of platter wrote to the repository before this process opened it
+	grace       *time.Duration // how old a listing may be, as set by the user; nil if not set
 }
 
-// Open unlocks the repository with a password and reads none of its contents yet. Where the config is missing or damaged,
-// the copies of it do: see ConfigFault. The error wraps ErrNoRepository, crypt.ErrWrongPassword, pack.ErrDamaged or
-// pack.ErrNewer where one of them is the case.
+// Open unlocks the repository with a password and reads none of its contents yet. If the config is missing or damaged,
+// Open uses its copies; see ConfigFault. The error wraps ErrNoRepository, crypt.ErrWrongPassword, pack.ErrDamaged or
+// pack.ErrNewer if one of them is the cause.
 func Open(ctx context.Context, s store.Store, password []byte) (*Repo, error) {
 	file, err := readConfig(ctx, s)
 	if err != nil {
@@ -119,13 +120,13 @@ func Open(ctx context.Context, s store.Store, password []byte) (*Repo, error) {
 	return r, r.prepare()
 }
 
-// IsDry reports whether the repository is open for a dry run: what is put into it cannot be read back.
+// IsDry reports whether the repository is open for a dry run, which cannot read back what it puts.
 func (r *Repo) IsDry() bool { return r.dry }
 
-// mapFrames is how many decoded frames of map chunks are kept: neighbouring pages lie in one frame.
+// mapFrames is how many decoded frames of map chunks are kept, because neighbouring pages share a frame.
 const mapFrames = 16
 
-// prepare makes what needs the master key.
+// prepare makes everything that needs the master key.
 func (r *Repo) prepare() (err error) {
 	box := func(p crypt.Purpose) *crypt.Box { return crypt.NewBox(r.master, p, r.id) }
 	r.keys = pack.Keys{Data: box(crypt.DataFrames), Map: box(crypt.MapFrames), Table: box(crypt.Tables), Tail: box(crypt.Tails)}
@@ -148,26 +149,27 @@ func (r *Repo) prepare() (err error) {
 	return err
 }
 
-// maxWorkers keeps the memory of many cores in bounds: each worker has buffers of some MiB.
+// maxWorkers limits the memory on machines with many cores: each worker has buffers of some MiB.
 const maxWorkers = 12
 
-// SetWorkers says on how many cores to work at most; nothing that is stored depends on it.
+// SetWorkers sets the maximum number of cores to work on. Stored data does not depend on it.
 func (r *Repo) SetWorkers(n int) { r.workers = max(1, min(n, maxWorkers)) }
 
-// SetCompression says how hard to compress what is stored from now on. What is there already stays as it is.
+// SetCompression sets the compression of data stored from now on. Existing data stays unchanged.
 func (r *Repo) SetCompression(c pack.Compression) { r.compression = c }
 
-// Workers is on how many cores to work.
+// Workers returns how many cores to work on.
 func (r *Repo) Workers() int { return r.workers }
 
-// Config returns what the config file says.
+// Config returns the content of the config file.
 func (r *Repo) Config() Config {
 	c := r.config
 	c.Features, c.WriteFeatures = slices.Clone(c.Features), slices.Clone(c.WriteFeatures)
 	return c
 }
 
-// writable returns an error that wraps pack.ErrNewer when changing the repository takes knowing what this code does not.
+// writable returns an error that wraps pack.ErrNewer if a change of the repository requires features that this code
+// does not know.
 func (r *Repo) writable() error {
 	for _, feature := range r.config.WriteFeatures {
 		if !slices.Contains(writeFeatures(), feature) {
@@ -177,7 +179,7 @@ func (r *Repo) writable() error {
 	return nil
 }
 
-// ID returns the repository's id in hex.
+// ID returns the repository's ID in hex.
 func (r *Repo) ID() string { return fmt.Sprintf("%x", r.id[:]) }
 
 // Cutter returns a chunk cutter with the repository's secret polynomial.
@@ -199,5 +201,5 @@ func namerPool(key [32]byte) *sync.Pool {
 	return &sync.Pool{New: func() any { return chunk.NewNamer(key) }}
 }
 
-// Return gives a Namer back for others to use.
+// Return makes a Namer available to other callers.
 func (r *Repo) Return(kind chunk.Kind, n *chunk.Namer) { r.namers[kind].Put(n) }

@@ -12,13 +12,13 @@ import (
 	"platter/repo/store"
 )
 
-// cheap is a cost that lets tests open repositories by the hundred.
+// cheap is a cost that lets tests open hundreds of repositories.
 var cheap = crypt.Cost{Time: 1, Memory: 64, Lanes: 1}
 
 func testRepo(t testing.TB, s store.Store) *Repo {
 	t.Helper()
 	settings := DefaultSettings
-	settings.PackSize, settings.FrameSize = MinPackSize, MinPackSize // a frame a pack
+	settings.PackSize, settings.FrameSize = MinPackSize, MinPackSize // one frame per pack
 	r, err := Init(context.Background(), s, []byte("pw"), cheap, "test", settings)
 	if err != nil {
 		t.Fatal(err)

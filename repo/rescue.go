@@ -11,28 +11,28 @@ import (
 	"platter/repo/layout"
 )
 
-// A rescue gets wanted chunks of one frame that could not be read where the index says, from wherever else they may be. What
-// it hands on is proved by its id, as all else is.
+// A rescue looks elsewhere for wanted chunks of one frame that could not be read where the index says. Like every read,
+// it verifies what it passes on by its chunk ID.
 type rescue struct {
 	loader  *loader
-	left    []wanted // what nobody had yet
+	left    []wanted // chunks not found yet
 	give    func(raw []byte, run []wanted) error
 	own     pack.FileID
-	missing bool // the pack is not there
+	missing bool // the pack is missing
 
-	key frameKey // of the frame that was read last
-	raw []byte   // what is in it, nil where it cannot be had
+	key frameKey // the frame that was read last
+	raw []byte   // its decoded bytes; nil if they cannot be read
 
-	mendedKey frameKey // the same of mended packs
+	mendedKey frameKey // the same for mended packs
 	mendedRaw []byte
-	how       string // the pack was mended
+	how       string // how the pack was mended
 
 	noted    bool
-	unmended error // why the parity file of the pack does not help, nil where it has none
+	unmended error // why the pack's parity file does not help; nil if there is none
 }
 
-// rescue hands on chunks of one frame that could not be had for a reason. raw is the frame, where it opened at least. The
-// error is the reason, if some of them cannot be had at all.
+// rescue passes on chunks of one frame that could not be read because of why. raw is the decoded frame if it opened, or
+// else nil. If some chunks cannot be found anywhere, the error is why.
 func (l *loader) rescue(ctx context.Context, run []wanted, raw []byte, why error, give func(raw []byte, run []wanted) error) error {
 	r := &rescue{loader: l, left: run, give: give, own: run[0].Pack, missing: layout.IsMissing(why)}
 	if raw != nil {
@@ -55,12 +55,12 @@ func (l *loader) rescue(ctx context.Context, run []wanted, raw []byte, why error
 	return why
 }
 
-// alone reads the frame once more by itself: where several were read at once, it may be another that is lost.
+// alone reads the frame again by itself. If several frames were read at once, another one may have caused the error.
 func (r *rescue) alone(ctx context.Context) error {
 	return r.each(func(w *wanted) []byte { return r.stored(ctx, w.Location, w.id) })
 }
 
-// copies looks into other packs that have the chunks, too.
+// copies looks into other packs that hold the chunks.
 func (r *rescue) copies(ctx context.Context) error {
 	return r.each(func(w *wanted) []byte {
 		for _, at := range r.loader.view.index.Places(w.id) {
@@ -76,7 +76,7 @@ func (r *rescue) copies(ctx context.Context) error {
 	})
 }
 
-// mended has packs mended by their parity files.
+// mended mends packs with their parity files.
 func (r *rescue) mended(ctx context.Context) error {
 	return r.each(func(w *wanted) []byte {
 		for _, at := range append([]index.Location{w.Location}, r.loader.view.index.Places(w.id)...) {
@@ -88,10 +88,10 @@ func (r *rescue) mended(ctx context.Context) error {
 	})
 }
 
-// moved asks the index as it is now: a prune may have put the chunks into other packs.
+// moved asks the current index, because a prune may have moved the chunks into other packs.
 func (r *rescue) moved(ctx context.Context) error {
 	var last *index.Index
-	for range 3 { // it may be done with them again meanwhile, but not for ever
+	for range 3 { // a prune may move them again meanwhile, but not for ever
 		x := r.loader.repo.newerIndex(ctx, r.loader.view)
 		if x == nil || x == last || ctx.Err() != nil {
 			return nil
@@ -99,7 +99,7 @@ func (r *rescue) moved(ctx context.Context) error {
 		last = x
 		err := r.each(func(w *wanted) []byte {
 			places := x.Places(w.id)
-			if at, ok := x.Lookup(w.id); ok && len(places) == 0 { // in a pack that came after the listing, perhaps
+			if at, ok := x.Lookup(w.id); ok && len(places) == 0 { // perhaps in a pack that was put after the listing
 				places = append(places, at)
 			}
 			for _, at := range places {
@@ -122,12 +122,12 @@ func (r *rescue) moved(ctx context.Context) error {
 	return nil
 }
 
-// each tries to get every chunk that is left, hands on what it got, and leaves the others.
+// each tries to get every remaining chunk. It passes on what it gets and keeps the others in left.
 func (r *rescue) each(get func(w *wanted) []byte) error {
 	todo := r.left
 	r.left = nil
 	for len(todo) > 0 {
-		n := 1 // places that want this chunk
+		n := 1 // number of places that want this chunk
 		for n < len(todo) && todo[n].id == todo[0].id {
 			n++
 		}
@@ -148,7 +148,7 @@ func (r *rescue) each(get func(w *wanted) []byte) error {
 	return nil
 }
 
-// stored returns a chunk from a place in the store, nil where it is not to be had there.
+// stored returns a chunk from a place in the store, or nil if it cannot be read there.
 func (r *rescue) stored(ctx context.Context, at index.Location, id chunk.ID) []byte {
 	if key := (frameKey{at.Pack, at.Offset}); r.key != key {
 		r.key, r.raw = key, nil
@@ -166,7 +166,7 @@ func (r *rescue) stored(ctx context.Context, at index.Location, id chunk.ID) []b
 	return r.proved(r.raw, at, id)
 }
 
-// mendedAt returns a chunk from a place in a pack that its parity file mends, nil where that fails.
+// mendedAt returns a chunk from a place in a pack that its parity file mends, or nil if that fails.
 func (r *rescue) mendedAt(ctx context.Context, at index.Location, id chunk.ID) []byte {
 	if key := (frameKey{at.Pack, at.Offset}); r.mendedKey != key {
 		r.mendedKey = key
@@ -179,7 +179,8 @@ func (r *rescue) mendedAt(ctx context.Context, at index.Location, id chunk.ID) [
 	return data
 }
 
-// mendedFrame opens a frame of a mended pack, and says how that was mended; "" where it is whole by now.
+// mendedFrame opens a frame of a mended pack, and says how the pack was mended. how is "" if the pack in the store is
+// whole by now.
 func (r *rescue) mendedFrame(ctx context.Context, at index.Location) (raw []byte, how string) {
 	m, err := r.loader.repo.mend(ctx, at.Pack)
 	if at.Pack == r.own && !layout.IsMissing(err) {
@@ -188,7 +189,7 @@ func (r *rescue) mendedFrame(ctx context.Context, at index.Location) (raw []byte
 	if err != nil || at.Offset+int64(at.Frame.Sealed) > int64(len(m.file)) {
 		return nil, ""
 	}
-	// A frame is opened in its own memory, and the pack's is used again.
+	// A frame is decrypted in place, and the pack's memory is used again.
 	sealed := slices.Clone(m.file[at.Offset:][:at.Frame.Sealed])
 	if raw, err = r.loader.repo.decoder.Decode(nil, sealed, at.Frame); err != nil {
 		return nil, ""
@@ -199,7 +200,7 @@ func (r *rescue) mendedFrame(ctx context.Context, at index.Location) (raw []byte
 	return raw, how
 }
 
-// proved returns a chunk from an opened frame, nil where the frame does not hold it.
+// proved returns a chunk from a decoded frame, or nil if the frame does not hold it.
 func (r *rescue) proved(raw []byte, at index.Location, id chunk.ID) []byte {
 	if uint64(at.Start)+uint64(at.Len) > uint64(len(raw)) {
 		return nil
@@ -210,7 +211,7 @@ func (r *rescue) proved(raw []byte, at index.Location, id chunk.ID) []byte {
 	return nil
 }
 
-// note keeps what became of the pack. One that a prune has deleted meanwhile is no damage.
+// note records how the pack's chunks were read. A pack that a prune has deleted meanwhile is not damaged.
 func (r *rescue) note(ctx context.Context, how string) {
 	if r.noted {
 		return

@@ -21,7 +21,7 @@ import (
 	"platter/repo/store/storetest"
 )
 
-// wounds are what can happen to a pack that a parity file of 30 % can mend.
+// wounds returns damaged versions of a pack that parity of 30 % can mend.
 func wounds(data []byte) map[string][]byte {
 	out := map[string][]byte{
 		"cut off": data[:len(data)*4/5], "a block less": data[:len(data)-parity.Sector], "a block more": append(slices.Clone(data), make([]byte, 4096)...),
@@ -36,7 +36,7 @@ func wounds(data []byte) map[string][]byte {
 	return out
 }
 
-// TestMendedReads holds that what parity mends is read as if nothing had happened, and that it is said.
+// TestMendedReads checks that reads succeed where parity mends the damage, and that the damage is reported.
 func TestMendedReads(t *testing.T) {
 	x := newParitySample(t)
 	name := x.packs()[0]
@@ -71,7 +71,8 @@ func TestMendedReads(t *testing.T) {
 	}
 }
 
-// TestBeyondMending holds that what is too much is an error that says so, and is lost for Check.
+// TestBeyondMending checks that damage beyond the parity is an error that says so, and that Check reports the chunks as
+// lost.
 func TestBeyondMending(t *testing.T) {
 	x := newParitySample(t)
 	name := x.packs()[0]
@@ -119,7 +120,7 @@ func (b *bad) Get(ctx context.Context, name string, off, n int64) ([]byte, error
 	return b.Store.Get(ctx, name, off, n)
 }
 
-// TestUnreadableSectors reads around them, in the pack and in its parity file.
+// TestUnreadableSectors reads around unreadable sectors, in the pack and in its parity file.
 func TestUnreadableSectors(t *testing.T) {
 	x := newParitySample(t)
 	name := x.packs()[0]
@@ -127,7 +128,7 @@ func TestUnreadableSectors(t *testing.T) {
 	last := (size - 1) / parity.Sector * parity.Sector
 	for _, at := range [][][2]int64{
 		{{0, 1}}, {{last, size}}, {{5000, 5001}, {70_000, 90_000}, {300_000, 300_001}},
-		{{0, 4096}, {par - 8192, par - 4096}}, // of two copies of its table one is enough
+		{{0, 4096}, {par - 8192, par - 4096}}, // the parity file has two copies of its table, and one suffices
 	} {
 		for _, of := range [][]string{{name}, {name + layout.ParityEnd}, {name, name + layout.ParityEnd}} {
 			s := &bad{Store: memOf(t, x.files), names: of, at: at}
@@ -150,7 +151,7 @@ func TestUnreadableSectors(t *testing.T) {
 	}
 }
 
-// inPack is a chunk that lies in a pack.
+// inPack returns a chunk in a pack.
 func (x *sample) inPack(t *testing.T, r *Repo, name string) saved {
 	t.Helper()
 	for _, c := range x.chunks {
@@ -162,7 +163,7 @@ func (x *sample) inPack(t *testing.T, r *Repo, name string) saved {
 	return saved{}
 }
 
-// TestMendedOnce holds that goroutines that meet the same damaged pack mend it once, and find it again.
+// TestMendedOnce checks that goroutines that need the same damaged pack mend it once and share the result.
 func TestMendedOnce(t *testing.T) {
 	x := newParitySample(t)
 	name := x.packs()[0]
@@ -191,7 +192,7 @@ func TestMendedOnce(t *testing.T) {
 	}
 }
 
-// twice makes a repository in which every chunk lies in two packs: two wrote it at once.
+// twice makes a repository in which every chunk is in two packs, as two concurrent writers leave it.
 func twice(t *testing.T) (mem *store.Mem, chunks []saved, packs [2][]pack.FileID) {
 	t.Helper()
 	mem = new(store.Mem)
@@ -206,7 +207,7 @@ func twice(t *testing.T) (mem *store.Mem, chunks []saved, packs [2][]pack.FileID
 				packs[i] = append(packs[i], p.ID)
 			}
 		}
-		both[1].change(func(v *view) { v.loaded = nil }) // it is not to see what the first has written
+		both[1].change(func(v *view) { v.loaded = nil }) // so that it does not see what the first has written
 	}
 	if len(packs[0]) < 2 || len(packs[1]) < 2 {
 		t.Fatalf("packs of the two: %v", packs)
@@ -214,7 +215,7 @@ func twice(t *testing.T) (mem *store.Mem, chunks []saved, packs [2][]pack.FileID
 	return mem, chunks, packs
 }
 
-// TestOtherCopies holds that a chunk is read from another pack that has it.
+// TestOtherCopies checks that a chunk is read from another pack that holds it.
 func TestOtherCopies(t *testing.T) {
 	mem, chunks, packs := twice(t)
 	files := filesOf(t, mem)
@@ -230,7 +231,7 @@ func TestOtherCopies(t *testing.T) {
 			}
 			late := reopen(t, memOf(t, hurtFiles))
 			early := reopen(t, memOf(t, files))
-			early.setStore(late.view().store) // it has an index that knows of no loss
+			early.setStore(late.view().store) // its index shows no loss
 			for _, r := range []*Repo{late, early} {
 				wantLoads(t, r, chunks)
 			}
@@ -250,7 +251,7 @@ func TestOtherCopies(t *testing.T) {
 			}
 		}
 	}
-	// Of each chunk one place is damaged, and of some both are.
+	// One place of each chunk is damaged, and both places of some.
 	for _, id := range append(packs[0], packs[1][0]) {
 		files[layout.PackName(id)] = make([]byte, len(files[layout.PackName(id)]))
 	}
@@ -266,8 +267,8 @@ func TestOtherCopies(t *testing.T) {
 	}
 }
 
-// movePacks does what a prune does that copies all chunks into new packs: those, the index of them in the place of the old one,
-// and then the old packs are deleted.
+// movePacks does what a prune does when it copies all chunks into new packs. It puts the packs, replaces their index
+// files, and then deletes the old packs.
 func movePacks(t *testing.T, mem *store.Mem, chunks []saved) {
 	t.Helper()
 	ctx := t.Context()
@@ -294,7 +295,7 @@ func movePacks(t *testing.T, mem *store.Mem, chunks []saved) {
 		return errors.Join(lane.Close(ctx), maps.Close(ctx))
 	}
 	err = r.WithLease(ctx, BackingUp, func(ctx context.Context) error {
-		r.change(func(v *view) { v.index = new(index.Index) }) // so that nothing is known
+		r.change(func(v *view) { v.index = new(index.Index) }) // so that no chunk is known
 		_, err := r.write(ctx, save)
 		return err
 	})
@@ -313,7 +314,8 @@ func movePacks(t *testing.T, mem *store.Mem, chunks []saved) {
 	}
 }
 
-// TestReadWhilePruned holds that a reader finds what a prune has put elsewhere, twice, and that this is no damage.
+// TestReadWhilePruned checks that a reader finds chunks that a prune has moved, twice, and that this counts as no
+// damage.
 func TestReadWhilePruned(t *testing.T) {
 	x := newSample(t)
 	mem := memOf(t, x.files)
@@ -341,7 +343,7 @@ func TestReadWhilePruned(t *testing.T) {
 			t.Errorf("%q is said to be damage", healed)
 		}
 	}
-	// What is really gone stays an error, and costs no index.
+	// A missing pack stays an error, and does not load an index.
 	r := reopen(t, mem)
 	for _, p := range r.view().index.Packs() {
 		if err := mem.Delete(t.Context(), layout.PackName(p.ID)); err != nil {
@@ -353,7 +355,7 @@ func TestReadWhilePruned(t *testing.T) {
 	}
 }
 
-// TestRescueEveryOpFails fails each call of reads that take a rescue: they give the right bytes or the store's error.
+// TestRescueEveryOpFails fails each call of reads that need a rescue. They return the right bytes or the store's error.
 func TestRescueEveryOpFails(t *testing.T) {
 	x := newParitySample(t)
 	name := x.packs()[0]
@@ -379,7 +381,7 @@ func TestRescueEveryOpFails(t *testing.T) {
 	}
 }
 
-// TestCancelledRescue holds that a context that ends is told as that.
+// TestCancelledRescue checks that the error of an ended context is returned as such.
 func TestCancelledRescue(t *testing.T) {
 	x := newParitySample(t)
 	name := x.packs()[0]
@@ -402,7 +404,7 @@ func TestCancelledRescue(t *testing.T) {
 	}
 }
 
-// TestHealedMaps holds that damage which Check has not looked for, but which reading maps has met, counts for damage.
+// TestHealedMaps checks that damage found while reading maps, which Check did not look for, counts as damage.
 func TestHealedMaps(t *testing.T) {
 	x := newParitySample(t)
 	r := reopen(t, memOf(t, x.files))
@@ -416,7 +418,7 @@ func TestHealedMaps(t *testing.T) {
 		t.Fatalf("%v, %q", err, report.Damage)
 	}
 	wantLoads(t, r, x.chunks[at:at+1])
-	for range 2 { // said once
+	for range 2 { // reported once
 		if report.AddHealed(r.Healed()); len(report.Damage) != 1 || !lists(report, name) || !slices.Contains(report.Hints, hintMend) {
 			t.Errorf("%q, %q", report.Damage, report.Hints)
 		}

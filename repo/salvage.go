@@ -10,7 +10,7 @@ import (
 	"platter/repo/layout"
 )
 
-// Probe finds out what the bad packs still give: that is not Lost from then on.
+// Probe finds out which chunks the damaged packs can still supply. Those are not Lost from then on.
 func (d *Damage) Probe(ctx context.Context) error {
 	d.readable = map[chunk.ID]bool{}
 	return d.eachReadable(ctx, func(_ chunk.Kind, id chunk.ID, _ []byte) error {
@@ -19,16 +19,16 @@ func (d *Damage) Probe(ctx context.Context) error {
 	})
 }
 
-// Unprobe has it lost again.
+// Unprobe makes those chunks Lost again.
 func (d *Damage) Unprobe() { d.readable = nil }
 
-// Salvage copies out of the bad packs what they still give, and returns how many chunks that is.
+// Salvage copies the readable chunks out of the damaged packs, and returns how many it copied.
 func (d *Damage) Salvage(ctx context.Context) (int64, error) {
 	return d.store(ctx, d.eachReadable)
 }
 
-// TakeChunks copies what is wanted out of another repository with the same id, and returns how many chunks that is. stopped
-// is why there are not more, where that is no damage.
+// TakeChunks copies wanted chunks from another repository with the same ID, and returns how many. stopped says why it
+// copied no more, if the cause is not damage.
 func (d *Damage) TakeChunks(ctx context.Context, from *Repo) (found int64, stopped, err error) {
 	found, err = d.store(ctx, func(ctx context.Context, save saveFunc) (err error) {
 		for kind, ids := range d.wanted() {
@@ -44,10 +44,10 @@ func (d *Damage) TakeChunks(ctx context.Context, from *Repo) (found int64, stopp
 	return found, stopped, err
 }
 
-// takenAtOnce is how many chunks are asked for at once.
+// takenAtOnce is how many chunks are requested at once.
 const takenAtOnce = 1024
 
-// take loads chunks from another repository, one by one where not all of them can be had.
+// take loads chunks from another repository. If some of them cannot be read, it loads them one by one.
 func (d *Damage) take(ctx context.Context, from *Repo, kind chunk.Kind, ids []chunk.ID, save saveFunc) (stopped, err error) {
 	load := func(ids []chunk.ID) error {
 		return from.Load(ctx, kind, ids, func(at int, data []byte) error {
@@ -59,7 +59,7 @@ func (d *Damage) take(ctx context.Context, from *Repo, kind chunk.Kind, ids []ch
 		return nil, err
 	}
 	for _, id := range ids {
-		if !d.Wanted(id) { // it came before the one that failed
+		if !d.Wanted(id) { // it was loaded before the one that failed
 			continue
 		}
 		why := load([]chunk.ID{id})
@@ -73,10 +73,10 @@ func (d *Damage) take(ctx context.Context, from *Repo, kind chunk.Kind, ids []ch
 	return nil, nil
 }
 
-// A saveFunc stores a chunk that was proved to have its id.
+// A saveFunc stores a chunk that was verified by its ID.
 type saveFunc = func(kind chunk.Kind, id chunk.ID, data []byte) error
 
-// store runs fn, and stores what it saves, and returns how many chunks were new.
+// store runs fn, stores what fn saves, and returns how many chunks were new.
 func (d *Damage) store(ctx context.Context, fn func(context.Context, saveFunc) error) (int64, error) {
 	stats, err := d.repo.Write(ctx, func(ctx context.Context, w *Writer) error {
 		lane := w.Lane()
@@ -98,7 +98,7 @@ func (d *Damage) store(ctx context.Context, fn func(context.Context, saveFunc) e
 	return stats.Chunks.Load(), nil
 }
 
-// eachReadable hands on every chunk that is lost and that the bad packs still give. data holds only during the call.
+// eachReadable passes on every lost chunk that the damaged packs can still supply. data is valid only during the call.
 func (d *Damage) eachReadable(ctx context.Context, fn saveFunc) error {
 	namers := map[chunk.Kind]*chunk.Namer{}
 	for _, kind := range []chunk.Kind{chunk.Data, chunk.Map} {
@@ -125,11 +125,11 @@ func (d *Damage) eachReadable(ctx context.Context, fn saveFunc) error {
 	return nil
 }
 
-// proved hands on those of a frame's chunks that are lost, and are what their ids say.
+// proved passes on the chunks of a frame that are lost and match their IDs.
 func (d *Damage) proved(raw []byte, kind chunk.Kind, refs []pack.Ref, namer *chunk.Namer, fn saveFunc) error {
 	for _, ref := range refs {
 		if len(raw) < int(ref.Len) {
-			return nil // it did not open
+			return nil // the frame did not open
 		}
 		if data := raw[:ref.Len]; d.Lost(ref.ID) && namer.ID(data) == ref.ID {
 			if err := fn(kind, ref.ID, data); err != nil {
@@ -141,7 +141,7 @@ func (d *Damage) proved(raw []byte, kind chunk.Kind, refs []pack.Ref, namer *chu
 	return nil
 }
 
-// frame opens a frame of a bad pack, nil where it does not open.
+// frame opens a frame of a damaged pack. It returns nil if the frame does not open.
 func (d *Damage) frame(ctx context.Context, b *BadPack, off int64, f pack.Frame) (raw []byte, err error) {
 	bad, err := d.repo.twice(ctx, b.Name(), func() error {
 		sealed, err := d.repo.view().store.Get(ctx, b.Name(), off, int64(f.Sealed))

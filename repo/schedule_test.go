@@ -20,16 +20,16 @@ import (
 
 var errKilled = errors.New("killed")
 
-// A scheduler decides which of several machines does its next store operation, how much time goes by, who falls asleep and
-// for how long, who dies, and whose answers get lost. It is fair to nobody. It lives in a bubble of testing/synctest, so
-// that time is its own, and it goes on only when everybody waits for it.
+// A scheduler decides which of several machines does its next store operation, and how much time passes. It also
+// decides which machine falls asleep and for how long, which one dies, and which answers are lost. It is not fair. It
+// runs in a bubble of testing/synctest. So its time is simulated, and it goes on only when all machines wait for it.
 type scheduler struct {
 	rnd   *rand.Rand
-	mem   *store.Mem    // the server
+	mem   *store.Mem    // the server's files
 	lag   time.Duration // how old listings may be
-	vague bool          // hosts cannot make them newer, nor know how old they are
-	ahead atomic.Int64  // of the server's clock before everybody's, nanoseconds
-	jumps *rand.Rand    // when the server's clock is set, and by how much; nil for never
+	vague bool          // hosts can neither refresh listings nor know their age
+	ahead atomic.Int64  // how far the server's clock is ahead of the others, in nanoseconds
+	jumps *rand.Rand    // decides when the server's clock is set, and by how much; nil for never
 
 	mu      sync.Mutex
 	waiting []*request
@@ -44,12 +44,12 @@ type host struct {
 	name   string
 	mortal bool
 	dead   bool
-	asleep time.Time // until then
+	asleep time.Time // sleeps until then
 
-	listings map[string]*listing // what it remembers of folders
+	listings map[string]*listing // its cached listings
 }
 
-// A listing is what a host saw of a folder, with what it has done there itself since.
+// A listing is what a host saw of a folder, plus its own later changes.
 type listing struct {
 	time  time.Time
 	files map[string]store.Info
@@ -67,10 +67,10 @@ var (
 	_ store.Refresher = (*host)(nil)
 )
 
-// Close does nothing: the server is others' as well.
+// Close does nothing, because other hosts use the server, too.
 func (h *host) Close() error { return nil }
 
-// Lag is what a file system tells of itself: a minute, however long it really is.
+// Lag is what the file system claims: a minute, whatever the real lag is.
 func (h *host) Lag() store.Lag {
 	switch {
 	case h.vague:
@@ -81,7 +81,7 @@ func (h *host) Lag() store.Lag {
 	return store.Lag{}
 }
 
-// Refresh has the host forget what it remembers of a folder.
+// Refresh drops the host's cached listing of a folder.
 func (h *host) Refresh(_ context.Context, dir string) error {
 	if h.vague {
 		return nil
@@ -93,10 +93,10 @@ func (h *host) Refresh(_ context.Context, dir string) error {
 	return nil
 }
 
-// serverTime is what the server's clock says.
+// serverTime returns the time by the server's clock.
 func (s *scheduler) serverTime() time.Time { return time.Now().Add(time.Duration(s.ahead.Load())) }
 
-// setClock sets the server's clock now and then: by days or minutes, and more often back than forward.
+// setClock sets the server's clock now and then, by days or minutes, and more often back than forward.
 func (s *scheduler) setClock() {
 	if s.jumps == nil || s.jumps.IntN(150) > 0 {
 		return
@@ -111,7 +111,7 @@ func (s *scheduler) setClock() {
 	s.trace = append(s.trace, fmt.Sprintf("%s the server's clock is set by %v", time.Now().Format("02 15:04:05"), by))
 }
 
-// intN is a number below n. Machines begin to work side by side.
+// intN returns a number below n. It has a mutex, because machines start concurrently.
 func (s *scheduler) intN(n int) int {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -137,7 +137,7 @@ func (h *host) answer(err error) error {
 	return err
 }
 
-// run lets machines go on, one operation at a time, until all have ended.
+// run runs the machines, one operation at a time, until all have ended.
 func (s *scheduler) run(programs map[*host]func(context.Context)) {
 	for _, h := range s.hosts {
 		go func() {
@@ -177,7 +177,7 @@ func (s *scheduler) run(programs map[*host]func(context.Context)) {
 	}
 }
 
-// pick chooses among those who wait and are awake; -1 for nobody.
+// pick chooses a machine that waits and is awake; -1 if there is none.
 func (s *scheduler) pick() int {
 	var awake []int
 	for i, r := range s.waiting {
@@ -196,9 +196,9 @@ func (s *scheduler) grant(r *request) {
 	s.mu.Lock()
 	switch n := s.rnd.IntN(1000); {
 	case h.dead || !h.mortal:
-	case n < 5: // its store is gone for good: no operation of it has any effect from now on
+	case n < 5: // its store stops for good: none of its operations has any effect from now on
 		h.dead = true
-	case n < 20: // stopped, with all that it does, longer than its lease lasts, or not so long
+	case n < 20: // paused completely, for longer than its lease lasts, or for less
 		h.asleep = time.Now().Add(time.Duration(s.rnd.IntN(100)) * time.Minute)
 		s.waiting = append(s.waiting, r)
 		s.mu.Unlock()
@@ -277,8 +277,8 @@ func (h *host) Touch(ctx context.Context, name string) error {
 	return h.answer(err)
 }
 
-// saw puts what the host did itself into what it remembers: nobody misses his own files. As a rule it forgets the rest, as most file
-// systems do.
+// saw adds the host's own changes to its cached listings, so that it never misses its own files. Usually it drops the
+// rest, as most file systems do.
 func (h *host) saw(name string, info *store.Info) {
 	l := h.listings[layout.Dir(name)]
 	if l == nil {
@@ -293,7 +293,7 @@ func (h *host) saw(name string, info *store.Info) {
 	}
 }
 
-// List shows what is there, or what was there up to lag ago.
+// List shows the current files, or those of up to lag ago.
 func (h *host) List(ctx context.Context, dir string) iter.Seq2[store.Info, error] {
 	return func(yield func(store.Info, error) bool) {
 		if err := h.ask("list " + dir); err != nil {

@@ -15,14 +15,14 @@ import (
 type due struct {
 	id    pack.FileID
 	size  int64
-	whole bool // of the length that the index says: a pack of another is not worth reading
+	whole bool // it has the length that the index says; otherwise it is not worth reading
 	deep  bool // to be read whole
 	since int64
 }
 
-// choose says which packs are read whole, and in which order: those noted as damaged first, then those that this machine
-// read longest ago. Of packs that are all the same to it, chance decides, or a share of them would always be the same.
-// Packs that are not read come first of all: it takes them little time to tell what is wrong.
+// choose decides which packs are read whole, and in which order. First come those noted as damaged, then those that
+// this machine read longest ago. The order of equal packs is random, or else a share of them would always be the same
+// ones. Packs that are not read come before all others, because their faults show quickly.
 func (c *checker) choose(all []due, s *sight) []due {
 	rand.Shuffle(len(all), func(i, j int) { all[i], all[j] = all[j], all[i] })
 	if !c.opts.ReadPacks && !c.opts.ReadData {
@@ -70,11 +70,11 @@ func (c *checker) choose(all []due, s *sight) []due {
 	return all
 }
 
-// opens reports whether the frames of a pack that is read are opened. Those noted as damaged are, always: that a pack is
-// what it was when it was written does not prove that it was right then.
+// opens reports whether to open the frames of a pack that is read. Those noted as damaged are always opened: a pack may
+// match its name although it was written wrong.
 func (c *checker) opens(id pack.FileID) bool { return c.opts.ReadData || c.noted[id] }
 
-// readWell notes that a pack was read whole and matches its name.
+// readWell records that a pack was read whole and matches its name.
 func (c *checker) readWell(id pack.FileID) {
 	c.mu.Lock()
 	bad := c.damagedPacks[id]
@@ -87,29 +87,29 @@ func (c *checker) readWell(id pack.FileID) {
 	}
 }
 
-// A reading says when a pack was last read whole and found good, and when its chunks were proved too: in seconds since
-// 1970, 0 for never.
+// A reading says when a pack was last read whole and found good, and when its chunks were last verified, too. Both are
+// in seconds since 1970, 0 for never.
 type reading struct{ read, opened int64 }
 
 const (
 	scrubName  = "scrub"
 	scrubMagic = "platterS"
 	scrubEntry = 32 + 8 + 8
-	scrubSaved = 30 * time.Second // how often a log is written
+	scrubSaved = 30 * time.Second // interval between writes of a log
 )
 
-// A scrubLog is when this machine read which packs. It lies in a file (see Remember) of entries: a pack's id, and as i64
-// when it was read, and when it was opened too. A nil log remembers nothing.
+// A scrubLog records when this machine read which packs. It is kept in a file (see Remember) of entries: a pack's ID,
+// and as i64 when it was read and when it was opened. A nil log records nothing.
 type scrubLog struct {
 	repo  *Repo
-	there map[pack.FileID]int64 // packs in the repository
+	there map[pack.FileID]int64 // packs in the repository, with their sizes
 	old   map[pack.FileID]reading
 
 	mu    sync.Mutex
 	fresh map[pack.FileID]reading // not in the file yet
-	bad   map[pack.FileID]bool    // packs that were good when they were last read
+	bad   map[pack.FileID]bool    // packs that turned out damaged
 	saved time.Time
-	err   error // of the last time it was written
+	err   error // of the last write
 }
 
 func openScrubLog(r *Repo, there map[pack.FileID]int64) *scrubLog {
@@ -118,7 +118,7 @@ func openScrubLog(r *Repo, there map[pack.FileID]int64) *scrubLog {
 	return l
 }
 
-// load reads the file. What claims to be from the future is from a clock that was wrong, and counts as never.
+// load reads the file. A time in the future comes from a wrong clock and counts as never.
 func (l *scrubLog) load() map[pack.FileID]reading {
 	data, now := l.repo.Recall(scrubName, scrubMagic), l.repo.now().Unix()
 	entries := make(map[pack.FileID]reading, len(data)/scrubEntry)
@@ -134,7 +134,7 @@ func (l *scrubLog) load() map[pack.FileID]reading {
 	return entries
 }
 
-// at returns when a pack was last read, or opened.
+// at returns when a pack was last read, or last opened.
 func (l *scrubLog) at(id pack.FileID, opened bool) int64 {
 	if opened {
 		return l.old[id].opened
@@ -142,7 +142,7 @@ func (l *scrubLog) at(id pack.FileID, opened bool) int64 {
 	return l.old[id].read
 }
 
-// add notes that a pack was read just now.
+// add records that a pack was read just now.
 func (l *scrubLog) add(id pack.FileID, opened bool) {
 	if l == nil {
 		return
@@ -160,7 +160,7 @@ func (l *scrubLog) add(id pack.FileID, opened bool) {
 	}
 }
 
-// spoil notes that a pack is not good any more.
+// spoil records that a pack is not good any more.
 func (l *scrubLog) spoil(id pack.FileID) {
 	if l == nil {
 		return
@@ -170,7 +170,7 @@ func (l *scrubLog) spoil(id pack.FileID) {
 	l.bad[id] = true
 }
 
-// save writes what was noted, also when the check has not come to its end.
+// save writes the new records, even if the check did not finish.
 func (l *scrubLog) save() {
 	if l == nil {
 		return
@@ -182,8 +182,8 @@ func (l *scrubLog) save() {
 	}
 }
 
-// write puts what was noted to what the file says now, which another check may have written meanwhile. Packs that are gone
-// are dropped; one that this check does not know may be newer than it.
+// write adds the new records to the current content of the file, which another check may have changed meanwhile. It
+// drops packs that are missing. It keeps a pack unknown to this check, because the pack may be newer.
 func (l *scrubLog) write() {
 	if !l.repo.Remembers() {
 		return

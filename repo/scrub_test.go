@@ -16,13 +16,13 @@ import (
 	"platter/repo/store"
 )
 
-// A scrubber checks a repository again and again, at times of its own, and tells which packs were read whole.
+// A scrubber checks a repository repeatedly, at chosen times, and reports which packs were read whole.
 type scrubber struct {
 	t      *testing.T
 	behind *store.Mem
 	folder string
 	now    time.Time
-	packs  []string // in the repository
+	packs  []string // packs in the repository
 }
 
 func newScrubber(t *testing.T) *scrubber {
@@ -40,7 +40,7 @@ func newScrubber(t *testing.T) *scrubber {
 	return s
 }
 
-// A readSpy is a store that tells when a pack is begun to be read whole.
+// A readSpy is a store that reports when a read of a whole pack begins.
 type readSpy struct {
 	store.Store
 	begun func(name string) error
@@ -65,13 +65,13 @@ func (s *scrubber) open() (*Repo, *readSpy) {
 	return r, spy
 }
 
-// check checks, and returns the packs that were read from their first byte on, in order.
+// check runs Check, and returns the packs that were read from their first byte on, in order.
 func (s *scrubber) check(o CheckOptions) ([]string, *Report) {
 	s.t.Helper()
 	r, spy := s.open()
 	var read []string
 	spy.begun = func(name string) error {
-		read = append(read, name) // one worker, one at a time
+		read = append(read, name) // one worker, so one pack at a time
 		return nil
 	}
 	report, err := r.Check(context.Background(), o, nil)
@@ -101,9 +101,10 @@ func TestScrub(t *testing.T) {
 		t.Error("a check that reads nothing remembers something")
 	}
 
-	// A third each time, by bytes: what was read longest ago comes first, so that nothing is read twice before all is once.
+	// A third of the bytes each time. The pack that was read longest ago comes first, so all packs are read once before
+	// any is read twice.
 	third := CheckOptions{ReadPacks: true, Sample: 1.0 / 3}
-	last := map[string]time.Time{} // when packs were read
+	last := map[string]time.Time{} // when each pack was read
 	largest := int64(0)
 	for _, name := range s.packs {
 		file, err := s.behind.Get(t.Context(), name, 0, 1<<30)
@@ -136,7 +137,7 @@ func TestScrub(t *testing.T) {
 		}
 	}
 
-	// Only those that were not read for so long: all but those that were read just now.
+	// Only packs not read for that long: all but those that were read just now.
 	read, report := s.check(CheckOptions{ReadPacks: true, Since: day - time.Second})
 	if len(read) == 0 || len(read)+report.Recent != all || slices.Contains(read, again[0]) {
 		t.Errorf("%d packs were read, %d were read not long ago, of %d", len(read), report.Recent, all)
@@ -144,7 +145,7 @@ func TestScrub(t *testing.T) {
 	if read, report = s.check(CheckOptions{ReadPacks: true, Since: 30 * day}); len(read) > 0 || report.Recent != all {
 		t.Errorf("%d packs were read again", len(read))
 	}
-	// Their chunks were not proved by that.
+	// That read did not verify their chunks.
 	if read, report = s.check(CheckOptions{ReadData: true, Since: 30 * day, Sample: 0.5}); len(read) < all/2 || report.Recent > 0 {
 		t.Errorf("%d packs were read for their data, %d were not", len(read), report.Recent)
 	}
@@ -156,13 +157,13 @@ func TestScrub(t *testing.T) {
 	if read, _ = s.check(CheckOptions{ReadData: true, Since: 30 * day}); len(read) != all {
 		t.Errorf("%d packs were read after a month", len(read))
 	}
-	s.now = s.now.Add(-15 * day) // and what is from the future now is not believed
+	s.now = s.now.Add(-15 * day) // times in the future are not believed
 	if read, _ = s.check(CheckOptions{ReadData: true, Since: 30 * day}); len(read) != all {
 		t.Errorf("%d packs were read by a clock that went back", len(read))
 	}
 }
 
-// TestScrubWithoutMemory holds that by chance all packs come by where nothing is remembered.
+// TestScrubWithoutMemory checks that chance reaches all packs if nothing is remembered.
 func TestScrubWithoutMemory(t *testing.T) {
 	s := newScrubber(t)
 	s.folder = ""
@@ -179,7 +180,7 @@ func TestScrubWithoutMemory(t *testing.T) {
 	}
 }
 
-// TestScrubDamage holds that a damaged pack counts as never read, and comes first.
+// TestScrubDamage checks that a damaged pack counts as never read, and comes first.
 func TestScrubDamage(t *testing.T) {
 	ctx := context.Background()
 	s := newScrubber(t)
@@ -195,7 +196,7 @@ func TestScrubDamage(t *testing.T) {
 	if _, report := s.check(CheckOptions{ReadData: true}); !lists(report, name) {
 		t.Fatalf("%q", report.Damage)
 	}
-	for range 2 { // as long as it is
+	for range 2 { // as long as it is damaged
 		if read, report := s.check(CheckOptions{ReadPacks: true, Since: 30 * day}); !slices.Equal(read, []string{name}) || !lists(report, name) {
 			t.Fatalf("%q, %q", read, report.Damage)
 		}
@@ -211,7 +212,7 @@ func TestScrubDamage(t *testing.T) {
 	}
 }
 
-// TestScrubInterrupted holds that what was read by the time a check is interrupted is remembered.
+// TestScrubInterrupted checks that an interrupted check remembers what it has read.
 func TestScrubInterrupted(t *testing.T) {
 	s := newScrubber(t)
 	r, spy := s.open()
@@ -231,8 +232,8 @@ func TestScrubInterrupted(t *testing.T) {
 	}
 }
 
-// TestScrubFile holds that a file which is damaged, another repository's, or not one at all counts for nothing, that two
-// checks at once add up, and that packs which are gone are dropped.
+// TestScrubFile checks that a damaged file, one of another repository and garbage count for nothing. Two concurrent
+// checks add up, and missing packs are dropped.
 func TestScrubFile(t *testing.T) {
 	ctx := context.Background()
 	s := newScrubber(t)
@@ -292,7 +293,7 @@ func TestScrubFile(t *testing.T) {
 	}
 }
 
-// TestScrubSavesNowAndThen holds that a process that is killed has not read for nothing.
+// TestScrubSavesNowAndThen checks that a killed process has saved most of its reads.
 func TestScrubSavesNowAndThen(t *testing.T) {
 	s := newScrubber(t)
 	r, _ := s.open()

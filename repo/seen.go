@@ -11,7 +11,7 @@ import (
 	"platter/pack"
 )
 
-// A Seen version is a snapshot that this machine knows was in the repository. All but the ID is for people.
+// A Seen version is a snapshot that this machine knows was in the repository. All fields but ID are for people.
 type Seen struct {
 	ID   pack.FileID `json:"id"`
 	Name string      `json:"name"`
@@ -19,24 +19,24 @@ type Seen struct {
 	Time time.Time   `json:"time"`
 }
 
-// What a machine has seen is a file (see Remember) of JSON. A repository proves what was kept and not that this is all, so a
-// client that remembers is the only one to notice that snapshots are hidden, or lost, or that all was taken back to an
-// earlier state.
+// What a machine has seen is a file (see Remember) of JSON. A repository can prove each of its files, but not that none
+// is missing. So only a client that remembers can notice hidden or lost snapshots, or a repository that was taken back
+// to an earlier state.
 const (
 	seenName  = "seen"
 	seenMagic = "platterV"
-	maxSeen   = 100_000 // versions remembered; of more, the latest
+	maxSeen   = 100_000 // maximum versions remembered, the latest ones
 )
 
 type seenFile struct {
 	Versions []Seen `json:"versions"`
-	// Accepted are snapshots that are missing, and that Accept has taken for gone.
+	// Accepted are missing snapshots that Accept took for gone.
 	Accepted []pack.FileID `json:"accepted,omitempty"`
 }
 
-// MissingSeen returns the versions that this machine has seen, that are missing, and that no record says were forgotten.
-// They stay missing until Accept. there are those that are in the repository now, which it remembers from now on; unreadable
-// are in it too, and nobody can tell what they are.
+// MissingSeen returns the versions that this machine has seen, that are missing, and that no record lists as forgotten.
+// They stay missing until Accept. there are the versions in the repository now, which this machine remembers from now
+// on. unreadable are snapshots that are there, too, but cannot be read.
 func (r *Repo) MissingSeen(ctx context.Context, there []Seen, unreadable []pack.FileID) ([]Seen, error) {
 	if !r.Remembers() {
 		return nil, nil
@@ -53,7 +53,7 @@ func (r *Repo) MissingSeen(ctx context.Context, there []Seen, unreadable []pack.
 	return missed, nil
 }
 
-// missingSeen returns what this machine has seen and is missing, and those of it that were forgotten.
+// missingSeen returns the versions that this machine has seen and that are missing, and those that were forgotten.
 func (r *Repo) missingSeen(ctx context.Context, there []pack.FileID) (missed []Seen, forgotten []pack.FileID, err error) {
 	listed := setOf(there)
 	gone := map[pack.FileID]Seen{}
@@ -77,12 +77,12 @@ func (r *Repo) missingSeen(ctx context.Context, there []pack.FileID) (missed []S
 // RecordSeen records versions that this machine has put or seen.
 func (r *Repo) RecordSeen(versions ...Seen) { r.reremember(versions, nil) }
 
-// DropSeen drops snapshots that this machine has just forgotten from its record, so that they are not missing later, whatever
-// records the NAS shows.
+// DropSeen drops snapshots that this machine has just forgotten from its record. So they never count as missing,
+// whatever records the store shows later.
 func (r *Repo) DropSeen(ids []pack.FileID) { r.reremember(nil, ids) }
 
-// Accept makes this machine take what is there now for all there is, and the snapshots that others name for gone. The error
-// is of what it remembers with.
+// Accept makes this machine treat the versions in there as all that exist, and the named and missing ones as accepted
+// losses. The error comes from this machine's memory.
 func (r *Repo) Accept(there []Seen, named []pack.FileID) error {
 	f := r.recallSeen()
 	listed := map[pack.FileID]bool{}
@@ -105,9 +105,9 @@ func (r *Repo) recallSeen() (f seenFile) {
 	return f
 }
 
-// reremember adds versions to what this machine has seen, and drops some. It goes by the file as it is now, since another
-// process may have written it. Where it cannot be written there is no memory, as there is no cache then: what a command was
-// asked for is done all the same.
+// reremember adds versions to what this machine has seen, and drops others. It starts from the current file, because
+// another process may have written it. If the file cannot be written, nothing is remembered, as without a cache; the
+// command still does its work.
 func (r *Repo) reremember(add []Seen, drop []pack.FileID) {
 	if !r.Remembers() {
 		return

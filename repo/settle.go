@@ -9,8 +9,8 @@ import (
 	"platter/repo/layout"
 )
 
-// Settle makes what was found known to other processes. A damage marker, which replaces older ones, names the damaged packs, so
-// that nothing builds on them. Orphaned packs are adopted.
+// Settle tells other processes what was found. A new damage marker replaces older ones and names the damaged packs, so
+// that nothing builds on them. Settle also adopts orphaned packs.
 func (d *Damage) Settle(ctx context.Context) error {
 	r := d.repo
 	var packs []pack.FileID
@@ -41,7 +41,7 @@ func (d *Damage) Settle(ctx context.Context) error {
 	return nil
 }
 
-// mark says which packs are damaged, and then deletes the damage markers that were there before.
+// mark puts damage markers for packs, and then deletes the earlier damage markers.
 func (d *Damage) mark(ctx context.Context, packs []pack.FileID) error {
 	var said, old []pack.FileID
 	for id, m := range d.work.Markers {

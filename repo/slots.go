@@ -18,47 +18,47 @@ import (
 	"platter/repo/store"
 )
 
-// SlotInfo is what people want to know of a password slot. It is sealed under the master key.
+// SlotInfo describes a password slot for people. It is sealed under the master key.
 type SlotInfo struct {
 	Label   string    `json:"label,omitempty"`
 	Host    string    `json:"host,omitempty"`
 	Created time.Time `json:"created"`
-	Config  Config    `json:"config"` // a copy, for when the file is lost
+	Config  Config    `json:"config"` // a copy, in case the config is lost
 }
 
 // A Slot is a password slot as listed.
 type Slot struct {
 	ID      pack.FileID
-	Current bool // the password in use opened this one
+	Current bool // the current password opened this one
 	Cost    crypt.Cost
 	Info    SlotInfo
 }
 
 var (
-	// ErrSlotInUse says that a slot cannot be removed because the password in use opens it: somebody who can open the
-	// repository must be left.
+	// ErrSlotInUse says that a slot cannot be removed because the current password opens it. Otherwise there might be
+	// no password left that opens the repository.
 	ErrSlotInUse = errors.New("the password in use opens this key; change it with 'key passwd', or remove it while using another password")
-	// ErrLastSlot says that a slot cannot be removed because no other is left that holds the master key.
+	// ErrLastSlot says that a slot cannot be removed because no other slot holds the master key.
 	ErrLastSlot = errors.New("this is the last key; without it, the repository cannot be opened")
-	// ErrKeyMoved says that a slot was not removed because the one in use is not there any more.
+	// ErrKeyMoved says that a slot was not removed because the one in use is missing.
 	ErrKeyMoved = errors.New("the key in use is missing, or another process is removing it, so no other key is removed; open the repository again")
-	// ErrNoSlot says that an id matches no slot, or several.
+	// ErrNoSlot says that an ID matches no slot, or several.
 	ErrNoSlot = errors.New("no such key; see 'key list'")
 
-	// ErrOddSlot says that a file is no key of this repository, and nothing is damaged.
+	// ErrOddSlot says that a file is not a key of this repository, and that nothing is damaged.
 	ErrOddSlot     = errors.New("it is no key of this repository")
 	errForeignSlot = fmt.Errorf("%w: it is of another, and an init that came second may have left it; 'key remove' removes it", ErrOddSlot)
 	errHalfRemoved = fmt.Errorf("%w any more, or soon will not be: another process is removing it, or was killed before it had; run 'key remove' again", ErrOddSlot)
 )
 
-// A keyring is what there is in the folder of keys.
+// A keyring is the content of the keys folder.
 type keyring struct {
-	slots    map[pack.FileID]*crypt.Slot // that can be read; those that somebody is removing, too, where a password may need them
-	bad      []error                     // one for each that cannot
-	removing map[pack.FileID][]string    // files of slots that somebody is removing, or was when he was killed
+	slots    map[pack.FileID]*crypt.Slot // readable slots, including those being removed if a password may need them
+	bad      []error                     // one error for each unreadable slot
+	removing map[pack.FileID][]string    // files of slots whose removal is running or was interrupted
 }
 
-// several reports whether the slots are of more than one repository.
+// several reports whether the slots belong to more than one repository.
 func (k *keyring) several() bool {
 	ids := map[crypt.RepoID]bool{}
 	for _, slot := range k.slots {
@@ -67,7 +67,7 @@ func (k *keyring) several() bool {
 	return len(ids) > 1
 }
 
-// listKeys returns the ids of the slots, and the files of those that somebody is removing.
+// listKeys returns the IDs of the slots, and the files of those that are being removed.
 func listKeys(ctx context.Context, s store.Store) (ids []pack.FileID, removing map[pack.FileID][]string, err error) {
 	removing = map[pack.FileID][]string{}
 	for f, err := range s.List(ctx, layout.Keys) {
@@ -83,7 +83,7 @@ func listKeys(ctx context.Context, s store.Store) (ids []pack.FileID, removing m
 	return ids, removing, nil
 }
 
-// readSlots reads all slots, but not those that somebody is removing.
+// readSlots reads all slots except those that are being removed.
 func readSlots(ctx context.Context, s store.Store) (*keyring, error) {
 	ids, removing, err := listKeys(ctx, s)
 	if err != nil {
@@ -120,14 +120,14 @@ func readSlotAs(ctx context.Context, s store.Store, name string, id pack.FileID)
 	return slot, nil
 }
 
-// maxKDFs bounds how many ways of stretching are tried: each has a price that whoever owns the NAS may have set.
+// maxKDFs limits how many key derivations are tried, because the owner of the store may have set their cost.
 const maxKDFs = 16
 
-// unlock tries a password on every slot until one has the key of the config: cheap ones first, and those that somebody is
-// removing last, since they are not removed yet. Slots that share a KDF cost one stretch together. Where the config opens
-// with none, its copies stand in for it.
+// unlock tries a password on every slot until one has the key of the config. It tries cheap slots first. Those being
+// removed come last, since they are not removed yet. Slots that share a KDF share one derivation. If the config opens
+// with no key, its copies replace it.
 func (r *Repo) unlock(ctx context.Context, password []byte, file configFile) error {
-	if errors.Is(file.fault, pack.ErrNewer) { // no copy may stand in for what is not understood
+	if errors.Is(file.fault, pack.ErrNewer) { // a copy must not replace a config that this code does not understand
 		return file.fault
 	}
 	k, err := readSlots(ctx, r.view().store)
@@ -145,7 +145,7 @@ func (r *Repo) unlock(ctx context.Context, password []byte, file configFile) err
 	half := k.readRemoving(ctx, r.view().store)
 	done, err := t.try(ctx, half)
 	if done && none {
-		_ = r.bringBack(ctx, k.removing) // an older platter needs them there; this one does not
+		_ = r.bringBack(ctx, k.removing) // older versions of platter need them under their own names; this one does not
 	}
 	if done || err != nil {
 		return err
@@ -173,13 +173,13 @@ type unlocking struct {
 	file      configFile
 	password  []byte
 	stretched map[crypt.KDF][32]byte
-	opened    []pack.FileID // slots that the password opens, though their key does not open the config
+	opened    []pack.FileID // slots that the password opens, although their key does not open the config
 	masters   map[pack.FileID]crypt.MasterKey
 	wrong     []error // what is wrong although the password is right
-	untried   []error // slots that were not tried
+	untried   []error // why some slots were not tried
 }
 
-// try tries slots in their order.
+// try tries slots in the given order.
 func (t *unlocking) try(ctx context.Context, ids []pack.FileID) (done bool, err error) {
 	for _, id := range ids {
 		slot := t.keys.slots[id]
@@ -197,7 +197,7 @@ func (t *unlocking) try(ctx context.Context, ids []pack.FileID) (done bool, err 
 		case err == nil:
 			t.repo.master, t.repo.slot, t.repo.id = m, id, slot.Repo
 			if t.repo.config, err = openConfig(t.repo.configBox(), t.file.sealed); err == nil {
-				t.repo.lost = t.file.fault // of its header
+				t.repo.lost = t.file.fault // a fault of its header
 				return true, nil
 			}
 			if errors.Is(err, pack.ErrNewer) {
@@ -214,7 +214,7 @@ func (t *unlocking) try(ctx context.Context, ids []pack.FileID) (done bool, err 
 	return false, nil
 }
 
-// fault is what is wrong with the config, once a password has opened a slot and not the config.
+// fault returns what is wrong with the config if a password has opened a slot but not the config.
 func (t *unlocking) fault() error {
 	if t.file.fault != nil {
 		return t.file.fault
@@ -222,11 +222,11 @@ func (t *unlocking) fault() error {
 	return fmt.Errorf("%s: %w: its seal does not hold", layout.Config, pack.ErrDamaged)
 }
 
-// verdict tells why the password opens nothing.
+// verdict says why the password opens nothing.
 func (t *unlocking) verdict() error {
 	bad := t.keys.bad
 	unread := slices.IndexFunc(bad, func(err error) bool { return !layout.IsPermanent(err) })
-	if len(t.wrong) == 0 && unread >= 0 { // the right key may be the one that could not be read now
+	if len(t.wrong) == 0 && unread >= 0 { // the right slot may be the unreadable one
 		return fmt.Errorf("read keys: %w", bad[unread])
 	}
 	why := t.wrong
@@ -239,7 +239,7 @@ func (t *unlocking) verdict() error {
 	return errors.Join(slices.Concat(why, bad, t.untried)...)
 }
 
-// byPrice sorts slots by what a try costs.
+// byPrice sorts slots by the cost of a try.
 func byPrice(slots map[pack.FileID]*crypt.Slot) []pack.FileID {
 	price := func(id pack.FileID) uint64 { return uint64(slots[id].Time) * uint64(slots[id].Memory) }
 	return slices.SortedFunc(maps.Keys(slots), func(a, b pack.FileID) int {
@@ -247,13 +247,14 @@ func byPrice(slots map[pack.FileID]*crypt.Slot) []pack.FileID {
 	})
 }
 
-// stretch gives up waiting when ctx is done; the computation itself cannot be stopped and ends by itself.
+// stretch stops waiting when ctx is done. The computation itself cannot be stopped and ends later.
 func stretch(ctx context.Context, kdf crypt.KDF, password []byte) (stretched [32]byte, err error) {
 	done := make(chan [32]byte, 1)
 	go func() { done <- kdf.Stretch(password) }()
 	select {
 	case stretched = <-done:
-		if kdf.Memory >= 1<<10 { // KiB; the KDF's tens of megabytes are the most this program ever holds at once
+		// In KiB. The KDF's tens of megabytes are the most memory that this program ever holds at once.
+		if kdf.Memory >= 1<<10 {
 			debug.FreeOSMemory()
 		}
 		return stretched, nil
@@ -262,12 +263,12 @@ func stretch(ctx context.Context, kdf crypt.KDF, password []byte) (stretched [32
 	}
 }
 
-// putSlot locks the master key up under a password.
+// putSlot stores a slot that locks the master key under a password.
 func (r *Repo) putSlot(ctx context.Context, kdf crypt.KDF, password []byte, label string) (pack.FileID, error) {
 	if len(password) == 0 {
 		return pack.FileID{}, errors.New("an empty password protects nothing")
 	}
-	host, _ := os.Hostname() // only for people to read
+	host, _ := os.Hostname() // for people to read
 	info, err := json.Marshal(SlotInfo{Label: label, Host: host, Created: time.Now().UTC().Truncate(time.Second), Config: r.config})
 	if err != nil {
 		return pack.FileID{}, fmt.Errorf("encode key info: %w", err)
@@ -281,8 +282,9 @@ func (r *Repo) putSlot(ctx context.Context, kdf crypt.KDF, password []byte, labe
 	return id, err
 }
 
-// AddSlot adds a password. With the cost of the slot in use it shares that slot's KDF, so that opening with a wrong
-// password takes no longer than before. No other slot's would do: only this one has proved who made it.
+// AddSlot adds a password. If cost is that of the slot in use, the new slot shares its KDF. Then opening with a wrong
+// password takes no longer than before. No other slot's KDF would do, because only the slot in use has proved that this
+// repository made it.
 func (r *Repo) AddSlot(ctx context.Context, password []byte, cost crypt.Cost, label string) (pack.FileID, error) {
 	if err := errors.Join(cost.Validate(), r.writable()); err != nil {
 		return pack.FileID{}, err
@@ -307,8 +309,8 @@ func (r *Repo) AddSlot(ctx context.Context, password []byte, cost crypt.Cost, la
 	return r.putSlot(ctx, kdf, password, label)
 }
 
-// Slots lists the password slots, and an error for each that cannot be read. It wraps ErrOddSlot for what is no slot of this
-// repository.
+// Slots lists the password slots, with an error for each that cannot be read. The error wraps ErrOddSlot if the file is
+// not a slot of this repository.
 func (r *Repo) Slots(ctx context.Context) ([]Slot, []error, error) {
 	k, err := readSlots(ctx, r.view().store)
 	if err != nil {

@@ -22,8 +22,8 @@ func opens(t testing.TB, s store.Store, password string) bool {
 	return r != nil
 }
 
-// TestSlotsShareTheirCost holds that a wrong password costs one stretch however many slots there are: those of the cost
-// of the slot in use have its salt.
+// TestSlotsShareTheirCost checks that a wrong password costs one key derivation, however many slots there are. Slots of
+// the same cost as the slot in use share its salt.
 func TestSlotsShareTheirCost(t *testing.T) {
 	ctx := context.Background()
 	mem := new(store.Mem)
@@ -83,7 +83,7 @@ func TestSlotsShareTheirCost(t *testing.T) {
 	}
 }
 
-// TestManyCosts holds that the cheapest are tried, and that it is said when some are not.
+// TestManyCosts checks that the cheapest slots are tried, and that the error says if some are not.
 func TestManyCosts(t *testing.T) {
 	ctx := context.Background()
 	mem := new(store.Mem)
@@ -217,7 +217,7 @@ func TestChangePassword(t *testing.T) {
 	}
 }
 
-// TestDamagedSlotBesideGoodOne opens, lists, and removes the damaged one.
+// TestDamagedSlotBesideGoodOne opens with the good slot, lists both, and removes the damaged one.
 func TestDamagedSlotBesideGoodOne(t *testing.T) {
 	ctx := context.Background()
 	mem := new(store.Mem)

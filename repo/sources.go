@@ -12,21 +12,21 @@ import (
 	"platter/repo/layout"
 )
 
-// Sources tells whether chunks can be had. The index and the listing of packs are believed. Where those say that a pack is
-// gone, of another length, or known to be damaged, its frames are read, one by one. It is safe for concurrent use.
+// Sources reports whether chunks can be read. It trusts the index and the listing of packs. If a pack is missing, has
+// another length or is known to be damaged, it reads the pack's frames one by one. It is safe for concurrent use.
 type Sources struct {
 	repo *Repo
 
 	mu     sync.Mutex
-	frames map[frameKey]error // of packs that are not as they should be: nil for those that can be read
+	frames map[frameKey]error // of packs that are not whole; nil for readable frames
 }
 
-// Sources returns what knows where chunks can be had from now.
+// Sources returns a Sources for the current state of the repository.
 func (r *Repo) Sources() *Sources { return &Sources{repo: r, frames: map[frameKey]error{}} }
 
-// Has returns nil where a chunk of so many bytes can be had as Load has it: from the pack that the index says or another one, from
-// what is left of a pack, by parity, or from where a prune has put it meanwhile. Else the error says why not. It is a *MissingError,
-// wraps pack.ErrDamaged or fs.ErrNotExist, or comes from the store.
+// Has returns nil if Load can read a chunk of that length. The chunk may be in the indexed pack, in another pack, or in
+// the rest of a damaged pack. Parity may restore it, or a prune may have moved it. Otherwise the error says why not. It
+// is a *MissingError, wraps pack.ErrDamaged or fs.ErrNotExist, or comes from the store.
 func (s *Sources) Has(ctx context.Context, kind chunk.Kind, id chunk.ID, length uint32) error {
 	x := s.repo.view().index
 	at, ok := x.Lookup(id)
@@ -44,7 +44,7 @@ func (s *Sources) Has(ctx context.Context, kind chunk.Kind, id chunk.ID, length 
 	return s.try(ctx, kind, id, frameKey{at.Pack, at.Offset}, !elsewhere)
 }
 
-// try reads a chunk. What comes of it holds for its whole frame, if there is no other that it could be had from.
+// try reads a chunk. If the chunk is in no other place, the result holds for its whole frame.
 func (s *Sources) try(ctx context.Context, kind chunk.Kind, id chunk.ID, frame frameKey, only bool) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()

@@ -19,40 +19,43 @@ import (
 	"platter/repo/store"
 )
 
-// A BadPack is a pack whose file is not what its name says.
+// A BadPack is a pack that is missing, or whose bytes do not match its name.
 type BadPack struct {
 	ID     pack.FileID
-	Why    error  // it begins with the file's name
-	Mended string // from what, once it is whole again
+	Why    error  // begins with the file's name
+	Mended string // how it was mended, once it is whole again
 
-	size   int64       // bytes that the file should have; 0 where no index file says
-	there  int64       // bytes that it has, -1 where there is none
-	listed bool        // by an index file
-	table  *pack.Table // nil where nothing tells what is in it
+	size   int64       // length that the file should have, in bytes; 0 if no index file says
+	there  int64       // length that it has, in bytes; -1 if it is missing
+	listed bool        // in an index file
+	table  *pack.Table // nil if its contents are unknown
 }
 
-// Name is the pack's name in the store.
+// Name returns the pack's name in the store.
 func (b *BadPack) Name() string { return layout.PackName(b.ID) }
 
-// A Damage is what is wrong with a repository's packs, and what that costs in chunks. Its methods are for one goroutine, but
-// for Lost, Wanted and Why.
+// A Damage is what is wrong with a repository's packs, and which chunks that costs. Its methods are for one goroutine,
+// except Lost, Wanted and Why.
 type Damage struct {
-	Packs []*BadPack // sorted by name; also those that are mended by now
-	// Missing are chunks that somebody needs and that no index file lists; for whoever knows of some to say.
+	Packs []*BadPack // sorted by name; includes packs mended since
+	// Missing are chunks that snapshots need and that no index file lists. A caller that knows of such chunks adds
+	// them.
 	Missing map[chunk.ID]chunk.Kind
 
 	repo     *Repo
 	work     *lease.State
 	bad      map[pack.FileID]*BadPack // those that are not mended
-	readable map[chunk.ID]bool        // that damaged packs still give
-	adopted  []index.PackTable        // of packs that were mended and that no index file lists yet
+	readable map[chunk.ID]bool        // chunks that damaged packs can still supply
+	adopted  []index.PackTable        // packs that were mended and that no index file lists yet
 }
 
-// FindDamage looks for packs that are missing, have another length than the index says, or other bytes than their names
-// say. For the last it reads all packs, or only those that plans call damaged. LoadIndex must come first; from then on the
-// index builds upon none of those packs. To mend them, or to store anything, takes a lease that was held before LoadIndex.
+// FindDamage looks for packs that are missing, have another length than the index says, or do not match their names.
+// For names, it reads all packs, or only those that damage markers name. LoadIndex must come first; from then on the
+// index builds on none of the damaged packs. To mend them or to store anything, the caller must hold a lease since
+// before LoadIndex.
 //
-// What cannot be read twice, from a store that answers otherwise, or twice as something else, counts as damaged.
+// A pack counts as damaged if two reads fail although the store answers other requests, or if two reads return wrong
+// bytes.
 func (r *Repo) FindDamage(ctx context.Context, readAll bool, p *Progress) (*Damage, error) {
 	files, err := layout.List(ctx, r.view().store, layout.Packs)
 	if err != nil {
@@ -81,7 +84,7 @@ func (r *Repo) FindDamage(ctx context.Context, readAll bool, p *Progress) (*Dama
 	return d, nil
 }
 
-// compare holds the packs that are there against index and names, and returns those that are not there.
+// compare compares the packs that are present with the index and with their names, and returns those that are missing.
 func (d *Damage) compare(ctx context.Context, files []layout.File, readAll bool, p *Progress) (missing map[pack.FileID]index.Pack, err error) {
 	missing = map[pack.FileID]index.Pack{}
 	for _, known := range d.repo.view().index.Packs() {
@@ -126,8 +129,8 @@ func (d *Damage) compare(ctx context.Context, files []layout.File, readAll bool,
 	return missing, g.Wait()
 }
 
-// confirmMissing adds a pack that was in no listing. One that is there all the same is no damage, but neither is the listing
-// anything to go by.
+// confirmMissing adds a pack that no listing showed. If the pack exists all the same, it is not damaged, but the
+// listing cannot be trusted, so that is an error.
 func (d *Damage) confirmMissing(ctx context.Context, known index.Pack) error {
 	b := &BadPack{ID: known.ID, size: known.Size, there: -1, listed: true}
 	b.Why = fmt.Errorf("%s: %w", b.Name(), errMissing)
@@ -142,7 +145,7 @@ func (d *Damage) confirmMissing(ctx context.Context, known index.Pack) error {
 	return nil
 }
 
-// confirmLength returns an error where a pack has the length that the index says after all, though the listing has another one.
+// confirmLength returns an error if a pack has the length that the index says, although the listing shows another one.
 func (r *Repo) confirmLength(ctx context.Context, known index.Pack) error {
 	end, err := r.view().store.Get(ctx, layout.PackName(known.ID), max(0, known.Size-1), 2)
 	if err == nil && len(end) == 1 {
@@ -153,8 +156,9 @@ func (r *Repo) confirmLength(ctx context.Context, known index.Pack) error {
 
 var errMissing = errors.New("it is missing")
 
-// steady tells a file that cannot be read from a store that does not answer: what fails for a reason that may pass is tried
-// again once the store has answered something else. bad is the file's fault, and err ends the work.
+// steady distinguishes an unreadable file from a store that does not answer. If a read fails with an error that may be
+// temporary, steady checks that the store answers another request, and then reads again. bad is the file's fault; err
+// ends the work.
 func (r *Repo) steady(ctx context.Context, read func() error) (bad, err error) {
 	bad = read()
 	if bad != nil && !layout.IsPermanent(bad) && ctx.Err() == nil {
@@ -166,8 +170,8 @@ func (r *Repo) steady(ctx context.Context, read func() error) (bad, err error) {
 	return bad, ctx.Err()
 }
 
-// twice is steady, and has what is damaged read once more, past what this machine remembers of it: a cable or memory may be at
-// fault, and not the file.
+// twice is steady, but it reads a damaged file again, past this machine's page cache. The cause may be a cable or
+// memory and not the file.
 func (r *Repo) twice(ctx context.Context, name string, read func() error) (bad, err error) {
 	if bad, err = r.steady(ctx, read); errors.Is(bad, pack.ErrDamaged) && err == nil {
 		store.Drop(r.view().store, name)
@@ -176,9 +180,9 @@ func (r *Repo) twice(ctx context.Context, name string, read func() error) (bad, 
 	return bad, err
 }
 
-// readTables finds out what is in the bad packs: from index files, or from themselves.
+// readTables finds out what the damaged packs hold, from index files or from the packs themselves.
 func (d *Damage) readTables(ctx context.Context) error {
-	const tries = 3 // somebody may put one index file in the place of several meanwhile
+	const tries = 3 // another process may replace several index files by one meanwhile
 	for try := 1; len(d.bad) > 0; try++ {
 		files, err := layout.List(ctx, d.repo.view().store, layout.Index)
 		if err != nil {
@@ -204,13 +208,13 @@ func (d *Damage) readTables(ctx context.Context) error {
 	}
 	for _, b := range d.bad {
 		if b.table == nil && b.there > 0 {
-			b.table, _ = d.repo.readTable(ctx, b.ID, b.there) // what fails here is why it is bad
+			b.table, _ = d.repo.readTable(ctx, b.ID, b.there) // an error here is part of the damage
 		}
 	}
 	return ctx.Err()
 }
 
-// trust makes the index build upon packs again that are whole, unless they are about to go.
+// trust makes the index build again on packs that are whole, unless they are condemned.
 func (d *Damage) trust(packs []pack.FileID) {
 	condemned := d.work.Condemned()
 	d.repo.view().index.Resume(slices.DeleteFunc(packs, func(id pack.FileID) bool { return condemned[id] || d.bad[id] != nil }))

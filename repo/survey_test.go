@@ -15,12 +15,12 @@ import (
 	"platter/repo/store"
 )
 
-// A sick store has a file of which one sector cannot be read until it is written anew, and may hide it from listings.
+// A sickStore has a file with one sector that cannot be read until it is rewritten. It may hide the file from listings.
 type sickStore struct {
 	store.Store
 	name   string
 	sector int64
-	hidden bool // from listings
+	hidden bool // hidden from listings
 	away   bool // nothing can be read
 	once   bool // only the first read fails
 
@@ -56,11 +56,11 @@ func (s *sickStore) List(ctx context.Context, dir string) iter.Seq2[store.Info, 
 	}
 }
 
-// bigSample is the files of a repository with one pack of several sectors, and the pack's name.
+// bigSample returns the files of a repository with one pack of several sectors, and the pack's name.
 func bigSample(t *testing.T) (files map[string][]byte, name string, chunks []saved) {
 	t.Helper()
 	mem := new(store.Mem)
-	chunks = mustSave(t, testRepo(t, mem), noiseChunks(1, 12, 60000)) // the map is a frame of its own
+	chunks = mustSave(t, testRepo(t, mem), noiseChunks(1, 12, 60000)) // the map chunk has a frame of its own
 	files = filesOf(t, mem)
 	for n, data := range files {
 		if layout.Dir(n) == layout.Packs && len(data) > len(files[name]) {
@@ -70,7 +70,7 @@ func bigSample(t *testing.T) (files map[string][]byte, name string, chunks []sav
 	return files, name, chunks
 }
 
-// findIn opens a store, lets it be what it is from then on, and looks for damage.
+// findIn opens a store, changes it, and looks for damage.
 func findIn(t *testing.T, s *sickStore, change func()) (*Damage, error) {
 	t.Helper()
 	r := reopen(t, s)
@@ -111,7 +111,7 @@ func TestDamageThatCannotBeRead(t *testing.T) {
 	}
 }
 
-// mendSick mends a pack of which one sector cannot be read, or copies out all frames but one.
+// mendSick mends a pack with one unreadable sector, or copies out all frames but one.
 func mendSick(ctx context.Context, t *testing.T, r *Repo, name string, withParity bool) {
 	t.Helper()
 	d, err := r.FindDamage(ctx, true, nil)
@@ -131,7 +131,7 @@ func mendSick(ctx context.Context, t *testing.T, r *Repo, name string, withParit
 	}
 }
 
-// TestDamageThatIsNone holds that a fault which passes is none, and that a store which is not to be relied on ends the work.
+// TestDamageThatIsNone checks that a temporary fault is no damage, and that an unreliable store ends the work.
 func TestDamageThatIsNone(t *testing.T) {
 	files, name, _ := bigSample(t)
 	s := &sickStore{Store: memOf(t, files), name: name, sector: 3, once: true}
@@ -148,7 +148,7 @@ func TestDamageThatIsNone(t *testing.T) {
 	}
 }
 
-// TestDamageIsCountedInChunks holds that a chunk which lies in a sound pack, too, is not lost.
+// TestDamageIsCountedInChunks checks that a chunk that is also in a whole pack is not lost.
 func TestDamageIsCountedInChunks(t *testing.T) {
 	ctx := context.Background()
 	files, name, chunks := bigSample(t)

@@ -11,7 +11,7 @@ import (
 	"platter/repo/store/storetest"
 )
 
-// prepared is the disk that a program works on, and what is promised of it.
+// prepared returns the disk that a program works on, and what is promised of it.
 func (p program) prepared(t testing.TB) (*storetest.Disk, *promises) {
 	t.Helper()
 	disk := storetest.NewDisk()
@@ -22,8 +22,8 @@ func (p program) prepared(t testing.TB) (*storetest.Disk, *promises) {
 	return disk.Lose(storetest.Kept), x.promises
 }
 
-// survive holds that a repository has kept its promises whatever befell a program, that the next backup just works, and
-// that what both of them promised survives a power cut.
+// survive checks that a repository has kept its promises whatever happened to a program. The next backup works, and
+// what both promised survives a power cut.
 func (p program) survive(x *trial, disk *storetest.Disk) error {
 	if !x.told().made {
 		if err := x.surviveInit(); err != nil {
@@ -38,7 +38,8 @@ func (p program) survive(x *trial, disk *storetest.Disk) error {
 	if err := x.verify(); err != nil {
 		return err
 	}
-	// It is of the same disk: what the program saved comes by again, and what is there of it is built upon.
+	// It is a backup of the same disk. What the program saved comes again, and the backup builds on what is stored of
+	// it.
 	var again [][]byte
 	for _, c := range x.tried {
 		again = append(again, c.data)
@@ -53,15 +54,16 @@ func (p program) survive(x *trial, disk *storetest.Disk) error {
 	return nil
 }
 
-// surviveInit is for a repository that nobody was told of. It is there and works, or lacks only its config, or it is not and can be
-// made; only where a key is left of it, the folder must be emptied first, since that might as well be the key of a repository.
+// surviveInit checks a repository that was never reported as made. Either it exists and works, or it lacks only its
+// config, or it does not exist and can be made. If only its key is left, the folder must be emptied first, because that
+// might be the key of a real repository.
 func (x *trial) surviveInit() error {
 	ctx := context.Background()
 	err := Find(ctx, x.store)
 	if err == nil {
 		x.change(func(f *facts) { f.made, f.passwords["pw"] = true, kept })
 		r, err := x.unlock()
-		if err == nil && r.ConfigFault() != nil { // an init that was killed before its config was there is ended by a repair
+		if err == nil && r.ConfigFault() != nil { // repair completes an init that was killed before it made the config
 			_, err = r.RepairConfig(ctx)
 		}
 		return err

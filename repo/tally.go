@@ -2,18 +2,19 @@ package repo
 
 import "platter/chunk"
 
-// A Tally counts what has to be read from the store for chunks that are wanted: every frame once. It is not safe for concurrent use.
+// A Tally counts the bytes to read from the store for wanted chunks, each frame once. It is not safe for concurrent
+// use.
 type Tally struct {
-	Bytes int64 // of frames, as they are stored
+	Bytes int64 // of frames, as stored
 
 	repo   *Repo
 	frames map[frameKey]struct{}
 }
 
-// NewTally returns a tally of nothing.
+// NewTally returns an empty tally.
 func (r *Repo) NewTally() *Tally { return &Tally{repo: r, frames: map[frameKey]struct{}{}} }
 
-// Add counts chunks of data in. Errors are as of Repo.Load, of chunks that are in no index.
+// Add adds data chunks to the tally. For chunks in no index, it returns the errors of Repo.Load.
 func (t *Tally) Add(wants []Want) error {
 	found, err := t.repo.view().locate(chunk.Data, len(wants), func(i int) chunk.ID { return wants[i].ID })
 	if err != nil {

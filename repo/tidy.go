@@ -11,14 +11,14 @@ import (
 	"platter/repo/layout"
 )
 
-// Every backup leaves an index file at least. When many of them are small, a backup that has succeeded makes few of many.
+// Every backup leaves at least one index file. If many of them are small, a successful backup joins them into few.
 const (
-	smallIndex = 1 << 20  // bytes; a larger file is left as it is, so that nothing is written anew for ever
+	smallIndex = 1 << 20  // bytes; a larger file stays as it is, so that rewriting comes to an end
 	manySmall  = 32       // files
-	tidyBytes  = 32 << 20 // of small files that are put together at once: they are all in memory
+	tidyBytes  = 32 << 20 // of small files that are joined at once, since all of them are in memory
 )
 
-// indexFiles are the index files that are known to be there: those that LoadIndex listed, and those that were put since.
+// indexFiles are the index files known to exist: those that LoadIndex listed, and those put since.
 type indexFiles struct {
 	mu         sync.Mutex
 	sizes      map[pack.FileID]int64
@@ -34,7 +34,7 @@ func (f *indexFiles) add(id pack.FileID, size int64) {
 	f.sizes[id] = size
 }
 
-// small counts the small ones that count.
+// small counts the small files that are not superseded.
 func (f *indexFiles) small() (n int) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
@@ -46,8 +46,8 @@ func (f *indexFiles) small() (n int) {
 	return n
 }
 
-// tidy puts small index files together. That it fails is no fault of the backup, which is safe by then: the index is whole
-// with the old files, with the new ones, and with both. What was not done is done after another backup.
+// tidy joins small index files. A failure is no fault of the backup, which is safe by then: the index is whole with the
+// old files, with the new ones, and with both. The tidy of a later backup does what is left.
 func (w *Writer) tidy(ctx context.Context) {
 	r := w.repo
 	if r.dry || r.view().files.small() < manySmall {
@@ -61,10 +61,10 @@ func (w *Writer) tidy(ctx context.Context) {
 	}
 }
 
-// joinIndexes puts the small index files that are there now into few, and removes them. It returns how many bytes the new
-// ones take. Two that do it at once leave packs listed twice, which does no harm, and which the next one mends.
+// joinIndexes joins the small index files into few, and deletes them. It returns the bytes of the new files. Two
+// processes that join at once leave packs listed twice. That does no harm, and the next join mends it.
 func (r *Repo) joinIndexes(ctx context.Context) (bytes int64, err error) {
-	// Listed anew: what somebody else has superseded since must not come back.
+	// From a fresh listing: what another process has superseded since must not come back.
 	files, err := layout.ListNow(ctx, r.view().store, layout.Index)
 	if err != nil {
 		return 0, err
@@ -108,12 +108,13 @@ func (r *Repo) joinIndexes(ctx context.Context) (bytes int64, err error) {
 		if ctx.Err() != nil {
 			break
 		}
-		_ = r.view().store.Delete(ctx, layout.Name(layout.Index, id)) // some stores let nobody delete; superseded, it counts for nothing
+		// Some stores forbid deletion. A superseded file counts for nothing.
+		_ = r.view().store.Delete(ctx, layout.Name(layout.Index, id))
 	}
 	return bytes, nil
 }
 
-// supersededNow adds to what LoadIndex learned what index files say that came since.
+// supersededNow adds what later index files supersede to what LoadIndex learned.
 func (r *Repo) supersededNow(ctx context.Context, files []layout.File) (map[pack.FileID]bool, error) {
 	superseded := map[pack.FileID]bool{}
 	known := r.view().files
@@ -135,8 +136,8 @@ func (r *Repo) supersededNow(ctx context.Context, files []layout.File) (map[pack
 	return superseded, err
 }
 
-// join reads small files and returns their tables, each pack once, and what a file of those tables supersedes: them, and
-// what they supersede and is still there. Without them, that would count again.
+// join reads small files and returns their tables, each pack once. It also returns what a file with those tables
+// supersedes: the small files, and the existing files that they supersede. Without the latter, those would count again.
 func (r *Repo) join(ctx context.Context, small, files []layout.File) (tables []index.PackTable, supersedes []pack.FileID, err error) {
 	there := map[pack.FileID]bool{}
 	for _, f := range files {
@@ -169,7 +170,7 @@ func (r *Repo) join(ctx context.Context, small, files []layout.File) (tables []i
 	return tables, supersedes, err
 }
 
-// fullIndex reports whether so many tables are enough for one index file.
+// fullIndex reports whether the tables suffice to fill one index file.
 func fullIndex(tables []index.PackTable) bool {
 	return len(tables) >= packsPerIndex || tableBytes(tables) >= indexBytes
 }

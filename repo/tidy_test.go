@@ -14,10 +14,10 @@ import (
 	"platter/repo/store/storetest"
 )
 
-// night is what one backup of many stores: a chunk or two of its own.
+// night returns what one of many backups stores: two chunks of its own.
 func night(n int) [][]byte { return noiseChunks(byte(n), 2, 2000+n) }
 
-// manyNights is a repository after so many nights that the next one puts its index files together.
+// manyNights makes a repository after so many backups that the next one joins its index files.
 func manyNights(t *testing.T) (mem *store.Mem, all []saved) {
 	t.Helper()
 	mem = new(store.Mem)
@@ -40,7 +40,7 @@ func countIn(t testing.TB, s store.Store, dir string) int {
 	return len(files)
 }
 
-// wantSound holds that a repository is whole: everything loads, and check finds nothing.
+// wantSound checks that a repository is whole: everything loads, and check finds nothing.
 func wantSound(t *testing.T, s store.Store, all []saved) {
 	t.Helper()
 	r := reopen(t, s)
@@ -76,12 +76,12 @@ func TestTidy(t *testing.T) {
 	wantSound(t, mem, all)
 }
 
-// TestTidyFails holds that a backup whose own files are stored is done, whatever becomes of putting index files together.
+// TestTidyFails checks that a backup succeeds once its own files are stored, even if joining index files fails.
 func TestTidyFails(t *testing.T) {
 	ctx := context.Background()
 	mem, all := manyNights(t)
 	files := filesOf(t, mem)
-	for i := int64(4); ; i += 7 { // pack and index file are stored by then
+	for i := int64(4); ; i += 7 { // the pack and the index file are stored by then
 		mem := memOf(t, files)
 		r := reopen(t, mem)
 		s := &storetest.Faulty{Store: mem, Fail: storetest.After(i, errBroken)}
@@ -105,7 +105,7 @@ func TestTidyFails(t *testing.T) {
 	}
 }
 
-// TestTidyByTwo has two backups at once put the same files together.
+// TestTidyByTwo lets two backups join the same files at once.
 func TestTidyByTwo(t *testing.T) {
 	mem, all := manyNights(t)
 	var errs [2]error
@@ -128,7 +128,8 @@ func TestTidyByTwo(t *testing.T) {
 	}
 }
 
-// TestTidyWhereNothingIsDeleted holds that a NAS that only takes new files gets one for many once, not every night.
+// TestTidyWhereNothingIsDeleted checks a store that accepts only new files. Its index files are joined once, not after
+// every backup.
 func TestTidyWhereNothingIsDeleted(t *testing.T) {
 	mem, all := manyNights(t)
 	s := &storetest.Faulty{Store: mem, Fail: func(op, _ string) error {
@@ -145,14 +146,14 @@ func TestTidyWhereNothingIsDeleted(t *testing.T) {
 	if n := countIn(t, mem, layout.Index); n != manySmall-1+5+1 {
 		t.Errorf("%d index files, want one for many and one a night", n)
 	}
-	// What was superseded must not count again when the file that superseded it is put together with others.
+	// A superseded file must not count again when the file that superseded it is joined with others.
 	dropped := putIndexFile(t, reopen(t, mem), &index.File{Packs: []index.PackTable{
 		{Pack: index.Pack{ID: pack.FileID{1}, Size: 4096}, Table: new(pack.Table)}}})
 	putIndexFile(t, reopen(t, mem), &index.File{Supersedes: []pack.FileID{dropped}})
 	for n := range manySmall {
 		r := reopen(t, s)
 		if n == manySmall-10 {
-			s.Fail = func(op, name string) error { // only this one stays
+			s.Fail = func(op, name string) error { // only this file stays
 				if op == "delete" && strings.HasSuffix(name, dropped.String()) {
 					return errBroken
 				}
@@ -167,7 +168,7 @@ func TestTidyWhereNothingIsDeleted(t *testing.T) {
 	wantSound(t, mem, all)
 }
 
-// TestTidyAfterSomebodyElse holds that what another program superseded meanwhile does not come back.
+// TestTidyAfterSomebodyElse checks that files that another program superseded meanwhile do not come back.
 func TestTidyAfterSomebodyElse(t *testing.T) {
 	ctx := context.Background()
 	mem, _ := manyNights(t)
@@ -197,7 +198,7 @@ func TestTidyAfterSomebodyElse(t *testing.T) {
 	wantLoads(t, again, fresh)
 }
 
-// TestNoTidyInADryRun holds that a dry run reads no more than it must.
+// TestNoTidyInADryRun checks that a dry run reads no more than it must.
 func TestNoTidyInADryRun(t *testing.T) {
 	mem, _ := manyNights(t)
 	s := &storetest.Faulty{Store: mem}

@@ -14,8 +14,8 @@ import (
 	"platter/repo/store"
 )
 
-// TestViews reads through a Repo, loads its index and writes through it, all at once. Every read gets what was saved, and what
-// is written beside a LoadIndex can be loaded. The race detector is half of this test.
+// TestViews reads through a Repo, loads its index and writes through it, all at once. Every read returns what was
+// saved, and what is written beside a LoadIndex can be loaded. The race detector is half of this test.
 func TestViews(t *testing.T) {
 	mem := new(store.Mem)
 	testRepo(t, mem)

@@ -17,53 +17,53 @@ import (
 	"platter/repo/store"
 )
 
-// A Writer takes chunks and turns the new ones into packs.
+// A Writer takes chunks and packs the new ones.
 //
 //	lanes ──frames──▶ encoders ──sealed frames──▶ builder ──packs──▶ uploader ──▶ store, index
 //
-// Each worker fills frames of its own, so that neighbours on the disk stay neighbours in a frame; encoders compress and
-// seal them on all cores; one uploader makes packs durable while the next is being laid out.
+// Each worker fills frames of its own, so that neighbours on the disk stay neighbours in a frame. Encoders compress and
+// seal frames on all cores. One uploader makes a pack durable while the next is laid out.
 type Writer struct {
 	repo  *Repo
 	lanes chan *pack.Open    // full frames
 	spare sync.Pool          // of *pack.Open
-	bufs  chan []byte        // memory of packs: one being laid out, one on its way
+	bufs  chan []byte        // memory of packs: one being laid out, one being stored
 	packs chan *pack.Builder // full packs
 	stats Stats
 
-	open   atomic.Int64 // lanes
+	open   atomic.Int64 // open lanes
 	mapsMu sync.Mutex
 	maps   *Lane
 
 	pace *pace
 
 	mu       sync.Mutex
-	builder  *pack.Builder // nil when no frame waits
-	began    time.Time     // when the builder was wished for
-	waited   time.Duration // until the store had taken the pack whose memory it has
-	encoding time.Duration // spent on the builder's frames, by all encoders together
+	builder  *pack.Builder // nil if no frame waits
+	began    time.Time     // when the builder was first needed
+	waited   time.Duration // until the store had accepted the pack whose memory the builder reuses
+	encoding time.Duration // spent on the builder's frames, summed over all encoders
 }
 
 // Stats count what a Write stored.
 type Stats struct {
-	Chunks atomic.Int64 // that were new, data and map
-	Raw    atomic.Int64 // their bytes
-	Stored atomic.Int64 // bytes that the store got for them: packs, their parity, and index
+	Chunks atomic.Int64 // new chunks, data and map
+	Raw    atomic.Int64 // bytes of the new chunks
+	Stored atomic.Int64 // bytes put into the store for them: packs, parity and index
 }
 
-// Bounds of a Writer.
+// Limits of a Writer.
 const (
 	packsInMemory = 2
-	packsPerIndex = 64      // an interrupted backup loses less than so many packs from the index, and none from the store
-	indexBytes    = 8 << 20 // of tables, after which an index file is closed too
+	packsPerIndex = 64      // an interrupted backup loses fewer packs than this from the index, and none from the store
+	indexBytes    = 8 << 20 // bytes of tables, after which an index file is closed, too
 	salvageTime   = 5 * time.Second
 )
 
-// Write runs fn under a lease, which may save chunks through the Writer from any number of goroutines, and returns when all of them
-// are durable and in the index. One Write at a time can use a Repo.
+// Write runs fn under a lease. fn may save chunks through the Writer from any number of goroutines. Write returns once
+// all chunks are durable and in the index. Only one Write at a time can use a Repo.
 //
-// On an error, or when ctx is done, packs that were already stored are put in the index all the same, for the next run to
-// find; this Repo's index is of no more use then, and LoadIndex must come first.
+// After an error, or if ctx is done, Write still puts the stored packs in the index, for the next run to find. Then
+// this Repo's index is unusable until the next LoadIndex.
 func (r *Repo) Write(ctx context.Context, fn func(context.Context, *Writer) error) (stats *Stats, err error) {
 	err = r.WithLease(ctx, BackingUp, func(ctx context.Context) error {
 		stats, err = r.write(ctx, fn)
@@ -89,14 +89,14 @@ func (r *Repo) write(ctx context.Context, fn func(context.Context, *Writer) erro
 	}
 	w.maps = w.lane(chunk.Map)
 
-	var stored []index.PackTable // by the uploader, not yet in an index file
+	var stored []index.PackTable // packs from the uploader, not yet in an index file
 	g, gctx := errgroup.WithContext(ctx)
 	g.Go(func() error {
 		defer close(w.lanes)
 		if err := fn(gctx, w); err != nil {
 			return err
 		}
-		if n := w.open.Load(); n > 1 { // all but the one for maps; what is left in them would never be stored
+		if n := w.open.Load(); n > 1 { // all but the lane for maps; what is left in them would never be stored
 			return fmt.Errorf("%d lanes were not closed", n-1)
 		}
 		return w.maps.Close(gctx)
@@ -121,7 +121,8 @@ func (r *Repo) write(ctx context.Context, fn func(context.Context, *Writer) erro
 	err := g.Wait()
 	if err == nil {
 		if err = w.saveIndex(ctx, stored); err == nil {
-			// What was there already may be in an index file whose writer was killed before it was durable.
+			// Chunks that were already stored may be in an index file that is not durable, because its writer was
+			// killed.
 			err = store.SyncDir(ctx, r.view().store, layout.Index)
 		}
 		if r.stale = err != nil; err == nil {
@@ -146,7 +147,7 @@ type Lane struct {
 	open  *pack.Open
 }
 
-// Lane returns a lane for data. It must be closed, unless the Write fails anyway.
+// Lane returns a lane for data. The caller must close it, unless the Write fails anyway.
 func (w *Writer) Lane() *Lane { return w.lane(chunk.Data) }
 
 func (w *Writer) lane(kind chunk.Kind) *Lane {
@@ -163,10 +164,10 @@ func (w *Writer) emptyFrame(kind chunk.Kind) *pack.Open {
 	return &pack.Open{Kind: kind, Raw: make([]byte, 0, w.repo.config.FrameSize+w.repo.config.Chunks.Max/4)}
 }
 
-// Name returns the id of a chunk.
+// Name returns the ID of a chunk.
 func (l *Lane) Name(data []byte) chunk.ID { return l.namer.ID(data) }
 
-// Save stores a chunk that Name named id, if nobody has.
+// Save stores a chunk that Name named id, unless it is stored already.
 func (l *Lane) Save(ctx context.Context, id chunk.ID, data []byte) error {
 	if !l.w.repo.view().index.Claim(id) {
 		return nil
@@ -190,7 +191,7 @@ func (l *Lane) flush(ctx context.Context) error {
 	}
 }
 
-// Close hands on what is left. The lane must not be used again.
+// Close passes on what is left. The lane must not be used again.
 func (l *Lane) Close(ctx context.Context) error {
 	l.w.open.Add(-1)
 	l.w.repo.Return(l.kind, l.namer)
@@ -229,7 +230,8 @@ func (w *Writer) encode(ctx context.Context) error {
 	return nil
 }
 
-// add appends a frame, which took an encoder so long, to the pack being laid out, and returns that pack once it is full.
+// add appends a frame to the pack being laid out, and returns that pack once it is full. encoding is the time that an
+// encoder spent on the frame.
 func (w *Writer) add(ctx context.Context, o *pack.Open, sealed []byte, encoding time.Duration) (full *pack.Builder, err error) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
@@ -238,7 +240,7 @@ func (w *Writer) add(ctx context.Context, o *pack.Open, sealed []byte, encoding 
 		select {
 		case buf := <-w.bufs:
 			if buf == nil {
-				// At once and large enough for the frame that fills it and the table: growing would need it twice.
+				// Allocated at once, with room for the last frame and the table: growing would need twice the memory.
 				buf = make([]byte, 0, w.repo.config.PackSize+w.repo.config.FrameSize+64<<10)
 			}
 			w.builder, w.waited, w.encoding = pack.NewBuilder(buf), time.Since(w.began), 0
@@ -265,15 +267,16 @@ func (w *Writer) handOver(ctx context.Context, b *pack.Builder) error {
 	}
 }
 
-// handOverLast hands on the pack that was being laid out when frames ended.
+// handOverLast passes on the last pack, once there are no more frames.
 func (w *Writer) handOverLast(ctx context.Context) error {
 	if w.builder == nil || ctx.Err() != nil {
-		return nil // on an error, what did not fill a pack is not worth the wait
+		return nil // after an error, a partly filled pack is not worth the wait
 	}
 	return w.handOver(ctx, w.builder)
 }
 
-// upload makes packs durable, and every so often an index of them. It returns the packs that are in no index file yet.
+// upload makes packs durable, and regularly puts an index file for them. It returns the packs that are in no index file
+// yet.
 func (w *Writer) upload(ctx context.Context) (stored []index.PackTable, err error) {
 	for b := range w.packs {
 		file, id, table := b.Finish(w.repo.keys)
@@ -285,7 +288,7 @@ func (w *Writer) upload(ctx context.Context) (stored []index.PackTable, err erro
 		w.repo.view().index.AddPack(p, table)
 		w.stats.Stored.Add(p.Size + par)
 		stored = append(stored, index.PackTable{Pack: p, Table: table})
-		w.bufs <- file[:0] // never blocks: it came from there
+		w.bufs <- file[:0] // never blocks, because the memory came from there
 		if fullIndex(stored) {
 			if err := w.saveIndex(ctx, stored); err != nil {
 				return stored, err
@@ -293,7 +296,7 @@ func (w *Writer) upload(ctx context.Context) (stored []index.PackTable, err erro
 			stored = nil
 			r := w.repo
 			if r.view().index.Recent() > max(r.maxRecent, r.view().index.Stored()/8) {
-				r.mergeRun(ctx, r.view().index) // where it fails, the index is what it was
+				r.mergeRun(ctx, r.view().index) // if it fails, the index stays as it was
 			}
 		}
 	}

@@ -12,14 +12,15 @@ import (
 	"platter/repo/store"
 )
 
-// A File is one of the repository's own, as a store lists it.
+// A File is one of the repository's own files, as a store lists it.
 type File struct {
 	ID   pack.FileID
 	Size int64     // bytes
 	Time time.Time // by the store's clock
 }
 
-// List returns the repository's files in dir. It leaves out all other files. The error comes from the store and names dir.
+// List returns the repository's files in dir and leaves out all other files. The error comes from the store and names
+// dir.
 func List(ctx context.Context, s store.Store, dir string) ([]File, error) {
 	var files []File
 	for f, err := range s.List(ctx, dir) {
@@ -33,8 +34,8 @@ func List(ctx context.Context, s store.Store, dir string) ([]File, error) {
 	return files, nil
 }
 
-// ListNow is List for a process that deletes, or builds on, what it does not show. It shows what is there now, or as good as
-// now where the store cannot tell; see store.Lag.
+// ListNow is List for a process that deletes, or builds on, what the listing does not show. The listing is fresh, or as
+// fresh as the store can make it; see store.Lag.
 func ListNow(ctx context.Context, s store.Store, dir string) ([]File, error) {
 	if err := store.Refresh(ctx, s, dir); err != nil {
 		return nil, fmt.Errorf("list %s: %w", dir, err)
@@ -42,7 +43,7 @@ func ListNow(ctx context.Context, s store.Store, dir string) ([]File, error) {
 	return List(ctx, s, dir)
 }
 
-// IDs returns the IDs of files, in their order.
+// IDs returns the IDs of files, in the same order.
 func IDs(files []File) []pack.FileID {
 	ids := make([]pack.FileID, len(files))
 	for i, f := range files {
@@ -51,7 +52,7 @@ func IDs(files []File) []pack.FileID {
 	return ids
 }
 
-// Read returns a file of at most limit bytes. The error wraps pack.ErrDamaged where it is longer.
+// Read returns a file of at most limit bytes. The error wraps pack.ErrDamaged if the file is longer.
 func Read(ctx context.Context, s store.Store, name string, limit int64) ([]byte, error) {
 	data, err := s.Get(ctx, name, 0, limit+1)
 	if err != nil {
@@ -63,13 +64,13 @@ func Read(ctx context.Context, s store.Store, name string, limit int64) ([]byte,
 	return data, nil
 }
 
-// ReadNamed returns what follows the header of a file of at most limit bytes. The error wraps pack.ErrDamaged where the bytes
-// do not match the name.
+// ReadNamed returns the body of a file of at most limit bytes, without its header. The error wraps pack.ErrDamaged if
+// the bytes do not match the name.
 func ReadNamed(ctx context.Context, s store.Store, dir string, id pack.FileID, kind pack.FileKind, limit int64) ([]byte, error) {
 	return ReadAs(ctx, s, Name(dir, id), id, kind, limit)
 }
 
-// ReadAs is ReadNamed for a file that has another name than its bytes give it.
+// ReadAs is ReadNamed for a file whose name is not its file ID.
 func ReadAs(ctx context.Context, s store.Store, name string, id pack.FileID, kind pack.FileKind, limit int64) ([]byte, error) {
 	data, err := Read(ctx, s, name, limit)
 	if err != nil {
@@ -85,7 +86,7 @@ func ReadAs(ctx context.Context, s store.Store, name string, id pack.FileID, kin
 	return body, nil
 }
 
-// PutNamed stores header and body under the name that follows from them, and returns how many bytes that takes.
+// PutNamed stores header and body under their file ID, and returns the length of the file in bytes.
 func PutNamed(ctx context.Context, s store.Store, dir string, kind pack.FileKind, body []byte) (pack.FileID, int64, error) {
 	file := append(pack.Header(kind), body...)
 	id := pack.Sum(file)
@@ -95,18 +96,19 @@ func PutNamed(ctx context.Context, s store.Store, dir string, kind pack.FileKind
 	return id, int64(len(file)), nil
 }
 
-// IsMissing reports whether an error says that a file is not there.
+// IsMissing reports whether an error says that a file is missing.
 func IsMissing(err error) bool { return errors.Is(err, fs.ErrNotExist) }
 
-// IsPermanent reports whether a read failed for good. Any other failure, such as a NAS that does not answer, may pass.
+// IsPermanent reports whether a failed read stays failed. Any other failure, such as a store that does not answer, may
+// be temporary.
 func IsPermanent(err error) bool {
 	return errors.Is(err, pack.ErrDamaged) || errors.Is(err, pack.ErrNewer) || IsMissing(err)
 }
 
-// Padding is the unit, in bytes, of the length of sealed JSON, so that a length tells little of what it says.
+// Padding is the unit of the length of sealed JSON, in bytes. It hides most of what a length would reveal.
 const Padding = 512
 
-// Pad fills JSON up to a multiple of Padding with spaces, which JSON allows at its end.
+// Pad fills JSON with spaces up to a multiple of Padding. JSON allows trailing spaces.
 func Pad(json []byte) []byte {
 	if n := len(json) % Padding; n > 0 {
 		json = append(json, bytes.Repeat([]byte{' '}, Padding-n)...)

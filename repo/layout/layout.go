@@ -1,6 +1,6 @@
-// Package layout says how the files of a repository are named, in which folders they are, and how large they may be.
+// Package layout defines the names, the folders and the maximum sizes of a repository's files.
 //
-// It lists, reads and writes them as far as that takes no key: a file whose name is the BLAKE3 of its bytes proves itself.
+// It lists, reads and writes them as far as no key is needed: a file named by the BLAKE3 of its bytes proves itself.
 package layout
 
 import (
@@ -12,21 +12,21 @@ import (
 	"platter/repo/store"
 )
 
-// The folders and files of a repository. All but the config and parity are named by the plain BLAKE3-256 of their bytes, in
-// lower-case hex.
+// The folders and files of a repository. All files but the config and parity are named by the plain BLAKE3-256 of their
+// bytes, in lower-case hex.
 //
 //	config
-//	config.copy         what the config says, since it was changed for the first time
+//	config.copy         a copy of the config, made by the first change of it
 //	keys/0123…          password slots
-//	keys/0123….removing-4567…  a slot that is being removed
-//	packs/01/0123…      in folders by their first two digits: a repository has many
-//	packs/01/0123….par  parity, which mends the pack beside it; not named by its bytes
+//	keys/0123….removing-4567…  a slot during its removal
+//	packs/01/0123…      in folders by their first two digits, because there are many
+//	packs/01/0123….par  parity that can mend the pack beside it; not named by its bytes
 //	index/0123…
 //	snapshots/0123…
-//	work/0123…          leases and deletion markers, which come and go
-//	pending/0123…       a snapshot or index file before its commit, by the name of its writer's lease
-//	forgotten/0123…     which snapshots were removed on purpose
-//	aside/0123…         snapshots that were removed as damaged, until a check has verified the others
+//	work/0123…          leases and deletion markers, all of them temporary
+//	pending/0123…       a snapshot or index file before its commit, named after its writer's lease
+//	forgotten/0123…     records of the snapshots that were forgotten
+//	aside/0123…         snapshots removed as damaged, kept until a check has verified the others
 const (
 	Config     = "config"
 	ConfigCopy = "config.copy"
@@ -40,16 +40,17 @@ const (
 	Aside      = "aside"
 )
 
-// Bounds of whole files, in bytes, checked before they are read into memory.
+// Limits of whole files, in bytes, checked before a file is read into memory.
 const (
 	MaxConfig   = 64 << 10
 	MaxSlot     = 128 << 10
 	MaxSnapshot = 16 << 20
-	MaxMarker   = 16 << 20 // and of a lease
+	MaxMarker   = 16 << 20 // also the limit of a lease
 	MaxRecord   = 16 << 20
 )
 
-// Names are all names that a repository may use in its store. It is a store.Layout, for a folder that holds other files too.
+// Names are all names that a repository may use in its store. It is a store.Layout for a folder that also holds other
+// files.
 type Names struct{}
 
 var _ store.Layout = Names{}
@@ -65,7 +66,7 @@ func (Names) Folder(name string) bool {
 	return false
 }
 
-// File reports whether a file in the root or in one of those folders can be one of the repository's, by its name.
+// File reports whether a file, in the root or in one of the repository's folders, may be the repository's, by its name.
 func (Names) File(name string) bool {
 	if name == Config || name == ConfigCopy {
 		return true
@@ -76,10 +77,10 @@ func (Names) File(name string) bool {
 
 const idDigits = 2 * len(pack.FileID{})
 
-// isHex reports whether a text is hex digits as the repository writes them.
+// isHex reports whether s consists of lower-case hex digits only.
 func isHex(s string) bool { return strings.Trim(s, "0123456789abcdef") == "" }
 
-// Name returns the name of a file in any folder but Packs.
+// Name returns the name of a file in any folder except Packs.
 func Name(dir string, id pack.FileID) string { return dir + "/" + id.String() }
 
 // PackName returns the name of a pack.
@@ -90,25 +91,26 @@ func PackName(id pack.FileID) string {
 
 const ParityEnd = ".par"
 
-// ParityName returns the name of the file beside a pack by which some of its sectors can be mended.
+// ParityName returns the name of a pack's parity file, which can mend some of the pack's sectors.
 func ParityName(id pack.FileID) string { return PackName(id) + ParityEnd }
 
 const RemovingMark = ".removing-"
 
-// RemovingName returns a new name for a slot that is about to be removed. No other attempt to remove it uses that name.
+// RemovingName returns a new name for a slot that is about to be removed. No other attempt to remove the slot uses that
+// name.
 func RemovingName(slot pack.FileID) string {
 	var nonce [16]byte
-	rand.Read(nonce[:]) // never fails: it ends the process first
+	rand.Read(nonce[:]) // never fails: on an error it ends the process
 	return Name(Keys, slot) + RemovingMark + hex.EncodeToString(nonce[:])
 }
 
-// Dir returns the first folder of a name.
+// Dir returns the first folder in a name.
 func Dir(name string) string {
 	dir, _, _ := strings.Cut(name, "/")
 	return dir
 }
 
-// ParseID returns the ID in the name of a file in dir, and false for a file that is none of the repository's.
+// ParseID returns the ID in the name of a file in dir, and false if the file is not the repository's.
 func ParseID(dir string, f store.Info) (pack.FileID, bool) {
 	if f.Odd {
 		return pack.FileID{}, false
@@ -133,7 +135,7 @@ func ParseParity(f store.Info) (pack.FileID, bool) {
 	return ParseID(Packs, store.Info{Name: name})
 }
 
-// ParseRemoving returns the ID of a slot that is being removed, and false for any other file.
+// ParseRemoving returns the ID of a slot during its removal, and false for any other file.
 func ParseRemoving(f store.Info) (pack.FileID, bool) {
 	name, nonce, ok := strings.Cut(f.Name, RemovingMark)
 	if !ok || f.Odd || len(nonce) != 32 || !isHex(nonce) {

@@ -7,7 +7,7 @@ import (
 	"testing"
 )
 
-// TestNames holds which names are not the repository's, and that it knows every folder of its own.
+// TestNames checks that Names rejects foreign names and knows every folder of the repository.
 func TestNames(t *testing.T) {
 	for _, name := range []string{"", "note", "config2", "keys/note", "projects/config", "packs/ab/note", strings.Repeat("0", 64)} {
 		if (Names{}).File(name) {

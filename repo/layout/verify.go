@@ -10,12 +10,13 @@ import (
 	"platter/repo/store"
 )
 
-// verifyBlock is how many bytes Verify reads at a time. It is the same for every file, so that the reads show nothing of
-// what is in it.
+// verifyBlock is how many bytes Verify reads at a time. It is the same for every file, so that the reads reveal nothing
+// about the contents.
 const verifyBlock = 4 << 20
 
-// Verify reads a file in blocks and compares the hash of its bytes with its ID. It calls read, if not nil, with the length
-// of each block. The error wraps pack.ErrDamaged, without the name, if the bytes do not match, or it is the store's.
+// Verify reads a file in blocks and compares the hash of its bytes with its ID. It calls read, if not nil, with the
+// length of each block. The error comes from the store, or wraps pack.ErrDamaged, without the name, if the bytes do not
+// match.
 func Verify(ctx context.Context, s store.Store, name string, id pack.FileID, read func(n int64)) error {
 	sum, block := blake3.New(), make([]byte, verifyBlock)
 	for off := int64(0); ; off += verifyBlock {

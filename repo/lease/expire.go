@@ -9,8 +9,8 @@ import (
 	"platter/repo/layout"
 )
 
-// Now touches the held lease, and returns the state and what the store's clock says. The error is ErrLost where the lease is
-// missing.
+// Now touches the held lease and returns the state and the time by the store's clock. It returns ErrLost if the lease
+// is missing.
 func (h *Holder) Now(ctx context.Context) (*State, time.Time, error) {
 	id, _, _ := h.Held()
 	if err := h.touch(ctx, id); layout.IsMissing(err) {
@@ -29,8 +29,9 @@ func (h *Holder) Now(ctx context.Context) (*State, time.Time, error) {
 	return s, own.Time, nil
 }
 
-// EndExpired returns the leases of others that may be alive, and ends those that expired. It deletes first the lease, then what
-// its holder may be about to commit; see Commit. pending must have been listed before s. ended has a sentence for each.
+// EndExpired returns the leases of other processes that may be alive, and ends the expired ones. It deletes the lease
+// first, then the file that the holder may be about to commit; see Commit. pending must have been listed before s was
+// read. ended has one sentence for each lease it ended.
 func (h *Holder) EndExpired(ctx context.Context, s *State, pending []layout.File, now time.Time) (live map[pack.FileID]Lease, ended []string, err error) {
 	own, _, _ := h.Held()
 	live = map[pack.FileID]Lease{}
@@ -47,7 +48,7 @@ func (h *Holder) EndExpired(ctx context.Context, s *State, pending []layout.File
 		}
 		ended = append(ended, fmt.Sprintf("the %s that %s began at %s never ended", l.Value.Work, l.Value.Host, l.Value.Time.Local().Format(time.DateTime)))
 	}
-	// A file that cannot be read may be the lease of a live process, which then touches it.
+	// A file that cannot be read may be the lease of a live process. Such a process keeps touching it.
 	for id, f := range s.Unreadable {
 		name := layout.Name(layout.Work, id)
 		if now.Sub(f.Time) < ExpiresAfter {

@@ -15,14 +15,14 @@ import (
 	"platter/repo/store"
 )
 
-// Options are what a Holder needs to know of its repository. All are required.
+// Options are what a Holder needs from its repository. All fields are required.
 type Options struct {
-	Store  func() store.Store               // where the work directory is now
-	Box    func(p crypt.Purpose) *crypt.Box // of the repository's keys
-	Now    func() time.Time                 // by this machine's clock: for people
-	IsDead func(Lease) bool                 // whether a holder is known to be dead; Lease.IsDead unless in a test
-	Begin  func(ctx context.Context) error  // called before the first lease of a Hold is put
-	Settle func(ctx context.Context) error  // waits until a listing shows what was put before, where the store cannot be asked for that
+	Store  func() store.Store               // the store of the work directory, which may change
+	Box    func(p crypt.Purpose) *crypt.Box // the box of the repository's keys
+	Now    func() time.Time                 // this machine's clock, for people to read
+	IsDead func(Lease) bool                 // whether a holder is known to be dead; Lease.IsDead except in tests
+	Begin  func(ctx context.Context) error  // runs before a Hold puts its first lease
+	Settle func(ctx context.Context) error  // waits for listings to show earlier writes, if they cannot be refreshed
 }
 
 // A Holder takes leases for one open repository. It is safe for concurrent use.
@@ -30,19 +30,19 @@ type Holder struct {
 	o Options
 
 	mu    sync.Mutex
-	users int          // Holds under way; they share one lease
+	users int          // running Holds; they share one lease
 	id    pack.FileID  // of the lease
-	ack   *pack.FileID // of its acknowledgement, nil where there is none
-	found *State       // when the lease was taken
+	ack   *pack.FileID // of the lease's acknowledgement; nil if there is none
+	found *State       // the state when the lease was taken
 
-	committing sync.Mutex // pending files have the lease's name: one at a time
+	committing sync.Mutex // pending files have the lease's name, so only one may exist at a time
 }
 
 // New returns a Holder that holds nothing.
 func New(o Options) *Holder { return &Holder{o: o} }
 
-// Held returns the file ID of the lease that this Holder holds, and the state that it found when it took it. ok is false
-// where it holds none.
+// Held returns the file ID of the lease that this Holder holds, and the state when it took the lease. ok is false if it
+// holds none.
 func (h *Holder) Held() (id pack.FileID, found *State, ok bool) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
@@ -52,7 +52,7 @@ func (h *Holder) Held() (id pack.FileID, found *State, ok bool) {
 	return h.id, h.found, true
 }
 
-// Time returns when the held lease was put, by the store's clock; zero without a lease.
+// Time returns when the held lease was put, by the store's clock. It is zero without a lease.
 func (h *Holder) Time() time.Time {
 	id, found, ok := h.Held()
 	if !ok {
@@ -61,11 +61,12 @@ func (h *Holder) Time() time.Time {
 	return found.Leases[id].Time
 }
 
-// Hold runs fn while a lease says so. The order keeps backups and prunes apart without either waiting for the other: first the
-// lease is durable, then markers are read, and only then anything that fn builds on. So fn must load its index again.
+// Hold runs fn under a lease. Neither backups nor prunes wait for the other, because Hold keeps an order. First the
+// lease is durable, then it reads the markers, and only then does fn read what it builds on. So fn must reload its
+// index.
 //
-// The context of fn ends with ErrLost as its cause when another process ended the lease. Inside another Hold of the same
-// Holder it only runs fn. The error wraps ErrInUse where the work is exclusive and another process does such work.
+// If another process ends the lease, the context of fn ends with ErrLost as its cause. Inside another Hold of the same
+// Holder, Hold only runs fn. The error wraps ErrInUse if the work is exclusive and another process does exclusive work.
 func (h *Holder) Hold(ctx context.Context, work Work, fn func(context.Context) error) error {
 	if err := h.Acquire(ctx, work); err != nil {
 		return err
@@ -83,7 +84,8 @@ func (h *Holder) Hold(ctx context.Context, work Work, fn func(context.Context) e
 	return err
 }
 
-// Acquire puts a lease and reads the markers, unless this Holder holds a lease already. Nothing touches the lease: Hold does.
+// Acquire puts a lease and reads the markers, unless this Holder holds a lease already. It does not keep touching the
+// lease; Hold does.
 func (h *Holder) Acquire(ctx context.Context, work Work) error {
 	h.mu.Lock()
 	defer h.mu.Unlock()
@@ -112,7 +114,7 @@ func (h *Holder) Acquire(ctx context.Context, work Work) error {
 	return nil
 }
 
-// Release ends what Acquire began. The last one deletes the lease.
+// Release ends one Acquire. The last one deletes the lease.
 func (h *Holder) Release(ctx context.Context) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
@@ -129,11 +131,11 @@ func (h *Holder) new(work Work) Lease {
 }
 
 func hostname() string {
-	host, _ := os.Hostname() // only for people to read
+	host, _ := os.Hostname() // for people to read
 	return host
 }
 
-// readAfter reads the state as it is after a lease was put. Where that cannot be had at once, it waits.
+// readAfter reads the state after a lease was put. If the store may show an older state, it waits.
 func (h *Holder) readAfter(ctx context.Context) (*State, error) {
 	if err := h.o.Settle(ctx); err != nil {
 		return nil, err
@@ -141,7 +143,7 @@ func (h *Holder) readAfter(ctx context.Context) (*State, error) {
 	return h.ReadNow(ctx)
 }
 
-// acknowledge looks for exclusive work of others, and puts a file that lists the markers.
+// acknowledge fails if another process does exclusive work. Otherwise it puts a file that lists the markers.
 func (h *Holder) acknowledge(ctx context.Context, id pack.FileID, l Lease, s *State) (*pack.FileID, error) {
 	own := s.Leases[id]
 	if l.Work.Exclusive() {
@@ -162,14 +164,15 @@ func (h *Holder) acknowledge(ctx context.Context, id pack.FileID, l Lease, s *St
 	return &ack, err
 }
 
-// Expired reports whether the holder of a lease is dead, or was silent for too long. now is by the store's clock.
+// Expired reports whether the holder of a lease is dead or was silent for too long. now is by the store's clock.
 func (h *Holder) Expired(l Dated[Lease], now time.Time) bool {
 	return now.Sub(l.Time) >= ExpiresAfter || h.o.IsDead(l.Value)
 }
 
-// Redate touches leases that are dated in the future, and files that may be such leases: the store's clock was set back since,
-// or is wrong. Whether their holders live cannot be known, so they count for as long as if those had touched them now. That
-// ends no lease earlier, and that of a dead holder no later than then. A lease that was deleted meanwhile does not come back.
+// Redate touches leases dated in the future, and unreadable files with such dates, which may be leases. The store's
+// clock was set back, or is wrong. Nothing shows whether their holders are alive, so each counts as if its holder
+// touched it now. So no lease ends too early, and a dead holder's lease ends ExpiresAfter from now at the latest. A
+// lease that was deleted meanwhile does not come back.
 func (h *Holder) Redate(ctx context.Context, s *State, now time.Time) error {
 	dates := map[pack.FileID]time.Time{}
 	for id, l := range s.Leases {
@@ -190,11 +193,11 @@ func (h *Holder) Redate(ctx context.Context, s *State, now time.Time) error {
 	return errors.Join(errs...)
 }
 
-// inFuture reports whether a lease was touched later than its holder can have touched it since now was read.
+// inFuture reports whether a lease is dated so late that no touch since now was read explains it.
 func inFuture(touched, now time.Time) bool { return !now.IsZero() && touched.Sub(now) > TouchEvery }
 
-// keep touches the lease until ctx ends. A store that does not answer may answer again: then it shows whether the lease is
-// still there.
+// keep touches the lease until ctx ends. If the store does not answer, keep tries again: a later answer shows whether
+// the lease is still there.
 func (h *Holder) keep(ctx context.Context, lost context.CancelCauseFunc) {
 	touching(ctx, func() bool {
 		if layout.IsMissing(h.touch(ctx, h.id)) {
@@ -225,14 +228,14 @@ func touching(ctx context.Context, touch func() bool) {
 	}
 }
 
-// drop deletes a lease. Where that fails, or nothing may be deleted, the lease expires.
+// drop deletes a lease. If that fails, or deletion is not allowed, the lease expires.
 func (h *Holder) drop(ctx context.Context, id pack.FileID) {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), deleteWithin)
 	defer cancel()
 	_ = h.o.Store().Delete(ctx, layout.Name(layout.Work, id))
 }
 
-// Check returns ErrLost where the held lease is missing.
+// Check returns ErrLost if the held lease is missing.
 func (h *Holder) Check(ctx context.Context) error {
 	id, _, _ := h.Held()
 	_, err := h.o.Store().Get(ctx, layout.Name(layout.Work, id), 0, 1)
@@ -242,12 +245,13 @@ func (h *Holder) Check(ctx context.Context) error {
 	return err
 }
 
-// Commit gives a snapshot or an index file its name, unless the lease was lost; then the error wraps ErrLost.
+// Commit gives a snapshot or an index file its name. The error wraps ErrLost if the lease was lost; then the file has
+// no name.
 //
-// A process that takes this one for dead deletes the lease first, then the pending file, and only then lists the snapshots.
-// Where the lease is still there after the pending file was put, that process has yet to look for the pending file. Either it
-// deletes that file, and there is nothing to move; or the file was moved, and it sees the snapshot. However long this process
-// sleeps between two of these steps, there is no third case.
+// A process that takes this one for dead first deletes the lease, then the pending file, and only then lists the
+// snapshots. Suppose the lease is still there after the pending file was put. Then the other process has yet to look
+// for the pending file. If it deletes that file first, there is nothing to move. If the file was moved first, the other
+// process sees the snapshot. There is no third case, however long this process sleeps between two steps.
 func (h *Holder) Commit(ctx context.Context, file []byte, name string) error {
 	h.committing.Lock()
 	defer h.committing.Unlock()
@@ -260,14 +264,14 @@ func (h *Holder) Commit(ctx context.Context, file []byte, name string) error {
 		return err
 	}
 	if err := h.Check(ctx); err != nil {
-		_ = s.Delete(context.WithoutCancel(ctx), pending) // or the process that ended the lease does
+		_ = s.Delete(context.WithoutCancel(ctx), pending) // or the process that ended the lease deletes it
 		return err
 	}
 	err := s.Move(ctx, pending, name)
 	if !layout.IsMissing(err) {
 		return err
 	}
-	// A server whose answer was lost is asked again. Then the file is missing because it was moved.
+	// If a server's answer was lost, the move is retried. Then the file is missing because it was already moved.
 	if there, e := s.Get(ctx, name, 0, int64(len(file))); e == nil && bytes.Equal(there, file) {
 		return nil
 	}

@@ -8,8 +8,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// thisBoot names the space in which process ids mean something: this machine since it was started, and this container of it.
-// It is "" where that cannot be found out.
+// thisBoot names the space in which process IDs are valid: one boot of this machine, and one container on it. It is ""
+// if that cannot be found out.
 func thisBoot() string {
 	boot, err := os.ReadFile("/proc/sys/kernel/random/boot_id")
 	if err != nil {
@@ -22,5 +22,5 @@ func thisBoot() string {
 	return strings.TrimSpace(string(boot)) + " " + space
 }
 
-// isDead reports whether there is no process of that id.
+// isDead reports whether no process has that ID.
 func isDead(pid int) bool { return errors.Is(unix.Kill(pid, 0), unix.ESRCH) }

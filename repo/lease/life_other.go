@@ -2,7 +2,7 @@
 
 package lease
 
-// thisBoot is "" here: a dead process is known by its silence only.
+// thisBoot is "" here: a dead process shows only by its silence.
 func thisBoot() string { return "" }
 
 func isDead(int) bool { return false }

@@ -11,8 +11,8 @@ import (
 	"platter/repo/store"
 )
 
-// Reading runs fn while a lease says that it reads some snapshots. begin runs before it, under the lease: what it finds is not
-// deleted until fn ends. Where no lease can be put, as in a repository that is read-only, fn runs without lease and begin.
+// Reading runs begin and then fn under a lease that names the snapshots to be read. What begin finds is not deleted
+// until fn ends. If no lease can be put, as in a read-only repository, only fn runs, without a lease.
 func (h *Holder) Reading(ctx context.Context, work Work, snapshots []pack.FileID, begin, fn func(context.Context) error) error {
 	l := h.new(work)
 	l.Reads = snapshots
@@ -38,14 +38,15 @@ func (h *Holder) Reading(ctx context.Context, work Work, snapshots []pack.FileID
 	return err
 }
 
-// A readerLease is the lease of a Reading.
+// A readerLease is the lease of one Reading.
 type readerLease struct {
 	h    *Holder
 	says Lease
-	id   pack.FileID // changes in keep only
+	id   pack.FileID // only keep changes it
 }
 
-// keep touches the lease until ctx ends. A reader whose lease expired puts another: what it reads may still be there.
+// keep touches the lease until ctx ends. If the lease expired, keep puts another: what the reader reads may still be
+// there.
 func (r *readerLease) keep(ctx context.Context) {
 	touching(ctx, func() bool {
 		if layout.IsMissing(r.h.touch(ctx, r.id)) {
@@ -57,14 +58,15 @@ func (r *readerLease) keep(ctx context.Context) {
 	})
 }
 
-// An Observer holds a lease that delays no other process, to see what others hold and what the store's clock says.
+// An Observer holds a lease that delays no other process. It shows what other processes hold and the time by the
+// store's clock.
 type Observer struct {
 	h   *Holder
 	id  pack.FileID
-	put bool // false where the store is full
+	put bool // false if the store is full
 }
 
-// Observe puts the lease. It must be closed.
+// Observe puts the lease. The caller must close the Observer.
 func (h *Holder) Observe(ctx context.Context, work Work) (*Observer, error) {
 	id, err := h.Put(ctx, h.new(work))
 	if err != nil && !errors.Is(err, store.ErrFull) {
@@ -73,14 +75,13 @@ func (h *Holder) Observe(ctx context.Context, work Work) (*Observer, error) {
 	return &Observer{h, id, err == nil}, nil
 }
 
-// Close deletes the lease.
 func (o *Observer) Close(ctx context.Context) {
 	if o.put {
 		o.h.drop(ctx, o.id)
 	}
 }
 
-// Time returns when the lease was put, by the store's clock; zero where a listing does not show it.
+// Time returns when the lease was put, by the store's clock. It is zero if a listing does not show the lease.
 func (o *Observer) Time(ctx context.Context) time.Time {
 	files, err := layout.List(ctx, o.h.o.Store(), layout.Work)
 	if err != nil {
@@ -94,8 +95,8 @@ func (o *Observer) Time(ctx context.Context) time.Time {
 	return time.Time{}
 }
 
-// Readers returns the snapshots that live processes read, each with the lease of one of them. Where the time is not known, leases
-// count however old they are.
+// Readers returns the snapshots that live processes read, each with one lease that reads it. If the time is unknown,
+// leases of any age count.
 func (o *Observer) Readers(ctx context.Context) (map[pack.FileID]Lease, error) {
 	if o.put {
 		if err := o.h.touch(ctx, o.id); err != nil && !layout.IsMissing(err) {

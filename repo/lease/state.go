@@ -17,19 +17,20 @@ import (
 	"platter/repo/store"
 )
 
-// A Dated value is what a file says, and when the file was written or touched, by the store's clock.
+// A Dated value is the content of a file, and the time when the file was written or last touched, by the store's clock.
 type Dated[T any] struct {
 	Value T
 	Time  time.Time
 }
 
-// A State is what the work directory held at one moment, by file ID. Leases and markers share a directory on purpose: a
-// network file system that puts a file into it forgets what it remembers of it, and so shows what others put there.
+// A State is what the work directory holds at one moment, by file ID. Leases and markers share a directory on purpose.
+// When a network file system puts a file into a directory, it drops its cached listing and so shows what other machines
+// put there.
 type State struct {
 	Leases           map[pack.FileID]Dated[Lease]
-	Acknowledgements map[pack.FileID]Lease // Of names their lease
+	Acknowledgements map[pack.FileID]Lease // their Of names the lease
 	Markers          map[pack.FileID]Dated[Marker]
-	Unreadable       map[pack.FileID]Dated[error] // damaged files and such of a newer format; each error names its file
+	Unreadable       map[pack.FileID]Dated[error] // damaged files or files of a newer format; errors name them
 }
 
 func newState() *State {
@@ -44,7 +45,7 @@ func (h *Holder) ReadNow(ctx context.Context) (*State, error) {
 	return h.Read(ctx)
 }
 
-// Read returns the state of the work directory. A file that is missing when it is read has served its purpose.
+// Read returns the state of the work directory. A file that disappears before it is read has served its purpose.
 func (h *Holder) Read(ctx context.Context) (*State, error) {
 	files, err := layout.List(ctx, h.o.Store(), layout.Work)
 	if err != nil {
@@ -97,7 +98,7 @@ func (h *Holder) readFile(ctx context.Context, s *State, f layout.File) error {
 	return nil
 }
 
-// open reads what a lease or a marker says.
+// open decrypts and decodes a lease or a marker.
 func open[T any](box *crypt.Box, sealed []byte) (says T, err error) {
 	plain, err := box.Open(sealed)
 	if err == nil {
@@ -109,7 +110,7 @@ func open[T any](box *crypt.Box, sealed []byte) (says T, err error) {
 	return says, nil
 }
 
-// put stores a lease or a marker under the name that follows from its bytes.
+// put stores a lease or a marker under its file ID.
 func (h *Holder) put(ctx context.Context, kind pack.FileKind, p crypt.Purpose, says any) (pack.FileID, error) {
 	plain, err := json.Marshal(says)
 	if err != nil {
@@ -119,17 +120,17 @@ func (h *Holder) put(ctx context.Context, kind pack.FileKind, p crypt.Purpose, s
 	return id, err
 }
 
-// Put stores a lease, or an acknowledgement, as it is. Hold and Reading make their own.
+// Put stores a lease or an acknowledgement unchanged. Hold and Reading make their own.
 func (h *Holder) Put(ctx context.Context, l Lease) (pack.FileID, error) {
 	return h.put(ctx, pack.LeaseFile, crypt.Leases, l)
 }
 
-// PutMarker stores a marker as it is. Mark makes as many as a list of packs needs.
+// PutMarker stores a marker unchanged. Mark makes as many markers as a list of packs needs.
 func (h *Holder) PutMarker(ctx context.Context, m Marker) (pack.FileID, error) {
 	return h.put(ctx, pack.PlanFile, crypt.Plans, m)
 }
 
-// Mark puts the markers that condemn packs, or those that call them damaged.
+// Mark puts the markers that condemn packs, or damage markers if damaged is set.
 func (h *Holder) Mark(ctx context.Context, packs []pack.FileID, damaged bool) error {
 	packs = slices.Compact(slices.SortedFunc(slices.Values(packs), compareIDs))
 	m := Marker{Damaged: damaged, Host: hostname(), Time: h.o.Now().UTC().Truncate(time.Second)}
@@ -141,7 +142,7 @@ func (h *Holder) Mark(ctx context.Context, packs []pack.FileID, damaged bool) er
 	return nil
 }
 
-// Unmark deletes a marker. That it is missing is no error.
+// Unmark deletes a marker. A missing marker is no error.
 func (h *Holder) Unmark(ctx context.Context, marker pack.FileID) error {
 	if err := h.o.Store().Delete(ctx, layout.Name(layout.Work, marker)); err != nil && !layout.IsMissing(err) {
 		return err
@@ -159,10 +160,10 @@ func (s *State) Acknowledges(lease, marker pack.FileID) bool {
 	return false
 }
 
-// Condemned returns the packs that are about to be deleted. A nil State has none.
+// Condemned returns the packs that are about to be deleted. It is empty for a nil State.
 func (s *State) Condemned() map[pack.FileID]bool { return s.named(false) }
 
-// Damaged returns the packs that damage markers name. A nil State has none.
+// Damaged returns the packs that damage markers name. It is empty for a nil State.
 func (s *State) Damaged() map[pack.FileID]bool { return s.named(true) }
 
 func (s *State) named(damaged bool) map[pack.FileID]bool {
@@ -185,14 +186,16 @@ func (s *State) MarkerIDs() []pack.FileID { return slices.SortedFunc(maps.Keys(s
 
 func compareIDs(a, b pack.FileID) int { return bytes.Compare(a[:], b[:]) }
 
-// Misses reports whether a lease is missing. A file that cannot be read may be any lease.
+// Misses reports whether a lease is missing. An unreadable file may be any lease, so the lease with that ID does not
+// count as missing.
 func (s *State) Misses(lease pack.FileID) bool {
 	_, there := s.Leases[lease]
 	_, unreadable := s.Unreadable[lease]
 	return !there && !unreadable
 }
 
-// Readers returns the snapshots that processes read, each with the lease of one of them.
+// Readers returns the snapshots that processes read, each with one lease that reads it. Only leases for which counts is
+// true count.
 func (s *State) Readers(counts func(pack.FileID, Dated[Lease]) bool) map[pack.FileID]Lease {
 	read := map[pack.FileID]Lease{}
 	for id, l := range s.Leases {
@@ -205,7 +208,7 @@ func (s *State) Readers(counts func(pack.FileID, Dated[Lease]) bool) map[pack.Fi
 	return read
 }
 
-// fault returns an error that names the files that cannot be read, nil where there are none. Each may be a marker that
+// fault returns an error that names the unreadable files, or nil if there are none. Any of them may be a marker that
 // condemns any pack, so nothing can be built on stored data.
 func (s *State) fault() error {
 	if len(s.Unreadable) == 0 {
