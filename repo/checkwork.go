@@ -12,7 +12,7 @@ import (
 )
 
 const (
-	hintWork   = "run 'platter prune': it clears away leases and plans that cannot be read"
+	hintWork   = "run 'platter prune': it removes unreadable leases and deletion markers"
 	hintRecord = "a damaged record of what was forgotten can be deleted; machines that do not know of it then ask where those versions are"
 )
 
