@@ -10,7 +10,7 @@ import (
 	"platter/repo/store/storetest"
 )
 
-// An able store has every capability, and remembers which was used last.
+// An able is a store with every capability. It records the one last used.
 type able struct {
 	store.Mem
 	used   string
@@ -37,7 +37,7 @@ func (a *able) Sweep(context.Context, time.Time) (int, int64, error) {
 
 func (a *able) Close() error { a.closed++; return errUsed }
 
-// decorators returns every decorator, and all of them at once, over s.
+// decorators returns s, s in each decorator, and s in all of them.
 func decorators(t *testing.T, s store.Store) map[string]store.Store {
 	return map[string]store.Store{
 		"none":   s,
@@ -48,8 +48,8 @@ func decorators(t *testing.T, s store.Store) map[string]store.Store {
 	}
 }
 
-// TestAs holds that each capability of a store is found and used through each decorator, and that a dry run uses none that
-// writes.
+// TestAs checks that each capability of a store is found and used through each decorator, and that a dry run uses none
+// that writes.
 func TestAs(t *testing.T) {
 	for _, capability := range []struct {
 		name   string
@@ -107,7 +107,7 @@ func TestAsOfWhatIsNotThere(t *testing.T) {
 	}
 }
 
-// TestCloseReachesTheStore holds that every decorator closes the store behind it, and returns its error.
+// TestCloseReachesTheStore checks that every decorator closes the wrapped store and returns its error.
 func TestCloseReachesTheStore(t *testing.T) {
 	behind := new(able)
 	for name, s := range decorators(t, behind) {
@@ -118,8 +118,8 @@ func TestCloseReachesTheStore(t *testing.T) {
 	}
 }
 
-// TestCachedFillsFromItsCopies holds that a read into the caller's memory does not bypass the cache, and that one of a file
-// that is not kept uses that memory.
+// TestCachedFillsFromItsCopies checks that a read into the caller's memory does not bypass the cache. A read of a file
+// without a copy uses that memory too.
 func TestCachedFillsFromItsCopies(t *testing.T) {
 	behind := &storetest.Faulty{Store: storetest.OpenLocal(t, t.TempDir(), nil)}
 	c := store.NewCached(behind, t.TempDir(), "index")
@@ -138,7 +138,7 @@ func TestCachedFillsFromItsCopies(t *testing.T) {
 	}
 }
 
-// TestFaultyFails holds that reads into the caller's memory meet faults.
+// TestFaultyFails checks that reads into the caller's memory fail on demand too.
 func TestFaultyFails(t *testing.T) {
 	f := &storetest.Faulty{Store: storetest.OpenLocal(t, t.TempDir(), nil), Fail: storetest.Nth(1, errUsed)}
 	if err := f.Put(t.Context(), "packs/ab", []byte("x")); err != nil {

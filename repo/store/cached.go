@@ -10,14 +10,16 @@ import (
 	"github.com/zeebo/blake3"
 )
 
-// maxKept bounds the files that Cached keeps copies of, in bytes: the cost is in asking the store for thousands of small files.
+// maxKept is the maximum size of files that Cached copies, in bytes. The cost that Cached saves is in requests for
+// thousands of small files.
 const maxKept = 1 << 20
 
-// Cached keeps copies of small files in a folder of this machine and answers from them. It keeps only files directly in the
-// named folders of the store whose names are the plain BLAKE3 of their bytes. Such a file never changes, and a copy that did
-// no longer matches its name. Listings always come from the store, and remove the copies of files that it does not list.
+// Cached keeps copies of small files in a folder of this machine, and reads from them. It copies only files directly in
+// the named folders of the store whose name is the plain BLAKE3 of their bytes. Such a file never changes, and a copy
+// that changes no longer matches its name. Listings always come from the store, and remove the copies of files that are
+// no longer listed.
 //
-// A copy that cannot be read or written is never an error: Cached then works as if there were no cache.
+// A copy that cannot be read or written is never an error: Cached then works as if it had no cache.
 type Cached struct {
 	Store
 	dirs map[string]*copies
@@ -28,7 +30,8 @@ var (
 	_ Filler = (*Cached)(nil)
 )
 
-// NewCached returns s with a cache for the files in dirs, folders of s. folder must exist; it gets one file for each dir.
+// NewCached returns s with a cache for the files in dirs, which are folders of s. folder must exist; it gets one file
+// for each dir.
 func NewCached(s Store, folder string, dirs ...string) *Cached {
 	c := &Cached{s, map[string]*copies{}}
 	for _, dir := range dirs {
@@ -37,7 +40,7 @@ func NewCached(s Store, folder string, dirs ...string) *Cached {
 	return c
 }
 
-// Close closes the files of the cache and the store behind it.
+// Close closes the files of the cache and the wrapped store.
 func (c *Cached) Close() error {
 	for _, kept := range c.dirs {
 		kept.close()
@@ -45,10 +48,10 @@ func (c *Cached) Close() error {
 	return c.Store.Close()
 }
 
-// Unwrap returns the store behind the cache; see As.
+// Unwrap returns the wrapped store; see As.
 func (c *Cached) Unwrap() Store { return c.Store }
 
-// find returns where a copy of a file belongs, nil if no copy is kept of that file.
+// find returns where the copy of a file belongs; nil if Cached does not copy that file.
 func (c *Cached) find(name string) (kept *copies, id [32]byte) {
 	dir, base, _ := strings.Cut(name, "/")
 	if len(base) != 2*len(id) || strings.ToLower(base) != base {
@@ -69,13 +72,13 @@ func (c *Cached) Get(ctx context.Context, name string, off, n int64) ([]byte, er
 		return data[:min(int64(len(data)), n)], nil
 	}
 	data, err := c.Store.Get(ctx, name, off, n)
-	if err == nil && int64(len(data)) < n { // all of it
+	if err == nil && int64(len(data)) < n { // the whole file
 		keep(kept, id, data)
 	}
 	return data, err
 }
 
-// GetInto reads into dst; see Filler. What Cached keeps copies of comes from there, as with Get.
+// GetInto reads into dst; see Filler. Like Get, it reads from a copy if there is one.
 func (c *Cached) GetInto(ctx context.Context, dst []byte, name string, off int64) (int, error) {
 	kept, _ := c.find(name)
 	var data []byte
@@ -88,7 +91,7 @@ func (c *Cached) GetInto(ctx context.Context, dst []byte, name string, off int64
 	return copy(dst, data), err
 }
 
-// keep makes a copy of a file's bytes, if they are what the name says.
+// keep copies a file's bytes if they match its name.
 func keep(kept *copies, id [32]byte, data []byte) {
 	if len(data) <= maxKept && blake3.Sum256(data) == id {
 		kept.add(id, data)
@@ -121,7 +124,7 @@ func (c *Cached) Delete(ctx context.Context, name string) error {
 	return err
 }
 
-// List lists the store, and removes copies that it does not list.
+// List lists the store, and removes the copies of files that it does not list.
 func (c *Cached) List(ctx context.Context, dir string) iter.Seq2[Info, error] {
 	kept := c.dirs[dir]
 	if kept == nil {
@@ -134,21 +137,21 @@ func (c *Cached) List(ctx context.Context, dir string) iter.Seq2[Info, error] {
 				listed[id] = true
 			}
 			if !yield(info, err) || err != nil {
-				return // a file that was not listed may exist
+				return // the file of a copy may be in the part not listed
 			}
 		}
 		kept.retain(func(id [32]byte) bool { return listed[id] })
 	}
 }
 
-// Keep adds a copy of a file that was put under another name and then moved.
+// Keep adds a copy of a file that was put under another name and then moved to name.
 func (c *Cached) Keep(name string, data []byte) {
 	if kept, id := c.find(name); kept != nil {
 		keep(kept, id, data)
 	}
 }
 
-// Forget drops the copies of files that will not be read again.
+// Forget removes the copies of files that will not be read again.
 func (c *Cached) Forget(names ...string) {
 	for _, name := range names {
 		if kept, id := c.find(name); kept != nil {

@@ -24,13 +24,13 @@ func TestCached(t *testing.T) {
 	})
 }
 
-// nameOf is where a file of some bytes belongs.
+// nameOf returns the name in dir of a file with this content.
 func nameOf(dir, data string) string {
 	sum := blake3.Sum256([]byte(data))
 	return dir + "/" + hex.EncodeToString(sum[:])
 }
 
-// A counted store is a Cached over a store that counts, in a folder.
+// A counted is a Cached in a folder, over a store that counts its calls.
 type counted struct {
 	*store.Cached
 	t      *testing.T
@@ -43,7 +43,7 @@ func newCounted(t *testing.T) *counted {
 	return &counted{store.NewCached(behind, folder, "index", "snapshots"), t, behind, folder}
 }
 
-// get holds that a file reads as data, after so many calls of the store.
+// get checks that a file reads as data, with this number of calls of the wrapped store.
 func (c *counted) get(name, data string, calls int64) {
 	c.t.Helper()
 	before := c.behind.Ops()
@@ -62,7 +62,7 @@ func (c *counted) list(dir string) {
 	}
 }
 
-// copies counts what is kept, by its bytes.
+// copies returns the number of copies, counted in the cache's files.
 func (c *counted) copies() (n int) {
 	c.t.Helper()
 	for _, dir := range []string{"index", "snapshots"} {
@@ -100,7 +100,7 @@ func TestCachedAnswers(t *testing.T) {
 		t.Errorf("cancelled: %v", err)
 	}
 
-	// Of these no copy is kept.
+	// Cached copies none of these files.
 	large := strings.Repeat("x", 1<<20+1)
 	for name, data := range map[string]string{
 		"config": "c", nameOf("keys", "key"): "key", "index/other": "other", nameOf("index", "what it was"): "what it is",
@@ -116,12 +116,13 @@ func TestCachedAnswers(t *testing.T) {
 	}
 	part := nameOf("index", "all of it")
 	put(c.behind, part, "all of it")
-	if _, err := c.Get(t.Context(), part, 0, 9); err != nil { // it may go on
+	if _, err := c.Get(t.Context(), part, 0, 9); err != nil { // the file may be longer
 		t.Fatal(err)
 	}
 	c.get(part, "all of it", 1)
 
-	// What the store no longer has goes with the next listing, and at once when it was deleted here.
+	// The next listing drops the copies of files that the store no longer has. A deletion through the cache drops the
+	// copy at once.
 	if err := c.behind.Delete(t.Context(), theirs); err != nil {
 		t.Fatal(err)
 	}
@@ -148,8 +149,8 @@ func TestCachedAnswers(t *testing.T) {
 	c.get(part, "all of it", 1)
 }
 
-// TestCachedDamage changes the file of copies in every byte, and cuts it off everywhere: what is read is right, and after
-// two more openings comes from copies again.
+// TestCachedDamage damages every byte of the file of copies, and truncates it everywhere. Reads are always right, and
+// after two more openings they come from copies again.
 func TestCachedDamage(t *testing.T) {
 	c := newCounted(t)
 	files := map[string]string{}
@@ -196,7 +197,7 @@ func TestCachedDamage(t *testing.T) {
 	try(append(bytes.Clone(whole), "and more"...))
 }
 
-// TestCachedByTwo has two processes' worth of caches use one folder.
+// TestCachedByTwo has two caches, as of two processes, use one folder.
 func TestCachedByTwo(t *testing.T) {
 	a := newCounted(t)
 	b := &counted{store.NewCached(a.behind, a.folder, "index", "snapshots"), t, a.behind, a.folder}
@@ -231,7 +232,7 @@ func TestCachedByTwo(t *testing.T) {
 	}
 }
 
-// TestCachedBrokenListing holds that a listing which was not whole costs no copies.
+// TestCachedBrokenListing checks that an incomplete listing drops no copies.
 func TestCachedBrokenListing(t *testing.T) {
 	c := newCounted(t)
 	for _, data := range []string{"a", "b", "c"} {
@@ -255,7 +256,7 @@ func TestCachedBrokenListing(t *testing.T) {
 	}
 }
 
-// TestCachedWithoutRoom holds that a folder which cannot be written or read is no error.
+// TestCachedWithoutRoom checks that a folder that cannot be written or read is no error.
 func TestCachedWithoutRoom(t *testing.T) {
 	file := filepath.Join(t.TempDir(), "file")
 	if err := os.WriteFile(file, []byte("no folder"), 0o600); err != nil {

@@ -10,32 +10,32 @@ import (
 	"github.com/zeebo/blake3"
 )
 
-// copies keeps small files whole in one file of this machine, in the order they came. Creating five thousand separate files
-// would take seconds.
+// copies keeps small files whole in one file of this machine, in order of arrival. Five thousand separate files would
+// take seconds to create.
 //
 //	hash 32, length u32, bytes
 //
-// Damage to it costs copies and nothing else: bytes that do not match their hash are not returned. Several processes may use
-// it at once. Each appends in one write. A process that rewrites the file renames the new one over the old one; what others
-// then append to the old one is dropped.
+// Damage to the file costs copies and nothing else: bytes that do not match their hash are never returned. Several
+// processes may use it at once. Each appends with one write. A process that rewrites the file renames a new one over
+// the old one. What other processes then append to the old one is dropped.
 type copies struct {
 	path string
 
 	mu    sync.Mutex
-	f     *os.File // nil before the first look, and where there is none
-	known bool     // f was looked at
+	f     *os.File // nil before the first look, and if there is none
+	known bool     // look was called
 	at    map[[32]byte]extent
-	waste bool // it has bytes that are no copy
+	waste bool // the file has bytes that are no copy
 }
 
 type extent struct{ off, len int64 }
 
 const copyHead = 32 + 4
 
-// maxCopies bounds the file, in bytes: what follows is dropped.
+// maxCopies limits the file, in bytes: anything beyond is dropped.
 const maxCopies = 1 << 30
 
-// look reads the offsets of the copies; mu is held.
+// look reads the offsets of the copies. mu must be held.
 func (c *copies) look() {
 	if c.known {
 		return
@@ -63,7 +63,7 @@ func (c *copies) look() {
 		if n > maxKept || off+copyHead+n > size {
 			break
 		}
-		if _, twice := c.at[[32]byte(head[:])]; twice { // the first one was damaged
+		if _, twice := c.at[[32]byte(head[:])]; twice { // the first copy was damaged
 			c.waste = true
 		}
 		c.at[[32]byte(head[:])] = extent{off + copyHead, n}
@@ -91,7 +91,7 @@ func (c *copies) get(id [32]byte) ([]byte, bool) {
 	return nil, false
 }
 
-// drop forgets a copy. Its bytes stay until the next retain.
+// drop removes a copy from the list. Its bytes stay until the next retain.
 func (c *copies) drop(id [32]byte) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -102,7 +102,7 @@ func (c *copies) drop(id [32]byte) {
 	}
 }
 
-// add appends a copy unless there is one.
+// add appends a copy unless there is one already.
 func (c *copies) add(id [32]byte, data []byte) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -118,7 +118,7 @@ func (c *copies) add(id [32]byte, data []byte) {
 		c.f = f
 	}
 	if _, err := c.f.Write(appendCopy(nil, id, data)); err != nil {
-		c.waste = true // half a copy ends the list for the next process; retain rewrites the file
+		c.waste = true // a partial copy ends the list for the next process; retain rewrites the file
 		return
 	}
 	if end, err := c.f.Seek(0, io.SeekCurrent); err == nil { // where this write ended, even if other processes append
@@ -131,7 +131,7 @@ func appendCopy(dst []byte, id [32]byte, data []byte) []byte {
 	return append(dst, data...)
 }
 
-// retain drops all copies but those that pass, and rewrites the file if it holds anything else.
+// retain drops the copies that fail pass. It rewrites the file if it holds anything else.
 func (c *copies) retain(pass func(id [32]byte) bool) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -145,7 +145,7 @@ func (c *copies) retain(pass func(id [32]byte) bool) {
 	if c.f == nil || !c.waste {
 		return
 	}
-	temp := c.path + tempPrefix + "new" // two processes may mix up theirs; the hashes detect that
+	temp := c.path + tempPrefix + "new" // if two processes use it at once, the hashes detect a mixture
 	if f, err := os.OpenFile(temp, os.O_WRONLY|os.O_CREATE|os.O_TRUNC, 0o600); err == nil {
 		err = c.writeTo(f)
 		c.f.Close() // Windows does not rename over an open file
@@ -190,8 +190,8 @@ func (c *copies) close() {
 	c.f, c.known, c.at = nil, false, nil
 }
 
-// A skipper reads small pieces of a file front to back, many with one system call. bufio.Reader would read what lies between
-// them as well: a file of up to 1 GiB.
+// A skipper reads small pieces of a file front to back, many of them with one system call. bufio.Reader would also read
+// everything between them, up to 1 GiB.
 type skipper struct {
 	f    *os.File
 	from int64

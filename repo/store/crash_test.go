@@ -17,10 +17,10 @@ import (
 
 const testName = "packs/ab/cd"
 
-// twoPieces is what a Put needs two writes for.
+// twoPieces returns data that takes a Put two writes.
 func twoPieces() []byte { return bytes.Repeat([]byte("bytes"), 4<<20/5+1) }
 
-// left returns what a file holds after a power cut.
+// left returns the content of a file after a power cut.
 func left(t *testing.T, disk *storetest.Disk, c storetest.Cut) (data []byte, found bool) {
 	t.Helper()
 	data, err := store.NewLocalOn(disk.Lose(c)).Get(t.Context(), testName, 0, math.MaxInt64)
@@ -51,7 +51,7 @@ func TestPutOrder(t *testing.T) {
 			"mkdir .", "mkdir packs", "sync folder .", "mkdir packs/ab", "sync folder packs",
 			"create", "write 4194304", "write 1", "sync", "close", "rename", "sync folder packs/ab",
 		}},
-		{"packs/ab/ef", []string{ // the folders are known now
+		{"packs/ab/ef", []string{ // the folders are known by now
 			"create", "write 4194304", "write 1", "sync", "close", "rename", "sync folder packs/ab",
 		}},
 	} {
@@ -79,8 +79,8 @@ func TestPutOrder(t *testing.T) {
 	}
 }
 
-// TestPutEveryCall fails every call of a Put in turn, alone or with all that follow (a crash), over nothing or over an
-// older file, and holds what a power cut would then leave to the promise.
+// TestPutEveryCall fails each call of a Put in turn, alone or with all later ones (a crash), over nothing or over an
+// older file. It checks Put's promise against what a power cut would then leave.
 func TestPutEveryCall(t *testing.T) {
 	data := twoPieces()
 	for _, old := range []string{"", "old"} {
@@ -91,7 +91,7 @@ func TestPutEveryCall(t *testing.T) {
 	}
 }
 
-// failCall tells whether the Put came as far as call i.
+// failCall reports whether the Put reached call i.
 func failCall(t *testing.T, old string, data []byte, i int, crash bool) bool {
 	where := fmt.Sprintf("old %q, call %d failed (crash: %t)", old, i, crash)
 	disk := storetest.NewDisk()
@@ -137,8 +137,8 @@ func failCall(t *testing.T, old string, data []byte, i int, crash bool) bool {
 	return true
 }
 
-// TestMoveEveryCall fails every call of a Move between folders in turn, alone or with all that follow. After a power cut
-// the file is there whole, under one name or both; after a Move that says that all is well, under the new one alone.
+// TestMoveEveryCall fails each call of a Move between folders in turn, alone or with all later ones. After a power cut
+// the file is complete, under one name or both. After a successful Move it is only under the new one.
 func TestMoveEveryCall(t *testing.T) {
 	for _, crash := range []bool{false, true} {
 		for i, reached := 0, true; reached; i++ {
@@ -170,7 +170,7 @@ func TestMoveEveryCall(t *testing.T) {
 	}
 }
 
-// waning is a context that is cancelled after it was asked so many times.
+// A waning is a context that is cancelled after left calls of Err.
 type waning struct {
 	context.Context
 	left int
@@ -200,7 +200,7 @@ func TestPutCancelledHalfWay(t *testing.T) {
 	}
 }
 
-// testFull has the disk fill up in the middle of a Put, in each of a system's words for it.
+// testFull fills the disk in the middle of a Put, with each of the system's errors for it.
 func testFull(t *testing.T, fulls ...error) {
 	for _, full := range fulls {
 		disk := storetest.NewDisk()

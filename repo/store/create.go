@@ -10,12 +10,12 @@ import (
 	"path"
 )
 
-// Create makes the named file; see Store. It makes the data durable under a temporary name and then links that to the name:
-// a link never replaces a file, and the file system decides which of several comes first.
+// Create creates the named file; see Store. It makes the data durable under a temporary name and then links it to the
+// final name. A link never replaces a file, so the file system decides which of several creators comes first.
 //
-// Where the file system has no hard links (exFAT, many SMB shares) the name itself is created exclusively and written in
-// place. That decides just as well, but readers can see a part of the file, and a crash can leave one. Create removes a file
-// that it could not finish.
+// If the file system has no hard links (exFAT, many SMB shares), Create opens the final name exclusively and writes in
+// place. That decides just as well. But readers can see a partial file, and a crash can leave one. Create removes a
+// file that it could not finish.
 func (l *Local) Create(ctx context.Context, name string, data []byte) error {
 	err := checkName(name)
 	if err != nil {
@@ -45,7 +45,7 @@ func (l *Local) create(ctx context.Context, name string, data []byte) error {
 		err = l.at(ctx).SyncFolder(path.Dir(name))
 	}
 	if temp != "" {
-		// If the second name of a created file cannot be removed, Sweep removes it later.
+		// If the temporary name of a created file cannot be removed, Sweep removes it later.
 		left := l.at(ctx).Remove(temp)
 		if err != nil && left != nil && !errors.Is(left, fs.ErrNotExist) {
 			err = fmt.Errorf("%w (and %s is left over: %v)", err, temp, left)
@@ -78,8 +78,8 @@ func (l *Local) createInPlace(ctx context.Context, name string, data []byte) err
 	return err
 }
 
-// Link gives a file a second name. A network file system repeats a request whose answer was lost. The second answer may then
-// be an error, such as that the name exists: so Link looks which file has the name.
+// Link gives a file a second name. A network file system repeats a request whose answer was lost. The second answer may
+// be an error, such as that the name exists. So after an error, Link compares the files under both names.
 func (o osFiles) Link(from, to string) error {
 	return o.within(func(root *os.Root) error {
 		err := root.Link(from, to)
@@ -124,7 +124,7 @@ func (c *Cached) Create(ctx context.Context, name string, data []byte) error {
 	return nil
 }
 
-// Create creates nothing, but returns fs.ErrExist if there is such a file.
+// Create creates nothing. It returns fs.ErrExist if the file exists.
 func (d DryRun) Create(ctx context.Context, name string, _ []byte) error {
 	switch _, err := d.Get(ctx, name, 0, 1); {
 	case err == nil:

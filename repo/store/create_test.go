@@ -24,7 +24,7 @@ func TestCreateOnOneFolder(t *testing.T) {
 	wantInfos(t, "Leftovers", storetest.OpenLocal(t, root, nil).Leftovers(t.Context()))
 }
 
-// TestCreateWithoutLinks does the same where the file system has no hard links.
+// TestCreateWithoutLinks does the same on a file system without hard links.
 func TestCreateWithoutLinks(t *testing.T) {
 	storetest.Run(t, func(*testing.T) store.Store {
 		disk := storetest.NewDisk()
@@ -63,9 +63,9 @@ func TestCreateOrder(t *testing.T) {
 	}
 }
 
-// TestCreateEveryCall fails every call of a Create in turn, alone or with all that follow (a crash), with the name free or
-// taken. What a power cut then leaves is all of the file or none, and all where Create said so. Without hard links a crash
-// may leave a part, and nothing else may.
+// TestCreateEveryCall fails each call of a Create in turn, alone or with all later ones (a crash), with the name free
+// or taken. A power cut then leaves all of the file or nothing, and all after a successful Create. Only without hard
+// links, and only after a crash, may a partial file remain.
 func TestCreateEveryCall(t *testing.T) {
 	for _, noLinks := range []bool{false, true} {
 		for _, old := range []string{"", "old"} {
@@ -77,7 +77,7 @@ func TestCreateEveryCall(t *testing.T) {
 	}
 }
 
-// failCreate tells whether the Create came as far as call i.
+// failCreate reports whether the Create reached call i.
 func failCreate(t *testing.T, noLinks bool, old string, i int, crash bool) bool {
 	where := fmt.Sprintf("without links %t, old %q, call %d failed (crash: %t)", noLinks, old, i, crash)
 	data := twoPieces()
@@ -117,14 +117,14 @@ func failCreate(t *testing.T, noLinks bool, old string, i int, crash bool) bool 
 			t.Errorf("%s: Create says %v, and a power cut (%v) leaves %d bytes (found: %t)", where, err, c, len(got), found)
 		}
 	}
-	// The name may be whole after an error, but never a part of it where the process lived on.
+	// After an error the file may be complete, but never partial if the process survived.
 	if got, found := left(t, disk, storetest.Kept); old == "" && !crash && found && !bytes.Equal(got, data) {
 		t.Errorf("%s: %d bytes are left", where, len(got))
 	}
 	return reached
 }
 
-// TestCreateFull has the disk fill up in the middle of a Create: the name stays free.
+// TestCreateFull fills the disk in the middle of a Create: the name stays free.
 func TestCreateFull(t *testing.T) {
 	for _, noLinks := range []bool{false, true} {
 		disk := storetest.NewDisk()
@@ -132,7 +132,7 @@ func TestCreateFull(t *testing.T) {
 		writes := 0
 		disk.Fail = func(_ int, what string) error {
 			if strings.HasPrefix(what, "write") {
-				if writes++; !noLinks || writes == 4 { // the second time, in place
+				if writes++; !noLinks || writes == 4 { // in the second attempt, in place
 					return syscall.ENOSPC
 				}
 			}

@@ -1,12 +1,12 @@
 package store
 
-// A Dropper is a store that reads through a cache of this machine's system, and can drop a file from that cache.
+// A Dropper is a store that reads through the operating system's cache, and can drop a file from it.
 type Dropper interface {
-	// Drop makes the next read of a file come from the medium or the server, as far as the system supports that.
+	// Drop makes the next read of a file come from the medium or the server, as far as the system can.
 	Drop(name string)
 }
 
-// Drop makes the next read of a file bypass the caches of this machine's system, if s is a Dropper. Without it, a read that
+// Drop makes the next read of a file bypass the operating system's caches, if s is a Dropper. Without it, a read that
 // returned wrong bytes would return them again from the cache.
 func Drop(s Store, name string) {
 	if s, ok := As[Dropper](s); ok {

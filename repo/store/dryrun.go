@@ -6,11 +6,11 @@ import (
 	"time"
 )
 
-// DryRun passes reads on and changes nothing: what is put, created or moved is dropped, and what is deleted stays. It shows
-// what work would do by doing all of it but the last step.
+// DryRun forwards reads and changes nothing: it drops all writes, moves and deletions. A command with a DryRun does all
+// its work except the last step, and so shows what it would do.
 type DryRun struct{ Store }
 
-// Each capability that may write must be here: As would find the one of the store behind it.
+// DryRun must implement every capability that may write: otherwise As would find that of the wrapped store.
 var (
 	_ Store     = DryRun{}
 	_ DirSyncer = DryRun{}
@@ -18,7 +18,7 @@ var (
 	_ Sweeper   = DryRun{}
 )
 
-// Unwrap returns the store that is read; see As.
+// Unwrap returns the wrapped store; see As.
 func (d DryRun) Unwrap() Store { return d.Store }
 
 // Put checks the name and drops the data.
@@ -41,12 +41,12 @@ func (DryRun) Delete(ctx context.Context, name string) error {
 	return errors.Join(checkName(name), ctx.Err())
 }
 
-// SyncDir syncs nothing: nothing was written that must last.
+// SyncDir syncs nothing: no writes need it.
 func (DryRun) SyncDir(ctx context.Context, dir string) error {
 	return errors.Join(checkName(dir), ctx.Err())
 }
 
-// Refresh refreshes nothing, because that takes a write. So a dry run may list a folder as it was a while ago.
+// Refresh refreshes nothing, because that needs a write. So a dry run may see an old listing of a folder.
 func (DryRun) Refresh(ctx context.Context, dir string) error {
 	return errors.Join(checkName(dir), ctx.Err())
 }

@@ -11,41 +11,41 @@ import (
 	"path/filepath"
 )
 
-// FileSystem is every call by which Local uses a disk. A test replaces it by a disk that fails at a chosen call, or that
-// loses what was not synced. Names are the store's, "." is its root.
+// FileSystem is the set of calls by which Local uses a disk. A test replaces it by a disk that fails at a chosen call,
+// or that loses what was not synced. Names are the store's; "." is its root.
 type FileSystem interface {
-	Mkdir(dir string) error // fs.ErrExist when it is there; "." makes the missing folders above the root as well
+	Mkdir(dir string) error // fs.ErrExist if it exists; "." also creates the missing folders above the root
 	Create(name string) (File, error)
 	Rename(from, to string) error
-	Link(from, to string) error // fs.ErrExist where the new name is taken; see cannotLink
+	Link(from, to string) error // fs.ErrExist if the new name exists; see cannotLink
 	Touch(name string) error    // Store.Touch
 	Remove(name string) error
 	SyncFolder(dir string) error
 
-	// Open opens a regular file for reading, never by way of a link, and tells its size in bytes.
+	// Open opens a regular file for reading, and returns its size in bytes. It refuses links.
 	Open(name string) (OpenFile, int64, error)
-	// List is Store.List of a good dir, and with temps Local.Leftovers.
+	// List is Store.List for a valid dir; with temps it is Local.Leftovers.
 	List(ctx context.Context, dir string, temps bool) iter.Seq2[Info, error]
 }
 
-// File is what Local writes to. *os.File goes on by itself after EINTR and after a write that took a part.
+// File is a file that Local writes. *os.File retries by itself after EINTR and after a partial write.
 type File interface {
 	io.WriteCloser
 	Sync() error
 }
 
-// OpenFile is what Local reads from.
+// OpenFile is a file that Local reads.
 type OpenFile interface {
 	io.ReaderAt
 	io.Closer
 }
 
-// osFiles is the real file system. It goes through os.Root, because the owner of a shared folder can turn a
-// folder into a link: a Put or a Delete that followed it would change files of this machine. The root is opened anew for
-// every call, so that a share that was mounted again is found again.
+// osFiles is the real file system. It uses os.Root for safety. The owner of a shared folder can turn a folder into a
+// link, and a Put or Delete that followed it would change other files of this machine. It opens the root anew for every
+// call, so that it finds a share that was mounted again.
 type osFiles struct {
 	root string
-	own  Layout // nil where all that is below the root is the store's
+	own  Layout // nil if everything below the root is the store's
 }
 
 var _ FileSystem = osFiles{}
@@ -82,8 +82,8 @@ func (o osFiles) Rename(from, to string) error {
 	return o.within(func(root *os.Root) error { return rename(root, from, to) })
 }
 
-// Touch writes the first byte as it is. That makes the time the server's, where setting a time would make it this
-// machine's. The file is opened without O_CREATE, so that a deleted file does not come back.
+// Touch rewrites the first byte with its own value. So the server sets the time; a call that sets a time would use this
+// machine's clock. It opens the file without O_CREATE, so that a deleted file stays deleted.
 func (o osFiles) Touch(name string) error {
 	var f *os.File
 	err := o.within(func(root *os.Root) (err error) {
@@ -102,7 +102,7 @@ func (o osFiles) Touch(name string) error {
 	}
 	closed := f.Close()
 	if err == nil && passingHere(closed) == interrupted {
-		return nil // it is closed, and what was written is synced
+		return nil // it is closed, and the write is synced
 	}
 	if err == nil || closed != nil && lacksSync(err) {
 		err = closed
@@ -110,7 +110,7 @@ func (o osFiles) Touch(name string) error {
 	return err
 }
 
-// Remove looks first, because Root.Remove would take an empty folder as well.
+// Remove checks for a folder first: Root.Remove would also remove an empty folder.
 func (o osFiles) Remove(name string) error {
 	return o.within(func(root *os.Root) error {
 		info, err := root.Lstat(name)
@@ -155,8 +155,8 @@ func (o osFiles) Open(name string) (OpenFile, int64, error) {
 	return f, info.Size(), nil
 }
 
-// makeRoot makes the folder root and the missing ones above it, and syncs each folder that has a new entry. It says
-// fs.ErrExist, and syncs nothing, where root is there: the folder above is not ours, perhaps not even readable.
+// makeRoot creates the folder root and the missing folders above it. It syncs each folder with a new entry. If root
+// exists, it returns fs.ErrExist and syncs nothing: the folder above is not ours, and may not even be readable.
 func makeRoot(root string, mkdir, sync func(dir string) error) error {
 	above := filepath.Dir(filepath.Clean(root)) // Dir("a/b/") is "a/b"
 	err := mkdir(root)
@@ -178,7 +178,7 @@ func syncPath(dir string) error {
 		return err
 	}
 	defer f.Close()
-	if err := syncOpenFolder(f); err != nil && !lacksSync(err) { // the first folder in it will tell
+	if err := syncOpenFolder(f); err != nil && !lacksSync(err) { // syncing the first folder inside reports this
 		return err
 	}
 	return nil

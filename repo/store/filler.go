@@ -5,15 +5,15 @@ import (
 	"fmt"
 )
 
-// A Filler is a Store that reads into the caller's memory. Reading a whole disk uses it: memory that is allocated for every
-// read must be cleared and collected.
+// A Filler is a Store that reads into the caller's memory. Reads of a whole disk use it: memory allocated for every
+// read would have to be cleared and collected.
 type Filler interface {
-	// GetInto reads len(dst) bytes of the named file from byte off on and returns how many it got: fewer only where the
-	// file ends. The error wraps fs.ErrNotExist when there is no such file.
+	// GetInto reads len(dst) bytes of the named file at off. It returns how many it read: fewer only at the end of the
+	// file. The error wraps fs.ErrNotExist if the file is missing.
 	GetInto(ctx context.Context, dst []byte, name string, off int64) (int, error)
 }
 
-// GetInto returns n bytes of the named file as Get does, in dst's memory if s is a Filler and dst is large enough.
+// GetInto returns n bytes of the named file as Get does. It uses dst's memory if s is a Filler and dst is large enough.
 func GetInto(ctx context.Context, s Store, dst []byte, name string, off, n int64) ([]byte, error) {
 	f, ok := As[Filler](s)
 	if !ok || n < 0 || int64(cap(dst)) < n {

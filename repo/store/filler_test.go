@@ -11,7 +11,7 @@ import (
 	"platter/repo/store/storetest"
 )
 
-// TestGetInto holds that reading into the caller's memory gives what Get gives, and uses that memory where it can.
+// TestGetInto checks that a read into the caller's memory returns what Get returns, and uses that memory if it can.
 func TestGetInto(t *testing.T) {
 	ctx := t.Context()
 	data := []byte("some bytes of a pack")

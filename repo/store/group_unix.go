@@ -12,9 +12,9 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// Files of a repository are their owner's alone, unless the folder that they are made in is a group's: with the set-group-ID
-// bit, and writable for the group. Then the group may read and write them, and folders below are the group's, too. The
-// process's umask decides nothing: the owner of the shared folder has decided already.
+// By default only the owner can access the files of a repository. But if a folder has the set-group-ID bit and is
+// writable for its group, new files in it get read and write access for the group, and new folders in it belong to the
+// group too. The process's umask is ignored: the owner of the shared folder has already decided.
 const (
 	ownFile     fs.FileMode = 0o600
 	ownFolder   fs.FileMode = 0o700
@@ -22,19 +22,19 @@ const (
 	groupFolder fs.FileMode = 0o770 | fs.ModeSetgid
 )
 
-// isGroups reports whether a folder is shared by a group.
+// isGroups reports whether a folder is shared with a group.
 func isGroups(folder fs.FileInfo) bool {
 	return folder.Mode()&fs.ModeSetgid != 0 && folder.Mode().Perm()&0o020 != 0
 }
 
-// inGroup reports whether what is made under a name belongs to a group. A folder that cannot be looked at is an error of
-// whatever comes next.
+// inGroup reports whether a new file or folder with this name belongs to a group. It ignores an error on the parent
+// folder, which the next call meets too.
 func inGroup(root *os.Root, name string) bool {
 	folder, err := statRoot(root, path.Dir(name))
 	return err == nil && isGroups(folder)
 }
 
-// statRoot is Root.Stat, which does not try again after an interruption.
+// statRoot is Root.Stat with retries, which Root.Stat does not do after an interruption.
 func statRoot(root *os.Root, name string) (info fs.FileInfo, err error) {
 	for range maxInterrupts {
 		if info, err = root.Stat(name); passingHere(err) != interrupted {
@@ -44,7 +44,7 @@ func statRoot(root *os.Root, name string) (info fs.FileInfo, err error) {
 	return info, err
 }
 
-// createShared makes a file that is not there yet.
+// createShared creates a file. An existing file is an error.
 func createShared(root *os.Root, name string) (*os.File, error) {
 	mode := ownFile
 	if inGroup(root, name) {
@@ -60,7 +60,7 @@ func createShared(root *os.Root, name string) (*os.File, error) {
 	return f, nil
 }
 
-// mkdirShared makes a folder that is not there yet.
+// mkdirShared creates a folder. An existing folder is an error.
 func mkdirShared(root *os.Root, dir string) error {
 	if !inGroup(root, dir) {
 		return root.Mkdir(dir, ownFolder)
@@ -91,8 +91,8 @@ func makeShared(dir string) error {
 	return errors.Join(openTo(f, groupFolder), f.Close())
 }
 
-// openTo gives a new file or folder the mode that the umask has kept from it. File systems that have no modes (SMB, FAT, some
-// FUSE) refuse that, and decide by themselves who may do what.
+// openTo gives a new file or folder the mode bits that the umask removed. It ignores the error of file systems without
+// modes (SMB, FAT, some FUSE), which control access themselves.
 func openTo(f *os.File, mode fs.FileMode) error {
 	const bits = fs.ModePerm | fs.ModeSetgid
 	info, err := f.Stat()

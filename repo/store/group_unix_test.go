@@ -12,8 +12,8 @@ import (
 	"platter/repo/store/storetest"
 )
 
-// TestGroup holds that what is made follows the folder that it is made in, whatever the umask: a group's where that is shared
-// by a group, its owner's otherwise.
+// TestGroup checks that new files and folders get the access of their folder, with any umask. They are the group's if
+// the folder is shared with a group, else the owner's only.
 func TestGroup(t *testing.T) {
 	const setgid = fs.ModeSetgid
 	for _, umask := range []int{0, 0o027, 0o077} {
@@ -52,7 +52,7 @@ func TestGroup(t *testing.T) {
 					t.Fatal(err)
 				}
 				got := info.Mode() & (fs.ModePerm | setgid)
-				if want&0o020 == 0 { // whether folders below inherit the bit is the system's business
+				if want&0o020 == 0 { // whether folders below inherit the bit depends on the system
 					got, want = got&^setgid, want&^setgid
 				}
 				if got != want {
@@ -63,7 +63,7 @@ func TestGroup(t *testing.T) {
 	}
 }
 
-// TestGroupLater holds that files of a repository that was made a group's later are the group's from then on.
+// TestGroupLater checks that new files follow a folder that is shared with a group later.
 func TestGroupLater(t *testing.T) {
 	root := t.TempDir()
 	l := storetest.OpenLocal(t, root, nil)

@@ -2,7 +2,7 @@ package store
 
 import "os"
 
-// On Windows a file has the rights that its folder hands down.
+// On Windows a file inherits its permissions from its folder.
 
 func createShared(root *os.Root, name string) (*os.File, error) {
 	return root.OpenFile(name, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)

@@ -18,12 +18,12 @@ import (
 	"platter/repo/store/storetest"
 )
 
-// A jittery file system answers some of its calls with EINTR, as CIFS and FUSE do: before it does what was asked, or after.
+// A jittery is a file system that returns EINTR for some calls, as CIFS and FUSE do: before or after it does the call.
 type jittery struct {
 	store.FileSystem
 	call  int
 	fails func(call int) bool
-	after bool // the call was done, and only its answer lost
+	after bool // EINTR comes after the call is done
 }
 
 func (j *jittery) do(call func() error) error {
@@ -101,7 +101,7 @@ func (f *jitteryFile) Write(p []byte) (n int, err error) {
 
 func (f *jitteryFile) Sync() error { return f.j.do(f.File.Sync) }
 
-// Close closes in any case, as Linux does.
+// Close always closes, as Linux does.
 func (f *jitteryFile) Close() error {
 	closed := false
 	err := f.j.do(func() error {
@@ -114,7 +114,8 @@ func (f *jitteryFile) Close() error {
 	return err
 }
 
-// useStore does with a store all that can be interrupted, and returns what does not end as it would without.
+// useStore makes every store call that can be interrupted. It returns an error for each result that differs from that
+// of an uninterrupted call.
 func useStore(t *testing.T, l *store.Local) error {
 	ctx := t.Context()
 	var errs []error
@@ -140,7 +141,7 @@ func useStore(t *testing.T, l *store.Local) error {
 	if hold("get", err); string(data) != "two" {
 		errs = append(errs, fmt.Errorf("got %q", data))
 	}
-	// Where the answer to the last step of these was lost, that the file is gone is all that can be known.
+	// If the answer to the last step of a Move or Delete was lost, the caller can only know that the file is missing.
 	if err := l.Move(ctx, "packs/ab/one", "index/one"); !errors.Is(err, fs.ErrNotExist) {
 		hold("move", err)
 	}
@@ -159,7 +160,7 @@ func useStore(t *testing.T, l *store.Local) error {
 	return errors.Join(errs...)
 }
 
-// TestInterrupted interrupts every call once, and calls again and again.
+// TestInterrupted interrupts each call once, and then every nth call.
 func TestInterrupted(t *testing.T) {
 	for _, after := range []bool{false, true} {
 		try := func(what string, fails func(int) bool) int {
@@ -178,7 +179,8 @@ func TestInterrupted(t *testing.T) {
 			try(fmt.Sprintf("call %d of %d", i, calls), func(call int) bool { return call == i })
 		}
 		for n := 2; n < 12; n++ {
-			if after && n < 5 { // a Put makes more calls than that, and begins anew where one of some is unclear
+			// A Put makes more than n calls, and starts again if one of some kinds is unclear.
+			if after && n < 5 {
 				continue
 			}
 			try(fmt.Sprintf("one call in %d", n), func(call int) bool { return call%n == 1 })
@@ -186,8 +188,7 @@ func TestInterrupted(t *testing.T) {
 	}
 }
 
-// TestMoveLost holds that a Move which was interrupted, of a file that somebody else has deleted meanwhile, does not say that it
-// moved it.
+// TestMoveLost checks an interrupted Move of a file that another process deletes meanwhile: the Move must not succeed.
 func TestMoveLost(t *testing.T) {
 	disk := storetest.NewDisk()
 	l := store.NewLocalOn(disk)
@@ -199,7 +200,7 @@ func TestMoveLost(t *testing.T) {
 	}
 	j := &jittery{FileSystem: disk}
 	j.fails = func(call int) bool {
-		if call != 2 { // made and synced the folder before
+		if call != 2 { // earlier calls created and synced the folder
 			return false
 		}
 		if err := l.Delete(t.Context(), "work/one"); err != nil {
@@ -215,8 +216,8 @@ func TestMoveLost(t *testing.T) {
 	}
 }
 
-// TestNoSync plays file systems that do not have the syncs of files, of folders, or of both: they can be used, and one warning
-// says so. A sync that fails stays an error.
+// TestNoSync uses file systems without syncs of files, of folders, or of both. They are usable, with one warning. A
+// sync that fails is still an error.
 func TestNoSync(t *testing.T) {
 	for _, code := range []unix.Errno{unix.EINVAL, unix.ENOTSUP, unix.EOPNOTSUPP, unix.ENOSYS, unix.ENOTTY} {
 		for _, of := range []string{"sync", "sync folder", ""} {

@@ -11,26 +11,28 @@ import (
 	"time"
 )
 
-// A Lag is how old what a listing shows may be: clients of network file systems remember folders for a while.
+// A Lag is the maximum age of a listing: clients of network file systems cache folders for some time.
 type Lag struct {
-	Time time.Duration // 0 where a listing shows what is there
-	// Unknown is the type of a file system for which it is not known how old a listing may be, nor whether Refresh helps; else "".
+	Time time.Duration // 0 if listings are always current
+	// Unknown is the type of a file system for which neither the age of listings nor the effect of Refresh is known;
+	// else "".
 	Unknown string
 }
 
 // A Lagging store may be on a file system that caches listings.
 type Lagging interface {
-	// Lag is how old what this machine lists may be.
+	// Lag returns the maximum age of a listing on this machine.
 	Lag() Lag
 }
 
-// A Refresher is a store that can be made to list a folder as it is now.
+// A Refresher is a store that can make the listing of a folder current.
 type Refresher interface {
-	// Refresh makes the next listing of dir show what is there. It is no error that there is no such folder.
+	// Refresh makes the next listing of dir current. A missing dir is no error.
 	Refresh(ctx context.Context, dir string) error
 }
 
-// remoteLag covers how long clients of network file systems cache listings by default: NFS on Linux a minute, SMB half of that.
+// remoteLag covers the default time for which clients of network file systems cache listings: a minute for NFS on
+// Linux, half of that for SMB.
 const remoteLag = time.Minute
 
 var (
@@ -38,7 +40,7 @@ var (
 	_ Refresher = (*Local)(nil)
 )
 
-// Lag asks the file system. It is a minute at least for folders that are not on a file system of this machine.
+// Lag asks the file system. On a remote file system it is at least a minute.
 func (l *Local) Lag() Lag {
 	if files, ok := l.fs.(osFiles); ok {
 		return lagOf(files.root)
@@ -46,8 +48,8 @@ func (l *Local) Lag() Lag {
 	return Lag{}
 }
 
-// Refresh puts a file into the folder and removes it, where the file system may remember what was there before. NFS, SMB and
-// sshfs forget what they remember of a folder that this machine changes.
+// Refresh creates and removes a file in the folder, if the file system may cache listings. NFS, SMB and sshfs drop
+// their cache of a folder that this machine changes.
 func (l *Local) Refresh(ctx context.Context, dir string) error {
 	if l.Lag() == (Lag{}) {
 		return nil

@@ -21,8 +21,8 @@ var localKinds = map[int64]bool{
 	0xca451a4e: true, // bcachefs
 }
 
-// forgetful are FUSE file systems that cache no listings, or drop that of a folder when this machine changes the folder. About
-// all others nothing is known: rclone, for one, keeps showing a listing that is minutes old.
+// forgetful are FUSE file systems that cache no listings, or drop the cached listing of a folder that this machine
+// changes. Nothing is known about the others: rclone, for example, continues to show a listing that is minutes old.
 var forgetful = map[string]bool{
 	"fuse.sshfs": true, "fuse.mergerfs": true, "fuse.gocryptfs": true, "fuse.encfs": true, "fuse.cryfs": true,
 	"fuse.bindfs": true, "fuse.shfs": true, "fuse.ceph-fuse": true,
@@ -36,13 +36,13 @@ func lagOf(root string) Lag {
 	return mountOf(root).lag(int64(s.Type)&0xffffffff == unix.FUSE_SUPER_MAGIC)
 }
 
-// A mount is what the kernel says of one.
+// A mount is a mount as the kernel describes it.
 type mount struct {
-	kind    string // of file system, with that of a FUSE file system behind a dot
+	kind    string // of file system; FUSE file systems append theirs after a dot
 	options string // of the file system, joined by commas
 }
 
-// mountOf finds the mount that a folder is in; an empty one where that cannot be found.
+// mountOf returns the mount that holds a folder; an empty one if it is not found.
 func mountOf(root string) mount {
 	var info unix.Stat_t
 	table, err := os.ReadFile("/proc/self/mountinfo")
@@ -52,7 +52,7 @@ func mountOf(root string) mount {
 	return findMount(string(table), fmt.Sprintf("%d:%d", unix.Major(info.Dev), unix.Minor(info.Dev)))
 }
 
-// findMount finds the mount of a device, MAJOR:MINOR, in a table as proc(5) describes mountinfo.
+// findMount returns the mount of a device, MAJOR:MINOR, in a table in the format of mountinfo; see proc(5).
 func findMount(table, device string) mount {
 	for line := range strings.Lines(table) {
 		head, tail, ok := strings.Cut(strings.TrimSpace(line), " - ")
@@ -64,10 +64,10 @@ func findMount(table, device string) mount {
 	return mount{}
 }
 
-// lag is how old what the file system lists may be, by its type and options.
+// lag returns the maximum age of a listing, by the file system's type and options.
 func (m mount) lag(fuse bool) Lag {
 	switch {
-	case m.kind == "fuseblk": // of a disk of this machine
+	case m.kind == "fuseblk": // on a disk of this machine
 		return Lag{}
 	case fuse && !forgetful[m.kind]:
 		if m.kind == "" {

@@ -6,7 +6,8 @@ import (
 	"time"
 )
 
-// TestLag holds that a folder of this machine shows what is there, and that one of which nobody knows counts as another's.
+// TestLag checks that listings of a folder on this machine are current, and that an unknown file system counts as
+// remote.
 func TestLag(t *testing.T) {
 	if lag := openLocal(t, t.TempDir(), nil).Lag(); lag != (Lag{}) {
 		t.Errorf("a folder of this machine lags by %v", lag)
@@ -38,7 +39,7 @@ func TestLagOfMounts(t *testing.T) {
 	}{
 		{"0:30", false, Lag{Time: time.Minute}},
 		{"0:31", false, Lag{Time: 5 * time.Minute}},
-		{"0:32", false, Lag{Time: time.Minute}}, // for the sake of other machines
+		{"0:32", false, Lag{Time: time.Minute}}, // other machines may have longer times
 		{"0:33", false, Lag{Time: 10 * time.Minute}},
 		{"0:34", true, Lag{Time: time.Minute}},
 		{"0:35", true, Lag{Unknown: "fuse.rclone"}},

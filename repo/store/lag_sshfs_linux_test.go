@@ -11,10 +11,10 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// sftpServer is where Debian keeps it.
+// sftpServer is the path of the SFTP server on Debian.
 const sftpServer = "/usr/lib/openssh/sftp-server"
 
-// mountSSHFS mounts a folder over the SFTP protocol, with an sshfs that remembers listings for five minutes.
+// mountSSHFS mounts a folder over the SFTP protocol, with an sshfs that caches listings for five minutes.
 func mountSSHFS(t *testing.T, folder string) (mounted string) {
 	t.Helper()
 	for _, tool := range []string{"sshfs", "fusermount3", sftpServer} {
@@ -53,7 +53,7 @@ func mountSSHFS(t *testing.T, folder string) (mounted string) {
 	}
 }
 
-// TestRefreshOnSSHFS holds that a real sshfs shows an old listing, and after Refresh what there is.
+// TestRefreshOnSSHFS checks that a real sshfs shows an old listing, and a current one after Refresh.
 func TestRefreshOnSSHFS(t *testing.T) {
 	ctx := context.Background()
 	folder := t.TempDir()

@@ -14,33 +14,34 @@ import (
 )
 
 const (
-	pieceSize  = 4 << 20 // bytes between two looks at ctx
-	tempPrefix = ".tmp-" // no name may begin with a dot, so a temporary file never takes a name
+	pieceSize  = 4 << 20 // bytes between two checks of ctx
+	tempPrefix = ".tmp-" // a valid name never begins with a dot, so a temporary file never takes one
 )
 
 // Local keeps a store in a folder of this machine or of a mounted NAS.
 //
-// A Put that returned nil survives a power cut of a disk that honours fsync: the data is written to a temporary file
-// beside its name, synced, renamed over the name, and then the folder is synced, as is every folder above it that had to
-// be made. A Put that failed before the rename has left the old file and, unless even removing it failed, no temporary
-// one. A Put that failed after the rename (the folder would not sync) has left the whole new file, which a power cut may
-// take back. A process that was killed leaves its temporary file: Leftovers names those.
+// After Put returns nil, the file survives a power cut if the disk honours fsync. Put writes the data to a temporary
+// file in the same folder, syncs it, renames it over the name, and syncs the folder. It also syncs every folder above
+// that it had to create. A Put that fails before the rename leaves the old file. It also leaves no temporary file,
+// unless even its removal fails. A Put that fails after the rename (the folder did not sync) leaves the complete new
+// file, which a power cut may undo. A killed process leaves its temporary file: Leftovers lists those.
 //
-// Local never follows a symbolic link below its root out of it, and reads no file that is one.
+// Local never follows a symbolic link out of its root, and never reads a file that is a symbolic link.
 type Local struct {
 	fs          FileSystem
 	retryPolicy retryPolicy
-	unsynced    notice // of a sync that the file system does not have
+	unsynced    notice // of a sync that the file system does not support
 
-	// made holds the folders that are there and whose entry in the folder above is synced.
+	// made holds the folders that exist and whose entry in the parent folder is synced.
 	made sync.Map // string to struct{}
 }
 
 var _ Store = (*Local)(nil)
 
-// OpenLocal returns the store in the folder root. It does not look whether the folder exists: the first Put makes it. own
-// is nil where all that is in the folder is the store's. Else others may have files and folders there as well: the store
-// lists the uppermost of those as odd, and enters, reads and removes none. The error says that root can be no folder's path.
+// OpenLocal returns the store in the folder root. It does not check whether the folder exists: the first Put creates
+// it. own is nil if everything in the folder is the store's. Otherwise other programs may keep files and folders there
+// too. The store lists the topmost of those as odd, and never enters, reads or removes them. The error says that root
+// cannot be the path of a folder.
 func OpenLocal(root string, own Layout) (*Local, error) {
 	if root == "" || strings.ContainsRune(root, 0) {
 		return nil, fmt.Errorf("open store: %q is not the path of a folder", root)
@@ -48,21 +49,21 @@ func OpenLocal(root string, own Layout) (*Local, error) {
 	return NewLocalOn(osFiles{root, own}), nil
 }
 
-// Close returns nil: a Local opens its folder anew for every call, and holds nothing open.
+// Close returns nil: a Local opens its folder for every call, and holds nothing open.
 func (l *Local) Close() error { return nil }
 
-// A Layout tells what a store's user may have put into it from what others keep in the same folder.
+// A Layout tells the files of the store's user from foreign files in the same folder.
 type Layout interface {
-	// Folder reports whether a folder is the store's, even if another program may have made it.
+	// Folder reports whether a folder is the store's, even if another program may have created it.
 	Folder(name string) bool
-	// File reports whether a file in the root or in such a folder can be the store's, by its name.
+	// File reports whether a file in the root or in such a folder can be the store's, judging by its name.
 	File(name string) bool
 }
 
-// NewLocalOn returns the store on another file system than the real one, for tests.
+// NewLocalOn returns a store on another file system than the real one, for tests.
 func NewLocalOn(fs FileSystem) *Local { return &Local{fs: fs, retryPolicy: defaultRetryPolicy()} }
 
-// at returns the file system as one call with a context uses it.
+// at returns the file system for one call with a context.
 func (l *Local) at(ctx context.Context) FileSystem {
 	return retrying{FileSystem: l.fs, ctx: ctx, retryPolicy: l.retryPolicy, unsynced: l.lacksSync}
 }
@@ -106,8 +107,8 @@ func (l *Local) putOnce(ctx context.Context, name string, data []byte) error {
 	return err
 }
 
-// writeTemp makes a file in folder that holds data durably, under a name that the next crash may leave behind. It
-// returns that name, even beside an error, once the file has been made.
+// writeTemp creates a temporary file in folder that holds data durably. Once the file exists, it returns the file's
+// name, even with an error. A crash may leave the file behind.
 func (l *Local) writeTemp(ctx context.Context, folder string, data []byte) (string, error) {
 	var random [16]byte
 	rand.Read(random[:]) // never fails: it ends the process first
@@ -117,7 +118,7 @@ func (l *Local) writeTemp(ctx context.Context, folder string, data []byte) (stri
 		return "", err
 	}
 	f, err := l.at(ctx).Create(temp)
-	if errors.Is(err, fs.ErrNotExist) { // another process removed a folder that we had made
+	if errors.Is(err, fs.ErrNotExist) { // another process removed a folder that we had created
 		l.made.Clear()
 		if err := l.makeFolder(ctx, folder); err != nil {
 			return "", err
@@ -132,13 +133,13 @@ func (l *Local) writeTemp(ctx context.Context, folder string, data []byte) (stri
 	}
 	err = fill(ctx, f, data)
 	if closed := f.Close(); err == nil {
-		err = closed // NFS may report only here that there was no room
+		err = closed // NFS may report only here that the disk is full
 	}
 	return temp, err
 }
 
-// fill writes and syncs. A sync that failed must not be tried again: the kernel has dropped the pages it could not write
-// and the second answer would be a false "all is well".
+// fill writes and syncs. A failed sync must not be retried: the kernel has dropped the pages that it could not write,
+// so the second answer would be a false success.
 func fill(ctx context.Context, f File, data []byte) error {
 	for len(data) > 0 {
 		piece := data[:min(len(data), pieceSize)]
@@ -153,8 +154,8 @@ func fill(ctx context.Context, f File, data []byte) error {
 	return f.Sync()
 }
 
-// makeFolder makes a folder and those above it, each durable in the one above. A folder that was already there is
-// synced too, once: another process may have made it a moment ago without having synced it yet.
+// makeFolder creates a folder and those above it, each durable in its parent. It also syncs an existing folder once:
+// another process may have just created it and not yet synced it.
 func (l *Local) makeFolder(ctx context.Context, dir string) error {
 	if _, ok := l.made.Load(dir); ok {
 		return nil
@@ -168,7 +169,7 @@ func (l *Local) makeFolder(ctx context.Context, dir string) error {
 	if err := l.at(ctx).Mkdir(dir); err != nil && !errors.Is(err, fs.ErrExist) {
 		return err
 	}
-	if dir != "." { // mkdir of the root syncs what it made
+	if dir != "." { // Mkdir of the root syncs what it created
 		if err := l.at(ctx).SyncFolder(above); err != nil {
 			return err
 		}
@@ -188,7 +189,7 @@ func (l *Local) Get(ctx context.Context, name string, off, n int64) ([]byte, err
 	return data, nil
 }
 
-// read returns n bytes from off on, fewer where the file ends, in dst's memory where they fit.
+// read returns n bytes at off, fewer at the end of the file. It uses dst's memory if they fit.
 func (l *Local) read(ctx context.Context, name string, off, n int64, dst []byte) ([]byte, error) {
 	if err := ctx.Err(); err != nil {
 		return nil, err
@@ -212,7 +213,7 @@ func (l *Local) read(ctx context.Context, name string, off, n int64, dst []byte)
 		got, err := f.ReadAt(piece, off+int64(done))
 		done += got
 		if errors.Is(err, io.EOF) {
-			return data[:done], nil // it was cut short since we asked for its size
+			return data[:done], nil // the file was cut short after the query of its size
 		}
 		if err != nil {
 			return nil, err
@@ -234,7 +235,8 @@ func (l *Local) Move(ctx context.Context, from, to string) error {
 	return nil
 }
 
-// move syncs the new folder first: a power cut between the two may leave a file with two names, and never with none.
+// move syncs the new folder first: a power cut between the two syncs may leave a file with two names, but never without
+// one.
 func (l *Local) move(ctx context.Context, from, to string) error {
 	err := ctx.Err()
 	if err == nil {

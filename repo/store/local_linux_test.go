@@ -11,8 +11,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// TestDiskFull fills a real file system. It needs the right to mount one; TestFull covers the same with made-up errors
-// where that is missing.
+// TestDiskFull fills a real file system. It needs the right to mount one. Without it, TestFull covers the same with
+// made-up errors.
 func TestDiskFull(t *testing.T) {
 	root := t.TempDir()
 	if err := unix.Mount("tmpfs", root, "tmpfs", 0, "size=1m"); err != nil {
@@ -22,13 +22,13 @@ func TestDiskFull(t *testing.T) {
 		t.Skipf("mount a tmpfs: %v", err)
 	}
 	t.Cleanup(func() {
-		if err := unix.Unmount(root, 0); err != nil { // EBUSY would mean that a file was left open
+		if err := unix.Unmount(root, 0); err != nil { // EBUSY would mean that a file is still open
 			t.Error(err)
 		}
 	})
 	l := openLocal(t, root, nil)
 	must(t, l.Put(t.Context(), "packs/small", make([]byte, 1000)))
-	for range 3 { // each must have given back what it took
+	for range 3 { // each Put must free what it took
 		err := l.Put(t.Context(), "packs/small", make([]byte, 2<<20))
 		if !errors.Is(err, ErrFull) || !errors.Is(err, unix.ENOSPC) {
 			t.Fatalf("Put on a full disk says %v, want ErrFull and ENOSPC", err)
@@ -43,7 +43,7 @@ func TestDiskFull(t *testing.T) {
 	}
 }
 
-// dropRights makes this test's thread one of a user who is not root, for root may do everything, until the test ends.
+// dropRights gives this test's thread another user than root until the test ends: permissions do not stop root.
 func dropRights(t *testing.T) {
 	if os.Geteuid() != 0 {
 		return
@@ -58,7 +58,7 @@ func dropRights(t *testing.T) {
 
 func TestPermissionDenied(t *testing.T) {
 	root := t.TempDir()
-	must(t, os.Chmod(filepath.Dir(root), 0o755)) // testing makes it 0700, of the user who runs the test
+	must(t, os.Chmod(filepath.Dir(root), 0o755)) // package testing creates it with mode 0700
 	l := openLocal(t, root, nil)
 	must(t, l.Put(t.Context(), "shut/file", []byte("x")))
 	must(t, l.Put(t.Context(), "read-only/file", []byte("x")))

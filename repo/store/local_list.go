@@ -12,11 +12,13 @@ import (
 	"time"
 )
 
-const listBatch = 512 // names read from a folder at a time: a folder of a million packs must not fill the memory
+// listBatch is how many names are read from a folder at a time: a folder of a million packs must not fill the memory.
+const listBatch = 512
 
-// List yields everything below dir. A folder whose name breaks the rules, or that is not the Layout's, is one Odd entry and
-// is not entered: it may be a NAS's own (.snapshot, @eaDir, lost+found), unreadable or as large as the store itself. A
-// folder of the store's own that cannot be read is an error, and an error ends the listing. The name of an Odd entry is whatever bytes the NAS says: quote it before a terminal sees it.
+// List yields everything below dir. A folder with an invalid name, or one that is not in the Layout, is one Odd entry
+// and is not entered. It may be the NAS's own (.snapshot, @eaDir, lost+found), unreadable, or as large as the store. If
+// one of the store's own folders cannot be read, the listing ends with an error. The name of an Odd entry may contain
+// any bytes: quote it before you print it on a terminal.
 func (l *Local) List(ctx context.Context, dir string) iter.Seq2[Info, error] {
 	if err := checkDir(dir); err != nil {
 		return func(yield func(Info, error) bool) { yield(Info{}, fmt.Errorf("list %q: %w", dir, err)) }
@@ -24,9 +26,9 @@ func (l *Local) List(ctx context.Context, dir string) iter.Seq2[Info, error] {
 	return l.at(ctx).List(ctx, dir, false)
 }
 
-// Leftovers yields the temporary files in the store's folders: of a Put that is at work now, or of one that was killed.
-// Nothing in the store tells the two apart; only their age or a lease can. They are regular files with names as writeTemp
-// makes them.
+// Leftovers yields the temporary files in the store's folders, of running Puts and of killed ones. Nothing in the store
+// tells the two apart; only their age or a lease can. They are regular files with names of the form that writeTemp
+// uses.
 func (l *Local) Leftovers(ctx context.Context) iter.Seq2[Info, error] {
 	return l.at(ctx).List(ctx, "", true)
 }
@@ -37,16 +39,16 @@ func (o osFiles) List(ctx context.Context, dir string, temps bool) iter.Seq2[Inf
 	}
 }
 
-// A Sweeper is a store that can remove the temporary files that crashes left behind.
+// A Sweeper is a store that can remove the temporary files that crashes left.
 type Sweeper interface {
-	// Sweep removes those that were last written to before a time, by the store's clock. It returns how many there were, and
-	// their bytes, also beside an error.
+	// Sweep removes temporary files last written before a time, by the store's clock. It returns their number and
+	// bytes, even with an error.
 	Sweep(ctx context.Context, before time.Time) (files int, bytes int64, err error)
 }
 
 var _ Sweeper = (*Local)(nil)
 
-// Sweep removes the temporary files that were last written to before a time, by the store's clock, and counts them.
+// Sweep removes temporary files last written before a time, by the store's clock, and counts them.
 func (l *Local) Sweep(ctx context.Context, before time.Time) (files int, bytes int64, err error) {
 	for f, err := range l.Leftovers(ctx) {
 		if err != nil {
@@ -63,16 +65,16 @@ func (l *Local) Sweep(ctx context.Context, before time.Time) (files int, bytes i
 	return files, bytes, nil
 }
 
-// walk is one listing under way. Its methods return false when it is over.
+// walk is a running listing. Its methods return false when it ends.
 type walk struct {
 	ctx   context.Context
 	yield func(Info, error) bool
 	own   Layout
-	temps bool // temporary files instead of all the others
+	temps bool // yield temporary files instead of all others
 	retryPolicy
 }
 
-// try makes a call again where that helps. os does so by itself for most calls, but not for a look at a name in a Root.
+// try retries a call if that helps. os retries most calls by itself, but not Lstat in a Root.
 func (w *walk) try(call func() error) error {
 	_, err := w.do(w.ctx, call)
 	return err
@@ -141,7 +143,7 @@ func (w *walk) entry(root *os.Root, dir, part string) bool {
 	}
 	temp := isTemp(part)
 	foreign := !temp && w.own != nil && !w.own.Folder(name) && !w.own.File(name)
-	if !temp && checkPart(part) != nil || foreign && dir == "" { // even a look at it may fail
+	if !temp && checkPart(part) != nil || foreign && dir == "" { // even Lstat of a foreign name may fail
 		return w.file(Info{Name: name, Odd: true}, false)
 	}
 	var info fs.FileInfo
@@ -150,7 +152,7 @@ func (w *walk) entry(root *os.Root, dir, part string) bool {
 		return err
 	})
 	switch {
-	case errors.Is(err, fs.ErrNotExist): // deleted since its name was read
+	case errors.Is(err, fs.ErrNotExist): // deleted after its name was read
 		return true
 	case err != nil && foreign:
 		return w.file(Info{Name: name, Odd: true}, false)
@@ -176,7 +178,7 @@ func (w *walk) file(info Info, temp bool) bool {
 	return temp != w.temps || w.yield(info, nil)
 }
 
-// descend opens the folder that parts lead to, and closes root and those between.
+// descend opens the folder that parts lead to. It closes root and the folders between.
 func (w *walk) descend(root *os.Root, parts []string) (*os.Root, error) {
 	for _, part := range parts {
 		below, err := w.enter(root, part)
@@ -197,8 +199,9 @@ func (w *walk) enter(root *os.Root, part string) (below *os.Root, err error) {
 	return below, err
 }
 
-// openFolder opens a folder of root, never a link to one: links can make a tree endless, and what is listed twice looks
-// like two files. Root.OpenRoot follows links that stay below the root, so the same folder must be there before and after.
+// openFolder opens a folder of root, but not through a link. Links can make a tree endless, and a file listed twice
+// looks like two files. Root.OpenRoot follows links that stay below the root, so openFolder checks that the same folder
+// is there before and after.
 func openFolder(root *os.Root, part string) (*os.Root, error) {
 	named, err := root.Lstat(part)
 	if err != nil {

@@ -22,7 +22,7 @@ func TestLocal(t *testing.T) {
 	})
 }
 
-// collect returns what was yielded before the first error, sorted.
+// collect returns the entries before the first error, sorted.
 func collect(t *testing.T, infos iter.Seq2[store.Info, error]) (found []store.Info, err error) {
 	t.Helper()
 	for info, err := range infos {
@@ -161,7 +161,8 @@ func TestLocalFolderVanishes(t *testing.T) {
 	}
 }
 
-// TestLocalListedGoes deletes, at the first file that a listing yields, all the others: their names are read by then.
+// TestLocalListedGoes deletes all other files at the first file that a listing yields. The listing has read their names
+// by then.
 func TestLocalListedGoes(t *testing.T) {
 	root := t.TempDir()
 	for i := range 20 {
@@ -188,7 +189,7 @@ func TestLocalListedGoes(t *testing.T) {
 	}
 }
 
-// own is a Layout of one file and two folders, one in the other.
+// own is a Layout of one file and two folders, one inside the other.
 type own struct{}
 
 func (own) Folder(name string) bool { return name == "mine" || name == "mine/too" }
@@ -196,7 +197,7 @@ func (own) File(name string) bool {
 	return name == "config" || strings.HasPrefix(name, "mine/") && strings.Contains(name, "file")
 }
 
-// TestLocalAmongOthers holds that what is not the store's is named, and neither entered nor swept.
+// TestLocalAmongOthers checks that foreign files and folders are listed, but never entered or swept.
 func TestLocalAmongOthers(t *testing.T) {
 	root, temp := t.TempDir(), ".tmp-"+strings.Repeat("0f", 16)
 	for _, name := range []string{"config", "note", "mine/file1", "mine/note", "mine/too/file2", "mine/theirs/file3", "theirs/a/file4",

@@ -14,8 +14,8 @@ func isFull(err error) bool {
 	return errors.Is(err, unix.ENOSPC) || errors.Is(err, unix.EDQUOT)
 }
 
-// cannotLink reports whether an error says that the file system has no hard links, or not these. EXDEV is what unions of
-// several disks say, EIO what rclone's mount does; where that is a fault, creating the file meets it as well.
+// cannotLink reports whether an error says that the file system has no hard links, or not this one. Unions of several
+// disks return EXDEV, and rclone's mount EIO. If EIO is a real fault, creating the file meets it too.
 func cannotLink(err error) bool {
 	for _, no := range []error{unix.EPERM, unix.EACCES, unix.ENOTSUP, unix.EOPNOTSUPP, unix.ENOSYS, unix.EMLINK, unix.EXDEV, unix.EINVAL, unix.EIO} {
 		var link *os.LinkError
@@ -26,8 +26,8 @@ func cannotLink(err error) bool {
 	return errors.Is(err, errors.ErrUnsupported)
 }
 
-// openNoFollow does itself what Root.OpenFile does not: it refuses a link that stays below the root. O_NONBLOCK, because
-// opening a pipe would wait for its writer.
+// openNoFollow opens a file, and refuses even a link that stays below the root, which Root.OpenFile follows. It uses
+// O_NONBLOCK because opening a pipe would wait for its writer.
 func openNoFollow(root *os.Root, name string, mode int) (*os.File, error) {
 	folder, err := root.Open(path.Dir(name))
 	if err != nil {
@@ -48,14 +48,14 @@ func openNoFollow(root *os.Root, name string, mode int) (*os.File, error) {
 // syncOpenFolder makes the entries of a folder durable.
 func syncOpenFolder(f *os.File) error {
 	err := f.Sync()
-	if errors.Is(err, unix.EPERM) { // some file systems say so of folders only
+	if errors.Is(err, unix.EPERM) { // some file systems return it for folders only
 		return &os.PathError{Op: "sync", Path: f.Name(), Err: unix.ENOTSUP}
 	}
 	return err
 }
 
-// noSuchSync reports whether a file system says that it has no sync: CIFS and some FUSE file systems do so, of folders above
-// all.
+// noSuchSync reports whether an error says that the file system has no sync. CIFS and some FUSE file systems return it,
+// mostly for folders.
 func noSuchSync(err error) bool {
 	for _, unknown := range []error{unix.EINVAL, unix.ENOTSUP, unix.EOPNOTSUPP, unix.ENOSYS, unix.ENOTTY} {
 		if errors.Is(err, unknown) {
@@ -73,7 +73,8 @@ func passingHere(err error) passing {
 	return stays
 }
 
-// makeDir is os.Mkdir, which after an interruption says that a folder was there which it has made.
+// makeDir is os.Mkdir with a correct result: after an interruption, os.Mkdir reports that the folder exists although
+// the call itself created it.
 func makeDir(dir string, mode os.FileMode) error {
 	for again := false; ; again = true {
 		switch err := unix.Mkdir(dir, uint32(mode.Perm())); {

@@ -58,7 +58,7 @@ func TestModes(t *testing.T) {
 	}
 }
 
-// TestLinks plays an owner of the NAS who puts links in the store's way, to files and folders in it and out of it.
+// TestLinks plays a NAS owner who puts links into the store, to files and folders inside and outside of it.
 func TestLinks(t *testing.T) {
 	outside, root := t.TempDir(), t.TempDir()
 	must(t, os.WriteFile(filepath.Join(outside, "secret"), []byte("secret"), 0o600))
@@ -98,7 +98,7 @@ func TestLinks(t *testing.T) {
 	if _, err := l.fs.Create("packs/.tmp-" + strings.Repeat("0", 32)); !errors.Is(err, fs.ErrExist) {
 		t.Errorf("making a temporary file where there is a link says %v", err)
 	}
-	must(t, l.Put(t.Context(), "packs/out", []byte("mine now"))) // over the link, not through it
+	must(t, l.Put(t.Context(), "packs/out", []byte("mine now"))) // replaces the link, does not follow it
 	must(t, l.Delete(t.Context(), "packs/in"))
 	wantNames(t, l, "packs", "packs/.tmp-"+strings.Repeat("0", 32)+" is odd", "packs/broken is odd", "packs/loop is odd", "packs/out", "packs/real")
 	entries, err := os.ReadDir(outside)
@@ -110,7 +110,7 @@ func TestLinks(t *testing.T) {
 	}
 }
 
-// TestPipe: opening a pipe without O_NONBLOCK would wait for a writer for ever.
+// TestPipe reads a pipe: without O_NONBLOCK, opening it would wait for a writer forever.
 func TestPipe(t *testing.T) {
 	root := t.TempDir()
 	must(t, unix.Mkfifo(filepath.Join(root, "pipe"), 0o600))
@@ -130,7 +130,8 @@ func TestRootIsALink(t *testing.T) {
 	wantNames(t, openLocal(t, link, nil), "", "packs/ab")
 }
 
-// TestLinkRepeated: a network file system repeats a request whose answer was lost. The second answer is no loss.
+// TestLinkRepeated repeats a Link, as a network file system does after it lost the answer. The second call succeeds
+// too.
 func TestLinkRepeated(t *testing.T) {
 	root := t.TempDir()
 	files := osFiles{root: root}
@@ -156,8 +157,8 @@ func TestCannotLink(t *testing.T) {
 	}
 }
 
-// TestUnreadable holds that a folder of somebody else's that cannot be read is no reason for anything to fail, and that one
-// of the store's own is: what it holds would look deleted.
+// TestUnreadable checks that an unreadable foreign folder is no error. An unreadable folder of the store's own is one:
+// its files would seem deleted.
 func TestUnreadable(t *testing.T) {
 	if os.Getuid() == 0 {
 		asNobody(t)
@@ -192,7 +193,7 @@ type mine struct{}
 func (mine) Folder(name string) bool { return name == "mine" || name == "mine/too" }
 func (mine) File(string) bool        { return false }
 
-// asNobody runs the test again as a user whom permissions stop.
+// asNobody runs the test again as a user without root's rights.
 func asNobody(t *testing.T) {
 	exe, folder := filepath.Join(t.TempDir(), "test"), t.TempDir()
 	data, err := os.ReadFile(os.Args[0])

@@ -16,8 +16,8 @@ func isFull(err error) bool {
 	return errors.Is(err, windows.ERROR_DISK_FULL) || errors.Is(err, windows.ERROR_HANDLE_DISK_FULL)
 }
 
-// cannotLink reports whether an error says that the file system has no hard links. A FAT volume says that the function is
-// invalid, an SMB server that it is not supported or denied.
+// cannotLink reports whether an error says that the file system has no hard links. A FAT volume returns "invalid
+// function"; an SMB server returns "not supported" or "access denied".
 func cannotLink(err error) bool {
 	var link *os.LinkError
 	if !errors.As(err, &link) {
@@ -32,7 +32,7 @@ func cannotLink(err error) bool {
 	return errors.Is(err, errors.ErrUnsupported)
 }
 
-// openNoFollow looks first: a link that appears between the two looks is followed, but never out of the root.
+// openNoFollow checks first. A link that appears after the check is followed, but never out of the root.
 func openNoFollow(root *os.Root, name string, mode int) (*os.File, error) {
 	info, err := root.Lstat(name)
 	if err != nil {
@@ -44,10 +44,11 @@ func openNoFollow(root *os.Root, name string, mode int) (*os.File, error) {
 	return root.OpenFile(name, mode, 0)
 }
 
-// syncOpenFolder does nothing: Windows has no fsync of a folder, NTFS keeps a journal of its names.
+// syncOpenFolder does nothing: Windows cannot sync a folder, and NTFS keeps a journal of its names.
 func syncOpenFolder(*os.File) error { return nil }
 
-// noSuchSync reports whether a file system says that it has no FlushFileBuffers, as some network redirectors do.
+// noSuchSync reports whether an error says that the file system has no FlushFileBuffers, as some network redirectors
+// do.
 func noSuchSync(err error) bool {
 	return errors.Is(err, windows.ERROR_INVALID_FUNCTION) || errors.Is(err, windows.ERROR_NOT_SUPPORTED)
 }
@@ -61,8 +62,8 @@ func passingHere(err error) passing {
 	return stays
 }
 
-// rename gives a file its new name durably: Windows has no fsync of the folder that could do it afterwards. MoveFileEx goes by
-// path, so the folders on the way are looked at first, that none of them is a link.
+// rename renames a file durably: Windows cannot sync the folder afterwards. MoveFileEx takes paths, so rename first
+// checks that no folder on the way is a link.
 func rename(root *os.Root, from, to string) error {
 	for _, name := range []string{from, to} {
 		for dir := path.Dir(name); dir != "."; dir = path.Dir(dir) {
@@ -92,7 +93,7 @@ func rename(root *os.Root, from, to string) error {
 	return nil
 }
 
-// longPath returns the path of a name below a root as the system takes it, however long it is.
+// longPath returns the system's path of a name below a root, without a limit on its length.
 func longPath(root *os.Root, name string) (*uint16, error) {
 	full, err := filepath.Abs(filepath.Join(root.Name(), filepath.FromSlash(name)))
 	if err != nil {

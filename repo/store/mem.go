@@ -12,11 +12,10 @@ import (
 	"time"
 )
 
-// Mem keeps a store in memory, for tests. Its zero value is an empty one. It keeps every promise of Store but the power
-// cut's.
+// Mem keeps a store in memory, for tests. Its zero value is empty. It keeps every promise of Store except durability.
 type Mem struct {
-	Limit int64            // bytes of data in all, beyond which a Put says ErrFull; 0 for none; set before use
-	Clock func() time.Time // its own; time.Now where it is nil; set before use
+	Limit int64            // total bytes of data before Put returns ErrFull; 0 for no limit; set before use
+	Clock func() time.Time // the store's clock; nil means time.Now; set before use
 
 	mu    sync.RWMutex
 	files map[string]memFile
@@ -57,7 +56,7 @@ func (m *Mem) Put(ctx context.Context, name string, data []byte) error {
 	return nil
 }
 
-// set keeps data, which is m's own from now on; mu is held.
+// set stores data, which m owns from then on. mu must be held.
 func (m *Mem) set(name string, data []byte) error {
 	used := m.used - int64(len(m.files[name].data)) + int64(len(data))
 	if m.Limit > 0 && used > m.Limit {
@@ -79,7 +78,7 @@ func (m *Mem) Get(ctx context.Context, name string, off, n int64) ([]byte, error
 	}
 	m.mu.RLock()
 	f, ok := m.files[name]
-	m.mu.RUnlock() // bytes are replaced, never changed, so they stand without the lock
+	m.mu.RUnlock() // bytes are replaced, never changed, so they need no lock
 	if !ok {
 		return nil, fmt.Errorf("get %s: %w", name, fs.ErrNotExist)
 	}
@@ -100,7 +99,7 @@ func (m *Mem) List(ctx context.Context, dir string) iter.Seq2[Info, error] {
 		}
 		infos := m.below(dir)
 		for ctx.Err() == nil {
-			if len(infos) == 0 || !yield(infos[0], nil) { // without the lock: yield may put and delete
+			if len(infos) == 0 || !yield(infos[0], nil) { // without the lock: yield may call Put and Delete
 				return
 			}
 			infos = infos[1:]

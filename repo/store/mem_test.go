@@ -25,7 +25,7 @@ func TestMemFull(t *testing.T) {
 	put("b", 4, nil)
 	put("c", 1, store.ErrFull)
 	put("a", 7, store.ErrFull)
-	put("a", 5, nil) // over the old six
+	put("a", 5, nil) // replaces the six old bytes
 	put("c", 1, nil)
 	if err := m.Delete(t.Context(), "b"); err != nil {
 		t.Fatal(err)

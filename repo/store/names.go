@@ -6,10 +6,10 @@ import (
 	"strings"
 )
 
-const maxPart = 255 // bytes; what every file system in use takes
+const maxPart = 255 // bytes; the limit of every common file system
 
-// checkName holds a name to the rules that Store states. They are narrow on purpose: a name that passes means the same
-// on a file system that folds case, in a URL and in a shell, and cannot lead out of the store.
+// checkName checks a name against the rules of Store. They are narrow on purpose. A valid name means the same on a file
+// system that folds case, in a URL and in a shell, and cannot lead out of the store.
 func checkName(name string) error {
 	for part := range strings.SplitSeq(name, "/") {
 		if err := checkPart(part); err != nil {
@@ -19,7 +19,7 @@ func checkName(name string) error {
 	return nil
 }
 
-// checkDir is checkName for what List takes, where "" is the whole store.
+// checkDir is checkName for List, which also accepts "" for the whole store.
 func checkDir(dir string) error {
 	if dir == "" {
 		return nil
@@ -45,15 +45,15 @@ func checkPart(part string) error {
 	return nil
 }
 
-// isTemp reports whether part is a name as writeTemp makes them. Others use such names, too, but hardly one of just that
-// form.
+// isTemp reports whether part has the form of writeTemp's names. Other programs use such names too, but hardly of
+// exactly this form.
 func isTemp(part string) bool {
 	random, ok := strings.CutPrefix(part, tempPrefix)
 	return ok && len(random) == 32 && strings.Trim(random, "0123456789abcdef") == ""
 }
 
-// span is how many bytes a Get of n bytes from off returns when the file has size bytes: what it may allocate, however
-// large n is.
+// span returns how many bytes Get returns for n bytes at off of a file of size bytes. Get may allocate no more, even if
+// n is huge.
 func span(size, off, n int64) (int, error) {
 	if off < 0 || n < 0 {
 		return 0, fmt.Errorf("range of %d bytes from %d is negative", n, off)

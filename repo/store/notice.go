@@ -7,9 +7,9 @@ import (
 	"sync"
 )
 
-// A Warner is a store that may have a warning which is no error of any call.
+// A Warner is a store that may give warnings that are not the error of any call.
 type Warner interface {
-	// Warn sets the function that is called once for each kind of warning. It must come before the store is used.
+	// Warn sets the function that is called once for each kind of warning. Call it before the store is used.
 	Warn(report func(text string))
 }
 
@@ -21,7 +21,7 @@ type notice struct {
 	report func(string) // may be nil
 }
 
-// Warn sets the function that is called once if the file system does not support the syncs that a Put needs.
+// Warn sets the function that is called once if the file system does not support the syncs that Put needs.
 func (l *Local) Warn(report func(text string)) { l.unsynced.report = report }
 
 func (l *Local) lacksSync(err error) {

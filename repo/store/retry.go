@@ -9,29 +9,29 @@ import (
 	"time"
 )
 
-// A retryPolicy decides which errors of a file system pass by themselves, and waits for that.
+// A retryPolicy decides which errors of a file system are passing, and how long to wait for that.
 type retryPolicy struct {
-	passing func(error) passing                              // what the system's errors mean
+	passing func(error) passing                              // classifies the system's errors
 	wait    func(ctx context.Context, d time.Duration) error // returns the cause of ctx's end if that comes first
 }
 
-// A passing error is one that the same call may not meet again.
+// A passing is a class of errors by whether the same call may succeed later.
 type passing int
 
 const (
 	stays       passing = iota
-	interrupted         // by a signal: CIFS and FUSE say so of any call, and os does not retry all of them
-	busy                // another process has the file open: on Windows a virus scanner or an indexer looks at what is new
+	interrupted         // by a signal: CIFS and FUSE return it for any call, and os does not retry all calls
+	busy                // another process has the file open: on Windows virus scanners and indexers open new files
 )
 
 const (
-	maxInterrupts = 1000 // in a row, of one call; more is a file system that says nothing else
+	maxInterrupts = 1000 // in a row, for one call; beyond that, the file system returns nothing else
 	firstWait     = 5 * time.Millisecond
 	longestWait   = 500 * time.Millisecond
-	longestBusy   = 4 * time.Second // which one call waits in all
+	longestBusy   = 4 * time.Second // total wait of one call
 )
 
-// defaultRetryPolicy is that of the system this program runs on.
+// defaultRetryPolicy returns the policy for the system that this program runs on.
 func defaultRetryPolicy() retryPolicy { return retryPolicy{passing: passingHere, wait: waitFor} }
 
 func waitFor(ctx context.Context, d time.Duration) error {
@@ -45,8 +45,8 @@ func waitFor(ctx context.Context, d time.Duration) error {
 	}
 }
 
-// do calls something until it succeeds, its error stays, or ctx ends. wasInterrupted reports that an earlier call may
-// have done the work despite its error.
+// do repeats call until it succeeds, its error is not passing, or ctx ends. wasInterrupted reports that an earlier
+// attempt may have done the work despite its error.
 func (p retryPolicy) do(ctx context.Context, call func() error) (wasInterrupted bool, err error) {
 	interrupts, waited, next := 0, time.Duration(0), firstWait
 	for {
@@ -73,8 +73,8 @@ func (p retryPolicy) do(ctx context.Context, call func() error) (wasInterrupted 
 	}
 }
 
-// busyOnWindows reports whether an error number of Windows says that another process has the file open. Access is also denied
-// for good where there is no right to it; then the error comes some seconds late.
+// busyOnWindows reports whether a Windows error number says that another process has the file open. The same number may
+// mean that a permission is missing; then the error only comes some seconds late.
 func busyOnWindows(code syscall.Errno) bool {
 	switch code {
 	case 5, // ERROR_ACCESS_DENIED: also of a name whose last handle is not closed yet
@@ -88,10 +88,10 @@ func busyOnWindows(code syscall.Errno) bool {
 	return false
 }
 
-// errUnclear says that a call was interrupted, and that what its repetition found may be its own work.
+// errUnclear says that a call was interrupted, and that the result of the retry may be the call's own work.
 var errUnclear = errors.New("interrupted, and perhaps done all the same")
 
-// untilClear repeats do, from its beginning, while an interruption leaves open what was done.
+// untilClear repeats do from its beginning as long as an interruption leaves its outcome unclear.
 func untilClear(do func() error) (err error) {
 	for range 5 {
 		if err = do(); !errors.Is(err, errUnclear) {
@@ -101,8 +101,8 @@ func untilClear(do func() error) (err error) {
 	return err
 }
 
-// retrying is a FileSystem that retries calls that failed by an interruption or because another process has the file open. It
-// forgives the syncs that the file system does not support.
+// retrying is a FileSystem that retries calls after an interruption, or while another process has the file open. It
+// ignores errors of syncs that the file system does not support.
 type retrying struct {
 	FileSystem
 	ctx context.Context // of the one call of Local that it serves
@@ -117,7 +117,8 @@ func (p retrying) Mkdir(dir string) error {
 	return err
 }
 
-// Create wraps errUnclear where the file is there because an interrupted call made it: no other process uses its random name.
+// Create wraps errUnclear if the file exists: only an interrupted attempt of this call can have created it, since no
+// other process uses its random name.
 func (p retrying) Create(name string) (File, error) {
 	var f File
 	_, err := p.do(p.ctx, func() (err error) {
@@ -125,7 +126,7 @@ func (p retrying) Create(name string) (File, error) {
 		return err
 	})
 	if err != nil {
-		if errors.Is(err, fs.ErrExist) { // os retries by itself, so it cannot be seen that it was interrupted
+		if errors.Is(err, fs.ErrExist) { // os retries by itself, so the interruption is not visible here
 			err = fmt.Errorf("%w: %w", errUnclear, err)
 		}
 		return nil, err
@@ -133,7 +134,7 @@ func (p retrying) Create(name string) (File, error) {
 	return &retryingFile{File: f, p: p}, nil
 }
 
-// Rename wraps errUnclear beside fs.ErrNotExist where an interrupted call may have given the file its new name.
+// Rename wraps errUnclear and fs.ErrNotExist if an interrupted attempt may have renamed the file.
 func (p retrying) Rename(from, to string) error {
 	again, err := p.do(p.ctx, func() error { return p.FileSystem.Rename(from, to) })
 	if again && errors.Is(err, fs.ErrNotExist) {
@@ -142,7 +143,7 @@ func (p retrying) Rename(from, to string) error {
 	return err
 }
 
-// Link needs no more than another call: where the name is there, FileSystem looks whether it is the same file.
+// Link only needs retries: if the name exists, FileSystem.Link checks whether it is the same file.
 func (p retrying) Link(from, to string) error {
 	_, err := p.do(p.ctx, func() error { return p.FileSystem.Link(from, to) })
 	return err
@@ -176,7 +177,8 @@ func (p retrying) Open(name string) (OpenFile, int64, error) {
 	return retryingReader{f, p}, size, nil
 }
 
-// synced forgives a sync that the file system does not support: to refuse such a file system would gain nothing.
+// synced ignores the error of a sync that the file system does not support: refusing such a file system would gain
+// nothing.
 func (p retrying) synced(err error) error {
 	if err != nil && lacksSync(err) {
 		p.unsynced(err)
@@ -185,18 +187,18 @@ func (p retrying) synced(err error) error {
 	return err
 }
 
-// lacksSync reports whether an error says of a sync that the file system does not have it. Any other error of a sync, EIO
-// above all, is one.
+// lacksSync reports whether an error says that the file system does not support the sync. Any other sync error, above
+// all EIO, is a real one.
 func lacksSync(err error) bool {
 	var at *fs.PathError
 	return errors.As(err, &at) && at.Op == "sync" && noSuchSync(at.Err)
 }
 
-// retryingFile is a file that is being written.
+// retryingFile is a file open for writing.
 type retryingFile struct {
 	File
 	p       retrying
-	durable bool // the last sync was one
+	durable bool // the last sync succeeded
 }
 
 func (f *retryingFile) Write(b []byte) (n int, err error) {
@@ -208,7 +210,7 @@ func (f *retryingFile) Write(b []byte) (n int, err error) {
 	return n, err
 }
 
-// Sync retries after an interruption, which loses nothing. After any other error it must not be tried again.
+// Sync retries after an interruption, which loses nothing. It must not retry after any other error.
 func (f *retryingFile) Sync() error {
 	var err error
 	for range maxInterrupts {
@@ -220,7 +222,7 @@ func (f *retryingFile) Sync() error {
 	return f.p.synced(err)
 }
 
-// Close is not tried again, because the file may be closed despite the error. What was synced is durable.
+// Close does not retry, because the file may be closed despite the error. Synced data is durable.
 func (f *retryingFile) Close() error {
 	err := f.File.Close()
 	if err != nil && f.p.passing(err) == interrupted {
@@ -232,7 +234,7 @@ func (f *retryingFile) Close() error {
 	return err
 }
 
-// retryingReader is a file that is being read.
+// retryingReader is a file open for reading.
 type retryingReader struct {
 	OpenFile
 	p retrying

@@ -12,7 +12,7 @@ import (
 	"time"
 )
 
-// scripted is a FileSystem whose renames and reads answer one after the other what a test wrote down.
+// A scripted is a FileSystem whose calls return a test's errors one after the other.
 type scripted struct {
 	FileSystem
 	answers []error
@@ -40,7 +40,7 @@ func (s *scripted) Open(string) (OpenFile, int64, error) {
 	return nil, 0, s.next()
 }
 
-// calling names every call that can be made again.
+// calling has every call that can be retried, by name.
 var calling = map[string]func(FileSystem) error{
 	"rename": func(f FileSystem) error { return f.Rename("a", "b") },
 	"link":   func(f FileSystem) error { return f.Link("a", "b") },
@@ -52,7 +52,7 @@ var calling = map[string]func(FileSystem) error{
 	"open":   func(f FileSystem) error { _, _, err := f.Open("a"); return err },
 }
 
-// onWindows passes as Windows does.
+// onWindows classifies errors as on Windows.
 func onWindows(err error) passing {
 	var code syscall.Errno
 	if errors.As(err, &code) && busyOnWindows(code) {
@@ -61,13 +61,13 @@ func onWindows(err error) passing {
 	return stays
 }
 
-// TestBusy holds that a file which a virus scanner looks at is waited for, longer each time, up to a bound, and no longer than
-// the command wants.
+// TestBusy checks the waits for a file that a virus scanner has open. Each is longer, up to a limit, and they end with
+// ctx.
 func TestBusy(t *testing.T) {
 	sharing := &os.LinkError{Op: "rename", Err: syscall.Errno(32)}
 	for name, test := range map[string]struct {
 		answers []error
-		stopAt  int // the wait, from 1, in which ctx ends
+		stopAt  int // the number of the wait, from 1, in which ctx ends
 		waits   []time.Duration
 		want    error
 	}{
@@ -100,7 +100,7 @@ func TestBusy(t *testing.T) {
 	}
 }
 
-// busyWaits are the waits of a call that never succeeds.
+// busyWaits returns the waits of a call that never succeeds.
 func busyWaits() (waits []time.Duration) {
 	total := time.Duration(0)
 	for next := firstWait; total < longestBusy; next = min(2*next, longestWait) {
@@ -119,7 +119,7 @@ func TestBusyIsBounded(t *testing.T) {
 	}
 }
 
-// TestWaitEnds holds that a real wait ends with its context.
+// TestWaitEnds checks that a real wait ends with its context.
 func TestWaitEnds(t *testing.T) {
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
@@ -131,7 +131,7 @@ func TestWaitEnds(t *testing.T) {
 	}
 }
 
-// TestInterruptsAreBounded holds that a file system which says nothing else does not keep a command for ever.
+// TestInterruptsAreBounded checks that a file system that always interrupts does not block a command forever.
 func TestInterruptsAreBounded(t *testing.T) {
 	always := func(error) passing { return interrupted }
 	for call, do := range calling {
@@ -143,7 +143,7 @@ func TestInterruptsAreBounded(t *testing.T) {
 	}
 }
 
-// TestLacksSync tells syncs that a file system does not have from those that failed, and from other calls.
+// TestLacksSync checks that lacksSync distinguishes unsupported syncs from failed ones, and from other calls.
 func TestLacksSync(t *testing.T) {
 	at := func(op string, err error) error {
 		return fmt.Errorf("x: %w", &fs.PathError{Op: op, Path: "f", Err: err})

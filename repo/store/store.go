@@ -1,11 +1,11 @@
-// Package store keeps immutable named files: on a folder of a NAS, or in memory.
+// Package store keeps immutable named files, in a folder of a NAS or in memory.
 //
-// It promises that a Put, a Create or a Move that returned nil survives a power cut, that no reader sees half a file under its
-// name, and that a Get never returns more than was asked for. It promises nothing about the content of the files: the owner
-// of the store can change them, so every reader above this package verifies what it reads.
+// It makes three promises. After Put, Create or Move returns nil, the file survives a power cut. No reader sees a
+// partial file under its name. Get never returns more than requested. It promises nothing about the content of files:
+// the owner of the store can change them, so every reader above this package verifies what it reads.
 //
-// Optional capabilities of a store are interfaces of their own (Filler, DirSyncer, Refresher, …). As finds them, also behind
-// decorators.
+// Optional capabilities of a store are separate interfaces (Filler, DirSyncer, Refresher, …). As finds them, also in
+// wrapped stores.
 package store
 
 import (
@@ -15,59 +15,59 @@ import (
 	"time"
 )
 
-// A Store is a place for files that are written once, read in pieces and deleted whole. Names are relative, joined by
-// "/", of the characters a–z, 0–9, "." and "-"; each part begins with a letter or a digit. All methods are safe for
-// concurrent use.
+// A Store holds files that are written once, read in pieces and deleted whole. Names are relative, joined by "/", of
+// the characters a–z, 0–9, "." and "-". Each part begins with a letter or a digit. All methods are safe for concurrent
+// use.
 type Store interface {
-	// Put writes data under name: atomically, durably, over whatever was there. It returns an error that wraps
-	// ErrFull when there is no room. After an error the name holds what it held before, or all of data where only the
-	// proof that it is durable failed; to be sure, Put it again.
+	// Put writes data under name, atomically and durably, and replaces an existing file. The error wraps ErrFull if the
+	// store is full. After an error the name holds its old content, or all of data if only the last sync failed. To be
+	// sure, Put it again.
 	Put(ctx context.Context, name string, data []byte) error
 
-	// Create is a Put that makes a file only where there is none of that name: of several at the same time, by any machines,
-	// exactly one returns nil. The error wraps fs.ErrExist where the name is taken; the file there need not be durable yet
-	// (see SyncDir). After any other error, and where an answer may have been lost, the name may hold data all the same: read
-	// it back and compare, which shows whose it is only if no other process would write the same bytes. A store without hard
-	// links may show a part of the file until Create returns, and keep that part after a crash.
+	// Create is a Put that never replaces a file. If several calls, on any machines, create the same name at once,
+	// exactly one returns nil. The error wraps fs.ErrExist if the name exists; that file need not be durable yet (see
+	// SyncDir). After any other error, or if an answer was lost, the name may still hold data. Read it back and
+	// compare; that shows whose file it is only if no other process writes the same bytes. A store without hard links
+	// may show a partial file until Create returns, and keep it after a crash.
 	Create(ctx context.Context, name string, data []byte) error
 
-	// Get returns n bytes of the named file from byte off on, fewer only where the file ends, and never allocates
-	// more than that. The error wraps fs.ErrNotExist when there is no such file.
+	// Get returns n bytes of the named file at off, fewer only at the end of the file. It never allocates more than
+	// that. The error wraps fs.ErrNotExist if the file is missing.
 	Get(ctx context.Context, name string, off, n int64) ([]byte, error)
 
-	// List yields everything below dir, a good name or "" for all, in no order, folders themselves left out; nothing
-	// where dir does not exist. A folder no Put can have made is yielded once, as odd, and not entered. Files that a Put
-	// is still writing are not listed. An error ends the listing: what came before it is not all there is.
+	// List yields every file below dir, a valid name or "" for all, in no order. It yields no folders, and nothing if
+	// dir is missing. It yields a folder that no Put can have created once, as odd, and does not enter it. It does not
+	// list files that a Put is still writing. An error ends the listing, which is then incomplete.
 	List(ctx context.Context, dir string) iter.Seq2[Info, error]
 
-	// Delete removes the named file. The error wraps fs.ErrNotExist when there is none.
+	// Delete deletes the named file. The error wraps fs.ErrNotExist if it is missing.
 	Delete(ctx context.Context, name string) error
 
-	// Move gives the file from the name to, durably; a file that has that name already is replaced. Of a Move and a Delete
-	// of the same file at the same time one succeeds, and the other's error wraps fs.ErrNotExist: that decides between two
-	// machines. After another error the file has either name.
+	// Move renames a file durably, and replaces an existing file. If a Move and a Delete of the same file run at once,
+	// one succeeds, and the other's error wraps fs.ErrNotExist: that decides between two machines. After another error
+	// the file has one of the two names.
 	Move(ctx context.Context, from, to string) error
 
-	// Touch makes now, by the store's own clock, the time at which the named file was written. It never makes a file: the
-	// error wraps fs.ErrNotExist when there is none.
+	// Touch sets the write time of the named file to now, by the store's own clock. It never creates a file: the error
+	// wraps fs.ErrNotExist if the file is missing.
 	Touch(ctx context.Context, name string) error
 
-	// Close releases what the store holds open: files, connections. A decorator closes the store behind it. Close comes after
-	// all other calls; a second Close returns nil. Whoever opened the outermost store closes it.
+	// Close releases what the store holds open: files, connections. A decorator also closes the wrapped store. Close
+	// comes after all other calls; a second Close returns nil. The function that opened the outermost store closes it.
 	Close() error
 }
 
 // Info describes one file in a listing.
 type Info struct {
-	Name string // below the store's root, as Get takes it
+	Name string // relative to the store's root, as in Get
 	Size int64  // bytes
-	Odd  bool   // no regular file (a link, a device), or a name no Put can have made: never read it, only report it
-	// ModTime is when the file was written, by the clock of the store, which need not be this machine's: compare it with
-	// other files' only. Zero for one that is odd.
+	Odd  bool   // no regular file (a link, a device), or an invalid name: never read it, only report it
+	// ModTime is the write time by the clock of the store, which may differ from this machine's: compare it only with
+	// other files' times. It is zero for an odd entry.
 	ModTime time.Time
 }
 
-// ErrFull says that the store has no room for another byte.
+// ErrFull says that the store is full.
 var ErrFull = errors.New("no space left in the repository's store")
 
 // ErrBadName says that a name breaks the rules of Store.

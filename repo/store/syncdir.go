@@ -8,14 +8,14 @@ import (
 	"path"
 )
 
-// A DirSyncer is a store in which a file can be seen before it is durable: the process that put it was killed just then, or
-// got an error. A process that builds on a file of another process syncs its directory first.
+// A DirSyncer is a store in which a file can be visible before it is durable: the process that put it was killed at
+// that moment, or got an error. A process that builds on a file of another process syncs its directory first.
 type DirSyncer interface {
-	// SyncDir makes durable which files there are directly in dir. It is no error that there is no such folder.
+	// SyncDir makes the list of files directly in dir durable. A missing dir is no error.
 	SyncDir(ctx context.Context, dir string) error
 }
 
-// SyncDir makes durable which files there are directly in dir, if s is a DirSyncer.
+// SyncDir makes the list of files directly in dir durable, if s is a DirSyncer.
 func SyncDir(ctx context.Context, s Store, dir string) error {
 	if s, ok := As[DirSyncer](s); ok {
 		return s.SyncDir(ctx, dir)
@@ -25,7 +25,7 @@ func SyncDir(ctx context.Context, s Store, dir string) error {
 
 var _ DirSyncer = (*Local)(nil)
 
-// SyncDir syncs the folder, and those above it.
+// SyncDir syncs the folder and those above it.
 func (l *Local) SyncDir(ctx context.Context, dir string) error {
 	err := checkName(dir)
 	for ; err == nil && dir != "."; dir = path.Dir(dir) {

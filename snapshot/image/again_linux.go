@@ -5,8 +5,8 @@ import (
 	"syscall"
 )
 
-// again calls until no signal interrupts the call. The Go runtime interrupts its threads with signals, and network and FUSE
-// file systems let that end system calls which elsewhere go on. Package os tries again by itself.
+// again repeats call until no signal interrupts it. The Go runtime interrupts its threads with signals. Network and
+// FUSE file systems then end system calls that continue elsewhere. Package os retries by itself.
 func again(call func() error) error {
 	for {
 		if err := call(); !errors.Is(err, syscall.EINTR) {

@@ -7,36 +7,37 @@ import (
 	"io"
 )
 
-// How a read of about 1 MiB that failed is done again. On a failing disk a read that fails costs time, often seconds, so the
-// extent is cut into sixteen rather than two: one bad sector costs five such reads, and not twelve.
+// Sizes for repeating a failed read of about 1 MiB. On a failing disk every failed read costs time, often seconds. So
+// the extent is cut into sixteen pieces, not two: one bad sector then costs five failed reads, not twelve.
 const (
 	largePiece = 64 << 10 // bytes
 	smallPiece = 4 << 10
-	// longRun is how many bytes in a row must fail for the next not to be tried one by one. A sector of the medium is of
-	// 4 KiB at most, so these are two.
+	// longRun is the length in bytes of a failed run after which Around stops trying sector by sector. A sector of a
+	// medium is at most 4 KiB, so this is two sectors.
 	longRun = 8 << 10
 )
 
-// An Around reads what it can of extents at which a Retrying disk failed, front to back. It is not safe for concurrent use.
+// An Around reads extents at which a Retrying disk failed, front to back, as far as they can be read. It is not safe
+// for concurrent use.
 //
-// An extent is read in pieces of 64 KiB, those that fail in pieces of 4 KiB, those in sectors, and the first sector that
-// fails once more. After 8 KiB that failed in a row it looks for where that ends: as far ahead as the run is long, then twice
-// as far, and at last at the end of the extent. From the first place that can be read it reads back to the last that
-// cannot. So a dead area costs two reads that fail in each extent, and both its ends are found to the sector; what is given
-// up untried is between two places that failed.
+// It reads an extent in pieces of 64 KiB, failed pieces in pieces of 4 KiB, and those in sectors. It retries the first
+// failed sector once. After 8 KiB of failures in a row it jumps ahead to find the end of the run: by the length of the
+// run, then twice as far each time, and finally to the end of the extent. From the first readable place it reads back
+// to the last unreadable one. So a dead area costs two failed reads in each extent, and both its ends are exact to the
+// sector. Bytes given up untried lie between two places that failed.
 type Around struct {
 	disk  *Retrying
 	read  func(p []byte, off int64) (int, error)
-	sizes []int64 // of pieces, the last of them of a sector
+	sizes []int64 // of pieces; the last is the sector size
 
-	ctx context.Context // of the call under way
-	bad []Extent        // of the call under way
-	run Extent          // the last bytes that were lost
-	why error           // of those
+	ctx context.Context // of the current call
+	bad []Extent        // of the current call
+	run Extent          // the last unreadable run
+	why error           // its error
 }
 
-// Around returns a reader of extents that failed. What it reads of one depends on those before it: to get the same from
-// the same disk, begin anew at the same places.
+// Around returns a reader for extents that failed. What it reads depends on the extents before. To get the same result
+// from the same disk, start a new one at the same places.
 func (d *Retrying) Around() *Around {
 	a := &Around{disk: d, read: d.Disk.ReadAt, sizes: []int64{largePiece, smallPiece, 512}}
 	if s, ok := As[Sectored](d.Disk); ok {
@@ -53,8 +54,9 @@ func (d *Retrying) Around() *Around {
 	return a
 }
 
-// Read fills p with what can be read from byte off on, and the rest with zeros. It appends to bad what could not be read,
-// in order. The error is ctx's, not IsMediaError, or wraps ErrGone or ErrDead; of a Strict disk it says what failed.
+// Read fills p with the readable bytes from off on, and the rest with zeros. It appends the unreadable extents to bad,
+// in order. The error is ctx's, is not a media error, or wraps ErrGone or ErrDead. With Strict, any unreadable extent
+// is an error.
 func (a *Around) Read(ctx context.Context, p []byte, off int64, bad []Extent) ([]Extent, error) {
 	a.ctx, a.bad = ctx, nil
 	for done := int64(0); done < int64(len(p)); {
@@ -76,8 +78,8 @@ func (a *Around) Read(ctx context.Context, p []byte, off int64, bad []Extent) ([
 	return append(bad, a.bad...), nil
 }
 
-// pieces reads an extent in pieces of sizes[0], and those that fail in smaller ones. It returns how many bytes that makes:
-// not all where a long run ends it.
+// pieces reads an extent in pieces of sizes[0], and failed ones in smaller pieces. It returns the number of bytes done,
+// which is less than all after a long run.
 func (a *Around) pieces(p []byte, off int64, sizes []int64) (done int64, err error) {
 	for done < int64(len(p)) && a.runAt(off+done) < longRun {
 		at := off + done
@@ -103,7 +105,7 @@ func (a *Around) pieces(p []byte, off int64, sizes []int64) (done int64, err err
 	return done, nil
 }
 
-// jump looks for the end of a long run that reaches to byte off. It returns how many bytes are done.
+// jump finds the end of a long run that reaches up to off. It returns the number of bytes done.
 func (a *Around) jump(p []byte, off int64, sizes []int64) (int64, error) {
 	sector, end := sizes[len(sizes)-1], off+int64(len(p))
 	failed := off // all before is given up
@@ -127,7 +129,7 @@ func (a *Around) jump(p []byte, off int64, sizes []int64) (int64, error) {
 	return int64(len(p)), a.lose(p, off)
 }
 
-// back reads an extent from its end to the first place that fails, and returns the byte behind that.
+// back reads an extent from its end back to the first unreadable place, and returns the offset after that place.
 func (a *Around) back(p []byte, off int64) (int64, error) {
 	end := off + int64(len(p))
 	size := max(a.sizes[len(a.sizes)-1], smallPiece)
@@ -141,14 +143,14 @@ func (a *Around) back(p []byte, off int64) (int64, error) {
 			return 0, err
 		case end-at <= a.sizes[len(a.sizes)-1]:
 			return end, nil
-		default: // from here on sector by sector
+		default: // from here on by sector
 			size = a.sizes[len(a.sizes)-1]
 		}
 	}
 	return off, nil
 }
 
-// runAt returns how many bytes right before off were lost in a row.
+// runAt returns the length of the unreadable run that ends at off.
 func (a *Around) runAt(off int64) int64 {
 	if a.run.Off+a.run.Len != off || a.disk.retry.Any {
 		return 0
@@ -178,7 +180,7 @@ func (a *Around) lose(p []byte, off int64) error {
 	return nil
 }
 
-// try reads all of p or returns an error.
+// try reads all of p, or returns an error.
 func (a *Around) try(p []byte, off int64) error {
 	if a.ctx.Err() != nil {
 		return context.Cause(a.ctx)
@@ -201,12 +203,12 @@ func (a *Around) try(p []byte, off int64) error {
 	return fmt.Errorf("read at %d: %w", off, err)
 }
 
-// places is on how many places of a disk is looked for one that can be read.
+// places is the number of places at which answers looks for a readable sector.
 const places = 16
 
-// Answers makes sure, where something could not be read, that the disk is still there. One that was unplugged fails like a
-// medium, and a snapshot of nothing but unreadable bytes is of no use, and hides that there is none. The error wraps ErrGone,
-// ErrDead, ErrResized, or is ctx's.
+// Answers checks that the disk is still there, if a read has failed. An unplugged disk fails like a bad medium, and a
+// snapshot of unreadable bytes only would be useless and hide that. The error wraps ErrGone, ErrDead or ErrResized, or
+// is ctx's.
 func (d *Retrying) Answers(ctx context.Context) error {
 	if !d.failed.Load() {
 		return nil
@@ -223,7 +225,7 @@ func (a *Around) answers() error {
 	if err := a.disk.Changed(); err != nil && !errors.Is(err, ErrModified) {
 		return err
 	}
-	buf := make([]byte, largePiece)[:a.sizes[len(a.sizes)-1]] // of this length it is aligned to a page
+	buf := make([]byte, largePiece)[:a.sizes[len(a.sizes)-1]] // allocated this large, it is aligned to a page
 	good, size := a.disk.good.Load(), a.disk.Disk.Size()
 	if good >= 0 && a.answersAt(buf, good) {
 		return nil
@@ -242,7 +244,7 @@ func (a *Around) answers() error {
 	return fmt.Errorf("%w: %w", ErrGone, a.why)
 }
 
-// answersAt reports whether the sector of byte off can be read.
+// answersAt reports whether the sector at off is readable.
 func (a *Around) answersAt(buf []byte, off int64) bool {
 	off -= off % int64(len(buf))
 	buf = buf[:min(int64(len(buf)), a.disk.Disk.Size()-off)]

@@ -12,13 +12,13 @@ import (
 	"time"
 )
 
-// A sick disk fails wherever a read touches a bad sector. Some of them come to their senses.
+// A sick is a disk that fails when a read touches a bad sector. Some sectors recover.
 type sick struct {
 	Mem
-	bad     map[int64]int // by number: how often a sector fails; -1 is for ever
+	bad     map[int64]int // by sector number: how often the sector fails; -1 means always
 	err     error
 	failed  int
-	waiting time.Duration // that a failure takes
+	waiting time.Duration // that a failed read takes
 	clock   *time.Time
 }
 
@@ -42,21 +42,21 @@ func (d *sick) ReadAt(p []byte, off int64) (int, error) {
 	return 0, d.err
 }
 
-// newSick makes a disk of size bytes of noise, of which nothing fails yet.
+// newSick returns a disk of size bytes of noise, without bad sectors.
 func newSick(size int) *sick {
 	d := &sick{Mem: Mem{Data: make([]byte, size)}, bad: map[int64]int{}, err: mediumErrors[0]}
 	Fill{Seed: uint64(size)}.read(d.Data, 0)
 	return d
 }
 
-// hurt makes sectors bad from byte off to byte end.
+// hurt makes the sectors from byte off to byte end bad.
 func (d *sick) hurt(off, end int64) {
 	for at := off / sector; at*sector < end; at++ {
 		d.bad[at] = -1
 	}
 }
 
-// rescued reads a whole disk as a backup does: stretches of 1 MiB, and around what fails.
+// rescued reads a whole disk as a backup does: in runs of 1 MiB, and around failures.
 func rescued(t testing.TB, p *Retrying) (data []byte, bad []Extent, err error) {
 	t.Helper()
 	const stretch = 1 << 20
@@ -85,8 +85,8 @@ func mustPatient(t testing.TB, disk Disk, known *RescueMap, o RetryOptions) *Ret
 	return p
 }
 
-// wantRescued holds that what was read is the disk with zeros in the bad ranges, and that these begin and end in sectors
-// that are bad indeed.
+// wantRescued checks that data is the disk with zeros in the bad ranges, and that each range begins and ends in a bad
+// sector.
 func wantRescued(t *testing.T, d *sick, data []byte, bad []Extent) {
 	t.Helper()
 	want := bytes.Clone(d.Data)
@@ -110,7 +110,7 @@ func wantRescued(t *testing.T, d *sick, data []byte, bad []Extent) {
 	}
 }
 
-// TestAroundFindsEverySector has bad places that are short: nothing but their sectors is lost.
+// TestAroundFindsEverySector uses short bad places: only their sectors are lost.
 func TestAroundFindsEverySector(t *testing.T) {
 	for seed := range uint64(20) {
 		rnd := rand.New(rand.NewPCG(seed, 1))
@@ -142,7 +142,7 @@ func TestAroundFindsEverySector(t *testing.T) {
 	}
 }
 
-// joinedTouching joins neighbours, which lie in two stretches.
+// joinedTouching joins adjacent extents from two reads.
 func joinedTouching(all []Extent) (out []Extent) {
 	for _, e := range all {
 		if last := len(out) - 1; last >= 0 && out[last].Off+out[last].Len == e.Off {
@@ -154,8 +154,8 @@ func joinedTouching(all []Extent) (out []Extent) {
 	return out
 }
 
-// TestAroundAnyDamage has bad places of any length, which are not all tried: what counts as read is right, and both ends
-// of each are found.
+// TestAroundAnyDamage uses bad places of any length, of which not all sectors are tried. All that counts as read is
+// right, and both ends of each bad place are exact.
 func TestAroundAnyDamage(t *testing.T) {
 	for seed := range uint64(40) {
 		rnd := rand.New(rand.NewPCG(seed, 2))
@@ -166,7 +166,7 @@ func TestAroundAnyDamage(t *testing.T) {
 		}
 		data, bad, err := rescued(t, mustPatient(t, d, nil, RetryOptions{}))
 		if errors.Is(err, ErrDead) && len(d.bad) > 5000 {
-			continue // all of the first stretch, and all places that were looked at
+			continue // all of the first MiB and all places that were tried were bad
 		}
 		if err != nil {
 			t.Fatalf("seed %d: %v", seed, err)
@@ -175,7 +175,7 @@ func TestAroundAnyDamage(t *testing.T) {
 	}
 }
 
-// TestAroundCosts counts the reads that fail: each may take seconds.
+// TestAroundCosts limits the number of failed reads: each may take seconds.
 func TestAroundCosts(t *testing.T) {
 	for what, test := range map[string]struct {
 		from, to int64
@@ -201,7 +201,7 @@ func TestAroundCosts(t *testing.T) {
 	}
 }
 
-// TestAroundTransient has sectors that fail four times, and no more.
+// TestAroundTransient uses sectors that fail exactly four times.
 func TestAroundTransient(t *testing.T) {
 	d := newSick(2 << 20)
 	for _, at := range []int64{0, 777, 4095} {
@@ -213,7 +213,7 @@ func TestAroundTransient(t *testing.T) {
 	}
 }
 
-// TestAroundEnds has failures that are no bad sectors.
+// TestAroundEnds uses failures other than bad sectors.
 func TestAroundEnds(t *testing.T) {
 	d := newSick(4 << 20)
 	d.hurt(1<<20, 1<<20+1)
@@ -236,7 +236,7 @@ func TestAroundEnds(t *testing.T) {
 	d.hurt(1<<20, 4<<20)
 	p = mustPatient(t, d, nil, RetryOptions{})
 	p.ReadAt(make([]byte, 4096), 0)
-	d.hurt(0, 4<<20) // it was unplugged
+	d.hurt(0, 4<<20) // as if unplugged
 	if _, err := p.Around().Read(t.Context(), make([]byte, 1<<20), 1<<20, nil); !errors.Is(err, ErrGone) {
 		t.Errorf("gone: %v", err)
 	}
@@ -245,7 +245,7 @@ func TestAroundEnds(t *testing.T) {
 	}
 }
 
-// TestPatienceEnds has a disk that takes its time: when too much of it is gone, the bad sectors cost their neighbours.
+// TestPatienceEnds uses a slow disk: after Longest, each bad sector costs its neighbours too.
 func TestPatienceEnds(t *testing.T) {
 	d := newSick(4 << 20)
 	for at := int64(0); at < d.Size(); at += 256 << 10 {

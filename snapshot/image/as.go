@@ -1,11 +1,11 @@
 package image
 
-// As returns the outermost disk in a chain of decorators that is a T: a capability (ChangeDetector, Sequential, Cached, …) or
-// one kind of disk. It starts with d and goes on with what Unwrap returns. Assert a type of a Disk by As only: a plain type
-// assertion misses what a decorator wraps.
+// As returns the outermost disk in a chain of decorators that is a T: a capability (ChangeDetector, Sequential, Cached,
+// …) or one kind of disk. It starts with d and continues with what Unwrap returns. Always use As to assert the type of
+// a Disk: a plain type assertion misses a disk that a decorator wraps.
 //
-// A decorator has Unwrap only if its bytes are those of the disk behind it, at the same offsets. One that must not be
-// bypassed has the capability's methods itself, as Retrying has those of Sectored.
+// A decorator has Unwrap only if its bytes are those of the wrapped disk, at the same offsets. A decorator that must
+// not be bypassed implements the capability itself, as Retrying implements Sectored.
 func As[T any](d Disk) (found T, ok bool) {
 	for d != nil {
 		if found, ok = d.(T); ok {

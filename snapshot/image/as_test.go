@@ -20,12 +20,12 @@ func (a *able) SectorSize() int64        { return 512 }
 
 func (a *able) ReadSectors(p []byte, off int64) (int, error) { return a.ReadAt(p, off) }
 
-// A wrapper is a decorator that knows no capability.
+// A wrapper is a decorator without capabilities of its own.
 type wrapper struct{ Disk }
 
 func (w wrapper) Unwrap() Disk { return w.Disk }
 
-// TestAs holds that each capability of a disk is found and used through each decorator.
+// TestAs checks that each capability of a disk is found and used through each decorator.
 func TestAs(t *testing.T) {
 	behind := &able{Mem: Mem{Data: make([]byte, 4096)}}
 	retrying := func(d Disk) Disk {
@@ -69,7 +69,7 @@ func TestAs(t *testing.T) {
 	}
 }
 
-// TestSectorsRespectRescueMap holds that As finds no way around the ranges that a rescue map excludes.
+// TestSectorsRespectRescueMap checks that As finds no way around the ranges that a rescue map excludes.
 func TestSectorsRespectRescueMap(t *testing.T) {
 	known, err := ReadRescueMap(strings.NewReader("0 + 1\n0 512 +\n512 512 -\n1024 3072 +\n"))
 	if err != nil {

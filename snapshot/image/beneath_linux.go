@@ -20,14 +20,14 @@ func (s System) holds(f *os.File, path string) (bool, error) {
 	return devices[no], err
 }
 
-// beneath returns all devices that a path is on.
+// beneath returns all devices beneath a path.
 func (s System) beneath(path string) (map[devno]bool, error) {
 	b := beneath{system: s, devices: map[devno]bool{}, paths: map[string]bool{}}
 	err := b.path(path)
 	return b.devices, err
 }
 
-// A beneath collects what is beneath a path, down to the disks.
+// A beneath collects the devices beneath a path, down to the disks.
 type beneath struct {
 	system  System
 	devices map[devno]bool
@@ -55,7 +55,8 @@ func (b *beneath) path(path string) error {
 			continue
 		}
 		for dir := range strings.SplitSeq(dirs, ":") {
-			// Its layers are named as they were when it was mounted; where that means nothing now, they cannot be followed.
+			// The options name the layers by their paths at the time of the mount. A path that no longer exists cannot
+			// be followed.
 			if err := b.path(dir); err != nil && !errors.Is(err, fs.ErrNotExist) {
 				return err
 			}
@@ -81,13 +82,13 @@ func (b *beneath) device(no devno) {
 		if behind.device != (devno{}) {
 			b.device(behind.device)
 		} else {
-			_ = b.path(behind.path) // deleted, or of another namespace: it cannot be followed
+			_ = b.path(behind.path) // a deleted file, or a path of another namespace, cannot be followed
 		}
 	}
 }
 
-// mountOf returns the mount that a path is in. The path itself does not show the mount's number: a Btrfs subvolume has another
-// one than its mount.
+// mountOf returns the mount that a path is in. The path's device number does not identify it: a Btrfs subvolume has
+// another number than its mount.
 func (s System) mountOf(path string) (mount, error) {
 	f, err := os.OpenFile(path, unix.O_PATH, 0)
 	if err != nil {
@@ -109,5 +110,5 @@ func (s System) mountOf(path string) (mount, error) {
 			return m, nil
 		}
 	}
-	return mount{}, nil // outside of this process's root
+	return mount{}, nil // outside this process's root
 }

@@ -10,12 +10,13 @@ import (
 	"time"
 )
 
-// ErrInUse says that something uses an image file or a device, so that it must not be read, or written, now.
+// ErrInUse says that an image file or a device is in use, so it must not be read or written now.
 var ErrInUse = errors.New("it is in use")
 
-// Claims returns the programs that use files or devices so that reading them now gives a mixture, or, where they are to be
-// written, so that writing to them does harm: who has them locked, and who has them open for writing. This process is none
-// of them. Locks are seen wherever their owner is, open files only of processes that this user may look into: root sees all.
+// Claims returns the other programs that make it unsafe to read the files or devices now, or with toWrite, to write
+// them. These are programs that hold a lock, and programs that have a file open for writing. A read would return a
+// mixture; a write would do harm. Claims sees locks of all users, but open files only of processes that this user may
+// inspect; root sees all.
 func (s System) Claims(toWrite bool, files ...*os.File) (uses []Use, err error) {
 	for range looks {
 		now, err := s.claimsNow(toWrite, files)
@@ -34,8 +35,8 @@ func (s System) Claims(toWrite bool, files ...*os.File) (uses []Use, err error) 
 	return uses, nil
 }
 
-// A program may have a device open for writing for a moment only, as losetup does that looks for a free one. So what is open
-// and not locked is looked for again, and counts where one process has it open every time.
+// A program may have a device open for writing only for a moment; losetup does so to find a free one. So Claims looks
+// several times at files that are open but not locked. It reports a process only if it has the file open every time.
 const (
 	looks     = 5
 	lookAgain = 150 * time.Millisecond
@@ -53,7 +54,7 @@ func (s System) claimsNow(toWrite bool, files []*os.File) (uses []Use, err error
 			if locked && o.locks && (toWrite || o.writes || o.excludes) {
 				named = true
 				uses = append(uses, Use{UseLock, o.device, o.title(), o.writes})
-			} else if o.writes && (toWrite || !o.locks) { // who locks says by that whether it writes
+			} else if o.writes && (toWrite || !o.locks) { // a lock itself shows whether its holder writes
 				uses = append(uses, Use{UseOpen, o.device, o.title(), true})
 			}
 		}
@@ -67,10 +68,10 @@ func (s System) claimsNow(toWrite bool, files []*os.File) (uses []Use, err error
 	return uses, nil
 }
 
-// IsLocked reports whether a program that writes to the file had it locked when it was opened.
+// IsLocked reports whether a program that writes to the file had it locked when the file was opened.
 func (d *File) IsLocked() bool { return d.locked }
 
-// Claims returns the programs because of which what is read of these files may be a mixture: those of System.Claims, and one
+// Claims returns the programs that may make a read of these files a mixture: those that System.Claims returns, and any
 // that had a file locked when it was opened.
 func Claims(files ...*File) ([]Use, error) {
 	open := make([]*os.File, len(files))
@@ -88,17 +89,17 @@ func Claims(files ...*File) ([]Use, error) {
 
 // An opener is a process that has a file or a device open.
 type opener struct {
-	device   string // what it has open, as a Use calls it
+	device   string // the file or device, as in Use.Device
 	pid      int
 	name     string // of its program
 	writes   bool   // it may write
 	locks    bool   // it holds a lock
-	excludes bool   // it holds an exclusive one
+	excludes bool   // it holds an exclusive lock
 }
 
 func (o opener) title() string { return fmt.Sprintf("%s (process %d)", o.name, o.pid) }
 
-// titleOf is what a Use calls a file or a device.
+// titleOf returns the name of a file or device for Use.Device.
 func (s System) titleOf(f *os.File) string {
 	if name := s.Name(f); name != "" {
 		return name
@@ -106,27 +107,27 @@ func (s System) titleOf(f *os.File) string {
 	return f.Name()
 }
 
-// Where QEMU locks bytes of an image, each for a thing that can be done with it: shared locks from permBase on for what it
-// does itself, and from denyBase on for what no other process may do meanwhile. A process looks for locks there first.
+// QEMU locks single bytes of an image, one for each permission. It takes shared locks from permBase on for what it does
+// itself, and from denyBase on for what no other process may do. Before that it checks for the locks of others.
 const (
 	permBase = 100
 	denyBase = 200
 	lockEnd  = 300
 
-	permRead   = 0 // to read what is consistent
+	permRead   = 0 // read consistent data
 	permWrite  = 1
 	permResize = 3
 )
 
-// A lockTest is bytes that no other process must have locked.
+// A lockTest is a range of bytes that no other process may have locked.
 type lockTest struct {
 	exclusive bool // a shared lock counts too
 	off, n    int64
 	qemu      bool // a shared lock counts only if it is one of QEMU's
 }
 
-// lockTests are what there is to look for. Any exclusive lock says that its owner writes, any lock that its owner reads at
-// least. A program that shares an image for reading, as qemu-nbd --read-only does, stands in the way of writing only.
+// lockTests returns the tests to make. An exclusive lock means that its owner writes; any lock means that its owner at
+// least reads. A program that shares an image for reading, such as qemu-nbd --read-only, prevents only writing.
 func lockTests(toWrite bool) []lockTest {
 	if toWrite {
 		return []lockTest{{exclusive: true}}
@@ -139,7 +140,7 @@ func lockTests(toWrite bool) []lockTest {
 	}
 }
 
-// vmwareLock returns the lock that VMware's programs put beside a disk that they use: a folder of files; "" for none.
+// vmwareLock returns the lock folder that VMware puts beside a disk in use; "" for none.
 func vmwareLock(path string) string {
 	if !strings.EqualFold(filepath.Ext(path), ".vmdk") {
 		return ""
@@ -151,7 +152,7 @@ func vmwareLock(path string) string {
 	return filepath.Dir(locks[0])
 }
 
-// escapeGlob returns a pattern that matches a path alone.
+// escapeGlob returns a pattern that matches only path.
 func escapeGlob(path string) string {
 	var out strings.Builder
 	for _, c := range path {

@@ -13,7 +13,7 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// tempFile makes a file and opens it.
+// tempFile creates and opens a file.
 func tempFile(t *testing.T, flag int) *os.File {
 	t.Helper()
 	path := filepath.Join(t.TempDir(), "disk.img")
@@ -33,7 +33,7 @@ func openFile(t *testing.T, path string, flag int) *os.File {
 	return f
 }
 
-// TestLocks holds which locks of others stand in the way of reading, and which of writing.
+// TestLocks checks which locks of others prevent reading, and which prevent writing.
 func TestLocks(t *testing.T) {
 	type lock struct {
 		kind   int16
@@ -42,7 +42,7 @@ func TestLocks(t *testing.T) {
 	for name, c := range map[string]struct {
 		locks       []lock
 		flock       int
-		read, write bool // it is in the way of
+		read, write bool // what the locks prevent
 	}{
 		"none":                     {},
 		"QEMU reads":               {locks: []lock{{unix.F_RDLCK, 100, 1}, {unix.F_RDLCK, 201, 1}, {unix.F_RDLCK, 203, 1}}, write: true},
@@ -65,7 +65,7 @@ func TestLocks(t *testing.T) {
 					t.Fatal(err)
 				}
 			}
-			if c.flock != 0 { // of another process: this one's own is passed over
+			if c.flock != 0 { // by another process: this process's own locks do not count
 				lockElsewhere(t, f.Name(), c.flock)
 			}
 			for _, looked := range []*os.File{f, openFile(t, f.Name(), os.O_RDONLY)} {
@@ -95,7 +95,7 @@ func TestLocks(t *testing.T) {
 	}
 }
 
-// lockElsewhere has another process hold a lock on a whole file until the test ends.
+// lockElsewhere makes another process hold a lock on a whole file until the test ends.
 func lockElsewhere(t *testing.T, path string, how int) {
 	t.Helper()
 	f := openFile(t, path, os.O_RDONLY)
@@ -125,7 +125,7 @@ func holder(t *testing.T, files ...*os.File) *exec.Cmd {
 	return cmd
 }
 
-// TestLockAppears holds that a lock which somebody takes while a disk is read makes what was read a mixture.
+// TestLockAppears checks that Changed returns ErrModified if a lock appears while a disk is read.
 func TestLockAppears(t *testing.T) {
 	f := tempFile(t, os.O_RDWR)
 	d, err := Open(f.Name())
@@ -144,7 +144,7 @@ func TestLockAppears(t *testing.T) {
 	}
 }
 
-// TestLock holds that a file that is written to is kept from others, and cannot be had twice.
+// TestLock checks that a locked file is locked for others, and cannot be locked twice.
 func TestLock(t *testing.T) {
 	f := tempFile(t, os.O_RDWR)
 	if err := (System{}).Lock(f); err != nil {
@@ -162,7 +162,7 @@ func TestLock(t *testing.T) {
 	}
 }
 
-// TestClaims holds that programs are named that have a file open for writing, by whatever name of it, and no others.
+// TestClaims checks that Claims names exactly the programs that have a file open for writing, under any of its names.
 func TestClaims(t *testing.T) {
 	f := tempFile(t, os.O_RDWR)
 	hard := f.Name() + ".hard"
@@ -205,7 +205,7 @@ func TestClaims(t *testing.T) {
 	}
 }
 
-// TestClaimsMade looks at processes that are made up: what is mapped counts, what was only opened for its path does not.
+// TestClaimsMade uses made-up processes: a shared writable map counts, a descriptor with O_PATH does not.
 func TestClaimsMade(t *testing.T) {
 	f := tempFile(t, os.O_RDONLY)
 	var st unix.Stat_t
@@ -249,7 +249,7 @@ func TestClaimsMade(t *testing.T) {
 	}
 }
 
-// TestClaimsPass holds that a program which has a file open for a moment only is not one that uses it.
+// TestClaimsPass checks that a program that has a file open only for a moment does not count.
 func TestClaimsPass(t *testing.T) {
 	f := tempFile(t, os.O_RDONLY)
 	s := newFakeSystem(t)
@@ -266,7 +266,8 @@ func TestClaimsPass(t *testing.T) {
 		t.Fatal(err)
 	}
 	looked := make(chan error)
-	go func() { // the first look finds the process, which is gone before that look is over
+	// The first look finds the process, which ends before that look is complete.
+	go func() {
 		comm, err := os.OpenFile(filepath.Join(dir, "comm"), os.O_WRONLY, 0)
 		if err == nil {
 			err = errors.Join(os.RemoveAll(dir), comm.Close())
@@ -279,7 +280,7 @@ func TestClaimsPass(t *testing.T) {
 	}
 }
 
-// TestOwnFlock holds that a lock which this process was started with, as by flock(1), is its own.
+// TestOwnFlock checks that an inherited lock, as from flock(1), counts as this process's own.
 func TestOwnFlock(t *testing.T) {
 	f := tempFile(t, os.O_RDWR)
 	given := openFile(t, f.Name(), os.O_RDONLY)

@@ -8,47 +8,48 @@ import (
 	"strings"
 )
 
-// An Identity is what a block device says of itself. What it does not say is empty; of a partition it is the disk's.
+// An Identity is what a block device reports about itself. Fields that it does not report are empty. A partition has
+// the identity of its disk.
 type Identity struct {
 	Model, Serial, WWN string
-	SectorSize         int64 // bytes, as the device is addressed; 0 for a file
-	PhysicalSectorSize int64 // bytes, as the medium is written; 0 for a file
+	SectorSize         int64 // the unit of addresses, bytes; 0 for a file
+	PhysicalSectorSize int64 // the unit in which the medium is written, bytes; 0 for a file
 
-	Partition int    // its number, of a partition; else 0
-	Removable bool   // the medium can be changed, so model and serial number may be those of a card reader
-	Place     string // of a loop device the file behind it, of a device-mapper device its path by name; else ""
+	Partition int    // the partition's number; 0 for a whole disk
+	Removable bool   // the medium can be changed: model and serial number may be the card reader's
+	Place     string // of a loop device its file, of a device-mapper device its path by name; else ""
 
-	serials []string // all that the device is known by: programs do not agree on one
+	serials []string // all serial numbers of the device: programs disagree on which one is right
 }
 
-// HasSerial reports whether a serial number is one of the device's.
+// HasSerial reports whether serial is one of the device's serial numbers.
 func (i Identity) HasSerial(serial string) bool {
 	return serial != "" && (serial == i.Serial || slices.Contains(i.serials, serial))
 }
 
-// A UseKind says in which way a device is used.
+// A UseKind is a kind of use of a device or file.
 type UseKind int
 
-// The ways to use a device, or an image file. Neither may be written to behind the user's back.
+// The uses of a device or an image file. While any of them lasts, platter must not write to the device or file.
 const (
 	UseMount UseKind = iota // a file system on it is mounted
-	UseSwap                 // the system swaps to it
-	UseHeld                 // another device is made of it: md, device-mapper, loop
+	UseSwap                 // it is swap space
+	UseHeld                 // another device is built on it: md, device-mapper, loop
 	UseLock                 // a program holds a lock on it
-	UseOpen                 // a program has it open for writing, or mapped to write to it
+	UseOpen                 // a program has it open or mapped for writing
 )
 
-// A Use is one use that is made of a device, of a partition of it, or of an image file.
+// A Use is one use of a device, of one of its partitions, or of an image file.
 type Use struct {
 	Kind UseKind
-	// Device is the kernel's name of what is used: the device, a partition of it, or the disk that it is a partition of. Of a
-	// file it is the path.
+	// Device is the kernel's name of what is in use: the device, one of its partitions, or the disk of the partition.
+	// For a file it is the path.
 	Device   string
-	By       string // where it is mounted, which device holds it, or which program; "" where that is not known
-	Writable bool   // what uses it may write to it
+	By       string // mount point, holding device or program; "" if not known
+	Writable bool   // the user may write to it
 }
 
-// IsProgram reports whether a program makes the use, and not the system itself.
+// IsProgram reports whether the user is a program, not the system itself.
 func (u Use) IsProgram() bool { return u.Kind == UseLock || u.Kind == UseOpen }
 
 func (u Use) String() string {
@@ -71,27 +72,27 @@ func (u Use) String() string {
 	return fmt.Sprintf("%s is mounted on %s (ro)", u.Device, u.By)
 }
 
-// A System is where Linux tells of devices: sys, proc and run below a folder. The zero value is the machine's own; tests
-// make up others.
+// A System is where Linux publishes its devices: the folders sys, proc and run below Root. The zero value is this
+// machine; tests use made-up ones.
 //
-// Its methods take an open device rather than a path, because a path may lead elsewhere the next moment.
+// The methods take an open device, not a path: a path may lead elsewhere a moment later.
 type System struct{ Root string }
 
-// Identity returns what the device says of itself; nothing for a file.
+// Identity returns what the device reports about itself. It is empty for a file.
 func (d *File) Identity() Identity { return d.IdentityIn(System{}) }
 
-// IdentityIn is Identity on another system.
+// IdentityIn is Identity on another System.
 func (d *File) IdentityIn(s System) Identity { return s.Identity(d.file) }
 
-// Uses returns what the system uses the device or the file for now.
+// Uses returns the system's uses of the device or file now.
 func (d *File) Uses() ([]Use, error) { return System{}.Uses(d.file) }
 
-// Identity returns what an open device says of itself; nothing for a file.
+// Identity returns what an open device reports about itself. It is empty for a file.
 func (s System) Identity(f *os.File) Identity { return s.identity(f) }
 
-// Uses returns what the system uses an open device for, its partitions, and the disk that it is a partition of; of a file, the
-// loop devices that it is behind, with what uses those, and whether it is swapped to. In which mount namespaces it looks
-// depends on the user: root sees all. Programs are those that Claims returns.
+// Uses returns the system's uses of an open device, its partitions, and the disk that it is a partition of. For a file
+// it returns the loop devices on it with their uses, and swap. It searches the mount namespaces that the user may
+// inspect; root sees all. Claims returns the uses by programs.
 func (s System) Uses(f *os.File) ([]Use, error) {
 	uses, err := s.uses(f)
 	if err != nil {
@@ -100,8 +101,8 @@ func (s System) Uses(f *os.File) ([]Use, error) {
 	return uses, nil
 }
 
-// Holds reports whether a file or folder is on an open device, directly or through partitions, md, device-mapper and loop
-// devices.
+// Holds reports whether an open device holds a file or folder, directly or through partitions, md, device-mapper and
+// loop devices.
 func (s System) Holds(f *os.File, path string) (bool, error) {
 	held, err := s.holds(f, path)
 	if err != nil {
@@ -113,13 +114,13 @@ func (s System) Holds(f *os.File, path string) (bool, error) {
 // Name returns the kernel's name of an open device, such as sdb1; "" for a file.
 func (s System) Name(f *os.File) string { return s.name(f) }
 
-// IsPartition reports whether an open device is a partition of another.
+// IsPartition reports whether an open device is a partition.
 func (s System) IsPartition(f *os.File) bool { return s.isPartition(f) }
 
-// IsReadOnly reports whether an open device takes no writes.
+// IsReadOnly reports whether an open device refuses writes.
 func (s System) IsReadOnly(f *os.File) bool { return s.isReadOnly(f) }
 
-// Remedy is a command that ends the use.
+// Remedy returns a command that ends the use.
 func (u Use) Remedy() string {
 	switch {
 	case u.Kind == UseSwap && strings.HasPrefix(u.Device, "/"):

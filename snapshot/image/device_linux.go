@@ -14,7 +14,7 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// A devno is a device's number, which names it as long as it is there.
+// A devno is a device number. It names a device only as long as the device exists.
 type devno struct{ major, minor uint32 }
 
 func (n devno) String() string { return fmt.Sprintf("%d:%d", n.major, n.minor) }
@@ -33,7 +33,7 @@ func blockDevno(f *os.File) (devno, bool) {
 	return statDevno(&st)
 }
 
-// pathDevno is blockDevno by a path, for those that others name.
+// pathDevno is blockDevno for a path found in system files.
 func pathDevno(path string) (devno, bool) {
 	var st unix.Stat_t
 	if again(func() error { return unix.Stat(path, &st) }) != nil {
@@ -47,10 +47,10 @@ func statDevno(st *unix.Stat_t) (devno, bool) {
 	return devno{unix.Major(rdev), unix.Minor(rdev)}, st.Mode&unix.S_IFMT == unix.S_IFBLK
 }
 
-// A blockDev is a device as sysfs shows it.
+// A blockDev is a device in sysfs.
 type blockDev struct {
 	no  devno
-	dir string // without links, so that a partition's lies in its disk's
+	dir string // without links, so a partition's is inside its disk's
 }
 
 func (s System) device(no devno) (blockDev, error) {
@@ -76,10 +76,10 @@ func (s System) at(elem ...string) string {
 	return filepath.Join(append([]string{cmp.Or(s.Root, "/")}, elem...)...)
 }
 
-// name is the device's name below /dev.
+// name returns the device's name below /dev.
 func (d blockDev) name() string { return strings.ReplaceAll(filepath.Base(d.dir), "!", "/") }
 
-// title is the name, and what people call the device where that is something else.
+// title returns the name, and the device-mapper name if it has one.
 func (d blockDev) title() string {
 	if name := d.attr("dm/name"); name != "" {
 		return fmt.Sprintf("%s (%s)", d.name(), name)
@@ -87,12 +87,12 @@ func (d blockDev) title() string {
 	return d.name()
 }
 
-// attr returns the first line of one of the device's files, "" where there is none.
+// attr returns the first line of one of the device's files; "" if there is none.
 func (d blockDev) attr(name string) string { return readLine(filepath.Join(d.dir, name)) }
 
 func (d blockDev) isPartition() bool { return d.attr("partition") != "" }
 
-// disk is the disk that a partition is one of; else the device itself.
+// disk returns the disk of a partition; for any other device, itself.
 func (d blockDev) disk() blockDev {
 	if disk, ok := deviceIn(filepath.Dir(d.dir)); ok && d.isPartition() {
 		return disk
@@ -100,13 +100,13 @@ func (d blockDev) disk() blockDev {
 	return d
 }
 
-// family is the device, its partitions, and the disk that it is one of.
+// family returns the device, its partitions, and its disk.
 func (d blockDev) family() []blockDev {
 	all := []blockDev{d}
 	if disk := d.disk(); disk != d {
 		all = append(all, disk)
 	}
-	entries, _ := os.ReadDir(d.dir) // it was there a moment ago; gone, it has no partitions
+	entries, _ := os.ReadDir(d.dir) // a device removed meanwhile has no partitions
 	for _, e := range entries {
 		if part, ok := deviceIn(filepath.Join(d.dir, e.Name())); ok && part.isPartition() && part.dir != d.dir {
 			all = append(all, part)
@@ -115,7 +115,7 @@ func (d blockDev) family() []blockDev {
 	return all
 }
 
-// linked returns the devices that a folder of links names: slaves, holders.
+// linked returns the devices in a folder of links: slaves or holders.
 func (d blockDev) linked(folder string) (all []blockDev) {
 	entries, _ := os.ReadDir(filepath.Join(d.dir, folder))
 	for _, e := range entries {
@@ -153,8 +153,8 @@ func (s System) identity(f *os.File) (id Identity) {
 	return id
 }
 
-// locate fills in which partition the device is, and where its disk lies. Numbers of loop and device-mapper devices are
-// given out anew each time, so their names tell nothing.
+// locate fills in the partition number, and the place of its disk. Loop and device-mapper devices get new numbers each
+// time, so their names identify nothing.
 func (d blockDev) locate(id *Identity) {
 	disk := d.disk()
 	id.Partition, _ = strconv.Atoi(d.attr("partition"))
@@ -170,14 +170,14 @@ func (d blockDev) locate(id *Identity) {
 	}
 }
 
-// describe fills in what sysfs and udev know of a disk.
+// describe fills in what sysfs and udev record about a disk.
 func (s System) describe(disk blockDev, id *Identity) {
 	udev := s.udev(disk.no)
 	id.Model = firstOf(disk.attr("device/model"), disk.attr("device/name"), strings.ReplaceAll(udev["ID_MODEL"], "_", " "))
 	id.serials = slices.DeleteFunc([]string{
 		disk.attr("serial"), // virtio
 		disk.attr("device/serial"),
-		unitSerial(filepath.Join(disk.dir, "device/vpd_pg80")), // SCSI, and ATA by way of it
+		unitSerial(filepath.Join(disk.dir, "device/vpd_pg80")), // SCSI, and ATA through SCSI
 		udev["ID_SCSI_SERIAL"],
 		udev["ID_SERIAL_SHORT"],
 	}, func(s string) bool { return s == "" })
@@ -185,7 +185,8 @@ func (s System) describe(disk blockDev, id *Identity) {
 	id.WWN = firstOf(worldWide(disk.attr("wwid")), worldWide(disk.attr("device/wwid")), udev["ID_WWN_WITH_EXTENSION"], udev["ID_WWN"])
 }
 
-// firstOf returns the first that is not empty, without what could move a terminal's cursor: devices say what they like.
+// firstOf returns the first string that is not empty, without control characters: a device may report anything, and
+// those would move the terminal's cursor.
 func firstOf(all ...string) string {
 	return strings.Map(func(c rune) rune {
 		if c < ' ' || c == 0x7f {
@@ -195,7 +196,7 @@ func firstOf(all ...string) string {
 	}, cmp.Or(all...))
 }
 
-// worldWide leaves out ids that are made up of vendor, model and serial (t10).
+// worldWide returns wwid, but "" if it is only made up of vendor, model and serial number (t10).
 func worldWide(wwid string) string {
 	for _, prefix := range []string{"naa.", "eui.", "uuid.", "nvme."} {
 		if strings.HasPrefix(wwid, prefix) {
@@ -205,7 +206,7 @@ func worldWide(wwid string) string {
 	return ""
 }
 
-// unitSerial reads SCSI's "unit serial number" page: four bytes, of which the last two are a length, and the number.
+// unitSerial reads SCSI's "unit serial number" page: four bytes, the last two of them a length, then the number.
 func unitSerial(path string) string {
 	page, err := os.ReadFile(path)
 	if err != nil || len(page) < 4 {
@@ -215,7 +216,7 @@ func unitSerial(path string) string {
 	return strings.TrimSpace(strings.Trim(string(page[4:4+min(n, len(page)-4)]), "\x00"))
 }
 
-// udev returns what udev noted about a device, which it found out by asking it.
+// udev returns what udev recorded about a device when it queried it.
 func (s System) udev(no devno) map[string]string {
 	known := map[string]string{}
 	f, err := os.Open(s.at("run/udev/data", "b"+no.String()))
@@ -232,7 +233,7 @@ func (s System) udev(no devno) map[string]string {
 	return known
 }
 
-// open returns an open file's device; false where it is none, or sysfs does not know it.
+// open returns the device of an open file; false if it is not a device or sysfs does not have it.
 func (s System) open(f *os.File) (blockDev, bool) {
 	no, ok := blockDevno(f)
 	if !ok {

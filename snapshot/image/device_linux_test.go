@@ -10,7 +10,7 @@ import (
 	"testing"
 )
 
-// A fakeSystem is a tree of files that looks like /sys, /proc and /run of a machine with disks.
+// A fakeSystem is a tree of files that resembles /sys, /proc and /run of a machine with disks.
 type fakeSystem struct {
 	System
 	t *testing.T
@@ -45,7 +45,7 @@ func (s fakeSystem) link(path, to string) {
 	}
 }
 
-// device adds a device; one below another's folder is its partition.
+// device adds a device. A device inside another's folder is its partition.
 func (s fakeSystem) device(dir, no string) blockDev {
 	s.t.Helper()
 	dir = "sys/devices/" + dir
@@ -63,7 +63,7 @@ func (s fakeSystem) device(dir, no string) blockDev {
 	return dev
 }
 
-// holds makes upper a device that is made of lower.
+// stack makes upper a device built on lower.
 func (s fakeSystem) stack(upper, lower string) {
 	s.link("sys/devices/"+upper+"/slaves/"+filepath.Base(lower), "sys/devices/"+lower)
 	s.link("sys/devices/"+lower+"/holders/"+filepath.Base(upper), "sys/devices/"+upper)
@@ -74,7 +74,7 @@ func TestIdentity(t *testing.T) {
 		files map[string]string // in the disk's folder
 		udev  string
 		want  Identity
-		also  string // another serial number of it
+		also  string // another serial number of the disk
 	}{
 		"nothing": {},
 		"nvme": {
@@ -127,7 +127,7 @@ func TestIdentity(t *testing.T) {
 	}
 }
 
-// TestUses has a machine with one disk for each way in which a disk can be used.
+// TestUses has a machine with one disk for each kind of use.
 func TestUses(t *testing.T) {
 	s := newFakeSystem(t)
 	devs := map[string]blockDev{}
@@ -170,7 +170,7 @@ func TestUses(t *testing.T) {
 		"plain1":    {mounted("plain1", "/", true), mounted("plain1", "/srv/with space", true)},
 		"member":    {{UseHeld, "member1", "md0", true}},
 		"crypt":     {{UseHeld, "crypt", "dm-3 (home_crypt)", false}},
-		"crypt1":    {{UseHeld, "crypt", "dm-3 (home_crypt)", false}}, // nobody may write into a part of what another has
+		"crypt1":    {{UseHeld, "crypt", "dm-3 (home_crypt)", false}}, // its disk's use covers it
 		"pool1":     {mounted("pool1", "/data", false)},
 		"pool2":     {mounted("pool2", "/data", false)},
 		"loner":     {mounted("loner1", "", true)},
@@ -190,7 +190,7 @@ func TestUses(t *testing.T) {
 	}
 }
 
-// TestBeneath follows a folder of the real machine down through a made-up one: a file system on device-mapper on md on two
+// TestBeneath follows a folder of the real machine down through a made-up one: ext4 on device-mapper on md on two
 // partitions, then a loop device and an overlay.
 func TestBeneath(t *testing.T) {
 	s := newFakeSystem(t)

@@ -10,24 +10,23 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// A directReader reads whole blocks of a device past the page cache (O_DIRECT), and the rest through it: the device's
-// end where it is no multiple of a block, memory that is not aligned, and what direct reads failed at.
+// A directReader reads whole blocks of a device past the page cache (O_DIRECT). It reads through the cache a partial
+// block at the device's end, into unaligned memory, and where a direct read failed.
 //
-// Of a device without writers, both ways read the same. The kernel writes dirty pages that its cache has of the
-// device to the medium, and waits, before it reads that range directly, so what was written through the device node
-// before a read is seen by it. Of a device that is mounted neither way is one moment: both miss file data that were not
-// written back yet. A direct read shows what a power cut would have left there, while the cache may hold blocks of the
-// file system's own that the journal has not let go; what was read is a mixture either way. What another machine changed
-// on the medium behind this kernel's back, the direct read sees and the cache may not.
+// On a device without writers both ways read the same. Before a direct read, the kernel writes the range's dirty pages
+// to the medium and waits. So the read sees everything written through the device node before. On a mounted device,
+// either way returns a mixture of moments, and both miss file data not yet written back. A direct read shows what a
+// power cut would have left. The cache may also hold file system blocks that the journal still keeps back. Changes on
+// the medium by another machine appear in a direct read, and perhaps not in the cache.
 type directReader struct {
 	plain   io.ReaderAt
 	direct  *os.File
-	block   int64       // bytes that offsets and lengths must be multiples of
-	refused atomic.Bool // the device takes no direct reads after all
+	block   int64       // alignment of offsets and lengths, bytes
+	refused atomic.Bool // the device refused a direct read
 }
 
-// ReadAt falls back on errors, but for those of the medium: to read a bad sector again takes a failing disk seconds, and
-// to find it, read in sectors rather than in pages.
+// ReadAt falls back to the cache on errors, except media errors. A second read of a bad sector costs seconds on a
+// failing disk, and the cache reads in pages, which are larger than sectors.
 func (d *directReader) ReadAt(p []byte, off int64) (n int, err error) {
 	if whole := int64(len(p)) / d.block * d.block; whole > 0 && off%d.block == 0 && isAligned(p) && !d.refused.Load() {
 		n, err = d.direct.ReadAt(p[:whole], off)

@@ -5,10 +5,10 @@ import (
 	"iter"
 )
 
-// blockLen is the grain in which zeros are looked for: file systems keep holes in blocks of this size.
+// blockLen is the unit in which zeros are looked for: file systems keep holes in blocks of this size.
 const blockLen = 4096 // bytes
 
-// Joined drops empty extents and merges neighbours of the same kind, so that a producer of runs need not keep track.
+// Joined drops empty extents and merges neighbours of the same kind, so a producer of runs need not do so.
 func Joined(runs iter.Seq2[Extent, error]) iter.Seq2[Extent, error] {
 	return func(yield func(Extent, error) bool) {
 		var last Extent
@@ -37,7 +37,7 @@ func Joined(runs iter.Seq2[Extent, error]) iter.Seq2[Extent, error] {
 	}
 }
 
-// isZero compares a slice with itself one byte on: equal throughout and zero in front is zero throughout.
+// isZero compares p with itself shifted by one byte: if they are equal and the first byte is zero, all bytes are.
 func isZero(p []byte) bool {
 	return len(p) == 0 || p[0] == 0 && bytes.Equal(p[:len(p)-1], p[1:])
 }

@@ -13,25 +13,25 @@ import (
 	"time"
 )
 
-// What File.Kind says.
+// The values of File.Kind.
 const (
-	KindRaw    = "raw"    // a file whose bytes are the disk's
+	KindRaw    = "raw"    // an image file that holds the bytes of the disk and nothing else
 	KindDevice = "device" // a block device
 )
 
-// A File is a disk that the operating system shows as a file: a raw image or, on Linux, a block device.
+// A File is a disk that the operating system presents as a file: a raw image or, on Linux, a block device.
 type File struct {
-	Path string // as it was given to Open, symbolic links and all
+	Path string // as passed to Open, with symbolic links
 	Kind string // KindRaw or KindDevice
 
 	file     *os.File
-	read     io.ReaderAt // file, or what ReadSequentially put before it
+	read     io.ReaderAt // file, or the reader that ReadSequentially put in front of it
 	direct   *os.File    // the same device open past the page cache; nil for none
 	sectors  sectorReader
-	size     int64     // bytes, when it was opened
-	modified time.Time // when it was opened; zero for a device, whose node only knows when its owner changed
+	size     int64     // bytes, at open
+	modified time.Time // at open; zero for a device, whose node does not record writes
 	nextData dataFinder
-	locked   bool // by a program that writes to it, when it was opened
+	locked   bool // at open, by a program that writes to it
 }
 
 var (
@@ -43,17 +43,18 @@ var (
 	_ io.Closer      = (*File)(nil)
 )
 
-// A dataFinder returns the first run of data at or after off, clamped to size: [start, end), start == size when there is
-// none. Where the system cannot say, everything is data.
+// A dataFinder returns the first run of data at or after off, clamped to size: [start, end), with start == size if
+// there is none. If the system cannot tell, everything is data.
 type dataFinder func(f *os.File, off, size int64) (start, end int64, err error)
 
-// Open opens an image file or a block device for reading; symbolic links are followed. The error wraps those of io/fs;
-// for anything that is no disk it says what to give instead.
+// Open opens an image file or a block device for reading. It follows symbolic links. The error wraps those of io/fs;
+// for anything but a disk it says what to give instead.
 func Open(path string) (*File, error) {
-	// Looked at before it is opened: opening a pipe waits for its writer, opening a tape rewinds it. O_NONBLOCK is not
-	// the cure: with it a file fails to open while Samba holds an oplock on it, and an optical drive opens without a size.
+	// Check before the open: opening a pipe waits for its writer, and opening a tape rewinds it. O_NONBLOCK is no
+	// alternative: it makes the open of a file fail while Samba holds an oplock on it, and opens an optical drive
+	// without a size.
 	info, err := os.Stat(path)
-	if isWindowsDevice(path) { // os.Stat answers "the parameter is incorrect"
+	if isWindowsDevice(path) { // os.Stat would return "the parameter is incorrect"
 		err = errNoDevices(path)
 	} else if err == nil {
 		err = refusal(path, info.Mode())
@@ -69,12 +70,12 @@ func Open(path string) (*File, error) {
 	if err != nil {
 		return nil, errors.Join(err, f.Close())
 	}
-	d.locked = System{}.isLocked(f, false) // before anything is read of it
+	d.locked = System{}.isLocked(f, false) // before the first read
 	return d, nil
 }
 
-// OfFile returns the disk that an open file is. Closing the disk closes the file, which may also be used and closed by
-// whoever has it.
+// OfFile returns the disk in an open file. Closing the disk closes the file. The caller may also use and close the file
+// itself.
 func OfFile(f *os.File) (*File, error) {
 	d := &File{Path: f.Name(), file: f, read: f, nextData: nextData}
 	if err := d.identify(); err != nil {
@@ -83,7 +84,7 @@ func OfFile(f *os.File) (*File, error) {
 	return d, nil
 }
 
-// identify fills in kind, size and time from the open file: its name may lead elsewhere since Open looked.
+// identify fills in kind, size and time from the open file: since the check in Open, its name may lead elsewhere.
 func (d *File) identify() error {
 	info, err := d.file.Stat()
 	if err != nil {
@@ -100,7 +101,7 @@ func (d *File) identify() error {
 	return err
 }
 
-// refusal says why something is no disk and what to do about it; nil for a disk.
+// refusal returns an error if something is not a disk. The error says what to do about it.
 func refusal(path string, mode fs.FileMode) error {
 	switch {
 	case mode.IsRegular():
@@ -130,10 +131,10 @@ func errNoDevices(path string) error {
 		"or use - and pipe it into platter: %w", path, errors.ErrUnsupported)
 }
 
-// measure returns what the disk's size in bytes and its time are now.
+// measure returns the disk's size in bytes and modification time now.
 func (d *File) measure() (int64, time.Time, error) {
 	if d.Kind == KindDevice {
-		// The file's offset is unused: every read carries its own.
+		// The seek does no harm: every read carries its own offset.
 		size, err := d.file.Seek(0, io.SeekEnd)
 		return size, time.Time{}, err
 	}
@@ -144,11 +145,11 @@ func (d *File) measure() (int64, time.Time, error) {
 	return info.Size(), info.ModTime(), nil
 }
 
-// Size returns the size in bytes that the disk had when it was opened.
+// Size returns the size at open, in bytes.
 func (d *File) Size() int64 { return d.size }
 
-// ReadAt reads at a byte offset. The disk ends where it ended when it was opened; where it has become shorter since, the
-// error wraps ErrResized and io.ErrUnexpectedEOF.
+// ReadAt reads at a byte offset. The disk ends where it ended at open. If it has become shorter since, the error wraps
+// ErrResized and io.ErrUnexpectedEOF.
 func (d *File) ReadAt(p []byte, off int64) (int, error) {
 	if off >= d.size {
 		return 0, io.EOF
@@ -162,16 +163,16 @@ func (d *File) ReadAt(p []byte, off int64) (int, error) {
 	case err == io.EOF && n < len(p):
 		return n, fmt.Errorf("read %s at byte %d: %w: %w", d.Path, off+int64(n), ErrResized, io.ErrUnexpectedEOF)
 	case err != nil && err != io.EOF:
-		return n, err // names the path already
+		return n, err // already names the path
 	case !whole:
 		return n, io.EOF
 	}
 	return n, nil
 }
 
-// Changed compares size and modification time with those at Open. Of a device only the size is known. A write within
-// the clock tick (up to 10 ms) of the one before Open may go unseen, and so may one through a memory map until its
-// pages are flushed.
+// Changed compares size and modification time with those at open; for a device, only the size. It may miss a write in
+// the same clock tick (up to 10 ms) as the last one before open. It may also miss a write through a memory map until
+// its pages are flushed.
 func (d *File) Changed() error {
 	size, modified, err := d.measure()
 	switch {
@@ -187,10 +188,10 @@ func (d *File) Changed() error {
 	return nil
 }
 
-// Close closes the file; reads after it fail with fs.ErrClosed.
+// Close closes the file. Later reads fail with fs.ErrClosed.
 func (d *File) Close() error {
 	err := d.file.Close()
-	if errors.Is(err, syscall.EINTR) { // it is closed
+	if errors.Is(err, syscall.EINTR) { // the file is closed despite the error
 		err = nil
 	}
 	if d.direct != nil {
@@ -199,8 +200,8 @@ func (d *File) Close() error {
 	return errors.Join(err, d.sectors.close())
 }
 
-// Extents yields what the file system says about a file's holes, all of it as data where it says nothing, and a device
-// as one extent. The extents end where the disk ended when it was opened.
+// Extents yields the holes and data that the file system reports. If it reports nothing, all is data. A device is one
+// extent. The extents end at the size at open.
 func (d *File) Extents() iter.Seq2[Extent, error] {
 	return Joined(func(yield func(Extent, error) bool) {
 		if d.Kind == KindDevice {
@@ -225,9 +226,10 @@ func (d *File) Extents() iter.Seq2[Extent, error] {
 	})
 }
 
-// looksEmpty reads the first and the last block of a hole. File systems have been wrong about holes, and a backup that
-// believed them is lost without a word: virtiofs in Docker called whole files empty (docker/sbx-releases#526), ZFS what
-// had just been written (openzfs/zfs#15526). Such lies begin or end at data, so two blocks find most of them.
+// looksEmpty reads the first and the last block of a hole. File systems have reported holes where there was data, and a
+// backup that trusts them silently loses it. virtiofs in Docker reported whole files as empty
+// (docker/sbx-releases#526), and ZFS recent writes (openzfs/zfs#15526). Such false holes begin or end at data, so two
+// blocks detect most of them.
 func (d *File) looksEmpty(off, end int64) bool {
 	var block [blockLen]byte
 	for _, at := range [...]int64{off, max(off, end-blockLen)} {

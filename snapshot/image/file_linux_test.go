@@ -12,7 +12,7 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// Holes are the file system's favour; on those that tests run on (ext4, xfs, btrfs, tmpfs) it is known.
+// TestFileHoles checks holes on file systems that report them: ext4, xfs, btrfs, tmpfs.
 func TestFileHoles(t *testing.T) {
 	const mib = 1 << 20
 	data := make([]byte, 5*mib+3)
@@ -40,7 +40,7 @@ func TestFileHoles(t *testing.T) {
 	testDisk(t, d, data)
 }
 
-// Beyond 4 GiB offsets no longer fit into 32 bits.
+// TestFileHuge uses offsets beyond 4 GiB, which do not fit into 32 bits.
 func TestFileHuge(t *testing.T) {
 	const size, at = 6<<40 + 1, 5 << 40
 	path := filepath.Join(t.TempDir(), "disk.img")
@@ -61,7 +61,7 @@ func TestFileHuge(t *testing.T) {
 }
 
 func TestFileWithoutSeek(t *testing.T) {
-	f, w, err := os.Pipe() // answers every lseek with ESPIPE
+	f, w, err := os.Pipe() // returns ESPIPE for every lseek
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -11,7 +11,7 @@ import (
 	"time"
 )
 
-// writeSparse writes data to a new file and leaves holes where blocks of it are zero.
+// writeSparse writes data to a new file, with holes where its blocks are zero.
 func writeSparse(t *testing.T, data []byte) string {
 	t.Helper()
 	path := filepath.Join(t.TempDir(), "disk.img")
@@ -90,7 +90,7 @@ func TestFileMissing(t *testing.T) {
 func TestFileChanged(t *testing.T) {
 	for name, c := range map[string]struct {
 		change func(path string) error
-		want   error // nil: not seen
+		want   error // nil: not detected
 	}{
 		"nothing":  {func(string) error { return nil }, nil},
 		"longer":   {func(path string) error { return os.Truncate(path, 20_000) }, ErrResized},
@@ -119,7 +119,7 @@ func TestFileChanged(t *testing.T) {
 	}
 }
 
-// touch writes a byte and sets the time, so that no two writes fall into one tick of the clock.
+// touch writes a byte and sets the time, so that no two writes have the same time.
 func touch(path string, when time.Time) error {
 	f, err := os.OpenFile(path, os.O_WRONLY, 0)
 	if err != nil {
@@ -180,11 +180,11 @@ func TestFileClosed(t *testing.T) {
 	}
 }
 
-// A file system that lies about holes must not cost data.
+// TestFileDisbelievesFalseHoles checks that a file system that reports false holes loses no data.
 func TestFileDisbelievesFalseHoles(t *testing.T) {
 	const size = 40 * blockLen
 	for name, c := range map[string]struct {
-		data int // the one byte that is not zero
+		data int // offset of the one byte that is not zero
 		next dataFinder
 		want []Extent
 	}{

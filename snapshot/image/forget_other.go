@@ -2,5 +2,5 @@
 
 package image
 
-// Forget does nothing: here the system cannot be asked to drop what it caches of one file.
+// Forget does nothing: this system cannot drop the cache of one file.
 func (d *File) Forget() error { return nil }

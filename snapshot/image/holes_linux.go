@@ -8,28 +8,28 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// nextData is the system's dataFinder. It moves the file's shared offset, which is unused: ReadAt carries its own, and
-// every seek here starts from an absolute one, so any number of iterations may run at once.
+// nextData is the system's dataFinder. It moves the file's shared offset. That does no harm: ReadAt carries its own
+// offset, and every seek here starts from an absolute one. So any number of iterations may run at once.
 func nextData(f *os.File, off, size int64) (start, end int64, err error) {
 	raw, err := f.SyscallConn()
 	if err != nil {
 		return 0, 0, err
 	}
-	err = raw.Control(func(fd uintptr) { // keeps a concurrent Close from handing the descriptor to another file
+	err = raw.Control(func(fd uintptr) { // prevents a concurrent Close from reusing the descriptor for another file
 		start, end = seekData(int(fd), off, size)
 	})
-	if err != nil { // of a type internal to the os package, which does not match os.ErrClosed
+	if err != nil { // a type internal to package os, which does not match os.ErrClosed
 		return 0, 0, fmt.Errorf("%w: %w", os.ErrClosed, err)
 	}
 	return start, end, nil
 }
 
-// seekData answers "all of it is data" to every errno but one: a file system that cannot tell costs time, not bytes, and
-// where the medium is failing the reads say it better.
+// seekData reports everything as data on all errors but one. A file system that cannot tell costs time, not bytes. On a
+// failing medium the reads report the error better.
 func seekData(fd int, off, size int64) (start, end int64) {
 	start, err := seek(fd, off, unix.SEEK_DATA)
 	switch {
-	case errors.Is(err, unix.ENXIO): // no data from here on, or the file has become shorter: File.Changed tells
+	case errors.Is(err, unix.ENXIO): // no data from here on, or the file is shorter now; File.Changed detects that
 		return size, size
 	case err != nil || start < off:
 		return off, size
@@ -37,7 +37,7 @@ func seekData(fd int, off, size int64) (start, end int64) {
 		return size, size
 	}
 	end, err = seek(fd, start, unix.SEEK_HOLE)
-	if err != nil || end <= start { // a confused file system must not keep the caller on the spot
+	if err != nil || end <= start { // a faulty file system must not cause an endless loop
 		return start, size
 	}
 	return start, min(end, size)

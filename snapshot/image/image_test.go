@@ -12,7 +12,7 @@ import (
 	"golang.org/x/sync/errgroup"
 )
 
-// testDisk holds a disk against what it should contain, from several goroutines at once.
+// testDisk compares a disk with its expected content, from several goroutines at once.
 func testDisk(t *testing.T, d Disk, want []byte) {
 	t.Helper()
 	if d.Size() != int64(len(want)) {
@@ -50,7 +50,7 @@ func testEnd(t *testing.T, d Disk) {
 	}
 }
 
-// checkExtents says what is wrong with a disk's extents: gaps, neighbours of one kind, zeros that are none.
+// checkExtents returns an error for gaps, neighbours of the same kind, and zero extents with data.
 func checkExtents(d Disk, want []byte) error {
 	off, last := int64(0), Extent{}
 	for e, err := range d.Extents() {
@@ -69,7 +69,7 @@ func checkExtents(d Disk, want []byte) error {
 	if off != d.Size() {
 		return errors.New("extents do not reach the end of the disk")
 	}
-	for range d.Extents() { // an iteration that is broken off must not go on yielding: the runtime panics
+	for range d.Extents() { // after a break the iterator must not yield again: the runtime panics
 		break
 	}
 	return nil
@@ -94,7 +94,7 @@ func checkReads(d Disk, want []byte, rng *rand.Rand) error {
 	return nil
 }
 
-// randomDisk returns size bytes with zero runs in it, on block boundaries and off them.
+// randomDisk returns size bytes with runs of zeros, on block boundaries and off them.
 func randomDisk(rng *rand.Rand, size int) []byte {
 	data := make([]byte, size)
 	for off := 0; off < size; {
@@ -193,7 +193,7 @@ func TestJoinedYieldsWhatCameBeforeAnError(t *testing.T) {
 	}
 }
 
-// lacking ends a test for which something is not to be had here: skipped, but where CI is set that is a failure.
+// lacking skips a test that needs something this machine does not have. If CI is set, it fails the test instead.
 func lacking(t *testing.T, format string, args ...any) {
 	t.Helper()
 	if os.Getenv("CI") != "" {

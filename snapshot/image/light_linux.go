@@ -9,22 +9,22 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// A lightReader reads through the page cache and leaves it as it was: pages that were there stay, pages that a read
-// brought in go again. A disk is larger than most memories, and a nightly backup should not push out what the
-// machine works with. Where the system does not tell what it caches, or not to this user, all stays as it comes.
+// A lightReader reads through the page cache and leaves it as it was: it drops the pages that its reads brought in, and
+// no others. A disk is larger than most memories, and a nightly backup should not evict what the machine works with. If
+// the system does not tell this user what it caches, all pages stay.
 type lightReader struct {
 	file  *os.File
 	page  int64       // bytes
-	blind atomic.Bool // the file system has no maps of files in memory, which tell what is cached
+	blind atomic.Bool // the file system has no memory maps, which show what is cached
 }
 
-// pagesAtOnce is how many pages one look at the cache covers: 2 MiB where pages are of 4 KiB.
+// pagesAtOnce is how many pages one query of the cache covers: 2 MiB with pages of 4 KiB.
 const pagesAtOnce = 512
 
 // ReadAt reads like os.File.ReadAt.
 func (l *lightReader) ReadAt(p []byte, off int64) (n int, err error) {
 	if off < 0 {
-		return l.file.ReadAt(p, off) // refuses it
+		return l.file.ReadAt(p, off) // returns its error
 	}
 	var cached [pagesAtOnce]byte
 	for {
@@ -43,34 +43,34 @@ func (l *lightReader) ReadAt(p []byte, off int64) (n int, err error) {
 	}
 }
 
-// look finds out which pages from byte start on are cached, the lowest bit of each byte; false when nothing can be
-// said, or nothing needs to be done since all are.
+// look finds out which pages from start on are cached, in the lowest bit of each byte. It returns false if the system
+// does not tell, or if all pages are cached and nothing is to be done.
 func (l *lightReader) look(cached []byte, start int64) bool {
 	length := int64(len(cached)) * l.page
-	// Asking for the count is a hundred times cheaper than asking for each page, but is answered with zero for a file of
-	// a stacked file system (overlayfs), whose pages are another file's. So only "all" is believed.
+	// A query of the count is a hundred times cheaper than a query of each page. But on a stacked file system
+	// (overlayfs) the pages belong to another file and the count is zero. So only "all" is trusted.
 	if allCached(l.file, start, length) || l.blind.Load() {
 		return false
 	}
-	// Nothing looks into the map, so a file that becomes shorter meanwhile does no harm.
+	// The code never accesses the map, so a file that becomes shorter does no harm.
 	at, err := unix.MmapPtr(int(l.file.Fd()), start, nil, uintptr(length), unix.PROT_NONE, unix.MAP_SHARED)
 	if err != nil {
 		l.blind.Store(errors.Is(err, unix.ENODEV))
 		return false
 	}
-	// To users who may not write the file all is said to be cached, and so all stays.
+	// The system reports all pages as cached to users who may not write the file; so all pages stay.
 	_, _, errno := unix.Syscall(unix.SYS_MINCORE, uintptr(at), uintptr(length), uintptr(unsafe.Pointer(&cached[0])))
 	return unix.MunmapPtr(at, uintptr(length)) == nil && errno == 0
 }
 
-// drop lets go of the pages that were not cached.
+// drop drops the pages that were not cached before.
 func (l *lightReader) drop(cached []byte, start int64) {
 	for i := 0; i < len(cached); i++ {
 		first := i
 		for i < len(cached) && cached[i]&1 == 0 {
 			i++
 		}
-		if i > first { // an advice that is not taken costs room in the cache and nothing else
+		if i > first { // if the system ignores the advice, this only costs room in the cache
 			_ = unix.Fadvise(int(l.file.Fd()), start+int64(first)*l.page, int64(i-first)*l.page, unix.FADV_DONTNEED)
 		}
 	}

@@ -10,10 +10,10 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// getLock asks for locks of other processes.
+// getLock queries locks of other processes.
 const getLock = unix.F_GETLK
 
-// reopen opens a file once more, by its name. What has its name in /dev is no other description but the same.
+// reopen opens a file a second time by its name. For a name in /dev that would give the same open file description.
 func reopen(f *os.File) (*os.File, error) {
 	if strings.HasPrefix(f.Name(), "/dev/") {
 		return nil, errors.ErrUnsupported
@@ -21,8 +21,8 @@ func reopen(f *os.File) (*os.File, error) {
 	return os.Open(f.Name())
 }
 
-// ownsFlock cannot be known.
+// ownsFlock returns false: this system cannot tell.
 func ownsFlock(*os.File) bool { return false }
 
-// Lock does nothing: a lock would be lost with the first descriptor of the file that is closed.
+// Lock does nothing: closing any descriptor of the file would release the lock.
 func (System) Lock(*os.File) error { return nil }

@@ -9,11 +9,12 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// getLock asks for locks that others hold, also other descriptors of this process.
+// getLock queries locks of others, including other descriptors of this process.
 const getLock = unix.F_OFD_GETLK
 
-// Lock keeps programs that test locks, QEMU and platter among them, away from a file that is open for writing, until it is
-// closed. The error wraps ErrInUse where one was faster. Where the file system has no locks there is none.
+// Lock locks a file that is open for writing until it is closed. It works against programs that test locks, such as
+// QEMU and platter. The error wraps ErrInUse if another program was faster. If the file system has no locks, Lock does
+// nothing.
 func (s System) Lock(f *os.File) error {
 	err := control(int(f.Fd()), unix.F_OFD_SETLK, &unix.Flock_t{Type: unix.F_WRLCK})
 	if errors.Is(err, unix.EAGAIN) || errors.Is(err, unix.EACCES) {
@@ -22,12 +23,12 @@ func (s System) Lock(f *os.File) error {
 	return nil
 }
 
-// reopen opens an open file once more, whatever its name is by now.
+// reopen opens an open file a second time, independent of its current name.
 func reopen(f *os.File) (*os.File, error) {
 	return os.Open(fmt.Sprintf("/proc/self/fd/%d", f.Fd()))
 }
 
-// ownsFlock reports whether this process was started with a descriptor of a file that holds a lock, as flock(1) does.
+// ownsFlock reports whether this process inherited a descriptor that holds a lock on the file, as flock(1) passes on.
 func ownsFlock(f *os.File) bool {
 	id, ok := regularID(f)
 	no, isDevice := blockDevno(f)

@@ -4,7 +4,7 @@ package image
 
 import "os"
 
-// isLocked knows of none: where locks are mandatory, opening or reading the file fails.
+// isLocked returns false: on systems with mandatory locks, the open or the read fails.
 func (System) isLocked(*os.File, bool) bool { return false }
 
 // Lock does nothing.

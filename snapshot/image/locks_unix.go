@@ -11,8 +11,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// isLocked reports whether another process holds a lock that forbids reading or writing. Where the file system
-// has no locks there are none.
+// isLocked reports whether another process holds a lock that forbids the read or write. It returns false if the file
+// system has no locks.
 func (s System) isLocked(f *os.File, toWrite bool) bool {
 	for _, test := range lockTests(toWrite) {
 		if test.meets(int(f.Fd())) {
@@ -45,14 +45,14 @@ func control(fd, cmd int, lock *unix.Flock_t) error {
 	}
 }
 
-// isFlocked looks for the other kind of lock, which can only be tried. Of a device, udev takes a shared one whenever it looks
-// at it, so there only an exclusive one counts.
+// isFlocked tests the other kind of lock, which can only be tried, not queried. udev takes a shared lock on a device
+// whenever it looks at it, so on a device only an exclusive lock counts.
 func isFlocked(f *os.File, toWrite bool) bool {
 	how := unix.LOCK_SH
 	if info, err := f.Stat(); toWrite && err == nil && info.Mode()&fs.ModeDevice == 0 {
 		how = unix.LOCK_EX
 	}
-	again, err := reopen(f) // a descriptor may come from another process, with its lock
+	again, err := reopen(f) // f may be inherited together with a lock
 	if err != nil {
 		return false
 	}

@@ -11,7 +11,7 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// A fileID names a file as long as it is there, by whatever names it goes: hard links, links, bind mounts.
+// A fileID identifies a file as long as it exists, under all its names: hard links, symbolic links, bind mounts.
 type fileID struct {
 	dev devno // of the file system
 	ino uint64
@@ -22,7 +22,7 @@ func idOf(st *unix.Stat_t) fileID {
 	return fileID{devno{unix.Major(dev), unix.Minor(dev)}, st.Ino}
 }
 
-// regularID returns the id of a regular file; false for anything else.
+// regularID returns the ID of a regular file; false for anything else.
 func regularID(f *os.File) (fileID, bool) {
 	var st unix.Stat_t
 	if unix.Fstat(int(f.Fd()), &st) != nil || st.Mode&unix.S_IFMT != unix.S_IFREG {
@@ -31,7 +31,7 @@ func regularID(f *os.File) (fileID, bool) {
 	return idOf(&st), true
 }
 
-// pathID is regularID by a path, for those that others name.
+// pathID is regularID for a path found in system files.
 func pathID(path string) (fileID, bool) {
 	var st unix.Stat_t
 	if unix.Stat(path, &st) != nil || st.Mode&unix.S_IFMT != unix.S_IFREG {
@@ -40,7 +40,7 @@ func pathID(path string) (fileID, bool) {
 	return idOf(&st), true
 }
 
-// usesOfFile returns what the system uses a regular file for: the innermost use first, which has to end first.
+// usesOfFile returns the system's uses of a regular file, innermost first: that use must end first.
 func (s System) usesOfFile(f *os.File) (uses []Use, err error) {
 	id, ok := regularID(f)
 	if !ok {
@@ -69,10 +69,11 @@ func (s System) usesOfFile(f *os.File) (uses []Use, err error) {
 	return uses, nil
 }
 
-// mountsOfFile returns where a file is mounted without a loop device between: EROFS can, and FUSE's programs name it so.
+// mountsOfFile returns where a file is mounted without a loop device. EROFS can do that, and FUSE programs give the
+// file as the source.
 func (s System) mountsOfFile(id fileID, name string) (uses []Use, err error) {
 	mounts, err := s.mounts()
-	if errors.Is(err, fs.ErrNotExist) { // there is no /proc
+	if errors.Is(err, fs.ErrNotExist) { // no /proc
 		return nil, nil
 	}
 	for _, m := range mounts {
@@ -87,20 +88,20 @@ func (s System) mountsOfFile(id fileID, name string) (uses []Use, err error) {
 	return uses, err
 }
 
-// A loop is a loop device that is in use.
+// A loop is a loop device in use.
 type loop struct {
 	blockDev
 	backing
 }
 
-// A backing is what a loop device's bytes are: a device or a file.
+// A backing is the device or file behind a loop device.
 type backing struct {
 	device devno // zero for a file
 	file   fileID
 	path   string
 }
 
-// loops returns the loop devices that are in use, sorted by name.
+// loops returns the loop devices in use, sorted by name.
 func (s System) loops() (all []loop) {
 	found, _ := filepath.Glob(s.at("sys/class/block/loop*"))
 	for _, link := range found {
@@ -115,7 +116,7 @@ func (s System) loops() (all []loop) {
 	return all
 }
 
-// loopsOn returns the loop devices that a device is the file of, which the kernel does not count as holders.
+// loopsOn returns the loop devices backed by a device. The kernel does not list them as holders.
 func (s System) loopsOn(dev blockDev) (all []blockDev) {
 	for _, loop := range s.loops() {
 		if loop.device == dev.no {
@@ -125,8 +126,8 @@ func (s System) loopsOn(dev blockDev) (all []blockDev) {
 	return all
 }
 
-// backing returns what is behind a loop device; false where nothing is. By its path alone it is not known: that may be of
-// another namespace, or lead elsewhere by now. The device itself knows, and tells those who may open it.
+// backing returns what is behind a loop device; false if nothing. The path alone is not reliable: it may be of another
+// namespace, or lead elsewhere by now. The loop device itself tells, if this user may open it.
 func (s System) backing(loop blockDev) (backing, bool) {
 	b := backing{path: loop.attr("loop/backing_file")}
 	if b.path == "" {

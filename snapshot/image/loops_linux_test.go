@@ -8,7 +8,7 @@ import (
 	"testing"
 )
 
-// TestFileUses finds loop devices and swap files by what they are, and not by their names.
+// TestFileUses checks that loop devices and swap files are found by identity, not by name.
 func TestFileUses(t *testing.T) {
 	f := tempFile(t, os.O_RDWR)
 	hard := f.Name() + ".hard"

@@ -2,8 +2,9 @@ package image
 
 import "golang.org/x/sys/unix"
 
-// mediumErrors are what the block layer makes of a request that the medium did not answer, and file systems of a block
-// whose checksum is wrong. Not among them: ENODEV, ENXIO and ENOMEDIUM, the device is missing; ENOLINK, the way to it is.
+// mediumErrors are the errors that the block layer returns for a failed request to the medium, and file systems for a
+// block with a wrong checksum. ENODEV, ENXIO and ENOMEDIUM are not among them: the device is missing. Nor is ENOLINK:
+// the path to it is missing.
 var mediumErrors = [...]error{
 	unix.EIO, unix.ENODATA /* "critical medium error" */, unix.EILSEQ, unix.EREMOTEIO, unix.ETIMEDOUT, unix.ETIME,
 	unix.EBADMSG, unix.EUCLEAN,

@@ -4,5 +4,5 @@ package image
 
 import "syscall"
 
-// mediumErrors are what drivers say of a sector that cannot be read.
+// mediumErrors are the errors that drivers return for an unreadable sector.
 var mediumErrors = [...]error{syscall.EIO}

@@ -12,17 +12,17 @@ import (
 // Mem is a disk in memory, for tests.
 type Mem struct {
 	Data  []byte // not copied
-	Holes bool   // blocks of 4 KiB that are zero are zero extents; else all of it is data
+	Holes bool   // all-zero blocks of 4 KiB are zero extents; otherwise all is data
 }
 
-// Sparse is a disk of any size that takes no space, for tests: zeros with deterministic, incompressible data in places.
+// Sparse is a disk of any size that takes no space, for tests: zeros, with runs of deterministic, incompressible data.
 type Sparse struct {
 	Bytes int64  // size
-	Fills []Fill // in order, within the disk, none over another
+	Fills []Fill // in order, within the disk, not overlapping
 }
 
-// A Fill is a run of data. Its content depends on the seed and on nothing else: the same seed at another offset is the
-// same data moved.
+// A Fill is a run of data. Its content depends only on the seed: the same seed at another offset gives the same data
+// there.
 type Fill struct {
 	Off, Len int64 // bytes
 	Seed     uint64
@@ -83,7 +83,7 @@ func (s Sparse) ReadAt(p []byte, off int64) (int, error) {
 	return len(p), nil
 }
 
-// Extents yields the disk in order; an error when the fills are not as they should be.
+// Extents yields the disk in order. It yields an error if the fills overlap or are out of order.
 func (s Sparse) Extents() iter.Seq2[Extent, error] {
 	return Joined(func(yield func(Extent, error) bool) {
 		off := int64(0)
@@ -102,7 +102,7 @@ func (s Sparse) Extents() iter.Seq2[Extent, error] {
 	})
 }
 
-// read writes the fill's bytes from pos on into p: SplitMix64, which can be entered anywhere.
+// read writes the fill's bytes from pos on into p. It uses SplitMix64, which can start anywhere.
 func (f Fill) read(p []byte, pos int64) {
 	var word [8]byte
 	start := mix(f.Seed)

@@ -11,9 +11,9 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// openers returns which other processes have files and devices open: of each file those that may write to it, and those that
-// hold a lock. Of a device its partitions count, and the disk that it is one of. Processes that end meanwhile, or belong to
-// somebody else, are left out.
+// openers returns for each file the other processes that have it open for writing or hold a lock on it. For a device,
+// its partitions and its disk count too. It omits processes that end meanwhile, and those that this user may not
+// inspect.
 func (s System) openers(files []*os.File) ([][]opener, error) {
 	found := make([][]opener, len(files))
 	look := openerSearch{system: s, titles: files, files: map[fileID][]int{}, devices: map[devno][]int{}, names: map[devno]string{}, found: found}
@@ -25,7 +25,7 @@ func (s System) openers(files []*os.File) ([][]opener, error) {
 		}
 	}
 	processes, err := os.ReadDir(s.at("proc"))
-	if errors.Is(err, fs.ErrNotExist) { // a rescue system may have none: locks are seen without it
+	if errors.Is(err, fs.ErrNotExist) { // a rescue system may have no /proc; locks can be seen without it
 		return found, nil
 	}
 	if err != nil {
@@ -40,17 +40,17 @@ func (s System) openers(files []*os.File) ([][]opener, error) {
 	return found, nil
 }
 
-// An openerSearch looks for those who have some files open.
+// An openerSearch searches for the processes that have some files open.
 type openerSearch struct {
 	system  System
 	titles  []*os.File
-	files   map[fileID][]int // which of the files
+	files   map[fileID][]int // indexes of the files
 	devices map[devno][]int
 	names   map[devno]string
 	found   [][]opener
 }
 
-// add has a device looked for, and what shares bytes with it.
+// add adds a device and those that share bytes with it to the search.
 func (o *openerSearch) add(no devno, at int) {
 	o.devices[no] = append(o.devices[no], at)
 	dev, err := o.system.device(no)
@@ -65,14 +65,14 @@ func (o *openerSearch) add(no devno, at int) {
 	}
 }
 
-// process looks at all that one process has open.
+// process examines all open files and maps of one process.
 func (o *openerSearch) process(pid int) {
 	dir := o.system.at("proc", strconv.Itoa(pid))
 	entries, err := os.ReadDir(filepath.Join(dir, "fdinfo"))
 	if err != nil {
 		return
 	}
-	seen := map[int]*opener{} // by the file
+	seen := map[int]*opener{} // by index of the file
 	note := func(st *unix.Stat_t, does opener) {
 		at, device := o.match(st)
 		for _, i := range at {
@@ -96,7 +96,7 @@ func (o *openerSearch) process(pid int) {
 	}
 }
 
-// match returns which of the files something is, and the name of a device.
+// match returns the indexes of the files that st matches, and the name if it is a device.
 func (o *openerSearch) match(st *unix.Stat_t) (at []int, device string) {
 	if no, ok := statDevno(st); ok {
 		return o.devices[no], o.names[no]
@@ -104,8 +104,8 @@ func (o *openerSearch) match(st *unix.Stat_t) (at []int, device string) {
 	return o.files[idOf(st)], ""
 }
 
-// descriptor looks at one descriptor. A file is asked what it is only if its number may be the right one: a file on a dead
-// server would not answer.
+// descriptor examines one descriptor. It calls stat only on a file whose inode number matches: a file on a dead server
+// would not answer.
 func (o *openerSearch) descriptor(dir, fd string, note func(st *unix.Stat_t, does opener)) {
 	link := filepath.Join(dir, "fd", fd)
 	to, err := os.Readlink(link)
@@ -148,7 +148,7 @@ func (o *openerSearch) hasNumber(ino string) bool {
 	return false
 }
 
-// mappings looks for what a process writes to without a descriptor, in lines such as
+// mappings finds files that a process can write through a memory map without a descriptor, in lines such as
 //
 //	7f1c4a000000-7f1c4a100000 rw-s 00000000 08:01 1835042    /srv/disk.img
 func (o *openerSearch) mappings(dir string, note func(st *unix.Stat_t, does opener)) {
@@ -162,7 +162,8 @@ func (o *openerSearch) mappings(dir string, note func(st *unix.Stat_t, does open
 			len(o.devices) == 0 && !o.hasNumber(fields[4]) {
 			continue
 		}
-		// The path is as it was when it was mapped, in a namespace that may be another; but not all may look through the former.
+		// The path dates from the time of the mapping and may be of another namespace. map_files is exact, but not
+		// every user may read it.
 		var st unix.Stat_t
 		if unix.Stat(filepath.Join(dir, "map_files", fields[0]), &st) == nil || unix.Stat(filepath.Join(dir, "root", fields[5]), &st) == nil {
 			note(&st, opener{writes: true})

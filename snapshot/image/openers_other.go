@@ -4,5 +4,5 @@ package image
 
 import "os"
 
-// openers knows of none.
+// openers finds none on this system.
 func (System) openers(files []*os.File) ([][]opener, error) { return make([][]opener, len(files)), nil }

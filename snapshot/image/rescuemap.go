@@ -12,29 +12,28 @@ import (
 	"strings"
 )
 
-// A RescueMap is what GNU ddrescue notes of a disk in its mapfile: which bytes of it were read. The nil map is of a disk
-// of which nothing is known, and all may be read.
+// A RescueMap is GNU ddrescue's record of a disk, its mapfile: which bytes were read. A nil map excludes nothing.
 type RescueMap struct {
 	size int64    // bytes: where the last block ends
-	lost []Extent // what was not read, in order, none next to another; the last has no end
+	lost []Extent // ranges not read, in order, never adjacent; the last has no end
 }
 
-// rescueGrain is what unreadable ranges are rounded up to, in bytes. No disk has shorter sectors, and a map made of single
-// bytes would be turned into pages of the like.
+// rescueGrain is the unit in bytes to which unreadable ranges are rounded out. No disk has smaller sectors, and a map
+// of single bytes would create pages full of tiny pieces.
 const rescueGrain = 512
 
-// What a map may ask for. A disk that has lost a million places is beyond rescue.
+// Limits of a map. A disk with a million unreadable places is beyond rescue.
 const (
 	maxRescueLost = 1 << 20 // ranges
-	maxRescueLine = 1 << 20 // bytes; one of them has the command line in it
+	maxRescueLine = 1 << 20 // one line holds ddrescue's command line
 )
 
-// ReadRescueMap reads a mapfile of GNU ddrescue. What it says nothing of was not read either.
+// ReadRescueMap reads a mapfile of GNU ddrescue. Ranges that it does not mention count as not read.
 func ReadRescueMap(r io.Reader) (*RescueMap, error) {
 	m := new(RescueMap)
 	lines := bufio.NewScanner(r)
 	lines.Buffer(nil, maxRescueLine)
-	status := false // line was seen
+	status := false // the status line was seen
 	for n := 1; lines.Scan(); n++ {
 		text, _, _ := strings.Cut(lines.Text(), "#")
 		words := strings.Fields(text)
@@ -65,7 +64,7 @@ func ReadRescueMap(r io.Reader) (*RescueMap, error) {
 	return m, nil
 }
 
-// checkStatus looks at the first line: the position, the status, and in newer maps the pass that ddrescue is at.
+// checkStatus checks the first line: the position, the status, and in newer maps ddrescue's current pass.
 func checkStatus(words []string) error {
 	if len(words) == 2 || len(words) == 3 {
 		if _, err := number(words[0]); err == nil && len(words[1]) == 1 && strings.Contains("?*/-FG+", words[1]) {
@@ -75,7 +74,7 @@ func checkStatus(words []string) error {
 	return fmt.Errorf("%.60q is no status line: want a mapfile as GNU ddrescue writes it", strings.Join(words, " "))
 }
 
-// add takes in a block: its position, its size, its status.
+// add adds a block: its position, its size, its status.
 func (m *RescueMap) add(words []string) error {
 	if len(words) != 3 || len(words[2]) != 1 || !strings.Contains("?*/-+", words[2]) {
 		return fmt.Errorf("%.60q is no block: want a position, a size and one of ? * / - +", strings.Join(words, " "))
@@ -94,7 +93,7 @@ func (m *RescueMap) add(words []string) error {
 	case off < m.size:
 		return fmt.Errorf("the block at %d begins before the one above it ends", off)
 	case off > m.size:
-		m.lose(m.size, off) // nothing is said of it
+		m.lose(m.size, off) // a gap in the map
 	}
 	if words[2] != "+" {
 		m.lose(off, off+n)
@@ -106,7 +105,7 @@ func (m *RescueMap) add(words []string) error {
 	return nil
 }
 
-// lose notes a range. The last one may end within the sector that a disk ends in.
+// lose adds a range, rounded out to sectors. The last range may end within the sector in which the disk ends.
 func (m *RescueMap) lose(from, to int64) {
 	from -= from % rescueGrain
 	if over := to % rescueGrain; over > 0 && to < math.MaxInt64-rescueGrain {
@@ -119,7 +118,7 @@ func (m *RescueMap) lose(from, to int64) {
 	m.lost = append(m.lost, Extent{Off: from, Len: to - from})
 }
 
-// number reads a number as C writes it.
+// number parses a number in C syntax.
 func number(s string) (int64, error) {
 	n, err := strconv.ParseUint(s, 0, 63)
 	if err != nil || strings.Contains(s, "_") {
@@ -136,7 +135,7 @@ func (m *RescueMap) Size() int64 {
 	return m.size
 }
 
-// Within yields what of n bytes from off on was not read, in order.
+// Within yields the ranges within n bytes at off that were not read, in order.
 func (m *RescueMap) Within(off, n int64) iter.Seq[Extent] {
 	return func(yield func(Extent) bool) {
 		if m == nil {
@@ -152,8 +151,8 @@ func (m *RescueMap) Within(off, n int64) iter.Seq[Extent] {
 	}
 }
 
-// fits returns an error unless the map may be one of a disk of size bytes. An image ends behind the last byte that could be
-// copied, so a shorter one may be right.
+// fits returns an error if the map cannot be of a disk of size bytes. An image ends after the last byte that was
+// copied, so a shorter image may be right.
 func (m *RescueMap) fits(size int64) error {
 	at := size
 	for e := range m.Within(size, m.Size()-size) {
@@ -167,8 +166,8 @@ func (m *RescueMap) fits(size int64) error {
 	return nil
 }
 
-// WriteRescueMap writes a mapfile that GNU ddrescue can read, of a disk of size bytes of which all was read but some
-// ranges, which come in order.
+// WriteRescueMap writes a mapfile for GNU ddrescue. The disk has size bytes, and all were read except the ranges in
+// lost, which must be in order.
 func WriteRescueMap(w io.Writer, by string, size int64, lost iter.Seq2[Extent, error]) error {
 	out := bufio.NewWriter(w)
 	fmt.Fprintf(out, "%s%s\n# current_pos  current_status  current_pass\n0x00000000     +               1\n#      pos        size  status\n",
@@ -191,5 +190,5 @@ func WriteRescueMap(w io.Writer, by string, size int64, lost iter.Seq2[Extent, e
 	return out.Flush()
 }
 
-// RescueMapHead is how a file begins that WriteRescueMap wrote.
+// RescueMapHead is the start of every file that WriteRescueMap wrote.
 const RescueMapHead = "# Mapfile. Created by platter "

@@ -36,7 +36,7 @@ const sampleMap = `# Mapfile. Created by GNU ddrescue version 1.27
 `
 
 func TestReadRescueMap(t *testing.T) {
-	// 0200000 is octal for 0x10000: the block begins before the one above it ends.
+	// 0200000 is octal for 0x10000: the block begins before the previous one ends.
 	if _, err := ReadRescueMap(strings.NewReader(sampleMap)); err == nil || !strings.Contains(err.Error(), "line 9: ") {
 		t.Error(err)
 	}
@@ -77,7 +77,7 @@ func TestReadRescueMap(t *testing.T) {
 	}
 }
 
-// TestPatientSpares holds that what a map says was not read is not read, and that an image may be too short.
+// TestPatientSpares checks that excluded ranges are never read, and that an image may be shorter than its map.
 func TestPatientSpares(t *testing.T) {
 	d := newSick(64 << 10)
 	clear(d.Data[8192:16384])
@@ -118,7 +118,7 @@ func lostOf(all []Extent) iter.Seq2[Extent, error] {
 	}
 }
 
-// TestRescueMapRoundTrip writes maps and reads them.
+// TestRescueMapRoundTrip writes maps and reads them back.
 func TestRescueMapRoundTrip(t *testing.T) {
 	for seed := range uint64(100) {
 		rnd := rand.New(rand.NewPCG(seed, 3))
@@ -147,7 +147,7 @@ func TestRescueMapRoundTrip(t *testing.T) {
 	}
 }
 
-// TestRescueMapOracle has ddrescuelog read what is written here: the same sectors are bad.
+// TestRescueMapOracle compares with ddrescuelog: it finds the same bad sectors in our maps.
 func TestRescueMapOracle(t *testing.T) {
 	tool, err := exec.LookPath("ddrescuelog")
 	if err != nil {

@@ -9,52 +9,52 @@ import (
 )
 
 var (
-	// ErrGone says that a disk does not answer any more, not even where it could be read before: it was unplugged, it
-	// hangs, or what it lies on is gone.
+	// ErrGone says that a disk no longer answers, not even where it was readable before. It was unplugged, it hangs, or
+	// what holds it is missing.
 	ErrGone = errors.New("the disk does not answer any more, not even where it could be read before: plug it in again, " +
 		"or let it rest without power, and start again")
-	// ErrDead says that a disk could be read nowhere.
+	// ErrDead says that no place of a disk is readable.
 	ErrDead = errors.New("no place of the disk can be read")
-	// ErrExcluded says that a rescue map forbids to read a place.
+	// ErrExcluded says that a rescue map excludes a place from reading.
 	ErrExcluded = errors.New("the rescue map says that it could not be read")
 )
 
-// IsMediaError reports whether an error is a media error: the medium cannot be read at some place, and others may be readable.
-// A missing device, a file that became shorter and a read that was not allowed are no media errors.
+// IsMediaError reports whether an error is a media error: the medium is unreadable at this place and may be readable at
+// others. A missing device, a file that became shorter and a forbidden read are no media errors.
 func IsMediaError(err error) bool {
 	return slices.ContainsFunc(mediumErrors[:], func(of error) bool { return errors.Is(err, of) })
 }
 
-// A Sectored disk can be read in the shortest units that fail on their own.
+// A Sectored disk can be read in sectors, the smallest units that fail independently.
 type Sectored interface {
-	// SectorSize is how long those are, in bytes. They are counted from byte 0.
+	// SectorSize returns the size of a sector in bytes. Sectors start at byte 0.
 	SectorSize() int64
-	// ReadSectors reads at a byte offset, and nothing beside what it was asked for. That needs whole sectors, and memory
-	// aligned like them, counted from a multiple of Alignment.
+	// ReadSectors reads at a byte offset, and nothing beyond the request. That requires whole sectors, and memory
+	// aligned to sectors relative to a multiple of Alignment.
 	ReadSectors(p []byte, off int64) (int, error)
 }
 
-// A Retrying disk may fail in places. A reader tries ReadAt, and goes on with Around where that fails by an error that
-// CanReadAround accepts.
+// A Retrying disk may have unreadable places. A reader first calls ReadAt. If that fails with an error that
+// CanReadAround accepts, it continues with Around.
 type Retrying struct {
 	Disk
-	known *RescueMap // what is not to be read; nil for nothing
+	known *RescueMap // excludes ranges; nil for none
 	retry RetryOptions
 	now   func() time.Time
 
-	failed atomic.Bool  // something could not be read
-	good   atomic.Int64 // a byte that could be read
-	spent  atomic.Int64 // nanoseconds waited for what cannot be read
+	failed atomic.Bool  // a read failed
+	good   atomic.Int64 // an offset that was readable; -1 for none
+	spent  atomic.Int64 // nanoseconds spent on failed reads
 }
 
-// RetryOptions says how to treat a disk that fails.
+// RetryOptions say how to treat a disk with media errors.
 type RetryOptions struct {
-	Strict bool // what cannot be read is an error after all, but one that was made sure of
-	// Any takes any error for one of the medium, and tries every block: it is for who looks for what can be proved on a disk,
-	// and takes nothing else from it.
+	Strict bool // unreadable places are errors, but only after the retries
+	// Any treats every error as a media error, and tries every block. It is for callers that use only the bytes they
+	// can verify.
 	Any bool
-	// Longest is how long to wait, all in all, for what cannot be read at once; 0 for as long as it takes. After that a
-	// place that fails costs the 64 KiB around it.
+	// Longest limits the total time spent on failed reads; 0 for no limit. After that, a failure costs the 64 KiB
+	// around it.
 	Longest time.Duration
 }
 
@@ -66,9 +66,9 @@ var (
 	_ Sectored       = (*Retrying)(nil)
 )
 
-// NewRetrying returns a disk that is read as far as it can be, and nowhere that known, which may be nil, says it cannot be.
-// A disk that ends before the map does, as an image whose last sectors could not be copied, is as long as the map; that
-// all beyond its end is unreadable must hold, and is checked.
+// NewRetrying returns a disk that reads around media errors, and never reads what known excludes; known may be nil. A
+// disk may end before the map, such as an image whose last sectors could not be copied. It then has the size of the
+// map. NewRetrying checks that the map excludes everything beyond the disk's end.
 func NewRetrying(disk Disk, known *RescueMap, o RetryOptions) (*Retrying, error) {
 	if err := known.fits(disk.Size()); err != nil {
 		return nil, err
@@ -78,10 +78,10 @@ func NewRetrying(disk Disk, known *RescueMap, o RetryOptions) (*Retrying, error)
 	return d, nil
 }
 
-// Unwrap returns the disk that is read; see As.
+// Unwrap returns the underlying disk; see As.
 func (d *Retrying) Unwrap() Disk { return d.Disk }
 
-// SectorSize is that of the disk; Alignment where it has none.
+// SectorSize returns the disk's sector size, or Alignment if the disk has none.
 func (d *Retrying) SectorSize() int64 {
 	if s, ok := As[Sectored](d.Disk); ok {
 		return s.SectorSize()
@@ -89,8 +89,8 @@ func (d *Retrying) SectorSize() int64 {
 	return Alignment
 }
 
-// ReadSectors reads as ReadAt does, past the system's cache where the disk can. The error wraps ErrExcluded at what the rescue
-// map says cannot be read.
+// ReadSectors reads like ReadAt, past the system's cache if the disk can. The error wraps ErrExcluded in excluded
+// ranges.
 func (d *Retrying) ReadSectors(p []byte, off int64) (int, error) {
 	if s, ok := As[Sectored](d.Disk); ok {
 		return d.allowed(p, off, s.ReadSectors)
@@ -101,12 +101,12 @@ func (d *Retrying) ReadSectors(p []byte, off int64) (int, error) {
 // Size returns the size in bytes.
 func (d *Retrying) Size() int64 { return max(d.Disk.Size(), d.known.Size()) }
 
-// ReadAt reads at a byte offset. The error wraps ErrExcluded at what the rescue map says cannot be read.
+// ReadAt reads at a byte offset. The error wraps ErrExcluded in excluded ranges.
 func (d *Retrying) ReadAt(p []byte, off int64) (int, error) {
 	return d.allowed(p, off, d.readAt)
 }
 
-// allowed reads up to where the rescue map forbids it.
+// allowed reads up to the first excluded range.
 func (d *Retrying) allowed(p []byte, off int64, read func(p []byte, off int64) (int, error)) (int, error) {
 	for lost := range d.known.Within(off, int64(len(p))) {
 		n, err := read(p[:lost.Off-off], off)
@@ -126,17 +126,17 @@ func (d *Retrying) readAt(p []byte, off int64) (int, error) {
 	return n, err
 }
 
-// Excluded yields what must not be read of n bytes from off on, in order.
+// Excluded yields the excluded ranges within n bytes at off, in order.
 func (d *Retrying) Excluded(off, n int64) iter.Seq[Extent] { return d.known.Within(off, n) }
 
-// CanReadAround reports whether Around can go on after an error of ReadAt.
+// CanReadAround reports whether Around can continue after an error of ReadAt.
 func (d *Retrying) CanReadAround(err error) bool { return d.retry.Any || IsMediaError(err) }
 
-// Strict reports whether what cannot be read is an error.
+// Strict reports whether unreadable places are errors.
 func (d *Retrying) Strict() bool { return d.retry.Strict }
 
-// Extents yields the disk in order. What is not to be read counts as data: it may have been, also where an image has a
-// hole. So does all from where the medium does not tell what is data on.
+// Extents yields the disk in order. Excluded ranges count as data: they may have held data, even if an image has a hole
+// there. After a media error, all the rest counts as data.
 func (d *Retrying) Extents() iter.Seq2[Extent, error] {
 	return Joined(func(yield func(Extent, error) bool) {
 		at, end := int64(0), d.Size()
@@ -164,7 +164,7 @@ func (d *Retrying) Extents() iter.Seq2[Extent, error] {
 	})
 }
 
-// Changed asks the disk, if it can tell.
+// Changed calls the disk's Changed, if it has one.
 func (d *Retrying) Changed() error {
 	if detector, ok := As[ChangeDetector](d.Disk); ok {
 		return detector.Changed()
@@ -172,20 +172,20 @@ func (d *Retrying) Changed() error {
 	return nil
 }
 
-// ReadSequentially readies the disk, if it can be.
+// ReadSequentially calls the disk's ReadSequentially, if it has one.
 func (d *Retrying) ReadSequentially() {
 	if seq, ok := As[Sequential](d.Disk); ok {
 		seq.ReadSequentially()
 	}
 }
 
-// Cached asks the disk, if it can tell.
+// Cached calls the disk's Cached, if it has one.
 func (d *Retrying) Cached(off, n int64) bool {
 	cached, ok := As[Cached](d.Disk)
 	return ok && cached.Cached(off, n)
 }
 
-// GaveUp reports whether so much time was waited that not all was tried.
+// GaveUp reports whether Longest is spent, so some places are no longer tried.
 func (d *Retrying) GaveUp() bool {
 	return d.retry.Longest > 0 && d.spent.Load() >= int64(d.retry.Longest)
 }

@@ -9,15 +9,15 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// A sectorReader reads single sectors from the medium. The page cache would read the page they are in, and that fails as a
-// whole when one of its eight sectors does.
+// A sectorReader reads single sectors from the medium. The page cache would read the whole page, which fails if one of
+// its eight sectors does.
 type sectorReader struct {
 	once   sync.Once
 	direct *os.File // the same file past the page cache; nil for none
-	size   int64    // of a sector, in bytes
+	size   int64    // of a sector, bytes
 }
 
-// open opens d once more, when the first sector is asked for: a disk without errors never needs it.
+// open opens d a second time when the first sector is read: a disk without errors never needs it.
 func (r *sectorReader) open(d *File) {
 	r.once.Do(func() {
 		r.size = Alignment
@@ -40,13 +40,13 @@ func (r *sectorReader) close() error {
 	return r.direct.Close()
 }
 
-// SectorSize is what the medium says, where it can be asked for single sectors; else the length of a page.
+// SectorSize returns the medium's sector size if single sectors can be read; else the page size.
 func (d *File) SectorSize() int64 {
 	d.sectors.open(d)
 	return d.sectors.size
 }
 
-// ReadSectors reads past the page cache, where p and off allow it.
+// ReadSectors reads past the page cache if p and off are aligned.
 func (d *File) ReadSectors(p []byte, off int64) (int, error) {
 	size := d.SectorSize()
 	ahead := int64(uintptr(unsafe.Pointer(unsafe.SliceData(p))) % uintptr(size))
@@ -54,13 +54,13 @@ func (d *File) ReadSectors(p []byte, off int64) (int, error) {
 		return d.ReadAt(p, off)
 	}
 	n, err := d.sectors.direct.ReadAt(p, off)
-	if errors.Is(err, unix.EINVAL) { // the file system wants more than it says
+	if errors.Is(err, unix.EINVAL) { // the file system requires a coarser alignment than it reports
 		return d.ReadAt(p, off)
 	}
 	return n, err
 }
 
-// sectorSize is the least that f can be read by past the page cache, in bytes; 0 for not at all.
+// sectorSize returns the smallest unit in bytes in which f can be read past the page cache; 0 if it cannot.
 func sectorSize(f *os.File) int64 {
 	if size, err := unix.IoctlGetInt(int(f.Fd()), unix.BLKSSZGET); err == nil {
 		return int64(size)
@@ -70,10 +70,10 @@ func sectorSize(f *os.File) int64 {
 	if err == nil && stat.Mask&unix.STATX_DIOALIGN != 0 {
 		return int64(max(stat.Dio_offset_align, stat.Dio_mem_align))
 	}
-	return 512 // FUSE takes anything, older kernels do not tell
+	return 512 // FUSE accepts any alignment; older kernels do not report it
 }
 
-// isSame reports whether two open files are one file, or one device.
+// isSame reports whether two open files are the same file or device.
 func isSame(a, b *os.File) bool {
 	one, err := a.Stat()
 	if err != nil {

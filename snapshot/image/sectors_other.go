@@ -2,12 +2,12 @@
 
 package image
 
-// A sectorReader reads single sectors from the medium: not here.
+// A sectorReader does nothing: on this system single sectors cannot be read.
 type sectorReader struct{}
 
 func (sectorReader) close() error { return nil }
 
-// SectorSize is the length of what the system reads at once.
+// SectorSize returns the unit in which the system reads.
 func (d *File) SectorSize() int64 { return Alignment }
 
 // ReadSectors reads through the system's cache.

@@ -6,12 +6,12 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// ReadSequentially makes reads leave the page cache as they find it, and reads a device past it where it can.
+// ReadSequentially makes reads leave the page cache as it was, and read a device past the cache if possible.
 func (d *File) ReadSequentially() {
 	plain := &lightReader{file: d.file, page: int64(os.Getpagesize())}
 	d.read = plain
-	// The reader keeps reads in flight itself. The system's read-ahead would fetch beyond them, and whether those pages
-	// were found in the cache would not show any more. A file system that does not know the advice changes nothing.
+	// The reader keeps several reads in flight itself. The system's read-ahead would load pages beyond them, and hide
+	// which pages were cached before. A file system that does not support the advice ignores it.
 	_ = unix.Fadvise(int(d.file.Fd()), 0, 0, unix.FADV_RANDOM)
 	if d.Kind == KindDevice {
 		if f, block := openDirect(d.Path, d.file); f != nil {
@@ -21,8 +21,8 @@ func (d *File) ReadSequentially() {
 	}
 }
 
-// openDirect opens a device once more, past the page cache, and returns what reads must be multiples of in bytes; nil
-// where that is not to be had, or where path is another device by now.
+// openDirect opens a device a second time, past the page cache, and returns the alignment of reads in bytes. It returns
+// nil if that is not possible, or if path leads to another device by now.
 func openDirect(path string, device *os.File) (*os.File, int64) {
 	block, err := unix.IoctlGetInt(int(device.Fd()), unix.BLKSSZGET)
 	if err != nil || block <= 0 {
@@ -39,17 +39,17 @@ func openDirect(path string, device *os.File) (*os.File, int64) {
 	return f, max(int64(block), Alignment)
 }
 
-// isDevice reports whether two open files are one block device.
+// isDevice reports whether two open files are the same block device.
 func isDevice(a, b *os.File) bool {
 	var is, was unix.Stat_t
 	return again(func() error { return unix.Fstat(int(a.Fd()), &is) }) == nil && again(func() error { return unix.Fstat(int(b.Fd()), &was) }) == nil &&
 		is.Mode&unix.S_IFMT == unix.S_IFBLK && was.Mode&unix.S_IFMT == unix.S_IFBLK && is.Rdev == was.Rdev
 }
 
-// Cached asks the page cache. Of what is read past it nothing counts as cached.
+// Cached queries the page cache. Nothing counts as cached on a device that is read past the cache.
 func (d *File) Cached(off, n int64) bool { return d.direct == nil && allCached(d.file, off, n) }
 
-// allCached reports whether the kernel, from 6.5 on, says that all of a range is in the page cache.
+// allCached reports whether all of a range is in the page cache. Linux before 6.5 cannot tell; then it returns false.
 func allCached(f *os.File, off, n int64) bool {
 	page := int64(os.Getpagesize())
 	start, end := off/page*page, (off+n+page-1)/page*page

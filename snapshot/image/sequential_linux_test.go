@@ -15,7 +15,7 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// mustLoop returns a loop device over a file of these bytes, which Open and then ReadSequentially have seen.
+// mustLoop returns a loop device over a file with this data, opened and prepared with ReadSequentially.
 func mustLoop(t *testing.T, data []byte) (d *File, node, path string) {
 	t.Helper()
 	if os.Geteuid() != 0 && os.Getenv("CI") == "" {
@@ -34,7 +34,8 @@ func alignedBytes(n int) []byte {
 	return p[-uintptr(unsafe.Pointer(&p[0]))%Alignment:][:n]
 }
 
-// A device reads the same past the page cache as through it: whole blocks, its end, and memory of any alignment.
+// TestDeviceReadDirectly checks that direct and cached reads of a device agree: whole blocks, its end, and memory of
+// any alignment.
 func TestDeviceReadDirectly(t *testing.T) {
 	for _, size := range []int{512, 4096, 4096 + 512, 1<<20 + 3*512, 5 << 20} {
 		data := make([]byte, size)
@@ -62,7 +63,7 @@ func TestDeviceReadDirectly(t *testing.T) {
 	}
 }
 
-// What was written through the device's cache is in what is read past it.
+// TestDeviceReadDirectlyAfterWrite checks that direct reads see what was written through the device's cache.
 func TestDeviceReadDirectlyAfterWrite(t *testing.T) {
 	data := make([]byte, 1<<20)
 	d, node, _ := mustLoop(t, data)
@@ -87,7 +88,8 @@ func TestDeviceReadDirectlyAfterWrite(t *testing.T) {
 	}
 }
 
-// Where direct reads fail, the page cache takes over; EINVAL ends them for good.
+// TestDirectReadFallsBack checks that the page cache serves reads that fail directly, and that EINVAL ends direct reads
+// for good.
 func TestDirectReadFallsBack(t *testing.T) {
 	data := make([]byte, 1<<20)
 	Fill{Seed: 1}.read(data, 0)
@@ -98,7 +100,7 @@ func TestDirectReadFallsBack(t *testing.T) {
 	}
 	defer plain.Close()
 	buf := alignedBytes(64 << 10)
-	odd := &directReader{plain: plain, direct: d.direct, block: 1} // the kernel wants multiples of 512
+	odd := &directReader{plain: plain, direct: d.direct, block: 1} // the kernel requires multiples of 512
 	if n, err := odd.ReadAt(buf, 513); n != len(buf) || err != nil || !bytes.Equal(buf, data[513:513+n]) {
 		t.Errorf("read %d, %v", n, err)
 	}
@@ -116,7 +118,7 @@ func TestDirectReadFallsBack(t *testing.T) {
 	if failing.refused.Load() {
 		t.Error("one failure ends direct reads")
 	}
-	short := &directReader{plain: plain, direct: plain, block: 512} // as a device that became shorter
+	short := &directReader{plain: plain, direct: plain, block: 512} // like a device that became shorter
 	if n, err := short.ReadAt(buf, 1<<20-1024); n != 1024 || err != io.EOF || !bytes.Equal(buf[:n], data[1<<20-1024:]) {
 		t.Errorf("read %d, %v", n, err)
 	}
@@ -142,7 +144,8 @@ func TestDirectIsForDevices(t *testing.T) {
 	}
 }
 
-// pagesCached says which pages of a file are in the cache, asked as of each page of a map of all of it.
+// pagesCached returns for each page of a file 1 if it is in the cache, else 0. It queries a memory map of the whole
+// file.
 func pagesCached(t *testing.T, f *os.File, size int) []byte {
 	t.Helper()
 	m, err := unix.Mmap(int(f.Fd()), 0, size, unix.PROT_READ, unix.MAP_SHARED)
@@ -160,7 +163,7 @@ func pagesCached(t *testing.T, f *os.File, size int) []byte {
 	return pages
 }
 
-// Whatever pages of a file are in the cache: after it was read once they are, and no others.
+// TestReadOnceLeavesTheCacheAsItWas checks that reading a file once changes nothing in which of its pages are cached.
 func TestReadOnceLeavesTheCacheAsItWas(t *testing.T) {
 	rng := rand.New(rand.NewPCG(21, 22))
 	const size = 24<<20 + 12345
@@ -199,7 +202,7 @@ func TestReadOnceLeavesTheCacheAsItWas(t *testing.T) {
 	}
 }
 
-// readOnce reads a disk in slots of 1 MiB from several goroutines, and holds it against data.
+// readOnce reads a disk in pieces of 1 MiB from several goroutines, and compares it with data.
 func readOnce(t *testing.T, d *File, data []byte) {
 	t.Helper()
 	var g errgroup.Group
@@ -221,10 +224,10 @@ func readOnce(t *testing.T, d *File, data []byte) {
 	}
 }
 
-// Through ReadSequentially a file reads as before.
+// TestReadOnceReadsTheSame checks that a file reads the same after ReadSequentially.
 func TestReadOnceReadsTheSame(t *testing.T) {
 	rng := rand.New(rand.NewPCG(23, 24))
-	for _, size := range []int{0, 1, 4095, 4097, 1<<20 + 3, 5<<20 + 777} { // beyond one look at the cache
+	for _, size := range []int{0, 1, 4095, 4097, 1<<20 + 3, 5<<20 + 777} { // the largest needs more than one query of the cache
 		data := randomDisk(rng, size)
 		d := mustOpen(t, writeSparse(t, data))
 		d.ReadSequentially()
@@ -241,8 +244,8 @@ func TestReadOnceReadsTheSame(t *testing.T) {
 	}
 }
 
-// tellsCached reports whether the kernel is new enough to count what is cached, the file system one that it can count
-// for, and all of the file in the cache.
+// tellsCached reports whether the kernel and the file system can count cached pages, and the whole file is in the
+// cache.
 func tellsCached(t *testing.T, f *os.File, size int) bool {
 	t.Helper()
 	var fs unix.Statfs_t
@@ -253,7 +256,7 @@ func tellsCached(t *testing.T, f *os.File, size int) bool {
 	return err == nil && fs.Type != unix.OVERLAYFS_SUPER_MAGIC && slices.Index(pagesCached(t, f, size), 0) < 0
 }
 
-// BenchmarkReadRegion reads 64 MiB of a file that is in the cache, in slots of 1 MiB.
+// BenchmarkReadRegion reads 64 MiB of a cached file, in pieces of 1 MiB.
 func BenchmarkReadRegion(b *testing.B) {
 	path := filepath.Join(b.TempDir(), "disk.img")
 	if err := os.WriteFile(path, make([]byte, 64<<20), 0o600); err != nil {

@@ -2,8 +2,8 @@
 
 package image
 
-// ReadSequentially changes nothing: here the system's own read-ahead and cache do what they do for every file.
+// ReadSequentially does nothing: on this system the read-ahead and cache work as for every file.
 func (d *File) ReadSequentially() {}
 
-// Cached returns false: this system does not say what it caches.
+// Cached returns false: this system does not report what it caches.
 func (d *File) Cached(off, n int64) bool { return false }

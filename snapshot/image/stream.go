@@ -12,10 +12,10 @@ import (
 	"golang.org/x/term"
 )
 
-// A Stream is a disk that arrives as bytes of unknown number, once: standard input. It is for one reader; Close may come
-// from elsewhere.
+// A Stream is a disk of unknown size that can be read once: standard input. Only one goroutine may read it; any may
+// call Close.
 type Stream struct {
-	ctx    context.Context // kept because io.Reader has no room for one
+	ctx    context.Context // stored because io.Reader cannot pass it
 	input  *os.File
 	waiter *waiter
 	closed atomic.Bool
@@ -23,8 +23,8 @@ type Stream struct {
 
 var _ io.ReadCloser = (*Stream)(nil)
 
-// OpenStream reads f, usually os.Stdin, until its end or until ctx is done. f stays the caller's: Close the stream before
-// closing f. A terminal and a folder are refused.
+// OpenStream returns a stream that reads f, usually os.Stdin, until its end or until ctx is done. f stays the caller's:
+// close the stream before f. OpenStream refuses a terminal and a folder.
 func OpenStream(ctx context.Context, f *os.File) (*Stream, error) {
 	info, err := f.Stat()
 	if err != nil {
@@ -52,8 +52,8 @@ func OpenStream(ctx context.Context, f *os.File) (*Stream, error) {
 	return &Stream{ctx: ctx, input: f, waiter: w}, nil
 }
 
-// Read returns ctx's error as soon as ctx is done and fs.ErrClosed after Close, even while it waits. On Windows, and
-// where a file cannot be waited for, a read that waits goes on waiting.
+// Read returns ctx's error as soon as ctx is done, and fs.ErrClosed after Close, even while it waits. On Windows, and
+// on files that cannot be polled, a waiting read continues to wait.
 func (s *Stream) Read(p []byte) (int, error) {
 	for {
 		s.waiter.wait()
@@ -65,7 +65,7 @@ func (s *Stream) Read(p []byte) (int, error) {
 		}
 		n, err := s.input.Read(p)
 		if n == 0 && errors.Is(err, syscall.EAGAIN) {
-			continue // another process made the pipe non-blocking, and took the bytes first
+			continue // another process made the pipe non-blocking and read the bytes first
 		}
 		return n, err
 	}

@@ -9,8 +9,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// The stream starts with its writer, however late, and ends with it. (What poll says of a FIFO that had no writer yet is
-// each system's own.)
+// A stream from a FIFO starts with its writer, however late, and ends with it. (What poll returns for a FIFO that never
+// had a writer differs between systems.)
 func TestStreamOfLateWriter(t *testing.T) {
 	f := mustFIFO(t, os.O_RDONLY|unix.O_NONBLOCK)
 	s := mustStream(t, t.Context(), f)

@@ -7,7 +7,7 @@ import (
 	"syscall"
 )
 
-// A waiter does nothing here: a read that waits can only be left, not ended.
+// A waiter does nothing: on this system a waiting read cannot be ended.
 type waiter struct{}
 
 func newWaiter(context.Context, syscall.RawConn) (*waiter, error) { return &waiter{}, nil }

@@ -13,14 +13,14 @@ import (
 
 // A waiter waits for input or for an alarm, whichever comes first.
 //
-// It polls rather than making the input non-blocking: that flag belongs to the open file, not to the descriptor, so it
-// would also affect every other process that holds it: standard output when both are one socket (as under sshd and inetd), where
-// os.Stdout then fails with EAGAIN, or the next command of a shell script when platter is killed. And on Linux
-// a FIFO that is polled has no end before its first writer came, while a non-blocking read takes that for the end.
+// It polls, because making the input non-blocking affects other processes. That flag belongs to the open file, not to
+// the descriptor. If standard output is the same socket (as under sshd and inetd), writes to os.Stdout would fail with
+// EAGAIN. If platter is killed, the next command of a shell script would inherit the flag. On Linux, polling a FIFO
+// also waits for its first writer, while a non-blocking read would take a missing writer for the end.
 type waiter struct {
 	input   syscall.RawConn
 	alarm   syscall.RawConn // of alarmed
-	alarmed *os.File        // at its end once the alarm was raised
+	alarmed *os.File        // at its end once the alarm is raised
 	raise   *os.File        // closing it raises the alarm
 	disarm  func() bool
 }
@@ -38,8 +38,8 @@ func newWaiter(ctx context.Context, input syscall.RawConn) (*waiter, error) {
 	return &waiter{input: input, alarm: alarm, alarmed: r, raise: w, disarm: disarm}, nil
 }
 
-// wait returns when a read would not wait, or when the alarm was raised. What cannot be polled or was closed returns at
-// once: the read that follows reports it.
+// wait returns when a read would not block or the alarm is raised. It returns at once for a file that cannot be polled
+// or is closed: the next read reports that.
 func (w *waiter) wait() {
 	_ = w.input.Control(func(input uintptr) {
 		_ = w.alarm.Control(func(alarm uintptr) {
@@ -56,7 +56,7 @@ func (w *waiter) wait() {
 	})
 }
 
-// close raises the alarm and returns once no wait is under way.
+// close raises the alarm, and returns when no wait is running.
 func (w *waiter) close() error {
 	w.disarm()
 	err := w.raise.Close()

@@ -19,7 +19,7 @@ var waitingInputs = map[string]func(t *testing.T) *os.File{
 		r, _ := mustPipe(t)
 		return r
 	},
-	"blocking pipe": func(t *testing.T) *os.File { // as a shell hands it over
+	"blocking pipe": func(t *testing.T) *os.File { // as a shell passes it
 		r, _ := mustPipe(t)
 		r.Fd()
 		return r
@@ -56,8 +56,8 @@ func mustSocketpair(t *testing.T) (ours, theirs *os.File) {
 	return ours, theirs
 }
 
-// inRead starts a Read of a silent input. Read looks at ctx only after it has waited, so whether it waits yet when this
-// returns or not, only the alarm can end it.
+// inRead starts a Read of a silent input. Read checks ctx only after its wait. So only the alarm can end the Read,
+// whether or not it already waits when inRead returns.
 func inRead(s *Stream) <-chan error {
 	started, done := make(chan struct{}), make(chan error, 1)
 	go func() {
@@ -92,7 +92,7 @@ func TestStreamEndsWaiting(t *testing.T) {
 	}
 }
 
-// Under sshd standard input and output may be one socket: a non-blocking input would make writes to the output fail.
+// Under sshd, standard input and output may be one socket: a non-blocking input would make writes to the output fail.
 func TestStreamLeavesInputAsItWas(t *testing.T) {
 	ours, theirs := mustSocketpair(t)
 	s := mustStream(t, t.Context(), ours)

@@ -43,15 +43,15 @@ func (s System) usesOf(dev blockDev) ([]Use, error) {
 // A mount is a line of mountinfo.
 type mount struct {
 	id       string
-	no       devno // major 0 for a file system that is on no device, or on several
+	no       devno // major 0 for a file system on no device or on several
 	point    string
 	kind     string // of file system
 	source   string
 	options  string // of the file system
-	writable bool   // through whichever of its mounts
+	writable bool   // through any of its mounts
 }
 
-// mounts returns what is mounted, in every mount namespace that some process is in and this one may look into.
+// mounts returns the mounts of every mount namespace that this process may inspect.
 func (s System) mounts() ([]mount, error) {
 	all, err := readMounts(s.at("proc/self/mountinfo"))
 	if err != nil {
@@ -66,8 +66,8 @@ func (s System) mounts() ([]mount, error) {
 		if _, err := strconv.Atoi(p.Name()); err != nil {
 			continue
 		}
-		// What a process sees depends on its namespace and on its root. Those that end meanwhile, or are not to be looked
-		// into, cannot be told of.
+		// The mounts that a process sees depend on its namespace and its root. Processes that end meanwhile, or that
+		// this user may not inspect, are skipped.
 		space, _ := os.Readlink(s.at("proc", p.Name(), "ns/mnt"))
 		root, _ := os.Readlink(s.at("proc", p.Name(), "root"))
 		if key := space + " " + root; space == "" || seen[key] {
@@ -109,7 +109,7 @@ func readMounts(path string) (all []mount, err error) {
 	return all, nil
 }
 
-// unescape undoes what the kernel does to spaces, tabs, line breaks and backslashes: \040.
+// unescape undoes the kernel's octal escapes of spaces, tabs, line breaks and backslashes, such as \040.
 func unescape(s string) string {
 	var out strings.Builder
 	for i := 0; i < len(s); i++ {
@@ -133,7 +133,7 @@ func (s System) mountsOf(dev blockDev, mounts []mount) (uses []Use) {
 			uses = append(uses, Use{Kind: UseMount, Device: dev.name(), By: m.point, Writable: m.writable})
 		}
 	}
-	if len(uses) == 0 && len(pool) > 0 { // in a namespace that is not to be seen
+	if len(uses) == 0 && len(pool) > 0 { // mounted in a namespace that this user may not inspect
 		uses = append(uses, Use{Kind: UseMount, Device: dev.name(), Writable: true})
 	}
 	slices.SortFunc(uses, func(a, b Use) int { return cmp.Compare(a.By, b.By) })
@@ -145,7 +145,8 @@ func (s System) devicesOf(m mount) []devno {
 	if m.no.major != 0 {
 		return []devno{m.no}
 	}
-	// Btrfs and bcachefs have made-up numbers; bcachefs names all its devices, Btrfs one of them.
+	// Btrfs and bcachefs have synthetic device numbers. The source of a bcachefs mount names all its devices, that of
+	// Btrfs one.
 	sources := []string{m.source}
 	if m.kind == "bcachefs" {
 		sources = strings.Split(m.source, ":")
@@ -164,7 +165,7 @@ func (s System) devicesOf(m mount) []devno {
 	return all
 }
 
-// named returns a device by its path below /dev.
+// named returns the device with a path below /dev.
 func (s System) named(path string) (blockDev, bool) {
 	if !strings.HasPrefix(path, "/") {
 		return blockDev{}, false
@@ -173,7 +174,7 @@ func (s System) named(path string) (blockDev, bool) {
 		dev, err := s.device(no)
 		return dev, err == nil
 	}
-	// The path may hold in another namespace only. The kernel's own names hold in all.
+	// The path may exist only in another namespace. The kernel's own names are the same in all.
 	name, ok := strings.CutPrefix(path, "/dev/")
 	if !ok {
 		return blockDev{}, false
@@ -181,7 +182,7 @@ func (s System) named(path string) (blockDev, bool) {
 	return deviceIn(s.at("sys/class/block", strings.ReplaceAll(name, "/", "!")))
 }
 
-// btrfsPool returns all devices of the mounted Btrfs that dev is one of.
+// btrfsPool returns all devices of the mounted Btrfs that includes dev.
 func (s System) btrfsPool(dev blockDev) []devno {
 	pools, _ := filepath.Glob(s.at("sys/fs/btrfs/*/devices"))
 	for _, pool := range pools {
@@ -206,7 +207,7 @@ func (s System) isSwap(dev blockDev) bool {
 	})
 }
 
-// swaps returns the devices and files that the system swaps to.
+// swaps returns the devices and files used as swap space.
 func (s System) swaps() (paths []string) {
 	data, err := os.ReadFile(s.at("proc/swaps"))
 	if err != nil {

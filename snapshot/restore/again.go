@@ -6,8 +6,9 @@ import (
 	"syscall"
 )
 
-// again calls until no signal interrupts the call. The Go runtime interrupts its threads with signals, and network and FUSE
-// file systems let that end system calls which elsewhere go on. Most of package os tries again by itself; os.Root does not.
+// again repeats call until no signal interrupts it. The Go runtime interrupts its threads with signals. Network and
+// FUSE file systems then end system calls that continue elsewhere. Most of package os retries by itself; os.Root does
+// not.
 func again(call func() error) error {
 	for {
 		if err := call(); !errors.Is(err, syscall.EINTR) {
@@ -16,7 +17,8 @@ func again(call func() error) error {
 	}
 }
 
-// closing closes. A close that was interrupted is done, on Linux at least; what was written is known by the sync before it.
+// closing closes c. On Linux at least, an interrupted close has closed the file. Write errors were reported by the sync
+// before it.
 func closing(c io.Closer) error {
 	if err := c.Close(); !errors.Is(err, syscall.EINTR) {
 		return err

@@ -10,8 +10,9 @@ import (
 	"platter/snapshot/image"
 )
 
-// refuseUsed returns an error that says what uses an open file or device that is to be written to, and how to end that. What
-// programs do can be overruled: a lock may be left over from a machine that is gone. What the system does cannot.
+// refuseUsed returns an error if anything uses an open file or device that is about to be written. The error names each
+// user and how to end its use. force overrules the claims of programs: a dead machine may have left a lock. Uses by the
+// system itself cannot be overruled.
 func refuseUsed(f *os.File, system image.System, force bool) error {
 	uses, err := system.Uses(f)
 	if err != nil {
@@ -39,8 +40,8 @@ func refuseUsed(f *os.File, system image.System, force bool) error {
 	return fmt.Errorf("%w: %s; %s", image.ErrInUse, strings.Join(what, ", "), advice)
 }
 
-// claim makes sure that nothing uses an open file or device, and keeps others from it until it is closed, as far as they look
-// at locks: a machine that QEMU starts meanwhile fails to start.
+// claim returns an error if anything uses an open file or device. Otherwise it locks it until it is closed. The lock
+// works against programs that look at locks: a machine that QEMU starts meanwhile fails to start.
 func claim(f *os.File, system image.System, force bool) error {
 	if err := refuseUsed(f, system, force); err != nil || force {
 		return err
@@ -48,14 +49,14 @@ func claim(f *os.File, system image.System, force bool) error {
 	return system.Lock(f)
 }
 
-// refuseReplacing returns an error for a file that is in use and is to be replaced: who uses it would go on with the file
-// that has no name any more, and all that is written to it would be lost.
+// refuseReplacing returns an error if the file about to be replaced is in use. A program that has it open would
+// continue with the nameless old file, and everything written there would be lost.
 func refuseReplacing(path string, force bool) error {
 	f, err := os.Open(path)
 	switch {
 	case errors.Is(err, fs.ErrNotExist):
 		return nil
-	case errors.Is(err, fs.ErrPermission): // it may be replaced without being read
+	case errors.Is(err, fs.ErrPermission): // a file can be replaced without read permission
 		if f, err = openToLook(path); err != nil {
 			return nil
 		}

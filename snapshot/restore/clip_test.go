@@ -18,7 +18,7 @@ import (
 	"platter/snapshot/snapshottest"
 )
 
-// parts returns parts of a disk: at odd places, of odd lengths, within one chunk, and over the ends of regions.
+// parts returns parts of a disk: at odd offsets, of odd lengths, within one chunk, and across the ends of regions.
 func parts(rnd *rand.Rand, size int64) []snapshot.Part {
 	all := []snapshot.Part{{Len: size}, {Off: size - 1, Len: 1}, {Len: 1}, {Off: 4096, Len: 4096}, {Off: 63 * 512, Len: size - 99*512}}
 	if size > diskmap.RegionSize {
@@ -31,8 +31,8 @@ func parts(rnd *rand.Rand, size int64) []snapshot.Part {
 	return all
 }
 
-// TestParts holds that a part of a disk is the same run of its bytes whichever way it is taken, that nothing is written
-// beside it, and that what is there already is found to be right up to its ends.
+// TestParts checks that every way to restore a part of a disk gives the same bytes and writes nothing beside it. It
+// also checks that existing content is recognized as right up to the part's ends.
 func TestParts(t *testing.T) {
 	for seed := range uint64(4) {
 		if testing.Short() && seed != 1 {
@@ -72,7 +72,7 @@ func TestParts(t *testing.T) {
 	}
 }
 
-// partInPlace restores a part over an older version of it, and over one that differs in its first and last byte only.
+// partInPlace restores a part over an older version of it, and over one that differs only in its first and last byte.
 func partInPlace(t *testing.T, rnd *rand.Rand, r *repo.Repo, snap *snapshot.Snapshot, part snapshot.Part, want []byte) {
 	ends := bytes.Clone(want)
 	ends[0]++
@@ -94,7 +94,7 @@ func partInPlace(t *testing.T, rnd *rand.Rand, r *repo.Repo, snap *snapshot.Snap
 	}
 }
 
-// isHole reports whether some of a file is one: a chunk of zeros there cannot be told from one that is missing.
+// isHole reports whether a file has a hole: a chunk of zeros in a hole looks like a missing one.
 func isHole(t *testing.T, path string) bool {
 	f, err := image.Open(path)
 	if err != nil {

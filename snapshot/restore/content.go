@@ -6,13 +6,14 @@ import (
 	"platter/snapshot/diskmap"
 )
 
-// A content is what a target is to hold: the map of a snapshot's disk, or of a part of it, and the repository that has its chunks.
+// A content is what a target will hold: the map of a snapshot's disk or of a part of it, and the repository with its
+// chunks.
 type content struct {
 	*diskmap.Map
 	repo *repo.Repo
 }
 
-// contentOf returns a part of a snapshot's disk.
+// contentOf returns the content of a part of a snapshot's disk.
 func contentOf(r *repo.Repo, s *snapshot.Snapshot, part snapshot.Part) (*content, error) {
 	m, err := s.MapOf(r, part)
 	if err != nil {

@@ -13,41 +13,41 @@ import (
 	"platter/snapshot/image/anatomy"
 )
 
-// A Device is a block device that a disk is to be written onto. It is open exclusively: as long as it is, nobody can mount it,
-// nor a partition of it, nor make another device of it.
+// A Device is a block device to write a disk onto. It is open exclusively: until Close, nothing can mount it or one of
+// its partitions, or build another device on it.
 //
-// All that is known of it was asked of the open device, and all is written to it. Where its path leads by now, and what is
-// plugged in under its name, makes no difference.
+// All its properties were read from the open device, and all writes go to it. It makes no difference if its path leads
+// elsewhere by now, or if another device is plugged in under its name.
 type Device struct {
-	Path        string // as it was given
-	Name        string // the kernel's, such as sdb
+	Path        string // as the user gave it
+	Name        string // the kernel's name, such as sdb
 	Size        int64  // bytes
 	Identity    image.Identity
 	IsPartition bool
 
 	file     *os.File
 	readOnly bool
-	unused   func() error // says what uses it now
+	unused   func() error // returns an error that names what uses it now
 }
 
-// DeviceOptions say which device it has to be, and what must not be on it.
+// DeviceOptions say which device is expected, and what it must not hold.
 type DeviceOptions struct {
 	System   image.System
-	Serial   string            // of the device that is meant; "" for whichever it is
-	Keep     map[string]string // files and folders, and what each of them is
+	Serial   string            // of the expected device; "" accepts any
+	Keep     map[string]string // files and folders to keep, each with a description
 	ReadOnly bool              // for a plan
 
-	ForceInUse bool // write to it though programs have it open or locked
+	ForceInUse bool // write although programs have it open or locked
 }
 
-// IsDevice reports whether a path leads to something that OpenDevice is for.
+// IsDevice reports whether path leads to a device that OpenDevice can open.
 func IsDevice(path string) bool {
 	info, err := os.Stat(path)
 	return err == nil && info.Mode()&fs.ModeDevice != 0 && info.Mode()&fs.ModeCharDevice == 0 && devices
 }
 
-// OpenDevice opens a device to write onto. It refuses one that is used in any way, that is read-only, that something to be
-// kept lies on, or that is not the one that is meant.
+// OpenDevice opens a device to write onto. It refuses a device that is in use, is read-only, holds something to keep,
+// or does not have the expected serial number.
 func OpenDevice(path string, o DeviceOptions) (*Device, error) {
 	d, err := openDevice(path, o)
 	if err != nil {
@@ -68,17 +68,17 @@ func openDevice(path string, o DeviceOptions) (*Device, error) {
 	return d, nil
 }
 
-// Close lets go of the device.
+// Close releases the device.
 func (d *Device) Close() error { return d.file.Close() }
 
-// Anatomy returns what the device says of itself now: what would be lost.
+// Anatomy reads what the device holds now: what a restore would overwrite.
 func (d *Device) Anatomy() *anatomy.Disk {
 	t := newDeviceTarget(d)
 	defer t.Close()
 	return anatomy.Read(t, d.Identity.SectorSize)
 }
 
-// look finds out what the open device is, and whether it may be written to.
+// look reads the properties of the open device, and returns an error if it must not be written.
 func (d *Device) look(o DeviceOptions) error {
 	info, err := d.file.Stat()
 	if err != nil {
@@ -103,7 +103,8 @@ func (d *Device) look(o DeviceOptions) error {
 	if o.System.IsReadOnly(d.file) {
 		return errReadOnly
 	}
-	if err := refuseOwn(d.file); err != nil || d.readOnly || o.ForceInUse { // it may be a loop device
+	// A loop device may be backed by a file of a repository.
+	if err := refuseOwn(d.file); err != nil || d.readOnly || o.ForceInUse {
 		return err
 	}
 	return o.System.Lock(d.file)
@@ -111,7 +112,7 @@ func (d *Device) look(o DeviceOptions) error {
 
 var errReadOnly = errors.New("it is read-only: look for a switch on it, or see 'blockdev --setrw'")
 
-// isMeant returns an error unless the device has a serial number; "" is any.
+// isMeant returns an error unless the device has this serial number; "" matches any.
 func (d *Device) isMeant(serial string) error {
 	switch has := d.Identity.Serial; {
 	case serial == "" || d.Identity.HasSerial(serial):
@@ -123,12 +124,12 @@ func (d *Device) isMeant(serial string) error {
 	}
 }
 
-// unused returns an error that says what lies on an open device, or uses it, and how to end that.
+// unused returns an error if an open device is in use or holds something to keep. The error says how to end that.
 func unused(f *os.File, o DeviceOptions) error {
 	for _, path := range slices.Sorted(maps.Keys(o.Keep)) {
 		held, err := o.System.Holds(f, path)
 		switch {
-		case errors.Is(err, fs.ErrNotExist): // then it is nowhere
+		case errors.Is(err, fs.ErrNotExist): // a missing path is on no device
 		case err != nil:
 			return err
 		case held:
@@ -138,8 +139,8 @@ func unused(f *os.File, o DeviceOptions) error {
 	return refuseUsed(f, o.System, o.ForceInUse)
 }
 
-// whyNot finds words for what kept a device from being opened. Which device that is is of no consequence: nothing is done
-// to it.
+// whyNot explains why a device could not be opened. The path may lead to another device by now; that is harmless, since
+// nothing is written to it.
 func whyNot(path string, o DeviceOptions, err error) error {
 	f, lookErr := openToLook(path)
 	if lookErr != nil {

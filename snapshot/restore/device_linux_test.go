@@ -24,7 +24,7 @@ import (
 	"platter/snapshot/snapshottest"
 )
 
-// lacking ends a test for which something is not to be had here: skipped, but where CI is set that is a failure.
+// lacking skips a test that needs something this machine does not have. If CI is set, it fails the test instead.
 func lacking(t testing.TB, format string, args ...any) {
 	t.Helper()
 	if os.Getenv("CI") != "" {
@@ -33,7 +33,7 @@ func lacking(t testing.TB, format string, args ...any) {
 	t.Skipf(format, args...)
 }
 
-// tool runs a program and returns what it prints.
+// tool runs a program and returns its output.
 func tool(t testing.TB, name string, args ...string) string {
 	t.Helper()
 	path := name
@@ -53,7 +53,7 @@ func tool(t testing.TB, name string, args ...string) string {
 	return strings.TrimSpace(string(out))
 }
 
-// loopDevice returns the node of a device that holds data, with sectors of so many bytes.
+// loopDevice returns the node of a device that holds data, with this sector size in bytes.
 func loopDevice(t testing.TB, data []byte, sector int, more ...string) string {
 	t.Helper()
 	if os.Getuid() != 0 {
@@ -65,7 +65,7 @@ func loopDevice(t testing.TB, data []byte, sector int, more ...string) string {
 	return node
 }
 
-// onDevice reads all of a device, past whatever was cached of it.
+// onDevice reads all of a device, without its cached pages.
 func onDevice(t testing.TB, node string) []byte {
 	t.Helper()
 	tool(t, "blockdev", "--flushbufs", node)
@@ -76,7 +76,7 @@ func onDevice(t testing.TB, node string) []byte {
 	return data
 }
 
-// toDevice restores onto a device, having made a plan that must come true.
+// toDevice makes a plan, restores onto a device, and checks that the plan was right.
 func toDevice(t testing.TB, r *repo.Repo, snap *snapshot.Snapshot, part snapshot.Part, node string, o Options, fo FitOptions) (*Result, *Fit) {
 	t.Helper()
 	look, err := OpenDevice(node, DeviceOptions{ReadOnly: true})
@@ -116,7 +116,7 @@ func toDevice(t testing.TB, r *repo.Repo, snap *snapshot.Snapshot, part snapshot
 	return done, fit
 }
 
-// TestDevice restores disks of odd sizes onto devices that held something else, and then onto what was scribbled over.
+// TestDevice restores disks of odd sizes onto devices with other content, and then onto a partly overwritten disk.
 func TestDevice(t *testing.T) {
 	for i, sector := range []int{512, 4096, 512, 4096} {
 		size := []int{9<<20 + 4096, diskmap.RegionSize + 3<<20, 5<<20 + 512 + 77, 8<<20 + 4095}[i]
@@ -156,7 +156,7 @@ func TestDevice(t *testing.T) {
 	}
 }
 
-// scribble writes n bytes of noise somewhere on a device.
+// scribble writes n bytes of noise to a random place on a device.
 func scribble(t *testing.T, rnd *rand.Rand, node string, n int) {
 	t.Helper()
 	f, err := os.OpenFile(node, os.O_WRONLY, 0)
@@ -174,7 +174,7 @@ func scribble(t *testing.T, rnd *rand.Rand, node string, n int) {
 	}
 }
 
-// TestDevicePart restores parts of a disk onto devices, up to odd ends in the middle of a sector.
+// TestDevicePart restores parts of a disk onto devices, with odd ends in the middle of a sector.
 func TestDevicePart(t *testing.T) {
 	rnd := rand.New(rand.NewPCG(7, 42))
 	disk := pitted(rnd, snapshottest.RandomDisk(rnd, 12<<20))
@@ -194,7 +194,7 @@ func TestDevicePart(t *testing.T) {
 	}
 }
 
-// refused holds that a device cannot be opened to be written to, for a reason that words say, and that it is as it was.
+// refused checks that OpenDevice refuses a device with an error that contains words, and that the device is unchanged.
 func refused(t *testing.T, node string, o DeviceOptions, words ...string) {
 	t.Helper()
 	before := onDevice(t, node)
@@ -204,7 +204,7 @@ func refused(t *testing.T, node string, o DeviceOptions, words ...string) {
 	}
 }
 
-// refusedSo is refused for a device that others write to all the while.
+// refusedSo is refused for a device that others write to meanwhile.
 func refusedSo(t *testing.T, node string, o DeviceOptions, words ...string) {
 	t.Helper()
 	d, err := OpenDevice(node, o)
@@ -235,7 +235,8 @@ func TestDeviceRefuses(t *testing.T) {
 		node, dir := loopDevice(t, blank, 512, "--partscan"), t.TempDir()
 		tool(t, "sgdisk", "-n1:2048:+20M", "-n2:0:0", node)
 		part := node + "p1"
-		if _, err := os.Stat(part); err != nil { // a kernel that reads no such tables takes them from others
+		// If the kernel reads no partition tables, partx gives it the partitions.
+		if _, err := os.Stat(part); err != nil {
 			tool(t, "partx", "--add", node)
 		}
 		tool(t, "mkfs.ext4", "-q", part)
@@ -243,7 +244,7 @@ func TestDeviceRefuses(t *testing.T) {
 		defer tool(t, "umount", dir)
 		refusedSo(t, node, DeviceOptions{}, filepath.Base(part)+" is mounted on "+dir)
 		refusedSo(t, part, DeviceOptions{}, filepath.Base(part)+" is mounted on "+dir)
-		other, err := OpenDevice(node+"p2", DeviceOptions{}) // nobody uses that one
+		other, err := OpenDevice(node+"p2", DeviceOptions{}) // this partition is not in use
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -298,7 +299,8 @@ func TestDeviceRefuses(t *testing.T) {
 	})
 }
 
-// fakeSystem makes up a machine on which a real device has a serial number, and a folder lies on it if so wished.
+// fakeSystem returns a made-up machine on which a real device has a serial number and, if folder is not "", holds that
+// folder.
 func fakeSystem(t *testing.T, node, serial, folder string) image.System {
 	t.Helper()
 	var st unix.Stat_t
@@ -324,7 +326,7 @@ func fakeSystem(t *testing.T, node, serial, folder string) image.System {
 			t.Fatal(err)
 		}
 		_, id, _ := strings.Cut(string(info), "mnt_id:")
-		// A device-mapper device, of which the disk is a part.
+		// A device-mapper device that uses the disk.
 		files["sys/devices/dm-9/dev"] = "253:9"
 		files["proc/self/mountinfo"] += fmt.Sprintf("%s 0 253:9 / /srv rw - ext4 /dev/mapper/x rw\n", strings.Fields(id)[0])
 	}
@@ -372,7 +374,7 @@ func TestDeviceSerial(t *testing.T) {
 	refused(t, node, DeviceOptions{System: held, Keep: map[string]string{folder: "the repository"}}, "the repository is on it ("+folder+")")
 }
 
-// TestDeviceLink retargets the link that a device was named by, as soon as it is open: nothing is written elsewhere.
+// TestDeviceLink opens a device by a link and then points the link elsewhere: nothing is written there.
 func TestDeviceLink(t *testing.T) {
 	rnd := rand.New(rand.NewPCG(8, 43))
 	disk := snapshottest.RandomDisk(rnd, 3<<20)
@@ -411,7 +413,7 @@ func TestDeviceLink(t *testing.T) {
 	}
 }
 
-// failingDevice returns the node of a device over a file that fails writes as long as another file is there.
+// failingDevice returns the node of a device over a file. Its writes fail as long as the file trigger exists.
 func failingDevice(t *testing.T, dir, path, trigger string) string {
 	t.Helper()
 	if _, err := os.Stat("/dev/fuse"); err != nil {

@@ -16,28 +16,28 @@ import (
 
 // ExportOptions say how Export writes an image.
 type ExportOptions struct {
-	Format   string // one of virtual.Formats but Raw, which is what ToFile writes
-	Compress bool   // where the format can
-	Replace  bool   // a file that is there; it stays as it is until the new one is whole
-	Verify   bool   // read the file back as an image, and compare the disk in it with the snapshot
+	Format   string // one of virtual.Formats except Raw, which ToFile writes
+	Compress bool   // if the format can
+	Replace  bool   // replace an existing file; it stays as it is until the new one is complete
+	Verify   bool   // read the file back as an image and compare its disk with the snapshot
 
-	ForceInUse bool // replace a file that programs have open or locked
+	ForceInUse bool // replace a file although programs have it open or locked
 
 	Unfinished *Unfinished // nil for none
 }
 
-// packedFormat is always compressed.
+// packedFormat is the format that is always compressed.
 const packedFormat = "vmdk"
 
-// Exported is what Export did, in bytes.
+// Exported counts what Export did, in bytes.
 type Exported struct {
 	File     int64 // length of the file
-	Verified int64 // of chunks that were read back
-	Unsynced bool  // the file system has no sync, so a power cut may take some of the file away
+	Verified int64 // of chunks, read back
+	Unsynced bool  // the file system has no sync: a power cut may destroy part of the file
 }
 
-// Export writes a part of the snapshot's disk to a new file as an image of some format. Nothing has the file's name until all of it is
-// written, verified if so wished, and durable; where it fails, nothing is left of it.
+// Export writes a part of the snapshot's disk to a new file as an image of the given format. The file gets its name
+// only when it is completely written, verified if requested, and durable. On failure nothing remains.
 func Export(ctx context.Context, r *repo.Repo, s *snapshot.Snapshot, part snapshot.Part, path string, o ExportOptions, p *repo.Progress) (done *Exported, err error) {
 	err = intoNew(path, overwriting{o.Replace, o.ForceInUse}, o.Unfinished, func(f *os.File) (err error) {
 		defer func() { err = errors.Join(err, closing(f)) }()
@@ -64,8 +64,8 @@ func Export(ctx context.Context, r *repo.Repo, s *snapshot.Snapshot, part snapsh
 	return done, nil
 }
 
-// ExportStream writes a part of the snapshot's disk to w as an image of a format that can be written from its beginning to its end; to
-// a file, any. The error wraps virtual.ErrUnsupported where the format cannot.
+// ExportStream writes a part of the snapshot's disk to w as an image. The format must be one that can be written front
+// to back; to a file, any format works. The error wraps virtual.ErrUnsupported if the format cannot.
 func ExportStream(ctx context.Context, r *repo.Repo, s *snapshot.Snapshot, part snapshot.Part, w io.Writer, o ExportOptions, p *repo.Progress) error {
 	m, err := contentOf(r, s, part)
 	if err != nil {
@@ -93,7 +93,7 @@ func ExportStream(ctx context.Context, r *repo.Repo, s *snapshot.Snapshot, part 
 	return out.Close()
 }
 
-// verifyImage opens an image that was written and proves the disk in it. It returns how many bytes of chunks there are.
+// verifyImage opens a written image and verifies its disk. It returns the number of bytes of chunks.
 func verifyImage(ctx context.Context, r *repo.Repo, s *snapshot.Snapshot, part snapshot.Part, path, format string, p *repo.Progress) (n int64, err error) {
 	f, err := image.Open(path)
 	if err != nil {
@@ -125,7 +125,7 @@ func verifyImage(ctx context.Context, r *repo.Repo, s *snapshot.Snapshot, part s
 	return done.Verified.Load(), nil
 }
 
-// A readOnly is a disk in the place of a target, to be compared with a snapshot.
+// A readOnly makes a disk usable as a target that is only compared with a snapshot.
 type readOnly struct{ image.Disk }
 
 var _ target = readOnly{}
@@ -138,19 +138,19 @@ func (readOnly) Zero(int64, int64) error            { return errors.ErrUnsupport
 func (readOnly) DropCache(int64, int64) error       { return errors.ErrUnsupported }
 func (readOnly) Sync() error                        { return errors.ErrUnsupported }
 
-// maxPadding is how many bytes a format may add to a disk to make it a whole number of its sectors.
+// maxPadding is the maximum number of bytes by which a format pads a disk to whole sectors.
 const maxPadding = 4095
 
-// An unpadded disk is one of a format that keeps whole sectors only, without the zeros behind it.
+// An unpadded hides the zeros that a format with whole sectors adds to a disk.
 type unpadded struct {
 	image.Disk
 	size int64 // bytes
 }
 
-// Unwrap returns the disk with the zeros behind it; see image.As.
+// Unwrap returns the disk including the padding; see image.As.
 func (u *unpadded) Unwrap() image.Disk { return u.Disk }
 
-// Size returns the size that the disk is meant to have, where it has that much and not much more.
+// Size returns the expected size if the disk is at most maxPadding larger, else the disk's own size.
 func (u *unpadded) Size() int64 {
 	if all := u.Disk.Size(); all < u.size || all > u.size+maxPadding {
 		return all
@@ -158,7 +158,7 @@ func (u *unpadded) Size() int64 {
 	return u.size
 }
 
-// Extents yields the disk in order.
+// Extents yields the extents up to Size, in order.
 func (u *unpadded) Extents() iter.Seq2[image.Extent, error] {
 	return func(yield func(image.Extent, error) bool) {
 		size := u.Size()

@@ -7,14 +7,14 @@ import (
 	"os"
 )
 
-// syncDir does nothing: here folders cannot be synced, and a rename is as durable as it gets.
+// syncDir does nothing: on this system directories cannot be synced, and a rename is as durable as it gets.
 func syncDir(string) error { return nil }
 
-// takeAfter does nothing: here who may read a file is not kept in its mode.
+// takeAfter does nothing: on this system file permissions are not in the mode.
 func takeAfter(*os.File, string, fs.FileInfo) {}
 
-// hold holds nothing: an open file could not be renamed.
+// hold holds nothing: on this system an open file cannot be renamed.
 func hold(*os.Root, string) (*os.File, bool, error) { return nil, false, nil }
 
-// removeAbandoned removes nothing: it is not known whether a process has the file.
+// removeAbandoned removes nothing: it cannot tell whether a process has the file open.
 func removeAbandoned(*os.Root, string) {}

@@ -9,7 +9,7 @@ import (
 	"syscall"
 )
 
-// syncDir makes a rename in dir durable. Some network file systems cannot, and say so.
+// syncDir makes a rename in dir durable. It ignores the error of network file systems that cannot sync directories.
 func syncDir(dir string) error {
 	d, err := os.Open(dir)
 	if err != nil {
@@ -22,9 +22,9 @@ func syncDir(dir string) error {
 	return errors.Join(err, closing(d))
 }
 
-// takeAfter gives a file the owner, the group, the mode, the access control list and the security label of the file at path.
-// What the system does not let it give it leaves out, and then nobody may do more than before: where the group is another, it
-// gets what everybody got. A power cut before the folder is synced may leave the file to its owner alone.
+// takeAfter gives a file the owner, group, mode, access control list and security label of the file at path. It skips
+// what the system refuses, and never widens access: if the group differs, the group gets only what everybody had. After
+// a power cut before the directory is synced, the file may be accessible to its owner only.
 func takeAfter(f *os.File, path string, other fs.FileInfo) {
 	st, ok := other.Sys().(*syscall.Stat_t)
 	if !ok || !other.Mode().IsRegular() {
@@ -35,9 +35,9 @@ func takeAfter(f *os.File, path string, other fs.FileInfo) {
 	if f.Chown(int(st.Uid), int(st.Gid)) != nil && f.Chown(-1, int(st.Gid)) != nil {
 		everybody := mode >> 3 & mode & 0o7
 		mode = mode&0o700 | everybody<<3 | everybody
-		lists = false // they speak of the group, too
+		lists = false // access control lists also depend on the group
 	}
 	if takeLabels(f, path, lists) {
-		_ = f.Chmod(mode) // what has no modes takes none
+		_ = f.Chmod(mode) // ignore file systems without modes
 	}
 }

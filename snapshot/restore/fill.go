@@ -13,23 +13,23 @@ import (
 	"platter/snapshot/diskmap"
 )
 
-// A filling is a snapshot's disk being written onto a target. Regions become batches: what one batch wants is fetched
-// frame by frame in the order in which it lies in packs, and written from the frame's own memory as far as neighbours
-// there are neighbours on the disk.
+// A filling writes a snapshot's disk onto a target. It groups regions into batches. The chunks that a batch needs are
+// fetched frame by frame, in pack order. Neighbours in a frame that are also neighbours on the disk are written in one
+// call, from the frame's own memory.
 type filling struct {
 	m        *content
 	target   target
-	inPlace  bool // the target may hold anything; else it reads as zeros
+	inPlace  bool // the target may hold anything; otherwise it reads as zeros
 	done     *Result
 	progress *repo.Progress
-	verifier *verifier // nil where nothing is to be proved
+	verifier *verifier // nil without verification
 	windows  *windows
 
 	written chan diskmap.Region // regions that can be read back
-	late    atomic.Bool         // nothing can be read back before all of it is synced
+	late    atomic.Bool         // the target can be read back only after all of it is synced
 }
 
-// newFilling makes ready to write the map's part of the disk onto a target.
+// newFilling prepares to write the map's part of the disk onto a target.
 func newFilling(ctx context.Context, m *content, onto target, o Options, done *Result, p *repo.Progress) (*filling, error) {
 	t, err := m.seat(ctx, onto)
 	if err != nil {
@@ -42,21 +42,22 @@ func newFilling(ctx context.Context, m *content, onto target, o Options, done *R
 	return f, nil
 }
 
-// A batch is full at so many regions, or chunks: a frame that two batches share is opened twice, but the map of a batch is
-// held in memory, and what is to be proved waits for the end of one.
+// Limits of a batch, in regions and chunks. Larger batches save work: a frame shared by two batches is opened twice.
+// Smaller ones save memory and time: the map of a batch is in memory, and its regions are verified only when it is
+// complete.
 const (
 	batchRegions = 16
 	batchChunks  = 32 << 10
 )
 
-// A regionNeeds is what the target lacks of a region.
+// A regionNeeds lists the chunks that the target does not have yet of a region.
 type regionNeeds struct {
 	diskmap.Region
 	wants  []repo.Want
-	partly bool // some chunk of it is right already
+	partly bool // some of its chunks are already right
 }
 
-// fill writes the disk, syncs it and proves it.
+// fill writes the disk, syncs it and verifies it.
 func (f *filling) fill(ctx context.Context) error {
 	if err := f.write(ctx); err != nil {
 		return err
@@ -79,7 +80,7 @@ func (f *filling) fill(ctx context.Context) error {
 	return nil
 }
 
-// write writes the disk, and proves regions that are on the medium while others are written.
+// write writes the disk. Meanwhile it verifies regions that are already on the medium.
 func (f *filling) write(ctx context.Context) error {
 	g, gctx := errgroup.WithContext(ctx)
 	workers := f.m.repo.Workers()
@@ -101,7 +102,7 @@ func (f *filling) write(ctx context.Context) error {
 	return g.Wait()
 }
 
-// feed puts what the target lacks, batch by batch.
+// feed puts the chunks that the target needs, batch by batch.
 func (f *filling) feed(ctx context.Context, put func(*repo.Batch) error) error {
 	g, gctx := errgroup.WithContext(ctx)
 	plans := make(chan regionNeeds, f.m.repo.Workers())
@@ -138,7 +139,7 @@ func (f *filling) feed(ctx context.Context, put func(*repo.Batch) error) error {
 	return g.Wait()
 }
 
-// compareAll sends what each region lacks.
+// compareAll sends what each region needs.
 func (f *filling) compareAll(ctx context.Context, send func(regionNeeds) error) error {
 	if f.inPlace {
 		return f.survey(ctx, send)
@@ -169,7 +170,7 @@ func (f *filling) batch(regs []regionNeeds, wants []repo.Want) *repo.Batch {
 	}
 }
 
-// proveWritten has the verifier look at regions that are written, once reading them would come from the medium.
+// proveWritten hands written regions to the verifier, once a read of them comes from the medium.
 func (f *filling) proveWritten(ctx context.Context, regs []regionNeeds) error {
 	from, to := regs[0].Index, regs[0].Index
 	for _, reg := range regs {
@@ -224,7 +225,7 @@ func (f *filling) load(got []repo.Got, partly map[int64]bool) error {
 	return nil
 }
 
-// joined returns a and b as one where b lies right behind a in memory.
+// joined returns a and b as one slice if b directly follows a in memory.
 func joined(a, b []byte) ([]byte, bool) {
 	if n := len(a); n > 0 && len(b) > 0 && n+len(b) <= cap(a) && &a[:n+1][n] == &b[0] {
 		return a[:n+len(b)], true
@@ -232,7 +233,7 @@ func joined(a, b []byte) ([]byte, bool) {
 	return nil, false
 }
 
-// writeSparse writes the blocks of data that are not all zeros.
+// writeSparse writes the blocks of data that are not all zeros. In place, it zeroes the others.
 func (f *filling) writeSparse(data []byte, off int64) error {
 	for len(data) > 0 {
 		skip := chunk.ZeroPrefix(data)
@@ -257,7 +258,7 @@ func (f *filling) writeSparse(data []byte, off int64) error {
 	return nil
 }
 
-// dataBlocks returns how many bytes at the start of p are blocks that are not all zeros.
+// dataBlocks returns the length of the run at the start of p whose blocks are not all zeros.
 func dataBlocks(p []byte) int {
 	n := 0
 	for n < len(p) {
@@ -270,7 +271,7 @@ func dataBlocks(p []byte) int {
 	return n
 }
 
-// wantsAt returns the chunks among places.
+// wantsAt returns a Want for each chunk among places.
 func wantsAt(places []diskmap.Place) []repo.Want {
 	wants := make([]repo.Want, 0, len(places))
 	for _, p := range places {

@@ -11,23 +11,23 @@ import (
 	"platter/snapshot/image/gpt"
 )
 
-// FitOptions say what may be done about a device of another size.
+// FitOptions say how to fit a disk onto a device of another size.
 type FitOptions struct {
-	GrowGPT   bool // move the second partition table to where a larger device ends
+	GrowGPT   bool // move the second partition table to the end of a larger device
 	ShrinkGPT bool // leave out what no partition holds and a smaller device has no room for
 }
 
-// A Fit says how a part of a snapshot's disk goes onto a device.
+// A Fit says how to write a part of a snapshot's disk onto a device.
 type Fit struct {
-	Part     snapshot.Part // what is written: less than was asked for where the device is smaller
-	Left     int64         // bytes of the device behind it
-	Warnings []string      // what is to be known before anything is written: sentences without an end
-	Advice   []string      // what is to be known, or done afterwards: the same
+	Part     snapshot.Part // the part to write: smaller than requested if the device is smaller
+	Left     int64         // bytes of the device behind the part
+	Warnings []string      // hazards to show before anything is written: sentences without a full stop
+	Advice   []string      // notes, and steps for afterwards: the same
 
-	second, first []gpt.Write // a partition table to be written at the end; see gpt.Table.Moved
+	second, first []gpt.Write // partition table writes to do last; see gpt.Table.Moved
 }
 
-// Moves reports whether a partition table is to be moved.
+// Moves reports whether a partition table moves.
 func (f *Fit) Moves() bool { return len(f.first) > 0 }
 
 func (f *Fit) advise(format string, args ...any) {
@@ -38,7 +38,7 @@ func (f *Fit) warn(format string, args ...any) {
 	f.Warnings = append(f.Warnings, fmt.Sprintf(format, args...))
 }
 
-// FitOnto finds out how a part of the snapshot's disk goes onto a device. The error says why it does not.
+// FitOnto works out how to write a part of the snapshot's disk onto a device. The error says why it does not fit.
 func FitOnto(ctx context.Context, r *repo.Repo, s *snapshot.Snapshot, part snapshot.Part, d *Device, o FitOptions) (*Fit, error) {
 	fit, err := fitOnto(ctx, r, s, part, d, o)
 	if err != nil {
@@ -71,7 +71,7 @@ func fitOnto(ctx context.Context, r *repo.Repo, s *snapshot.Snapshot, part snaps
 	return fit, fit.grow(t, d, o)
 }
 
-// place puts a part of a disk onto a device.
+// place fits a part of a disk onto a device.
 func (f *Fit) place(disk image.Disk, d *Device) error {
 	if f.Part.Len > d.Size {
 		return tooSmall(d.Size, f.Part.Len)
@@ -81,7 +81,7 @@ func (f *Fit) place(disk image.Disk, d *Device) error {
 	return nil
 }
 
-// shrink puts a disk onto a smaller device.
+// shrink fits a disk onto a smaller device.
 func (f *Fit) shrink(t *tables, d *Device, o FitOptions) error {
 	least := t.smallest()
 	switch {
@@ -95,7 +95,7 @@ func (f *Fit) shrink(t *tables, d *Device, o FitOptions) error {
 	}
 	f.Part.Len = d.Size
 	if t.gpt == nil {
-		return nil // an MBR does not say where the disk ends
+		return nil // an MBR does not record where the disk ends
 	}
 	if err := t.suits(d); err != nil {
 		return fmt.Errorf("it is smaller than the disk, and %w", err)
@@ -103,7 +103,7 @@ func (f *Fit) shrink(t *tables, d *Device, o FitOptions) error {
 	return f.move(t.gpt, d)
 }
 
-// grow puts a disk onto a device that is at least as large.
+// grow fits a disk onto a device that is at least as large.
 func (f *Fit) grow(t *tables, d *Device, o FitOptions) error {
 	table := t.gpt
 	switch {
@@ -130,7 +130,7 @@ func (f *Fit) grow(t *tables, d *Device, o FitOptions) error {
 	return nil
 }
 
-// growOld is grow for a disk without a GUID partition table that is in use.
+// growOld is grow for a disk without a GUID partition table in use.
 func (f *Fit) growOld(t *tables, d *Device, o FitOptions) {
 	switch {
 	case t.unused && o.GrowGPT:

@@ -17,8 +17,8 @@ import (
 	"platter/snapshot/snapshottest"
 )
 
-// gptDisk returns a disk with a GUID partition table that sgdisk made in sectors of so many bytes, and ext4 in its second
-// and last partition, 3 MiB before its end.
+// gptDisk returns a disk with a GUID partition table from sgdisk, in this sector size in bytes. Its second and last
+// partition holds ext4 and ends 3 MiB before the disk does.
 func gptDisk(t *testing.T, size, sector int) []byte {
 	t.Helper()
 	node := loopDevice(t, make([]byte, size), sector)
@@ -38,7 +38,7 @@ func gptDisk(t *testing.T, size, sector int) []byte {
 	return disk
 }
 
-// inRepo puts a disk into a repository.
+// inRepo backs a disk up into a new repository.
 func inRepo(t *testing.T, disk []byte) (*repo.Repo, *snapshot.Snapshot) {
 	t.Helper()
 	s := new(store.Mem)
@@ -46,7 +46,7 @@ func inRepo(t *testing.T, disk []byte) (*repo.Repo, *snapshot.Snapshot) {
 	return snapshottest.Reopen(t, s), snap
 }
 
-// refusal returns why a disk does not fit onto a device; "" where it does.
+// refusal returns why a disk does not fit onto a device; "" if it does.
 func refusal(t *testing.T, r *repo.Repo, snap *snapshot.Snapshot, part snapshot.Part, node string, o FitOptions) string {
 	t.Helper()
 	d, err := OpenDevice(node, DeviceOptions{ReadOnly: true})
@@ -60,7 +60,8 @@ func refusal(t *testing.T, r *repo.Repo, snap *snapshot.Snapshot, part snapshot.
 	return ""
 }
 
-// TestFit takes a disk to larger and smaller devices. sgdisk, and e2fsck on the last partition, have to find nothing wrong.
+// TestFit restores disks to larger and smaller devices. sgdisk finds no errors, and neither does e2fsck on the last
+// partition.
 func TestFit(t *testing.T) {
 	const size = 24 << 20
 	for _, sector := range []int{512, 4096} {
@@ -116,7 +117,7 @@ func TestFit(t *testing.T) {
 			if advice := strings.Join(fit.Advice, "; "); !strings.Contains(advice, "--grow-gpt puts it there") || fit.Left != 1<<20 {
 				t.Errorf("without a flag it advises %q", advice)
 			}
-			tool(t, "sgdisk", "-e", larger) // as it says
+			tool(t, "sgdisk", "-e", larger) // follows the advice
 			otherSectors := loopDevice(t, make([]byte, size+1<<20), 512+4096-sector)
 			if why := refusal(t, r, snap, whole, otherSectors, FitOptions{GrowGPT: true}); !strings.Contains(why, "counts in sectors of") {
 				t.Errorf("other sectors: it says %q", why)
@@ -136,7 +137,7 @@ func TestFit(t *testing.T) {
 	}
 }
 
-// TestFitWithoutGPT takes disks with another table, a damaged one and none to devices of another size.
+// TestFitWithoutGPT restores disks with an MBR, a damaged table and no table to devices of another size.
 func TestFitWithoutGPT(t *testing.T) {
 	const size = 8 << 20
 	mbr := make([]byte, size)
@@ -185,7 +186,7 @@ func TestFitWithoutGPT(t *testing.T) {
 	}
 }
 
-// TestDeviceFails restores onto a device that does not take every write.
+// TestDeviceFails restores onto a device that fails some writes.
 func TestDeviceFails(t *testing.T) {
 	dir := t.TempDir()
 	image, trigger := snapshottest.WriteFile(t, make([]byte, 16<<20)), filepath.Join(dir, "trigger")

@@ -8,7 +8,7 @@ import (
 	"platter/snapshot/image/anatomy"
 )
 
-// growers say how what a disk holds, by its type, is made to fill a device, which is %s.
+// growers maps a content type to the command that grows it to fill a device; %s is the device.
 var growers = map[string]string{
 	"ext2":        "'resize2fs %s'",
 	"ext3":        "'resize2fs %s'",
@@ -22,7 +22,7 @@ var growers = map[string]string{
 	"vfat FAT32":  "'fatresize %s'",
 }
 
-// adviseGrowth says how what a run of the disk holds is grown into the room behind it, after other steps.
+// adviseGrowth advises how to grow the content of a run of the disk into the room behind it, after the given steps.
 func (f *Fit) adviseGrowth(disk image.Disk, off, n int64, node string, steps ...string) {
 	if f.Left == 0 {
 		return
@@ -41,7 +41,7 @@ func (f *Fit) adviseGrowth(disk image.Disk, off, n int64, node string, steps ...
 	}
 }
 
-// partitionNode is the path of a device's partition.
+// partitionNode returns the path of a device's partition.
 func partitionNode(name string, number int) string {
 	if last := name[max(0, len(name)-1):]; last >= "0" && last <= "9" {
 		name += "p"

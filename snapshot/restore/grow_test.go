@@ -11,7 +11,8 @@ import (
 	"platter/snapshot/image"
 )
 
-// TestAdviseGrowth holds what is advised for the file systems that anatomy keeps samples of, and only where there is room.
+// TestAdviseGrowth checks the advice for each file system sample of package anatomy, and that there is none without
+// room.
 func TestAdviseGrowth(t *testing.T) {
 	for name, want := range map[string]string{
 		"apfs": "", "exfat": "", "fat16": "", "iso9660": "", "squashfs": "", "swap": "",

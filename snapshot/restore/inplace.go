@@ -14,13 +14,13 @@ import (
 	"platter/snapshot/image"
 )
 
-// A heldRegion is a region of which the map, the target or both hold something.
+// A heldRegion is a region where the map, the target or both hold data.
 type heldRegion struct {
-	diskmap.Region                // its page is zero where the map holds nothing
-	data           []image.Extent // of the target, in order, none of them zero
+	diskmap.Region                // its page is zero if the map holds nothing
+	data           []image.Extent // extents of the target, in order, none of them zero
 }
 
-// survey compares the target with the map, on all cores: it zeroes what should be zero, and sends what each region lacks.
+// survey compares the target with the map, on all cores. It zeroes what must be zero, and sends what each region needs.
 func (f *filling) survey(ctx context.Context, send func(regionNeeds) error) error {
 	g, gctx := errgroup.WithContext(ctx)
 	g.SetLimit(f.m.repo.Workers())
@@ -43,13 +43,13 @@ func (f *filling) survey(ctx context.Context, send func(regionNeeds) error) erro
 	return walk
 }
 
-// held yields the regions that hold something, in order.
+// held yields the regions where the map or the target holds data, in order.
 func (f *filling) held(ctx context.Context) iter.Seq2[heldRegion, error] {
 	return func(yield func(heldRegion, error) bool) {
 		next, stop := iter.Pull2(f.m.Regions(ctx))
 		defer stop()
 		mapped, err, more := next()
-		// emit yields the map's regions before reg, and reg with its page.
+		// emit yields the map's regions before reg, then reg with its page.
 		emit := func(reg heldRegion) bool {
 			for more && err == nil && mapped.Index <= reg.Index {
 				if mapped.Index == reg.Index {
@@ -91,7 +91,7 @@ func (f *filling) held(ctx context.Context) iter.Seq2[heldRegion, error] {
 	}
 }
 
-// compare zeroes what should be zero in a region, and returns what it lacks.
+// compare zeroes what must be zero in a region, and returns what it needs.
 func (f *filling) compare(ctx context.Context, reg heldRegion) (regionNeeds, error) {
 	plan := regionNeeds{Region: reg.Region}
 	places, err := f.m.Places(ctx, reg.Index, reg.Page)
@@ -129,7 +129,7 @@ func (f *filling) compare(ctx context.Context, reg heldRegion) (regionNeeds, err
 // isRight reports whether the target holds a chunk.
 func (f *filling) isRight(r *windowReader, namer *chunk.Namer, limit int64, q diskmap.Place) bool {
 	data, err := r.view(q.Off, int64(q.Len), limit)
-	if err != nil { // a sector that cannot be read: writing it is what mends it, or fails and says so
+	if err != nil { // an unreadable sector: writing it either mends it or returns an error
 		data, err = r.view(q.Off, int64(q.Len), q.End())
 	}
 	if err != nil || namer.ID(data) != q.ID {
@@ -140,7 +140,7 @@ func (f *filling) isRight(r *windowReader, namer *chunk.Namer, limit int64, q di
 	return true
 }
 
-// clearExtents clears what data has between off and end.
+// clearExtents zeroes what data has between off and end.
 func (f *filling) clearExtents(r *windowReader, data []image.Extent, off, end int64) error {
 	for _, e := range data {
 		from, to := max(off, e.Off), min(end, e.Off+e.Len)
@@ -156,13 +156,13 @@ func (f *filling) clearExtents(r *windowReader, data []image.Extent, off, end in
 	return nil
 }
 
-// writeDiffering writes the blocks of data that the target has not. Where much is right that saves more than the look at what
-// differs costs: a chunk is many blocks, and few of them may have been written since.
+// writeDiffering writes only the blocks of data that differ on the target. In a region that is partly right this saves
+// more than the comparison costs: a chunk is many blocks, and often only a few of them changed.
 func (f *filling) writeDiffering(data []byte, off int64) error {
 	r := f.windows.take()
 	defer f.windows.put(r)
 	old, err := r.view(off, int64(len(data)), off+int64(len(data)))
-	if err != nil { // what cannot be read is written
+	if err != nil { // overwrite what is unreadable
 		return f.writeSparse(data, off)
 	}
 	for at := 0; at < len(data); {
@@ -179,7 +179,7 @@ func (f *filling) writeDiffering(data []byte, off int64) error {
 				return err
 			}
 		}
-		at = min(at+n+chunk.Block, len(data)) // the block behind is the same
+		at = min(at+n+chunk.Block, len(data)) // the block after the run is equal
 	}
 	return nil
 }
@@ -193,12 +193,12 @@ func (f *filling) clear(off, n int64) error {
 	return err
 }
 
-// clearRun makes a run zero where it is not, and returns how many bytes those were.
+// clearRun makes a run zero where it is not, and returns how many bytes it zeroed.
 func clearRun(t target, r *windowReader, off, end int64) (zeroed int64, err error) {
 	for off < end {
 		step := min(windowSize, end-off)
 		data, err := r.view(off, step, end)
-		if err != nil { // what cannot be read may hold anything
+		if err != nil { // unreadable bytes may be anything
 			if err := t.Zero(off, step); err != nil {
 				return zeroed, err
 			}

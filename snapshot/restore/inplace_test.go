@@ -18,7 +18,7 @@ import (
 	"platter/snapshot/snapshottest"
 )
 
-// pitted puts zeros into a disk, in runs that are too short to end a chunk.
+// pitted puts zeros into a disk, in runs too short to end a chunk.
 func pitted(rnd *rand.Rand, disk []byte) []byte {
 	for range len(disk) >> 18 {
 		off := rnd.IntN(len(disk))
@@ -27,8 +27,9 @@ func pitted(rnd *rand.Rand, disk []byte) []byte {
 	return disk
 }
 
-// allowed returns which blocks an in-place restore over old may write, those of chunks that differ, where they are not zero;
-// and of each, whether it differs, so that it must be written. And it returns how many bytes of chunks are right.
+// allowed returns the blocks that an in-place restore over old may write: those of differing chunks that are not zero.
+// The value says whether the block differs, so that it must be written. It also returns how many bytes of chunks are
+// right.
 func allowed(t testing.TB, m *diskmap.Map, disk, old []byte) (blocks map[int64]bool, right int64) {
 	t.Helper()
 	blocks = map[int64]bool{}
@@ -58,8 +59,8 @@ func allowed(t testing.TB, m *diskmap.Map, disk, old []byte) (blocks map[int64]b
 	return blocks, right
 }
 
-// TestInPlace holds that a restore in place gives exactly the disk, writes no more than the chunks that differ, and counts
-// what it did.
+// TestInPlace checks that a restore in place results in exactly the disk, writes no more than the differing chunks, and
+// counts correctly.
 func TestInPlace(t *testing.T) {
 	seeds := uint64(12)
 	if testing.Short() {
@@ -71,7 +72,7 @@ func TestInPlace(t *testing.T) {
 		switch {
 		case seed == 0:
 			size = diskmap.RegionSize + 3<<20 + 77
-		case seed%2 == 1: // one window holds all of it
+		case seed%2 == 1: // the disk fits into one window
 			size = rnd.IntN(1 << 20)
 		}
 		disk := pitted(rnd, snapshottest.RandomDisk(rnd, size))
@@ -92,7 +93,8 @@ func TestInPlace(t *testing.T) {
 					t.Fatal(err)
 				}
 				snapshottest.MustHold(t, path, disk)
-				partly := done.Right.Load() > 0 && size <= diskmap.RegionSize // then no block that is right may be written either
+				// Then it must not write blocks that are right either.
+				partly := done.Right.Load() > 0 && size <= diskmap.RegionSize
 				for _, w := range spy.writes {
 					for off := w.Off; off < w.Off+w.Len; off += chunk.Block {
 						if differs, ok := blocks[off]; !ok || !differs && partly {
@@ -106,7 +108,7 @@ func TestInPlace(t *testing.T) {
 						t.Errorf("it did not write at %d, which differs", off)
 					}
 				}
-				// A chunk of zeros in a hole cannot be told from one that is missing.
+				// A chunk of zeros in a hole looks like a missing one.
 				if got := done.Right.Load(); got > right || len(old) >= len(disk) && got != right {
 					t.Errorf("%d bytes were right, it says %d", right, got)
 				}
@@ -115,8 +117,8 @@ func TestInPlace(t *testing.T) {
 	}
 }
 
-// TestInPlaceGoesOn holds that a restore that failed, or was interrupted, at any write can be run again, and does not do
-// again what it did.
+// TestInPlaceGoesOn interrupts or fails a restore at each write. It checks that the restore can be run again, and does
+// not repeat what it did.
 func TestInPlaceGoesOn(t *testing.T) {
 	rnd := rand.New(rand.NewPCG(5, 22))
 	disk := snapshottest.RandomDisk(rnd, 5<<20)
@@ -163,7 +165,7 @@ func TestInPlaceGoesOn(t *testing.T) {
 	}
 }
 
-// TestVerifyFindsLies has a medium that keeps something else than what was written, early and late.
+// TestVerifyFindsLies uses a medium that keeps other bytes than those written, found early or late.
 func TestVerifyFindsLies(t *testing.T) {
 	rnd := rand.New(rand.NewPCG(6, 23))
 	disk := append(snapshottest.RandomDisk(rnd, 4<<20), make([]byte, diskmap.RegionSize)...)
@@ -202,7 +204,7 @@ func TestVerifyFindsLies(t *testing.T) {
 	}
 }
 
-// TestVerifyProvesZeros has data where the map has none, in a region with a page and in one without.
+// TestVerifyProvesZeros puts data where the map has none, in a region with a page and in one without.
 func TestVerifyProvesZeros(t *testing.T) {
 	disk := make([]byte, 2*diskmap.RegionSize+5000)
 	copy(disk, "data")
@@ -211,7 +213,7 @@ func TestVerifyProvesZeros(t *testing.T) {
 	r := snapshottest.Reopen(t, s)
 	for _, at := range []int64{8 << 20, diskmap.RegionSize + 12345, 2*diskmap.RegionSize + 4999} {
 		path := filepath.Join(t.TempDir(), "disk")
-		// Not in place it is believed to be empty, so what is there stays, and only the proof can find it.
+		// Without InPlace the target counts as empty, so the data stays and only verification can find it.
 		f, err := os.Create(path)
 		if err == nil {
 			_, err = f.WriteAt([]byte{1}, at)

@@ -12,7 +12,7 @@ import (
 	"testing"
 )
 
-// nowhere is a target of zeros that tells how much memory is in use when all is written.
+// nowhere is a target of zeros that records the memory in use at the end of the writes.
 type nowhere struct {
 	image.Sparse
 	inUse int64
@@ -28,13 +28,13 @@ func (n *nowhere) Sync() error {
 
 func inUse() int64 {
 	runtime.GC()
-	runtime.GC() // which empties pools
+	runtime.GC() // the second one empties pools
 	var m runtime.MemStats
 	runtime.ReadMemStats(&m)
 	return int64(m.HeapAlloc)
 }
 
-// TestRestoreRemembersNoRegions holds that a restore of many regions takes no memory for each.
+// TestRestoreRemembersNoRegions checks that a restore of many regions takes no memory for each region.
 func TestRestoreRemembersNoRegions(t *testing.T) {
 	const count = 1 << 18
 	mem := new(store.Mem)

@@ -11,12 +11,13 @@ import (
 	"unicode/utf8"
 )
 
-// ReplaceFile makes a file of what fill writes to f. The file has its name once all of it is durable. Where it fails nothing
-// is left of it, and a file that was there is as it was.
+// ReplaceFile creates or replaces the file at path with what fill writes to f. The file gets its name only when all of
+// it is durable. On failure nothing remains of it, and an existing file is unchanged.
 //
-// A link is followed once, at the beginning: the file it leads to is replaced, and the link stays. A new file has the mode
-// that the umask leaves it. One that replaces another has its owner, group, mode and access control list, or less where the
-// system does not let platter give them: nobody may read it who could not read the other.
+// ReplaceFile follows a link once, at the start: it replaces the file that the link points to, and the link stays. A
+// new file gets the mode that the umask leaves. A file that replaces another gets its owner, group, mode and access
+// control list. It gets less access if the system refuses one of these, never more: users who could not read the old
+// file cannot read the new one.
 func ReplaceFile(path string, u *Unfinished, fill func(f *os.File) error) error {
 	return intoNew(path, overwriting{true, true}, u, func(f *os.File) error {
 		err := fill(f)
@@ -27,13 +28,13 @@ func ReplaceFile(path string, u *Unfinished, fill func(f *os.File) error) error 
 	})
 }
 
-// overwriting says what a new file may take the place of.
+// overwriting says what a new file may replace.
 type overwriting struct {
-	replace bool // a file that is there
+	replace bool // an existing file
 	inUse   bool // even one that programs have open or locked
 }
 
-// check returns an error unless a path may become a file of ours.
+// check returns an error unless path may become our file.
 func (o overwriting) check(path string) error {
 	if err := checkTarget(path, o.replace); err != nil || !o.replace {
 		return err
@@ -41,7 +42,7 @@ func (o overwriting) check(path string) error {
 	return refuseReplacing(path, o.inUse)
 }
 
-// intoNew is ReplaceFile where over allows it. Else a file that is there is an error. Here fill syncs and closes f.
+// intoNew is ReplaceFile, limited by over: otherwise an existing file is an error. fill must sync and close f.
 func intoNew(path string, over overwriting, u *Unfinished, fill func(f *os.File) error) error {
 	if err := over.check(path); err != nil {
 		return err
@@ -61,7 +62,7 @@ func intoNew(path string, over overwriting, u *Unfinished, fill func(f *os.File)
 		err = errors.Join(errors.New("the program is ending"), f.Close())
 	}
 	if err == nil {
-		err = over.check(path) // somebody may have put one there meanwhile, or use the one that is there
+		err = over.check(path) // meanwhile another process may have created the file or opened it
 	}
 	if err == nil {
 		err = n.finish()
@@ -72,7 +73,7 @@ func intoNew(path string, over overwriting, u *Unfinished, fill func(f *os.File)
 	return errors.Join(syncDir(filepath.Dir(path)), n.close())
 }
 
-// behindLinks is the file that a path leads to.
+// behindLinks returns the file that a path leads to.
 func behindLinks(path string) (string, error) {
 	info, err := os.Lstat(path)
 	if errors.Is(err, fs.ErrNotExist) {
@@ -84,18 +85,18 @@ func behindLinks(path string) (string, error) {
 	return filepath.EvalSymlinks(path)
 }
 
-// A newFile is a file that is being written under a temporary name in the folder in which it will have its own. It is
-// reached through the open folder: the folder may be moved meanwhile, and a temporary name never makes a path too long.
+// A newFile is a file under a temporary name in its final folder. It is reached through the open folder: the folder may
+// be moved meanwhile, and a temporary name never makes a path too long.
 type newFile struct {
 	folder     *os.Root
 	name, temp string
 	was        fs.FileInfo // the file that it replaces; nil for none
 	own        fs.FileInfo // the new file
-	held       *os.File    // it is open once more for as long as this lasts; nil where the system renames no open files
+	held       *os.File    // a second descriptor, open until close; nil if the system cannot rename open files
 	locked     bool        // by held
 }
 
-// createNew makes a file for path, and removes what a killed process left of one before.
+// createNew creates a temporary file for path, and removes those that killed processes left.
 func createNew(path string) (*newFile, *os.File, error) {
 	folder, err := os.OpenRoot(filepath.Dir(path))
 	if err != nil {
@@ -113,8 +114,8 @@ func createNew(path string) (*newFile, *os.File, error) {
 	return n, f, nil
 }
 
-// create makes the file. One that replaces another is for its owner alone until it is whole; of a new one the system
-// decides, by umask and by the folder's own rules.
+// create creates the file. A file that replaces another is accessible to its owner only until it is complete. The
+// system decides the mode of any other, by the umask and the folder's own rules.
 func (n *newFile) create() (*os.File, error) {
 	mode := fs.FileMode(0o666)
 	if n.was != nil {
@@ -148,18 +149,18 @@ func (n *newFile) create() (*os.File, error) {
 	}
 }
 
-// errSweptAway says that another process took a file that was just made for one that a killed process left.
+// errSweptAway says that another process took our new file for one that a killed process left.
 var errSweptAway = errors.New("another process is removing it")
 
-// finish gives the file its name.
+// finish gives the file its final name.
 func (n *newFile) finish() error {
 	if was, err := n.look(n.name); err == nil {
-		n.was = was // which may be another by now
+		n.was = was // may be another file by now
 	}
 	if n.was != nil && n.held != nil {
 		takeAfter(n.held, filepath.Join(n.folder.Name(), n.name), n.was)
 	}
-	if n.held != nil && !n.locked { // of no more use, and a server may mind
+	if n.held != nil && !n.locked { // no longer needed, and a server may refuse to rename an open file
 		if err := closing(n.held); err != nil {
 			return err
 		}
@@ -176,7 +177,7 @@ func (n *newFile) finish() error {
 	})
 }
 
-// isNamed reports whether the file has its name: a rename that was interrupted may have been done.
+// isNamed reports whether the file has its final name: an interrupted rename may have succeeded.
 func (n *newFile) isNamed() bool {
 	is, err := n.look(n.name)
 	return err == nil && os.SameFile(is, n.own)
@@ -190,7 +191,7 @@ func (n *newFile) look(name string) (info fs.FileInfo, err error) {
 	return info, err
 }
 
-// remove removes the file under its temporary name; that it is gone already is no error.
+// remove removes the file under its temporary name. A missing file is no error.
 func (n *newFile) remove() error {
 	if err := again(func() error { return n.folder.Remove(n.temp) }); err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return err
@@ -207,12 +208,12 @@ func (n *newFile) close() error {
 
 const (
 	tempMark   = ".partial-"
-	tempRandom = 8  // hex digits behind it
-	tempShort  = 40 // bytes that every file system has room for in a name
+	tempRandom = 8  // hex digits after the mark
+	tempShort  = 40 // length of a name, in bytes, that every file system accepts
 )
 
-// tempStem is how temporary names begin that are made of a name, up to their digits. Such a name is never longer than the
-// name itself, unless both are short: file systems differ in what they take, and this one took the name.
+// tempStem returns the start of the temporary names for a name, up to their digits. A temporary name is no longer than
+// the name itself, or than tempShort. File systems differ in their limits, and this one accepted the name.
 func tempStem(name string) string {
 	room := max(len(name), tempShort) - len(".") - len(tempMark) - tempRandom
 	for len(name) > room {
@@ -222,8 +223,8 @@ func tempStem(name string) string {
 	return "." + name + tempMark
 }
 
-// sweep removes what killed processes left of the same file, which may take a disk's room. Where it cannot be known that a process is
-// gone, nothing is removed.
+// sweep removes what killed processes left of the same file, which may be as large as a disk. It removes nothing if it
+// cannot tell that the process is dead.
 func (n *newFile) sweep() {
 	entries, err := fs.ReadDir(n.folder.FS(), ".")
 	if err != nil {

@@ -9,14 +9,15 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// ownLocks are file systems that belong to this machine alone, and on which a lock is therefore seen by whoever could
-// look. On a network file system a lock may be this machine's own business, or keep its holder from reading the file.
+// ownLocks are file systems that belong to this machine alone, so every process that could look sees a lock. On a
+// network file system a lock may be visible on this machine only, or prevent its holder from reading the file.
 var ownLocks = [...]uint32{
 	unix.EXT4_SUPER_MAGIC, unix.XFS_SUPER_MAGIC, unix.BTRFS_SUPER_MAGIC, unix.TMPFS_MAGIC, unix.F2FS_SUPER_MAGIC,
-	unix.OVERLAYFS_SUPER_MAGIC, unix.BCACHEFS_SUPER_MAGIC, unix.MSDOS_SUPER_MAGIC, unix.EXFAT_SUPER_MAGIC, 0x2fc12fc1, // ZFS
+	// The last one is ZFS.
+	unix.OVERLAYFS_SUPER_MAGIC, unix.BCACHEFS_SUPER_MAGIC, unix.MSDOS_SUPER_MAGIC, unix.EXFAT_SUPER_MAGIC, 0x2fc12fc1,
 }
 
-// lock locks a file until it is closed. It returns errors.ErrUnsupported where a lock would mean nothing.
+// lock locks a file until it is closed. It returns errors.ErrUnsupported if a lock would mean nothing.
 func lock(f *os.File) error {
 	var stat unix.Statfs_t
 	if err := again(func() error { return unix.Fstatfs(int(f.Fd()), &stat) }); err != nil {
@@ -28,7 +29,7 @@ func lock(f *os.File) error {
 	return again(func() error { return unix.Flock(int(f.Fd()), unix.LOCK_EX|unix.LOCK_NB) })
 }
 
-// hold opens a new file once more and locks it, as a sign that it is not abandoned.
+// hold opens a new file a second time and locks it, to show that it is not abandoned.
 func hold(folder *os.Root, name string) (f *os.File, locked bool, err error) {
 	err = again(func() (err error) {
 		f, err = folder.Open(name)
@@ -38,7 +39,7 @@ func hold(folder *os.Root, name string) (f *os.File, locked bool, err error) {
 		return nil, false, errSweptAway
 	}
 	if err != nil {
-		return nil, false, nil // its mode does not let us: then there is no sign
+		return nil, false, nil // the mode forbids it: no lock
 	}
 	err = lock(f)
 	info, lost := f.Stat()
@@ -48,7 +49,7 @@ func hold(folder *os.Root, name string) (f *os.File, locked bool, err error) {
 	return f, err == nil, nil
 }
 
-// removeAbandoned removes a file under a temporary name where it is certain that no process writes to it.
+// removeAbandoned removes a file under a temporary name if it is certain that no process writes to it.
 func removeAbandoned(folder *os.Root, name string) {
 	f, err := folder.OpenFile(name, os.O_RDONLY|unix.O_NOFOLLOW|unix.O_NONBLOCK, 0)
 	if err != nil {
@@ -56,15 +57,16 @@ func removeAbandoned(folder *os.Root, name string) {
 	}
 	defer f.Close()
 	if lock(f) == nil {
-		_ = folder.Remove(name) // it may be another user's
+		_ = folder.Remove(name) // may be another user's
 	}
 }
 
-// accessList is where Linux keeps an access control list. Where there is one, the group bits of a mode are its mask.
+// accessList is the attribute in which Linux keeps an access control list. If a file has one, the group bits of its
+// mode are the list's mask.
 const accessList = "system.posix_acl_access"
 
-// takeLabels gives a file the access control list and the security label of the file at path, and takes away a list that it
-// has from its folder. It returns false where the mode would let in others than those whom a list did.
+// takeLabels gives a file the access control list and the security label of the file at path. It removes a list that
+// the file inherited from its folder. It returns false if the mode alone would admit users whom the list did not.
 func takeLabels(f *os.File, path string, lists bool) bool {
 	if label, ok := attribute(path, "security.selinux"); ok {
 		_ = again(func() error { return unix.Fsetxattr(int(f.Fd()), "security.selinux", label, 0) })
@@ -78,7 +80,7 @@ func takeLabels(f *os.File, path string, lists bool) bool {
 }
 
 func attribute(path, name string) ([]byte, bool) {
-	value := make([]byte, 64<<10) // no attribute is longer
+	value := make([]byte, 64<<10) // the maximum length of an attribute
 	n := 0
 	err := again(func() (err error) {
 		n, err = unix.Lgetxattr(path, name, value)

@@ -14,7 +14,7 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// TestAbandonedFiles holds that a file that a killed process left is removed by the next one, and no other.
+// TestAbandonedFiles checks that a restore removes the file that a killed process left, and no other.
 func TestAbandonedFiles(t *testing.T) {
 	dir := t.TempDir()
 	path := filepath.Join(dir, "disk")
@@ -37,7 +37,7 @@ func TestAbandonedFiles(t *testing.T) {
 		if got := names(t, dir); strings.Contains(got, ".disk.partial-0123abcd ") {
 			t.Errorf("it is still there: %s", got)
 		}
-		// Another process writes the same file meanwhile, and leaves ours alone.
+		// Another process writes the same file meanwhile and does not touch ours.
 		if err := ReplaceFile(path, nil, fileContent("other")); err != nil {
 			t.Error(err)
 		}
@@ -54,7 +54,8 @@ func TestAbandonedFiles(t *testing.T) {
 	}
 }
 
-// acl is an access control list as Linux keeps it: owner rw, user 12345 rw, group as given, mask rw, others nothing.
+// acl returns an access control list as Linux stores it: owner rw, user 12345 rw, group as given, mask rw, others
+// nothing.
 func acl(group uint16) []byte {
 	b := binary.LittleEndian.AppendUint32(nil, 2)
 	for _, e := range [][3]uint32{{1, 6, 1<<32 - 1}, {2, 6, 12345}, {4, uint32(group), 1<<32 - 1}, {16, 6, 1<<32 - 1}, {32, 0, 1<<32 - 1}} {
@@ -65,7 +66,8 @@ func acl(group uint16) []byte {
 	return b
 }
 
-// TestReplaceFileLists holds that the access control list of a file stays, and that one of its folder does not let in more.
+// TestReplaceFileLists checks that a file keeps its access control list, and that its folder's list does not widen
+// access.
 func TestReplaceFileLists(t *testing.T) {
 	dir := t.TempDir()
 	path := filepath.Join(dir, "disk")
@@ -129,7 +131,7 @@ func TestReplaceFileOwners(t *testing.T) {
 	}
 }
 
-// TestNewFileOnLongPath writes a file whose path could not be one byte longer.
+// TestNewFileOnLongPath writes a file whose path has the maximum length.
 func TestNewFileOnLongPath(t *testing.T) {
 	dir := t.TempDir()
 	const name = "x"
@@ -151,8 +153,8 @@ func TestNewFileOnLongPath(t *testing.T) {
 	}
 }
 
-// TestReplaceFileOfOthers replaces files of another user and group, as one who may not give files away: those whom their group
-// kept out stay out.
+// TestReplaceFileOfOthers replaces files of another user and group without the right to change owners. Users whom the
+// old group excluded stay excluded.
 func TestReplaceFileOfOthers(t *testing.T) {
 	if os.Getuid() != 0 {
 		lacking(t, "only root can be somebody else")
@@ -170,7 +172,7 @@ func TestReplaceFileOfOthers(t *testing.T) {
 			t.Fatal(err)
 		}
 		func() {
-			runtime.LockOSThread() // all of it is done by this thread
+			runtime.LockOSThread() // setfsuid applies to one thread
 			defer runtime.UnlockOSThread()
 			defer func() {
 				if err := errors.Join(unix.Setfsgid(0), unix.Setfsuid(0)); err != nil {

@@ -10,7 +10,7 @@ import (
 	"unicode/utf8"
 )
 
-// fileContent fills a new file.
+// fileContent returns a fill function that writes text.
 func fileContent(text string) func(f *os.File) error {
 	return func(f *os.File) error {
 		_, err := f.WriteString(text)
@@ -18,7 +18,7 @@ func fileContent(text string) func(f *os.File) error {
 	}
 }
 
-// names lists a folder.
+// names returns the names in a folder, joined by spaces.
 func names(t *testing.T, dir string) string {
 	t.Helper()
 	entries, err := os.ReadDir(dir)
@@ -39,7 +39,7 @@ func holds(t *testing.T, path, want string) {
 	}
 }
 
-// TestTempNames holds that a temporary name fits wherever the name fits that it is made of.
+// TestTempNames checks that a temporary name is valid wherever the file's own name is valid.
 func TestTempNames(t *testing.T) {
 	for _, letter := range []string{"x", "é", "磁", "👩", "\xff"} {
 		for n := 1; n*len(letter) <= 255; n++ {
@@ -52,13 +52,13 @@ func TestTempNames(t *testing.T) {
 	}
 }
 
-// TestNewFileNames writes files whose names and paths are as long as the system takes them.
+// TestNewFileNames writes files with names and paths of the maximum length.
 func TestNewFileNames(t *testing.T) {
 	for _, name := range []string{"x", strings.Repeat("x", 240), strings.Repeat("x", 255), strings.Repeat("磁", 85)} {
 		path := filepath.Join(t.TempDir(), name)
 		if err := os.WriteFile(path, []byte("old"), 0o600); err != nil {
 			if runtime.GOOS != "linux" {
-				continue // it counts otherwise
+				continue // other systems count the length differently
 			}
 			t.Fatal(err)
 		}
@@ -92,7 +92,7 @@ func TestNewFileFails(t *testing.T) {
 	holds(t, path, "old")
 }
 
-// TestUnfinished removes a file while it is written, as a process does whose command hangs.
+// TestUnfinished removes a file during the write, as a process does when its command hangs.
 func TestUnfinished(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "disk")
 	var u Unfinished

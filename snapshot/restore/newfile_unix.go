@@ -4,16 +4,16 @@ package restore
 
 import "os"
 
-// hold opens a new file once more. No lock tells that it is in use.
+// hold opens a new file a second time. No lock shows that it is in use.
 func hold(folder *os.Root, name string) (f *os.File, locked bool, err error) {
 	if f, err = folder.Open(name); err != nil {
-		return nil, false, nil // its mode does not let us
+		return nil, false, nil // the mode forbids it
 	}
 	return f, false, nil
 }
 
-// removeAbandoned removes nothing: it is not known whether a process has the file.
+// removeAbandoned removes nothing: it cannot tell whether a process has the file open.
 func removeAbandoned(*os.Root, string) {}
 
-// takeLabels gives the file nothing: a file that another replaces loses its access control list here.
+// takeLabels does nothing: on these systems a replaced file's access control list is not preserved.
 func takeLabels(*os.File, string, bool) bool { return true }

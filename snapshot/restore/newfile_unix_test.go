@@ -13,7 +13,7 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// TestReplaceFileBehindLinks holds that a link stays one, and that what it leads to is replaced.
+// TestReplaceFileBehindLinks checks that a link stays a link, and that its destination is replaced.
 func TestReplaceFileBehindLinks(t *testing.T) {
 	dir := t.TempDir()
 	for _, sub := range []string{"links", "far/away"} {
@@ -62,8 +62,9 @@ func TestReplaceFileBehindLinks(t *testing.T) {
 	}
 }
 
-// TestReplaceFileModes holds that a new file has the mode that the umask leaves it, and that one that replaces another is for nobody who
-// could not read that one, at no time, and in the end for all who could.
+// TestReplaceFileModes checks the modes of files. A new file gets the mode that the umask leaves. A file that replaces
+// another is never readable for users who could not read the old one. In the end, all users who could read the old one
+// can read it.
 func TestReplaceFileModes(t *testing.T) {
 	old := unix.Umask(0o027)
 	defer unix.Umask(old)

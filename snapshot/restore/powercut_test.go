@@ -19,12 +19,12 @@ import (
 	"platter/snapshot/snapshottest"
 )
 
-// TestBackupPowerCuts cuts the power after every call by which a second backup changes a disk. Every snapshot that is there
-// then is the disk it was made of, all of those are there that Backup has returned, and the next backup just works.
+// TestBackupPowerCuts cuts the power after every call by which a second backup changes a disk. After each cut, every
+// snapshot present is its disk, every snapshot that Backup returned is present, and the next backup works.
 func TestBackupPowerCuts(t *testing.T) {
 	ctx := context.Background()
 	first := snapshottest.RandomDisk(rand.New(rand.NewPCG(1, 8)), diskmap.RegionSize+1<<20)
-	clear(first[1<<20 : diskmap.RegionSize]) // what a region more costs is time
+	clear(first[1<<20 : diskmap.RegionSize]) // an empty region saves time
 	second := bytes.Clone(first)
 	rand.NewChaCha8([32]byte{8}).Read(second[1000:200_000]) // never fails
 	disks := map[string][]byte{"first": first, "second": second}
@@ -42,7 +42,7 @@ func TestBackupPowerCuts(t *testing.T) {
 		t.Fatal(err)
 	}
 	disk = disk.Lose(storetest.Kept)
-	done := false // set when no call is under way
+	done := false // set while no call is running
 	wrecks, tried := storetest.Wrecks(disk, storetest.Cuts, func() bool { return done }, func(d *storetest.Disk) {
 		if err := backup(d, "second"); err != nil {
 			t.Error(err)
@@ -76,7 +76,7 @@ func openSmall(ctx context.Context, d *storetest.Disk) (*repo.Repo, error) {
 	return r, r.LoadIndex(ctx)
 }
 
-// wantKept holds that all snapshots are the disks that they are named after, and which must be there.
+// wantKept checks that every snapshot is the disk of its name, and that the required snapshots are present.
 func wantKept(ctx context.Context, d *storetest.Disk, disks map[string][]byte, both bool) error {
 	r, err := openSmall(ctx, d)
 	if err != nil {
@@ -99,7 +99,7 @@ func wantKept(ctx context.Context, d *storetest.Disk, disks map[string][]byte, b
 	return nil
 }
 
-// wantDisk reads what is no zeros, since that takes less time.
+// wantDisk compares a snapshot with want. It skips reads of zeros to save time.
 func wantDisk(ctx context.Context, r *repo.Repo, s *snapshot.Snapshot, want []byte) error {
 	got, err := s.Open(ctx, r)
 	if err != nil {

@@ -11,10 +11,10 @@ import (
 	"platter/snapshot/image"
 )
 
-// A LostError says that a disk cannot be restored, because the repository does not have all of it.
+// A LostError says that a disk cannot be restored because parts of it are lost.
 type LostError struct {
 	Ranges  *diskmap.Runs // of the disk
-	Reasons []error       // one of each kind; of very many the first
+	Reasons []error       // one of each kind; if very many, the first ones
 }
 
 func (e *LostError) Error() string {
@@ -33,26 +33,26 @@ func (e *LostError) Error() string {
 // Unwrap returns the reasons.
 func (e *LostError) Unwrap() []error { return e.Reasons }
 
-// A preflight walks the part of a map that is to be restored, before the first byte is written: whether each chunk can be had, and
-// how much there is.
+// A preflight walks the part of a map to restore, before the first write. It checks that each chunk is available, and
+// counts their bytes.
 type preflight struct {
 	m       *content
 	sources *repo.Sources
 }
 
-// A stock is what of a subtree there is, and what not.
+// A stock says which bytes of a subtree are available and which are lost.
 type stock struct {
 	data                int64 // bytes of chunks
-	snapshot.LostRanges       // of nothing: no reasons
+	snapshot.LostRanges       // without reasons if nothing is lost
 }
 
-// lookAhead looks at all of the map's part. It returns how many bytes of chunks there are. The error is a *LostError where some cannot be
-// had, unless the disk that the part is to be written onto, which may be nil, has them in their places already.
+// lookAhead checks the map's part, and returns the number of bytes of chunks. The error is a *LostError if some chunks
+// are not available, unless the target already has them in their places. onto is the target; it may be nil.
 func (m *content) lookAhead(ctx context.Context, onto image.Disk) (data int64, err error) {
 	p := &preflight{m: m, sources: m.repo.Sources()}
 	fold := diskmap.Fold[*stock]{AllCores: true, Page: p.page, Node: p.node, Beyond: p.beyond, Unreadable: p.unreadable}
 	all, err := fold.Of(ctx, m.Map)
-	if err != nil || all == nil { // nil: zeros
+	if err != nil || all == nil { // nil: all zeros
 		return 0, err
 	}
 	if len(all.Reasons) == 0 {
@@ -73,7 +73,7 @@ func (p *preflight) beyond() (*stock, error) {
 	return s, nil
 }
 
-// unreadable is what is lost with a node or page. The error says that it may be read another time.
+// unreadable returns what is lost with a node or page. It returns an error if another try may read it.
 func (p *preflight) unreadable(_ context.Context, t diskmap.Subtree, reason error) (*stock, error) {
 	if !snapshot.IsFinal(reason) {
 		return nil, reason
@@ -116,11 +116,11 @@ func (p *preflight) page(ctx context.Context, m *diskmap.Map, region int64, piec
 	return s, nil
 }
 
-// held reports whether a disk has all chunks that cannot be had in their places: then they need not be fetched.
+// held reports whether a disk has all unavailable chunks in their places: then none of them needs fetching.
 func (p *preflight) held(ctx context.Context, onto image.Disk) (bool, error) {
 	from, to := p.m.Within()
 	t, err := p.m.seat(ctx, lookOnly{onto, to - from})
-	if err != nil { // a chunk at an end of the part cannot be had
+	if err != nil { // a chunk at an end of the part is not available
 		return false, ctx.Err()
 	}
 	namer := p.m.repo.Namer(chunk.Data)
@@ -128,7 +128,7 @@ func (p *preflight) held(ctx context.Context, onto image.Disk) (bool, error) {
 	var buf []byte
 	for reg, err := range p.m.Regions(ctx) {
 		if err != nil {
-			return false, ctx.Err() // a page that cannot be had
+			return false, ctx.Err() // a page is not available
 		}
 		places, err := p.m.Places(ctx, reg.Index, reg.Page)
 		if err != nil {

@@ -19,7 +19,7 @@ import (
 	"platter/snapshot/snapshottest"
 )
 
-// packNames are the packs of a store.
+// packNames returns the names of a store's packs.
 func packNames(t *testing.T, s store.Store) (names []string) {
 	t.Helper()
 	for f, err := range s.List(t.Context(), "packs") {
@@ -42,8 +42,8 @@ func getWhole(t *testing.T, s store.Store, name string) []byte {
 	return data
 }
 
-// TestPreflight takes each pack away in turn, whole or the end of it, and restores in all ways. Either that succeeds, or
-// nothing has been written.
+// TestPreflight removes each pack in turn, all of it or its end, and restores in all ways. Each restore either succeeds
+// or writes nothing.
 func TestPreflight(t *testing.T) {
 	rnd := rand.New(rand.NewPCG(3, 91))
 	s := new(store.Mem)
@@ -78,7 +78,7 @@ func TestPreflight(t *testing.T) {
 	}
 }
 
-// tryAll restores a part in all ways, which must all end alike. It reports whether they failed.
+// tryAll restores a part in all ways, which must all succeed or all fail. It reports whether they failed.
 func tryAll(t *testing.T, s store.Store, snap *snapshot.Snapshot, part snapshot.Part, disk, old []byte) bool {
 	t.Helper()
 	want := disk[part.Off:part.End()]
@@ -99,7 +99,7 @@ func tryAll(t *testing.T, s store.Store, snap *snapshot.Snapshot, part snapshot.
 			t.Errorf("in place it ends with %v, and %s with %v", err, how, other)
 		}
 	}
-	// Where the target has all that is lost it need not be fetched, unless the map is lost as well.
+	// If the target has all that is lost, nothing needs fetching, unless the map is lost too.
 	lost, isLost := errors.AsType[*LostError](err)
 	if err == nil || isLost && !strings.Contains(lost.Error(), "map") {
 		if _, err := ToFile(t.Context(), r, snap, part, there, Options{InPlace: true}, nil); err != nil && part.Len == snap.Size {
@@ -125,7 +125,7 @@ func tryAll(t *testing.T, s store.Store, snap *snapshot.Snapshot, part snapshot.
 
 func second[T any](_ T, err error) error { return err }
 
-// TestPreflightWalksOnce holds that a part of a map that is in many places is walked once: a disk of 2^20 equal regions takes no
+// TestPreflightWalksOnce checks that the walk visits a shared subtree once: a disk of 2^20 equal regions takes no
 // longer than one of a few.
 func TestPreflightWalksOnce(t *testing.T) {
 	r := snapshottest.Repo(t, new(store.Mem))
@@ -159,7 +159,7 @@ func TestPreflightWalksOnce(t *testing.T) {
 	}
 }
 
-// TestRefuseOwn holds that no file of a repository is written over, whatever its kind, also of kinds that are yet to come.
+// TestRefuseOwn checks that no file of a repository can be overwritten, of any kind, including future ones.
 func TestRefuseOwn(t *testing.T) {
 	for kind := range 256 {
 		file := append(pack.Header(pack.FileKind(kind)), make([]byte, 100)...)
@@ -178,12 +178,12 @@ func TestRefuseOwn(t *testing.T) {
 	f.Close()
 }
 
-// TestRoom holds what is said of file systems that have so much left.
+// TestRoom checks the error for file systems with this much room.
 func TestRoom(t *testing.T) {
 	for name, c := range map[string]struct {
 		room              room
 		data, length, has int64
-		needs             int64 // of what is said; 0 for nothing
+		needs             int64 // in the error; 0 for no error
 		certain           bool
 	}{
 		"nobody knows":          {room{free: 1}, 100, 1000, 0, 0, false},

@@ -1,19 +1,19 @@
-// Package restore writes the disks of snapshots to files, devices and streams, and as images of other formats. From the name of
-// a snapshot to bytes on a target:
+// Package restore writes the disks of snapshots to files, devices and streams, and as images of other formats. From the
+// name of a snapshot to bytes on a target:
 //
-//	snapshot.ReadPart          finds the snapshot, and the part of its disk that a name means
-//	ToFile, ToDevice           open the target, or make it under no name yet   restore.go, newfile.go, restore_device.go
-//	  content.lookAhead        proves that every chunk can be had, before the first write  preflight.go
-//	  filling.fill             writes, syncs, proves                           fill.go
-//	    filling.feed           says what the target lacks, region by region:
-//	      filling.compareAll   of a new target, all; in place, what differs    inplace.go
-//	    repo.Repo.Fetch        opens each frame once, in the order of packs
-//	    filling.load           takes the chunks of one frame
-//	      target.WriteAt       writes blocks that are not zeros                target.go, target_part.go, target_device.go
-//	    filling.proveWritten   drops written regions from the page cache, for
-//	      verifier.region      to read back and compare                        verify.go
-//	    verifier.zeros         proves that all else is zero
-//	ToStream, Export           put the disk together 8 MiB at a time, in order stream.go, export.go
+//	snapshot.ReadPart        finds the snapshot, and the named part of it
+//	ToFile, ToDevice         open the target, or create a temporary file   restore.go, newfile.go, restore_device.go
+//	  content.lookAhead      checks first that every chunk is available    preflight.go
+//	  filling.fill           writes, syncs, verifies                       fill.go
+//	    filling.feed         says what the target needs, by region:
+//	      filling.compareAll of a new target, all; in place, what differs  inplace.go
+//	    repo.Repo.Fetch      opens each frame once, in pack order
+//	    filling.load         takes the chunks of one frame
+//	      target.WriteAt     writes blocks that are not zeros              target.go, target_part.go, target_device.go
+//	    filling.proveWritten drops written regions from the page cache, for
+//	      verifier.region    to read back and compare                      verify.go
+//	    verifier.zeros       verifies that all else is zero
+//	ToStream, Export         assemble the disk 8 MiB at a time, in order   stream.go, export.go
 package restore
 
 import (
@@ -37,39 +37,39 @@ var ErrTargetExists = errors.New("it exists already; choose another name, say --
 
 // Options say how a restore treats its target.
 type Options struct {
-	Replace bool // a file that is there; it stays as it is until the new one is whole
-	InPlace bool // write into the file that is there, and only what differs; not beside Replace
+	Replace bool // replace an existing file; it stays as it is until the new one is complete
+	InPlace bool // write only what differs into the existing file; excludes Replace
 	Verify  bool // read the target back and compare it with the snapshot
 
-	ForceInUse bool // write to, or replace, a file that programs have open or locked
+	ForceInUse bool // write to, or replace, a file although programs have it open or locked
 
-	Unfinished *Unfinished // of a new file; nil for none
+	Unfinished *Unfinished // tracks the new file; nil for none
 
-	WipeRest bool // of a device, what lies behind the disk; only for ToDevice
+	WipeRest bool // zero the rest of a device; only for ToDevice
 
-	// cached has every byte go through the page cache. Where bytes could not be read, chunks begin and end within blocks, and
-	// what is written past the cache must not lie beside what is written through it: a page may then keep what was before.
+	// cached makes every byte go through the page cache. Around unreadable bytes, chunks begin and end within blocks. A
+	// direct write next to a cached write in the same page is a hazard: the page may keep its old content.
 	cached bool
 }
 
 // Result counts what a restore did, in bytes.
 type Result struct {
-	Differed atomic.Int64 // chunks that were not there, and were fetched
-	Written  atomic.Int64 // blocks of them; those that were right are left out where some of a region was
-	Right    atomic.Int64 // chunks that were there already; only in place
-	Zeroed   atomic.Int64 // blocks that belong to no chunk, were not zero, and are now; only in place
+	Differed atomic.Int64 // chunks that the target did not have
+	Written  atomic.Int64 // blocks of them; without those already right in regions that were partly right
+	Right    atomic.Int64 // chunks that the target already had; only in place
+	Zeroed   atomic.Int64 // blocks outside all chunks that were not zero; only in place
 	Verified atomic.Int64 // chunks
 
-	Unsynced bool // a file's file system has no sync, so a power cut may take some of it away
+	Unsynced bool // the file's file system has no sync: a power cut may destroy part of the file
 }
 
 // ToFile writes a part of the snapshot's disk to a file.
 //
-// A new file is sparse. Nothing has the target's name until all of it is written, verified if so wished, and durable.
-// Where it fails, nothing is left of it. ReplaceFile says what becomes of links, and who may read the file.
+// A new file is sparse. It gets its name only when it is completely written, verified if requested, and durable. On
+// failure nothing remains. ReplaceFile documents links and permissions.
 //
-// In place, the file is the disk once ToFile returned nil, and a mixture until then: what is right stays, what differs is
-// written, what should be zero becomes a hole. Where it fails, another ToFile goes on from there.
+// In place, the file is a mixture until ToFile returns nil; then it is the disk. ToFile keeps what is right, writes
+// what differs, and makes holes where the disk is zero. After a failure, another ToFile continues from there.
 func ToFile(ctx context.Context, r *repo.Repo, s *snapshot.Snapshot, part snapshot.Part, path string, o Options, p *repo.Progress) (*Result, error) {
 	write := restoreNew
 	if o.InPlace {
@@ -88,7 +88,7 @@ func ToFile(ctx context.Context, r *repo.Repo, s *snapshot.Snapshot, part snapsh
 	return done, nil
 }
 
-// expect tells how much there is to do. How much of a part holds data is not known beforehand.
+// expect tells p how much work there is. How much of a part is data is not known in advance, so it assumes the most.
 func expect(p *repo.Progress, s *snapshot.Snapshot, part snapshot.Part, verify bool) {
 	data := min(s.Stats.Data, part.Len)
 	p.Expect(data)
@@ -122,7 +122,8 @@ func restoreInPlace(ctx context.Context, m *content, path string, o Options, don
 	return nil
 }
 
-// mayFill returns an error where it is known before the first write that a file will not become the map's part of the disk.
+// mayFill checks before the first write that a file can become the map's part of the disk: all chunks are available,
+// and they fit.
 func (m *content) mayFill(ctx context.Context, f *os.File) error {
 	there, err := image.OfFile(f)
 	if err != nil {
@@ -136,9 +137,9 @@ func (m *content) mayFill(ctx context.Context, f *os.File) error {
 	return room.lacks(data, m.Length(), allocated).refusal()
 }
 
-// openInPlace opens a file that is to be restored in place.
+// openInPlace opens a file to restore in place.
 func openInPlace(path string, flag int, forceInUse bool) (*os.File, error) {
-	// A name that was mistyped must not become a new disk beside the one that was meant.
+	// A mistyped name must not create a new disk beside the intended one.
 	if _, err := os.Lstat(path); errors.Is(err, fs.ErrNotExist) {
 		return nil, fmt.Errorf("%w; without --in-place it is made", err)
 	}
@@ -163,7 +164,7 @@ func openInPlace(path string, flag int, forceInUse bool) (*os.File, error) {
 	return f, nil
 }
 
-// refuseOwn returns an error for a file of a repository, which may have a second name outside of it.
+// refuseOwn returns an error for a file of a repository: it may have a hard link outside.
 func refuseOwn(f *os.File) error {
 	head := make([]byte, pack.HeaderSize)
 	if n, err := f.ReadAt(head, 0); n < len(head) {
@@ -178,7 +179,7 @@ func refuseOwn(f *os.File) error {
 	return nil
 }
 
-// checkTarget returns an error unless target may become a file of ours.
+// checkTarget returns an error unless target may become our file.
 func checkTarget(target string, replace bool) error {
 	info, err := os.Stat(target)
 	switch {
@@ -204,7 +205,7 @@ func checkTarget(target string, replace bool) error {
 	return nil
 }
 
-// fillFile makes f the map's part of the disk and closes it.
+// fillFile writes the map's part of the disk to f and closes it.
 func fillFile(ctx context.Context, m *content, f *os.File, o Options, done *Result, p *repo.Progress) (err error) {
 	from, to := m.Within()
 	t, err := newFileTarget(f, to-from)

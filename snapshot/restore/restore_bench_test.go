@@ -16,7 +16,7 @@ import (
 	"platter/snapshot/snapshottest"
 )
 
-// restoreDisk is a disk of 192 MiB of which about the half is noise and text, in a repository in a folder.
+// restoreDisk returns a disk of 192 MiB, about half of it noise and text, in a repository in a folder.
 func restoreDisk(b *testing.B) ([]byte, *repo.Repo, *snapshot.Snapshot) {
 	b.Helper()
 	disk := snapshottest.RandomDisk(rand.New(rand.NewPCG(1, 9)), 192<<20)
@@ -52,7 +52,7 @@ func BenchmarkStream(b *testing.B) {
 	}
 }
 
-// BenchmarkInPlace restores onto the disk of which one part in a hundred was written since.
+// BenchmarkInPlace restores onto the disk after one percent of it was overwritten.
 func BenchmarkInPlace(b *testing.B) {
 	disk, r, snap := restoreDisk(b)
 	path := snapshottest.WriteFile(b, disk)

@@ -12,10 +12,10 @@ import (
 	"platter/snapshot/image/gpt"
 )
 
-// ToDevice writes a snapshot's disk, or a part of it, onto a device, as FitOnto said that it fits. What is right already
-// stays, what differs is written, what should be zero is zeroed; all else on the device stays as it is, or becomes zero where
-// the options say so. At the end all of it is durable, and verified if so wished. Where it fails, another ToDevice goes on
-// from there.
+// ToDevice writes a snapshot's disk, or a part of it, onto a device, as fit says. It keeps what is already right,
+// writes what differs, and zeroes what must be zero. The rest of the device stays as it is; with WipeRest it becomes
+// zero. On return everything is durable, and verified if requested. After a failure, another ToDevice continues from
+// there.
 func ToDevice(ctx context.Context, r *repo.Repo, s *snapshot.Snapshot, fit *Fit, d *Device, o Options, p *repo.Progress) (*Result, error) {
 	o.InPlace, o.cached = true, s.Unreadable > 0
 	done := new(Result)
@@ -26,7 +26,7 @@ func ToDevice(ctx context.Context, r *repo.Repo, s *snapshot.Snapshot, fit *Fit,
 		err = errors.Join(err, t.Close())
 	}
 	if err == nil {
-		err = d.unused() // it may have been open for long, while somebody was asked
+		err = d.unused() // the device may have been open for long, waiting for the user's answer
 	}
 	if err != nil {
 		return nil, fmt.Errorf("restore to %s: %w", d.Path, err)
@@ -38,7 +38,7 @@ func ToDevice(ctx context.Context, r *repo.Repo, s *snapshot.Snapshot, fit *Fit,
 	return done, nil
 }
 
-// overwriteDevice makes a device the map's part of the disk.
+// overwriteDevice makes a device hold the map's part of the disk.
 func overwriteDevice(ctx context.Context, m *content, fit *Fit, d *Device, o Options, done *Result, p *repo.Progress) (err error) {
 	t := newDeviceTarget(d)
 	if o.cached {
@@ -63,7 +63,7 @@ func overwriteDevice(ctx context.Context, m *content, fit *Fit, d *Device, o Opt
 		}
 	}
 	if !d.IsPartition {
-		// The system may know the partitions that were there before, and would mount what lies where they were.
+		// The system may still know the old partitions, and would mount what is now in their places.
 		if err := rereadTable(d.file); err != nil {
 			fit.advise("the system does not know the new partitions yet (%v): see 'blockdev --rereadpt %s'", err, d.Path)
 		}
@@ -71,7 +71,7 @@ func overwriteDevice(ctx context.Context, m *content, fit *Fit, d *Device, o Opt
 	return nil
 }
 
-// wipe makes a target zero from byte off on.
+// wipe zeroes a target from byte off on.
 func wipe(ctx context.Context, t target, off int64, verify bool, done *Result) error {
 	size := t.Size()
 	r := &windowReader{from: t}
@@ -102,8 +102,8 @@ func wipe(ctx context.Context, t target, off int64, verify bool, done *Result) e
 	return nil
 }
 
-// moveTable writes a partition table: first the second one, which nothing points to yet. It is read back as any that was not
-// proved by the snapshot.
+// moveTable writes a partition table: first the second copy, which nothing points to yet. It always reads the table
+// back: no chunk ID verifies it.
 func moveTable(t target, fit *Fit) error {
 	for _, writes := range [][]gpt.Write{fit.second, fit.first} {
 		for _, w := range writes {

@@ -16,18 +16,18 @@ import (
 	"platter/snapshot/image"
 )
 
-// A Plan is what a restore would do, in bytes.
+// A Plan says what a restore would do, in bytes.
 type Plan struct {
-	Fetch  int64 // from the repository, as it is stored there
-	Differ int64 // chunks that are not there; of those that are there in part, only what differs is written
-	Right  int64 // chunks that are there already; only in place
-	Zero   int64 // blocks that belong to no chunk, are not zero, and shall be; only in place
+	Fetch  int64 // from the repository, as stored there
+	Differ int64 // chunks that the target does not have; of a partly right one, only what differs is written
+	Right  int64 // chunks that the target already has; only in place
+	Zero   int64 // blocks outside all chunks to be zeroed; only in place
 	Time   time.Duration
 
-	Room *RoomError // of a file: the file system may lack room; nil where it does not, or nobody knows
+	Room *RoomError // for a file: the file system may have too little room; nil if it has enough or this is not known
 }
 
-// PlanFile returns what ToFile would do. Nothing is written.
+// PlanFile returns what ToFile would do. It writes nothing.
 func PlanFile(ctx context.Context, r *repo.Repo, s *snapshot.Snapshot, part snapshot.Part, path string, o Options, p *repo.Progress) (*Plan, error) {
 	plan, err := planFile(ctx, r, s, part, path, o, p)
 	if err != nil {
@@ -65,7 +65,7 @@ func planFile(ctx context.Context, r *repo.Repo, s *snapshot.Snapshot, part snap
 	return plan, err
 }
 
-// PlanDevice returns what ToDevice would do. Nothing is written.
+// PlanDevice returns what ToDevice would do. It writes nothing.
 func PlanDevice(ctx context.Context, r *repo.Repo, s *snapshot.Snapshot, fit *Fit, d *Device, o Options, p *repo.Progress) (*Plan, error) {
 	t := newDeviceTarget(d)
 	o.InPlace = true
@@ -81,17 +81,17 @@ func PlanDevice(ctx context.Context, r *repo.Repo, s *snapshot.Snapshot, fit *Fi
 	return plan, nil
 }
 
-// A lookOnly is a target of size bytes that keeps nothing of what is written to it.
+// A lookOnly is a target of size bytes that discards writes.
 type lookOnly struct {
 	image.Disk       // what is there now
-	size       int64 // that it is to have
+	size       int64 // that it will have
 }
 
 var _ target = lookOnly{}
 
 func (t lookOnly) Size() int64 { return t.size }
 
-// Extents yields what is there. Where it is to become longer there will be zeros, of which the first share a block with data.
+// Extents yields what is there, then zeros up to the new size. The first of these zeros share a block with data.
 func (t lookOnly) Extents() iter.Seq2[image.Extent, error] {
 	return func(yield func(image.Extent, error) bool) {
 		at := t.Disk.Size()
@@ -135,7 +135,7 @@ func (t lookOnly) Zero(int64, int64) error                { return nil }
 func (t lookOnly) DropCache(int64, int64) error           { return nil }
 func (t lookOnly) Sync() error                            { return nil }
 
-// planOnto looks at a target as a restore would. data is how many bytes of chunks there are.
+// planOnto compares a target with the snapshot as a restore would. data is the number of bytes of chunks.
 func planOnto(ctx context.Context, r *repo.Repo, s *snapshot.Snapshot, part snapshot.Part, t lookOnly, o Options, p *repo.Progress) (_ *Plan, data int64, err error) {
 	m, err := contentOf(r, s, part)
 	if err != nil {
@@ -174,11 +174,11 @@ func planOnto(ctx context.Context, r *repo.Repo, s *snapshot.Snapshot, part snap
 	return &plan, data, err
 }
 
-// sampleFrames is how many frames are fetched to learn how long that takes.
+// sampleFrames is the number of frames fetched to measure the fetch rate.
 const sampleFrames = 8
 
-// estimate returns how long a restore may take: to compare what is there, as it took just now; then to fetch, at the rate at which a
-// few frames come, or to write, at the rate at which the target was read, whichever takes longer; and to read it back.
+// estimate returns how long a restore may take. It adds the comparison, at its measured time; then the fetch at the
+// rate of a few frames, or the write at the rate of the comparison, whichever is longer; then the read back.
 func estimate(ctx context.Context, r *repo.Repo, plan *Plan, sample []repo.Want, looked time.Duration, length int64, o Options) (time.Duration, error) {
 	fetched := r.NewTally()
 	if err := fetched.Add(sample); err != nil {
@@ -201,7 +201,7 @@ func estimate(ctx context.Context, r *repo.Repo, plan *Plan, sample []repo.Want,
 	return work, nil
 }
 
-// scaled is how long n bytes take where of took so long.
+// scaled returns the time for n bytes, given the time that of bytes took.
 func scaled(took time.Duration, n, of int64) time.Duration {
 	if of <= 0 {
 		return 0

@@ -17,8 +17,8 @@ import (
 	"platter/snapshot/snapshottest"
 )
 
-// TestPlanFile holds that a plan comes true, for new files and in place over older, shorter and longer ones, and that making
-// it leaves everything as it is.
+// TestPlanFile checks that a plan is right for new files and for files in place: older, shorter and longer ones. A plan
+// changes nothing.
 func TestPlanFile(t *testing.T) {
 	for seed := range uint64(6) {
 		rnd := rand.New(rand.NewPCG(seed, 51))
@@ -73,7 +73,7 @@ func cameTrue(t *testing.T, plan *Plan, done *Result) {
 	}
 }
 
-// TestPlanFileRefuses holds that a plan fails where the restore would.
+// TestPlanFileRefuses checks that a plan fails where the restore would.
 func TestPlanFileRefuses(t *testing.T) {
 	s := new(store.Mem)
 	snap := backuptest.Keep(t, snapshottest.Repo(t, s), image.Mem{Data: []byte("disk")})

@@ -6,27 +6,27 @@ import (
 	"path/filepath"
 )
 
-// A RoomError says that a file system lacks room for a file.
+// A RoomError says that a file system has too little room for a file.
 type RoomError struct {
-	Needs   int64 // bytes that are to be written and do not lie there yet
+	Needs   int64 // bytes to write that are not allocated yet
 	Free    int64 // bytes
-	Certain bool  // the file system keeps bytes as they are: it does not compress them
+	Certain bool  // the file system does not compress, so it needs every byte
 }
 
 func (e *RoomError) Error() string {
 	return fmt.Sprintf("no space left for it: it takes %d bytes, and its file system has %d; nothing was written", e.Needs, e.Free)
 }
 
-// A room is what a file system has left.
+// A room is the free space of a file system.
 type room struct {
 	free  int64 // bytes, for this user
-	plain bool  // what is written to it takes what it is long
+	plain bool  // it does not compress
 	dense bool  // it has no holes
 	known bool
 }
 
-// lacks returns what a file system lacks for data bytes of a file that is length bytes long; nil where it lacks nothing, or
-// nobody knows.
+// lacks returns an error if data bytes of a file of length bytes do not fit. It returns nil if they fit or this is not
+// known.
 func (r room) lacks(data, length, allocated int64) *RoomError {
 	needs := data
 	if r.dense {
@@ -36,11 +36,11 @@ func (r room) lacks(data, length, allocated int64) *RoomError {
 	if !r.known || r.free >= needs {
 		return nil
 	}
-	// Chunks hold zero blocks, which become holes. They are few, but nobody counted them.
+	// Chunks contain some zero blocks, which become holes. They are few, but their number is not known.
 	return &RoomError{needs, r.free, r.plain && r.free < needs-needs/10}
 }
 
-// refusal is what lacks returned as an error, where a restore cannot but fail.
+// refusal returns e if a restore is certain to fail.
 func (e *RoomError) refusal() error {
 	if e == nil || !e.Certain {
 		return nil
@@ -48,7 +48,7 @@ func (e *RoomError) refusal() error {
 	return e
 }
 
-// roomFor returns what the file system of a file that is to be made has left.
+// roomFor returns the free space of the file system for a file to be created.
 func roomFor(path string) room {
 	f, err := openToLook(filepath.Dir(path))
 	if err != nil {
@@ -58,5 +58,5 @@ func roomFor(path string) room {
 	return roomOf(f)
 }
 
-// roomIn returns the same of an open file, and what it takes already.
+// roomIn returns the same for an open file, and what the file already occupies.
 func roomIn(f *os.File) (r room, allocated int64) { return roomOf(f), allocatedTo(f) }

@@ -7,17 +7,17 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// Kinds of file systems, as statfs numbers them, that unix has no names for.
+// exfatMagic is exFAT's number in statfs, which package unix does not have.
 const exfatMagic = 0x2011bab0
 
-// roomOf returns what an open file's file system has left.
+// roomOf returns the free space of an open file's file system.
 func roomOf(f *os.File) room {
 	var fs unix.Statfs_t
 	if err := unix.Fstatfs(int(f.Fd()), &fs); err != nil || fs.Blocks == 0 || fs.Bsize <= 0 {
 		return room{}
 	}
 	blocks := fs.Bavail
-	if os.Geteuid() == 0 { // who may use what is reserved
+	if os.Geteuid() == 0 { // root may use the reserved blocks
 		blocks = fs.Bfree
 	}
 	r := room{known: true, free: math.MaxInt64}
@@ -33,7 +33,7 @@ func roomOf(f *os.File) room {
 	return r
 }
 
-// allocatedTo returns how many bytes of its file system an open file takes.
+// allocatedTo returns how many bytes an open file occupies on its file system.
 func allocatedTo(f *os.File) int64 {
 	var st unix.Stat_t
 	if unix.Fstat(int(f.Fd()), &st) != nil {

@@ -4,7 +4,7 @@ package restore
 
 import "os"
 
-// roomOf and allocatedTo know nothing.
+// roomOf returns an unknown room.
 func roomOf(*os.File) room { return room{} }
 
 func allocatedTo(*os.File) int64 { return 0 }

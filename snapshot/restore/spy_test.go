@@ -12,11 +12,11 @@ import (
 	"platter/snapshot/image"
 )
 
-// A spy is a target that notes what is done to it, and can be made to fail, or to lie.
+// A spy is a target that records its calls. It can fail calls, or keep other bytes than those written.
 type spy struct {
 	*fileTarget
-	direct bool                                     // as it is made; else every byte goes through the page cache
-	before func(call int, p []byte) ([]byte, error) // of every WriteAt; what it returns is written
+	direct bool                                     // keep direct; otherwise every byte goes through the page cache
+	before func(call int, p []byte) ([]byte, error) // called at each WriteAt; returns the bytes to write
 	late   bool                                     // DropCache is unsupported
 	idle   bool                                     // Zero does nothing
 
@@ -55,7 +55,7 @@ func (s *spy) DropCache(off, n int64) error {
 	return s.fileTarget.DropCache(off, n)
 }
 
-// over writes the snapshot over a file by way of a spy.
+// over restores the snapshot over a file through a spy.
 func (s *spy) over(ctx context.Context, t testing.TB, r *repo.Repo, snap *snapshot.Snapshot, path string, o Options) (*Result, error) {
 	t.Helper()
 	f, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE, 0o600)

@@ -12,34 +12,34 @@ import (
 	"platter/snapshot/diskmap"
 )
 
-// stretchSize is how many bytes of a disk are put together for a stream at a time.
+// stretchSize is how many bytes of a disk are assembled for a stream at a time.
 const stretchSize = 8 << 20
 
-// A stretch is a part of a disk for a stream.
+// A stretch is a run of a disk on its way into a stream.
 type stretch struct {
 	off, len int64         // bytes
 	data     []byte        // nil for zeros
-	wants    []repo.Want   // what belongs in data
-	ready    chan struct{} // closed when data is whole
+	wants    []repo.Want   // chunks that belong in data
+	ready    chan struct{} // closed when data is complete
 }
 
-// A streaming is a disk on its way into a stream: stretches are filled on all cores and written in order. A chunk is never
-// in two of them, and a frame hardly ever is: a stretch is as long as eight.
+// A streaming writes a disk into a stream. It fills stretches on all cores and writes them in order. No chunk is in two
+// stretches, and few frames are: a stretch is as long as eight.
 type streaming struct {
 	m     *content
-	order chan *stretch // as they are written
+	order chan *stretch // in the order of writing
 	slots chan struct{} // one for each stretch that may be in memory
 	spare sync.Pool     // of *[]byte
 }
 
-// A skipper is a writer that need not be given zeros: an image file's, as a rule.
+// A skipper is a writer that can skip zeros, as most writers of image files can.
 type skipper interface {
 	io.Writer
 	Skip(n int64) error // the next n bytes are zeros
 }
 
-// ToStream writes a part of the snapshot's disk to w from its first byte to its last, zeros and all, unless w
-// can Skip them.
+// ToStream writes a part of the snapshot's disk to w from first byte to last. It writes zeros too, unless w is a
+// skipper.
 func ToStream(ctx context.Context, r *repo.Repo, s *snapshot.Snapshot, part snapshot.Part, w io.Writer, p *repo.Progress) error {
 	m, err := contentOf(r, s, part)
 	if err != nil {
@@ -81,7 +81,7 @@ func (s *streaming) feed(ctx context.Context, put func(*repo.Batch) error) error
 		next = &stretch{off: done.off + done.len}
 		return s.send(ctx, done, put)
 	}
-	// Zeros make a stretch longer while it has room; beyond that they are stretches of their own.
+	// Zeros extend a stretch that has room for them; otherwise they are a stretch of their own.
 	skip := func(n int64) error {
 		if len(next.wants) > 0 && next.len+n <= stretchSize {
 			next.len += n
@@ -130,7 +130,7 @@ func (s *streaming) feed(ctx context.Context, put func(*repo.Batch) error) error
 	return flush()
 }
 
-// send puts a stretch in its place, and what it wants in a batch.
+// send queues a stretch for writing, and puts the chunks that it needs in a batch.
 func (s *streaming) send(ctx context.Context, next *stretch, put func(*repo.Batch) error) error {
 	if next.len == 0 {
 		return nil
@@ -141,14 +141,14 @@ func (s *streaming) send(ctx context.Context, next *stretch, put func(*repo.Batc
 		return ctx.Err()
 	}
 	next.ready = make(chan struct{})
-	s.order <- next // has as much room as there are slots
+	s.order <- next // never blocks: order has as much room as slots
 	if len(next.wants) == 0 {
 		close(next.ready)
 		return nil
 	}
 	next.data = s.memory(next.len)
-	end := int64(0)                // of the chunk before, in data
-	for _, w := range next.wants { // the first and the last may reach beyond the part
+	end := int64(0)                // of the previous chunk, in data
+	for _, w := range next.wants { // the first and the last chunk may reach beyond the part
 		clear(next.data[end:max(end, w.Off-next.off)])
 		end = min(next.len, w.Off-next.off+int64(w.Len))
 	}
@@ -168,7 +168,7 @@ func (s *streaming) send(ctx context.Context, next *stretch, put func(*repo.Batc
 	})
 }
 
-// memory returns n bytes that may hold anything.
+// memory returns n bytes of any content.
 func (s *streaming) memory(n int64) []byte {
 	if buf, ok := s.spare.Get().(*[]byte); ok && int64(len(*buf)) >= n {
 		return (*buf)[:n]
@@ -176,7 +176,7 @@ func (s *streaming) memory(n int64) []byte {
 	return make([]byte, max(n, stretchSize))[:n]
 }
 
-// write writes a stretch.
+// write waits for a stretch and writes it.
 func (s *streaming) write(ctx context.Context, w io.Writer, next *stretch, p *repo.Progress) error {
 	select {
 	case <-next.ready:
@@ -203,7 +203,7 @@ func (s *streaming) write(ctx context.Context, w io.Writer, next *stretch, p *re
 	return s.done(next, nil)
 }
 
-// done makes room for another stretch.
+// done frees the stretch's memory and slot.
 func (s *streaming) done(last *stretch, err error) error {
 	if data := last.data; data != nil {
 		data = data[:cap(data)]

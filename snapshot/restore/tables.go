@@ -13,18 +13,18 @@ import (
 	"platter/snapshot/image/gpt"
 )
 
-// tables are what a disk says of where its partitions are.
+// tables is what a disk records about its partitions.
 type tables struct {
 	disk   image.Disk
 	look   *anatomy.Disk
-	gpt    *gpt.Table // the one in use; nil where there is none, or none that holds
-	damage error      // why the one in use does not hold
-	unused bool       // there is one out of use
+	gpt    *gpt.Table // the one in use; nil if there is none or it is damaged
+	damage error      // why the one in use is damaged
+	unused bool       // there is one, but not in use
 	first  []byte     // the disk's first sector
 }
 
-// readTables reads the tables of a disk that counts in sectors of so many bytes, 0 for unknown. A table that is in use is moved,
-// and one that is not is a run of bytes like any other: the room it lies in is somebody else's.
+// readTables reads the partition tables of a disk with this sector size in bytes, 0 for unknown. Only a table in use
+// can be moved. One that is not in use is treated as plain data: its room belongs to something else.
 func readTables(ctx context.Context, disk image.Disk, sector int64) (*tables, error) {
 	t := &tables{disk: disk, first: make([]byte, 512)}
 	if _, err := disk.ReadAt(t.first, 0); err != nil && !errors.Is(err, io.EOF) {
@@ -43,7 +43,7 @@ func readTables(ctx context.Context, disk image.Disk, sector int64) (*tables, er
 	return t, ctx.Err()
 }
 
-// sector is the length of the sectors that the table in use counts in, in bytes; 0 where there is none.
+// sector returns the sector size in bytes that the table in use counts in; 0 if there is none.
 func (t *tables) sector() int64 {
 	switch {
 	case t.gpt != nil:
@@ -54,7 +54,7 @@ func (t *tables) sector() int64 {
 	return 0
 }
 
-// suits returns an error that says why systems will not find a disk's partitions on a device; nil where they will.
+// suits returns an error if systems would not find the disk's partitions on the device.
 func (t *tables) suits(d *Device) error {
 	sector := t.sector()
 	switch has := d.Identity.SectorSize; {
@@ -68,10 +68,10 @@ func (t *tables) suits(d *Device) error {
 	return nil
 }
 
-// smallest returns how small a device may be that the partitions of the disk have room on, in bytes.
+// smallest returns the size in bytes of the smallest device that holds the disk's partitions.
 func (t *tables) smallest() int64 {
 	least := int64(0)
-	if c := t.look.Content; c != nil { // an ISO image that boots from a stick
+	if c := t.look.Content; c != nil { // an ISO image that boots from a USB stick
 		least = c.Size
 	}
 	switch {
@@ -84,16 +84,16 @@ func (t *tables) smallest() int64 {
 	return t.disk.Size()
 }
 
-// usesEnd reports whether the end of the disk is of use, though no partition holds it: there a RAID has its mark, and Windows what
-// it knows of dynamic disks.
+// usesEnd reports whether something uses the end of the disk although no partition holds it. RAID keeps its metadata
+// there, and Windows its database of dynamic disks.
 func (t *tables) usesEnd() bool {
 	const dynamic = "0x42"
 	return t.look.Table != "" && t.look.Content != nil && t.look.Content.Type == "linux_raid_member" ||
 		slices.ContainsFunc(t.look.Partitions, func(p anatomy.Partition) bool { return t.look.Table == anatomy.MBR && p.Type == dynamic })
 }
 
-// endOfMBR is where the last partition of the disk's MBR ends, in bytes. Where nothing tells how long the sectors are that it
-// counts in, they are the longest with which all partitions lie on the disk.
+// endOfMBR returns where the last partition of the disk's MBR ends, in bytes. If the sector size is not known, it
+// assumes the largest one with which all partitions fit on the disk.
 func (t *tables) endOfMBR() int64 {
 	end, ok := gpt.EndOfMBR(t.first, t.look.SectorSize)
 	if !ok {
@@ -110,7 +110,7 @@ func (t *tables) endOfMBR() int64 {
 	return end
 }
 
-// warnOfUnit warns of a file system that a device's sectors are too long for.
+// warnOfUnit warns if a device's sectors are too large for a file system.
 func (f *Fit) warnOfUnit(disk image.Disk, off, n int64, d *Device) {
 	if c, unit := anatomy.ContentAt(disk, off, n); unit != 0 && unit < d.Identity.SectorSize {
 		f.warn("the file system (%s) is read in pieces of %d bytes, and the sectors of the device have %d: systems will not mount it there",

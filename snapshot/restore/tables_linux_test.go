@@ -10,8 +10,8 @@ import (
 	"testing"
 )
 
-// overGPT returns a disk of random bytes with an MBR, whose one partition is given in sectors, over a GPT that sgdisk made.
-// Of the GPT those copies are left.
+// overGPT returns a disk of random bytes with an MBR over a GPT from sgdisk. The MBR's one partition is given in
+// sectors. primary and backup say which copies of the GPT remain.
 func overGPT(t *testing.T, size, sector int, primary, backup bool, first, n uint32) []byte {
 	t.Helper()
 	node := loopDevice(t, make([]byte, size), sector)
@@ -28,7 +28,7 @@ func overGPT(t *testing.T, size, sector int, primary, backup bool, first, n uint
 	return disk
 }
 
-// withMBR makes the first entry of a disk's MBR one of a kind.
+// withMBR makes the first entry of a disk's MBR a partition of this kind.
 func withMBR(disk []byte, kind byte, first, n uint32) {
 	clear(disk[446:510])
 	disk[446+4], disk[510], disk[511] = kind, 0x55, 0xaa
@@ -36,14 +36,14 @@ func withMBR(disk []byte, kind byte, first, n uint32) {
 	binary.LittleEndian.PutUint32(disk[446+12:], n)
 }
 
-// TestFitUnusedGPT takes disks with a GPT of an earlier life under an MBR to larger and smaller devices, with every flag there
-// is: every byte stays the disk's.
+// TestFitUnusedGPT restores disks with an old GPT under an MBR to larger and smaller devices, with every flag. Every
+// byte stays the disk's.
 func TestFitUnusedGPT(t *testing.T) {
 	const size, smaller = 8 << 20, 7 << 20
 	for _, sector := range []int{512, 4096} {
 		for left, copies := range map[string][2]bool{"both": {true, true}, "primary": {true, false}, "backup": {false, true}} {
 			t.Run(fmt.Sprintf("%s, sectors of %d", left, sector), func(t *testing.T) {
-				// A partition that fills the smaller device to its last byte.
+				// The partition fills the smaller device to its last byte.
 				disk := overGPT(t, size, sector, copies[0], copies[1], uint32(1<<20/sector), uint32((smaller-1<<20)/sector))
 				r, snap := inRepo(t, disk)
 				snap.Source.Kind, snap.Source.SectorSize = "device", int64(sector)
@@ -69,8 +69,8 @@ func TestFitUnusedGPT(t *testing.T) {
 	}
 }
 
-// TestFitOtherSectors takes disks to devices of other sectors: it says so before anything is written, and counts in the disk's
-// sectors all the same.
+// TestFitOtherSectors fits disks to devices with another sector size. Fit warns before anything is written, and still
+// counts in the disk's sectors.
 func TestFitOtherSectors(t *testing.T) {
 	const size = 16 << 20
 	fs := func(args ...string) []byte {
@@ -87,18 +87,19 @@ func TestFitOtherSectors(t *testing.T) {
 	}
 	for name, c := range map[string]struct {
 		disk     []byte
-		unit     int64 // of the device it is from; 0 for an image
+		unit     int64 // of the source device; 0 for an image
 		sector   int
 		part     snapshot.Part
-		smallest int // 0 where that is not tried
+		smallest int // 0 to skip that test
 		warning  string
 	}{
-		"MBR of 512":              {mbr(512, ext4K), 0, 4096, snapshot.Part{}, 5 << 20, "counts in sectors of 512 bytes, and those of the device have 4096"},
-		"MBR of 4096":             {mbr(4096, ext4K), 4096, 512, snapshot.Part{}, 5 << 20, "counts in sectors of 4096 bytes, and those of the device have 512"},
-		"MBR of 4096, an image":   {mbr(4096, ext4K), 0, 512, snapshot.Part{}, 5 << 20, "counts in sectors of 4096 bytes, and those of the device have 512"},
-		"MBR of 2048, an image":   {mbr(2048, ext4K), 0, 512, snapshot.Part{}, 5 << 20, "counts in sectors of 2048 bytes, and those of the device have 512"},
-		"the same sectors":        {mbr(4096, ext4K), 4096, 4096, snapshot.Part{}, 5 << 20, ""},
-		"sectors nobody knows":    {mbr(2048, nil), 0, 512, snapshot.Part{}, 10 << 20, ""}, // in sectors of 4096 it would end there
+		"MBR of 512":            {mbr(512, ext4K), 0, 4096, snapshot.Part{}, 5 << 20, "counts in sectors of 512 bytes, and those of the device have 4096"},
+		"MBR of 4096":           {mbr(4096, ext4K), 4096, 512, snapshot.Part{}, 5 << 20, "counts in sectors of 4096 bytes, and those of the device have 512"},
+		"MBR of 4096, an image": {mbr(4096, ext4K), 0, 512, snapshot.Part{}, 5 << 20, "counts in sectors of 4096 bytes, and those of the device have 512"},
+		"MBR of 2048, an image": {mbr(2048, ext4K), 0, 512, snapshot.Part{}, 5 << 20, "counts in sectors of 2048 bytes, and those of the device have 512"},
+		"the same sectors":      {mbr(4096, ext4K), 4096, 4096, snapshot.Part{}, 5 << 20, ""},
+		// In sectors of 4096 bytes it would end at this size.
+		"sectors nobody knows":    {mbr(2048, nil), 0, 512, snapshot.Part{}, 10 << 20, ""},
 		"file system of 512":      {fat, 0, 4096, snapshot.Part{}, 0, "the file system (vfat) is read in pieces of 512 bytes, and the sectors of the device have 4096"},
 		"file system of 1024":     {ext1K, 0, 4096, snapshot.Part{}, 0, "(ext4) is read in pieces of 1024 bytes"},
 		"file system of 4096":     {ext4K, 0, 4096, snapshot.Part{}, 0, ""},
@@ -142,14 +143,14 @@ func TestFitOtherSectors(t *testing.T) {
 	}
 }
 
-// TestFitWithoutFirstGPT takes disks of whose GPT the first copy is gone, or the MBR that names it, to other devices.
+// TestFitWithoutFirstGPT restores disks whose first GPT copy, or the MBR that names it, is missing to other devices.
 func TestFitWithoutFirstGPT(t *testing.T) {
 	const size = 16 << 20
 	whole := gptDisk(t, size, 512)
 	for name, c := range map[string]struct {
 		damage  func(d []byte)
 		refusal string // with a flag
-		advice  string // without
+		advice  string // without a flag
 	}{
 		"no first copy":     {func(d []byte) { clear(d[512:1024]) }, "its GUID partition table is damaged", "its GUID partition table is damaged"},
 		"no protective MBR": {func(d []byte) { clear(d[:512]) }, "", "out of use"},
@@ -182,10 +183,10 @@ func TestFitWithoutFirstGPT(t *testing.T) {
 	}
 }
 
-// TestFitUsedEnd holds that what lies behind all partitions and is of use is not cut off.
+// TestFitUsedEnd checks that used space behind all partitions is not cut off.
 func TestFitUsedEnd(t *testing.T) {
 	const size = 16 << 20
-	raid := make([]byte, size) // version 1.0, 8 KiB before the end
+	raid := make([]byte, size) // metadata version 1.0, 8 KiB before the end
 	at := int64(size - 8<<10)
 	binary.LittleEndian.PutUint32(raid[at:], 0xa92b4efc)
 	binary.LittleEndian.PutUint32(raid[at+4:], 1)

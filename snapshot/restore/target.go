@@ -13,29 +13,29 @@ import (
 	"platter/snapshot/image"
 )
 
-// A target is what a disk is written onto: a file, which may be sparse. Its methods are safe for concurrent use.
+// A target is a file or device to write a disk onto. A file may be sparse. Its methods are safe for concurrent use.
 type target interface {
 	image.Disk // what is there now
 	io.WriterAt
-	// Zero makes a run read as zeros, and takes its room back where the system can.
+	// Zero makes a run read as zeros, and frees its room if the system can.
 	Zero(off, n int64) error
-	// DropCache makes a run, which was written before, come from the medium when it is read next. Where it returns
-	// errors.ErrUnsupported the system cannot do that for a part of a file.
+	// DropCache makes the next read of a written run come from the medium. It returns errors.ErrUnsupported if the
+	// system cannot do that for a part of a file.
 	DropCache(off, n int64) error
 	Sync() error
 }
 
-// blocks is an open file or device. Where direct is there, whole blocks bypass the page cache: that takes a fifth of the time
-// in the kernel, the medium works while the cores do, a sync finds nothing left to wait for, what is read back comes from
-// the medium, and the page cache keeps what it had.
+// blocks is an open file or device. If direct is set, whole blocks bypass the page cache. That has five advantages: a
+// fifth of the kernel time; the medium works in parallel with the cores; a sync need not wait; a read back comes from
+// the medium; the page cache keeps its content.
 type blocks struct {
 	file   *os.File
-	direct *os.File    // nil where there is none
-	grain  int64       // what offsets and lengths past the page cache are multiples of, bytes
-	broken atomic.Bool // direct was refused after all
+	direct *os.File    // nil if not available
+	grain  int64       // the alignment of direct offsets and lengths, bytes
+	broken atomic.Bool // the system refused a direct call
 }
 
-// whole returns the file to use for p: the direct one for whole blocks.
+// whole returns the file to use for p: direct for whole blocks.
 func (t *blocks) whole(p []byte, off int64) *os.File {
 	if t.direct != nil && !t.broken.Load() && int64(len(p))%t.grain == 0 && off%t.grain == 0 && onPage(p) {
 		return t.direct
@@ -43,7 +43,7 @@ func (t *blocks) whole(p []byte, off int64) *os.File {
 	return t.file
 }
 
-// refused reports whether the system would not do to t.direct what it does to t.file.
+// refused reports whether the system refused on t.direct what it does on t.file.
 func (t *blocks) refused(f *os.File, err error) bool {
 	if f == t.direct && isInvalid(err) {
 		t.broken.Store(true)
@@ -76,7 +76,7 @@ func (t *blocks) WriteAt(p []byte, off int64) (int, error) {
 
 func (t *blocks) Sync() error { return cmp.Or(t.file.Sync(), t.syncDirect()) }
 
-// syncDirect syncs the other descriptor too: a write error is told once to every open file, and this one has its own.
+// syncDirect also syncs the second descriptor: the system reports a write error once per open file.
 func (t *blocks) syncDirect() error {
 	if t.direct == nil {
 		return nil
@@ -92,8 +92,7 @@ func (t *blocks) Close() error {
 	return errors.Join(err, closing(t.file))
 }
 
-// A fileTarget is a regular file of a disk's size. It bypasses the page cache where the system and the file system are known
-// to do that well.
+// A fileTarget is a regular file of a disk's size. It bypasses the page cache on file systems known to do that well.
 type fileTarget struct {
 	blocks
 	disk *image.File // the same open file, for its extents
@@ -103,7 +102,7 @@ type fileTarget struct {
 
 var _ target = (*fileTarget)(nil)
 
-// newFileTarget takes over f, of whatever length, and makes it size bytes long.
+// newFileTarget takes ownership of f, of any length, and makes it size bytes long.
 func newFileTarget(f *os.File, size int64) (*fileTarget, error) {
 	if err := f.Truncate(size); err != nil {
 		return nil, errors.Join(fmt.Errorf("make it %d bytes long: %w", size, err), f.Close())
@@ -115,7 +114,7 @@ func newFileTarget(f *os.File, size int64) (*fileTarget, error) {
 	return &fileTarget{blocks: blocks{file: f, direct: openDirect(f), grain: chunk.Block}, disk: disk}, nil
 }
 
-// Sync makes what was written durable, as far as the file system can. That it cannot at all is no reason to have no file.
+// Sync makes written data durable as far as the file system can. A file system without sync is no error.
 func (t *fileTarget) Sync() error {
 	for _, sync := range []func() error{t.file.Sync, t.syncDirect} {
 		err := sync()
@@ -131,7 +130,7 @@ func (t *fileTarget) Size() int64 { return t.disk.Size() }
 
 func (t *fileTarget) Extents() iter.Seq2[image.Extent, error] { return t.disk.Extents() }
 
-// zeros are what is written where no hole can be made.
+// zeros is written where no hole can be made.
 var zeros [256 << 10]byte
 
 func (t *fileTarget) Zero(off, n int64) error {
@@ -141,7 +140,7 @@ func (t *fileTarget) Zero(off, n int64) error {
 	return writeZeros(t.file, off, n)
 }
 
-// writeZeros does what a hole would.
+// writeZeros writes zeros in place of a hole.
 func writeZeros(w io.WriterAt, off, n int64) error {
 	for n > 0 {
 		step := min(n, int64(len(zeros)))

@@ -10,7 +10,7 @@ import (
 	"platter/snapshot/image"
 )
 
-// A deviceTarget is a block device. What is on it is not known before it is read.
+// A deviceTarget is a block device. Its content is not known before it is read.
 type deviceTarget struct {
 	blocks
 	size int64 // bytes
@@ -18,13 +18,13 @@ type deviceTarget struct {
 
 var _ target = (*deviceTarget)(nil)
 
-// newDeviceTarget returns a target of which only the second descriptor is its own.
+// newDeviceTarget returns a target that owns only its direct descriptor.
 func newDeviceTarget(d *Device) *deviceTarget {
 	grain := cmp.Or(d.Identity.SectorSize, chunk.Block)
 	return &deviceTarget{blocks{file: d.file, direct: reopenDirect(d.file, !d.readOnly), grain: grain}, d.Size}
 }
 
-// Close leaves the device itself open.
+// Close does not close the device itself.
 func (t *deviceTarget) Close() error {
 	if t.direct == nil {
 		return nil
@@ -46,7 +46,7 @@ func (t *deviceTarget) WriteAt(p []byte, off int64) (int, error) {
 	return n, nil
 }
 
-// Zero has the device zero whole sectors by itself, and writes what is left at the ends.
+// Zero has the device zero whole sectors itself, and writes zeros at the ends.
 func (t *deviceTarget) Zero(off, n int64) error {
 	end := off + n
 	from, to := (off+t.grain-1)/t.grain*t.grain, end/t.grain*t.grain
@@ -60,11 +60,11 @@ func (t *deviceTarget) Zero(off, n int64) error {
 	return cmp.Or(err, writeZeros(t, off, from-off), writeZeros(t, to, end-to))
 }
 
-// DropCache says that nothing is to be proved before all of it is written. A device that pretends to be larger than it is, as
-// counterfeit flash does, writes what lies beyond its end over what it had taken before; so that is only to be seen then.
+// DropCache is unsupported, so verification waits until all is written. A counterfeit flash device claims more than its
+// size, and writes beyond its real end overwrite earlier data. Only a read at the end finds that.
 func (t *deviceTarget) DropCache(int64, int64) error { return errors.ErrUnsupported }
 
-// Sync makes what was written durable, and has it come from the device when it is read next.
+// Sync makes written data durable, and makes the next read come from the device.
 func (t *deviceTarget) Sync() error {
 	if err := t.blocks.Sync(); err != nil {
 		return fmt.Errorf("the device did not keep what was written: %w", err)

@@ -11,8 +11,9 @@ import (
 	"platter/chunk"
 )
 
-// openDirect opens a file once more, past the page cache; nil where that is not known to be good. ext4 and XFS write whole
-// blocks into holes that way; a network file system would wait for its server after each write, btrfs would not compress.
+// openDirect opens a file a second time to bypass the page cache; nil if that is not known to be good. ext4 and XFS
+// write whole blocks into holes that way. A network file system would wait for its server after each write; btrfs would
+// not compress.
 func openDirect(f *os.File) *os.File {
 	var fs unix.Statfs_t
 	if err := again(func() error { return unix.Fstatfs(int(f.Fd()), &fs) }); err != nil {
@@ -24,8 +25,8 @@ func openDirect(f *os.File) *os.File {
 	return reopenDirect(f, true)
 }
 
-// reopenDirect opens an open file or device once more, past the page cache; nil where that is not to be had. It goes by the
-// descriptor: the file's name may lead elsewhere by now.
+// reopenDirect opens an open file or device a second time to bypass the page cache; nil if the system cannot. It uses
+// the descriptor, because the file's name may lead elsewhere by now.
 func reopenDirect(f *os.File, write bool) *os.File {
 	mode := unix.O_RDONLY
 	if write {
@@ -49,19 +50,20 @@ func reopenDirect(f *os.File, write bool) *os.File {
 	return direct
 }
 
-// onPage reports whether p lies where the system can hand it to a medium. Go puts slices of this size on pages.
+// onPage reports whether p is aligned so that the system can hand it to a medium. Go aligns slices of this size to
+// pages.
 func onPage(p []byte) bool {
 	return uintptr(unsafe.Pointer(unsafe.SliceData(p)))%chunk.Block == 0
 }
 
 func isInvalid(err error) bool { return errors.Is(err, unix.EINVAL) }
 
-// startWriting has the system begin to write a run to the medium now, and not when somebody waits for it. It is a hint.
+// startWriting makes the system start to write a run to the medium now, not at the next sync. It is a hint.
 func startWriting(f *os.File, off, n int64) {
 	_ = unix.SyncFileRange(int(f.Fd()), off, n, unix.SYNC_FILE_RANGE_WRITE)
 }
 
-// punch makes a hole. The error wraps errors.ErrUnsupported where the file system has none.
+// punch makes a hole. The error wraps errors.ErrUnsupported if the file system has no holes.
 func punch(f *os.File, off, n int64) error {
 	err := again(func() error {
 		return unix.Fallocate(int(f.Fd()), unix.FALLOC_FL_PUNCH_HOLE|unix.FALLOC_FL_KEEP_SIZE, off, n)
@@ -72,7 +74,7 @@ func punch(f *os.File, off, n int64) error {
 	return nil
 }
 
-// zeroOut makes a run of a device zero, of whole sectors, by whatever command the device has for that.
+// zeroOut zeroes a run of whole sectors of a device with the device's own command.
 func zeroOut(f *os.File, off, n int64) error {
 	run := [2]uint64{uint64(off), uint64(n)}
 	for {
@@ -89,24 +91,24 @@ func zeroOut(f *os.File, off, n int64) error {
 	}
 }
 
-// dropCaches forgets what the system has cached of a device, which is clean. Not all users may have that done; what is read
-// past the page cache needs none of it.
+// dropCaches drops the cached pages of a device; they must be clean. It needs privileges. Reads past the page cache
+// work without it.
 func dropCaches(f *os.File) {
 	_ = again(func() error { return unix.IoctlSetInt(int(f.Fd()), unix.BLKFLSBUF, 0) })
 	_ = unix.Fadvise(int(f.Fd()), 0, 0, unix.FADV_DONTNEED)
 }
 
-// rereadTable has the system look for partitions anew. The device must be open exclusively.
+// rereadTable makes the system read the partition table again. The device must be open exclusively.
 func rereadTable(f *os.File) error {
 	err := again(func() error { return unix.IoctlSetInt(int(f.Fd()), unix.BLKRRPART, 0) })
-	if errors.Is(err, unix.EINVAL) { // it is one that has no partitions
+	if errors.Is(err, unix.EINVAL) { // a device without partitions
 		return nil
 	}
 	return err
 }
 
-// dropCache drops what the system caches of a run. What is dirty stays cached, so it is written first; all of the file,
-// because only then is it known to be on the medium.
+// dropCache drops a run from the page cache. Dirty pages would stay, so it first syncs the whole file: only then is the
+// run known to be on the medium.
 func dropCache(f *os.File, off, n int64) error {
 	if err := again(func() error { return unix.Fdatasync(int(f.Fd())) }); err != nil {
 		return fmt.Errorf("sync: %w", err)

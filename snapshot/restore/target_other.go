@@ -7,7 +7,7 @@ import (
 	"os"
 )
 
-// openDirect and reopenDirect return nil: here nothing is known to be gained.
+// openDirect returns nil: on this system no gain is known.
 func openDirect(*os.File) *os.File { return nil }
 
 func reopenDirect(*os.File, bool) *os.File { return nil }
@@ -18,13 +18,13 @@ func isInvalid(error) bool { return false }
 
 func startWriting(*os.File, int64, int64) {}
 
-// punch makes no hole: zeros are written instead.
+// punch makes no hole: the caller writes zeros.
 func punch(*os.File, int64, int64) error { return errors.ErrUnsupported }
 
-// dropCache cannot have one run of a file come from the medium.
+// dropCache is unsupported on this system.
 func dropCache(*os.File, int64, int64) error { return errors.ErrUnsupported }
 
-// zeroOut, dropCaches and rereadTable are for devices, which are not written to here.
+// zeroOut is for devices, which platter does not write to on this system.
 func zeroOut(*os.File, int64, int64) error { return errors.ErrUnsupported }
 
 func dropCaches(*os.File) {}

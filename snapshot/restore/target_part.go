@@ -10,9 +10,9 @@ import (
 	"platter/snapshot/image"
 )
 
-// A partTarget is a target that holds a part of a disk, seen with the disk's own offsets, so that nobody but it needs to know
-// that there is a part. A chunk that reaches over an end of the part reads in full, since what lies beyond is the snapshot's
-// own; so it can be proved by its id like any other. What is written beyond the part is dropped.
+// A partTarget holds a part of a disk and uses the whole disk's offsets, so other code need not know about the part. A
+// chunk that crosses an end of the part reads in full: the bytes beyond come from the snapshot. So its ID verifies it
+// like any other. Writes beyond the part are dropped.
 type partTarget struct {
 	target
 	from, to int64 // the part, bytes
@@ -21,7 +21,7 @@ type partTarget struct {
 
 var _ target = (*partTarget)(nil)
 
-// seat returns t as the place of the map's part.
+// seat returns t as the target of the map's part.
 func (m *content) seat(ctx context.Context, t target) (*partTarget, error) {
 	from, to := m.Within()
 	if t.Size() < to-from {
@@ -38,16 +38,16 @@ func tooSmall(size, least int64) error {
 	return fmt.Errorf("it is too small: it has %d bytes, and the smallest that would do has %d", size, least)
 }
 
-// Size is where the part ends on the disk.
+// Size returns where the part ends on the disk.
 func (t *partTarget) Size() int64 { return t.to }
 
-// clip returns the run of the part that lies in n bytes at off, none of length 0 but where there is no such run.
+// clip returns the run of the part within n bytes at off. Its length is 0 only if there is none.
 func (t *partTarget) clip(off, n int64) (from, length int64) {
 	from = max(off, t.from)
 	return from, max(0, min(off+n, t.to)-from)
 }
 
-// Extents yields what the target holds, and all before it as zeros.
+// Extents yields zeros before the part, then what the target holds.
 func (t *partTarget) Extents() iter.Seq2[image.Extent, error] {
 	return func(yield func(image.Extent, error) bool) {
 		if t.from > 0 && !yield(image.Extent{Len: t.from, Zero: true}, nil) {
@@ -67,7 +67,7 @@ func (t *partTarget) Extents() iter.Seq2[image.Extent, error] {
 	}
 }
 
-// ReadAt reads from the target, and beyond the part's ends what the edges hold.
+// ReadAt reads from the target; beyond the part's ends it reads the edges.
 func (t *partTarget) ReadAt(p []byte, off int64) (int, error) {
 	if off >= t.from && (off+int64(len(p)) <= t.to || len(t.edges) == 0 && t.target.Size() == t.to-t.from) {
 		return t.target.ReadAt(p, off-t.from)

@@ -2,15 +2,16 @@ package restore
 
 import "sync"
 
-// Unfinished are files that are being written under temporary names. A process that ends while Restore or Export have not
-// returned removes them with Remove. The zero value holds none, and a nil *Unfinished keeps no account. It is safe for concurrent use.
+// Unfinished is the set of files being written under temporary names. A process that ends before a restore or Export
+// returns calls Remove to remove them. The zero value is empty; a nil *Unfinished records nothing. It is safe for
+// concurrent use.
 type Unfinished struct {
 	mu    sync.Mutex
 	files map[*newFile]struct{}
 	over  bool // Remove was called
 }
 
-// add takes in a file, unless it is too late for one.
+// add adds a file, and returns false after Remove.
 func (u *Unfinished) add(f *newFile) bool {
 	if u == nil {
 		return true
@@ -35,14 +36,14 @@ func (u *Unfinished) done(f *newFile) {
 	delete(u.files, f)
 }
 
-// Remove removes the files. Whoever goes on writing to one cannot give it its name any more. A file system that does not
-// answer makes it wait.
+// Remove removes the files. After that, a running restore cannot give its file the final name. Remove blocks while the
+// file system does not answer.
 func (u *Unfinished) Remove() {
 	u.mu.Lock()
 	defer u.mu.Unlock()
 	u.over = true
 	for f := range u.files {
-		_ = f.remove() // it may have its name by now, and there is nobody left to be told of more
+		_ = f.remove() // the file may already have its name, and there is no caller left to report to
 	}
 	clear(u.files)
 }

@@ -12,15 +12,15 @@ import (
 	"platter/snapshot/image"
 )
 
-// A MismatchError says where a disk is not what its snapshot says.
+// A MismatchError says where a disk differs from its snapshot.
 type MismatchError struct{ Off, Len int64 } // bytes
 
 func (e *MismatchError) Error() string {
 	return fmt.Sprintf("bytes %d to %d are not what was kept", e.Off, e.Off+e.Len)
 }
 
-// A verifier reads a disk back and proves it against a map: chunks by their ids, all else by being zero. Errors are a
-// *MismatchError where it differs.
+// A verifier reads a disk back and compares it with a map. It verifies chunks by their IDs, and that all else is zero.
+// The error is a *MismatchError if the disk differs.
 type verifier struct {
 	m        *content
 	disk     image.Disk
@@ -29,7 +29,7 @@ type verifier struct {
 	windows  *windows
 }
 
-// all proves the whole disk, or the map's part of it.
+// all verifies the whole disk, or the map's part of it.
 func (v *verifier) all(ctx context.Context) error {
 	if err := v.m.EachRegion(ctx, v.region); err != nil {
 		return err
@@ -37,7 +37,7 @@ func (v *verifier) all(ctx context.Context) error {
 	return v.zeros(ctx)
 }
 
-// region proves a region that has a page.
+// region verifies a region that has a page.
 func (v *verifier) region(ctx context.Context, reg diskmap.Region) error {
 	places, err := v.m.Places(ctx, reg.Index, reg.Page)
 	if err != nil {
@@ -75,8 +75,8 @@ func (v *verifier) chunk(r *windowReader, namer *chunk.Namer, end int64, q diskm
 	return nil
 }
 
-// zeros proves that regions without a page hold nothing; holes need no reading. It walks the map along with the target: to
-// remember the regions that were written would take memory for each.
+// zeros verifies that regions without a page are zero; it skips holes. It walks the map and the target together: a list
+// of written regions would take memory for each.
 func (v *verifier) zeros(ctx context.Context) error {
 	r := v.windows.take()
 	defer v.windows.put(r)

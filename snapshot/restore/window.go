@@ -9,19 +9,19 @@ import (
 	"platter/chunk"
 )
 
-// windowSize is how much of a target is read at once, in bytes.
+// windowSize is how much of a target one read reads, in bytes.
 const windowSize = 2 << 20
 
 // A windowReader reads a target from front to back in large steps. It is not safe for concurrent use.
 type windowReader struct {
 	from io.ReaderAt
 	buf  []byte
-	data []byte // what buf holds
+	data []byte // the content of buf
 	off  int64  // of data, bytes
 }
 
-// view returns n bytes from off on. Where it has to read, it reads on to limit, for the next call; the bytes hold until
-// then.
+// view returns n bytes at off. If it has to read, it reads ahead up to limit for the next call. The bytes are valid
+// until the next call.
 func (r *windowReader) view(off, n, limit int64) ([]byte, error) {
 	if off < r.off || off+n > r.off+int64(len(r.data)) {
 		if err := r.read(off, n, limit); err != nil {
@@ -33,7 +33,8 @@ func (r *windowReader) view(off, n, limit int64) ([]byte, error) {
 
 func (r *windowReader) read(off, n, limit int64) error {
 	size := max(n, min(windowSize, limit-off))
-	size = (size + chunk.Block - 1) &^ (chunk.Block - 1) // whole blocks may bypass the page cache, at the disk's end too
+	// Whole blocks can bypass the page cache, even at the disk's end.
+	size = (size + chunk.Block - 1) &^ (chunk.Block - 1)
 	if int64(len(r.buf)) < size {
 		r.buf = make([]byte, max(size, windowSize))
 	}
@@ -49,13 +50,13 @@ func (r *windowReader) read(off, n, limit int64) error {
 	return nil
 }
 
-// windows are a target's readers that nobody uses now.
+// windows is a pool of idle readers of a target.
 type windows struct {
 	from io.ReaderAt
 	pool sync.Pool // of *windowReader
 }
 
-// take returns a reader that has read nothing yet.
+// take returns a reader with nothing buffered.
 func (w *windows) take() *windowReader {
 	r, ok := w.pool.Get().(*windowReader)
 	if !ok {

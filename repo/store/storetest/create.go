@@ -18,13 +18,14 @@ func testCreate(t *testing.T, s store.Store) {
 			t.Fatalf("Create(%q) says %v, want %v", name, err, want)
 		}
 	}
-	for i, name := range []string{"made", "a/b/made", "a/b/again", "empty"} { // the first where the store itself is not there yet
+	// The first one, while the store's folder is missing.
+	for i, name := range []string{"made", "a/b/made", "a/b/again", "empty"} {
 		data := noise(byte(i), 5000*(3-i))
 		given := bytes.Clone(data)
 		want(name, given, nil)
 		clear(given)
 		want(name, noise(9, 7), fs.ErrExist)
-		want(name, data, fs.ErrExist) // the same bytes are no excuse
+		want(name, data, fs.ErrExist) // an error even for the same bytes
 		wantFile(t, s, name, data)
 	}
 	wantList(t, s, "a", store.Info{Name: "a/b/made", Size: 10000}, store.Info{Name: "a/b/again", Size: 5000})
@@ -32,7 +33,7 @@ func testCreate(t *testing.T, s store.Store) {
 	put(t, s, "put", []byte("put"))
 	want("put", []byte("created"), fs.ErrExist)
 	wantFile(t, s, "put", []byte("put"))
-	put(t, s, "made", []byte("put over")) // what was created is a file like any other
+	put(t, s, "made", []byte("put over")) // a created file is a file like any other
 	wantFile(t, s, "made", []byte("put over"))
 	if err := s.Move(t.Context(), "made", "moved"); err != nil {
 		t.Fatal(err)
@@ -49,8 +50,8 @@ func testCreate(t *testing.T, s store.Store) {
 	}
 }
 
-// testCreateAtOnce has many create each of some files, all at the same moment: exactly one makes it, the others are told
-// that it exists, and it holds the winner's bytes.
+// testCreateAtOnce creates each of some files many times at once. Exactly one call succeeds, the others return
+// fs.ErrExist, and the file holds the winner's bytes.
 func testCreateAtOnce(t *testing.T, s store.Store) { createAtOnce(t, s) }
 
 // createAtOnce spreads 16 goroutines over stores that must be views of the same files.
@@ -87,5 +88,5 @@ func createAtOnce(t *testing.T, stores ...store.Store) {
 	}
 }
 
-// RunShared holds several stores that are views of the same files to what Store promises of several machines.
+// RunShared tests the promises of Store between several machines. The stores must be views of the same files.
 func RunShared(t *testing.T, stores ...store.Store) { createAtOnce(t, stores...) }

@@ -16,18 +16,18 @@ import (
 	"platter/repo/store"
 )
 
-// Disk is a disk in memory for store.NewLocalOn. Beside what programs see it knows what is durable: of a file the bytes
-// that were synced, of a folder the entries that were synced; and Lose makes of that what a power cut can leave.
+// Disk is a disk in memory for store.NewLocalOn. Apart from what programs see, it records what is durable: the synced
+// bytes of files, and the synced entries of folders. Lose returns what a power cut can leave of that.
 //
-// Fail is asked before each call that changes something, with its number from 0 and what it does; its error is the
-// call's. Of a write that fails with an error that wraps io.ErrShortWrite half is done, of all others nothing. Then is
-// called after each of them, with the disk standing still. Set both before use.
+// The disk calls Fail before each call that changes something, with its number from 0 and what it does. The error of
+// Fail becomes the call's error. A write whose error wraps io.ErrShortWrite writes half; any other failed call does
+// nothing. The disk calls Then after each such call, while it is locked. Set both before use.
 type Disk struct {
 	Fail func(call int, what string) error
 	Then func(lose func(Cut) *Disk)
 
-	Clock   func() time.Time // its own; time.Now where it is nil; set before use
-	NoLinks bool             // it has no hard links; set before use
+	Clock   func() time.Time // the disk's clock; nil means time.Now; set before use
+	NoLinks bool             // the disk has no hard links; set before use
 
 	mu      sync.Mutex
 	root    *node
@@ -39,27 +39,27 @@ var _ store.FileSystem = (*Disk)(nil)
 
 // A node is a file or a folder.
 type node struct {
-	above *node // the folder that it is in
+	above *node // the folder that holds it
 	name  string
 
 	entries map[string][]version // of a folder; nil for a file
 
 	time   time.Time // when the file was written
 	data   []byte
-	synced []byte   // what of it is durable
+	synced []byte   // the durable part of data
 	sum    [32]byte // of synced
-	lies   bool     // a sync failed: the kernel has dropped what it could not write, and later syncs say that all is well
+	lies   bool     // a sync failed: the kernel has dropped what it could not write, and later syncs succeed falsely
 }
 
-// A version is what a name stood for from a call on. The first of a name is durable, the last is what programs see, and
-// a power cut may leave any.
+// A version is what a name refers to from a call on. The first version of a name is durable, and programs see the last
+// one. A power cut may leave any.
 type version struct {
-	node *node // nil when there was no such name
-	call int   // counted from 1; 0 for what was there before
+	node *node // nil if the name did not exist
+	call int   // counted from 1; 0 for what existed before
 }
 
-// A rename is one whose target is not durable yet. A journal keeps its two halves together: the old name may stay although
-// the new is there, but not go before the new is there to stay.
+// A rename is a rename whose target is not durable yet. A journal keeps its two halves together. The old name may
+// survive beside the new one, but it never disappears before the new one is durable.
 type rename struct {
 	from, to entry
 	call     int
@@ -71,19 +71,19 @@ type entry struct {
 	name string
 }
 
-// NewDisk is an empty disk with a root.
+// NewDisk returns an empty disk with a root.
 func NewDisk() *Disk {
 	return &Disk{root: &node{entries: map[string][]version{}}}
 }
 
-// Calls are those that changed something, or tried to.
+// Calls returns the calls that changed something or tried to.
 func (d *Disk) Calls() []string {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	return slices.Clone(d.calls)
 }
 
-// change counts a call and does it. do is told of the error that the call is to fail with.
+// change counts a call and executes it. It passes to do the error with which the call must fail.
 func (d *Disk) change(what string, do func(call int, err error) error) error {
 	d.mu.Lock()
 	defer d.mu.Unlock()
@@ -106,7 +106,7 @@ func (d *Disk) now() time.Time {
 	return d.Clock()
 }
 
-// unlessTold is for calls that do nothing when they fail.
+// unlessTold makes a call that does nothing if it fails.
 func unlessTold(do func(call int) error) func(int, error) error {
 	return func(call int, err error) error {
 		if err != nil {
@@ -116,7 +116,7 @@ func unlessTold(do func(call int) error) func(int, error) error {
 	}
 }
 
-// at returns what an entry stands for, nil for nothing.
+// at returns what an entry refers to; nil for nothing.
 func (e entry) at() *node {
 	if e.dir == nil || len(e.dir.entries[e.name]) == 0 {
 		return nil
@@ -125,7 +125,7 @@ func (e entry) at() *node {
 	return history[len(history)-1].node
 }
 
-// set makes an entry stand for something else from a call on.
+// set makes an entry refer to something else from a call on.
 func (e entry) set(n *node, call int) {
 	history := e.dir.entries[e.name]
 	if len(history) == 0 {
@@ -137,7 +137,7 @@ func (e entry) set(n *node, call int) {
 	}
 }
 
-// find returns what has a name, nil for nothing.
+// find returns what has this name; nil for nothing.
 func (d *Disk) find(name string) *node {
 	n := d.root
 	for part := range strings.SplitSeq(name, "/") {
@@ -148,7 +148,7 @@ func (d *Disk) find(name string) *node {
 	return n
 }
 
-// entry returns the place of a name, which need not be there, in its folder, which must.
+// entry returns the entry of a name. The name may be missing, but its folder must exist.
 func (d *Disk) entry(name string) (entry, error) {
 	dir := d.find(path.Dir(name))
 	if dir == nil || dir.entries == nil {
@@ -210,7 +210,7 @@ func (d *Disk) Rename(from, to string) error {
 	}))
 }
 
-// Link is one change of one entry: a power cut leaves the new name or does not.
+// Link changes one entry: a power cut leaves the new name or does not.
 func (d *Disk) Link(from, to string) error {
 	return d.change("link", unlessTold(func(call int) error {
 		switch n := d.find(from); {
@@ -228,7 +228,7 @@ func (d *Disk) Link(from, to string) error {
 	}))
 }
 
-// Touch needs no model of what is not synced: the byte that is written is the one that is there.
+// Touch needs no model of unsynced bytes: the write does not change the byte.
 func (d *Disk) Touch(name string) error {
 	return d.change("touch", unlessTold(func(int) error {
 		n := d.find(name)
@@ -273,7 +273,7 @@ func (d *Disk) SyncFolder(dir string) error {
 	}))
 }
 
-// diskFile is a file that is being written.
+// diskFile is a file open for writing.
 type diskFile struct {
 	disk *Disk
 	*node

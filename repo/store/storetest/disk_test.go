@@ -16,7 +16,7 @@ func TestDisk(t *testing.T) {
 	Run(t, func(*testing.T) store.Store { return store.NewLocalOn(NewDisk()) })
 }
 
-// A script is calls of a disk, and stops at the first that fails.
+// A script is a series of calls of a disk that stops at the first error.
 type script struct {
 	*Disk
 	err error
@@ -28,7 +28,7 @@ func (s *script) do(err error) {
 	}
 }
 
-// write makes a file of two pages, each of one digit.
+// write creates a file of two pages, each filled with one digit.
 func (s *script) write(name string, sync bool) {
 	f, err := s.Create(name)
 	if s.do(err); err != nil {
@@ -43,7 +43,7 @@ func (s *script) write(name string, sync bool) {
 	}
 }
 
-// left says what is on a disk: of each file its name and what each of its pages begins and ends with.
+// left describes the files of a disk: their names, and the first and last byte of each page.
 func left(t *testing.T, d *Disk) string {
 	t.Helper()
 	s := store.NewLocalOn(d)
@@ -66,8 +66,7 @@ func left(t *testing.T, d *Disk) string {
 	return strings.Join(files, " ")
 }
 
-// TestPowerCuts holds, for little scripts, what cuts can leave and what they cannot: all of want comes about, and nothing
-// else.
+// TestPowerCuts checks for small scripts what power cuts can leave: everything in want, and nothing else.
 func TestPowerCuts(t *testing.T) {
 	const torn = "|a:|a:11|a:1122|a:1100|a:0022|a:0000|a:00"
 	for _, test := range []struct {
@@ -137,7 +136,7 @@ func TestPowerCuts(t *testing.T) {
 	}
 }
 
-// moved moves a durable file between durable folders, and syncs one of them.
+// moved moves a durable file between durable folders and syncs the folder sync.
 func moved(sync string) func(s *script) {
 	return func(s *script) {
 		s.do(s.Mkdir("d"))
@@ -154,7 +153,7 @@ func TestTornAt512(t *testing.T) {
 	s := &script{Disk: NewDisk()}
 	s.write("a", false)
 	for range 50 {
-		s.do(s.SyncFolder(".")) // another call is another cut
+		s.do(s.SyncFolder(".")) // the number of calls seeds the cut
 		data := s.Lose(Torn512).find("a").data
 		if len(data)%512 != 0 || len(data) == 8192 || bytes.Contains(data, []byte{0}) {
 			t.Errorf("%d bytes are left", len(data))
@@ -162,7 +161,7 @@ func TestTornAt512(t *testing.T) {
 	}
 }
 
-// TestSyncLies holds that a sync which failed drops for good what it did not write.
+// TestSyncLies checks that data of a failed sync is lost for good, even after a sync that succeeds.
 func TestSyncLies(t *testing.T) {
 	d, broken := NewDisk(), errors.New("broken")
 	d.Fail = func(_ int, what string) error {
@@ -202,7 +201,7 @@ func TestShortWrite(t *testing.T) {
 	}
 }
 
-// TestWrecks holds that every call is a place to cut at, that what is left is told once, and what had been promised.
+// TestWrecks checks that Wrecks cuts after every call, returns each result once, and records what was promised.
 func TestWrecks(t *testing.T) {
 	promised := 0
 	wrecks, tried := Wrecks(NewDisk(), Cuts, func() int { return promised }, func(d *Disk) {
@@ -213,7 +212,8 @@ func TestWrecks(t *testing.T) {
 		s.do(s.Remove("a"))
 		promised = 2
 	})
-	if want := 8 * int(Cuts); tried != want { // create, two writes, sync, sync of the folder, remove; none, all
+	// After create, two writes, two syncs and remove; and before all calls, and after work.
+	if want := 8 * int(Cuts); tried != want {
 		t.Errorf("%d cuts, want %d", tried, want)
 	}
 	seen := map[string]int{}

@@ -13,7 +13,7 @@ import (
 	"platter/repo/store"
 )
 
-// openFile is a file that is being read. What is appended to it is no concern of its reader.
+// openFile is a file open for reading. Later writes do not affect its reader.
 type openFile struct{ data []byte }
 
 func (f openFile) ReadAt(p []byte, off int64) (int, error) {
@@ -71,7 +71,7 @@ func (d *Disk) below(dir string, temps bool) ([]store.Info, error) {
 	return infos, nil
 }
 
-// walk hands on the files below a folder, sorted.
+// walk calls fn for the files below a folder, sorted.
 func (n *node) walk(dir string, fn func(name string, n *node)) {
 	for _, name := range sorted(n.entries) {
 		switch n, name := (entry{n, name}).at(), path.Join(dir, name); {

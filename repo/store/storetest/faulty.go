@@ -8,9 +8,9 @@ import (
 	"platter/repo/store"
 )
 
-// Faulty is a store whose calls can be made to fail. An op is "put", "create", "get", "list", "delete", "move"
-// or "touch", a name what it was given, of a move the first.
-// Fail, Lose and Short may be called from many goroutines at once; set them before use.
+// Faulty is a store whose calls can fail on demand. An op is "put", "create", "get", "list", "delete", "move" or
+// "touch". A name is the call's name, for a move the first one. Fail, Lose and Short may be called from many goroutines
+// at once; set them before use.
 //
 // To fail operation i, for every i, until none fails:
 //
@@ -21,9 +21,9 @@ import (
 //	}
 type Faulty struct {
 	store.Store
-	Fail func(op, name string) error // its error is the call's, and nothing was done; nil: none fails
-	Lose func(op, name string) error // its error is the call's, though the store did it: the answer was lost
-	// Short makes a get answer with half of what it got, and no error: the file was cut short meanwhile.
+	Fail func(op, name string) error // an error is the call's, which then does nothing; nil: no call fails
+	Lose func(op, name string) error // an error is the call's, although the store did it: a lost answer
+	// Short makes a get return half of its bytes and no error, as if the file had been cut short meanwhile.
 	Short func(op, name string) bool
 
 	ops atomic.Int64
@@ -34,7 +34,7 @@ var (
 	_ store.Filler = (*Faulty)(nil)
 )
 
-// Nth is a Fail or Lose that gives err for the call after the first n, and for no other.
+// Nth returns a Fail or Lose that returns err only for the call after the first n.
 func Nth(n int64, err error) func(op, name string) error {
 	var calls atomic.Int64
 	return func(string, string) error {
@@ -45,7 +45,7 @@ func Nth(n int64, err error) func(op, name string) error {
 	}
 }
 
-// After is a Fail that gives err for every call after the first n: a crash, or a NAS that went away.
+// After returns a Fail that returns err for every call after the first n: a crash, or a NAS that disappeared.
 func After(n int64, err error) func(op, name string) error {
 	var calls atomic.Int64
 	return func(string, string) error {
@@ -56,7 +56,7 @@ func After(n int64, err error) func(op, name string) error {
 	}
 }
 
-// Ops is how many calls there have been, those that failed among them.
+// Ops returns the number of calls, including those that failed.
 func (f *Faulty) Ops() int64 { return f.ops.Load() }
 
 func (f *Faulty) Put(ctx context.Context, name string, data []byte) error {
@@ -81,7 +81,7 @@ func (f *Faulty) Get(ctx context.Context, name string, off, n int64) (data []byt
 	return data, nil
 }
 
-// List counts as one call, when it is ranged over. A lost listing ends in its error after everything was yielded.
+// List counts as one call when the caller ranges over it. A lost listing yields everything, then its error.
 func (f *Faulty) List(ctx context.Context, dir string) iter.Seq2[store.Info, error] {
 	return func(yield func(store.Info, error) bool) {
 		ended := false
@@ -126,7 +126,7 @@ func (f *Faulty) GetInto(ctx context.Context, dst []byte, name string, off int64
 	return n, nil
 }
 
-// Unwrap returns the store behind it. Its capabilities but Filler neither count nor fail.
+// Unwrap returns the wrapped store. Calls of its capabilities, except Filler, neither count nor fail.
 func (f *Faulty) Unwrap() store.Store { return f.Store }
 
 func (f *Faulty) around(op, name string, do func() error) error {

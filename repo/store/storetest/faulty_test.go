@@ -11,7 +11,7 @@ func TestFaulty(t *testing.T) {
 	Run(t, func(*testing.T) store.Store { return &Faulty{Store: new(store.Mem)} })
 }
 
-// TestFaultyEveryCall fails each call of a little program in turn, before and after it was done.
+// TestFaultyEveryCall fails each call of a small program in turn, before and after it takes effect.
 func TestFaultyEveryCall(t *testing.T) {
 	broken := errors.New("broken")
 	program := func(s store.Store) [4]error {

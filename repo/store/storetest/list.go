@@ -13,14 +13,14 @@ import (
 	"platter/repo/store"
 )
 
-// list returns what was listed before the first error.
+// list returns the entries before the first error.
 func list(ctx context.Context, s store.Store, dir string) ([]store.Info, error) {
 	var infos []store.Info
 	for info, err := range s.List(ctx, dir) {
 		if err != nil {
 			return infos, err
 		}
-		info.ModTime = time.Time{} // testModTime looks at those
+		info.ModTime = time.Time{} // testModTime tests those
 		infos = append(infos, info)
 	}
 	return infos, nil
@@ -77,7 +77,7 @@ func testListBreaksOff(t *testing.T, s store.Store) {
 		put(t, s, fmt.Sprintf("%d/%d", i%3, i), nil)
 	}
 	seen := 0
-	for _, err := range s.List(t.Context(), "") { // a store that goes on after the break panics here
+	for _, err := range s.List(t.Context(), "") { // a store that continues after the break panics here
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -99,8 +99,8 @@ func testListBreaksOff(t *testing.T, s store.Store) {
 	}
 }
 
-// testListWhileChanging lists while others put and delete, and the lister itself deletes: every file that stays all the
-// time is listed once, nothing fails, and nothing that was never there appears.
+// testListWhileChanging lists while other goroutines put and delete, and the lister itself deletes. Every file that
+// stays is listed once, nothing fails, and no file appears that never existed.
 func testListWhileChanging(t *testing.T, s store.Store) {
 	const stay = 60
 	for i := range stay {

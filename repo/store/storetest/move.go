@@ -18,7 +18,7 @@ func testMove(t *testing.T, s store.Store) {
 			t.Errorf("Move(%s, %s) says %v, want fs.ErrNotExist", from, to, err)
 		}
 	}
-	missing("a/b", "c/d") // where the store itself is not there yet
+	missing("a/b", "c/d") // while the store's folder is missing
 	put(t, s, "a/b", []byte("moved"))
 	for _, names := range [][2]string{{"a/b", "c/d/e"}, {"c/d/e", "c/d/f"}, {"c/d/f", "there"}, {"there", "there"}, {"there", "z"}} {
 		if err := s.Move(t.Context(), names[0], names[1]); err != nil {
@@ -41,7 +41,7 @@ func testMove(t *testing.T, s store.Store) {
 	}
 }
 
-// testMoveOrDelete has one mover and one deleter of each file: exactly one of them has it.
+// testMoveOrDelete moves and deletes each file at once: exactly one of the two succeeds.
 func testMoveOrDelete(t *testing.T, s store.Store) {
 	const files = 200
 	name := func(i int) string { return fmt.Sprintf("from/%d", i) }
@@ -79,7 +79,7 @@ func testMoveOrDelete(t *testing.T, s store.Store) {
 	}
 }
 
-// modTime is when a file was written, by the store's clock.
+// modTime returns when a file was written, by the store's clock.
 func modTime(t *testing.T, s store.Store, name string) time.Time {
 	t.Helper()
 	for info, err := range s.List(t.Context(), "") {
@@ -110,7 +110,7 @@ func testTouch(t *testing.T, s store.Store) {
 	if before.IsZero() {
 		t.Error("a file that was put has no time")
 	}
-	// A clock that has not moved on is no fault of the store's.
+	// If the clock has not advanced, that is not the store's fault.
 	for deadline := time.Now().Add(10 * time.Second); ; {
 		if err := touch("a/b"); err != nil {
 			t.Fatal(err)

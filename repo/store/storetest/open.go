@@ -6,7 +6,7 @@ import (
 	"platter/repo/store"
 )
 
-// OpenLocal opens the store in a folder, or ends the test. own is as in store.OpenLocal.
+// OpenLocal opens the store in a folder, or fails the test. own is as in store.OpenLocal.
 func OpenLocal(t testing.TB, root string, own store.Layout) *store.Local {
 	t.Helper()
 	l, err := store.OpenLocal(root, own)

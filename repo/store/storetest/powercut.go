@@ -10,19 +10,19 @@ import (
 	"github.com/zeebo/blake3"
 )
 
-// A Cut is what a power cut does with what was not synced. What was synced it leaves alone: bytes of files, and entries of
-// folders.
+// A Cut says what a power cut does with unsynced data. Synced bytes of files and synced entries of folders always
+// survive.
 type Cut int
 
 const (
-	Lost    Cut = iota // all of it is gone
-	Kept               // all of it is there
-	Torn512            // entries are there; files end after some 512 bytes
-	Torn4K             // entries are there; files are as long as they were to be, with zeros from some page of 4096 on
-	Random             // this one and all behind it: of entries any subset, of files any pages, each anew by its number
+	Lost    Cut = iota // all of it is lost
+	Kept               // all of it survives
+	Torn512            // entries survive; files end after some 512 bytes
+	Torn4K             // entries survive; files have their full length, with zeros from some page of 4096 on
+	Random             // and every later number: a random subset of entries and of file pages, seeded by it
 )
 
-// Cuts is how many cuts are tried as a rule.
+// Cuts is the usual number of cuts to try.
 const Cuts = Random + 4
 
 func (c Cut) String() string {
@@ -32,7 +32,7 @@ func (c Cut) String() string {
 	return [...]string{"lost", "kept", "torn at 512", "torn at 4096"}[c]
 }
 
-// Lose returns the disk as it is found after a power cut. The disk itself goes on.
+// Lose returns the disk as a power cut leaves it. The disk itself continues unchanged.
 func (d *Disk) Lose(c Cut) *Disk {
 	d.mu.Lock()
 	defer d.mu.Unlock()
@@ -54,7 +54,7 @@ func (d *Disk) lose(c Cut) *Disk {
 	return &Disk{root: l.copy(d.root), Clock: d.Clock, NoLinks: d.NoLinks}
 }
 
-// Sum is the same for disks that hold the same.
+// Sum is equal for disks with equal content.
 func (d *Disk) Sum() (sum [32]byte) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
@@ -64,14 +64,15 @@ func (d *Disk) Sum() (sum [32]byte) {
 	return sum
 }
 
-// Dump writes what is on the disk.
+// Dump writes the content of the disk.
 func (d *Disk) Dump(w io.Writer) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	d.root.walk("", func(name string, n *node) { fmt.Fprintf(w, "%8d %s\n", len(n.data), name) })
 }
 
-// syncFolder makes the entries of a folder durable, and with those that were renamed out of it their new names.
+// syncFolder makes the entries of a folder durable. For entries renamed out of it, it also makes their new names
+// durable.
 func (d *Disk) syncFolder(dir *node) {
 	for name, history := range dir.entries {
 		entry{dir, name}.persist(history[len(history)-1].call)
@@ -91,10 +92,10 @@ func (d *Disk) syncFolder(dir *node) {
 	}
 }
 
-// durable is the call by which an entry became what is durable of it.
+// durable returns the call that made an entry's durable version.
 func (e entry) durable() int { return e.dir.entries[e.name][0].call }
 
-// persist makes an entry durable as it was after a call, if it is not.
+// persist makes an entry durable as it was after a call, if it is not yet.
 func (e entry) persist(call int) {
 	if history := e.dir.entries[e.name]; e.durable() < call {
 		e.dir.entries[e.name] = history[since(history, call):]
@@ -111,19 +112,19 @@ func (n *node) made() (e entry, call int, ok bool) {
 	return entry{n.above, n.name}, history[at].call, true
 }
 
-// since is the first version of a call or a later one.
+// since returns the index of the first version of this call or a later one.
 func since(history []version, call int) int {
 	return slices.IndexFunc(history, func(v version) bool { return v.call >= call })
 }
 
 func sorted(entries map[string][]version) []string { return slices.Sorted(maps.Keys(entries)) }
 
-// A loss is a power cut under way.
+// A loss is a power cut in progress.
 type loss struct {
 	cut    Cut
 	rnd    *rand.Rand
-	chosen map[entry]int   // versions
-	copies map[*node]*node // of a file that has two names one
+	chosen map[entry]int   // the picked version of each entry
+	copies map[*node]*node // copies, so that a file with two names stays one file
 }
 
 // choose picks a version of every entry.
@@ -146,10 +147,10 @@ func (l *loss) choose(dir *node) {
 	}
 }
 
-// chose is the call by which an entry became what was picked.
+// chose returns the call that made the picked version of an entry.
 func (l *loss) chose(e entry) int { return e.dir.entries[e.name][l.chosen[e]].call }
 
-// raise picks the version of a call, and the folder it is in, where an earlier one was picked.
+// raise picks the version of a call, and that of the folder it is in, if an earlier one was picked.
 func (l *loss) raise(e entry, call int) (raised bool) {
 	if l.chose(e) < call {
 		l.chosen[e] = since(e.dir.entries[e.name], call)
@@ -161,7 +162,7 @@ func (l *loss) raise(e entry, call int) (raised bool) {
 	return raised
 }
 
-// copy returns what is left of a file or a folder, all of it durable.
+// copy returns what remains of a file or a folder, all of it durable.
 func (l *loss) copy(n *node) *node {
 	if n.entries == nil {
 		return l.file(n)
@@ -191,7 +192,7 @@ func (l *loss) file(n *node) *node {
 	return c
 }
 
-// tear returns what is left of a file. Files only grow: what was synced is a beginning of what was written.
+// tear returns what remains of a file. Files only grow: the synced bytes are a prefix of the written ones.
 func (l *loss) tear(n *node) []byte {
 	cut, size := l.cut, len(n.data)
 	if cut >= Random {
@@ -226,15 +227,16 @@ func (l *loss) tear(n *node) []byte {
 	return left
 }
 
-// A Wreck is a disk that a power cut left.
+// A Wreck is a disk as a power cut left it.
 type Wreck[P comparable] struct {
 	Disk  *Disk
-	Told  P      // what had been promised
-	Where string // for people
+	Told  P      // what was promised by then
+	Where string // a description for people
 }
 
-// Wrecks has work run on a disk as it is, and returns what a power cut before its first call, after each, and when it has
-// returned can leave, every one once, and how many cuts that were. told says what is promised by then; it may be called from any goroutine.
+// Wrecks runs work on a disk as it is. It returns what a power cut can leave before the first call, after each call,
+// and after work returns, each result once, and the number of cuts. told says what is promised by then; any goroutine
+// may call it.
 func Wrecks[P comparable](disk *Disk, cuts Cut, told func() P, work func(*Disk)) (wrecks []Wreck[P], tried int) {
 	type key struct {
 		sum  [32]byte

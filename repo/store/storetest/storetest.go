@@ -1,5 +1,5 @@
-// Package storetest holds every kind of store to the promises of store.Store, and breaks a store on purpose for the
-// tests of those who use one.
+// Package storetest tests the promises of store.Store on every kind of store, and breaks a store on purpose for the
+// tests of its users.
 package storetest
 
 import (
@@ -47,7 +47,7 @@ func Run(t *testing.T, open func(t *testing.T) store.Store) {
 	}
 }
 
-// noise is n bytes that differ from seed to seed and repeat nowhere.
+// noise returns n bytes that differ from seed to seed and never repeat.
 func noise(seed byte, n int) []byte {
 	data := make([]byte, n)
 	rand.NewChaCha8([32]byte{seed}).Read(data) // never fails
@@ -143,7 +143,7 @@ func testMissing(t *testing.T, s store.Store) {
 			t.Errorf("Delete(%s) says %v, want fs.ErrNotExist", name, err)
 		}
 	}
-	missing("a") // where the store itself is not there yet
+	missing("a") // while the store's folder is missing
 	missing("a/b/c")
 	put(t, s, "a/b/c", []byte("x"))
 	missing("a/b/d")
@@ -234,8 +234,8 @@ func testCancelled(t *testing.T, s store.Store) {
 	wantList(t, s, "", store.Info{Name: "old", Size: 3})
 }
 
-// testSameName has writers put versions of one file over each other. A version is one byte repeated, a thousand times
-// its value, so a reader can tell a whole one.
+// testSameName has several writers put versions of one file over each other. A version is one byte repeated, a thousand
+// times its value, so a reader recognizes a complete one.
 func testSameName(t *testing.T, s store.Store) {
 	const versions = 40
 	version := func(i int) []byte { return bytes.Repeat([]byte{byte(i)}, 1000*i) }
@@ -256,7 +256,7 @@ func testSameName(t *testing.T, s store.Store) {
 			for done := false; !done; {
 				select {
 				case <-written:
-					done = true // and one last look
+					done = true // one final check
 				default:
 				}
 				got, err := s.Get(t.Context(), "same", 0, 1000*versions)
