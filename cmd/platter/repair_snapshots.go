@@ -25,7 +25,7 @@ func repairSnapshotsCommand(env *env) *cli.Command {
 		Name:  "snapshots",
 		Usage: "save what is left of versions that are not whole",
 		Description: "Lists every version that has lost data, with the byte ranges, and exits with 3 if there are any. Without flags it changes nothing. " +
-			"Run 'repair packs' first, which may recover lost data. Without --read-data, it counts only packs that are missing, truncated or recorded as damaged.\n\n" +
+			"Run 'repair packs' first, which may recover lost data. Without --read-data, it knows only of packs that are missing, truncated or recorded as damaged.\n\n" +
 			"--write stores a second version beside each of them, of the same disk and time, with the tag 'repaired' and a note. " +
 			"Lost ranges are marked as lost and read as zeros in it; 'show' lists them, and 'restore' warns and exits with 3.\n\n" +
 			"--forget then removes the versions that are not whole, and snapshot files that cannot be read at all. " +
