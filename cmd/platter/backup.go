@@ -47,7 +47,7 @@ func backupCommand(env *env) *cli.Command {
 			"The next backup reads the whole disk again. It is an error if the disk disappears, or if nothing can be read from it.\n\n" +
 			"A name belongs to one disk. platter compares the serial number, partition table and path of SOURCE with the newest version of that name and host. " +
 			"It refuses another disk: choose another --name, or use --same-disk if it is the same disk after a move, a replacement or a reinstallation. " +
-			"The version is stored, but the exit code is 3, if the disk is shorter than before, or if its newest version has a later time and --time is not given.",
+			"The version is stored, but the exit code is 3, if the disk is shorter than before, or if the newest version has a later time and --time is not given.",
 		Flags: slices.Concat([]cli.Flag{
 			&cli.StringFlag{Name: "name", Usage: "`NAME` of the disk (default: PLATTER_NAME, or HOST/ and the file name of SOURCE)", Destination: &opts.name},
 			&cli.StringFlag{Name: "host", Usage: "`HOST`: the machine that the disk belongs to (default: PLATTER_HOST, or this machine)", Destination: &opts.host},
@@ -59,7 +59,7 @@ func backupCommand(env *env) *cli.Command {
 			&cli.GenericFlag{Name: "size", Usage: "store nothing unless the disk has exactly `BYTES`, such as 512110190592 or 8G", Value: &opts.size, DefaultText: "any size"},
 			&cli.StringFlag{Name: "source-command", Usage: "read the disk from the output of `COMMAND`; if it fails, even after its last byte, nothing is stored", Destination: &opts.command},
 			&cli.StringFlag{Name: "parent", Usage: "`SNAPSHOT` to compare with (default: the newest of that name and host)", Destination: &opts.parent},
-			&cli.GenericFlag{Name: "compression", Usage: "compress new data `HOW` hard: off, fastest, default, better, or auto (better where it costs no time, else default)", Value: &opts.compression, EnvVars: []string{"PLATTER_COMPRESSION"}},
+			&cli.GenericFlag{Name: "compression", Usage: "`HOW` hard to compress new data: off, fastest, default, better, or auto (better where it costs no time, else default)", Value: &opts.compression, EnvVars: []string{"PLATTER_COMPRESSION"}},
 		}, imageFlags(&opts.image), failingFlags(&opts.failing), hookFlags(&opts.hooks), repoFlags(&opts.common)),
 		Action: action(env, &opts, runBackup),
 	}

@@ -46,7 +46,7 @@ func completionCommand(env *env) *cli.Command {
 	}
 	return &cli.Command{
 		Name:        "completion",
-		Usage:       "print a script for a shell that completes commands and flags",
+		Usage:       "print a script that makes a shell complete commands and flags",
 		Description: completionHelp,
 		Category:    aboutPlatter,
 		Subcommands: []*cli.Command{

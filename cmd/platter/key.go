@@ -35,7 +35,7 @@ type newKeyOptions struct {
 }
 
 func newKeyFlags(o *newKeyOptions) []cli.Flag {
-	flags := []cli.Flag{&cli.StringFlag{Name: "label", Usage: "label of the password in 'key list'", Destination: &o.label}}
+	flags := []cli.Flag{&cli.StringFlag{Name: "label", Usage: "`LABEL` of the password, as 'key list' shows it", Destination: &o.label}}
 	flags = append(flags, passwordFlags(&o.fresh, "new-password", "the new password", "The new password (or PLATTER_NEW_PASSWORD):")...)
 	return append(append(flags, costFlags(&o.cost)...), repoFlags(&o.common)...)
 }

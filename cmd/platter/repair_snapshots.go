@@ -25,12 +25,12 @@ func repairSnapshotsCommand(env *env) *cli.Command {
 		Name:  "snapshots",
 		Usage: "save what is left of versions that are not whole",
 		Description: "Lists every version that has lost data, with the byte ranges, and exits with 3 if there are any. Without flags it changes nothing. " +
-			"Run 'repair packs' first, which may recover lost data. This command relies on packs that are missing, truncated or recorded as damaged.\n\n" +
-			"--write stores a whole version beside each of them, of the same disk and time, with the tag 'repaired' and a note. " +
+			"Run 'repair packs' first, which may recover lost data. Without --read-data, it knows only of packs that are missing, truncated or recorded as damaged.\n\n" +
+			"--write stores a second version beside each of them, of the same disk and time, with the tag 'repaired' and a note. " +
 			"Lost ranges are marked as lost and read as zeros in it; 'show' lists them, and 'restore' warns and exits with 3.\n\n" +
 			"--forget then removes the versions that are not whole, and snapshot files that cannot be read at all. " +
 			"Their files are kept aside in the repository, and 'prune' spares what they still need, until a full 'check --read-data' finds all other versions whole. " +
-			"If the connection to the NAS was at fault and not the data, --put-back restores a version, under a new ID.",
+			"If the fault was in the connection to the NAS, and not in the data, --put-back puts a version back, under a new ID.",
 		Flags: append([]cli.Flag{
 			boolean("write", "store a version with what is left of each", &opts.write),
 			boolean("forget", "with --write: remove the versions that are not whole, and keep their files aside", &opts.forget),
