@@ -122,7 +122,7 @@ func (s *Snapshot) Save(ctx context.Context, r *repo.Repo) error {
 }
 
 // Map returns the map of the snapshot's disk.
-func (s *Snapshot) Map(r *repo.Repo) *diskmap.Map { return diskmap.New(r, s.Size, s.Root) }
+func (s *Snapshot) Map(load diskmap.Loader) *diskmap.Map { return diskmap.New(load, s.Size, s.Root) }
 
 // Load reads all snapshots, oldest first. Those that cannot be read are in bad, each an *Unreadable that names its file.
 func Load(ctx context.Context, r *repo.Repo) (snapshots []*Snapshot, bad []error, err error) {
