@@ -132,7 +132,7 @@ func (c *FrameCache) settle(f *frame) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if f.err != nil {
-		c.drop(f)
+		c.remove(f)
 	} else {
 		f.place = c.recent.PushFront(f)
 		c.trim(func(*frame) {})
@@ -144,13 +144,13 @@ func (c *FrameCache) settle(f *frame) {
 func (c *FrameCache) trim(dropped func(*frame)) {
 	for c.held > c.bytes && c.recent.Len() > 0 {
 		f := c.recent.Back().Value.(*frame)
-		c.drop(f)
+		c.remove(f)
 		dropped(f)
 	}
 }
 
-// drop takes a frame out of the cache; the calls that use it may go on. c.mu is held.
-func (c *FrameCache) drop(f *frame) {
+// remove takes a frame out of the cache; the calls that use it may go on. c.mu is held.
+func (c *FrameCache) remove(f *frame) {
 	if c.frames[f.key] != f {
 		return
 	}
@@ -162,11 +162,11 @@ func (c *FrameCache) drop(f *frame) {
 	}
 }
 
-// distrust drops a frame that does not hold what it should.
-func (c *FrameCache) distrust(f *frame) {
+// drop takes out a frame that does not hold what it should.
+func (c *FrameCache) drop(f *frame) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	c.drop(f)
+	c.remove(f)
 }
 
 // release ends the use of a frame by one call.

@@ -174,7 +174,8 @@ func (l *loader) loadFrame(ctx context.Context, stored *sealedRun, run []wanted,
 	}
 	if err == nil {
 		if err = l.prove(raw, f, run); err != nil && f != nil {
-			l.frames.distrust(f)
+			l.frames.drop(f)
+			raw = nil // what changed may be this memory and not the pack
 		}
 	}
 	switch {
