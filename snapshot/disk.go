@@ -19,10 +19,7 @@ import (
 // Chunks is what a Disk reads of a repository: a *repo.FrameCache is one, and so is a *repo.Repo, which decodes a frame for each
 // read.
 type Chunks interface {
-	// Load calls fn for each of the chunks of one kind, in any order. Each is proved by its ID. The bytes hold until fn returns.
-	Load(ctx context.Context, kind chunk.Kind, ids []chunk.ID, fn func(i int, data []byte) error) error
-	// Workers is how many cores may be used.
-	Workers() int
+	diskmap.Loader // also of chunks of data; each is proved by its ID before it is handed on
 }
 
 // Frames makes caches over a repository; a *repo.Repo is one.

@@ -23,7 +23,7 @@ func (s *Snapshot) Whole() Part { return Part{Len: s.Size} }
 
 // ReadAnatomy returns what the disk says of itself: what the backup found, or, of a version from before it looked, what is
 // found on the snapshot's disk now. That takes the index.
-func (s *Snapshot) ReadAnatomy(ctx context.Context, r *repo.Repo) (*anatomy.Disk, error) {
+func (s *Snapshot) ReadAnatomy(ctx context.Context, r Frames) (*anatomy.Disk, error) {
 	if s.Anatomy != nil {
 		return s.Anatomy, nil
 	}

@@ -110,8 +110,14 @@ func decode(id pack.FileID, data []byte) (*Snapshot, error) {
 	return s, nil
 }
 
+// A Putter stores snapshots; a *repo.Repo is one.
+type Putter interface {
+	// PutSnapshot stores what a snapshot says, durably, and returns its file ID. A lease must be held.
+	PutSnapshot(ctx context.Context, plain []byte) (pack.FileID, error)
+}
+
 // Save stores the snapshot: the commit point of a backup.
-func (s *Snapshot) Save(ctx context.Context, r *repo.Repo) error {
+func (s *Snapshot) Save(ctx context.Context, r Putter) error {
 	s.Version = version
 	data, err := json.Marshal(s)
 	if err != nil {
