@@ -57,6 +57,11 @@ func (w *wanted) of(raw []byte) []byte { return raw[w.Start:][:w.Len] }
 // more than once. What is damaged and can be had all the same is no error: Healed tells of it. Errors name the pack; they are a
 // *MissingError, or wrap pack.ErrDamaged, or come from store or fn.
 func (r *Repo) Load(ctx context.Context, kind chunk.Kind, ids []chunk.ID, fn func(at int, data []byte) error) error {
+	return r.load(ctx, kind, ids, nil, fn)
+}
+
+// load is Load. Frames of data come through a cache, which may be nil.
+func (r *Repo) load(ctx context.Context, kind chunk.Kind, ids []chunk.ID, frames *FrameCache, fn func(at int, data []byte) error) error {
 	v := r.view()
 	want, err := v.locate(kind, len(ids), func(i int) chunk.ID { return ids[i] })
 	if err != nil {
@@ -64,6 +69,7 @@ func (r *Repo) Load(ctx context.Context, kind chunk.Kind, ids []chunk.ID, fn fun
 	}
 	l := r.newLoader(v, kind)
 	defer l.close()
+	l.frames = frames
 	for len(want) > 0 {
 		run := gather(want)
 		err := l.load(ctx, want[:run], func(raw []byte, run []wanted) error {
@@ -122,8 +128,9 @@ type loader struct {
 	view   *view
 	kind   chunk.Kind
 	namer  *chunk.Namer
-	sealed []byte // of the last run
-	raw    []byte // of the last frame, and as long as the longest was
+	frames *FrameCache // nil for none
+	sealed []byte      // of the last run
+	raw    []byte      // of the last frame, and as long as the longest was
 }
 
 func (r *Repo) newLoader(v *view, kind chunk.Kind) *loader {
@@ -138,46 +145,96 @@ func (r *Repo) newLoader(v *view, kind chunk.Kind) *loader {
 // close lets others have the memory.
 func (l *loader) close() {
 	l.repo.Return(l.kind, l.namer)
-	l.view, l.namer = nil, nil
+	l.view, l.namer, l.frames = nil, nil, nil
 	l.repo.loaders.Put(l)
 }
 
-// load reads a run of wanted chunks and hands them on, frame by frame, each proved by its id. What cannot be had where the
+// load reads a run of wanted chunks and hands them on, frame by frame, each proved by its ID. What cannot be had where the
 // index says is looked for elsewhere, see rescue. raw holds only during the call.
 func (l *loader) load(ctx context.Context, run []wanted, fn func(raw []byte, run []wanted) error) error {
-	var sealed []byte
-	var unread error // why there is no sealed
-	first, last := &run[0], &run[len(run)-1]
+	stored := sealedRun{loader: l, first: &run[0], last: &run[len(run)-1]}
 	for len(run) > 0 {
 		n := 1
 		for n < len(run) && run[n].Offset == run[0].Offset {
 			n++
 		}
-		raw, cached := l.cached(run[0].key())
-		var err error
-		if !cached {
-			if sealed == nil && unread == nil {
-				sealed, unread = l.read(ctx, first, last)
-			}
-			if err = unread; err == nil {
-				raw, err = l.decode(sealed[run[0].Offset-first.Offset:], &run[0])
-			}
-		}
-		if err == nil {
-			err = l.prove(raw, run[:n])
-		}
-		switch {
-		case err == nil:
-			err = fn(raw, run[:n])
-		case ctx.Err() == nil:
-			err = l.rescue(ctx, run[:n], raw, err, fn)
-		}
-		if err != nil {
+		if err := l.loadFrame(ctx, &stored, run[:n], fn); err != nil {
 			return err
 		}
 		run = run[n:]
 	}
 	return nil
+}
+
+// loadFrame hands on wanted chunks of one frame.
+func (l *loader) loadFrame(ctx context.Context, stored *sealedRun, run []wanted, fn func(raw []byte, run []wanted) error) error {
+	raw, f, err := l.frame(ctx, stored, &run[0])
+	if f != nil {
+		defer l.frames.release(f)
+	}
+	if err == nil {
+		if err = l.prove(raw, f, run); err != nil && f != nil {
+			l.frames.drop(f)
+			raw = nil // what changed may be this memory and not the pack
+		}
+	}
+	switch {
+	case err == nil:
+		return fn(raw, run)
+	case ctx.Err() == nil:
+		return l.rescue(ctx, run, raw, err, fn)
+	}
+	return err
+}
+
+// frame returns the frame of a wanted chunk, decoded. f is the same where it is the cache's, to be released; else nil.
+func (l *loader) frame(ctx context.Context, stored *sealedRun, w *wanted) (raw []byte, f *frame, err error) {
+	switch {
+	case l.kind == chunk.Map:
+		raw, ok := l.repo.maps.Get(w.key())
+		if !ok {
+			if raw, err = stored.decode(ctx, nil, w); err == nil {
+				l.repo.maps.Add(w.key(), raw)
+			}
+		}
+		return raw, nil, err
+	case l.frames != nil:
+		f, err = l.frames.get(ctx, w, func(dst []byte) ([]byte, error) { return stored.decode(ctx, dst, w) })
+		if err != nil {
+			return nil, nil, err
+		}
+		return f.raw, f, nil
+	}
+	if cap(l.raw) < int(w.Frame.Raw) {
+		l.raw = make([]byte, w.Frame.Raw)
+	}
+	raw, err = stored.decode(ctx, l.raw, w)
+	return raw, nil, err
+}
+
+// A sealedRun is what a pack has from the first wanted frame to the end of the last. It is read once, and only if a frame of
+// it has to be decoded.
+type sealedRun struct {
+	loader      *loader
+	first, last *wanted
+	sealed      []byte
+	err         error // why there is no sealed
+}
+
+// decode decodes the frame of a wanted chunk, into dst if that is large enough. It overwrites the frame as it was read.
+func (s *sealedRun) decode(ctx context.Context, dst []byte, w *wanted) ([]byte, error) {
+	if s.sealed == nil && s.err == nil {
+		s.sealed, s.err = s.loader.read(ctx, s.first, s.last)
+	}
+	if s.err != nil {
+		return nil, s.err
+	}
+	sealed := s.sealed[w.Offset-s.first.Offset:][:w.Frame.Sealed]
+	raw, err := s.loader.repo.decoder.Decode(dst, sealed, w.Frame)
+	if err != nil {
+		return nil, fmt.Errorf("%s: frame at %d: %w", layout.PackName(w.Pack), w.Offset, err)
+	}
+	return raw, nil
 }
 
 // read returns the bytes of a pack from the first wanted frame to the end of the last.
@@ -196,37 +253,12 @@ func (l *loader) read(ctx context.Context, first, last *wanted) ([]byte, error) 
 	return sealed, nil
 }
 
-func (l *loader) cached(key frameKey) ([]byte, bool) {
-	if l.kind != chunk.Map {
-		return nil, false
-	}
-	return l.repo.maps.Get(key)
-}
-
-// decode opens the frame that sealed begins with: data into memory that is used again, maps into memory that is kept.
-func (l *loader) decode(sealed []byte, w *wanted) (raw []byte, err error) {
-	sealed = sealed[:w.Frame.Sealed]
-	if l.kind == chunk.Map {
-		if raw, err = l.repo.decoder.Decode(nil, sealed, w.Frame); err == nil {
-			l.repo.maps.Add(w.key(), raw)
-		}
-	} else {
-		if cap(l.raw) < int(w.Frame.Raw) {
-			l.raw = make([]byte, w.Frame.Raw)
-		}
-		raw, err = l.repo.decoder.Decode(l.raw, sealed, w.Frame)
-	}
-	if err != nil {
-		return nil, fmt.Errorf("%s: frame at %d: %w", layout.PackName(w.Pack), w.Offset, err)
-	}
-	return raw, nil
-}
-
-// prove computes the ids of chunks of one frame; of a chunk that is wanted in several places, once.
-func (l *loader) prove(raw []byte, run []wanted) error {
+// prove computes the IDs of chunks of one frame: once where a chunk is wanted in several places, or where f, which may be nil,
+// is kept.
+func (l *loader) prove(raw []byte, f *frame, run []wanted) error {
 	for i := range run {
 		w := &run[i]
-		if i > 0 && w.id == run[i-1].id {
+		if i > 0 && w.id == run[i-1].id || f != nil && f.isProved(w) {
 			continue
 		}
 		if uint64(w.Start)+uint64(w.Len) > uint64(len(raw)) {
@@ -234,6 +266,9 @@ func (l *loader) prove(raw []byte, run []wanted) error {
 		}
 		if l.namer.ID(w.of(raw)) != w.id {
 			return fmt.Errorf("%s: frame at %d: %w: it does not hold chunk %v", layout.PackName(w.Pack), w.Offset, pack.ErrDamaged, w.id)
+		}
+		if f != nil {
+			f.setProved(w)
 		}
 	}
 	return nil

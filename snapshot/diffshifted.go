@@ -30,11 +30,12 @@ type shiftedDiffer struct {
 // newShiftedDiffer prepares to compare the first n bytes of both parts.
 func newShiftedDiffer(ctx context.Context, r *repo.Repo, a, b *Snapshot, inA, inB Part, n int64) (*shiftedDiffer, error) {
 	d := &shiftedDiffer{ctx: ctx, bufA: make([]byte, compareSize), bufB: make([]byte, compareSize)}
+	frames := r.Frames(DefaultFrames)
 	var err error
-	if d.a, err = a.Open(ctx, r); err != nil {
+	if d.a, err = a.OpenOn(ctx, frames); err != nil {
 		return nil, err
 	}
-	if d.b, err = b.Open(ctx, r); err != nil {
+	if d.b, err = b.OpenOn(ctx, frames); err != nil {
 		return nil, err
 	}
 	if d.inA, err = a.MapOf(r, Part{Off: inA.Off, Len: n}); err != nil {

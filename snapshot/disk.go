@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"iter"
+	"sort"
 
 	lru "github.com/hashicorp/golang-lru/v2"
 
@@ -15,33 +16,71 @@ import (
 	"platter/snapshot/image"
 )
 
-// A Disk is a snapshot read as the disk it was. It is safe for concurrent use.
+// Chunks is what a Disk reads of a repository: a *repo.FrameCache is one, and so is a *repo.Repo, which decodes a frame for each
+// read.
+type Chunks interface {
+	diskmap.Loader // also of chunks of data; each is proved by its ID before it is handed on
+}
+
+// Frames makes caches over a repository; a *repo.Repo is one.
+type Frames interface {
+	// Frames returns a cache that keeps at most so many bytes of decoded frames.
+	Frames(bytes int64) *repo.FrameCache
+}
+
+// DefaultFrames is how many bytes of decoded frames a Disk of Open keeps: some eight frames.
+const DefaultFrames = 16 << 20
+
+// A Disk is a snapshot read as the disk it was. Every byte is proved by its chunk's ID. It is safe for concurrent use.
+//
+// It remembers the maps of the regions read last, some MiB at most. Decoded frames are kept by what it reads through.
 type Disk struct {
-	ctx   context.Context // io.ReaderAt has no room for one
-	repo  *repo.Repo
-	m     *diskmap.Map
-	pages *lru.Cache[int64, []diskmap.Place]
+	ctx     context.Context // of ReadAt and Extents, which have no room for one
+	chunks  Chunks
+	m       *diskmap.Map
+	regions *lru.Cache[int64, *diskRegion]
 }
 
 var _ image.Disk = (*Disk)(nil)
 
-// pagesKept is how many regions' pages a Disk remembers.
-const pagesKept = 32
+// regionsKept is how many regions a Disk remembers.
+const regionsKept = 32
 
-// Open returns the snapshot's disk. Reads end with ctx.
-func (s *Snapshot) Open(ctx context.Context, r *repo.Repo) (*Disk, error) {
-	pages, err := lru.New[int64, []diskmap.Place](pagesKept)
+// A diskRegion is the chunks of one region, in order. All else in it reads as zeros.
+type diskRegion struct {
+	ids  []chunk.ID
+	runs []chunkRun // where each of ids belongs
+}
+
+// A chunkRun is where a chunk belongs.
+type chunkRun struct {
+	off int64 // of the disk, bytes
+	len uint32
+}
+
+// Open returns the snapshot's disk with a cache of its own, of DefaultFrames. Its ReadAt and Extents end with ctx.
+func (s *Snapshot) Open(ctx context.Context, r Frames) (*Disk, error) {
+	return s.OpenOn(ctx, r.Frames(DefaultFrames))
+}
+
+// OpenOn is Open for a disk that reads through c. Many disks may share one cache.
+func (s *Snapshot) OpenOn(ctx context.Context, c Chunks) (*Disk, error) {
+	regions, err := lru.New[int64, *diskRegion](regionsKept)
 	if err != nil {
 		return nil, fmt.Errorf("open snapshot: %w", err)
 	}
-	return &Disk{ctx, r, s.Map(r), pages}, nil
+	return &Disk{ctx, c, s.Map(c), regions}, nil
 }
 
 // Size returns the size in bytes.
 func (d *Disk) Size() int64 { return d.m.Size() }
 
-// ReadAt reads at a byte offset; past the end it returns io.EOF. Every byte is proved by its chunk's id.
-func (d *Disk) ReadAt(p []byte, off int64) (n int, err error) {
+// ReadAt is ReadAtContext with the context of Open.
+func (d *Disk) ReadAt(p []byte, off int64) (n int, err error) { return d.ReadAtContext(d.ctx, p, off) }
+
+// ReadAtContext reads at a byte offset; past the end it returns io.EOF. It ends with ctx, whatever became of the context of
+// Open, and no other call ends with it. Errors are of ctx, as of Chunks.Load, or wrap pack.ErrDamaged.
+func (d *Disk) ReadAtContext(ctx context.Context, p []byte, off int64) (n int, err error) {
 	if off < 0 {
 		return 0, errors.New("read snapshot: negative offset")
 	}
@@ -49,7 +88,7 @@ func (d *Disk) ReadAt(p []byte, off int64) (n int, err error) {
 		region := off / diskmap.RegionSize
 		end := region*diskmap.RegionSize + diskmap.RegionLen(d.m.Size(), region)
 		q := p[n:min(int64(len(p)), int64(n)+end-off)]
-		if err := d.readRegion(q, region, off); err != nil {
+		if err := d.readRegion(ctx, q, region, off); err != nil {
 			return n, err
 		}
 		n, off = n+len(q), off+int64(len(q))
@@ -61,42 +100,53 @@ func (d *Disk) ReadAt(p []byte, off int64) (n int, err error) {
 }
 
 // readRegion fills p from byte off of the disk on, all of it in one region.
-func (d *Disk) readRegion(p []byte, region, off int64) error {
-	places, err := d.page(region)
+func (d *Disk) readRegion(ctx context.Context, p []byte, index, off int64) error {
+	region, err := d.region(ctx, index)
 	if err != nil {
 		return err
 	}
 	clear(p)
-	var ids []chunk.ID
-	var wants []diskmap.Place
-	end := off + int64(len(p))
-	for _, q := range places {
-		if q.Kind == diskmap.Data && q.End() > off && q.Off < end {
-			ids, wants = append(ids, q.ID), append(wants, q)
-		}
+	ids, runs := region.between(off, off+int64(len(p)))
+	if len(ids) == 0 {
+		return ctx.Err()
 	}
-	return d.repo.Load(d.ctx, chunk.Data, ids, func(i int, data []byte) error {
-		if len(data) != int(wants[i].Len) {
-			return diskmap.WrongLength(ids[i], len(data), wants[i].Len)
+	return d.chunks.Load(ctx, chunk.Data, ids, func(i int, data []byte) error {
+		if len(data) != int(runs[i].len) {
+			return diskmap.WrongLength(ids[i], len(data), runs[i].len)
 		}
-		diskmap.Overlay(p, off, data, wants[i].Off)
-		return nil
+		diskmap.Overlay(p, off, data, runs[i].off)
+		return ctx.Err()
 	})
 }
 
-func (d *Disk) page(region int64) ([]diskmap.Place, error) {
-	if places, ok := d.pages.Get(region); ok {
-		return places, nil
+// between returns the chunks that have bytes from one byte of the disk to another.
+func (r *diskRegion) between(from, to int64) ([]chunk.ID, []chunkRun) {
+	first := sort.Search(len(r.runs), func(i int) bool { return r.runs[i].off+int64(r.runs[i].len) > from })
+	n := sort.Search(len(r.runs)-first, func(i int) bool { return r.runs[first+i].off >= to })
+	return r.ids[first:][:n], r.runs[first:][:n]
+}
+
+// region returns a region of the disk. Two calls at once may both load it.
+func (d *Disk) region(ctx context.Context, index int64) (*diskRegion, error) {
+	if r, ok := d.regions.Get(index); ok {
+		return r, nil
 	}
-	id, err := d.m.PageID(d.ctx, region)
+	id, err := d.m.PageID(ctx, index)
 	if err != nil {
 		return nil, err
 	}
-	places, err := d.m.Places(d.ctx, region, id)
-	if err == nil {
-		d.pages.Add(region, places)
+	places, err := d.m.Places(ctx, index, id)
+	if err != nil {
+		return nil, err
 	}
-	return places, err
+	r := new(diskRegion)
+	for _, q := range places {
+		if q.Kind == diskmap.Data {
+			r.ids, r.runs = append(r.ids, q.ID), append(r.runs, chunkRun{q.Off, q.Len})
+		}
+	}
+	d.regions.Add(index, r)
+	return r, nil
 }
 
 // Extents yields the disk in order.

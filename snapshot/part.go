@@ -23,7 +23,7 @@ func (s *Snapshot) Whole() Part { return Part{Len: s.Size} }
 
 // ReadAnatomy returns what the disk says about itself. That is what the backup found; for a version older than that
 // record, it is read from the snapshot's disk now. Reading needs the index.
-func (s *Snapshot) ReadAnatomy(ctx context.Context, r *repo.Repo) (*anatomy.Disk, error) {
+func (s *Snapshot) ReadAnatomy(ctx context.Context, r Frames) (*anatomy.Disk, error) {
 	if s.Anatomy != nil {
 		return s.Anatomy, nil
 	}

@@ -111,8 +111,14 @@ func decode(id pack.FileID, data []byte) (*Snapshot, error) {
 	return s, nil
 }
 
+// A Putter stores snapshots; a *repo.Repo is one.
+type Putter interface {
+	// PutSnapshot stores what a snapshot says, durably, and returns its file ID. A lease must be held.
+	PutSnapshot(ctx context.Context, plain []byte) (pack.FileID, error)
+}
+
 // Save stores the snapshot: the commit point of a backup.
-func (s *Snapshot) Save(ctx context.Context, r *repo.Repo) error {
+func (s *Snapshot) Save(ctx context.Context, r Putter) error {
 	s.Version = version
 	data, err := json.Marshal(s)
 	if err != nil {
@@ -123,7 +129,7 @@ func (s *Snapshot) Save(ctx context.Context, r *repo.Repo) error {
 }
 
 // Map returns the map of the snapshot's disk.
-func (s *Snapshot) Map(r *repo.Repo) *diskmap.Map { return diskmap.New(r, s.Size, s.Root) }
+func (s *Snapshot) Map(load diskmap.Loader) *diskmap.Map { return diskmap.New(load, s.Size, s.Root) }
 
 // Load reads all snapshots, oldest first. bad has an *Unreadable for each that cannot be read, which names its file.
 func Load(ctx context.Context, r *repo.Repo) (snapshots []*Snapshot, bad []error, err error) {

@@ -105,8 +105,9 @@ func (r *rescue) openRepos(ctx context.Context, env *env, opts repairPacksOption
 		for _, err := range bad {
 			env.warn(opts.common, "a snapshot in %s cannot be read: %v", path, err)
 		}
+		frames := other.Frames(snapshot.DefaultFrames)
 		for _, s := range slices.Backward(all) {
-			disk, err := s.Open(ctx, other)
+			disk, err := s.OpenOn(ctx, frames)
 			if err != nil {
 				return err
 			}

@@ -31,11 +31,38 @@ import (
 	"platter/snapshot/image/anatomy"
 )
 
+// A Repository is what a backup needs of one. A *repo.Repo is one.
+type Repository interface {
+	Cutting
+	snapshot.Chunks // the parent's map
+	snapshot.Frames // the disk of a stream, which is read once more for its partitions
+	snapshot.Putter // the commit
+	// WithLease runs fn while a lease says that work is under way.
+	WithLease(ctx context.Context, work repo.Work, fn func(context.Context) error) error
+	// Write runs fn, which may save chunks through the Writer. It returns when they are durable and in the index.
+	Write(ctx context.Context, fn func(context.Context, *repo.Writer) error) (*repo.Stats, error)
+	// IsDry reports whether nothing is stored, and so nothing can be read back.
+	IsDry() bool
+}
+
+// Cutting is what cutting a disk needs of a repository, wherever its chunks go.
+type Cutting interface {
+	// Workers is how many cores may be used.
+	Workers() int
+	// Cutter returns a cutter that cuts where all of the repository's chunks are cut.
+	Cutter() (*chunk.Cutter, error)
+	// Namer returns a Namer for chunks of a kind, until Return.
+	Namer(kind chunk.Kind) *chunk.Namer
+	Return(kind chunk.Kind, n *chunk.Namer)
+}
+
+var _ Repository = (*repo.Repo)(nil)
+
 // Disk keeps a disk as a new snapshot. s says who, when and what; Disk adds the rest and stores it last. parent, which
 // may be nil, is a version of the disk that makes it faster to cut this one. A disk that changed its size meanwhile is an
 // error that wraps image.ErrResized; one that was only written to is kept and marked, and so is one that s says is Modified. What cannot be read is an error, but of
 // an image.Retrying it is kept as unreadable.
-func Disk(ctx context.Context, r *repo.Repo, disk image.Disk, parent, s *snapshot.Snapshot, p *repo.Progress) error {
+func Disk(ctx context.Context, r Repository, disk image.Disk, parent, s *snapshot.Snapshot, p *repo.Progress) error {
 	if seq, ok := image.As[image.Sequential](disk); ok {
 		seq.ReadSequentially()
 	}
@@ -64,19 +91,19 @@ func Disk(ctx context.Context, r *repo.Repo, disk image.Disk, parent, s *snapsho
 
 // Stream keeps what src yields until its end as a disk. If the backup fails while src is waited for, and src is an
 // io.Closer, it is closed, so that the wait ends.
-func Stream(ctx context.Context, r *repo.Repo, src io.Reader, parent, s *snapshot.Snapshot, p *repo.Progress) error {
+func Stream(ctx context.Context, r Repository, src io.Reader, parent, s *snapshot.Snapshot, p *repo.Progress) error {
 	return backup(ctx, r, parent, s, func(ctx context.Context, b *run) error { return b.stream(ctx, src) }, p)
 }
 
 // backup runs read, which cuts every region of the source and sets the size, and commits what came of it under the same
 // lease.
-func backup(ctx context.Context, r *repo.Repo, parent, s *snapshot.Snapshot, read func(context.Context, *run) error, p *repo.Progress) error {
+func backup(ctx context.Context, r Repository, parent, s *snapshot.Snapshot, read func(context.Context, *run) error, p *repo.Progress) error {
 	return r.WithLease(ctx, repo.BackingUp, func(ctx context.Context) error {
 		start, b := time.Now(), &run{repo: r, progress: p}
 		if parent != nil {
 			b.parent = parent.Map(r)
 		}
-		root, stats, err := b.store(ctx, read)
+		root, stats, err := b.store(ctx, r, read)
 		if err != nil {
 			return fmt.Errorf("back up %s: %w", s.Source.Path, err)
 		}
@@ -91,8 +118,8 @@ func backup(ctx context.Context, r *repo.Repo, parent, s *snapshot.Snapshot, rea
 }
 
 // store stores what read cuts, and the map of it. It returns the map's root.
-func (b *run) store(ctx context.Context, read func(context.Context, *run) error) (root chunk.ID, stats *repo.Stats, err error) {
-	stats, err = b.repo.Write(ctx, func(ctx context.Context, w *repo.Writer) (err error) {
+func (b *run) store(ctx context.Context, r Repository, read func(context.Context, *run) error) (root chunk.ID, stats *repo.Stats, err error) {
+	stats, err = r.Write(ctx, func(ctx context.Context, w *repo.Writer) (err error) {
 		b.writer = w
 		if err := read(ctx, b); err != nil {
 			return err
@@ -116,7 +143,7 @@ func (b *run) describe(s, parent *snapshot.Snapshot, root chunk.ID, stats *repo.
 
 // A run is one backup under way.
 type run struct {
-	repo     *repo.Repo
+	repo     Cutting
 	writer   *repo.Writer
 	progress *repo.Progress
 	parent   *diskmap.Map        // nil when there is none

@@ -10,7 +10,7 @@ import (
 
 // Recut cuts a disk as a backup does, and stores only chunks, pages and nodes whose IDs are wanted. It reads around
 // unreadable bytes, and returns how many there are.
-func Recut(ctx context.Context, r *repo.Repo, w *repo.Writer, disk image.Disk, wanted func(chunk.ID) bool, p *repo.Progress) (skipped int64, err error) {
+func Recut(ctx context.Context, r Cutting, w *repo.Writer, disk image.Disk, wanted func(chunk.ID) bool, p *repo.Progress) (skipped int64, err error) {
 	retrying, err := image.NewRetrying(disk, nil, image.RetryOptions{Any: true})
 	if err != nil {
 		return 0, err

@@ -1,0 +1,194 @@
+package repo
+
+import (
+	"container/list"
+	"context"
+	"sync"
+
+	"platter/chunk"
+)
+
+// A FrameCache loads chunks as its Repo does, and keeps the frames of data that it decoded last. It suits reads that are
+// smaller than a frame and close to each other. It is safe for concurrent use: of several calls that want one frame, one
+// decodes it and the others wait.
+//
+// It promises what Repo.Load does: fn sees no chunk whose ID was not computed from the decoded bytes. The ID of a chunk is
+// computed once for as long as its frame is kept. A frame that does not decode, or does not hold a wanted chunk, is not
+// kept: each call that wants it tries the store again.
+//
+// A pack never changes under its name, so a kept frame is never out of date.
+type FrameCache struct {
+	repo  *Repo
+	bytes int64 // at most, of decoded frames
+
+	mu     sync.Mutex
+	held   int64 // bytes of the frames in frames
+	frames map[frameKey]*frame
+	recent list.List // of *frame: those that are decoded, the last used first
+}
+
+// A frame is one that is being decoded, or is decoded.
+type frame struct {
+	key       frameKey
+	size      int64         // of memory, bytes
+	memory    []byte        // in which raw is
+	done      chan struct{} // closed when what follows is set
+	raw       []byte
+	err       error // why there is no raw
+	abandoned bool  // because the context of the call that decoded it has ended
+
+	// Under the cache's mu:
+	users int
+	cost  int64         // bytes that held counts for it
+	place *list.Element // in recent; nil while it is not kept
+
+	mu     sync.Mutex
+	proved map[chunk.ID]provedChunk
+}
+
+// A provedChunk is where in a frame a chunk was found to have its ID, in bytes.
+type provedChunk struct{ start, len uint32 }
+
+// provedCost is about how many bytes of memory a proved chunk takes.
+const provedCost = 64
+
+// Frames returns a cache that keeps at most so many bytes of decoded frames; of none, where bytes is 0. Beside these, each call
+// in progress holds the one frame that it reads.
+func (r *Repo) Frames(bytes int64) *FrameCache {
+	return &FrameCache{repo: r, bytes: bytes, frames: map[frameKey]*frame{}}
+}
+
+// Workers is Repo.Workers.
+func (c *FrameCache) Workers() int { return c.repo.Workers() }
+
+// Load is Repo.Load. Frames of maps are kept by the Repo.
+func (c *FrameCache) Load(ctx context.Context, kind chunk.Kind, ids []chunk.ID, fn func(at int, data []byte) error) error {
+	if kind != chunk.Data {
+		return c.repo.Load(ctx, kind, ids, fn)
+	}
+	return c.repo.load(ctx, kind, ids, c, fn)
+}
+
+// get returns the frame of a wanted chunk. decode decodes it, into dst if that is large enough, unless the frame is kept or
+// another call decodes it already. The caller gives the frame to release.
+func (c *FrameCache) get(ctx context.Context, w *wanted, decode func(dst []byte) ([]byte, error)) (*frame, error) {
+	for {
+		c.mu.Lock()
+		f, ok := c.frames[w.key()]
+		if !ok {
+			f = &frame{key: w.key(), done: make(chan struct{}), users: 1}
+			c.add(f, w)
+			c.mu.Unlock()
+			if f.memory == nil {
+				f.memory = make([]byte, f.size)
+			}
+			f.raw, f.err = decode(f.memory)
+			f.abandoned = f.err != nil && ctx.Err() != nil
+			c.settle(f)
+			if f.err != nil {
+				return nil, f.err
+			}
+			return f, nil
+		}
+		f.users++
+		if f.place != nil {
+			c.recent.MoveToFront(f.place)
+		}
+		c.mu.Unlock()
+		select {
+		case <-f.done:
+		case <-ctx.Done():
+			c.release(f)
+			return nil, context.Cause(ctx)
+		}
+		if f.err == nil {
+			return f, nil
+		}
+		c.release(f)
+		if !f.abandoned {
+			return nil, f.err
+		}
+	}
+}
+
+// frameStep rounds the memory of frames up, in bytes: frames are about as long as each other, and use memory again.
+const frameStep = 256 << 10
+
+// add makes room for the frame of a wanted chunk, which may take over the memory of one that goes. c.mu is held.
+func (c *FrameCache) add(f *frame, w *wanted) {
+	f.size = (int64(w.Frame.Raw) + frameStep - 1) / frameStep * frameStep
+	f.cost = f.size + provedCost*int64(w.Frame.Chunks)
+	c.frames[f.key] = f
+	c.held += f.cost
+	c.trim(func(old *frame) {
+		if old.users == 0 && old.size == f.size {
+			f.memory = old.memory
+		}
+	})
+}
+
+// settle keeps a frame that is decoded, and lets the calls go on that wait for it.
+func (c *FrameCache) settle(f *frame) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if f.err != nil {
+		c.remove(f)
+	} else {
+		f.place = c.recent.PushFront(f)
+		c.trim(func(*frame) {})
+	}
+	close(f.done)
+}
+
+// trim drops frames until the others keep to the bound. Those that are being decoded stay. c.mu is held.
+func (c *FrameCache) trim(dropped func(*frame)) {
+	for c.held > c.bytes && c.recent.Len() > 0 {
+		f := c.recent.Back().Value.(*frame)
+		c.remove(f)
+		dropped(f)
+	}
+}
+
+// remove takes a frame out of the cache; the calls that use it may go on. c.mu is held.
+func (c *FrameCache) remove(f *frame) {
+	if c.frames[f.key] != f {
+		return
+	}
+	delete(c.frames, f.key)
+	c.held -= f.cost
+	if f.place != nil {
+		c.recent.Remove(f.place)
+		f.place = nil
+	}
+}
+
+// drop takes out a frame that does not hold what it should.
+func (c *FrameCache) drop(f *frame) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.remove(f)
+}
+
+// release ends the use of a frame by one call.
+func (c *FrameCache) release(f *frame) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	f.users--
+}
+
+// isProved reports whether a chunk's ID was computed before.
+func (f *frame) isProved(w *wanted) bool {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	at, ok := f.proved[w.id]
+	return ok && at == provedChunk{w.Start, w.Len}
+}
+
+func (f *frame) setProved(w *wanted) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if f.proved == nil {
+		f.proved = map[chunk.ID]provedChunk{}
+	}
+	f.proved[w.id] = provedChunk{w.Start, w.Len}
+}
