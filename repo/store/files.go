@@ -40,9 +40,9 @@ type OpenFile interface {
 	io.Closer
 }
 
-// osFiles is the real file system. It uses os.Root for safety. The owner of a shared folder can turn a folder into a
-// link, and a Put or Delete that followed it would change other files of this machine. It opens the root anew for every
-// call, so that it finds a share that was mounted again.
+// osFiles is the real file system. It uses os.Root for safety: the owner of a shared folder can turn a folder into a
+// link. A Put or Delete that followed it would change other files of this machine. osFiles opens the root anew for
+// every call, so that it finds a share that was mounted again.
 type osFiles struct {
 	root string
 	own  Layout // nil if everything below the root is the store's

@@ -12,8 +12,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// By default only the owner can access the files of a repository. But if a folder has the set-group-ID bit and is
-// writable for its group, new files in it get read and write access for the group, and new folders in it belong to the
+// By default only the owner can access the files of a repository. A folder with the set-group-ID bit that is writable
+// for its group is shared. In it, new files are readable and writable for the group, and new folders belong to the
 // group too. The process's umask is ignored: the owner of the shared folder has already decided.
 const (
 	ownFile     fs.FileMode = 0o600

@@ -138,7 +138,7 @@ func (l *Local) writeTemp(ctx context.Context, folder string, data []byte) (stri
 	return temp, err
 }
 
-// fill writes and syncs. A failed sync must not be retried: the kernel has dropped the pages that it could not write,
+// fill writes and syncs. A failed sync must not be retried. The kernel has dropped the pages that it could not write,
 // so the second answer would be a false success.
 func fill(ctx context.Context, f File, data []byte) error {
 	for len(data) > 0 {

@@ -9,7 +9,7 @@ import (
 const maxPart = 255 // bytes; the limit of every common file system
 
 // checkName checks a name against the rules of Store. They are narrow on purpose. A valid name means the same on a file
-// system that folds case, in a URL and in a shell, and cannot lead out of the store.
+// system that folds case, in a URL and in a shell. It cannot lead out of the store.
 func checkName(name string) error {
 	for part := range strings.SplitSeq(name, "/") {
 		if err := checkPart(part); err != nil {

@@ -117,8 +117,8 @@ func (p retrying) Mkdir(dir string) error {
 	return err
 }
 
-// Create wraps errUnclear if the file exists: only an interrupted attempt of this call can have created it, since no
-// other process uses its random name.
+// Create wraps errUnclear if the file exists. Only an interrupted attempt of this call can have created it: no other
+// process uses its random name.
 func (p retrying) Create(name string) (File, error) {
 	var f File
 	_, err := p.do(p.ctx, func() (err error) {

@@ -1,8 +1,8 @@
 // Package store keeps immutable named files, in a folder of a NAS or in memory.
 //
 // It makes three promises. After Put, Create or Move returns nil, the file survives a power cut. No reader sees a
-// partial file under its name. Get never returns more than requested. It promises nothing about the content of files:
-// the owner of the store can change them, so every reader above this package verifies what it reads.
+// partial file under its name. Get never returns more than requested. It promises nothing about the content of files,
+// because the owner of the store can change them. So every reader above this package verifies what it reads.
 //
 // Optional capabilities of a store are separate interfaces (Filler, DirSyncer, Refresher, …). As finds them, also in
 // wrapped stores.
@@ -44,8 +44,8 @@ type Store interface {
 	Delete(ctx context.Context, name string) error
 
 	// Move renames a file durably, and replaces an existing file. If a Move and a Delete of the same file run at once,
-	// one succeeds, and the other's error wraps fs.ErrNotExist: that decides between two machines. After another error
-	// the file has one of the two names.
+	// one succeeds; the other's error wraps fs.ErrNotExist. That decides between two machines. After another error the
+	// file has one of the two names.
 	Move(ctx context.Context, from, to string) error
 
 	// Touch sets the write time of the named file to now, by the store's own clock. It never creates a file: the error

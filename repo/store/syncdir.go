@@ -8,8 +8,9 @@ import (
 	"path"
 )
 
-// A DirSyncer is a store in which a file can be visible before it is durable: the process that put it was killed at
-// that moment, or got an error. A process that builds on a file of another process syncs its directory first.
+// A DirSyncer is a store in which a file can be visible before it is durable. That happens if the process that put it
+// was killed at that moment, or got an error. A process that builds on a file of another process syncs its directory
+// first.
 type DirSyncer interface {
 	// SyncDir makes the list of files directly in dir durable. A missing dir is no error.
 	SyncDir(ctx context.Context, dir string) error

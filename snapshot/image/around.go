@@ -21,10 +21,10 @@ const (
 // for concurrent use.
 //
 // It reads an extent in pieces of 64 KiB, failed pieces in pieces of 4 KiB, and those in sectors. It retries the first
-// failed sector once. After 8 KiB of failures in a row it jumps ahead to find the end of the run: by the length of the
-// run, then twice as far each time, and finally to the end of the extent. From the first readable place it reads back
-// to the last unreadable one. So a dead area costs two failed reads in each extent, and both its ends are exact to the
-// sector. Bytes given up untried lie between two places that failed.
+// failed sector once. After 8 KiB of failures in a row it jumps ahead to find the end of the run. The first jump is as
+// long as the run, each next one twice as long, and the last goes to the end of the extent. From the first readable
+// place it reads back to the last unreadable one. So a dead area costs two failed reads in each extent, and both its
+// ends are exact to the sector. Bytes given up untried are between two places that failed.
 type Around struct {
 	disk  *Retrying
 	read  func(p []byte, off int64) (int, error)

@@ -71,8 +71,8 @@ func (s System) claimsNow(toWrite bool, files []*os.File) (uses []Use, err error
 // IsLocked reports whether a program that writes to the file had it locked when the file was opened.
 func (d *File) IsLocked() bool { return d.locked }
 
-// Claims returns the programs that may make a read of these files a mixture: those that System.Claims returns, and any
-// that had a file locked when it was opened.
+// Claims returns the programs that may make a read of these files a mixture. They are those that System.Claims returns,
+// and any that had a file locked when it was opened.
 func Claims(files ...*File) ([]Use, error) {
 	open := make([]*os.File, len(files))
 	for i, d := range files {

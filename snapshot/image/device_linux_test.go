@@ -190,8 +190,8 @@ func TestUses(t *testing.T) {
 	}
 }
 
-// TestBeneath follows a folder of the real machine down through a made-up one: ext4 on device-mapper on md on two
-// partitions, then a loop device and an overlay.
+// TestBeneath follows a folder of the real machine down through made-up devices: ext4 on device-mapper on md on two
+// partitions. Then it does so through a loop device and an overlay.
 func TestBeneath(t *testing.T) {
 	s := newFakeSystem(t)
 	for i, name := range []string{"a", "b", "c"} {

@@ -51,7 +51,7 @@ type dataFinder func(f *os.File, off, size int64) (start, end int64, err error)
 // for anything but a disk it says what to give instead.
 func Open(path string) (*File, error) {
 	// Check before the open: opening a pipe waits for its writer, and opening a tape rewinds it. O_NONBLOCK is no
-	// alternative: it makes the open of a file fail while Samba holds an oplock on it, and opens an optical drive
+	// alternative. With it, the open of a file fails while Samba holds an oplock on it, and an optical drive opens
 	// without a size.
 	info, err := os.Stat(path)
 	if isWindowsDevice(path) { // os.Stat would return "the parameter is incorrect"

@@ -13,7 +13,8 @@ import (
 // getLock queries locks of other processes.
 const getLock = unix.F_GETLK
 
-// reopen opens a file a second time by its name. For a name in /dev that would give the same open file description.
+// reopen opens a file a second time by its name. It refuses names in /dev, such as /dev/fd: they give the same open
+// file description, not another one.
 func reopen(f *os.File) (*os.File, error) {
 	if strings.HasPrefix(f.Name(), "/dev/") {
 		return nil, errors.ErrUnsupported

@@ -227,7 +227,8 @@ func readOnce(t *testing.T, d *File, data []byte) {
 // TestReadOnceReadsTheSame checks that a file reads the same after ReadSequentially.
 func TestReadOnceReadsTheSame(t *testing.T) {
 	rng := rand.New(rand.NewPCG(23, 24))
-	for _, size := range []int{0, 1, 4095, 4097, 1<<20 + 3, 5<<20 + 777} { // the largest needs more than one query of the cache
+	// The largest file needs more than one query of the cache.
+	for _, size := range []int{0, 1, 4095, 4097, 1<<20 + 3, 5<<20 + 777} {
 		data := randomDisk(rng, size)
 		d := mustOpen(t, writeSparse(t, data))
 		d.ReadSequentially()

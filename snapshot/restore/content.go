@@ -6,7 +6,7 @@ import (
 	"platter/snapshot/diskmap"
 )
 
-// A content is what a target will hold: the map of a snapshot's disk or of a part of it, and the repository with its
+// A content is what a target will hold: the map of a snapshot's disk or a part of it, and the repository with its
 // chunks.
 type content struct {
 	*diskmap.Map

@@ -22,7 +22,7 @@ func syncDir(dir string) error {
 	return errors.Join(err, closing(d))
 }
 
-// takeAfter gives a file the owner, group, mode, access control list and security label of the file at path. It skips
+// takeAfter copies the owner, group, mode, access control list and security label of the file at path to f. It skips
 // what the system refuses, and never widens access: if the group differs, the group gets only what everybody had. After
 // a power cut before the directory is synced, the file may be accessible to its owner only.
 func takeAfter(f *os.File, path string, other fs.FileInfo) {

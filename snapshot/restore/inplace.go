@@ -157,7 +157,7 @@ func (f *filling) clearExtents(r *windowReader, data []image.Extent, off, end in
 }
 
 // writeDiffering writes only the blocks of data that differ on the target. In a region that is partly right this saves
-// more than the comparison costs: a chunk is many blocks, and often only a few of them changed.
+// more than the comparison costs. A chunk is many blocks, and often only a few of them changed.
 func (f *filling) writeDiffering(data []byte, off int64) error {
 	r := f.windows.take()
 	defer f.windows.put(r)

@@ -16,8 +16,8 @@ import (
 //
 // ReplaceFile follows a link once, at the start: it replaces the file that the link points to, and the link stays. A
 // new file gets the mode that the umask leaves. A file that replaces another gets its owner, group, mode and access
-// control list. It gets less access if the system refuses one of these, never more: users who could not read the old
-// file cannot read the new one.
+// control list. If the system refuses one of these, the file gets less access, never more. Users who could not read the
+// old file cannot read the new one.
 func ReplaceFile(path string, u *Unfinished, fill func(f *os.File) error) error {
 	return intoNew(path, overwriting{true, true}, u, func(f *os.File) error {
 		err := fill(f)

@@ -88,7 +88,7 @@ func ToFile(ctx context.Context, r *repo.Repo, s *snapshot.Snapshot, part snapsh
 	return done, nil
 }
 
-// expect tells p how much work there is. How much of a part is data is not known in advance, so it assumes the most.
+// expect adds the expected work to p. How much of a part is data is not known in advance, so it assumes the most.
 func expect(p *repo.Progress, s *snapshot.Snapshot, part snapshot.Part, verify bool) {
 	data := min(s.Stats.Data, part.Len)
 	p.Expect(data)

@@ -177,8 +177,9 @@ func planOnto(ctx context.Context, r *repo.Repo, s *snapshot.Snapshot, part snap
 // sampleFrames is the number of frames fetched to measure the fetch rate.
 const sampleFrames = 8
 
-// estimate returns how long a restore may take. It adds the comparison, at its measured time; then the fetch at the
-// rate of a few frames, or the write at the rate of the comparison, whichever is longer; then the read back.
+// estimate returns how long a restore may take. It adds three times. The comparison takes its measured time. Then comes
+// the longer of the fetch, at the rate of a few frames, and the write, at the rate of the comparison. The read back
+// takes as long as the comparison.
 func estimate(ctx context.Context, r *repo.Repo, plan *Plan, sample []repo.Want, looked time.Duration, length int64, o Options) (time.Duration, error) {
 	fetched := r.NewTally()
 	if err := fetched.Add(sample); err != nil {

@@ -25,9 +25,9 @@ type target interface {
 	Sync() error
 }
 
-// blocks is an open file or device. If direct is set, whole blocks bypass the page cache. That has five advantages: a
-// fifth of the kernel time; the medium works in parallel with the cores; a sync need not wait; a read back comes from
-// the medium; the page cache keeps its content.
+// blocks is an open file or device. If direct is set, whole blocks bypass the page cache. That takes a fifth of the
+// kernel time, and the medium works in parallel with the cores. A sync need not wait, and a read back comes from the
+// medium. The page cache keeps its content.
 type blocks struct {
 	file   *os.File
 	direct *os.File    // nil if not available

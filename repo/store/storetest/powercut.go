@@ -234,9 +234,9 @@ type Wreck[P comparable] struct {
 	Where string // a description for people
 }
 
-// Wrecks runs work on a disk as it is. It returns what a power cut can leave before the first call, after each call,
-// and after work returns, each result once, and the number of cuts. told says what is promised by then; any goroutine
-// may call it.
+// Wrecks runs work on a disk as it is. It cuts the power before the first call, after each call, and after work
+// returns. It returns each different result once, and the number of cuts. told says what is promised by then; any
+// goroutine may call it.
 func Wrecks[P comparable](disk *Disk, cuts Cut, told func() P, work func(*Disk)) (wrecks []Wreck[P], tried int) {
 	type key struct {
 		sum  [32]byte
