@@ -215,7 +215,9 @@ func TestFrameCacheCancelled(t *testing.T) {
 		if err := <-ended[t.Context()]; err != nil {
 			t.Errorf("decodes %v: the other call: %v", decodes, err)
 		}
-		c.counted(t, 0)
+		if held := c.counted(t, 0); held == 0 {
+			t.Errorf("decodes %v: the other call's frame is not kept", decodes)
+		}
 	}
 }
 

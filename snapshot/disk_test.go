@@ -13,8 +13,10 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"platter/pack"
+	"platter/repo"
 	"platter/repo/layout"
 	"platter/repo/store"
+	"platter/snapshot"
 	"platter/snapshot/backup/backuptest"
 	"platter/snapshot/diskmap"
 	"platter/snapshot/image"
@@ -35,7 +37,26 @@ func (s *packStore) Get(ctx context.Context, name string, off, n int64) ([]byte,
 	return data, err
 }
 
-// TestDiskReads reads a disk of three regions at random places from many goroutines, by itself and through a cache that another
+// edges returns where the chunks of a snapshot's disk begin and end.
+func edges(t *testing.T, r *repo.Repo, s *snapshot.Snapshot) (at []int) {
+	t.Helper()
+	m := s.Map(r)
+	for reg, err := range m.Regions(t.Context()) {
+		if err != nil {
+			t.Fatal(err)
+		}
+		places, err := m.Places(t.Context(), reg.Index, reg.Page)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, q := range places {
+			at = append(at, int(q.Off), int(q.End()))
+		}
+	}
+	return at
+}
+
+// TestDiskReads reads a disk of three regions at random places and at edges of chunks from many goroutines, by itself and through a cache that another
 // disk shares, and gets the bytes that were kept.
 func TestDiskReads(t *testing.T) {
 	rnd := rand.New(rand.NewPCG(3, 4))
@@ -46,6 +67,7 @@ func TestDiskReads(t *testing.T) {
 	}
 	r := snapshottest.Repo(t, new(store.Mem))
 	s := backuptest.Keep(t, r, image.Mem{Data: plain})
+	cuts := edges(t, r, s)
 	own, err := s.Open(t.Context(), r)
 	if err != nil {
 		t.Fatal(err)
@@ -63,8 +85,8 @@ func TestDiskReads(t *testing.T) {
 	for i, disk := range []io.ReaderAt{own, own, shared, again} {
 		rnd := rand.New(rand.NewPCG(uint64(i), 5))
 		g.Go(func() error {
-			for range 150 {
-				if err := readsLike(disk, plain, rnd); err != nil {
+			for range 300 {
+				if err := readsLike(disk, plain, cuts, rnd); err != nil {
 					return err
 				}
 			}
@@ -76,12 +98,12 @@ func TestDiskReads(t *testing.T) {
 	}
 }
 
-// readsLike reads a run of a disk and compares it with the same run of plain.
-func readsLike(disk io.ReaderAt, plain []byte, rnd *rand.Rand) error {
-	size := len(plain)
-	near := []int{rnd.IntN(size), rnd.IntN(6 << 20), rnd.IntN(3)*diskmap.RegionSize + rnd.IntN(64), size - rnd.IntN(5000)}
-	off := max(0, near[rnd.IntN(len(near))]-rnd.IntN(40))
-	p := make([]byte, rnd.IntN([]int{10, 4096, 200_000, 9 << 20}[rnd.IntN(4)]))
+// readsLike reads a run of a disk and compares it with the same run of plain. It begins or ends, often, near one of the cuts.
+func readsLike(disk io.ReaderAt, plain []byte, cuts []int, rnd *rand.Rand) error {
+	size, cut := len(plain), cuts[rnd.IntN(len(cuts))]-1+rnd.IntN(3)
+	n := rnd.IntN([]int{10, 4096, 200_000, 9 << 20}[rnd.IntN(4)])
+	off := max(0, []int{rnd.IntN(size), cut, cut - n, size - rnd.IntN(5000)}[rnd.IntN(4)])
+	p := make([]byte, n)
 	for i := range p {
 		p[i] = 0xA5
 	}
