@@ -52,8 +52,8 @@ type provedChunk struct{ start, len uint32 }
 // provedCost is about how many bytes of memory a proved chunk takes.
 const provedCost = 64
 
-// Frames returns a cache that keeps at most so many bytes of decoded frames; of none, where bytes is 0. Beside these, each call
-// in progress holds the one frame that it reads.
+// Frames returns a cache that keeps at most so many bytes of decoded frames; 0 keeps none. Beside these, each call in progress
+// holds the one frame that it reads.
 func (r *Repo) Frames(bytes int64) *FrameCache {
 	return &FrameCache{repo: r, bytes: bytes, frames: map[frameKey]*frame{}}
 }

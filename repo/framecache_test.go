@@ -174,8 +174,8 @@ func (c *FrameCache) awaitUsers(n int) {
 	}
 }
 
-// TestFrameCacheCancelled holds that a call whose context ends does not end others that wait for the same frame: neither the one
-// that decodes it, nor one that waits.
+// TestFrameCacheCancelled holds that a call whose context ends does not end others that want the same frame, whether it is the
+// call that decodes it or one that waits.
 func TestFrameCacheCancelled(t *testing.T) {
 	r, s, chunks := cacheSample(t, 1)
 	for _, decodes := range []bool{true, false} {

@@ -253,8 +253,8 @@ func (l *loader) read(ctx context.Context, first, last *wanted) ([]byte, error) 
 	return sealed, nil
 }
 
-// prove computes the IDs of chunks of one frame: once where a chunk is wanted in several places, or where f, which may be nil,
-// is kept.
+// prove computes the IDs of chunks of one frame: once where a chunk is wanted in several places, or where f is kept. f is nil
+// for a frame that no cache has.
 func (l *loader) prove(raw []byte, f *frame, run []wanted) error {
 	for i := range run {
 		w := &run[i]

@@ -16,8 +16,7 @@ import (
 	"platter/snapshot/image"
 )
 
-// Chunks is what a Disk reads of a repository: a *repo.FrameCache is one, and so is a *repo.Repo, which decodes a frame for each
-// read.
+// Chunks is what a Disk reads from. A *repo.FrameCache is one. So is a *repo.Repo, which decodes a frame for each read.
 type Chunks interface {
 	diskmap.Loader // also of chunks of data; each is proved by its ID before it is handed on
 }

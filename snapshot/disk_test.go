@@ -56,8 +56,8 @@ func edges(t *testing.T, r *repo.Repo, s *snapshot.Snapshot) (at []int) {
 	return at
 }
 
-// TestDiskReads reads a disk of three regions at random places and at edges of chunks from many goroutines, by itself and through a cache that another
-// disk shares, and gets the bytes that were kept.
+// TestDiskReads reads a disk of three regions at random places and at edges of chunks, from many goroutines, with a cache of
+// its own and with one that another disk shares. It gets the bytes that were kept.
 func TestDiskReads(t *testing.T) {
 	rnd := rand.New(rand.NewPCG(3, 4))
 	size := 2*diskmap.RegionSize + 5<<20 + 77

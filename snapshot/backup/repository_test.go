@@ -44,8 +44,8 @@ func (r *recorder) PutSnapshot(ctx context.Context, plain []byte) (pack.FileID, 
 	return r.Repository.PutSnapshot(ctx, plain)
 }
 
-// TestOrderOfCalls holds that a backup commits once, after all chunks are written, under one lease, and that a commit that fails
-// is the backup's error.
+// TestOrderOfCalls holds that a backup commits once, after all chunks are written, under one lease. A commit that fails is the
+// backup's error.
 func TestOrderOfCalls(t *testing.T) {
 	disk := snapshottest.RandomDisk(rand.New(rand.NewPCG(1, 9)), 2<<20)
 	ways := map[string]func(r Repository, s *snapshot.Snapshot) error{
