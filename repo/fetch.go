@@ -10,26 +10,26 @@ import (
 	"platter/chunk"
 )
 
-// A Want is a chunk of data that belongs somewhere.
+// A Want is a chunk of data and its place.
 type Want struct {
 	ID  chunk.ID
-	Off int64  // where it belongs, bytes; Fetch only hands it back
-	Len uint32 // bytes, as whoever wants it believes; Fetch only hands it back
+	Off int64  // its place, in bytes; Fetch only passes it on
+	Len uint32 // bytes that the caller expects; Fetch only passes it on
 }
 
-// Got is a chunk that was wanted.
+// Got is a wanted chunk with its bytes.
 type Got struct {
 	Want
 	Data []byte
 }
 
-// A Batch is chunks that are fetched together: the more there are, the fewer frames are opened more than once.
+// A Batch is a set of chunks to fetch together. The larger it is, the fewer frames are opened twice.
 type Batch struct {
 	Wants []Want
-	// Load takes chunks of one frame, in the order in which they lie in it: what lies side by side there is side by side
-	// in memory too. It is called from several goroutines at once. The chunks hold only during the call.
+	// Load takes chunks of one frame, in the order of the frame: neighbours there are neighbours in memory too. Several
+	// goroutines call it at once. The chunks are valid only during the call.
 	Load func(ctx context.Context, got []Got) error
-	// Done is called when Load has returned for the last of them; nil for nothing.
+	// Done, if not nil, is called after the last Load has returned.
 	Done func(ctx context.Context) error
 
 	left atomic.Int64 // runs, and one while it is being dispatched
@@ -41,13 +41,13 @@ type batchRun struct {
 	run   []wanted
 }
 
-// fetchers is how many goroutines work on a Fetch: more than cores, because some of them wait, for the store or for
-// whoever takes the chunks. Cores are limited by the decoder, which has no more than one for each.
+// fetchers is the number of goroutines of a Fetch. It exceeds the number of cores, because some wait for the store or for
+// Batch.Load. The decoder limits the cores in use.
 func (r *Repo) fetchers() int { return min(4*r.workers, maxWorkers+4) }
 
-// Fetch loads the batches that feed puts, in the order in which chunks lie in packs, on all cores. In a batch every frame
-// is read and opened once, and each chunk is proved by its id before Load sees it. While one batch is being loaded the
-// next is dispatched, so two are in memory. Errors are as of Repo.Load.
+// Fetch loads the batches that feed puts, in the order of packs, on all cores. It reads and opens each frame of a batch
+// once, and verifies each chunk's ID before Load gets the chunk. It dispatches the next batch while one is loaded, so two
+// are in memory. Errors are those of Repo.Load.
 func (r *Repo) Fetch(ctx context.Context, feed func(ctx context.Context, put func(*Batch) error) error) error {
 	v := r.view()
 	g, gctx := errgroup.WithContext(ctx)
@@ -102,7 +102,7 @@ func (v *view) dispatch(ctx context.Context, b *Batch, runs chan<- batchRun) err
 	return b.finish(ctx)
 }
 
-// finish calls Done where nothing of the batch is left.
+// finish calls Done if nothing of the batch is left.
 func (b *Batch) finish(ctx context.Context) error {
 	if b.left.Add(-1) > 0 || b.Done == nil {
 		return nil

@@ -8,15 +8,15 @@ import (
 	"platter/chunk"
 )
 
-// A FrameCache loads chunks as its Repo does, and keeps the frames of data that it decoded last. It suits reads that are
-// smaller than a frame and close to each other. It is safe for concurrent use: of several calls that want one frame, one
-// decodes it and the others wait.
+// A FrameCache loads chunks as its Repo does, and keeps the data frames that it decoded last. It suits small reads that are
+// close to each other. It is safe for concurrent use. If several calls want the same frame, one decodes it and the others
+// wait.
 //
-// It promises what Repo.Load does: fn sees no chunk whose ID was not computed from the decoded bytes. The ID of a chunk is
-// computed once for as long as its frame is kept. A frame that does not decode, or does not hold a wanted chunk, is not
-// kept: each call that wants it tries the store again.
+// It keeps the promise of Repo.Load: fn gets only chunks whose IDs were verified. It computes a chunk's ID once while the
+// frame is cached. A frame that does not decode, or lacks a wanted chunk, is not cached: the next call reads the store
+// again.
 //
-// A pack never changes under its name, so a kept frame is never out of date.
+// A pack never changes under its name, so a cached frame is never out of date.
 type FrameCache struct {
 	repo  *Repo
 	bytes int64 // at most, of decoded frames
@@ -24,18 +24,18 @@ type FrameCache struct {
 	mu     sync.Mutex
 	held   int64 // bytes of the frames in frames
 	frames map[frameKey]*frame
-	recent list.List // of *frame: those that are decoded, the last used first
+	recent list.List // of *frame: the decoded ones, the most recently used first
 }
 
-// A frame is one that is being decoded, or is decoded.
+// A frame is decoded, or one call is decoding it.
 type frame struct {
 	key       frameKey
 	size      int64         // of memory, bytes
-	memory    []byte        // in which raw is
-	done      chan struct{} // closed when what follows is set
+	memory    []byte        // that raw is part of
+	done      chan struct{} // closed when the fields below are set
 	raw       []byte
-	err       error // why there is no raw
-	abandoned bool  // because the context of the call that decoded it has ended
+	err       error // why raw is nil
+	abandoned bool  // the context of the decoding call ended
 
 	// Under the cache's mu:
 	users int
@@ -46,14 +46,14 @@ type frame struct {
 	proved map[chunk.ID]provedChunk
 }
 
-// A provedChunk is where in a frame a chunk was found to have its ID, in bytes.
+// A provedChunk is the place in a frame, in bytes, of a chunk with a verified ID.
 type provedChunk struct{ start, len uint32 }
 
 // provedCost is about how many bytes of memory a proved chunk takes.
 const provedCost = 64
 
-// Frames returns a cache that keeps at most so many bytes of decoded frames; 0 keeps none. Beside these, each call in progress
-// holds the one frame that it reads.
+// Frames returns a cache of at most the given bytes of decoded frames; 0 caches none. Each call in progress also holds the
+// frame that it reads.
 func (r *Repo) Frames(bytes int64) *FrameCache {
 	return &FrameCache{repo: r, bytes: bytes, frames: map[frameKey]*frame{}}
 }
@@ -69,8 +69,8 @@ func (c *FrameCache) Load(ctx context.Context, kind chunk.Kind, ids []chunk.ID, 
 	return c.repo.load(ctx, kind, ids, c, fn)
 }
 
-// get returns the frame of a wanted chunk. decode decodes it, into dst if that is large enough, unless the frame is kept or
-// another call decodes it already. The caller gives the frame to release.
+// get returns the frame of a wanted chunk. It calls decode, which may use dst, unless the frame is cached or another call
+// is decoding it. The caller must release the frame.
 func (c *FrameCache) get(ctx context.Context, w *wanted, decode func(dst []byte) ([]byte, error)) (*frame, error) {
 	for {
 		c.mu.Lock()
@@ -111,10 +111,10 @@ func (c *FrameCache) get(ctx context.Context, w *wanted, decode func(dst []byte)
 	}
 }
 
-// frameStep rounds the memory of frames up, in bytes: frames are about as long as each other, and use memory again.
+// frameStep is what the memory of a frame is rounded up to, in bytes, so that frames of similar length can reuse it.
 const frameStep = 256 << 10
 
-// add makes room for the frame of a wanted chunk, which may take over the memory of one that goes. c.mu is held.
+// add makes room for the frame of a wanted chunk. It may reuse the memory of an evicted frame. c.mu is held.
 func (c *FrameCache) add(f *frame, w *wanted) {
 	f.size = (int64(w.Frame.Raw) + frameStep - 1) / frameStep * frameStep
 	f.cost = f.size + provedCost*int64(w.Frame.Chunks)
@@ -127,7 +127,7 @@ func (c *FrameCache) add(f *frame, w *wanted) {
 	})
 }
 
-// settle keeps a frame that is decoded, and lets the calls go on that wait for it.
+// settle caches a decoded frame, and wakes the calls that wait for it.
 func (c *FrameCache) settle(f *frame) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -140,7 +140,7 @@ func (c *FrameCache) settle(f *frame) {
 	close(f.done)
 }
 
-// trim drops frames until the others keep to the bound. Those that are being decoded stay. c.mu is held.
+// trim evicts frames until the rest fit the bound. Frames that are being decoded stay. c.mu is held.
 func (c *FrameCache) trim(dropped func(*frame)) {
 	for c.held > c.bytes && c.recent.Len() > 0 {
 		f := c.recent.Back().Value.(*frame)
@@ -149,7 +149,7 @@ func (c *FrameCache) trim(dropped func(*frame)) {
 	}
 }
 
-// remove takes a frame out of the cache; the calls that use it may go on. c.mu is held.
+// remove evicts a frame. Calls that use it may continue. c.mu is held.
 func (c *FrameCache) remove(f *frame) {
 	if c.frames[f.key] != f {
 		return
@@ -162,7 +162,7 @@ func (c *FrameCache) remove(f *frame) {
 	}
 }
 
-// drop takes out a frame that does not hold what it should.
+// drop evicts a frame that lacks a wanted chunk.
 func (c *FrameCache) drop(f *frame) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -176,7 +176,7 @@ func (c *FrameCache) release(f *frame) {
 	f.users--
 }
 
-// isProved reports whether a chunk's ID was computed before.
+// isProved reports whether the chunk's ID was verified before.
 func (f *frame) isProved(w *wanted) bool {
 	f.mu.Lock()
 	defer f.mu.Unlock()

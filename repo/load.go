@@ -15,7 +15,7 @@ import (
 	"platter/repo/store"
 )
 
-// A MissingError says that no index file lists a chunk.
+// A MissingError is the error for a chunk that no index file lists.
 type MissingError struct{ ID chunk.ID }
 
 func (e *MissingError) Error() string {
@@ -25,7 +25,7 @@ func (e *MissingError) Error() string {
 // Unwrap returns ErrMissing.
 func (e *MissingError) Unwrap() error { return ErrMissing }
 
-// ErrMissing says of any chunk that no index file lists it.
+// ErrMissing matches every MissingError.
 var ErrMissing = errors.New("a chunk is in no index")
 
 // A frameKey names a frame of the repository.
@@ -34,33 +34,33 @@ type frameKey struct {
 	offset int64
 }
 
-// How far reads are gathered: a round trip to a NAS costs as much as reading some hundred KiB.
+// Limits of merging reads. A round trip to a NAS costs as much as reading some hundred KiB.
 const (
-	maxGap  = 256 << 10 // bytes read in vain between two frames
-	maxRead = 2 << 20   // bytes at once, of which every goroutine of a Fetch holds as many
+	maxGap  = 256 << 10 // unneeded bytes between two frames
+	maxRead = 2 << 20   // bytes of one read; each goroutine of a Fetch holds that much
 )
 
-// A wanted chunk is one that Load or Fetch was asked for.
+// A wanted chunk is one that the caller of Load or Fetch asked for.
 type wanted struct {
 	index.Location
 	id chunk.ID
-	at int // position in what the caller asked for
+	at int // position in the caller's list
 }
 
 func (w *wanted) key() frameKey { return frameKey{w.Pack, w.Offset} }
 
-// of returns the chunk in its frame.
+// of returns the bytes of the chunk in its decoded frame.
 func (w *wanted) of(raw []byte) []byte { return raw[w.Start:][:w.Len] }
 
-// Load hands chunks of one kind to fn, in the order in which they lie in packs. Frames are read once, neighbours in one
-// read, and each chunk's id is computed again before fn sees it. data holds only during the call. An id may stand in ids
-// more than once. What is damaged and can be had all the same is no error: Healed tells of it. Errors name the pack; they are a
-// *MissingError, or wrap pack.ErrDamaged, or come from store or fn.
+// Load calls fn for chunks of one kind, in the order of their packs. It reads each frame once, and neighbours in one read.
+// It verifies each chunk's ID before fn gets the chunk. data is valid only during the call. ids may repeat an ID. Damage
+// that a copy or parity makes good is no error: Healed reports it. Errors name the pack. They are a *MissingError, wrap
+// pack.ErrDamaged, or come from the store or fn.
 func (r *Repo) Load(ctx context.Context, kind chunk.Kind, ids []chunk.ID, fn func(at int, data []byte) error) error {
 	return r.load(ctx, kind, ids, nil, fn)
 }
 
-// load is Load. Frames of data come through a cache, which may be nil.
+// load is Load with a cache for frames of data, which may be nil.
 func (r *Repo) load(ctx context.Context, kind chunk.Kind, ids []chunk.ID, frames *FrameCache, fn func(at int, data []byte) error) error {
 	v := r.view()
 	want, err := v.locate(kind, len(ids), func(i int) chunk.ID { return ids[i] })
@@ -88,7 +88,7 @@ func (r *Repo) load(ctx context.Context, kind chunk.Kind, ids []chunk.ID, frames
 	return nil
 }
 
-// locate looks n chunks up and sorts them as they lie in packs.
+// locate looks up n chunks and sorts them by their place in packs.
 func (v *view) locate(kind chunk.Kind, n int, id func(i int) chunk.ID) ([]wanted, error) {
 	want := make([]wanted, n)
 	for i := range want {
@@ -108,7 +108,7 @@ func (v *view) locate(kind chunk.Kind, n int, id func(i int) chunk.ID) ([]wanted
 	return want, nil
 }
 
-// gather returns how many of the wanted chunks, sorted, lie close enough for one read.
+// gather returns how many of the sorted chunks are close enough for one read.
 func gather(want []wanted) int {
 	first := &want[0]
 	end := first.Offset + int64(first.Frame.Sealed)
@@ -122,7 +122,7 @@ func gather(want []wanted) int {
 	return len(want)
 }
 
-// A loader reads and opens frames one after the other, into memory that it uses again. It is not safe for concurrent use.
+// A loader reads and opens one frame after the other into memory that it reuses. It is not safe for concurrent use.
 type loader struct {
 	repo   *Repo
 	view   *view
@@ -130,7 +130,7 @@ type loader struct {
 	namer  *chunk.Namer
 	frames *FrameCache // nil for none
 	sealed []byte      // of the last run
-	raw    []byte      // of the last frame, and as long as the longest was
+	raw    []byte      // of the last frame, with the capacity of the longest
 }
 
 func (r *Repo) newLoader(v *view, kind chunk.Kind) *loader {
@@ -142,15 +142,15 @@ func (r *Repo) newLoader(v *view, kind chunk.Kind) *loader {
 	return l
 }
 
-// close lets others have the memory.
+// close returns the loader and its memory to the pool.
 func (l *loader) close() {
 	l.repo.Return(l.kind, l.namer)
 	l.view, l.namer, l.frames = nil, nil, nil
 	l.repo.loaders.Put(l)
 }
 
-// load reads a run of wanted chunks and hands them on, frame by frame, each proved by its ID. What cannot be had where the
-// index says is looked for elsewhere, see rescue. raw holds only during the call.
+// load reads a run of wanted chunks and calls fn for each frame, with all IDs verified. If a chunk cannot be read from the
+// place in the index, rescue looks for it elsewhere. raw is valid only during the call.
 func (l *loader) load(ctx context.Context, run []wanted, fn func(raw []byte, run []wanted) error) error {
 	stored := sealedRun{loader: l, first: &run[0], last: &run[len(run)-1]}
 	for len(run) > 0 {
@@ -166,7 +166,7 @@ func (l *loader) load(ctx context.Context, run []wanted, fn func(raw []byte, run
 	return nil
 }
 
-// loadFrame hands on wanted chunks of one frame.
+// loadFrame calls fn with the wanted chunks of one frame.
 func (l *loader) loadFrame(ctx context.Context, stored *sealedRun, run []wanted, fn func(raw []byte, run []wanted) error) error {
 	raw, f, err := l.frame(ctx, stored, &run[0])
 	if f != nil {
@@ -175,7 +175,7 @@ func (l *loader) loadFrame(ctx context.Context, stored *sealedRun, run []wanted,
 	if err == nil {
 		if err = l.prove(raw, f, run); err != nil && f != nil {
 			l.frames.drop(f)
-			raw = nil // what changed may be this memory and not the pack
+			raw = nil // this memory may have changed, not the pack
 		}
 	}
 	switch {
@@ -187,7 +187,7 @@ func (l *loader) loadFrame(ctx context.Context, stored *sealedRun, run []wanted,
 	return err
 }
 
-// frame returns the frame of a wanted chunk, decoded. f is the same where it is the cache's, to be released; else nil.
+// frame returns the decoded frame of a wanted chunk. f is the cached frame, which the caller must release, or nil.
 func (l *loader) frame(ctx context.Context, stored *sealedRun, w *wanted) (raw []byte, f *frame, err error) {
 	switch {
 	case l.kind == chunk.Map:
@@ -212,8 +212,8 @@ func (l *loader) frame(ctx context.Context, stored *sealedRun, w *wanted) (raw [
 	return raw, nil, err
 }
 
-// A sealedRun is what a pack has from the first wanted frame to the end of the last. It is read once, and only if a frame of
-// it has to be decoded.
+// A sealedRun is the part of a pack from the first wanted frame to the end of the last. It is read once, and only if one
+// of its frames must be decoded.
 type sealedRun struct {
 	loader      *loader
 	first, last *wanted
@@ -221,7 +221,7 @@ type sealedRun struct {
 	err         error // why there is no sealed
 }
 
-// decode decodes the frame of a wanted chunk, into dst if that is large enough. It overwrites the frame as it was read.
+// decode decodes the frame of a wanted chunk, into dst if that is large enough. It overwrites the sealed frame.
 func (s *sealedRun) decode(ctx context.Context, dst []byte, w *wanted) ([]byte, error) {
 	if s.sealed == nil && s.err == nil {
 		s.sealed, s.err = s.loader.read(ctx, s.first, s.last)
@@ -253,8 +253,8 @@ func (l *loader) read(ctx context.Context, first, last *wanted) ([]byte, error) 
 	return sealed, nil
 }
 
-// prove computes the IDs of chunks of one frame: once where a chunk is wanted in several places, or where f is kept. f is nil
-// for a frame that no cache has.
+// prove verifies the IDs of the wanted chunks of one frame. It computes each ID once, even if the chunk is wanted several
+// times, and once in all for a cached frame f. f is nil without a cache.
 func (l *loader) prove(raw []byte, f *frame, run []wanted) error {
 	for i := range run {
 		w := &run[i]

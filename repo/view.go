@@ -9,10 +9,10 @@ import (
 	"platter/repo/store"
 )
 
-// A view is a store, and what was last loaded from it. It is immutable: what loads the index again, or leaves out the cache,
-// makes another view. A Load or Fetch takes the view once, so it sees one index and one store from its beginning to its end.
+// A view is a store and what was last loaded from it. It is immutable: loading the index again, or dropping the cache,
+// makes another view. A Load or Fetch takes the view once, so it uses one index and one store throughout.
 //
-// The index in it only grows meanwhile, and guards itself; so do the known index files.
+// Its index and its known index files only grow, and are safe for concurrent use themselves.
 type view struct {
 	store     store.Store
 	index     *index.Index
@@ -26,7 +26,7 @@ type view struct {
 // view returns the current view.
 func (r *Repo) view() *view { return r.current.Load() }
 
-// change replaces the view by a copy that fn changed.
+// change replaces the view with a copy that fn has changed.
 func (r *Repo) change(fn func(v *view)) {
 	r.changing.Lock()
 	defer r.changing.Unlock()
@@ -40,7 +40,7 @@ func (r *Repo) change(fn func(v *view)) {
 
 func (r *Repo) setStore(s store.Store) { r.change(func(v *view) { v.store = s }) }
 
-// dropOrphans takes packs off the list of orphaned ones.
+// dropOrphans removes packs from the list of orphaned packs.
 func (r *Repo) dropAdoptable(drop func(layout.File) bool) {
 	r.change(func(v *view) { v.adoptable = slices.DeleteFunc(slices.Clone(v.adoptable), drop) })
 }

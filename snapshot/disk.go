@@ -18,23 +18,23 @@ import (
 
 // Chunks is what a Disk reads from. A *repo.FrameCache is one. So is a *repo.Repo, which decodes a frame for each read.
 type Chunks interface {
-	diskmap.Loader // also of chunks of data; each is proved by its ID before it is handed on
+	diskmap.Loader // for data chunks too; it verifies the ID of each chunk
 }
 
-// Frames makes caches over a repository; a *repo.Repo is one.
+// Frames makes frame caches; a *repo.Repo does.
 type Frames interface {
-	// Frames returns a cache that keeps at most so many bytes of decoded frames.
+	// Frames returns a cache of at most the given bytes of decoded frames.
 	Frames(bytes int64) *repo.FrameCache
 }
 
-// DefaultFrames is how many bytes of decoded frames a Disk of Open keeps: some eight frames.
+// DefaultFrames is the size of the cache that Open makes, in bytes: about eight decoded frames.
 const DefaultFrames = 16 << 20
 
-// A Disk is a snapshot read as the disk it was. Every byte is proved by its chunk's ID. It is safe for concurrent use.
+// A Disk reads a snapshot as the disk it was. Every byte is verified by its chunk's ID. It is safe for concurrent use.
 //
-// It remembers the maps of the regions read last, some MiB at most. Decoded frames are kept by what it reads through.
+// It keeps the maps of the regions read last, a few MiB at most. Its Chunks may cache decoded frames.
 type Disk struct {
-	ctx     context.Context // of ReadAt and Extents, which have no room for one
+	ctx     context.Context // for ReadAt and Extents, which take none
 	chunks  Chunks
 	m       *diskmap.Map
 	regions *lru.Cache[int64, *diskRegion]
@@ -42,27 +42,27 @@ type Disk struct {
 
 var _ image.Disk = (*Disk)(nil)
 
-// regionsKept is how many regions a Disk remembers.
+// regionsKept is the number of regions whose maps a Disk keeps.
 const regionsKept = 32
 
-// A diskRegion is the chunks of one region, in order. All else in it reads as zeros.
+// A diskRegion lists the chunks of one region, in order. The rest of the region reads as zeros.
 type diskRegion struct {
 	ids  []chunk.ID
-	runs []chunkRun // where each of ids belongs
+	runs []chunkRun // the place of each of ids
 }
 
-// A chunkRun is where a chunk belongs.
+// A chunkRun is the place of a chunk.
 type chunkRun struct {
 	off int64 // of the disk, bytes
 	len uint32
 }
 
-// Open returns the snapshot's disk with a cache of its own, of DefaultFrames. Its ReadAt and Extents end with ctx.
+// Open returns the snapshot's disk with its own cache of DefaultFrames bytes. ReadAt and Extents end with ctx.
 func (s *Snapshot) Open(ctx context.Context, r Frames) (*Disk, error) {
 	return s.OpenOn(ctx, r.Frames(DefaultFrames))
 }
 
-// OpenOn is Open for a disk that reads through c. Many disks may share one cache.
+// OpenOn is Open for a disk that reads through c. Several disks may share one cache.
 func (s *Snapshot) OpenOn(ctx context.Context, c Chunks) (*Disk, error) {
 	regions, err := lru.New[int64, *diskRegion](regionsKept)
 	if err != nil {
@@ -77,8 +77,8 @@ func (d *Disk) Size() int64 { return d.m.Size() }
 // ReadAt is ReadAtContext with the context of Open.
 func (d *Disk) ReadAt(p []byte, off int64) (n int, err error) { return d.ReadAtContext(d.ctx, p, off) }
 
-// ReadAtContext reads at a byte offset; past the end it returns io.EOF. It ends with ctx, whatever became of the context of
-// Open, and no other call ends with it. Errors are of ctx, as of Chunks.Load, or wrap pack.ErrDamaged.
+// ReadAtContext reads at a byte offset; past the end it returns io.EOF. Only ctx ends it, not the context of Open. Errors
+// are those of ctx or Chunks.Load, or wrap pack.ErrDamaged.
 func (d *Disk) ReadAtContext(ctx context.Context, p []byte, off int64) (n int, err error) {
 	if off < 0 {
 		return 0, errors.New("read snapshot: negative offset")
@@ -98,7 +98,7 @@ func (d *Disk) ReadAtContext(ctx context.Context, p []byte, off int64) (n int, e
 	return n, nil
 }
 
-// readRegion fills p from byte off of the disk on, all of it in one region.
+// readRegion fills p from byte off of the disk. All of p is in one region.
 func (d *Disk) readRegion(ctx context.Context, p []byte, index, off int64) error {
 	region, err := d.region(ctx, index)
 	if err != nil {

@@ -31,37 +31,37 @@ import (
 	"platter/snapshot/image/anatomy"
 )
 
-// A Repository is what a backup needs of one. A *repo.Repo is one.
+// A Repository is the part of a *repo.Repo that a backup needs.
 type Repository interface {
 	Cutting
 	snapshot.Chunks // the parent's map
-	snapshot.Frames // the disk of a stream, which is read once more for its partitions
+	snapshot.Frames // to read the stored disk of a stream for its partitions
 	snapshot.Putter // the commit
-	// WithLease runs fn while a lease says that work is under way.
+	// WithLease runs fn while it holds a lease for the work.
 	WithLease(ctx context.Context, work repo.Work, fn func(context.Context) error) error
-	// Write runs fn, which may save chunks through the Writer. It returns when they are durable and in the index.
+	// Write runs fn, which may save chunks through the Writer. It returns once they are durable and in the index.
 	Write(ctx context.Context, fn func(context.Context, *repo.Writer) error) (*repo.Stats, error)
 	// IsDry reports whether nothing is stored, and so nothing can be read back.
 	IsDry() bool
 }
 
-// Cutting is what cutting a disk needs of a repository, wherever its chunks go.
+// Cutting is the part of a *repo.Repo that cutting a disk needs.
 type Cutting interface {
-	// Workers is how many cores may be used.
+	// Workers is the number of cores to use.
 	Workers() int
-	// Cutter returns a cutter that cuts where all of the repository's chunks are cut.
+	// Cutter returns a chunk cutter with the repository's secret polynomial.
 	Cutter() (*chunk.Cutter, error)
-	// Namer returns a Namer for chunks of a kind, until Return.
+	// Namer returns a Namer for chunks of a kind. The caller hands it to Return.
 	Namer(kind chunk.Kind) *chunk.Namer
 	Return(kind chunk.Kind, n *chunk.Namer)
 }
 
 var _ Repository = (*repo.Repo)(nil)
 
-// Disk keeps a disk as a new snapshot. s says who, when and what; Disk adds the rest and stores it last. parent, which
-// may be nil, is a version of the disk that makes it faster to cut this one. A disk that changed its size meanwhile is an
-// error that wraps image.ErrResized; one that was only written to is kept and marked, and so is one that s says is Modified. What cannot be read is an error, but of
-// an image.Retrying it is kept as unreadable.
+// Disk stores a disk as a new snapshot. s has its name, host, time and source; Disk adds the rest, and stores s last.
+// parent, which may be nil, is a version of the disk that makes cutting faster. If the disk changed its size meanwhile,
+// the error wraps image.ErrResized. A disk that was only written to is stored and marked as modified. A range that cannot
+// be read is an error, unless the disk is an image.Retrying: then it is stored as unreadable.
 func Disk(ctx context.Context, r Repository, disk image.Disk, parent, s *snapshot.Snapshot, p *repo.Progress) error {
 	if seq, ok := image.As[image.Sequential](disk); ok {
 		seq.ReadSequentially()
@@ -84,19 +84,18 @@ func Disk(ctx context.Context, r Repository, disk image.Disk, parent, s *snapsho
 			}
 		}
 		b.size = disk.Size()
-		b.anatomy = anatomy.Read(disk, s.Source.TableSector()) // before the last look at whether the disk changes, which then covers this as well
+		b.anatomy = anatomy.Read(disk, s.Source.TableSector()) // before the last change detection, which then covers this read too
 		return b.unchanged(disk)
 	}, p)
 }
 
-// Stream keeps what src yields until its end as a disk. If the backup fails while src is waited for, and src is an
-// io.Closer, it is closed, so that the wait ends.
+// Stream stores the bytes of src, up to its end, as a disk. If the backup fails while it waits for src, and src is an
+// io.Closer, it closes src to end the wait.
 func Stream(ctx context.Context, r Repository, src io.Reader, parent, s *snapshot.Snapshot, p *repo.Progress) error {
 	return backup(ctx, r, parent, s, func(ctx context.Context, b *run) error { return b.stream(ctx, src) }, p)
 }
 
-// backup runs read, which cuts every region of the source and sets the size, and commits what came of it under the same
-// lease.
+// backup runs read, which cuts every region of the source and sets the size. It commits the snapshot under the same lease.
 func backup(ctx context.Context, r Repository, parent, s *snapshot.Snapshot, read func(context.Context, *run) error, p *repo.Progress) error {
 	return r.WithLease(ctx, repo.BackingUp, func(ctx context.Context) error {
 		start, b := time.Now(), &run{repo: r, progress: p}
@@ -108,7 +107,7 @@ func backup(ctx context.Context, r Repository, parent, s *snapshot.Snapshot, rea
 			return fmt.Errorf("back up %s: %w", s.Source.Path, err)
 		}
 		b.describe(s, parent, root, stats, time.Since(start))
-		if s.Anatomy == nil && !r.IsDry() { // a stream cannot be looked at twice, and what was made of it can
+		if s.Anatomy == nil && !r.IsDry() { // a stream cannot be read twice, but the stored disk can
 			if s.Anatomy, err = s.ReadAnatomy(ctx, r); err != nil {
 				return err
 			}
@@ -117,7 +116,7 @@ func backup(ctx context.Context, r Repository, parent, s *snapshot.Snapshot, rea
 	})
 }
 
-// store stores what read cuts, and the map of it. It returns the map's root.
+// store stores the chunks that read cuts, and their map. It returns the root of the map.
 func (b *run) store(ctx context.Context, r Repository, read func(context.Context, *run) error) (root chunk.ID, stats *repo.Stats, err error) {
 	stats, err = r.Write(ctx, func(ctx context.Context, w *repo.Writer) (err error) {
 		b.writer = w
@@ -146,7 +145,7 @@ type run struct {
 	repo     Cutting
 	writer   *repo.Writer
 	progress *repo.Progress
-	parent   *diskmap.Map        // nil when there is none
+	parent   *diskmap.Map        // nil for none
 	only     func(chunk.ID) bool // which chunks are stored; nil for all that are new
 	tree     diskmap.Builder
 	data     atomic.Int64 // bytes in chunks
@@ -154,10 +153,10 @@ type run struct {
 	bad      atomic.Int64 // bytes that could not be read
 	size     int64
 	modified bool
-	anatomy  *anatomy.Disk // nil where the source was not looked at
+	anatomy  *anatomy.Disk // nil for a stream
 }
 
-// saveMap stores a page or a node and returns its id.
+// saveMap stores a page or a node and returns its ID.
 func (b *run) saveMap(ctx context.Context, data []byte) (chunk.ID, error) {
 	if b.only != nil {
 		namer := b.repo.Namer(chunk.Map)
@@ -170,7 +169,7 @@ func (b *run) saveMap(ctx context.Context, data []byte) (chunk.ID, error) {
 	return b.writer.SaveMap(ctx, data)
 }
 
-// unchanged tells a disk that changed under the backup from one that did not.
+// unchanged notes that the disk was written to during the backup. A changed size is an error.
 func (b *run) unchanged(disk image.Disk) error {
 	detector, ok := image.As[image.ChangeDetector](disk)
 	if !ok {
