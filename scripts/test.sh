@@ -20,21 +20,17 @@ tests() { # tests ARGUMENT...: go test, and the slowest tests
 	go test -json -count=1 -timeout 40m "$@" | "$out/slowest"
 }
 
-# The race detector slows the tests down about tenfold, so it gets the short ones, of packages that start goroutines or use
-# packages that do. A new package is among them until it is excepted here. The scripts and the tests that kill processes
-# run once, without it.
+# The race detector slows the tests down about tenfold. So it gets the short tests of the packages that start goroutines.
+# make torture runs it over all packages, the scripts and the command line included.
 race() {
 	if ! command -v "$(go env CC)" >/dev/null; then
 		echo "no C compiler, which the race detector needs"
 		[ -z "${CI-}" ] || exit 1
 		return 0
 	fi
-	local packages
-	mapfile -t packages < <(go list ./... |
-		grep -vE '^platter/(chunk|pack|pack/parity|repo/crypt|snapshot/image/(anatomy|gpt)|scripts/.*)$')
-	CGO_ENABLED=1 tests -race -short -skip "$once" "${packages[@]}"
+	CGO_ENABLED=1 tests -race -short ./index ./repo/... ./snapshot ./snapshot/backup/... ./snapshot/diskmap \
+		./snapshot/heal ./snapshot/restore ./snapshot/image
 }
-once='^(TestScripts?|TestKilled|TestHostile|TestInterruptedCalls)$'
 
 # These binaries are thrown away, so they need no version from git.
 builds() {
