@@ -22,18 +22,8 @@ func CheckNames(ctx context.Context, s store.Store, workers int, p *Progress) (*
 		return nil, err
 	}
 	report := new(Report)
-	for _, name := range []string{layout.Config, layout.ConfigCopy} {
-		file, err := readConfigAs(ctx, s, name)
-		if err != nil {
-			return nil, err
-		}
-		if errors.Is(file.fault, pack.ErrNewer) {
-			return nil, file.fault
-		}
-		if file.fault != nil && !(name == layout.ConfigCopy && file.missing()) {
-			report.Damage = append(report.Damage, file.fault.Error())
-			report.Advise(HintConfig)
-		}
+	if err := report.checkConfigs(ctx, s); err != nil {
+		return nil, err
 	}
 	there, err := listParity(ctx, s)
 	if err != nil {
@@ -99,6 +89,24 @@ func CheckNames(ctx context.Context, s store.Store, workers int, p *Progress) (*
 		report.Hints = append(report.Hints, hintCopy, "run 'platter check --read-data' with a password to learn which versions and which byte ranges that costs")
 	}
 	return report, nil
+}
+
+// checkConfigs reads the config and its copy, and reports their faults. The copy may be missing.
+func (r *Report) checkConfigs(ctx context.Context, s store.Store) error {
+	for _, name := range []string{layout.Config, layout.ConfigCopy} {
+		file, err := readConfigAs(ctx, s, name)
+		if err != nil {
+			return err
+		}
+		if errors.Is(file.fault, pack.ErrNewer) {
+			return file.fault
+		}
+		if file.fault != nil && !(name == layout.ConfigCopy && file.missing()) {
+			r.Damage = append(r.Damage, file.fault.Error())
+			r.Advise(HintConfig)
+		}
+	}
+	return nil
 }
 
 // listedStill reports files that were missing when they were read and are still listed. A prune deleted the others.

@@ -112,7 +112,7 @@ func (c *checker) pack(ctx context.Context, p index.PackTable, size int64, deep 
 		return true
 	case err != nil:
 		// The index holds a copy of the table, so the chunks can still be read.
-		c.packDamage(p.ID, fmt.Errorf("%s: its own table cannot be read, the index stands in for it: %w", layout.PackName(p.ID), err))
+		c.packDamage(p.ID, fmt.Errorf("%s: its own table cannot be read, so the table in the index is used: %w", layout.PackName(p.ID), err))
 		c.hint(hintCopy)
 	case !slices.Equal(table.Frames, p.Table.Frames) || !slices.Equal(table.Chunks, p.Table.Chunks):
 		c.badPack(p.ID, fmt.Errorf("%w: it and the index say different things of what is in it", pack.ErrDamaged))

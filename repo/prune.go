@@ -50,7 +50,7 @@ type Pruned struct {
 	Pending  Amount   `json:"pending"`         // to be deleted by a later prune, because other processes are at work
 	Unused   int64    `json:"unused"`          // approximate bytes that stay although no snapshot needs them
 	After    Amount   `json:"after"`           //
-	AtWork   []Lease  `json:"at_work"`         // the processes because of which packs are pending
+	AtWork   []Lease  `json:"at_work"`         // processes that keep condemned packs from being deleted
 	Upgraded bool     `json:"upgraded"`        // nothing was deleted: older versions without leases may be at work
 	Missing  int      `json:"missing"`         // chunks that snapshots need and that no index file lists
 	Lost     int      `json:"lost"`            // missing packs that snapshots need

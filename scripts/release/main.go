@@ -1,4 +1,4 @@
-// Release builds what users download: a static program for every platform, in an archive with its documentation, Debian and
+// Command release builds what users download: a static program for every platform, in an archive with its documentation, Debian and
 // RPM packages for Linux, a list of the modules in each program, and the checksums of all of these.
 //
 // The same commit, version and Go release always produce the same bytes. So release builds a clean copy of the

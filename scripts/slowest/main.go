@@ -1,4 +1,4 @@
-// Slowest reads what go test -json writes, prints what go test without -json would print, and then the ten slowest tests.
+// Command slowest reads what go test -json writes, prints what go test without -json would print, and then the ten slowest tests.
 // It prints the output of failed tests only. A test counts as long as its longest subtest if that is longer than the test:
 // go test does not count parallel subtests as time of their parent. The exit code of go test remains the caller's concern (set -o pipefail).
 package main
