@@ -13,18 +13,6 @@ type CheckResult struct {
 	Losses []Loss       // of the snapshots that can be read
 }
 
-// Damage describes all damaged files, one per line: those of the report, and snapshots that cannot be read.
-func (c *CheckResult) Damage() []string {
-	lines := append([]string{}, c.Report.Damage...)
-	for _, err := range c.Bad {
-		lines = append(lines, err.Error())
-	}
-	return lines
-}
-
-// IsWhole reports whether nothing is damaged and no version has lost data.
-func (c *CheckResult) IsWhole() bool { return len(c.Damage())+len(c.Losses) == 0 }
-
 // CheckAllOptions select what to check. The functions may be nil.
 type CheckAllOptions struct {
 	repo.CheckOptions

@@ -40,8 +40,8 @@ func TestCheckAll(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if len(got.Damage()) != damage || len(got.Losses) != losses || len(got.Missing) != missing || told != 1+missing || reviewed != 1+losses || got.IsWhole() != (damage+losses == 0) {
-			t.Fatalf("%d damaged %v, %d losses, %d missing, told %d; want %d, %d, %d", len(got.Damage()), got.Damage(), len(got.Losses), len(got.Missing), told, damage, losses, missing)
+		if len(got.Report.Damage)+len(got.Bad) != damage || len(got.Losses) != losses || len(got.Missing) != missing || told != 1+missing || reviewed != 1+losses {
+			t.Fatalf("%d damaged %v, %d losses, %d missing, told %d; want %d, %d, %d", len(got.Report.Damage)+len(got.Bad), got.Report.Damage, len(got.Losses), len(got.Missing), told, damage, losses, missing)
 		}
 		return got
 	}
