@@ -180,9 +180,16 @@ func TestParamsValidate(t *testing.T) {
 			t.Errorf("average %d is refused: %v", avg, err)
 		}
 	}
-	for _, p := range []Params{{}, {Min: 4096, Avg: 65537, Max: 1 << 20}, {Min: 0, Avg: 65536, Max: 1 << 20},
-		{Min: 32768, Avg: 65536, Max: 1 << 40}, {Min: 32768, Avg: 65536, Max: 32768}, {Min: 33000, Avg: 65536, Max: 1 << 19},
-		{Min: 131072, Avg: 65536, Max: 1 << 19}, {Min: -4096, Avg: 65536, Max: 1 << 19}} {
+	for _, p := range []Params{
+		{},
+		{Min: 4096, Avg: 65537, Max: 1 << 20},
+		{Min: 0, Avg: 65536, Max: 1 << 20},
+		{Min: 32768, Avg: 65536, Max: 1 << 40},
+		{Min: 32768, Avg: 65536, Max: 32768},
+		{Min: 33000, Avg: 65536, Max: 1 << 19},
+		{Min: 131072, Avg: 65536, Max: 1 << 19},
+		{Min: -4096, Avg: 65536, Max: 1 << 19},
+	} {
 		if p.Validate() == nil {
 			t.Errorf("%+v is accepted", p)
 		}

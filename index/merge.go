@@ -54,8 +54,10 @@ func (x *Index) takeStock() *stock {
 	defer x.adding.Unlock()
 	x.mu.Lock()
 	defer x.mu.Unlock()
-	s := &stock{base: x.base, packs: slices.Clone(x.packs), frames: x.frames[:len(x.frames):len(x.frames)], spill: x.spill,
-		files: make(map[pack.FileID]Source, len(x.files)), frameCount: x.baseFrames() + len(x.frames)}
+	s := &stock{
+		base: x.base, packs: slices.Clone(x.packs), frames: x.frames[:len(x.frames):len(x.frames)], spill: x.spill,
+		files: make(map[pack.FileID]Source, len(x.files)), frameCount: x.baseFrames() + len(x.frames),
+	}
 	x.spill = nil
 	for id, src := range x.files {
 		s.files[id] = *src

@@ -27,8 +27,10 @@ type world struct {
 }
 
 func newWorld(t *testing.T, seed uint64) *world {
-	w := &world{t: t, r: rand.New(rand.NewPCG(seed, 7)), files: map[pack.FileID]*File{}, there: map[pack.FileID]int64{}, x: new(Index),
-		tables: map[pack.FileID]*pack.Table{}, claimed: map[chunk.ID]bool{}}
+	w := &world{
+		t: t, r: rand.New(rand.NewPCG(seed, 7)), files: map[pack.FileID]*File{}, there: map[pack.FileID]int64{}, x: new(Index),
+		tables: map[pack.FileID]*pack.Table{}, claimed: map[chunk.ID]bool{},
+	}
 	w.cache = Cache{Folder: t.TempDir(), Key: [32]byte{1, byte(seed)}, Repo: [16]byte{2}}
 	for range 400 {
 		id := chunk.ID(randomPackID(w.r))

@@ -125,8 +125,10 @@ func (r *run) bucketAt(n int) int { return int(binary.LittleEndian.Uint32(r.buck
 
 func (r *run) frame(n int) frame {
 	p, le := r.frames[n*runFrame:], binary.LittleEndian
-	return frame{le.Uint32(p), le.Uint32(p[4:]),
-		pack.Frame{Sealed: le.Uint32(p[8:]), Raw: le.Uint32(p[12:]), Chunks: le.Uint32(p[16:]), Kind: chunk.Kind(p[20])}}
+	return frame{
+		le.Uint32(p), le.Uint32(p[4:]),
+		pack.Frame{Sealed: le.Uint32(p[8:]), Raw: le.Uint32(p[12:]), Chunks: le.Uint32(p[16:]), Kind: chunk.Kind(p[20])},
+	}
 }
 
 func (f *frame) appendTo(dst []byte) []byte {

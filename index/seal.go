@@ -54,8 +54,10 @@ func (t *trailer) appendTo(dst []byte, repo [16]byte) []byte {
 
 // sections returns the length of each section in bytes. Products of 32-bit numbers do not overflow.
 func (t *trailer) sections() [7]uint64 {
-	return [7]uint64{runPack * uint64(t.packs), runFrame * uint64(t.frames), runFile * uint64(t.files), runLink * uint64(t.links),
-		uint64(idSize) * uint64(t.superseded), recordSize * t.records, bucketSize}
+	return [7]uint64{
+		runPack * uint64(t.packs), runFrame * uint64(t.frames), runFile * uint64(t.files), runLink * uint64(t.links),
+		uint64(idSize) * uint64(t.superseded), recordSize * t.records, bucketSize,
+	}
 }
 
 var errNoRun = errors.New("no run of this repository")

@@ -29,8 +29,10 @@ func (s benchSealer) SealInPlace(buf []byte) []byte {
 	return buf[:NonceSize+len(s.Seal(buf[NonceSize:NonceSize], buf[:NonceSize], buf[NonceSize:], nil))]
 }
 
-var benchKeys = Keys{Data: benchSealer{newSealer(1)}, Map: benchSealer{newSealer(2)},
-	Table: benchSealer{newSealer(3)}, Tail: benchSealer{newSealer(4)}}
+var benchKeys = Keys{
+	Data: benchSealer{newSealer(1)}, Map: benchSealer{newSealer(2)},
+	Table: benchSealer{newSealer(3)}, Tail: benchSealer{newSealer(4)},
+}
 
 func benchContents() []benchContent {
 	rnd := mathrand.New(mathrand.NewPCG(1, 2))

@@ -113,9 +113,18 @@ func TestParseHeader(t *testing.T) {
 		to    byte
 		newer bool
 	}{
-		{0, 'P', false}, {6, 'R', false}, {7, 1, false},
-		{8, 0, false}, {8, 2, true}, {8, 255, true}, {9, 1, true}, {10, 0, false}, {10, 6, false},
-		{11, 2, true}, {11, 3, true}, {11, 128, true},
+		{0, 'P', false},
+		{6, 'R', false},
+		{7, 1, false},
+		{8, 0, false},
+		{8, 2, true},
+		{8, 255, true},
+		{9, 1, true},
+		{10, 0, false},
+		{10, 6, false},
+		{11, 2, true},
+		{11, 3, true},
+		{11, 128, true},
 	} {
 		h := Header(PackFile)
 		h[test.at] = test.to

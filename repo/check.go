@@ -174,8 +174,10 @@ func (r *Repo) Check(ctx context.Context, o CheckOptions, p *Progress) (*Report,
 }
 
 func (r *Repo) newChecker(o CheckOptions, p *Progress) *checker {
-	return &checker{repo: r, opts: o, progress: p, report: new(Report),
-		missingWhenRead: map[pack.FileID]bool{}, damagedPacks: map[pack.FileID]bool{}, proved: map[pack.FileID]bool{}}
+	return &checker{
+		repo: r, opts: o, progress: p, report: new(Report),
+		missingWhenRead: map[pack.FileID]bool{}, damagedPacks: map[pack.FileID]bool{}, proved: map[pack.FileID]bool{},
+	}
 }
 
 // configs checks the current config and its copy.

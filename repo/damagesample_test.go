@@ -95,7 +95,8 @@ func (x *damageSample) addWork(t *testing.T, r *Repo) {
 		[2]any{lease.Marker{Packs: unneeded, Damaged: true, Host: "a"}, lease.Marker{Packs: unneeded, Damaged: true, Host: "b"}})
 	leases := put("lease", layout.Work, pack.LeaseFile, crypt.Leases, [2]any{Lease{Work: BackingUp, Host: "a"}, Lease{Work: BackingUp, Host: "b"}})
 	put("second file of a lease", layout.Work, pack.LeaseFile, crypt.Leases, [2]any{
-		Lease{Work: BackingUp, Host: "a", Of: &leases[0], Acknowledged: plans[:]}, Lease{Work: BackingUp, Host: "b", Of: &leases[1], Acknowledged: plans[:]}})
+		Lease{Work: BackingUp, Host: "a", Of: &leases[0], Acknowledged: plans[:]}, Lease{Work: BackingUp, Host: "b", Of: &leases[1], Acknowledged: plans[:]},
+	})
 	put("record", layout.Forgotten, pack.RecordFile, crypt.Forgotten, [2]any{record{Host: "a", Snapshots: []pack.FileID{{1}}}, record{Host: "b", Snapshots: []pack.FileID{{2}}}})
 	x.kinds["pending"] = [2]string{layout.Name(layout.Pending, leases[0]), layout.Name(layout.Pending, leases[1])}
 	for i, name := range x.kinds["pending"] {

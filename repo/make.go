@@ -69,8 +69,10 @@ func Init(ctx context.Context, s store.Store, password []byte, cost crypt.Cost, 
 	if err := Vacant(ctx, s); err != nil {
 		return nil, err
 	}
-	r := &Repo{id: crypt.NewRepoID(), master: crypt.NewMasterKey(),
-		config: Config{Settings: settings, Created: time.Now().UTC().Truncate(time.Second), WriteFeatures: writeFeatures()}}
+	r := &Repo{
+		id: crypt.NewRepoID(), master: crypt.NewMasterKey(),
+		config: Config{Settings: settings, Created: time.Now().UTC().Truncate(time.Second), WriteFeatures: writeFeatures()},
+	}
 	r.setStore(s)
 	slot, err := r.putSlot(ctx, crypt.NewKDF(cost), password, label)
 	if err != nil {

@@ -373,8 +373,10 @@ func (m *model) clean() {
 func playSchedule(t *testing.T, template *Repo, seed uint64) (faults []string) {
 	synctest.Test(t, func(t *testing.T) {
 		rnd := rand.New(rand.NewPCG(seed, 1))
-		m := &model{t: t, template: template, reported: map[pack.FileID]bool{}, dropped: map[pack.FileID]bool{}, away: map[pack.FileID]bool{},
-			scheduler: &scheduler{rnd: rnd, mem: new(store.Mem)}}
+		m := &model{
+			t: t, template: template, reported: map[pack.FileID]bool{}, dropped: map[pack.FileID]bool{}, away: map[pack.FileID]bool{},
+			scheduler: &scheduler{rnd: rnd, mem: new(store.Mem)},
+		}
 		m.mem.Clock = m.serverTime
 		if seed%5 == 3 {
 			m.jumps = rand.New(rand.NewPCG(seed, 2))
@@ -390,8 +392,10 @@ func playSchedule(t *testing.T, template *Repo, seed uint64) (faults []string) {
 		case 6:
 			m.lag, m.vague = 5*time.Minute, true
 		}
-		config, err := (&Repo{id: template.id, master: template.master,
-			config: Config{Settings: DefaultSettings, WriteFeatures: writeFeatures()}}).encodeConfig()
+		config, err := (&Repo{
+			id: template.id, master: template.master,
+			config: Config{Settings: DefaultSettings, WriteFeatures: writeFeatures()},
+		}).encodeConfig()
 		if err = errors.Join(err, m.mem.Put(t.Context(), layout.Config, config)); err != nil {
 			t.Fatal(err)
 		}

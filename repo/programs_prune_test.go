@@ -10,7 +10,8 @@ import (
 // pruneProgram is a prune that finds unneeded packs, partly needed packs, and an index file that lists both these and
 // others.
 func pruneProgram() program {
-	return program{name: "prune",
+	return program{
+		name: "prune",
 		prepare: func(x *trial) error {
 			if err := errors.Join(x.init(), x.backup(1, 10), x.backup(2, 30)); err != nil {
 				return err
@@ -43,7 +44,8 @@ func pruneProgram() program {
 				_, err = r.Prune(context.Background(), PruneOptions{MaxUnused: 0.3, MaxRepack: 1 << 30}, x.mark(r), nil)
 			}
 			return err
-		}}
+		},
+	}
 }
 
 // mark marks the chunks that snapshots name.

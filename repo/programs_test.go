@@ -4,8 +4,9 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"platter/repo/layout"
 	"slices"
+
+	"platter/repo/layout"
 )
 
 // A program changes a repository. The tests that cut the power and that fail every call run all programs. To add one,
@@ -60,20 +61,23 @@ func backupProgram() program {
 
 // joinProgram is a backup that finds many small index files and joins them.
 func joinProgram() program {
-	return program{name: "join indexes", run: func(x *trial) error { return x.backup(99, 1) },
+	return program{
+		name: "join indexes", run: func(x *trial) error { return x.backup(99, 1) },
 		prepare: func(x *trial) error {
 			err := x.init()
 			for n := range manySmall - 1 {
 				err = errors.Join(err, x.backup(byte(n), 1))
 			}
 			return err
-		}}
+		},
+	}
 }
 
 // adoptProgram adopts the packs that a killed backup left.
 func adoptProgram() program {
 	var orphans []saved
-	return program{name: "adopt",
+	return program{
+		name: "adopt",
 		prepare: func(x *trial) error {
 			if err := x.twoBackups(); err != nil {
 				return err
@@ -98,7 +102,8 @@ func adoptProgram() program {
 				x.chunks(orphans)
 			}
 			return err
-		}}
+		},
+	}
 }
 
 // dropFeatures makes the config one of an older platter without leases.
@@ -113,7 +118,8 @@ func dropFeatures(r *Repo) error {
 
 // upgradeProgram is the first backup into a repository of an older platter without leases.
 func upgradeProgram() program {
-	return program{name: "upgrade", run: func(x *trial) error { return x.backup(9, 1) },
+	return program{
+		name: "upgrade", run: func(x *trial) error { return x.backup(9, 1) },
 		prepare: func(x *trial) error {
 			if err := errors.Join(x.init(), x.backup(1, 4)); err != nil {
 				return err
@@ -123,7 +129,8 @@ func upgradeProgram() program {
 				err = dropFeatures(r)
 			}
 			return err
-		}}
+		},
+	}
 }
 
 func forgetProgram() program {
@@ -195,7 +202,8 @@ func removeSlotProgram() program {
 }
 
 func changePasswordProgram() program {
-	return program{name: "key passwd", once: true, prepare: func(x *trial) error { return errors.Join(x.init(), x.backup(1, 10)) },
+	return program{
+		name: "key passwd", once: true, prepare: func(x *trial) error { return errors.Join(x.init(), x.backup(1, 10)) },
 		run: func(x *trial) error {
 			r, err := x.open()
 			if err != nil {
@@ -208,7 +216,8 @@ func changePasswordProgram() program {
 				x.password("the new one", kept)
 			}
 			return err
-		}}
+		},
+	}
 }
 
 func (x *trial) repair() error {
@@ -228,15 +237,18 @@ func repairProgram() program {
 }
 
 func repairLostProgram() program {
-	return program{name: "repair a lost index", run: (*trial).repair, mend: (*trial).repair,
+	return program{
+		name: "repair a lost index", run: (*trial).repair, mend: (*trial).repair,
 		prepare: func(x *trial) error {
 			err := x.twoBackups()
 			return errors.Join(err, x.deleteIndexes(func(string) bool { return true }))
-		}}
+		},
+	}
 }
 
 func repairDamagedProgram() program {
-	return program{name: "repair a damaged index", run: (*trial).repair, mend: (*trial).repair,
+	return program{
+		name: "repair a damaged index", run: (*trial).repair, mend: (*trial).repair,
 		prepare: func(x *trial) error {
 			errs := []error{x.twoBackups()}
 			for name := range filesOf(x, x.store) {
@@ -245,7 +257,8 @@ func repairDamagedProgram() program {
 				}
 			}
 			return errors.Join(errs...)
-		}}
+		},
+	}
 }
 
 // readProgram changes nothing.

@@ -127,7 +127,9 @@ func TestUnreadableSectors(t *testing.T) {
 	size, par := int64(len(x.files[name])), int64(len(x.files[name+layout.ParityEnd]))
 	last := (size - 1) / parity.Sector * parity.Sector
 	for _, at := range [][][2]int64{
-		{{0, 1}}, {{last, size}}, {{5000, 5001}, {70_000, 90_000}, {300_000, 300_001}},
+		{{0, 1}},
+		{{last, size}},
+		{{5000, 5001}, {70_000, 90_000}, {300_000, 300_001}},
 		{{0, 4096}, {par - 8192, par - 4096}}, // the parity file has two copies of its table, and one suffices
 	} {
 		for _, of := range [][]string{{name}, {name + layout.ParityEnd}, {name, name + layout.ParityEnd}} {

@@ -148,7 +148,8 @@ func TestTidyWhereNothingIsDeleted(t *testing.T) {
 	}
 	// A superseded file must not count again when the file that superseded it is joined with others.
 	dropped := putIndexFile(t, reopen(t, mem), &index.File{Packs: []index.PackTable{
-		{Pack: index.Pack{ID: pack.FileID{1}, Size: 4096}, Table: new(pack.Table)}}})
+		{Pack: index.Pack{ID: pack.FileID{1}, Size: 4096}, Table: new(pack.Table)},
+	}})
 	putIndexFile(t, reopen(t, mem), &index.File{Supersedes: []pack.FileID{dropped}})
 	for n := range manySmall {
 		r := reopen(t, s)

@@ -82,8 +82,10 @@ func (r *Repo) write(ctx context.Context, fn func(context.Context, *Writer) erro
 	if r.stale {
 		return nil, errors.New("a write failed before this one: load the index anew")
 	}
-	w := &Writer{repo: r, pace: newPace(r.compression, r.workers),
-		lanes: make(chan *pack.Open), packs: make(chan *pack.Builder), bufs: make(chan []byte, packsInMemory)}
+	w := &Writer{
+		repo: r, pace: newPace(r.compression, r.workers),
+		lanes: make(chan *pack.Open), packs: make(chan *pack.Builder), bufs: make(chan []byte, packsInMemory),
+	}
 	for range packsInMemory {
 		w.bufs <- nil
 	}

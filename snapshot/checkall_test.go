@@ -33,9 +33,10 @@ func TestCheckAll(t *testing.T) {
 		t.Helper()
 		told := 0
 		reviewed := 0
-		got, err := snapshot.CheckAll(ctx, r, snapshot.CheckAllOptions{CheckOptions: o,
-			Loaded: func(l *snapshot.Loaded) { told += 1 + len(l.Missing) },
-			Review: func(_ context.Context, c *snapshot.CheckResult) error { reviewed += 1 + len(c.Losses); return nil },
+		got, err := snapshot.CheckAll(ctx, r, snapshot.CheckAllOptions{
+			CheckOptions: o,
+			Loaded:       func(l *snapshot.Loaded) { told += 1 + len(l.Missing) },
+			Review:       func(_ context.Context, c *snapshot.CheckResult) error { reviewed += 1 + len(c.Losses); return nil },
 		}, new(repo.Progress))
 		if err != nil {
 			t.Fatal(err)

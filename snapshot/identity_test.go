@@ -126,14 +126,21 @@ func TestCompareSources(t *testing.T) {
 		{"another serial", device("/dev/sda", "/dev/sda", "1"), device("/dev/sda", "/dev/sda", "2"), placeUnknown, other},
 		{"no serial any more", device("/dev/sda", "/dev/sda", "1"), sda, placeUnknown, unknown},
 		{"a serial, and a file", device("/dev/sda", "/dev/sda", "1"), file("/dev/sda"), placeUnknown, unknown},
-		{"another serial, the same WWN", with(device("/dev/sda", "/dev/sda", "1"), func(s *Source) { s.WWN = "naa.50AB" }),
-			with(device("/dev/sda", "/dev/sda", "2"), func(s *Source) { s.WWN = "0x50ab" }), placeUnknown, same},
-		{"the same serial, another WWN", with(device("/dev/sda", "/dev/sda", "1"), func(s *Source) { s.WWN = "eui.01" }),
-			with(device("/dev/sda", "/dev/sda", "1"), func(s *Source) { s.WWN = "eui.02" }), placeUnknown, other},
+		{
+			"another serial, the same WWN", with(device("/dev/sda", "/dev/sda", "1"), func(s *Source) { s.WWN = "naa.50AB" }),
+			with(device("/dev/sda", "/dev/sda", "2"), func(s *Source) { s.WWN = "0x50ab" }), placeUnknown, same,
+		},
+		{
+			"the same serial, another WWN", with(device("/dev/sda", "/dev/sda", "1"), func(s *Source) { s.WWN = "eui.01" }),
+			with(device("/dev/sda", "/dev/sda", "1"), func(s *Source) { s.WWN = "eui.02" }), placeUnknown, other,
+		},
 		{"another model", with(sda, func(s *Source) { s.Model = "A" }), with(sda, func(s *Source) { s.Model = "B" }), placeUnknown, other},
 		{"another partition", device("/dev/sda", "/dev/sda", "1"), with(device("/dev/sda", "/dev/sda", "1"), func(s *Source) { s.Partition = 2 }), placeUnknown, other},
-		{"partitions were not kept", Source{Kind: image.KindDevice, Path: "/dev/sda2", Serial: "1"},
-			with(device("/dev/sda2", "/dev/sda2", "1"), func(s *Source) { s.Partition = 2 }), placeUnknown, same},
+		{
+			"partitions were not kept",
+			Source{Kind: image.KindDevice, Path: "/dev/sda2", Serial: "1"},
+			with(device("/dev/sda2", "/dev/sda2", "1"), func(s *Source) { s.Partition = 2 }), placeUnknown, same,
+		},
 	} {
 		if got := comparePlaces(c.a, c.b); got != c.place {
 			t.Errorf("%s: place %v, want %v", c.name, got, c.place)

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"io/fs"
+
 	"platter/pack"
 	"platter/repo"
 	"platter/snapshot/diskmap"

@@ -36,8 +36,10 @@ func TestSucceed(t *testing.T) {
 		{"one is a little ahead", append(all, ahead), plain, Succession{Parent: ahead, Newest: ahead, Before: second, Late: true}},
 		{"one is far in the future", append(all, far), plain, Succession{Parent: second, Newest: second, Before: second, Passed: []*Snapshot{far}}},
 		{"all are far in the future", []*Snapshot{far}, plain, Succession{Parent: far, Newest: far, Before: far, Late: true}},
-		{"a clock that was reset", all, with(func(c *Coming) { c.Now, c.Time, c.Store = now.Add(-99*day), now.Add(-99*day), now }),
-			Succession{Parent: second, Newest: second, Before: second, Late: true}},
+		{
+			"a clock that was reset", all, with(func(c *Coming) { c.Now, c.Time, c.Store = now.Add(-99*day), now.Add(-99*day), now }),
+			Succession{Parent: second, Newest: second, Before: second, Late: true},
+		},
 		{"a clock that is ahead of the store", all, with(func(c *Coming) { c.Store = now.Add(-27 * time.Hour) }), Succession{Parent: second, Newest: second, Before: second, Apart: true}},
 		{"a store that keeps local time", all, with(func(c *Coming) { c.Store = now.Add(-25 * time.Hour) }), Succession{Parent: second, Newest: second, Before: second}},
 	}

@@ -173,10 +173,19 @@ func TestFindPart(t *testing.T) {
 		filter snapshot.Filter
 		want   bool
 	}{
-		{snapshot.Filter{Type: "ext4"}, true}, {snapshot.Filter{Type: "EXT4"}, true}, {snapshot.Filter{Type: "fat32"}, true}, {snapshot.Filter{Type: "xfs"}, false},
-		{snapshot.Filter{Label: "EFI"}, true}, {snapshot.Filter{Label: "esp"}, true}, {snapshot.Filter{Label: "efi"}, false}, {snapshot.Filter{UUID: "1234-abcd"}, true},
-		{snapshot.Filter{UUID: "BBBB"}, true}, {snapshot.Filter{UUID: "aaaa"}, true}, {snapshot.Filter{UUID: "ffff"}, false},
-		{snapshot.Filter{Type: "ext4", Label: "ro:ot"}, true}, {snapshot.Filter{Type: "vfat", Label: "ro:ot"}, false}, // two partitions
+		{snapshot.Filter{Type: "ext4"}, true},
+		{snapshot.Filter{Type: "EXT4"}, true},
+		{snapshot.Filter{Type: "fat32"}, true},
+		{snapshot.Filter{Type: "xfs"}, false},
+		{snapshot.Filter{Label: "EFI"}, true},
+		{snapshot.Filter{Label: "esp"}, true},
+		{snapshot.Filter{Label: "efi"}, false},
+		{snapshot.Filter{UUID: "1234-abcd"}, true},
+		{snapshot.Filter{UUID: "BBBB"}, true},
+		{snapshot.Filter{UUID: "aaaa"}, true},
+		{snapshot.Filter{UUID: "ffff"}, false},
+		{snapshot.Filter{Type: "ext4", Label: "ro:ot"}, true},
+		{snapshot.Filter{Type: "vfat", Label: "ro:ot"}, false}, // two partitions
 		{snapshot.Filter{Type: "ext4", Name: "db"}, false},
 	} {
 		if got := c.filter.Match(all[5]); got != c.want {

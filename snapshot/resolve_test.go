@@ -36,16 +36,54 @@ func TestFind(t *testing.T) {
 		want int // -1: err
 		err  error
 	}{
-		{"latest", 6, nil}, {"latest~0", 6, nil}, {"latest~1", 5, nil}, {"latest~6", 0, nil}, {"latest~7", -1, none},
-		{"web", 5, nil}, {"web~0", 5, nil}, {"web~1", 2, nil}, {"web~2", 0, nil}, {"web~3", -1, none}, {"web~2147483647", -1, none},
-		{"db", 1, nil}, {"db~1", -1, none}, {"we", -1, none}, {"webb", -1, none}, {"WEB", -1, none}, {"Latest", -1, none},
-		{"web~", -1, none}, {"web~x", -1, none}, {"web~-1", -1, none}, {"web~+1", -1, none}, {"web~1~1", -1, none}, {"web~99999999999", -1, none},
-		{"~", -1, none}, {"~1", -1, none}, {"", -1, none},
-		{"0123", 2, nil}, {"012", -1, none}, {"01234567890", 2, nil}, {"0124", -1, none}, {"9999", 5, nil}, {"99999~0", -1, none},
-		{"abcd", -1, several}, {"ABCD", -1, several}, {"abcd1", 0, nil}, {"ABCD2", 1, nil}, {"aBcD2", 1, nil},
-		{"dead", 6, nil}, {"feed", 6, nil},
-		{"cafe", -1, several}, {"cafe~0", 4, nil}, {"cafe1", 3, nil}, {"beef", -1, several}, {"beef~0", 3, nil}, {"beef~1", -1, none},
-		{all[0].ID.String(), 0, nil}, {strings.ToUpper(all[0].ID.String()), 0, nil}, {all[0].ID.String() + "0", -1, none},
+		{"latest", 6, nil},
+		{"latest~0", 6, nil},
+		{"latest~1", 5, nil},
+		{"latest~6", 0, nil},
+		{"latest~7", -1, none},
+		{"web", 5, nil},
+		{"web~0", 5, nil},
+		{"web~1", 2, nil},
+		{"web~2", 0, nil},
+		{"web~3", -1, none},
+		{"web~2147483647", -1, none},
+		{"db", 1, nil},
+		{"db~1", -1, none},
+		{"we", -1, none},
+		{"webb", -1, none},
+		{"WEB", -1, none},
+		{"Latest", -1, none},
+		{"web~", -1, none},
+		{"web~x", -1, none},
+		{"web~-1", -1, none},
+		{"web~+1", -1, none},
+		{"web~1~1", -1, none},
+		{"web~99999999999", -1, none},
+		{"~", -1, none},
+		{"~1", -1, none},
+		{"", -1, none},
+		{"0123", 2, nil},
+		{"012", -1, none},
+		{"01234567890", 2, nil},
+		{"0124", -1, none},
+		{"9999", 5, nil},
+		{"99999~0", -1, none},
+		{"abcd", -1, several},
+		{"ABCD", -1, several},
+		{"abcd1", 0, nil},
+		{"ABCD2", 1, nil},
+		{"aBcD2", 1, nil},
+		{"dead", 6, nil},
+		{"feed", 6, nil},
+		{"cafe", -1, several},
+		{"cafe~0", 4, nil},
+		{"cafe1", 3, nil},
+		{"beef", -1, several},
+		{"beef~0", 3, nil},
+		{"beef~1", -1, none},
+		{all[0].ID.String(), 0, nil},
+		{strings.ToUpper(all[0].ID.String()), 0, nil},
+		{all[0].ID.String() + "0", -1, none},
 	} {
 		got, _, err := Find(all, test.spec, time.Now())
 		if test.want < 0 {
@@ -72,8 +110,10 @@ func TestCheckName(t *testing.T) {
 			t.Errorf("%q is cleaned to %q", name, got)
 		}
 	}
-	for _, name := range []string{"", "latest", " a", "a ", "\ta", "a\tb", "a\nb", "a\x00", "a~1", "~", "a:b", ":", "a\u200bb", "a\u00a0b", "\x1b[31m",
-		"\u202egnp", strings.Repeat("n", 256), strings.Repeat("ü", 128)} {
+	for _, name := range []string{
+		"", "latest", " a", "a ", "\ta", "a\tb", "a\nb", "a\x00", "a~1", "~", "a:b", ":", "a\u200bb", "a\u00a0b", "\x1b[31m",
+		"\u202egnp", strings.Repeat("n", 256), strings.Repeat("ü", 128),
+	} {
 		if CheckName(name) == nil {
 			t.Errorf("%q passes", name)
 		}
@@ -116,9 +156,17 @@ func TestFilter(t *testing.T) {
 		filter Filter
 		want   string // what matches
 	}{
-		{Filter{}, "0123456"}, {Filter{Name: "web"}, "025"}, {Filter{Host: "a"}, "023"}, {Filter{Name: "web", Host: "a"}, "02"},
-		{Filter{Tags: []string{"x"}}, "04"}, {Filter{Tags: []string{"x", "y"}}, "0"}, {Filter{Tags: []string{"y", "x"}}, "0"}, {Filter{Tags: []string{"z"}}, ""},
-		{Filter{Tags: []string{"y"}, Host: "b"}, ""}, {Filter{Name: "we"}, ""}, {Filter{Name: "Web"}, ""},
+		{Filter{}, "0123456"},
+		{Filter{Name: "web"}, "025"},
+		{Filter{Host: "a"}, "023"},
+		{Filter{Name: "web", Host: "a"}, "02"},
+		{Filter{Tags: []string{"x"}}, "04"},
+		{Filter{Tags: []string{"x", "y"}}, "0"},
+		{Filter{Tags: []string{"y", "x"}}, "0"},
+		{Filter{Tags: []string{"z"}}, ""},
+		{Filter{Tags: []string{"y"}, Host: "b"}, ""},
+		{Filter{Name: "we"}, ""},
+		{Filter{Name: "Web"}, ""},
 	} {
 		got := ""
 		for i, s := range testSnapshots() {

@@ -3,11 +3,12 @@ package snapshot
 import (
 	"encoding/json"
 	"errors"
-	"platter/chunk"
-	"platter/pack"
 	"reflect"
 	"strings"
 	"testing"
+
+	"platter/chunk"
+	"platter/pack"
 )
 
 func snapshotJSON(t testing.TB) []byte {
@@ -37,7 +38,10 @@ func TestDecodeSnapshot(t *testing.T) {
 		{"root in capitals", strings.Replace(good, `"root":"01`, `"root":"AB`, 1), pack.ErrDamaged},
 		{"cut short", good[:len(good)-1], pack.ErrDamaged},
 		{"two", good + good, pack.ErrDamaged},
-		{"nothing", "", pack.ErrDamaged}, {"null", "null", pack.ErrDamaged}, {"a list", "[]", pack.ErrDamaged}, {"empty", "{}", pack.ErrDamaged},
+		{"nothing", "", pack.ErrDamaged},
+		{"null", "null", pack.ErrDamaged},
+		{"a list", "[]", pack.ErrDamaged},
+		{"empty", "{}", pack.ErrDamaged},
 	} {
 		if test.json == good && test.name != "good" {
 			t.Fatalf("%s: the test changes nothing", test.name)

@@ -19,8 +19,10 @@ func argsApp() *cli.App {
 		{Name: "add", Flags: append(repoFlags(&c), &cli.StringFlag{Name: "label"})},
 		{Name: "list", Flags: repoFlags(&c)},
 	}}
-	return &cli.App{Name: "platter", Flags: append(repoFlags(&c), &cli.BoolFlag{Name: "version"}),
-		Commands: []*cli.Command{backup, key, {Name: "version", Flags: outputFlags(&c)}}}
+	return &cli.App{
+		Name: "platter", Flags: append(repoFlags(&c), &cli.BoolFlag{Name: "version"}),
+		Commands: []*cli.Command{backup, key, {Name: "version", Flags: outputFlags(&c)}},
+	}
 }
 
 func TestArrange(t *testing.T) {

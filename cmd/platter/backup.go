@@ -202,8 +202,10 @@ func describe(env *env, opts *backupOptions, source string) (*snapshot.Snapshot,
 		opts.name, opts.host = cmp.Or(opts.name, env.getenv("PLATTER_NAME")), cmp.Or(opts.host, env.getenv("PLATTER_HOST"))
 	}
 	opts.named = opts.name != ""
-	s := &snapshot.Snapshot{Name: opts.name, Host: opts.host, Tags: opts.tags.Value(), Note: opts.note,
-		Time: env.now().Round(0), Platter: buildVersion().Version}
+	s := &snapshot.Snapshot{
+		Name: opts.name, Host: opts.host, Tags: opts.tags.Value(), Note: opts.note,
+		Time: env.now().Round(0), Platter: buildVersion().Version,
+	}
 	var err error
 	if opts.time != "" {
 		if s.Time, err = parseTime(opts.time); err != nil {

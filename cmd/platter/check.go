@@ -98,8 +98,10 @@ func (o checkOptions) validate(env *env) error {
 // checkAll checks the repository, warns of missing versions, and reviews what is kept aside.
 func checkAll(ctx context.Context, env *env, r *repo.Repo, opts checkOptions, result *checkJSON, p *repo.Progress) (err error) {
 	o := snapshot.CheckAllOptions{
-		CheckOptions: repo.CheckOptions{ReadPacks: opts.readPacks, ReadData: opts.readData, Sample: float64(opts.sample),
-			Since: time.Duration(opts.sinceDays) * 24 * time.Hour, ReadOnly: opts.readOnly},
+		CheckOptions: repo.CheckOptions{
+			ReadPacks: opts.readPacks, ReadData: opts.readData, Sample: float64(opts.sample),
+			Since: time.Duration(opts.sinceDays) * 24 * time.Hour, ReadOnly: opts.readOnly,
+		},
 		Loaded: func(l *snapshot.Loaded) { env.warnMissing(opts.common, l.Missing) },
 		Review: func(ctx context.Context, found *snapshot.CheckResult) error {
 			result.Report = found.Report

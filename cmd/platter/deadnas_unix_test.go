@@ -119,8 +119,14 @@ func TestNobodyReads(t *testing.T) {
 		args string
 		says string
 	}{
-		{"snapshots", ""}, {"snapshots --json", ""}, {"show disk", ""}, {"man", ""}, {"check", ""}, {"version", ""},
-		{"restore disk -", "write to standard output"}, {"export disk - --format qcow2", "write to standard output"},
+		{"snapshots", ""},
+		{"snapshots --json", ""},
+		{"show disk", ""},
+		{"man", ""},
+		{"check", ""},
+		{"version", ""},
+		{"restore disk -", "write to standard output"},
+		{"export disk - --format qcow2", "write to standard output"},
 	} {
 		p := s.command(strings.Fields(tt.args)...)
 		p.Stdout = unread(t)

@@ -45,7 +45,10 @@ func TestSectorText(t *testing.T) {
 		source, table, device int64
 		says                  string
 	}{
-		{512, 512, 512, ""}, {4096, 0, 4096, ""}, {0, 0, 4096, ""}, {512, 0, 0, ""},
+		{512, 512, 512, ""},
+		{4096, 0, 4096, ""},
+		{0, 0, 4096, ""},
+		{512, 0, 0, ""},
 		{512, 512, 4096, "sectors of 512 bytes, and the device has sectors of 4096"},
 		{0, 512, 4096, "sectors of 512 bytes, and the device has sectors of 4096"},
 		{4096, 4096, 512, "sectors of 4096 bytes, and the device has sectors of 512"},

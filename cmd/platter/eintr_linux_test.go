@@ -24,8 +24,10 @@ func TestInterruptedCalls(t *testing.T) {
 		calls = strings.Fields("close fdatasync renameat")
 	}
 	for _, call := range calls {
-		for _, line := range []string{"restore disk back --force --verify", "restore disk other --in-place --verify", "export disk image.qcow2 --force --verify",
-			"show disk --bad-map lost.map", "backup disk --name disk --dry-run"} {
+		for _, line := range []string{
+			"restore disk back --force --verify", "restore disk other --in-place --verify", "export disk image.qcow2 --force --verify",
+			"show disk --bad-map lost.map", "backup disk --name disk --dry-run",
+		} {
 			p := s.command(append([]string{"-f", "-qq", "-o", s.path("trace"), "-e", "trace=" + call, "-e", "inject=" + call + ":error=EINTR:when=4+5", s.program},
 				strings.Fields(line)...)...)
 			p.Path = strace

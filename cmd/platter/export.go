@@ -83,8 +83,10 @@ func exportTo(ctx context.Context, env *env, opts exportOptions, r *repo.Repo, s
 	var p repo.Progress
 	stop := env.progress(opts.common, s.Name, &p)
 	defer stop()
-	o := restore.ExportOptions{Format: opts.format, Compress: opts.compress, Replace: opts.force, Verify: opts.verify, ForceInUse: opts.forceInUse,
-		Unfinished: &env.unfinished}
+	o := restore.ExportOptions{
+		Format: opts.format, Compress: opts.compress, Replace: opts.force, Verify: opts.verify, ForceInUse: opts.forceInUse,
+		Unfinished: &env.unfinished,
+	}
 	start := env.now()
 	done := new(restore.Exported)
 	if file == stdio {

@@ -134,7 +134,8 @@ func (f *forger) says(dir string, kind pack.FileKind, p crypt.Purpose, says any)
 func (f *forger) snapshot(size int64, root chunk.ID) {
 	f.t.Helper()
 	f.says("snapshots", pack.SnapshotFile, crypt.Snapshots, map[string]any{
-		"version": 1, "time": "2026-01-01T00:00:00Z", "name": "hostile", "host": "h", "size": size, "root": root})
+		"version": 1, "time": "2026-01-01T00:00:00Z", "name": "hostile", "host": "h", "size": size, "root": root,
+	})
 }
 
 // pack puts a pack of one frame, and an index file that lists it.

@@ -71,8 +71,10 @@ func keepFlags(o *forgetOptions) []cli.Flag {
 		each("weekly", "weeks, which begin on Monday", &o.policy.Weekly),
 		each("monthly", "months", &o.policy.Monthly),
 		each("yearly", "years", &o.policy.Yearly),
-		&cli.GenericFlag{Name: "keep-within", Usage: "all versions up to `TIME` older than the newest, such as 14d or 1y6m14d12h",
-			Value: (*span)(&o.policy.Within), Category: category},
+		&cli.GenericFlag{
+			Name: "keep-within", Usage: "all versions up to `TIME` older than the newest, such as 14d or 1y6m14d12h",
+			Value: (*span)(&o.policy.Within), Category: category,
+		},
 		&cli.StringSliceFlag{Name: "keep-tag", Usage: "all versions with this `TAG`; may be repeated", Destination: &o.tags, Category: category},
 	}
 }

@@ -28,8 +28,10 @@ func (s *site) traced(what string, args ...string) *process {
 func TestWithoutFsync(t *testing.T) {
 	s := newSite(t)
 	s.disk("disk", 3<<20, 1, "mixed")
-	lines := []string{"backup disk --name disk", "restore disk back", "restore disk back --in-place --verify", "restore disk back --force",
-		"export disk image.qcow2 --verify", "forget --keep-last 1 --prune", "parity add"}
+	lines := []string{
+		"backup disk --name disk", "restore disk back", "restore disk back --in-place --verify", "restore disk back --force",
+		"export disk image.qcow2 --verify", "forget --keep-last 1 --prune", "parity add",
+	}
 	for _, code := range []string{"EINVAL", "ENOSYS", "EOPNOTSUPP"} {
 		for _, line := range append(lines, "check --read-data --read-only") {
 			p := s.traced("fsync:error="+code, strings.Fields(line)...)

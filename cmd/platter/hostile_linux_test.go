@@ -60,8 +60,15 @@ func (s *site) suffers(c hostileCase) {
 		target = "hostile"
 	}
 	for _, args := range [][]string{
-		{"snapshots"}, {"snapshots", "--json"}, {"check"}, {"check", "--read-data"}, {"restore", target, s.path("to"), "--force", "--verify"},
-		{"backup", s.path("next"), "--name", "next"}, {"forget", "old~1"}, {"prune", "--max-unused", "0", "--grace", "0s"}, {"stats"},
+		{"snapshots"},
+		{"snapshots", "--json"},
+		{"check"},
+		{"check", "--read-data"},
+		{"restore", target, s.path("to"), "--force", "--verify"},
+		{"backup", s.path("next"), "--name", "next"},
+		{"forget", "old~1"},
+		{"prune", "--max-unused", "0", "--grace", "0s"},
+		{"stats"},
 	} {
 		code, ok := c.ends[strings.Join(args, " ")] // all of it is named where it matters
 		if !ok {

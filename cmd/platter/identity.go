@@ -46,8 +46,10 @@ func (s *source) identify(ctx context.Context, env *env, opts backupOptions, r *
 	if opts.sameDisk {
 		return nil
 	}
-	claim := &snapshot.Claim{Snapshot: to, Named: opts.named, Device: s.device, Stays: s.stays,
-		Look: func() *anatomy.Disk { return s.look(to.Source) }}
+	claim := &snapshot.Claim{
+		Snapshot: to, Named: opts.named, Device: s.device, Stays: s.stays,
+		Look: func() *anatomy.Disk { return s.look(to.Source) },
+	}
 	if s.retrying != nil {
 		claim.Size = s.retrying.Size()
 	}

@@ -108,11 +108,25 @@ func TestCompareJSON(t *testing.T) {
 		path, want string
 		ok         bool
 	}{
-		{"a.b.0", "1", true}, {"a.b.1", "two", true}, {"a.b.2.c", "true", true}, {"a.b.len", "3", true}, {"none.len", "0", true},
-		{"none", "[]", true}, {"n", "1099511627776", true}, {"n", ">1099511627775", true}, {"a.b.0", "<2", true},
-		{"a.d", "absent", true}, {"a.b.3", "absent", true}, {"a.b.0.x", "absent", true},
-		{"a.b.0", "2", false}, {"a.b.0", ">1", false}, {"a.b.0", "<1", false}, {"a.b.1", ">0", false}, {"a.d", "1", false},
-		{"a", "absent", false}, {"n", "<x", false},
+		{"a.b.0", "1", true},
+		{"a.b.1", "two", true},
+		{"a.b.2.c", "true", true},
+		{"a.b.len", "3", true},
+		{"none.len", "0", true},
+		{"none", "[]", true},
+		{"n", "1099511627776", true},
+		{"n", ">1099511627775", true},
+		{"a.b.0", "<2", true},
+		{"a.d", "absent", true},
+		{"a.b.3", "absent", true},
+		{"a.b.0.x", "absent", true},
+		{"a.b.0", "2", false},
+		{"a.b.0", ">1", false},
+		{"a.b.0", "<1", false},
+		{"a.b.1", ">0", false},
+		{"a.d", "1", false},
+		{"a", "absent", false},
+		{"n", "<x", false},
 	}
 	for _, tt := range tests {
 		if err := compareJSON(doc, tt.path, tt.want); (err == nil) != tt.ok {

@@ -72,7 +72,8 @@ func runKeyPasswd(ctx context.Context, env *env, opts newKeyOptions, args []stri
 
 // setKey asks for a new password and lets set store it.
 func setKey(ctx context.Context, env *env, opts newKeyOptions, args []string, did string,
-	set func(*repo.Repo, context.Context, []byte, crypt.Cost, string) (pack.FileID, error)) error {
+	set func(*repo.Repo, context.Context, []byte, crypt.Cost, string) (pack.FileID, error),
+) error {
 	if err := wantArgs(args); err != nil {
 		return err
 	}

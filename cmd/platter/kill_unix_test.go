@@ -37,8 +37,10 @@ func TestKilled(t *testing.T) {
 	if os.Getenv("PLATTER_TORTURE") != "" {
 		rounds = 2000
 	}
-	k := &killing{site: newSite(t), rnd: rand.New(rand.NewPCG(1, 1)), states: map[string][32]byte{}, kept: map[string]string{},
-		took: map[string]time.Duration{}, killed: map[string]int{}}
+	k := &killing{
+		site: newSite(t), rnd: rand.New(rand.NewPCG(1, 1)), states: map[string][32]byte{}, kept: map[string]string{},
+		took: map[string]time.Duration{}, killed: map[string]int{},
+	}
 	for i := range k.disks {
 		k.disks[i] = make([]byte, (2+i)<<20)
 		k.change(i, 0, len(k.disks[i]))

@@ -54,8 +54,10 @@ type lossJSON struct {
 
 // lossOf is a loss as --json prints it.
 func lossOf(l snapshot.Loss) lossJSON {
-	lost := lossJSON{Snapshot: l.Snapshot.ID.String(), Name: l.Snapshot.Name, Time: localTime(l.Snapshot.Time), Bytes: l.Ranges.Bytes,
-		rangesJSON: rangesOf(l.Ranges, maxLostRanges)}
+	lost := lossJSON{
+		Snapshot: l.Snapshot.ID.String(), Name: l.Snapshot.Name, Time: localTime(l.Snapshot.Time), Bytes: l.Ranges.Bytes,
+		rangesJSON: rangesOf(l.Ranges, maxLostRanges),
+	}
 	for _, reason := range l.Reasons {
 		lost.Reasons = append(lost.Reasons, reason.Error())
 	}

@@ -33,8 +33,10 @@ func parityAddCommand(env *env) *cli.Command {
 		Description: "Reads every pack that has no parity file of that share, and compares it with its name. A damaged pack is listed and gets none, and the exit code is 3. " +
 			"If it is interrupted, run it again. The disk can lose that share of a pack's sectors of 4 KiB, in a run or scattered.",
 		Flags: append([]cli.Flag{
-			&cli.GenericFlag{Name: "share", Usage: "`SHARE` of a pack's size that the disk may lose", Value: &opts.share,
-				DefaultText: "that of new packs, or 3%"},
+			&cli.GenericFlag{
+				Name: "share", Usage: "`SHARE` of a pack's size that the disk may lose", Value: &opts.share,
+				DefaultText: "that of new packs, or 3%",
+			},
 			&cli.BoolFlag{Name: "verify", Usage: "also read existing parity files, and replace damaged ones", Destination: &opts.verify, DisableDefaultText: true},
 		}, repoFlags(&opts.common)...),
 		Action: action(env, &opts, runParityAdd),

@@ -50,10 +50,12 @@ func pruneCommand(env *env) *cli.Command {
 const defaultUnused = 0.05
 
 func (o pruneOptions) prune(env *env) repo.PruneOptions {
-	return repo.PruneOptions{MaxUnused: float64(o.maxUnused), MaxRepack: int64(o.maxRepack), Without: o.without, Lag: o.grace, Sure: o.yes,
+	return repo.PruneOptions{
+		MaxUnused: float64(o.maxUnused), MaxRepack: int64(o.maxRepack), Without: o.without, Lag: o.grace, Sure: o.yes,
 		Waiting: func(d time.Duration) {
 			env.info(o.common, "waiting %s, until every machine sees what is about to be deleted (--grace sets how long)", duration(d))
-		}}
+		},
+	}
 }
 
 func runPrune(ctx context.Context, env *env, opts pruneOptions, args []string) error {

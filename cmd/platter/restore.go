@@ -84,8 +84,10 @@ func restoreToFile(ctx context.Context, env *env, opts restoreOptions, r *repo.R
 	var p repo.Progress
 	stop := env.progress(opts.common, what.snapshot.Name, &p)
 	defer stop()
-	o := restore.Options{Replace: opts.force, InPlace: opts.inPlace, Verify: opts.verify, ForceInUse: opts.forceInUse,
-		Unfinished: &env.unfinished}
+	o := restore.Options{
+		Replace: opts.force, InPlace: opts.inPlace, Verify: opts.verify, ForceInUse: opts.forceInUse,
+		Unfinished: &env.unfinished,
+	}
 	start := env.now()
 	switch {
 	case what.target == stdio:

@@ -9,8 +9,10 @@ import (
 )
 
 // purposes are all there are.
-var purposes = []Purpose{DataIDs, MapIDs, Cuts, DataFrames, MapFrames, Tables, Indexes, Snapshots, Config, SlotInfo, slotKey, Tails, LocalIndex,
-	Leases, Plans, Forgotten, LocalState}
+var purposes = []Purpose{
+	DataIDs, MapIDs, Cuts, DataFrames, MapFrames, Tables, Indexes, Snapshots, Config, SlotInfo, slotKey, Tails, LocalIndex,
+	Leases, Plans, Forgotten, LocalState,
+}
 
 func testKey() (m MasterKey) {
 	for i := range m {

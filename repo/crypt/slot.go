@@ -160,7 +160,8 @@ func ParseSlot(p []byte) (*Slot, error) {
 		return nil, fmt.Errorf("%w %d", ErrUnknownKDF, p[0])
 	}
 	s := &Slot{Repo: repo, KDF: KDF{Cost: Cost{
-		Time: binary.LittleEndian.Uint32(p[1:]), Memory: binary.LittleEndian.Uint32(p[5:]), Lanes: p[9]}}}
+		Time: binary.LittleEndian.Uint32(p[1:]), Memory: binary.LittleEndian.Uint32(p[5:]), Lanes: p[9],
+	}}}
 	if err := s.Validate(); err != nil {
 		return nil, err
 	}

@@ -200,8 +200,10 @@ func (own) File(name string) bool {
 // TestLocalAmongOthers checks that foreign files and folders are listed, but never entered or swept.
 func TestLocalAmongOthers(t *testing.T) {
 	root, temp := t.TempDir(), ".tmp-"+strings.Repeat("0f", 16)
-	for _, name := range []string{"config", "note", "mine/file1", "mine/note", "mine/too/file2", "mine/theirs/file3", "theirs/a/file4",
-		temp, "mine/" + temp, "mine/too/" + temp, "mine/theirs/" + temp, "theirs/" + temp} {
+	for _, name := range []string{
+		"config", "note", "mine/file1", "mine/note", "mine/too/file2", "mine/theirs/file3", "theirs/a/file4",
+		temp, "mine/" + temp, "mine/too/" + temp, "mine/theirs/" + temp, "theirs/" + temp,
+	} {
 		write(t, root, name)
 	}
 	l := storetest.OpenLocal(t, root, own{})

@@ -23,8 +23,10 @@ func cannotLink(err error) bool {
 	if !errors.As(err, &link) {
 		return errors.Is(err, errors.ErrUnsupported)
 	}
-	for _, no := range []error{windows.ERROR_INVALID_FUNCTION, windows.ERROR_NOT_SUPPORTED, windows.ERROR_ACCESS_DENIED,
-		windows.ERROR_INVALID_PARAMETER, windows.ERROR_CALL_NOT_IMPLEMENTED, windows.ERROR_TOO_MANY_LINKS, windows.ERROR_NOT_SAME_DEVICE} {
+	for _, no := range []error{
+		windows.ERROR_INVALID_FUNCTION, windows.ERROR_NOT_SUPPORTED, windows.ERROR_ACCESS_DENIED,
+		windows.ERROR_INVALID_PARAMETER, windows.ERROR_CALL_NOT_IMPLEMENTED, windows.ERROR_TOO_MANY_LINKS, windows.ERROR_NOT_SAME_DEVICE,
+	} {
 		if errors.Is(link.Err, no) {
 			return true
 		}

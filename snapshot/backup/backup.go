@@ -136,8 +136,10 @@ func (b *run) describe(s, parent *snapshot.Snapshot, root chunk.ID, stats *repo.
 	}
 	s.Root, s.Size, s.Anatomy = root, b.size, b.anatomy
 	s.Modified, s.Unreadable = s.Modified || b.modified, b.bad.Load()
-	s.Stats = snapshot.Stats{Data: b.data.Load(), Read: b.read.Load(), New: stats.Raw.Load(), Stored: stats.Stored.Load(),
-		Millis: took.Milliseconds()}
+	s.Stats = snapshot.Stats{
+		Data: b.data.Load(), Read: b.read.Load(), New: stats.Raw.Load(), Stored: stats.Stored.Load(),
+		Millis: took.Milliseconds(),
+	}
 }
 
 // A run is one backup under way.

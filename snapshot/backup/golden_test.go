@@ -57,7 +57,8 @@ func goldenDisks() []image.Disk {
 		image.Mem{Data: first, Holes: true},
 		image.Mem{Data: second, Holes: true},
 		image.Sparse{Bytes: 3<<40 + 5, Fills: []image.Fill{
-			{Off: 70 << 20, Len: 100_000, Seed: 1}, {Off: 3<<40 - 10, Len: 15, Seed: 2}}},
+			{Off: 70 << 20, Len: 100_000, Seed: 1}, {Off: 3<<40 - 10, Len: 15, Seed: 2},
+		}},
 		image.Mem{},
 		image.Mem{Data: make([]byte, 100_000)},
 	}

@@ -95,8 +95,11 @@ func terabyte(which func(region int64) bool) image.Sparse {
 // overwrite changes a block in the middle of the full region.
 func overwrite(disk image.Sparse) image.Sparse {
 	const at = diskmap.RegionSize / 2
-	disk.Fills = append([]image.Fill{{Off: 0, Len: at, Seed: 1}, {Off: at, Len: chunk.Block, Seed: 2},
-		{Off: at + chunk.Block, Len: diskmap.RegionSize - at - chunk.Block, Seed: 3}}, disk.Fills[1:]...)
+	disk.Fills = append([]image.Fill{
+		{Off: 0, Len: at, Seed: 1},
+		{Off: at, Len: chunk.Block, Seed: 2},
+		{Off: at + chunk.Block, Len: diskmap.RegionSize - at - chunk.Block, Seed: 3},
+	}, disk.Fills[1:]...)
 	return disk
 }
 

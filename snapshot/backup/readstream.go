@@ -3,8 +3,9 @@ package backup
 import (
 	"context"
 	"io"
-	"platter/snapshot/diskmap"
 	"sync/atomic"
+
+	"platter/snapshot/diskmap"
 )
 
 // stream cuts a stream, one region after another; compression still uses all cores.

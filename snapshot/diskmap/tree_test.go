@@ -19,9 +19,20 @@ func TestHeight(t *testing.T) {
 		regions int64
 		height  int
 	}{
-		{1, 1, 0}, {page - 1, 1, 0}, {page, 1, 0}, {page + 1, 2, 1}, {2 * page, 2, 1}, {node1 - 1, FanOut, 1}, {node1, FanOut, 1},
-		{node1 + 1, FanOut + 1, 2}, {node2, FanOut * FanOut, 2}, {node2 + 1, FanOut*FanOut + 1, 3}, {1 << 58, 1 << 32, 4}, {1<<58 + 1, 1<<32 + 1, 5},
-		{math.MaxInt64 - page, 1<<37 - 1, 5}, {math.MaxInt64, 1 << 37, 5},
+		{1, 1, 0},
+		{page - 1, 1, 0},
+		{page, 1, 0},
+		{page + 1, 2, 1},
+		{2 * page, 2, 1},
+		{node1 - 1, FanOut, 1},
+		{node1, FanOut, 1},
+		{node1 + 1, FanOut + 1, 2},
+		{node2, FanOut * FanOut, 2},
+		{node2 + 1, FanOut*FanOut + 1, 3},
+		{1 << 58, 1 << 32, 4},
+		{1<<58 + 1, 1<<32 + 1, 5},
+		{math.MaxInt64 - page, 1<<37 - 1, 5},
+		{math.MaxInt64, 1 << 37, 5},
 	} {
 		if got := RegionCount(test.size); got != test.regions {
 			t.Errorf("%d bytes: %d regions, want %d", test.size, got, test.regions)
@@ -41,7 +52,7 @@ func TestHeight(t *testing.T) {
 
 // randomSize returns a size of any magnitude, near sizes at which maps grow.
 func randomSize(r *rand.Rand) int64 {
-	size := int64(1) << (r.IntN(63)) // up to 1<<62
+	size := int64(1) << r.IntN(63) // up to 1<<62
 	switch r.IntN(4) {
 	case 0:
 		size -= 1 + r.Int64N(1<<20)

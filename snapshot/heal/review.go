@@ -2,6 +2,7 @@ package heal
 
 import (
 	"context"
+
 	"platter/chunk"
 	"platter/pack"
 	"platter/repo"

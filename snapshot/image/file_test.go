@@ -188,18 +188,24 @@ func TestFileDisbelievesFalseHoles(t *testing.T) {
 		next dataFinder
 		want []Extent
 	}{
-		"all a hole": {0, func(*os.File, int64, int64) (int64, int64, error) { return size, size, nil },
-			[]Extent{{Len: size}}},
-		"data at its end": {size - 1, func(*os.File, int64, int64) (int64, int64, error) { return size, size, nil },
-			[]Extent{{Len: size}}},
+		"all a hole": {
+			0, func(*os.File, int64, int64) (int64, int64, error) { return size, size, nil },
+			[]Extent{{Len: size}},
+		},
+		"data at its end": {
+			size - 1, func(*os.File, int64, int64) (int64, int64, error) { return size, size, nil },
+			[]Extent{{Len: size}},
+		},
 		"second hole": {20 * blockLen, func(_ *os.File, off, _ int64) (int64, int64, error) {
 			return off + 10*blockLen, off + 20*blockLen, nil
 		}, []Extent{{Len: 10 * blockLen, Zero: true}, {Off: 10 * blockLen, Len: 30 * blockLen}}},
 		"true": {15 * blockLen, func(_ *os.File, off, _ int64) (int64, int64, error) {
 			return off + 10*blockLen, off + 20*blockLen, nil
 		}, []Extent{
-			{Len: 10 * blockLen, Zero: true}, {Off: 10 * blockLen, Len: 10 * blockLen},
-			{Off: 20 * blockLen, Len: 10 * blockLen, Zero: true}, {Off: 30 * blockLen, Len: 10 * blockLen},
+			{Len: 10 * blockLen, Zero: true},
+			{Off: 10 * blockLen, Len: 10 * blockLen},
+			{Off: 20 * blockLen, Len: 10 * blockLen, Zero: true},
+			{Off: 30 * blockLen, Len: 10 * blockLen},
 		}},
 	} {
 		t.Run(name, func(t *testing.T) {

@@ -40,8 +40,10 @@ func TestFileUses(t *testing.T) {
 	for _, u := range uses {
 		what, remedies = append(what, u.String()), append(remedies, u.Remedy())
 	}
-	if want := []string{"loop3 is held by dm-0", f.Name() + " is held by loop3",
-		f.Name() + " is mounted on /m (ro)", f.Name() + " is swapped on"}; !slices.Equal(what, want) {
+	if want := []string{
+		"loop3 is held by dm-0", f.Name() + " is held by loop3",
+		f.Name() + " is mounted on /m (ro)", f.Name() + " is swapped on",
+	}; !slices.Equal(what, want) {
 		t.Errorf("used so: %q, not %q", what, want)
 	}
 	if want := "losetup --detach /dev/loop3, umount /m, swapoff " + f.Name(); !strings.HasSuffix(strings.Join(remedies, ", "), want) {

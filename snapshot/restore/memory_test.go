@@ -2,14 +2,15 @@ package restore
 
 import (
 	"errors"
+	"runtime"
+	"testing"
+
 	"platter/chunk"
 	"platter/repo/store"
 	"platter/snapshot"
 	"platter/snapshot/diskmap"
 	"platter/snapshot/image"
 	"platter/snapshot/snapshottest"
-	"runtime"
-	"testing"
 )
 
 // nowhere is a target of zeros that records the memory in use at the end of the writes.

@@ -21,8 +21,10 @@ func TestReplaceFileBehindLinks(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	links := map[string]string{"one": "two", "two": "../links/three", "three": filepath.Join(dir, "folder/real"), "../folder": "far/away", "nothing": "no/such/file",
-		"self": "self", "to-folder": "../far"}
+	links := map[string]string{
+		"one": "two", "two": "../links/three", "three": filepath.Join(dir, "folder/real"), "../folder": "far/away", "nothing": "no/such/file",
+		"self": "self", "to-folder": "../far",
+	}
 	for from, to := range links {
 		if err := os.Symlink(to, filepath.Join(dir, "links", from)); err != nil {
 			t.Fatal(err)

@@ -5,9 +5,10 @@ import (
 	"encoding/binary"
 	"fmt"
 	"math/rand/v2"
-	"platter/snapshot"
 	"strings"
 	"testing"
+
+	"platter/snapshot"
 )
 
 // overGPT returns a disk of random bytes with an MBR over a GPT from sgdisk. The MBR's one partition is given in

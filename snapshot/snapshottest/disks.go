@@ -6,12 +6,13 @@ import (
 	"math/rand/v2"
 	"os"
 	"path/filepath"
+	"slices"
+	"testing"
+
 	"platter/chunk"
 	"platter/repo"
 	"platter/snapshot"
 	"platter/snapshot/diskmap"
-	"slices"
-	"testing"
 )
 
 // RandomDisk mixes noise, text and zeros, at odd places.

@@ -40,8 +40,10 @@ func (d *Disk) Lose(c Cut) *Disk {
 }
 
 func (d *Disk) lose(c Cut) *Disk {
-	l := &loss{cut: c, rnd: rand.New(rand.NewPCG(uint64(c), uint64(len(d.calls)))),
-		chosen: map[entry]int{}, copies: map[*node]*node{}}
+	l := &loss{
+		cut: c, rnd: rand.New(rand.NewPCG(uint64(c), uint64(len(d.calls)))),
+		chosen: map[entry]int{}, copies: map[*node]*node{},
+	}
 	l.choose(d.root)
 	for again := true; again; {
 		again = false

@@ -113,8 +113,18 @@ func TestForeignFiles(t *testing.T) {
 			t.Errorf("%s: found %q", want, got)
 		}
 	}
-	for _, c := range [][2]string{{"qcow2", ""}, {"qed", ""}, {"vdi", ""}, {"vhdx", ""}, {"parallels", ""}, {"vmdk", ""}, {"vmdk", "subformat=streamOptimized"}, {"vmdk", "subformat=monolithicFlat"},
-		{"vpc", "subformat=dynamic"}, {"vpc", "subformat=fixed"}} {
+	for _, c := range [][2]string{
+		{"qcow2", ""},
+		{"qed", ""},
+		{"vdi", ""},
+		{"vhdx", ""},
+		{"parallels", ""},
+		{"vmdk", ""},
+		{"vmdk", "subformat=streamOptimized"},
+		{"vmdk", "subformat=monolithicFlat"},
+		{"vpc", "subformat=dynamic"},
+		{"vpc", "subformat=fixed"},
+	} {
 		made := filepath.Join(t.TempDir(), "made")
 		args := []string{"convert", "-f", "raw", "-O", c[0]}
 		if c[1] != "" {

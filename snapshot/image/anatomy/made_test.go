@@ -239,7 +239,11 @@ func TestContentAt(t *testing.T) {
 // TestLabels checks how labels are cut and cleaned.
 func TestLabels(t *testing.T) {
 	for _, c := range []struct{ in, want string }{
-		{"plain", "plain"}, {"cut\x00off", "cut"}, {"spaces  \n", "spaces"}, {"", ""}, {"\xff\xfe", "\ufffd"},
+		{"plain", "plain"},
+		{"cut\x00off", "cut"},
+		{"spaces  \n", "spaces"},
+		{"", ""},
+		{"\xff\xfe", "\ufffd"},
 		{string(bytes.Repeat([]byte("ä"), 200)), string(bytes.Repeat([]byte("ä"), 127))},
 	} {
 		if got := label([]byte(c.in)); got != c.want {

@@ -118,8 +118,10 @@ func (r *reader) mbrIn(d *Disk, m *mbr, sector int64) {
 
 // mbrPartition returns the partition of an entry that counts from the sector from.
 func (d *Disk) mbrPartition(number int, e gpt.MBREntry, from int64) Partition {
-	p := Partition{Number: number, Off: (from + int64(e.First)) * d.SectorSize, Len: int64(e.Count) * d.SectorSize,
-		Type: fmt.Sprintf("0x%x", e.Type), TypeName: mbrTypes[e.Type]}
+	p := Partition{
+		Number: number, Off: (from + int64(e.First)) * d.SectorSize, Len: int64(e.Count) * d.SectorSize,
+		Type: fmt.Sprintf("0x%x", e.Type), TypeName: mbrTypes[e.Type],
+	}
 	if d.ID != "" {
 		p.UUID = fmt.Sprintf("%s-%02x", d.ID, number)
 	}

@@ -90,8 +90,10 @@ func hfs(s *section) *found {
 			return nil
 		}
 		if embedded := string(b[124:126]); embedded != "H+" && embedded != "HX" {
-			return s.found(start, Content{Type: "hfs", Label: label(b[37 : 37+min(int(b[36]), 27)]), UUID: hfsUUID(b[116:124]),
-				Size: int64(be.Uint16(b[18:])) * int64(length)})
+			return s.found(start, Content{
+				Type: "hfs", Label: label(b[37 : 37+min(int(b[36]), 27)]), UUID: hfsUUID(b[116:124]),
+				Size: int64(be.Uint16(b[18:])) * int64(length),
+			})
 		}
 		at = int64(be.Uint16(b[28:]))*512 + int64(be.Uint16(b[126:]))*int64(length)
 		if b = s.at(at+start, 512); b == nil {
@@ -105,8 +107,10 @@ func hfs(s *section) *found {
 	if size < 512 || size&(size-1) != 0 {
 		return nil
 	}
-	return s.found(at+start, Content{Type: "hfsplus", Label: s.catalogLabel(at, int64(size), b[288:352]), UUID: hfsUUID(b[104:112]),
-		Size: product(uint64(be.Uint32(b[44:])), size)})
+	return s.found(at+start, Content{
+		Type: "hfsplus", Label: s.catalogLabel(at, int64(size), b[288:352]), UUID: hfsUUID(b[104:112]),
+		Size: product(uint64(be.Uint32(b[44:])), size),
+	})
 }
 
 // hfsUUID computes a UUID from a volume's 8 bytes, as macOS and blkid do.

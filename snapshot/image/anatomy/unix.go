@@ -84,8 +84,10 @@ func f2fs(s *section) *found {
 	if shift < 9 || shift > 16 {
 		return nil
 	}
-	return s.found(start, Content{Type: "f2fs", Version: fmt.Sprintf("%d.%d", le.Uint16(b[4:]), le.Uint16(b[6:])),
-		Label: label16(b[0x7c:0x7c+1024], le), UUID: uuid(b[0x6c:]), Size: product(le.Uint64(b[36:]), 1<<shift)})
+	return s.found(start, Content{
+		Type: "f2fs", Version: fmt.Sprintf("%d.%d", le.Uint16(b[4:]), le.Uint16(b[6:])),
+		Label: label16(b[0x7c:0x7c+1024], le), UUID: uuid(b[0x6c:]), Size: product(le.Uint64(b[36:]), 1<<shift),
+	})
 }
 
 // swap has its signature at the end of its first page, whose length varies. Hibernation replaces the signature by

@@ -67,8 +67,10 @@ func openQcowLayer(o *opening, shared *qcowShared) (image.Disk, error) {
 			return nil, err
 		}
 	}
-	q := &qcow2{path: o.path, file: o.Disk, fileSize: o.Size(), size: h.size, version: h.version, bits: h.bits, l1: h.l1,
-		zstd: h.compression == qcowZstd, extended: h.incompatible&qcowExtended != 0, shared: shared}
+	q := &qcow2{
+		path: o.path, file: o.Disk, fileSize: o.Size(), size: h.size, version: h.version, bits: h.bits, l1: h.l1,
+		zstd: h.compression == qcowZstd, extended: h.incompatible&qcowExtended != 0, shared: shared,
+	}
 	if err := q.checkL1(h.l1Len); err != nil {
 		return nil, err
 	}

@@ -47,7 +47,9 @@ func FuzzQcow2(f *testing.F) {
 		f.Add(data, "one")
 	}
 	for _, q := range []qcowFile{
-		{size: 512}, {size: 512, version: 2}, {size: 1 << 20, backing: "x", format: "raw"},
+		{size: 512},
+		{size: 512, version: 2},
+		{size: 1 << 20, backing: "x", format: "raw"},
 		{bits: 14, size: 30000, incompatible: qcowExtended, l2: []uint64{3 << 14, 0xf0_0000000f}},
 		{bits: 9, size: 1 << 21, l2: []uint64{qcowPackedBit | 1536}},
 	} {

@@ -84,9 +84,11 @@ func writeQcow(t testing.TB, path string, f qcowFile) {
 
 // openMem opens a qcow2 in memory that refers to no other file.
 func openMem(data []byte, o Options) (d image.Disk, notes []string, err error) {
-	d, err = openQcow2(&opening{Disk: image.Mem{Data: data}, Options: o, path: "disk.qcow2", detect: Detect,
+	d, err = openQcow2(&opening{
+		Disk: image.Mem{Data: data}, Options: o, path: "disk.qcow2", detect: Detect,
 		also: func(string) (image.Disk, error) { return nil, os.ErrPermission },
-		note: func(text string) { notes = append(notes, text) }})
+		note: func(text string) { notes = append(notes, text) },
+	})
 	return d, notes, err
 }
 

@@ -103,8 +103,10 @@ type qcowStream struct {
 }
 
 func newQcowStream(c *creation) (*qcowStream, error) {
-	s := &qcowStream{qcowPlan: qcowPlan{size: c.size}, w: bufio.NewWriterSize(c.Writer, 4*qcowWriteCluster),
-		blank: make([]byte, qcowWriteCluster)}
+	s := &qcowStream{
+		qcowPlan: qcowPlan{size: c.size}, w: bufio.NewWriterSize(c.Writer, 4*qcowWriteCluster),
+		blank: make([]byte, qcowWriteCluster),
+	}
 	clusters, err := s.plan(c)
 	if err != nil {
 		return nil, err

@@ -18,8 +18,10 @@ func smallVDI(block, extra int) (file, disk []byte) {
 	disk = make([]byte, 5*block+512)
 	le := binary.LittleEndian
 	copy(file[0x40:], vdiMagic)
-	for at, v := range map[int]uint32{0x44: vdiVersion, 0x48: 400, 0x4c: vdiDynamic, 0x154: 512, 0x158: data, 0x168: 512,
-		0x170: uint32(len(disk)), 0x178: uint32(block), 0x17c: uint32(extra), 0x180: 6, 0x184: 4} {
+	for at, v := range map[int]uint32{
+		0x44: vdiVersion, 0x48: 400, 0x4c: vdiDynamic, 0x154: 512, 0x158: data, 0x168: 512,
+		0x170: uint32(len(disk)), 0x178: uint32(block), 0x17c: uint32(extra), 0x180: 6, 0x184: 4,
+	} {
 		le.PutUint32(file[at:], v)
 	}
 	file[0x188], file[0x198] = 1, 2

@@ -98,7 +98,8 @@ func TestWriteVDIWrongly(t *testing.T) {
 // TestWriteLargeVDI writes a disk with a large map, most of it free.
 func TestWriteLargeVDI(t *testing.T) {
 	d := image.Sparse{Bytes: 3<<40 + 512, Fills: []image.Fill{
-		{Off: 1 << 20, Len: 4 << 20, Seed: 1}, {Off: 2<<40 - 4096, Len: 1 << 20, Seed: 2}, {Off: 3 << 40, Len: 512, Seed: 3}}}
+		{Off: 1 << 20, Len: 4 << 20, Seed: 1}, {Off: 2<<40 - 4096, Len: 1 << 20, Seed: 2}, {Off: 3 << 40, Len: 512, Seed: 3},
+	}}
 	path := filepath.Join(t.TempDir(), "disk.vdi")
 	writeSparse(t, path, "vdi", d, CreateOptions{Extents: d.Extents})
 	same(t, mustOpen(t, path, "vdi", Options{}), d)

@@ -154,8 +154,15 @@ func FuzzVHDX(f *testing.F) {
 			}
 		}
 		d, err := openVHDX(&opening{Disk: pieced{size: 8 << 20, pieces: []vhdPiece{
-			{0, []byte(vhdxCookie)}, {vhdxHeader1, header}, {vhdxHeader2, header}, {vhdxRegions1, regions}, {vhdxRegions2, regions},
-			{vhdxLogAt, log}, {vhdxMetadataAt, metadata}, {vhdxMetadataAt + vhdxTableLen, items}, {vhdxTableAt, table},
+			{0, []byte(vhdxCookie)},
+			{vhdxHeader1, header},
+			{vhdxHeader2, header},
+			{vhdxRegions1, regions},
+			{vhdxRegions2, regions},
+			{vhdxLogAt, log},
+			{vhdxMetadataAt, metadata},
+			{vhdxMetadataAt + vhdxTableLen, items},
+			{vhdxTableAt, table},
 		}}})
 		sound(t, d, err)
 	})

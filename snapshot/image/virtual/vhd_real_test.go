@@ -29,8 +29,10 @@ func TestVHDFileSystem(t *testing.T) {
 	}
 	d := image.Mem{Data: data, Holes: true}
 	for _, c := range []struct{ name, qemu, options string }{
-		{VHD, "vpc", "force_size=on"}, {VHD, "vpc", "force_size=on,subformat=fixed"},
-		{VHDX, "vhdx", "block_size=1M"}, {VHDX, "vhdx", "subformat=fixed"},
+		{VHD, "vpc", "force_size=on"},
+		{VHD, "vpc", "force_size=on,subformat=fixed"},
+		{VHDX, "vhdx", "block_size=1M"},
+		{VHDX, "vhdx", "subformat=fixed"},
 	} {
 		made := converted(t, d, c.qemu, c.options)
 		compare(t, mustOpen(t, made, c.name, Options{}), data)

@@ -31,8 +31,10 @@ func TestVMDKDescriptor(t *testing.T) {
 		"no last newline": {descriptorHead + "RW 10 FLAT \"flat.vmdk\" 0", flat},
 		"of Windows":      {strings.ReplaceAll(descriptorHead+"rw=1\n\n RDONLY\t10  FLAT  \"flat.vmdk\"  0 \n", "\n", "\r\n"), flat},
 		"of ESX":          {descriptorHead + "RW 10 VMFS \"flat.vmdk\"\nchangeTrackPath=\"flat-ctk.vmdk\"\nddb.uuid = \"60 00\"\n", flat},
-		"of all kinds": {descriptorHead + "RW 3 FLAT \"flat.vmdk\" 2\nRW 4 ZERO\nRW 33 SPARSE \"small part.vmdk\"\nRW 1 FLAT \"flat.vmdk\" 9\n",
-			bytes.Join([][]byte{flat[1024 : 5*512], make([]byte, 4*512), disk, flat[9*512:]}, nil)},
+		"of all kinds": {
+			descriptorHead + "RW 3 FLAT \"flat.vmdk\" 2\nRW 4 ZERO\nRW 33 SPARSE \"small part.vmdk\"\nRW 1 FLAT \"flat.vmdk\" 9\n",
+			bytes.Join([][]byte{flat[1024 : 5*512], make([]byte, 4*512), disk, flat[9*512:]}, nil),
+		},
 		"of a sector":           {descriptorHead + "RW 10 FLAT \"flat.vmdk\" 0\n" + strings.Repeat("\x00", 300), flat},
 		"of qemu, shortened":    {descriptorHead + "RW 10 FLAT \"flat.vmdk\" 0\n\x00\"\n" + strings.Repeat("\x00", 100), flat},
 		"in another code page":  {descriptorHead + "encoding=\"windows-1252\"\nRW 10 FLAT \"B\xfcro.vmdk\" 0\n", flat},

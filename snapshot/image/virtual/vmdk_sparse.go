@@ -56,8 +56,10 @@ func newVMDKSparse(f *tableFile, h *vmdkHeader, size int64, parent vmdkParent) (
 	if capacity := int64(h.capacity) * vmdkSector; size > capacity || capacity-size >= int64(grain) {
 		return nil, fmt.Errorf("%w: the descriptor says that there are %d bytes, the header %d", ErrDamaged, size, capacity)
 	}
-	s := &vmdkSparse{file: f, size: size, grain: int64(grain), entries: int64(h.entries), zeroed: h.flags&vmdkFlagZeroed != 0,
-		parent: parent, first: vmdkSector}
+	s := &vmdkSparse{
+		file: f, size: size, grain: int64(grain), entries: int64(h.entries), zeroed: h.flags&vmdkFlagZeroed != 0,
+		parent: parent, first: vmdkSector,
+	}
 	if h.desc == 1 && h.descLen < vmdkDescriptorMax/vmdkSector { // the usual place
 		s.first += int64(h.descLen) * vmdkSector
 	}

@@ -192,7 +192,8 @@ func TestWriteVMDK(t *testing.T) {
 // TestWriteLargeVMDK writes disks with many grain tables, most of them missing.
 func TestWriteLargeVMDK(t *testing.T) {
 	d := image.Sparse{Bytes: 3<<40 + 512, Fills: []image.Fill{
-		{Off: 1 << 20, Len: 40 << 20, Seed: 1}, {Off: 2<<40 - 4096, Len: 1 << 20, Seed: 2}, {Off: 3 << 40, Len: 512, Seed: 3}}}
+		{Off: 1 << 20, Len: 40 << 20, Seed: 1}, {Off: 2<<40 - 4096, Len: 1 << 20, Seed: 2}, {Off: 3 << 40, Len: 512, Seed: 3},
+	}}
 	path := filepath.Join(t.TempDir(), "disk.vmdk")
 	writeSparse(t, path, "vmdk", d, CreateOptions{})
 	same(t, mustOpen(t, path, "vmdk", Options{}), d)
@@ -256,8 +257,13 @@ func TestRealContent(t *testing.T) {
 	}
 	t.Cleanup(func() { _ = raw.Close() })
 	for i, c := range [][2]string{
-		{"vmdk", "subformat=monolithicSparse"}, {"vmdk", "subformat=monolithicFlat"}, {"vmdk", "subformat=twoGbMaxExtentSparse"},
-		{"vmdk", "subformat=twoGbMaxExtentFlat"}, {"vmdk", "subformat=streamOptimized"}, {"vdi", "static=off"}, {"vdi", "static=on"},
+		{"vmdk", "subformat=monolithicSparse"},
+		{"vmdk", "subformat=monolithicFlat"},
+		{"vmdk", "subformat=twoGbMaxExtentSparse"},
+		{"vmdk", "subformat=twoGbMaxExtentFlat"},
+		{"vmdk", "subformat=streamOptimized"},
+		{"vdi", "static=off"},
+		{"vdi", "static=on"},
 	} {
 		name := fmt.Sprintf("theirs%d.%s", i, c[0])
 		qemuImg(t, dir, "convert", "-O", c[0], "-o", c[1], "disk.raw", name)
