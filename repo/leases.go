@@ -33,6 +33,7 @@ const (
 	Exporting  = lease.Exporting
 	Checking   = lease.Checking
 	Forgetting = lease.Forgetting
+	Serving    = lease.Serving
 )
 
 var (
@@ -114,7 +115,7 @@ func (r *Repo) Reading(ctx context.Context, work Work, snapshots []pack.FileID, 
 		if err := r.areThere(ctx, snapshots); err != nil {
 			return err
 		}
-		return r.catchUp(ctx)
+		return r.CatchUp(ctx)
 	}, fn)
 }
 
@@ -132,8 +133,9 @@ func (r *Repo) areThere(ctx context.Context, snapshots []pack.FileID) error {
 	return nil
 }
 
-// catchUp loads the index again if it came from a listing that is old now, or that was old then.
-func (r *Repo) catchUp(ctx context.Context) error {
+// CatchUp loads the index again if the index files are others than those it was loaded from: other processes changed
+// them, or the listing was old even then. Without a loaded index it does nothing.
+func (r *Repo) CatchUp(ctx context.Context) error {
 	v := r.view()
 	if v.loaded == nil {
 		return nil

@@ -26,12 +26,13 @@ const (
 	Exporting  Work = "export"
 	Checking   Work = "check"
 	Forgetting Work = "forget"
+	Serving    Work = "mount" // of a version that other programs read
 )
 
 // Builds reports whether such work builds on stored data: it does not store again what the index lists. A process that
 // deletes packs waits for such work. Unknown kinds of work are assumed to build.
 func (w Work) Builds() bool {
-	return w != Restoring && w != Exporting && w != Checking && w != Forgetting
+	return w != Restoring && w != Exporting && w != Checking && w != Forgetting && w != Serving
 }
 
 // Exclusive reports whether only one process may do such work at a time. Two would replace the same index files.

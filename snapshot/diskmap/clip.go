@@ -141,8 +141,18 @@ func (m *Map) Covers(level int, at int64) bool {
 	return from >= m.part.Off && to <= m.part.end()
 }
 
-// Extents yields the extents of the map's part in order. Offsets count from the start of the part.
+// Extents yields the extents of the map's part in order. Offsets count from the start of the part. Unreadable pieces are
+// zero extents, as a restore writes them.
 func (m *Map) Extents(ctx context.Context) iter.Seq2[image.Extent, error] {
+	return m.extents(ctx, func(kind PieceKind) bool { return kind != Data })
+}
+
+// ReadableExtents is Extents for readers to whom an unreadable piece is an error: it counts as data.
+func (m *Map) ReadableExtents(ctx context.Context) iter.Seq2[image.Extent, error] {
+	return m.extents(ctx, func(kind PieceKind) bool { return kind == Zeros })
+}
+
+func (m *Map) extents(ctx context.Context, zero func(PieceKind) bool) iter.Seq2[image.Extent, error] {
 	return image.Joined(func(yield func(image.Extent, error) bool) {
 		from, to := m.Within()
 		at := from
@@ -161,7 +171,7 @@ func (m *Map) Extents(ctx context.Context) iter.Seq2[image.Extent, error] {
 				return
 			}
 			for _, p := range places {
-				if !emit(max(p.Off, at), true) || !emit(min(p.End(), to), p.Kind != Data) {
+				if !emit(max(p.Off, at), true) || !emit(min(p.End(), to), zero(p.Kind)) {
 					return
 				}
 			}
