@@ -105,7 +105,10 @@ func (c *Cutter) Next(buf []byte, final bool) (n int, zero bool) {
 
 // Skip advances past zero bytes at a piece's end without a call of Next, which need not see them. There must be at
 // least MinZeroRun of them, and a multiple of Block.
-func (c *Cutter) Skip() { c.started, c.inZero, c.clear = true, true, 0 }
+func (c *Cutter) Skip() { c.Resume(true) }
+
+// Resume advances past a piece that Next would have made, without seeing it. zero says that it was zeros.
+func (c *Cutter) Resume(zero bool) { c.started, c.inZero, c.clear = true, zero, 0 }
 
 // Expect reports whether Next would cut a chunk of n bytes, given that the same bytes at the start of a chunk were
 // once cut so by the same rules. ended says that zeros or the region's end followed then, which may have ended the

@@ -171,8 +171,17 @@ func (l *Lane) Name(data []byte) chunk.ID { return l.namer.ID(data) }
 
 // Save stores a chunk that Name named id, unless it is stored already.
 func (l *Lane) Save(ctx context.Context, id chunk.ID, data []byte) error {
+	return l.SaveFrom(ctx, id, func() ([]byte, error) { return data, nil })
+}
+
+// SaveFrom is Save for a chunk whose bytes are read only if they must be stored.
+func (l *Lane) SaveFrom(ctx context.Context, id chunk.ID, read func() ([]byte, error)) error {
 	if !l.w.repo.view().index.Claim(id) {
 		return nil
+	}
+	data, err := read()
+	if err != nil {
+		return err
 	}
 	l.w.stats.Chunks.Add(1)
 	l.w.stats.Raw.Add(int64(len(data)))

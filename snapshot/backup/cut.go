@@ -69,12 +69,17 @@ func (w *regionWorker) region(ctx context.Context, job regionJob) error {
 	if err := w.cut(ctx); err != nil {
 		return err
 	}
+	return w.savePage(ctx, job.region)
+}
+
+// savePage stores the page of a region, and adds it to the tree. A region of zeros has none.
+func (w *regionWorker) savePage(ctx context.Context, region int64) error {
 	if len(w.pieces) == 0 || len(w.pieces) == 1 && w.pieces[0].Kind == diskmap.Zeros {
 		return nil
 	}
 	w.page = diskmap.AppendPage(w.page[:0], w.pieces)
 	id, err := w.run.saveMap(ctx, w.page)
-	w.run.tree.Set(job.region, id)
+	w.run.tree.Set(region, id)
 	return err
 }
 

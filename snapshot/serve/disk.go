@@ -34,7 +34,9 @@ func (d *Disk) Close() error {
 func (d *Disk) Size() int64 { return d.v.disk.Size() }
 
 // ReadAt is ReadAtContext with the context of the Library.
-func (d *Disk) ReadAt(p []byte, off int64) (int, error) { return d.ReadAtContext(d.v.library.ctx, p, off) }
+func (d *Disk) ReadAt(p []byte, off int64) (int, error) {
+	return d.ReadAtContext(d.v.library.ctx, p, off)
+}
 
 // ReadAtContext reads at a byte offset; past the end it returns io.EOF. Errors are those of snapshot.Disk, or ErrClosed.
 func (d *Disk) ReadAtContext(ctx context.Context, p []byte, off int64) (int, error) {
