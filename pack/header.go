@@ -63,6 +63,7 @@ const (
 	LeaseFile    FileKind = 7
 	PlanFile     FileKind = 8
 	RecordFile   FileKind = 9
+	VerdictFile  FileKind = 10
 )
 
 // featureTargets says that a pack may have frames with the encoding targets, and that an index file may list such

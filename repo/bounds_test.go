@@ -40,7 +40,7 @@ func TestReadsAreBounded(t *testing.T) {
 	s := &askedFor{Store: x.storeOf(t, "", damaged{files: x.files}), most: map[string]int64{}}
 	x.look(t, s)
 	for dir, limit := range map[string]int64{
-		layout.Config: layout.MaxConfig, layout.Keys: layout.MaxSlot, layout.Index: index.MaxFile, layout.Snapshots: layout.MaxSnapshot, layout.Work: layout.MaxMarker, layout.Forgotten: layout.MaxRecord,
+		layout.Config: layout.MaxConfig, layout.Keys: layout.MaxSlot, layout.Index: index.MaxFile, layout.Snapshots: layout.MaxSnapshot, layout.Work: layout.MaxMarker, layout.Forgotten: layout.MaxRecord, layout.Verdicts: layout.MaxVerdict,
 		layout.Packs: readBlock, "parity": parity.MaxFile,
 	} {
 		// A read that does not know the file's length reads a whole block.

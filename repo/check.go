@@ -149,7 +149,7 @@ func (r *Repo) Check(ctx context.Context, o CheckOptions, p *Progress) (*Report,
 	c.report.take(s.found)
 	c.use(s)
 	c.missing(s)
-	if err := errors.Join(c.work(ctx, s), c.records(ctx, s)); err != nil {
+	if err := errors.Join(c.work(ctx, s), c.records(ctx, s), c.verdicts(ctx, s)); err != nil {
 		return nil, err
 	}
 	if err := c.packs(ctx, s); err != nil {
@@ -261,6 +261,8 @@ func (c *checker) files(ctx context.Context, s *sight) error {
 			s.pending = append(s.pending, id)
 		case ok && dir == layout.Forgotten:
 			s.records = append(s.records, id)
+		case ok && dir == layout.Verdicts:
+			s.verdicts = append(s.verdicts, id)
 		default:
 			odd.add(f.Name)
 		}

@@ -48,14 +48,15 @@ func (c *checker) use(s *sight) {
 
 // A sight is the state of a repository at one look.
 type sight struct {
-	found   *Report // damage and notes that this look found, without reading packs
-	work    *lease.State
-	tables  map[pack.FileID]index.PackTable // of the packs that index files list
-	packs   map[pack.FileID]int64           // packs present, with their sizes
-	parity  map[pack.FileID]int64           // the same for parity files
-	pending []pack.FileID
-	records []pack.FileID
-	newest  time.Time // latest time of any file, by the store's clock
+	found    *Report // damage and notes that this look found, without reading packs
+	work     *lease.State
+	tables   map[pack.FileID]index.PackTable // of the packs that index files list
+	packs    map[pack.FileID]int64           // packs present, with their sizes
+	parity   map[pack.FileID]int64           // the same for parity files
+	pending  []pack.FileID
+	records  []pack.FileID
+	verdicts []pack.FileID
+	newest   time.Time // latest time of any file, by the store's clock
 
 	missing   map[pack.FileID]bool // packs that are listed and not present
 	condemned map[pack.FileID]bool // packs that markers condemn

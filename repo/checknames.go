@@ -33,7 +33,7 @@ func CheckNames(ctx context.Context, s store.Store, workers int, p *Progress) (*
 	g, gctx := errgroup.WithContext(ctx)
 	g.SetLimit(max(1, workers))
 	var vanished []string
-	for _, dir := range []string{layout.Keys, layout.Packs, layout.Index, layout.Snapshots, layout.Work, layout.Forgotten} {
+	for _, dir := range []string{layout.Keys, layout.Packs, layout.Index, layout.Snapshots, layout.Work, layout.Forgotten, layout.Verdicts} {
 		files, err := layout.List(ctx, s, dir)
 		if err != nil {
 			return nil, err

@@ -12,8 +12,9 @@ import (
 )
 
 const (
-	hintWork   = "run 'platter prune': it removes unreadable leases and deletion markers"
-	hintRecord = "a damaged record of what was forgotten can be deleted; machines that do not know of it then ask where those versions are"
+	hintWork    = "run 'platter prune': it removes unreadable leases and deletion markers"
+	hintRecord  = "a damaged record of what was forgotten can be deleted; machines that do not know of it then ask where those versions are"
+	hintVerdict = "run 'platter prune': it deletes damaged results of tests; 'platter boot --check' tests a version again"
 )
 
 // work checks what processes left behind in the work directory and in pending/.
@@ -110,6 +111,21 @@ func (c *checker) records(ctx context.Context, s *sight) error {
 		if err != nil && !layout.IsMissing(err) {
 			c.damage(err)
 			c.hint(hintRecord)
+		}
+	}
+	return nil
+}
+
+// verdicts reads the results of tests.
+func (c *checker) verdicts(ctx context.Context, s *sight) error {
+	for _, id := range s.verdicts {
+		_, err := c.repo.readVerdict(ctx, id)
+		if ctx.Err() != nil {
+			return ctx.Err()
+		}
+		if err != nil && !layout.IsMissing(err) {
+			c.damage(err)
+			c.hint(hintVerdict)
 		}
 	}
 	return nil

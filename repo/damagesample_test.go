@@ -98,6 +98,7 @@ func (x *damageSample) addWork(t *testing.T, r *Repo) {
 		Lease{Work: BackingUp, Host: "a", Of: &leases[0], Acknowledged: plans[:]}, Lease{Work: BackingUp, Host: "b", Of: &leases[1], Acknowledged: plans[:]},
 	})
 	put("record", layout.Forgotten, pack.RecordFile, crypt.Forgotten, [2]any{record{Host: "a", Snapshots: []pack.FileID{{1}}}, record{Host: "b", Snapshots: []pack.FileID{{2}}}})
+	put("verdict", layout.Verdicts, pack.VerdictFile, crypt.Verdicts, [2]any{Verdict{Test: "a"}, Verdict{Test: "b"}})
 	x.kinds["pending"] = [2]string{layout.Name(layout.Pending, leases[0]), layout.Name(layout.Pending, leases[1])}
 	for i, name := range x.kinds["pending"] {
 		file := append(pack.Header(pack.SnapshotFile), crypt.NewBox(r.master, crypt.Snapshots, r.id).Seal(fmt.Appendf(nil, `{"version":%d}`, i))...)

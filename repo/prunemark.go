@@ -145,7 +145,7 @@ func (p *pruner) sweep(ctx context.Context, now time.Time) error {
 			}
 		}
 	}
-	return nil
+	return p.deleteVerdicts(ctx, now.Add(-time.Hour))
 }
 
 // readsForgotten reports whether a process reads a snapshot that is not among the existing ones. Such a snapshot was

@@ -51,6 +51,7 @@ const (
 	Plans      Purpose = 15
 	Forgotten  Purpose = 16
 	LocalState Purpose = 17 // of no file in the store: it authenticates what a machine remembers
+	Verdicts   Purpose = 18
 )
 
 // contexts are BLAKE3 derive_key contexts: part of the format, never to be changed or used for anything else.
@@ -72,6 +73,7 @@ var contexts = map[Purpose]string{
 	Plans:      "platter 2026-11-24 plans v1",
 	Forgotten:  "platter 2026-11-24 forgotten snapshots v1",
 	LocalState: "platter 2026-11-24 local state v1",
+	Verdicts:   "platter 2026-11-28 verdicts v1",
 }
 
 // Key returns the key for a purpose.

@@ -11,7 +11,7 @@ import (
 // purposes are all there are.
 var purposes = []Purpose{
 	DataIDs, MapIDs, Cuts, DataFrames, MapFrames, Tables, Indexes, Snapshots, Config, SlotInfo, slotKey, Tails, LocalIndex,
-	Leases, Plans, Forgotten, LocalState,
+	Leases, Plans, Forgotten, LocalState, Verdicts,
 }
 
 func testKey() (m MasterKey) {
@@ -41,6 +41,7 @@ func TestKeysStayTheSame(t *testing.T) {
 		Plans:      "560a46105a911df7cdc2efb92a2b53916765352f625b0a6107ec8f82e9f75b5b",
 		Forgotten:  "f24ead51163ecf17ab03795cf332350fc02d5b8749e944f2d7e7862744cf367b",
 		LocalState: "fd3d6f2c889fbcacd22a010fae2171b2c56c3d9becc2842ccece0ac479995a06",
+		Verdicts:   "80de41467fa866a723f0935e284cc1a3e828693ab92dad6f990b74c9a22bf849",
 	}
 	if len(contexts) != len(purposes) || len(want) != len(purposes) {
 		t.Fatalf("%d contexts, %d purposes, %d known keys", len(contexts), len(purposes), len(want))

@@ -27,6 +27,7 @@ import (
 //	pending/0123…       a snapshot or index file before its commit, named after its writer's lease
 //	forgotten/0123…     records of the snapshots that were forgotten
 //	aside/0123…         snapshots removed as damaged, kept until a check has verified the others
+//	verdicts/0123…      results of tests of snapshots
 const (
 	Config     = "config"
 	ConfigCopy = "config.copy"
@@ -38,6 +39,7 @@ const (
 	Pending    = "pending"
 	Forgotten  = "forgotten"
 	Aside      = "aside"
+	Verdicts   = "verdicts"
 )
 
 // Limits of whole files, in bytes, checked before a file is read into memory.
@@ -47,6 +49,7 @@ const (
 	MaxSnapshot = 16 << 20
 	MaxMarker   = 16 << 20 // also the limit of a lease
 	MaxRecord   = 16 << 20
+	MaxVerdict  = 64 << 10
 )
 
 // Names are all names that a repository may use in its store. It is a store.Layout for a folder that also holds other
@@ -58,7 +61,7 @@ var _ store.Layout = Names{}
 // Folder reports whether a folder is one of the repository's.
 func (Names) Folder(name string) bool {
 	switch dir, below, deep := strings.Cut(name, "/"); dir {
-	case Keys, Index, Snapshots, Work, Pending, Forgotten, Aside:
+	case Keys, Index, Snapshots, Work, Pending, Forgotten, Aside, Verdicts:
 		return !deep
 	case Packs:
 		return !deep || len(below) == 2 && isHex(below)

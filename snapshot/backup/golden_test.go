@@ -32,10 +32,14 @@ var golden = map[string]func() []image.Disk{
 	"testdata/golden-v1":         goldenDisks, // the first format
 	"testdata/golden-v1-targets": codeDisks,   // frames of encoding 2
 	workedIn:                     goldenDisks, // parity, and the files of an interrupted process and of a forget
+	tested:                       codeDisks,   // the result of a test
 }
 
 // workedIn has a lease, a deletion marker and a record, which check reports once they are old.
 const workedIn = "testdata/golden-v1-leases"
+
+// tested has a verdict on its snapshot.
+const tested = "testdata/golden-v1-verdicts"
 
 // codeDisks hold data that resembles machine code.
 func codeDisks() []image.Disk {
@@ -106,6 +110,15 @@ func wantGolden(t *testing.T, folder string) {
 		if err != nil || len(report.Damage) > 0 || len(report.Notes) > 0 && folder != workedIn {
 			t.Fatalf("check: %+v, %v", report, err)
 		}
+		verdicts, bad, err := r.Verdicts(ctx)
+		if err != nil || len(bad) > 0 || (len(verdicts) == 1) != (folder == tested) {
+			t.Fatalf("%d verdicts, %v, %v", len(verdicts), bad, err)
+		}
+		for _, v := range verdicts {
+			if v.Snapshot != snapshots[0].ID || v.Test != repo.BootTest || !v.Passed || v.Reason != "a login prompt" || v.Seconds != 4.5 {
+				t.Errorf("the verdict is %+v", v)
+			}
+		}
 		for _, w := range want {
 			s, _, err := snapshot.Find(snapshots, w.ID, time.Now())
 			if err != nil {
@@ -171,6 +184,15 @@ func writeGolden(t *testing.T, folder string, disks []image.Disk) {
 	}
 	if folder == workedIn {
 		leaveBehind(t, folder, r)
+	}
+	if folder == tested {
+		id, err := pack.ParseFileID(list[0].ID)
+		if err == nil {
+			err = r.PutVerdict(ctx, repo.Verdict{Snapshot: id, Test: repo.BootTest, Passed: true, Reason: "a login prompt", Seconds: 4.5})
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
 	}
 	data, err := json.MarshalIndent(list, "", "  ")
 	if err == nil {
