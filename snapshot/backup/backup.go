@@ -23,6 +23,8 @@ import (
 	"sync/atomic"
 	"time"
 
+	"golang.org/x/sync/errgroup"
+
 	"platter/chunk"
 	"platter/repo"
 	"platter/snapshot"
@@ -116,32 +118,6 @@ func backup(ctx context.Context, r Repository, parent, s *snapshot.Snapshot, rea
 	})
 }
 
-// store stores the chunks that read cuts, and their map. It returns the root of the map.
-func (b *run) store(ctx context.Context, r Repository, read func(context.Context, *run) error) (root chunk.ID, stats *repo.Stats, err error) {
-	stats, err = r.Write(ctx, func(ctx context.Context, w *repo.Writer) (err error) {
-		b.writer = w
-		if err := read(ctx, b); err != nil {
-			return err
-		}
-		root, err = b.tree.Finish(ctx, b.size, b.saveMap)
-		return err
-	})
-	return root, stats, err
-}
-
-// describe fills in the snapshot.
-func (b *run) describe(s, parent *snapshot.Snapshot, root chunk.ID, stats *repo.Stats, took time.Duration) {
-	if parent != nil {
-		s.Parent = &parent.ID
-	}
-	s.Root, s.Size, s.Anatomy = root, b.size, b.anatomy
-	s.Modified, s.Unreadable = s.Modified || b.modified, b.bad.Load()
-	s.Stats = snapshot.Stats{
-		Data: b.data.Load(), Read: b.read.Load(), New: stats.Raw.Load(), Stored: stats.Stored.Load(),
-		Millis: took.Milliseconds(),
-	}
-}
-
 // A run is one backup under way.
 type run struct {
 	repo     Cutting
@@ -156,6 +132,100 @@ type run struct {
 	size     int64
 	modified bool
 	anatomy  *anatomy.Disk // nil for a stream
+}
+
+// store stores the chunks that read cuts, and their map. It returns the root of the map.
+func (b *run) store(ctx context.Context, r Repository, read func(context.Context, *run) error) (root chunk.ID, stats *repo.Stats, err error) {
+	stats, err = r.Write(ctx, func(ctx context.Context, w *repo.Writer) (err error) {
+		b.writer = w
+		if err := read(ctx, b); err != nil {
+			return err
+		}
+		root, err = b.tree.Finish(ctx, b.size, b.saveMap)
+		return err
+	})
+	return root, stats, err
+}
+
+// disk cuts all regions of a disk that may hold data, on all cores.
+func (b *run) disk(ctx context.Context, disk image.Disk) error {
+	jobs := make(chan regionJob)
+	g, ctx := errgroup.WithContext(ctx)
+	feeding, stop := context.WithCancel(ctx)
+	defer stop()
+	first := &firstFault{found: stop}
+	g.Go(func() error {
+		defer close(jobs)
+		err := b.feed(feeding, disk, jobs)
+		if first.err() != nil {
+			return nil
+		}
+		return err
+	})
+	for range b.repo.Workers() {
+		g.Go(func() error {
+			err := b.work(ctx, newDiskReader(disk, b, jobs, first))
+			if bad := (*fault)(nil); errors.As(err, &bad) {
+				first.add(bad)
+				return nil
+			}
+			return err
+		})
+	}
+	if err := g.Wait(); err != nil {
+		return err
+	}
+	return first.err()
+}
+
+// A regionJob is a region that may hold data, and its extents.
+type regionJob struct {
+	region int64
+	before chunk.ID       // its page in the parent version; zero if there is none
+	data   []image.Extent // in order, none of them zero
+}
+
+// feed sends the regions of a disk that may hold data, in order. Regions of holes cost nothing.
+func (b *run) feed(ctx context.Context, disk image.Disk, jobs chan<- regionJob) error {
+	old := newGuide(ctx, b.parent)
+	defer old.stop()
+	job := regionJob{region: -1}
+	send := func() error {
+		if job.region < 0 {
+			return nil
+		}
+		select {
+		case jobs <- job:
+			return nil
+		case <-ctx.Done():
+			return context.Cause(ctx)
+		}
+	}
+	for e, err := range disk.Extents() {
+		if err != nil {
+			return err
+		}
+		for !e.Zero && e.Len > 0 {
+			region := e.Off / diskmap.RegionSize
+			n := min(e.Len, (region+1)*diskmap.RegionSize-e.Off)
+			if region != job.region {
+				if err := send(); err != nil {
+					return err
+				}
+				job = regionJob{region: region, before: old.page(region)}
+			}
+			job.data = append(job.data, image.Extent{Off: e.Off, Len: n})
+			e.Off, e.Len = e.Off+n, e.Len-n
+		}
+	}
+	return send()
+}
+
+// stream cuts a stream, one region after another; compression still uses all cores.
+func (b *run) stream(ctx context.Context, src io.Reader) error {
+	old := newGuide(ctx, b.parent)
+	defer old.stop()
+	return b.work(ctx, &streamReader{src: src, run: b, old: old, region: -1, off: diskmap.RegionSize})
 }
 
 // saveMap stores a page or a node and returns its ID.
@@ -182,4 +252,17 @@ func (b *run) unchanged(disk image.Disk) error {
 		b.modified, err = true, nil
 	}
 	return err
+}
+
+// describe fills in the snapshot.
+func (b *run) describe(s, parent *snapshot.Snapshot, root chunk.ID, stats *repo.Stats, took time.Duration) {
+	if parent != nil {
+		s.Parent = &parent.ID
+	}
+	s.Root, s.Size, s.Anatomy = root, b.size, b.anatomy
+	s.Modified, s.Unreadable = s.Modified || b.modified, b.bad.Load()
+	s.Stats = snapshot.Stats{
+		Data: b.data.Load(), Read: b.read.Load(), New: stats.Raw.Load(), Stored: stats.Stored.Load(),
+		Millis: took.Milliseconds(),
+	}
 }
