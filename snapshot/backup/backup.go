@@ -1,18 +1,24 @@
-// Package backup keeps disks and streams as snapshots. A byte on its way from a source to a pack:
+// Package backup keeps disks and streams as snapshots. A byte on its way from a source to a pack goes down through this
+// file and cut.go:
 //
-//	Disk, Stream          take the lease, and commit the snapshot last       backup.go
-//	  run.disk            hands regions that may hold data to a worker a core  readdisk.go, region.go
-//	  run.stream          has one worker, since a stream has one place         readstream.go
-//	    ahead.slot        reads in front of the cutter, into a ring            ahead.go, ring.go
-//	      source.fill     reads 1 MiB, or skips a hole                         readdisk.go
-//	      source.rescue   reads around media errors                            bad.go
-//	    regionWorker.cut  asks the parent's page, then chunk.Cutter, for cuts  cut.go, guide.go
-//	      repo.Lane.Save  stores a chunk that is new: see repo/write.go
-//	    run.saveMap       stores the region's page
-//	  Builder.Finish      stores the nodes over the pages, and returns the root
-//	  Snapshot.Save       commits
+//	Disk, Stream                 backup.go: take the lease, and commit the snapshot last
+//	  run.store                  writes chunks, then the nodes over the pages: the root
+//	    run.disk, run.feed       hand regions that may hold data to a worker a core
+//	    run.stream               has one worker, since a stream has one place
+//	      regionWorker.region    cut.go: makes a region's page, and saves it
+//	        regionWorker.cut     splits the region into pieces, from the bytes that ahead has in view
+//	        regionWorker.piece   asks the parent's page, then chunk.Cutter, for the next cut
+//	        regionWorker.save    hands a chunk to repo.Lane.Save, which stores it if it is new: see repo/write.go
+//	  run.describe               fills in the snapshot
+//	  Snapshot.Save              commits it
 //
-// Of several faults the first on the disk is the one returned, whichever worker met which first (fault.go).
+// The leaves, which these two files call:
+//
+//	ahead.go, ring.go            read ahead of the cutter, into a ring of slots of 1 MiB
+//	readdisk.go, readstream.go   fill a slot: skip holes, and read around media errors
+//	guide.go                     finds a region's page and chunks in the parent version
+//	bad.go                       tells the cutter which bytes are unreadable
+//	fault.go                     of several faults returns the first on the disk, whichever worker met which first
 package backup
 
 import (

@@ -1,8 +1,6 @@
 package backup
 
-import (
-	"platter/snapshot/image"
-)
+import "platter/snapshot/image"
 
 // A badRun is a run of a slot that could not be read, or not at the first try.
 type badRun struct {
