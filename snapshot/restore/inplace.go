@@ -192,35 +192,3 @@ func (f *filling) clear(off, n int64) error {
 	f.done.Written.Add(zeroed)
 	return err
 }
-
-// clearRun makes a run zero where it is not, and returns how many bytes it zeroed.
-func clearRun(t target, r *windowReader, off, end int64) (zeroed int64, err error) {
-	for off < end {
-		step := min(windowSize, end-off)
-		data, err := r.view(off, step, end)
-		if err != nil { // unreadable bytes may be anything
-			if err := t.Zero(off, step); err != nil {
-				return zeroed, err
-			}
-			off, zeroed = off+step, zeroed+step
-			continue
-		}
-		next := off + int64(len(data))
-		for len(data) > 0 {
-			skip := chunk.ZeroPrefix(data)
-			if skip < len(data) {
-				skip &^= chunk.Block - 1
-			}
-			data, off = data[skip:], off+int64(skip)
-			n := dataBlocks(data)
-			if n > 0 {
-				if err := t.Zero(off, int64(n)); err != nil {
-					return zeroed, err
-				}
-			}
-			data, off, zeroed = data[n:], off+int64(n), zeroed+int64(n)
-		}
-		off = next
-	}
-	return zeroed, nil
-}
