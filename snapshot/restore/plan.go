@@ -7,8 +7,9 @@ import (
 	"io"
 	"iter"
 	"os"
-	"sync"
 	"time"
+
+	"golang.org/x/sync/errgroup"
 
 	"platter/chunk"
 	"platter/repo"
@@ -150,28 +151,35 @@ func planOnto(ctx context.Context, r *repo.Repo, s *snapshot.Snapshot, part snap
 	if err != nil {
 		return nil, 0, err
 	}
-	var plan Plan
-	var mu sync.Mutex
-	tally, sample := r.NewTally(), []repo.Want(nil)
-	err = filling.compareAll(ctx, func(reg regionNeeds) error {
-		mu.Lock()
-		defer mu.Unlock()
-		for _, w := range reg.wants {
-			plan.Differ += int64(w.Len)
-			p.Add(int64(w.Len))
-		}
-		if len(reg.wants) > 0 && len(sample) < sampleFrames {
-			sample = append(sample, reg.wants[len(reg.wants)/2])
-		}
-		return tally.Add(reg.wants)
+	plan, tally, sample := new(Plan), r.NewTally(), []repo.Want(nil)
+	g, gctx := errgroup.WithContext(ctx)
+	needs := make(chan regionNeeds)
+	g.Go(func() error {
+		defer close(needs)
+		return filling.compareAll(gctx, needs)
 	})
-	if err != nil {
+	g.Go(func() error {
+		for reg := range needs {
+			for _, w := range reg.wants {
+				plan.Differ += int64(w.Len)
+				p.Add(int64(w.Len))
+			}
+			if len(reg.wants) > 0 && len(sample) < sampleFrames {
+				sample = append(sample, reg.wants[len(reg.wants)/2])
+			}
+			if err := tally.Add(reg.wants); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+	if err := g.Wait(); err != nil {
 		return nil, 0, err
 	}
 	looked := time.Since(start)
 	plan.Fetch, plan.Right, plan.Zero = tally.Bytes, done.Right.Load(), done.Zeroed.Load()
-	plan.Time, err = estimate(ctx, r, &plan, sample, looked, part.Len, o)
-	return &plan, data, err
+	plan.Time, err = estimate(ctx, r, plan, sample, looked, part.Len, o)
+	return plan, data, err
 }
 
 // sampleFrames is the number of frames fetched to measure the fetch rate.
@@ -186,10 +194,10 @@ func estimate(ctx context.Context, r *repo.Repo, plan *Plan, sample []repo.Want,
 		return 0, err
 	}
 	start := time.Now()
-	err := r.Fetch(ctx, func(_ context.Context, put func(*repo.Batch) error) error {
-		return put(&repo.Batch{Wants: sample, Load: func(context.Context, []repo.Got) error { return nil }})
-	})
-	if err != nil {
+	batches := make(chan repo.Batch, 1)
+	batches <- discarded(sample)
+	close(batches)
+	if err := r.Fetch(ctx, batches); err != nil {
 		return 0, err
 	}
 	work := scaled(time.Since(start), plan.Fetch, fetched.Bytes)
@@ -201,6 +209,18 @@ func estimate(ctx context.Context, r *repo.Repo, plan *Plan, sample []repo.Want,
 	}
 	return work, nil
 }
+
+// A discarded batch is fetched to measure how long that takes.
+type discarded []repo.Want
+
+// Wants returns the chunks.
+func (d discarded) Wants() []repo.Want { return d }
+
+// Load does nothing.
+func (discarded) Load(context.Context, []repo.Got) error { return nil }
+
+// Done does nothing.
+func (discarded) Done(context.Context) error { return nil }
 
 // scaled returns the time for n bytes, given the time that of bytes took.
 func scaled(took time.Duration, n, of int64) time.Duration {
