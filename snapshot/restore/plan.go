@@ -29,7 +29,7 @@ type Plan struct {
 }
 
 // PlanFile returns what ToFile would do. It writes nothing.
-func PlanFile(ctx context.Context, r *repo.Repo, s *snapshot.Snapshot, part snapshot.Part, path string, o Options, p *repo.Progress) (*Plan, error) {
+func PlanFile(ctx context.Context, r Planner, s *snapshot.Snapshot, part snapshot.Part, path string, o Options, p *repo.Progress) (*Plan, error) {
 	plan, err := planFile(ctx, r, s, part, path, o, p)
 	if err != nil {
 		return nil, fmt.Errorf("restore to %s: %w", path, err)
@@ -37,7 +37,7 @@ func PlanFile(ctx context.Context, r *repo.Repo, s *snapshot.Snapshot, part snap
 	return plan, nil
 }
 
-func planFile(ctx context.Context, r *repo.Repo, s *snapshot.Snapshot, part snapshot.Part, path string, o Options, p *repo.Progress) (plan *Plan, err error) {
+func planFile(ctx context.Context, r Planner, s *snapshot.Snapshot, part snapshot.Part, path string, o Options, p *repo.Progress) (plan *Plan, err error) {
 	if err := checkTarget(path, o.Replace || o.InPlace); err != nil {
 		return nil, err
 	}
@@ -67,7 +67,7 @@ func planFile(ctx context.Context, r *repo.Repo, s *snapshot.Snapshot, part snap
 }
 
 // PlanDevice returns what ToDevice would do. It writes nothing.
-func PlanDevice(ctx context.Context, r *repo.Repo, s *snapshot.Snapshot, fit *Fit, d *Device, o Options, p *repo.Progress) (*Plan, error) {
+func PlanDevice(ctx context.Context, r Planner, s *snapshot.Snapshot, fit *Fit, d *Device, o Options, p *repo.Progress) (*Plan, error) {
 	t := newDeviceTarget(d)
 	o.InPlace = true
 	plan, _, err := planOnto(ctx, r, s, fit.Part, lookOnly{t, d.Size}, o, p)
@@ -137,7 +137,7 @@ func (t lookOnly) DropCache(int64, int64) error           { return nil }
 func (t lookOnly) Sync() error                            { return nil }
 
 // planOnto compares a target with the snapshot as a restore would. data is the number of bytes of chunks.
-func planOnto(ctx context.Context, r *repo.Repo, s *snapshot.Snapshot, part snapshot.Part, t lookOnly, o Options, p *repo.Progress) (_ *Plan, data int64, err error) {
+func planOnto(ctx context.Context, r Planner, s *snapshot.Snapshot, part snapshot.Part, t lookOnly, o Options, p *repo.Progress) (_ *Plan, data int64, err error) {
 	m, err := contentOf(r, s, part)
 	if err != nil {
 		return nil, 0, err
@@ -188,7 +188,7 @@ const sampleFrames = 8
 // estimate returns how long a restore may take. It adds three times. The comparison takes its measured time. Then comes
 // the longer of the fetch, at the rate of a few frames, and the write, at the rate of the comparison. The read back
 // takes as long as the comparison.
-func estimate(ctx context.Context, r *repo.Repo, plan *Plan, sample []repo.Want, looked time.Duration, length int64, o Options) (time.Duration, error) {
+func estimate(ctx context.Context, r Planner, plan *Plan, sample []repo.Want, looked time.Duration, length int64, o Options) (time.Duration, error) {
 	fetched := r.NewTally()
 	if err := fetched.Add(sample); err != nil {
 		return 0, err

@@ -23,10 +23,33 @@ import (
 	"os"
 	"sync/atomic"
 
+	"platter/chunk"
 	"platter/repo"
 	"platter/snapshot"
+	"platter/snapshot/diskmap"
 	"platter/snapshot/image"
 )
+
+// A Repository is the part of a *repo.Repo that a restore needs.
+type Repository interface {
+	diskmap.Loader // the map
+	// Sources says before the first write whether chunks can be read.
+	Sources() *repo.Sources
+	// Fetch loads batches of chunks until the channel is closed.
+	Fetch(ctx context.Context, batches <-chan repo.Batch) error
+	// Namer returns a Namer for chunks of a kind, to verify what a target holds. The caller hands it to Return.
+	Namer(kind chunk.Kind) *chunk.Namer
+	Return(kind chunk.Kind, n *chunk.Namer)
+}
+
+// A Planner is the part of a *repo.Repo that the plan of a restore needs.
+type Planner interface {
+	Repository
+	// NewTally returns a Tally, which counts what a Fetch would read.
+	NewTally() *repo.Tally
+}
+
+var _ Planner = (*repo.Repo)(nil)
 
 // ErrTargetExists says that a restore would write over something.
 var ErrTargetExists = errors.New("it exists already; choose another name, say --in-place to write what differs into it, or --force to replace it")
@@ -66,7 +89,7 @@ type Result struct {
 //
 // In place, the file is a mixture until ToFile returns nil; then it is the disk. ToFile keeps what is right, writes
 // what differs, and makes holes where the disk is zero. After a failure, another ToFile continues from there.
-func ToFile(ctx context.Context, r *repo.Repo, s *snapshot.Snapshot, part snapshot.Part, path string, o Options, p *repo.Progress) (*Result, error) {
+func ToFile(ctx context.Context, r Repository, s *snapshot.Snapshot, part snapshot.Part, path string, o Options, p *repo.Progress) (*Result, error) {
 	write := restoreNew
 	if o.InPlace {
 		write = restoreInPlace
@@ -148,7 +171,7 @@ func fillFile(ctx context.Context, m *content, f *os.File, o Options, done *Resu
 // writes what differs, and zeroes what must be zero. The rest of the device stays as it is; with WipeRest it becomes
 // zero. On return everything is durable, and verified if requested. After a failure, another ToDevice continues from
 // there.
-func ToDevice(ctx context.Context, r *repo.Repo, s *snapshot.Snapshot, fit *Fit, d *Device, o Options, p *repo.Progress) (*Result, error) {
+func ToDevice(ctx context.Context, r Repository, s *snapshot.Snapshot, fit *Fit, d *Device, o Options, p *repo.Progress) (*Result, error) {
 	o.InPlace, o.cached = true, s.Unreadable > 0
 	done := new(Result)
 	m, err := contentOf(r, s, fit.Part)

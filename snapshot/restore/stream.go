@@ -41,7 +41,7 @@ type skipper interface {
 
 // ToStream writes a part of the snapshot's disk to w from first byte to last. It writes zeros too, unless w is a
 // skipper.
-func ToStream(ctx context.Context, r *repo.Repo, s *snapshot.Snapshot, part snapshot.Part, w io.Writer, p *repo.Progress) error {
+func ToStream(ctx context.Context, r Repository, s *snapshot.Snapshot, part snapshot.Part, w io.Writer, p *repo.Progress) error {
 	m, err := contentOf(r, s, part)
 	if err != nil {
 		return err
