@@ -17,6 +17,15 @@ import (
 	"platter/snapshot/image"
 )
 
+// A Planner is the part of a *repo.Repo that the plan of a restore needs.
+type Planner interface {
+	Repository
+	// NewTally returns a Tally, which counts what a Fetch would read.
+	NewTally() *repo.Tally
+}
+
+var _ Planner = (*repo.Repo)(nil)
+
 // A Plan says what a restore would do, in bytes.
 type Plan struct {
 	Fetch  int64 // from the repository, as stored there

@@ -1,19 +1,32 @@
 // Package restore writes the disks of snapshots to files, devices and streams, and as images of other formats. From the
-// name of a snapshot to bytes on a target:
+// name of a snapshot to bytes on a target, the way leads down through this file and fill.go:
 //
-//	snapshot.ReadPart        finds the snapshot, and the named part of it
-//	ToFile, ToDevice         open the target, or create a temporary file   restore.go, newfile.go, restore_device.go
-//	  content.lookAhead      checks first that every chunk is available    preflight.go
-//	  filling.fill           writes, syncs, verifies                       fill.go
-//	    filling.feed         says what the target needs, by region:
-//	      filling.compareAll of a new target, all; in place, what differs  inplace.go
-//	    repo.Repo.Fetch      opens each frame once, in pack order
-//	    filling.load         takes the chunks of one frame
-//	      target.WriteAt     writes blocks that are not zeros              target.go, target_part.go, target_device.go
-//	    filling.proveWritten drops written regions from the page cache, for
-//	      verifier.region    to read back and compare                      verify.go
-//	    verifier.zeros       verifies that all else is zero
-//	ToStream, Export         assemble the disk 8 MiB at a time, in order   stream.go, export.go
+//	snapshot.ReadPart            finds the snapshot, and the named part of it
+//	ToFile, ToDevice             restore.go: check that every chunk is available, and open the target
+//	  fillFile, overwriteDevice  see in it the disk, or the part of the disk, that it will hold
+//	    filling.fill             fill.go: writes, syncs, verifies
+//	      filling.compareAll     says what each region needs: of a new target all, in place what differs
+//	      filling.group          groups regions into batches
+//	      repo.Repo.Fetch        opens each frame once, in pack order
+//	        batch.Load           takes the chunks of one frame, and writes blocks that are not zeros:
+//	          target.WriteAt
+//	        batch.Done           drops written regions from the page cache, for
+//	      verifier.region        to read back and compare
+//	      verifier.zeros         verifies that all else is zero
+//
+// The leaves, which these two files call:
+//
+//	preflight.go, room.go        check before the first write that every chunk is available, and that there is room
+//	checktarget.go, claim.go     refuse what must not be written to, and what is in use
+//	newfile.go, unfinished.go    make a file under a temporary name, and give it its name at the end
+//	inplace.go, wipe.go          compare what is there, and zero it
+//	target.go, target_part.go,
+//	target_device.go             write to a file, a part of a disk, or a device
+//	verify.go, window.go         read back
+//	movetable.go                 writes a moved partition table
+//
+// ToStream and Export assemble the disk 8 MiB at a time, in order: stream.go, export.go. What a restore would do: plan.go. How a
+// disk goes onto a device of another size: fit.go, grow.go, tables.go.
 package restore
 
 import (
@@ -42,14 +55,7 @@ type Repository interface {
 	Return(kind chunk.Kind, n *chunk.Namer)
 }
 
-// A Planner is the part of a *repo.Repo that the plan of a restore needs.
-type Planner interface {
-	Repository
-	// NewTally returns a Tally, which counts what a Fetch would read.
-	NewTally() *repo.Tally
-}
-
-var _ Planner = (*repo.Repo)(nil)
+var _ Repository = (*repo.Repo)(nil)
 
 // ErrTargetExists says that a restore would write over something.
 var ErrTargetExists = errors.New("it exists already; choose another name, say --in-place to write what differs into it, or --force to replace it")
