@@ -245,7 +245,8 @@ func (t *memoryTarget) finish() ([]byte, func(), error) {
 	return t.data, func() {}, nil
 }
 
-// publish tries to write a run into a folder, for other processes to open.
+// publish tries to write a run into a folder, for other processes to open. Unlike repo.ReplaceFile,
+// it does not sync: a power cut may leave any content, and the sums detect that.
 func publish(folder string, run []byte) {
 	if folder == "" {
 		return

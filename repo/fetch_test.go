@@ -8,6 +8,8 @@ import (
 	"sync"
 	"testing"
 
+	"golang.org/x/sync/errgroup"
+
 	"platter/chunk"
 	"platter/pack"
 	"platter/repo/layout"
@@ -34,6 +36,33 @@ func fetchSite(t testing.TB, n int) (*store.Mem, []saved) {
 	return mem, data
 }
 
+// A funcBatch is a Batch of functions; done may be nil.
+type funcBatch struct {
+	wants []Want
+	load  func(context.Context, []Got) error
+	done  func(context.Context) error
+}
+
+func (b *funcBatch) Wants() []Want                             { return b.wants }
+func (b *funcBatch) Load(ctx context.Context, got []Got) error { return b.load(ctx, got) }
+
+func (b *funcBatch) Done(ctx context.Context) error {
+	if b.done == nil {
+		return nil
+	}
+	return b.done(ctx)
+}
+
+// fetch fetches batches.
+func fetch(ctx context.Context, r *Repo, batches ...*funcBatch) error {
+	all := make(chan Batch, len(batches))
+	for _, b := range batches {
+		all <- b
+	}
+	close(all)
+	return r.Fetch(ctx, all)
+}
+
 // TestFetch checks that every chunk of every batch arrives once, verified, and before its batch's Done.
 func TestFetch(t *testing.T) {
 	mem, chunks := fetchSite(t, 900)
@@ -43,48 +72,44 @@ func TestFetch(t *testing.T) {
 		var mu sync.Mutex
 		seen, done := map[int64]int{}, 0
 		const batches = 7
-		err := r.Fetch(t.Context(), func(ctx context.Context, put func(*Batch) error) error {
-			for i := range batches {
-				left := map[int64]bool{}
-				b := &Batch{}
-				for at := i; at < len(chunks); at += batches {
-					for twice := range 2 { // one chunk may belong in two places
-						off := int64(2*at + twice)
-						left[off] = true
-						b.Wants = append(b.Wants, Want{chunks[at].id, off, uint32(len(chunks[at].data))})
-					}
-				}
-				if i == 3 {
-					b.Wants, left = nil, nil
-				}
-				b.Load = func(_ context.Context, got []Got) error {
-					mu.Lock()
-					defer mu.Unlock()
-					for _, g := range got {
-						if !bytes.Equal(g.Data, chunks[g.Off/2].data) {
-							return fmt.Errorf("chunk %d is another", g.Off)
-						}
-						seen[g.Off]++
-						delete(left, g.Off)
-					}
-					return nil
-				}
-				b.Done = func(context.Context) error {
-					mu.Lock()
-					defer mu.Unlock()
-					done++
-					if len(left) > 0 {
-						return fmt.Errorf("done, and %d chunks are missing", len(left))
-					}
-					return nil
-				}
-				if err := put(b); err != nil {
-					return err
+		var all []*funcBatch
+		for i := range batches {
+			left := map[int64]bool{}
+			b := new(funcBatch)
+			for at := i; at < len(chunks); at += batches {
+				for twice := range 2 { // one chunk may belong in two places
+					off := int64(2*at + twice)
+					left[off] = true
+					b.wants = append(b.wants, Want{chunks[at].id, off, uint32(len(chunks[at].data))})
 				}
 			}
-			return nil
-		})
-		if err != nil || done != batches {
+			if i == 3 {
+				b.wants, left = nil, nil
+			}
+			b.load = func(_ context.Context, got []Got) error {
+				mu.Lock()
+				defer mu.Unlock()
+				for _, g := range got {
+					if !bytes.Equal(g.Data, chunks[g.Off/2].data) {
+						return fmt.Errorf("chunk %d is another", g.Off)
+					}
+					seen[g.Off]++
+					delete(left, g.Off)
+				}
+				return nil
+			}
+			b.done = func(context.Context) error {
+				mu.Lock()
+				defer mu.Unlock()
+				done++
+				if len(left) > 0 {
+					return fmt.Errorf("done, and %d chunks are missing", len(left))
+				}
+				return nil
+			}
+			all = append(all, b)
+		}
+		if err := fetch(t.Context(), r, all...); err != nil || done != batches {
 			t.Fatalf("%d workers: %d batches done, %v", workers, done, err)
 		}
 		want := 0
@@ -114,11 +139,11 @@ func TestFetchReadsOnce(t *testing.T) {
 	counted := &counting{Store: mem}
 	r := reopen(t, counted)
 	counted.bytes = 0
-	b := &Batch{Load: func(context.Context, []Got) error { return nil }}
+	b := &funcBatch{load: func(context.Context, []Got) error { return nil }}
 	for i := range chunks {
-		b.Wants = append(b.Wants, Want{ID: chunks[i*7%len(chunks)].id})
+		b.wants = append(b.wants, Want{ID: chunks[i*7%len(chunks)].id})
 	}
-	if err := r.Fetch(t.Context(), func(_ context.Context, put func(*Batch) error) error { return put(b) }); err != nil {
+	if err := fetch(t.Context(), r, b); err != nil {
 		t.Fatal(err)
 	}
 	if counted.bytes > size {
@@ -140,26 +165,33 @@ func (c *counting) Get(ctx context.Context, name string, off, n int64) ([]byte, 
 	return c.Store.Get(ctx, name, off, n)
 }
 
-// TestFetchFails fails all reads from each one on, and then the caller. The error is returned, and nothing waits for
-// ever.
+// TestFetchFails fails all reads from each one on, and then the batch. The error is returned, and nothing waits
+// for ever.
 func TestFetchFails(t *testing.T) {
 	mem, chunks := fetchSite(t, 300)
 	r := reopen(t, mem)
 	broken := errors.New("broken")
 	fetch := func(load, done func(context.Context) error, id chunk.ID) error {
-		return r.Fetch(t.Context(), func(_ context.Context, put func(*Batch) error) error {
+		g, ctx := errgroup.WithContext(t.Context())
+		batches := make(chan Batch)
+		g.Go(func() error { return r.Fetch(ctx, batches) })
+		g.Go(func() error {
+			defer close(batches)
 			for range 3 {
-				b := &Batch{Load: func(ctx context.Context, _ []Got) error { return load(ctx) }, Done: done}
+				b := &funcBatch{load: func(ctx context.Context, _ []Got) error { return load(ctx) }, done: done}
 				for _, c := range chunks {
-					b.Wants = append(b.Wants, Want{ID: c.id})
+					b.wants = append(b.wants, Want{ID: c.id})
 				}
-				b.Wants[len(b.Wants)/2].ID = id
-				if err := put(b); err != nil {
-					return err
+				b.wants[len(b.wants)/2].ID = id
+				select {
+				case batches <- b:
+				case <-ctx.Done():
+					return nil
 				}
 			}
 			return nil
 		})
+		return g.Wait()
 	}
 	fine := func(context.Context) error { return nil }
 	fails := func(context.Context) error { return broken }
@@ -200,6 +232,18 @@ func TestFetchFails(t *testing.T) {
 	}
 }
 
+// TestFetchEnds ends the context of a Fetch that waits for batches.
+func TestFetchEnds(t *testing.T) {
+	mem, _ := fetchSite(t, 1)
+	ctx, cancel := context.WithCancel(t.Context())
+	b := &funcBatch{done: func(context.Context) error { cancel(); return nil }}
+	batches := make(chan Batch, 1) // stays open
+	batches <- b
+	if err := reopen(t, mem).Fetch(ctx, batches); !errors.Is(err, context.Canceled) {
+		t.Errorf("%v, want that it was canceled", err)
+	}
+}
+
 // BenchmarkLoad and BenchmarkFetch read 64 MiB in chunks of 64 KiB, one after the other and on all cores.
 func BenchmarkLoad(b *testing.B) {
 	r, chunks := benchSite(b)
@@ -221,10 +265,7 @@ func BenchmarkFetch(b *testing.B) {
 		wants[i].ID = c.id
 	}
 	for b.Loop() {
-		err := r.Fetch(b.Context(), func(_ context.Context, put func(*Batch) error) error {
-			return put(&Batch{Wants: wants, Load: func(context.Context, []Got) error { return nil }})
-		})
-		if err != nil {
+		if err := fetch(b.Context(), r, &funcBatch{wants: wants, load: func(context.Context, []Got) error { return nil }}); err != nil {
 			b.Fatal(err)
 		}
 	}

@@ -98,8 +98,11 @@ func (r *Repo) memoryOf(data []byte) (sum [memorySum]byte) {
 // staleTemp is the age from which on a temporary file of ReplaceFile must be a leftover of a crash.
 const staleTemp = 24 * time.Hour
 
-// ReplaceFile replaces a file of this machine atomically. It first removes temporary files that a crash of an earlier
-// call left beside it.
+// ReplaceFile replaces a file of this machine atomically: after a power cut, the old file or the new one is whole. It first
+// removes temporary files that a crash of an earlier call left beside it.
+//
+// Other replacements promise something else. The index can make its run again, so it does not sync it. For a file of the
+// user, restore.ReplaceFile also syncs the folder, and keeps links, owner and access.
 func ReplaceFile(path string, data []byte) error {
 	folder, pattern := filepath.Dir(path), "index-"+filepath.Base(path)+"-*.tmp"
 	entries, err := os.ReadDir(folder)

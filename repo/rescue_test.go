@@ -180,13 +180,13 @@ func TestMendedOnce(t *testing.T) {
 		}
 		return nil
 	}})
-	b := &Batch{Load: func(context.Context, []Got) error { return nil }}
+	b := &funcBatch{load: func(context.Context, []Got) error { return nil }}
 	for _, c := range x.chunks {
 		if c.kind == chunk.Data {
-			b.Wants = append(b.Wants, Want{ID: c.id})
+			b.wants = append(b.wants, Want{ID: c.id})
 		}
 	}
-	if err := r.Fetch(t.Context(), func(_ context.Context, put func(*Batch) error) error { return put(b) }); err != nil {
+	if err := fetch(t.Context(), r, b); err != nil {
 		t.Fatal(err)
 	}
 	if n := parities.Load(); n != 1 || len(r.Healed()) != 1 {

@@ -80,7 +80,7 @@ func loadAll(ctx context.Context, r *Repo, saved []saved) error {
 }
 
 func fetchAll(ctx context.Context, r *Repo, saved []saved) error {
-	b := &Batch{Load: func(_ context.Context, got []Got) error {
+	b := &funcBatch{load: func(_ context.Context, got []Got) error {
 		for _, g := range got {
 			if !bytes.Equal(g.Data, saved[g.Off].data) {
 				return errors.New("other bytes than were saved")
@@ -90,8 +90,8 @@ func fetchAll(ctx context.Context, r *Repo, saved []saved) error {
 	}}
 	for i, c := range saved {
 		if c.kind == chunk.Data {
-			b.Wants = append(b.Wants, Want{ID: c.id, Off: int64(i), Len: uint32(len(c.data))})
+			b.wants = append(b.wants, Want{ID: c.id, Off: int64(i), Len: uint32(len(c.data))})
 		}
 	}
-	return r.Fetch(ctx, func(_ context.Context, put func(*Batch) error) error { return put(b) })
+	return fetch(ctx, r, b)
 }

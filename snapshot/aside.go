@@ -14,9 +14,19 @@ import (
 	"platter/snapshot/diskmap"
 )
 
+// AsideFiles reads the files of snapshots that are kept aside; a *repo.Repo does.
+type AsideFiles interface {
+	// ListAside returns the file IDs of these snapshots, in any order.
+	ListAside(ctx context.Context) ([]pack.FileID, error)
+	// GetAside returns the JSON of one. The error wraps pack.ErrDamaged if the JSON is not what was stored.
+	GetAside(ctx context.Context, id pack.FileID) ([]byte, error)
+	// Drop makes the next read of a file come from the store, and from no cache.
+	Drop(name string)
+}
+
 // LoadAside reads the snapshots that were removed as damaged and set aside, oldest first. bad has an *Unreadable for
 // each one that cannot be read after two tries.
-func LoadAside(ctx context.Context, r *repo.Repo) (aside []*Snapshot, bad []*Unreadable, err error) {
+func LoadAside(ctx context.Context, r AsideFiles) (aside []*Snapshot, bad []*Unreadable, err error) {
 	ids, err := r.ListAside(ctx)
 	if err != nil {
 		return nil, nil, err
@@ -37,7 +47,7 @@ func LoadAside(ctx context.Context, r *repo.Repo) (aside []*Snapshot, bad []*Unr
 	return aside, bad, nil
 }
 
-func loadAside(ctx context.Context, r *repo.Repo, id pack.FileID) (s *Snapshot, err error) {
+func loadAside(ctx context.Context, r AsideFiles, id pack.FileID) (s *Snapshot, err error) {
 	for range 2 {
 		var data []byte
 		if data, err = r.GetAside(ctx, id); err == nil {
@@ -111,7 +121,7 @@ func keepAside(ctx context.Context, r *repo.Repo, listed []pack.FileID, marks *r
 
 // A keeper marks the remaining chunks of a snapshot that is not whole.
 type keeper struct {
-	repo  *repo.Repo
+	repo  Indexed
 	marks *repo.Marks
 
 	unsure bool // a node or a page cannot be read

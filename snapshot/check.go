@@ -7,6 +7,7 @@ import (
 	"slices"
 
 	"platter/chunk"
+	"platter/index"
 	"platter/pack"
 	"platter/repo"
 	"platter/snapshot/diskmap"
@@ -20,15 +21,22 @@ type Loss struct {
 	Missing  bool          // at least one reason is that no index file lists something (repo.ErrMissing)
 }
 
+// Indexed is a loader of maps, and the index of all chunks; a *repo.Repo is one.
+type Indexed interface {
+	diskmap.Loader
+	// Index returns the index as it is now.
+	Index() *index.Index
+}
+
 // CheckMaps walks the maps of all snapshots and returns what is lost of those that are not whole. It finds pages that
 // cannot be read, chunks that no index file lists or that have the wrong length, and chunks for which bad returns an
 // error. It walks subtrees that snapshots share once.
-func CheckMaps(ctx context.Context, r *repo.Repo, snapshots []*Snapshot, bad func(chunk.ID) error) ([]Loss, error) {
+func CheckMaps(ctx context.Context, r Indexed, snapshots []*Snapshot, bad func(chunk.ID) error) ([]Loss, error) {
 	return NewMapCheck(r, bad).All(ctx, snapshots)
 }
 
 // NewMapCheck returns a check that treats a chunk as damaged if bad returns an error for it.
-func NewMapCheck(r *repo.Repo, bad func(chunk.ID) error) *MapCheck {
+func NewMapCheck(r Indexed, bad func(chunk.ID) error) *MapCheck {
 	c := &MapCheck{repo: r, bad: bad}
 	c.fold = diskmap.Fold[*LostRanges]{
 		Page:       c.page,
@@ -122,7 +130,7 @@ func (l *LostRanges) Because(reasons ...error) {
 
 // A MapCheck walks the maps of snapshots. The LostRanges of a whole subtree are nil.
 type MapCheck struct {
-	repo    *repo.Repo
+	repo    Indexed
 	bad     func(chunk.ID) error
 	fold    diskmap.Fold[*LostRanges]
 	Missing map[chunk.ID]chunk.Kind // chunks that no index file lists; nil if they are not collected

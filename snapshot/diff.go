@@ -4,9 +4,14 @@ import (
 	"context"
 
 	"platter/chunk"
-	"platter/repo"
 	"platter/snapshot/diskmap"
 )
+
+// A Reader reads maps and the disks that they describe; a *repo.Repo does.
+type Reader interface {
+	diskmap.Loader
+	Frames
+}
 
 // Diff returns the ranges where parts of the disks of two snapshots differ, in order. It compares maps alone and reads
 // no data. Ranges count from the start of the parts. If chunk bounds differ, ranges may be slightly too long, but never
@@ -14,7 +19,7 @@ import (
 //
 // Parts that start at different bytes of their disks were cut at different places. Where their maps disagree, Diff
 // reads and compares the data, and ranges consist of whole blocks.
-func Diff(ctx context.Context, r *repo.Repo, a, b *Snapshot, inA, inB Part) (*diskmap.Runs, error) {
+func Diff(ctx context.Context, r Reader, a, b *Snapshot, inA, inB Part) (*diskmap.Runs, error) {
 	common, out := min(inA.Len, inB.Len), new(diskmap.Runs)
 	if inA.Off == inB.Off {
 		d := &differ{ctx: ctx, a: a.Map(r), b: b.Map(r), start: inA.Off, end: inA.Off + common, known: map[differPair]*diskmap.Runs{}}

@@ -8,7 +8,6 @@ import (
 	"iter"
 
 	"platter/chunk"
-	"platter/repo"
 	"platter/snapshot/diskmap"
 )
 
@@ -28,7 +27,7 @@ type shiftedDiffer struct {
 }
 
 // newShiftedDiffer prepares to compare the first n bytes of both parts.
-func newShiftedDiffer(ctx context.Context, r *repo.Repo, a, b *Snapshot, inA, inB Part, n int64) (*shiftedDiffer, error) {
+func newShiftedDiffer(ctx context.Context, r Reader, a, b *Snapshot, inA, inB Part, n int64) (*shiftedDiffer, error) {
 	d := &shiftedDiffer{ctx: ctx, bufA: make([]byte, compareSize), bufB: make([]byte, compareSize)}
 	frames := r.Frames(DefaultFrames)
 	var err error

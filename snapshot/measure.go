@@ -54,11 +54,11 @@ func (s *Measured) pieces(pieces []diskmap.Piece) {
 }
 
 // Lost returns the ranges of a snapshot's disk that are known to be unreadable or lost. They read as zeros.
-func Lost(ctx context.Context, r *repo.Repo, s *Snapshot) (*diskmap.Runs, error) {
+func Lost(ctx context.Context, load diskmap.Loader, s *Snapshot) (*diskmap.Runs, error) {
 	if s.Unreadable == 0 {
 		return new(diskmap.Runs), nil
 	}
-	all, err := MeasureMap(ctx, s.Map(r))
+	all, err := MeasureMap(ctx, s.Map(load))
 	if err != nil {
 		return nil, err
 	}

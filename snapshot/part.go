@@ -7,7 +7,6 @@ import (
 	"strings"
 	"time"
 
-	"platter/repo"
 	"platter/snapshot/diskmap"
 	"platter/snapshot/image/anatomy"
 )
@@ -38,7 +37,7 @@ func (s *Snapshot) ReadAnatomy(ctx context.Context, r Frames) (*anatomy.Disk, er
 // LABEL=root or UUID=… is the partition with a file system of that label or UUID. No name of a disk has a colon.
 // Without one, the part is the whole disk. FindPart reads disk data only for versions that have no record of
 // partitions.
-func FindPart(ctx context.Context, r *repo.Repo, snapshots []*Snapshot, spec string, now time.Time) (f Named, err error) {
+func FindPart(ctx context.Context, r Frames, snapshots []*Snapshot, spec string, now time.Time) (f Named, err error) {
 	of, _, _ := cutPart(spec)
 	if f.Snapshot, f.Passed, err = Find(snapshots, of, now); err == nil {
 		f.Part, err = f.Snapshot.part(ctx, r, spec)
@@ -55,7 +54,7 @@ type Named struct {
 }
 
 // part finds the part of the snapshot's disk that spec names.
-func (s *Snapshot) part(ctx context.Context, r *repo.Repo, spec string) (Part, error) {
+func (s *Snapshot) part(ctx context.Context, r Frames, spec string) (Part, error) {
 	_, name, ok := cutPart(spec)
 	if !ok {
 		return s.Whole(), nil
@@ -147,6 +146,6 @@ func partitionsOf(d *anatomy.Disk) string {
 func (p Part) End() int64 { return p.Off + p.Len }
 
 // MapOf returns the map of a part of the snapshot's disk. Offsets still count from the start of the disk.
-func (s *Snapshot) MapOf(r *repo.Repo, p Part) (*diskmap.Map, error) {
-	return s.Map(r).Clip(diskmap.Range{Off: p.Off, Len: p.Len})
+func (s *Snapshot) MapOf(load diskmap.Loader, p Part) (*diskmap.Map, error) {
+	return s.Map(load).Clip(diskmap.Range{Off: p.Off, Len: p.Len})
 }

@@ -7,7 +7,6 @@ import (
 	"sync/atomic"
 	"time"
 
-	"platter/repo"
 	"platter/snapshot/image"
 	"platter/snapshot/image/anatomy"
 )
@@ -16,7 +15,7 @@ import (
 // snapshot's disk describe. The record in the snapshot may differ: an older program made it, or the partitions changed
 // during the backup. Then Named.Warning says so. If those bytes cannot be read, or parts of the disk are lost, ReadPart
 // uses the record.
-func ReadPart(ctx context.Context, r *repo.Repo, snapshots []*Snapshot, spec string, now time.Time) (f Named, err error) {
+func ReadPart(ctx context.Context, r Frames, snapshots []*Snapshot, spec string, now time.Time) (f Named, err error) {
 	of, _, _ := cutPart(spec)
 	if f.Snapshot, f.Passed, err = Find(snapshots, of, now); err == nil {
 		f.Part, f.Warning, err = f.Snapshot.readPart(ctx, r, spec)
@@ -24,7 +23,7 @@ func ReadPart(ctx context.Context, r *repo.Repo, snapshots []*Snapshot, spec str
 	return f, err
 }
 
-func (s *Snapshot) readPart(ctx context.Context, r *repo.Repo, spec string) (part Part, warning string, err error) {
+func (s *Snapshot) readPart(ctx context.Context, r Frames, spec string) (part Part, warning string, err error) {
 	_, name, ok := cutPart(spec)
 	if !ok || s.Unreadable > 0 && s.Anatomy != nil {
 		part, err = s.part(ctx, r, spec)

@@ -10,7 +10,7 @@ import (
 
 // Reread reads a file again that could not be read, and returns why it still fails. If it does not fail, the error is
 // ErrReadable.
-func Reread(ctx context.Context, r *repo.Repo, u *Unreadable) *Unreadable {
+func Reread(ctx context.Context, r Files, u *Unreadable) *Unreadable {
 	r.Drop(repo.SnapshotName(u.ID))
 	if _, err := load(ctx, r, u.ID); err != nil {
 		return &Unreadable{u.ID, err}

@@ -131,8 +131,22 @@ func (s *Snapshot) Save(ctx context.Context, r Putter) error {
 // Map returns the map of the snapshot's disk.
 func (s *Snapshot) Map(load diskmap.Loader) *diskmap.Map { return diskmap.New(load, s.Size, s.Root) }
 
+// Files reads the files of snapshots; a *repo.Repo does.
+type Files interface {
+	// ListSnapshots returns the file IDs of all snapshots, in any order.
+	ListSnapshots(ctx context.Context) ([]pack.FileID, error)
+	// GetSnapshot returns a snapshot's JSON. The error wraps pack.ErrDamaged if the JSON is not what was stored.
+	GetSnapshot(ctx context.Context, id pack.FileID) ([]byte, error)
+	// NotForgotten returns the snapshots among ids that no record lists as forgotten.
+	NotForgotten(ctx context.Context, ids []pack.FileID) ([]pack.FileID, error)
+	// Drop makes the next read of a file come from the store, and from no cache.
+	Drop(name string)
+	// Workers is the number of cores to use.
+	Workers() int
+}
+
 // Load reads all snapshots, oldest first. bad has an *Unreadable for each that cannot be read, which names its file.
-func Load(ctx context.Context, r *repo.Repo) (snapshots []*Snapshot, bad []error, err error) {
+func Load(ctx context.Context, r Files) (snapshots []*Snapshot, bad []error, err error) {
 	ids, err := r.ListSnapshots(ctx)
 	if err != nil {
 		return nil, nil, err
@@ -173,7 +187,7 @@ func byTime(a, b *Snapshot) int {
 
 // readAgain retries snapshots that could not be read, because one failed read of a store is no damage. It drops missing
 // ones that a record says were forgotten since the listing. A missing one that was not forgotten is damage.
-func readAgain(ctx context.Context, r *repo.Repo, bad []error) (found []*Snapshot, still []error, err error) {
+func readAgain(ctx context.Context, r Files, bad []error) (found []*Snapshot, still []error, err error) {
 	var gone []pack.FileID
 	for _, err := range bad {
 		u, ok := errors.AsType[*Unreadable](err)
@@ -212,7 +226,7 @@ func (u *Unreadable) Unwrap() error { return u.Err }
 // isMissing reports whether the file is missing after all.
 func (u *Unreadable) isMissing() bool { return errors.Is(u.Err, fs.ErrNotExist) }
 
-func load(ctx context.Context, r *repo.Repo, id pack.FileID) (*Snapshot, error) {
+func load(ctx context.Context, r Files, id pack.FileID) (*Snapshot, error) {
 	data, err := r.GetSnapshot(ctx, id)
 	if err != nil {
 		return nil, err

@@ -6,7 +6,6 @@ import (
 
 	"platter/chunk"
 	"platter/index"
-	"platter/repo"
 	"platter/snapshot/diskmap"
 )
 
@@ -19,7 +18,7 @@ type Usage struct {
 }
 
 // Measure walks the maps of all snapshots. It reads a page that several of them share at most twice.
-func Measure(ctx context.Context, r *repo.Repo, snapshots []*Snapshot) (*Usage, error) {
+func Measure(ctx context.Context, r Indexed, snapshots []*Snapshot) (*Usage, error) {
 	u := &usage{owners: r.Index().Values(), total: &Usage{Only: make([]int64, len(snapshots))}}
 	for i, s := range snapshots {
 		u.total.Size += s.Size

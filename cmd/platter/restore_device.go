@@ -78,12 +78,12 @@ func restoreToDevice(ctx context.Context, env *env, opts restoreOptions, spec, t
 	}
 	opts.inPlace, opts.verify = true, !opts.noVerify
 	return r.Reading(ctx, repo.Restoring, []pack.FileID{s.ID}, func(ctx context.Context) error {
-		return fillDevice(ctx, env, opts, r, restoring{s, fit.Part, target, d, fit})
+		return restoreToOpenDevice(ctx, env, opts, r, restoring{s, fit.Part, target, d, fit})
 	})
 }
 
-// fillDevice prints the restore plan, or asks for confirmation and restores.
-func fillDevice(ctx context.Context, env *env, opts restoreOptions, r *repo.Repo, what restoring) error {
+// restoreToOpenDevice prints the restore plan, or asks for confirmation and restores.
+func restoreToOpenDevice(ctx context.Context, env *env, opts restoreOptions, r *repo.Repo, what restoring) error {
 	o := restore.Options{InPlace: true, Verify: opts.verify, WipeRest: opts.device.wipeRest}
 	for _, line := range what.fit.Warnings {
 		env.warn(opts.common, "%s: %s", what.target, line)

@@ -1,18 +1,24 @@
-// Package backup keeps disks and streams as snapshots. A byte on its way from a source to a pack:
+// Package backup keeps disks and streams as snapshots. A byte on its way from a source to a pack goes down through this
+// file and cut.go:
 //
-//	Disk, Stream          take the lease, and commit the snapshot last       backup.go
-//	  run.disk            hands regions that may hold data to a worker a core  readdisk.go, region.go
-//	  run.stream          has one worker, since a stream has one place         readstream.go
-//	    ahead.slot        reads in front of the cutter, into a ring            ahead.go, ring.go
-//	      source.fill     reads 1 MiB, or skips a hole                         readdisk.go
-//	      source.rescue   reads around media errors                            bad.go
-//	    regionWorker.cut  asks the parent's page, then chunk.Cutter, for cuts  cut.go, guide.go
-//	      repo.Lane.Save  stores a chunk that is new: see repo/write.go
-//	    run.saveMap       stores the region's page
-//	  Builder.Finish      stores the nodes over the pages, and returns the root
-//	  Snapshot.Save       commits
+//	Disk, Stream                 backup.go: take the lease, and commit the snapshot last
+//	  run.store                  writes chunks, then the nodes over the pages: the root
+//	    run.disk, run.feed       hand regions that may hold data to a worker a core
+//	    run.stream               has one worker, since a stream has one place
+//	      regionWorker.region    cut.go: makes a region's page, and saves it
+//	        regionWorker.cut     splits the region into pieces, from the bytes that ahead has in view
+//	        regionWorker.piece   asks the parent's page, then chunk.Cutter, for the next cut
+//	        regionWorker.save    hands a chunk to repo.Lane.Save, which stores it if it is new: see repo/write.go
+//	  run.describe               fills in the snapshot
+//	  Snapshot.Save              commits it
 //
-// Of several faults the first on the disk is the one returned, whichever worker met which first (fault.go).
+// The leaves, which these two files call:
+//
+//	ahead.go, ring.go            read ahead of the cutter, into a ring of slots of 1 MiB
+//	readdisk.go, readstream.go   fill a slot: skip holes, and read around media errors
+//	guide.go                     finds a region's page and chunks in the parent version
+//	bad.go                       tells the cutter which bytes are unreadable
+//	fault.go                     of several faults returns the first on the disk, whichever worker met which first
 package backup
 
 import (
@@ -22,6 +28,8 @@ import (
 	"io"
 	"sync/atomic"
 	"time"
+
+	"golang.org/x/sync/errgroup"
 
 	"platter/chunk"
 	"platter/repo"
@@ -116,32 +124,6 @@ func backup(ctx context.Context, r Repository, parent, s *snapshot.Snapshot, rea
 	})
 }
 
-// store stores the chunks that read cuts, and their map. It returns the root of the map.
-func (b *run) store(ctx context.Context, r Repository, read func(context.Context, *run) error) (root chunk.ID, stats *repo.Stats, err error) {
-	stats, err = r.Write(ctx, func(ctx context.Context, w *repo.Writer) (err error) {
-		b.writer = w
-		if err := read(ctx, b); err != nil {
-			return err
-		}
-		root, err = b.tree.Finish(ctx, b.size, b.saveMap)
-		return err
-	})
-	return root, stats, err
-}
-
-// describe fills in the snapshot.
-func (b *run) describe(s, parent *snapshot.Snapshot, root chunk.ID, stats *repo.Stats, took time.Duration) {
-	if parent != nil {
-		s.Parent = &parent.ID
-	}
-	s.Root, s.Size, s.Anatomy = root, b.size, b.anatomy
-	s.Modified, s.Unreadable = s.Modified || b.modified, b.bad.Load()
-	s.Stats = snapshot.Stats{
-		Data: b.data.Load(), Read: b.read.Load(), New: stats.Raw.Load(), Stored: stats.Stored.Load(),
-		Millis: took.Milliseconds(),
-	}
-}
-
 // A run is one backup under way.
 type run struct {
 	repo     Cutting
@@ -156,6 +138,100 @@ type run struct {
 	size     int64
 	modified bool
 	anatomy  *anatomy.Disk // nil for a stream
+}
+
+// store stores the chunks that read cuts, and their map. It returns the root of the map.
+func (b *run) store(ctx context.Context, r Repository, read func(context.Context, *run) error) (root chunk.ID, stats *repo.Stats, err error) {
+	stats, err = r.Write(ctx, func(ctx context.Context, w *repo.Writer) (err error) {
+		b.writer = w
+		if err := read(ctx, b); err != nil {
+			return err
+		}
+		root, err = b.tree.Finish(ctx, b.size, b.saveMap)
+		return err
+	})
+	return root, stats, err
+}
+
+// disk cuts all regions of a disk that may hold data, on all cores.
+func (b *run) disk(ctx context.Context, disk image.Disk) error {
+	jobs := make(chan regionJob)
+	g, ctx := errgroup.WithContext(ctx)
+	feeding, stop := context.WithCancel(ctx)
+	defer stop()
+	first := &firstFault{found: stop}
+	g.Go(func() error {
+		defer close(jobs)
+		err := b.feed(feeding, disk, jobs)
+		if first.err() != nil {
+			return nil
+		}
+		return err
+	})
+	for range b.repo.Workers() {
+		g.Go(func() error {
+			err := b.work(ctx, newDiskReader(disk, b, jobs, first))
+			if bad := (*fault)(nil); errors.As(err, &bad) {
+				first.add(bad)
+				return nil
+			}
+			return err
+		})
+	}
+	if err := g.Wait(); err != nil {
+		return err
+	}
+	return first.err()
+}
+
+// A regionJob is a region that may hold data, and its extents.
+type regionJob struct {
+	region int64
+	before chunk.ID       // its page in the parent version; zero if there is none
+	data   []image.Extent // in order, none of them zero
+}
+
+// feed sends the regions of a disk that may hold data, in order. Regions of holes cost nothing.
+func (b *run) feed(ctx context.Context, disk image.Disk, jobs chan<- regionJob) error {
+	old := newGuide(ctx, b.parent)
+	defer old.stop()
+	job := regionJob{region: -1}
+	send := func() error {
+		if job.region < 0 {
+			return nil
+		}
+		select {
+		case jobs <- job:
+			return nil
+		case <-ctx.Done():
+			return context.Cause(ctx)
+		}
+	}
+	for e, err := range disk.Extents() {
+		if err != nil {
+			return err
+		}
+		for !e.Zero && e.Len > 0 {
+			region := e.Off / diskmap.RegionSize
+			n := min(e.Len, (region+1)*diskmap.RegionSize-e.Off)
+			if region != job.region {
+				if err := send(); err != nil {
+					return err
+				}
+				job = regionJob{region: region, before: old.page(region)}
+			}
+			job.data = append(job.data, image.Extent{Off: e.Off, Len: n})
+			e.Off, e.Len = e.Off+n, e.Len-n
+		}
+	}
+	return send()
+}
+
+// stream cuts a stream, one region after another; compression still uses all cores.
+func (b *run) stream(ctx context.Context, src io.Reader) error {
+	old := newGuide(ctx, b.parent)
+	defer old.stop()
+	return b.work(ctx, &streamReader{src: src, run: b, old: old, region: -1, off: diskmap.RegionSize})
 }
 
 // saveMap stores a page or a node and returns its ID.
@@ -182,4 +258,17 @@ func (b *run) unchanged(disk image.Disk) error {
 		b.modified, err = true, nil
 	}
 	return err
+}
+
+// describe fills in the snapshot.
+func (b *run) describe(s, parent *snapshot.Snapshot, root chunk.ID, stats *repo.Stats, took time.Duration) {
+	if parent != nil {
+		s.Parent = &parent.ID
+	}
+	s.Root, s.Size, s.Anatomy = root, b.size, b.anatomy
+	s.Modified, s.Unreadable = s.Modified || b.modified, b.bad.Load()
+	s.Stats = snapshot.Stats{
+		Data: b.data.Load(), Read: b.read.Load(), New: stats.Raw.Load(), Stored: stats.Stored.Load(),
+		Millis: took.Milliseconds(),
+	}
 }

@@ -137,31 +137,6 @@ func (w *regionWorker) piece(ctx context.Context, held []byte, final bool) (int,
 	return n, w.addChunk(ctx, id, held[:n])
 }
 
-// addZeros adds n bytes at w.at that are zero or unreadable.
-func (w *regionWorker) addZeros(n int) {
-	for at, end := w.at, w.at+int64(n); at < end; {
-		well, bad := w.ahead.bad.take(at, end)
-		w.addRun(diskmap.Zeros, well)
-		w.addRun(diskmap.Unreadable, bad)
-		at += well + bad
-	}
-}
-
-// addRun extends the last piece if it has the same kind; otherwise it adds one.
-func (w *regionWorker) addRun(kind diskmap.PieceKind, n int64) {
-	if n == 0 {
-		return
-	}
-	if kind == diskmap.Unreadable {
-		w.run.bad.Add(n)
-	}
-	if last := len(w.pieces) - 1; last >= 0 && w.pieces[last].Kind == kind {
-		w.pieces[last].Len += uint32(n)
-	} else {
-		w.pieces = append(w.pieces, diskmap.Piece{Kind: kind, Len: uint32(n)})
-	}
-}
-
 // addChunk adds a chunk at w.at, or its readable parts.
 func (w *regionWorker) addChunk(ctx context.Context, id chunk.ID, data []byte) error {
 	for at, end := w.at, w.at+int64(len(data)); at < end; {
@@ -188,4 +163,29 @@ func (w *regionWorker) save(ctx context.Context, id chunk.ID, data []byte) error
 		return nil
 	}
 	return w.lane.Save(ctx, id, data)
+}
+
+// addZeros adds n bytes at w.at that are zero or unreadable.
+func (w *regionWorker) addZeros(n int) {
+	for at, end := w.at, w.at+int64(n); at < end; {
+		well, bad := w.ahead.bad.take(at, end)
+		w.addRun(diskmap.Zeros, well)
+		w.addRun(diskmap.Unreadable, bad)
+		at += well + bad
+	}
+}
+
+// addRun extends the last piece if it has the same kind; otherwise it adds one.
+func (w *regionWorker) addRun(kind diskmap.PieceKind, n int64) {
+	if n == 0 {
+		return
+	}
+	if kind == diskmap.Unreadable {
+		w.run.bad.Add(n)
+	}
+	if last := len(w.pieces) - 1; last >= 0 && w.pieces[last].Kind == kind {
+		w.pieces[last].Len += uint32(n)
+	} else {
+		w.pieces = append(w.pieces, diskmap.Piece{Kind: kind, Len: uint32(n)})
+	}
 }

@@ -2,46 +2,12 @@ package backup
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"io"
-
-	"golang.org/x/sync/errgroup"
 
 	"platter/snapshot/diskmap"
 	"platter/snapshot/image"
 )
-
-// disk cuts all regions of a disk that may hold data, on all cores.
-func (b *run) disk(ctx context.Context, disk image.Disk) error {
-	jobs := make(chan regionJob)
-	g, ctx := errgroup.WithContext(ctx)
-	feeding, stop := context.WithCancel(ctx)
-	defer stop()
-	first := &firstFault{found: stop}
-	g.Go(func() error {
-		defer close(jobs)
-		err := b.feed(feeding, disk, jobs)
-		if first.err() != nil {
-			return nil
-		}
-		return err
-	})
-	for range b.repo.Workers() {
-		g.Go(func() error {
-			err := b.work(ctx, newDiskReader(disk, b, jobs, first))
-			if bad := (*fault)(nil); errors.As(err, &bad) {
-				first.add(bad)
-				return nil
-			}
-			return err
-		})
-	}
-	if err := g.Wait(); err != nil {
-		return err
-	}
-	return first.err()
-}
 
 // A diskReader is the source of one worker: the regions of a disk that it receives as jobs.
 type diskReader struct {
@@ -123,14 +89,6 @@ func (r *diskReader) cached(s *slot) bool {
 	return true
 }
 
-// pos is the offset of the slot on the disk.
-func (s *slot) pos() int64 { return s.job.region*diskmap.RegionSize + s.off }
-
-// clip returns the part of an extent that is in the slot, counted from the slot's start.
-func (s *slot) clip(e image.Extent) (from, to int64) {
-	return max(e.Off-s.pos(), 0), min(e.Off+e.Len-s.pos(), int64(s.n))
-}
-
 // fill reads the extents in a slot; it fills holes with zeros without reading.
 func (r *diskReader) fill(ctx context.Context, s *slot) {
 	if fault := r.first.before(s.job.region); fault != nil {
@@ -157,6 +115,40 @@ func (r *diskReader) fill(ctx context.Context, s *slot) {
 	clear(s.buf[done:s.n])
 }
 
+// readParts reads a slot from byte from to byte to. It records excluded ranges and failed reads.
+func (r *diskReader) readParts(s *slot, from, to int64) error {
+	if r.retrying == nil {
+		return r.read(s.buf[from:to], s.pos()+from)
+	}
+	for e := range r.retrying.Excluded(s.pos()+from, to-from) {
+		off := e.Off - s.pos()
+		if err := r.tryRead(s, from, off); err != nil {
+			return err
+		}
+		from = off + e.Len
+		if r.retrying.Strict() {
+			return fmt.Errorf("read at %d: %w", e.Off, image.ErrExcluded)
+		}
+		clear(s.buf[off:from])
+		s.bad = append(s.bad, badRun{Extent: image.Extent{Off: off, Len: e.Len}})
+		r.run.progress.Add(e.Len)
+	}
+	return r.tryRead(s, from, to)
+}
+
+// tryRead reads a part of a slot, and postpones a part that fails with a media error.
+func (r *diskReader) tryRead(s *slot, from, to int64) error {
+	if from == to {
+		return nil
+	}
+	err := r.read(s.buf[from:to], s.pos()+from)
+	if err == nil || !r.retrying.CanReadAround(err) {
+		return err
+	}
+	s.bad = append(s.bad, badRun{image.Extent{Off: from, Len: to - from}, true})
+	return nil
+}
+
 func (r *diskReader) read(p []byte, off int64) error {
 	n, err := r.disk.ReadAt(p, off)
 	if n < len(p) {
@@ -168,4 +160,35 @@ func (r *diskReader) read(p []byte, off int64) error {
 	r.run.read.Add(int64(n))
 	r.run.progress.Add(int64(n))
 	return nil
+}
+
+// rescue reads around the failed parts of a slot. Where it retries depends on earlier slots of the region. So the
+// result does not depend on which worker reads what and when.
+func (r *diskReader) rescue(ctx context.Context, s *slot) {
+	if r.around == nil || r.sick != s.job.region {
+		r.around, r.sick = r.retrying.Around(), s.job.region
+	}
+	tried := s.bad
+	s.bad = make([]badRun, 0, len(tried))
+	lost := int64(0)
+	for _, run := range tried {
+		if !run.again {
+			s.bad, lost = append(s.bad, run), lost+run.Len
+			continue
+		}
+		p := s.buf[run.Off : run.Off+run.Len]
+		bad, err := r.around.Read(ctx, p, s.pos()+run.Off, nil)
+		if err != nil {
+			s.err = &fault{region: s.job.region, err: err}
+			return
+		}
+		well := run.Len
+		for _, e := range bad {
+			s.bad = append(s.bad, badRun{Extent: image.Extent{Off: e.Off - s.pos(), Len: e.Len}})
+			lost, well = lost+e.Len, well-e.Len
+		}
+		r.run.read.Add(well)
+		r.run.progress.Add(run.Len)
+	}
+	s.zero = lost == int64(s.n)
 }

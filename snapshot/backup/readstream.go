@@ -8,13 +8,6 @@ import (
 	"platter/snapshot/diskmap"
 )
 
-// stream cuts a stream, one region after another; compression still uses all cores.
-func (b *run) stream(ctx context.Context, src io.Reader) error {
-	old := newGuide(ctx, b.parent)
-	defer old.stop()
-	return b.work(ctx, &streamReader{src: src, run: b, old: old, region: -1, off: diskmap.RegionSize})
-}
-
 // A streamReader is a source of unknown length.
 type streamReader struct {
 	src io.Reader

@@ -3,6 +3,7 @@ package backup
 import (
 	"unsafe"
 
+	"platter/snapshot/diskmap"
 	"platter/snapshot/image"
 )
 
@@ -45,6 +46,14 @@ type slot struct {
 	end  bool      // there are no more regions; only a stream finds that by reading
 	err  error     // why it could not be read
 	full chan struct{}
+}
+
+// pos is the offset of the slot on the disk.
+func (s *slot) pos() int64 { return s.job.region*diskmap.RegionSize + s.off }
+
+// clip returns the part of an extent that is in the slot, counted from the slot's start.
+func (s *slot) clip(e image.Extent) (from, to int64) {
+	return max(e.Off-s.pos(), 0), min(e.Off+e.Len-s.pos(), int64(s.n))
 }
 
 // newRing returns a ring for a cutter that needs to see need bytes at once.

@@ -9,11 +9,32 @@ import (
 	"fmt"
 
 	"platter/chunk"
+	"platter/pack"
 	"platter/repo"
 	"platter/snapshot"
 	"platter/snapshot/backup"
 	"platter/snapshot/image"
 )
+
+// A Repository is the part of a *repo.Repo that RepairPacks and RepairSnapshots need.
+type Repository interface {
+	snapshot.Files   // the versions
+	snapshot.Indexed // what their maps need, and what is there
+	snapshot.Putter  // the new versions
+	backup.Cutting   // to cut a disk again
+	// WithLease runs fn while it holds a lease for the work.
+	WithLease(ctx context.Context, work repo.Work, fn func(context.Context) error) error
+	// LoadIndex reads the index. It comes after the list of snapshots.
+	LoadIndex(ctx context.Context) error
+	// FindDamage finds missing and damaged packs: with readAll among all packs, otherwise among those that are known.
+	FindDamage(ctx context.Context, readAll bool, p *repo.Progress) (*repo.Damage, error)
+	// Write runs fn, which may save chunks through the Writer. It returns once they are durable and in the index.
+	Write(ctx context.Context, fn func(context.Context, *repo.Writer) error) (*repo.Stats, error)
+	// SetAside removes snapshots and keeps their files aside. It returns how many are done.
+	SetAside(ctx context.Context, ids []pack.FileID) (done int, err error)
+}
+
+var _ Repository = (*repo.Repo)(nil)
 
 // A Holder is a disk that may still hold lost data, and its name for the user.
 type Holder struct {
@@ -49,7 +70,7 @@ type Found struct {
 // RepairPacks mends packs that are missing or damaged, from their parity files and from copies of the repository. If a
 // pack cannot be had whole, RepairPacks stores its chunks again: from its own remains, from copies, and from disks. All
 // of this is verified by file ID or chunk ID. A damaged file is replaced by the whole pack, or stays as it is.
-func RepairPacks(ctx context.Context, r *repo.Repo, o MendOptions, p *repo.Progress) (done *Mended, err error) {
+func RepairPacks(ctx context.Context, r Repository, o MendOptions, p *repo.Progress) (done *Mended, err error) {
 	err = r.WithLease(ctx, repo.Repairing, func(ctx context.Context) error {
 		m := &mending{repo: r, opts: o, progress: p, done: new(Mended)}
 		if err := m.run(ctx); err != nil {
@@ -63,7 +84,7 @@ func RepairPacks(ctx context.Context, r *repo.Repo, o MendOptions, p *repo.Progr
 
 // A mending is a running RepairPacks.
 type mending struct {
-	repo      *repo.Repo
+	repo      Repository
 	opts      MendOptions
 	progress  *repo.Progress
 	done      *Mended

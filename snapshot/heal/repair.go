@@ -47,7 +47,7 @@ type UnreadableFile struct {
 // RepairSnapshots finds snapshots that are not whole and, if the options say so, stores replacements. A replacement is
 // the same disk. Its lost ranges are marked as unreadable and read as zeros; everything else is unchanged. Nothing is
 // removed before its replacement is durable.
-func RepairSnapshots(ctx context.Context, r *repo.Repo, o RepairOptions, p *repo.Progress) (*Repairs, error) {
+func RepairSnapshots(ctx context.Context, r Repository, o RepairOptions, p *repo.Progress) (*Repairs, error) {
 	f := &repairing{repo: r, opts: o, progress: p, done: new(Repairs)}
 	work := f.run
 	if o.Write {
@@ -61,7 +61,7 @@ func RepairSnapshots(ctx context.Context, r *repo.Repo, o RepairOptions, p *repo
 
 // A repairing is a running RepairSnapshots.
 type repairing struct {
-	repo      *repo.Repo
+	repo      Repository
 	opts      RepairOptions
 	progress  *repo.Progress
 	done      *Repairs

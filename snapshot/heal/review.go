@@ -5,14 +5,21 @@ import (
 
 	"platter/chunk"
 	"platter/pack"
-	"platter/repo"
 	"platter/snapshot"
 )
+
+// Aside is the part of a *repo.Repo that ReviewAside needs.
+type Aside interface {
+	snapshot.AsideFiles
+	snapshot.Indexed
+	// DropAside deletes snapshots that are kept aside.
+	DropAside(ctx context.Context, ids []pack.FileID) error
+}
 
 // ReviewAside examines the snapshots that are set aside. It runs after a check that found all others whole and read all
 // their data. It deletes those that are still damaged, because their replacements are whole. Those that are whole again
 // stay, so that the user can put them back.
-func ReviewAside(ctx context.Context, r *repo.Repo, bad func(chunk.ID) error) (whole []*snapshot.Snapshot, dropped []pack.FileID, err error) {
+func ReviewAside(ctx context.Context, r Aside, bad func(chunk.ID) error) (whole []*snapshot.Snapshot, dropped []pack.FileID, err error) {
 	aside, unreadable, err := snapshot.LoadAside(ctx, r)
 	if err != nil {
 		return nil, nil, err

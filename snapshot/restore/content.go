@@ -1,7 +1,6 @@
 package restore
 
 import (
-	"platter/repo"
 	"platter/snapshot"
 	"platter/snapshot/diskmap"
 )
@@ -10,11 +9,11 @@ import (
 // chunks.
 type content struct {
 	*diskmap.Map
-	repo *repo.Repo
+	repo Repository
 }
 
 // contentOf returns the content of a part of a snapshot's disk.
-func contentOf(r *repo.Repo, s *snapshot.Snapshot, part snapshot.Part) (*content, error) {
+func contentOf(r Repository, s *snapshot.Snapshot, part snapshot.Part) (*content, error) {
 	m, err := s.MapOf(r, part)
 	if err != nil {
 		return nil, err

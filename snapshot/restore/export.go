@@ -38,7 +38,7 @@ type Exported struct {
 
 // Export writes a part of the snapshot's disk to a new file as an image of the given format. The file gets its name
 // only when it is completely written, verified if requested, and durable. On failure nothing remains.
-func Export(ctx context.Context, r *repo.Repo, s *snapshot.Snapshot, part snapshot.Part, path string, o ExportOptions, p *repo.Progress) (done *Exported, err error) {
+func Export(ctx context.Context, r Repository, s *snapshot.Snapshot, part snapshot.Part, path string, o ExportOptions, p *repo.Progress) (done *Exported, err error) {
 	err = intoNew(path, overwriting{o.Replace, o.ForceInUse}, o.Unfinished, func(f *os.File) (err error) {
 		defer func() { err = errors.Join(err, closing(f)) }()
 		done = new(Exported)
@@ -66,7 +66,7 @@ func Export(ctx context.Context, r *repo.Repo, s *snapshot.Snapshot, part snapsh
 
 // ExportStream writes a part of the snapshot's disk to w as an image. The format must be one that can be written front
 // to back; to a file, any format works. The error wraps virtual.ErrUnsupported if the format cannot.
-func ExportStream(ctx context.Context, r *repo.Repo, s *snapshot.Snapshot, part snapshot.Part, w io.Writer, o ExportOptions, p *repo.Progress) error {
+func ExportStream(ctx context.Context, r Repository, s *snapshot.Snapshot, part snapshot.Part, w io.Writer, o ExportOptions, p *repo.Progress) error {
 	m, err := contentOf(r, s, part)
 	if err != nil {
 		return err
@@ -94,7 +94,7 @@ func ExportStream(ctx context.Context, r *repo.Repo, s *snapshot.Snapshot, part 
 }
 
 // verifyImage opens a written image and verifies its disk. It returns the number of bytes of chunks.
-func verifyImage(ctx context.Context, r *repo.Repo, s *snapshot.Snapshot, part snapshot.Part, path, format string, p *repo.Progress) (n int64, err error) {
+func verifyImage(ctx context.Context, r Repository, s *snapshot.Snapshot, part snapshot.Part, path, format string, p *repo.Progress) (n int64, err error) {
 	f, err := image.Open(path)
 	if err != nil {
 		return 0, err

@@ -42,21 +42,6 @@ func newFilling(ctx context.Context, m *content, onto target, o Options, done *R
 	return f, nil
 }
 
-// Limits of a batch, in regions and chunks. Larger batches save work: a frame shared by two batches is opened twice.
-// Smaller ones save memory and time: the map of a batch is in memory, and its regions are verified only when it is
-// complete.
-const (
-	batchRegions = 16
-	batchChunks  = 32 << 10
-)
-
-// A regionNeeds lists the chunks that the target does not have yet of a region.
-type regionNeeds struct {
-	diskmap.Region
-	wants  []repo.Want
-	partly bool // some of its chunks are already right
-}
-
 // fill writes the disk, syncs it and verifies it.
 func (f *filling) fill(ctx context.Context) error {
 	if err := f.write(ctx); err != nil {
@@ -80,122 +65,116 @@ func (f *filling) fill(ctx context.Context) error {
 	return nil
 }
 
-// write writes the disk. Meanwhile it verifies regions that are already on the medium.
+// write writes the disk, in stages that are joined by channels. It verifies regions that are on the medium while others
+// are still written.
 func (f *filling) write(ctx context.Context) error {
-	g, gctx := errgroup.WithContext(ctx)
+	g, ctx := errgroup.WithContext(ctx)
 	workers := f.m.repo.Workers()
+	needs := make(chan regionNeeds, workers)
+	batches := make(chan repo.Batch)
 	f.written = make(chan diskmap.Region, batchRegions)
 	g.Go(func() error {
+		defer close(needs)
+		return f.compareAll(ctx, needs)
+	})
+	g.Go(func() error {
+		defer close(batches)
+		return f.group(ctx, needs, batches)
+	})
+	g.Go(func() error {
 		defer close(f.written)
-		return f.m.repo.Fetch(gctx, f.feed)
+		return f.m.repo.Fetch(ctx, batches)
 	})
 	for range workers {
-		g.Go(func() error {
-			for reg := range f.written {
-				if err := f.verifier.region(gctx, reg); err != nil {
-					return fmt.Errorf("verify: %w", err)
-				}
-			}
-			return nil
-		})
+		g.Go(func() error { return f.verifyWritten(ctx) })
 	}
 	return g.Wait()
 }
 
-// feed puts the chunks that the target needs, batch by batch.
-func (f *filling) feed(ctx context.Context, put func(*repo.Batch) error) error {
-	g, gctx := errgroup.WithContext(ctx)
-	plans := make(chan regionNeeds, f.m.repo.Workers())
-	g.Go(func() error {
-		defer close(plans)
-		send := func(plan regionNeeds) error {
-			select {
-			case plans <- plan:
-				return nil
-			case <-gctx.Done():
-				return gctx.Err()
-			}
-		}
-		return f.compareAll(gctx, send)
-	})
-	g.Go(func() error {
-		var regs []regionNeeds
-		var wants []repo.Want
-		flush := func() error {
-			b := f.batch(regs, wants)
-			regs, wants = nil, nil
-			return put(b)
-		}
-		for plan := range plans {
-			regs, wants = append(regs, plan), append(wants, plan.wants...)
-			if len(regs) >= batchRegions || len(wants) >= batchChunks {
-				if err := flush(); err != nil {
-					return err
-				}
-			}
-		}
-		return flush()
-	})
-	return g.Wait()
+// A regionNeeds lists the chunks that the target does not have yet of a region.
+type regionNeeds struct {
+	diskmap.Region
+	wants  []repo.Want
+	partly bool // some of its chunks are already right
 }
 
-// compareAll sends what each region needs.
-func (f *filling) compareAll(ctx context.Context, send func(regionNeeds) error) error {
+// compareAll sends what each region needs: of a new target everything, in place only what differs.
+func (f *filling) compareAll(ctx context.Context, needs chan<- regionNeeds) error {
 	if f.inPlace {
-		return f.survey(ctx, send)
+		return f.survey(ctx, needs)
 	}
 	return f.m.EachRegion(ctx, func(ctx context.Context, reg diskmap.Region) error {
 		places, err := f.m.Places(ctx, reg.Index, reg.Page)
 		if err != nil {
 			return err
 		}
-		return send(regionNeeds{Region: reg, wants: wantsAt(places)})
+		return send(ctx, needs, regionNeeds{Region: reg, wants: wantsAt(places)})
 	})
 }
 
-func (f *filling) batch(regs []regionNeeds, wants []repo.Want) *repo.Batch {
-	partly := map[int64]bool{}
-	for _, reg := range regs {
-		partly[reg.Index] = reg.partly
-	}
-	return &repo.Batch{
-		Wants: wants,
-		Load:  func(_ context.Context, got []repo.Got) error { return f.load(got, partly) },
-		Done: func(ctx context.Context) error {
-			if f.verifier == nil || len(regs) == 0 {
-				return nil
-			}
-			return f.proveWritten(ctx, regs)
-		},
-	}
-}
-
-// proveWritten hands written regions to the verifier, once a read of them comes from the medium.
-func (f *filling) proveWritten(ctx context.Context, regs []regionNeeds) error {
-	from, to := regs[0].Index, regs[0].Index
-	for _, reg := range regs {
-		from, to = min(from, reg.Index), max(to, reg.Index)
-	}
-	err := f.target.DropCache(from*diskmap.RegionSize, (to+1-from)*diskmap.RegionSize)
-	if errors.Is(err, errors.ErrUnsupported) {
-		f.late.Store(true)
-		return nil
-	}
-	if err != nil {
-		return err
-	}
-	for _, reg := range regs {
-		select {
-		case f.written <- reg.Region:
-		case <-ctx.Done():
-			return ctx.Err()
+// wantsAt returns a Want for each chunk among places.
+func wantsAt(places []diskmap.Place) []repo.Want {
+	wants := make([]repo.Want, 0, len(places))
+	for _, p := range places {
+		if p.Kind == diskmap.Data {
+			wants = append(wants, repo.Want{ID: p.ID, Off: p.Off, Len: p.Len})
 		}
 	}
-	return nil
+	return wants
 }
 
-// load writes chunks of one frame.
-func (f *filling) load(got []repo.Got, partly map[int64]bool) error {
+// send sends v, unless the context ends first.
+func send[T any](ctx context.Context, to chan<- T, v T) error {
+	select {
+	case to <- v:
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}
+
+// Limits of a batch, in regions and chunks. Larger batches save work: a frame shared by two batches is opened twice.
+// Smaller ones save memory and time: the map of a batch is in memory, and its regions are verified only when it is
+// complete.
+const (
+	batchRegions = 16
+	batchChunks  = 32 << 10
+)
+
+// A batch is a set of regions whose chunks are fetched together.
+type batch struct {
+	filling *filling
+	regions []diskmap.Region
+	partly  map[int64]bool // by region: some of its chunks are already right
+	wants   []repo.Want
+}
+
+// group groups regions into batches, in the order in which they come.
+func (f *filling) group(ctx context.Context, needs <-chan regionNeeds, batches chan<- repo.Batch) error {
+	fresh := func() *batch { return &batch{filling: f, partly: map[int64]bool{}} }
+	b := fresh()
+	for reg := range needs {
+		b.regions, b.wants = append(b.regions, reg.Region), append(b.wants, reg.wants...)
+		b.partly[reg.Index] = reg.partly
+		if len(b.regions) >= batchRegions || len(b.wants) >= batchChunks {
+			if err := send[repo.Batch](ctx, batches, b); err != nil {
+				return err
+			}
+			b = fresh()
+		}
+	}
+	if len(b.regions) == 0 {
+		return nil
+	}
+	return send[repo.Batch](ctx, batches, b)
+}
+
+// Wants returns the chunks that the regions need.
+func (b *batch) Wants() []repo.Want { return b.wants }
+
+// Load writes chunks of one frame.
+func (b *batch) Load(_ context.Context, got []repo.Got) error {
+	f := b.filling
 	for len(got) > 0 {
 		run, n := got[0].Data, 0
 		for ; n < len(got); n++ {
@@ -213,7 +192,7 @@ func (f *filling) load(got []repo.Got, partly map[int64]bool) error {
 			f.progress.Add(int64(g.Len))
 		}
 		write := f.writeSparse
-		if partly[got[0].Off/diskmap.RegionSize] {
+		if b.partly[got[0].Off/diskmap.RegionSize] {
 			write = f.writeDiffering
 		}
 		if err := write(run, got[0].Off); err != nil {
@@ -271,13 +250,42 @@ func dataBlocks(p []byte) int {
 	return n
 }
 
-// wantsAt returns a Want for each chunk among places.
-func wantsAt(places []diskmap.Place) []repo.Want {
-	wants := make([]repo.Want, 0, len(places))
-	for _, p := range places {
-		if p.Kind == diskmap.Data {
-			wants = append(wants, repo.Want{ID: p.ID, Off: p.Off, Len: p.Len})
+// Done hands the regions, now written, to the verifier, if there is one.
+func (b *batch) Done(ctx context.Context) error {
+	if b.filling.verifier == nil {
+		return nil
+	}
+	return b.filling.proveWritten(ctx, b.regions)
+}
+
+// proveWritten hands written regions to the verifier, once a read of them comes from the medium.
+func (f *filling) proveWritten(ctx context.Context, regs []diskmap.Region) error {
+	from, to := regs[0].Index, regs[0].Index
+	for _, reg := range regs {
+		from, to = min(from, reg.Index), max(to, reg.Index)
+	}
+	err := f.target.DropCache(from*diskmap.RegionSize, (to+1-from)*diskmap.RegionSize)
+	if errors.Is(err, errors.ErrUnsupported) {
+		f.late.Store(true)
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	for _, reg := range regs {
+		if err := send(ctx, f.written, reg); err != nil {
+			return err
 		}
 	}
-	return wants
+	return nil
+}
+
+// verifyWritten verifies written regions until there are no more.
+func (f *filling) verifyWritten(ctx context.Context) error {
+	for reg := range f.written {
+		if err := f.verifier.region(ctx, reg); err != nil {
+			return fmt.Errorf("verify: %w", err)
+		}
+	}
+	return nil
 }

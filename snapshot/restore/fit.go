@@ -4,7 +4,6 @@ import (
 	"context"
 	"fmt"
 
-	"platter/repo"
 	"platter/snapshot"
 	"platter/snapshot/image"
 	"platter/snapshot/image/anatomy"
@@ -39,7 +38,7 @@ func (f *Fit) warn(format string, args ...any) {
 }
 
 // FitOnto works out how to write a part of the snapshot's disk onto a device. The error says why it does not fit.
-func FitOnto(ctx context.Context, r *repo.Repo, s *snapshot.Snapshot, part snapshot.Part, d *Device, o FitOptions) (*Fit, error) {
+func FitOnto(ctx context.Context, r snapshot.Frames, s *snapshot.Snapshot, part snapshot.Part, d *Device, o FitOptions) (*Fit, error) {
 	fit, err := fitOnto(ctx, r, s, part, d, o)
 	if err != nil {
 		return nil, fmt.Errorf("restore to %s: %w", d.Path, err)
@@ -47,7 +46,7 @@ func FitOnto(ctx context.Context, r *repo.Repo, s *snapshot.Snapshot, part snaps
 	return fit, nil
 }
 
-func fitOnto(ctx context.Context, r *repo.Repo, s *snapshot.Snapshot, part snapshot.Part, d *Device, o FitOptions) (*Fit, error) {
+func fitOnto(ctx context.Context, r snapshot.Frames, s *snapshot.Snapshot, part snapshot.Part, d *Device, o FitOptions) (*Fit, error) {
 	disk, err := s.Open(ctx, r)
 	if err != nil {
 		return nil, err

@@ -21,7 +21,7 @@ type heldRegion struct {
 }
 
 // survey compares the target with the map, on all cores. It zeroes what must be zero, and sends what each region needs.
-func (f *filling) survey(ctx context.Context, send func(regionNeeds) error) error {
+func (f *filling) survey(ctx context.Context, needs chan<- regionNeeds) error {
 	g, gctx := errgroup.WithContext(ctx)
 	g.SetLimit(f.m.repo.Workers())
 	var walk error
@@ -30,11 +30,11 @@ func (f *filling) survey(ctx context.Context, send func(regionNeeds) error) erro
 			break
 		}
 		g.Go(func() error {
-			plan, err := f.compare(gctx, reg)
+			lacks, err := f.compare(gctx, reg)
 			if err != nil || reg.Page.IsZero() {
 				return err
 			}
-			return send(plan)
+			return send(gctx, needs, lacks)
 		})
 	}
 	if err := g.Wait(); err != nil {
@@ -93,17 +93,17 @@ func (f *filling) held(ctx context.Context) iter.Seq2[heldRegion, error] {
 
 // compare zeroes what must be zero in a region, and returns what it needs.
 func (f *filling) compare(ctx context.Context, reg heldRegion) (regionNeeds, error) {
-	plan := regionNeeds{Region: reg.Region}
+	lacks := regionNeeds{Region: reg.Region}
 	places, err := f.m.Places(ctx, reg.Index, reg.Page)
 	if err != nil {
-		return plan, err
+		return lacks, err
 	}
 	r, namer := f.windows.take(), f.m.repo.Namer(chunk.Data)
 	defer func() { f.windows.put(r); f.m.repo.Return(chunk.Data, namer) }()
 	data := reg.data
 	for _, q := range places {
 		if ctx.Err() != nil {
-			return plan, ctx.Err()
+			return lacks, ctx.Err()
 		}
 		for len(data) > 0 && data[0].Off+data[0].Len <= q.Off {
 			data = data[1:]
@@ -111,19 +111,19 @@ func (f *filling) compare(ctx context.Context, reg heldRegion) (regionNeeds, err
 		switch held := len(data) > 0 && data[0].Off < q.End(); {
 		case q.Kind != diskmap.Data:
 			if err := f.clearExtents(r, data, q.Off, q.End()); err != nil {
-				return plan, err
+				return lacks, err
 			}
 		case held:
 			if f.isRight(r, namer, max(q.End(), data[0].Off+data[0].Len), q) {
-				plan.partly = true
+				lacks.partly = true
 				break
 			}
 			fallthrough
 		default: // a hole holds no chunk
-			plan.wants = append(plan.wants, repo.Want{ID: q.ID, Off: q.Off, Len: q.Len})
+			lacks.wants = append(lacks.wants, repo.Want{ID: q.ID, Off: q.Off, Len: q.Len})
 		}
 	}
-	return plan, nil
+	return lacks, nil
 }
 
 // isRight reports whether the target holds a chunk.
@@ -191,36 +191,4 @@ func (f *filling) clear(off, n int64) error {
 	zeroed, err := clearRun(f.target, r, off, off+n)
 	f.done.Written.Add(zeroed)
 	return err
-}
-
-// clearRun makes a run zero where it is not, and returns how many bytes it zeroed.
-func clearRun(t target, r *windowReader, off, end int64) (zeroed int64, err error) {
-	for off < end {
-		step := min(windowSize, end-off)
-		data, err := r.view(off, step, end)
-		if err != nil { // unreadable bytes may be anything
-			if err := t.Zero(off, step); err != nil {
-				return zeroed, err
-			}
-			off, zeroed = off+step, zeroed+step
-			continue
-		}
-		next := off + int64(len(data))
-		for len(data) > 0 {
-			skip := chunk.ZeroPrefix(data)
-			if skip < len(data) {
-				skip &^= chunk.Block - 1
-			}
-			data, off = data[skip:], off+int64(skip)
-			n := dataBlocks(data)
-			if n > 0 {
-				if err := t.Zero(off, int64(n)); err != nil {
-					return zeroed, err
-				}
-			}
-			data, off, zeroed = data[n:], off+int64(n), zeroed+int64(n)
-		}
-		off = next
-	}
-	return zeroed, nil
 }

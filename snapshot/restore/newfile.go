@@ -18,6 +18,9 @@ import (
 // new file gets the mode that the umask leaves. A file that replaces another gets its owner, group, mode and access
 // control list. If the system refuses one of these, the file gets less access, never more. Users who could not read the
 // old file cannot read the new one.
+//
+// A user's file may be a link, be shared with others, or be in use. Files of platter's own on this machine need none of that,
+// and repo.ReplaceFile replaces them.
 func ReplaceFile(path string, u *Unfinished, fill func(f *os.File) error) error {
 	return intoNew(path, overwriting{true, true}, u, func(f *os.File) error {
 		err := fill(f)

@@ -1,36 +1,61 @@
 // Package restore writes the disks of snapshots to files, devices and streams, and as images of other formats. From the
-// name of a snapshot to bytes on a target:
+// name of a snapshot to bytes on a target, the way leads down through this file and fill.go:
 //
-//	snapshot.ReadPart        finds the snapshot, and the named part of it
-//	ToFile, ToDevice         open the target, or create a temporary file   restore.go, newfile.go, restore_device.go
-//	  content.lookAhead      checks first that every chunk is available    preflight.go
-//	  filling.fill           writes, syncs, verifies                       fill.go
-//	    filling.feed         says what the target needs, by region:
-//	      filling.compareAll of a new target, all; in place, what differs  inplace.go
-//	    repo.Repo.Fetch      opens each frame once, in pack order
-//	    filling.load         takes the chunks of one frame
-//	      target.WriteAt     writes blocks that are not zeros              target.go, target_part.go, target_device.go
-//	    filling.proveWritten drops written regions from the page cache, for
-//	      verifier.region    to read back and compare                      verify.go
-//	    verifier.zeros       verifies that all else is zero
-//	ToStream, Export         assemble the disk 8 MiB at a time, in order   stream.go, export.go
+//	snapshot.ReadPart            finds the snapshot, and the named part of it
+//	ToFile, ToDevice             restore.go: check that every chunk is available, and open the target
+//	  fillFile, overwriteDevice  see in it the disk, or the part of the disk, that it will hold
+//	    filling.fill             fill.go: writes, syncs, verifies
+//	      filling.compareAll     says what each region needs: of a new target all, in place what differs
+//	      filling.group          groups regions into batches
+//	      repo.Repo.Fetch        opens each frame once, in pack order
+//	        batch.Load           takes the chunks of one frame, and writes blocks that are not zeros:
+//	          target.WriteAt
+//	        batch.Done           drops written regions from the page cache, for
+//	      verifier.region        to read back and compare
+//	      verifier.zeros         verifies that all else is zero
+//
+// The leaves, which these two files call:
+//
+//	preflight.go, room.go        check before the first write that every chunk is available, and that there is room
+//	checktarget.go, claim.go     refuse what must not be written to, and what is in use
+//	newfile.go, unfinished.go    make a file under a temporary name, and give it its name at the end
+//	inplace.go, wipe.go          compare what is there, and zero it
+//	target.go, target_part.go,
+//	target_device.go             write to a file, a part of a disk, or a device
+//	verify.go, window.go         read back
+//	movetable.go                 writes a moved partition table
+//
+// ToStream and Export assemble the disk 8 MiB at a time, in order: stream.go, export.go. What a restore would do: plan.go. How a
+// disk goes onto a device of another size: fit.go, grow.go, tables.go.
 package restore
 
 import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
-	"io/fs"
 	"os"
-	"path/filepath"
 	"sync/atomic"
 
-	"platter/pack"
+	"platter/chunk"
 	"platter/repo"
 	"platter/snapshot"
+	"platter/snapshot/diskmap"
 	"platter/snapshot/image"
 )
+
+// A Repository is the part of a *repo.Repo that a restore needs.
+type Repository interface {
+	diskmap.Loader // the map
+	// Sources says before the first write whether chunks can be read.
+	Sources() *repo.Sources
+	// Fetch loads batches of chunks until the channel is closed.
+	Fetch(ctx context.Context, batches <-chan repo.Batch) error
+	// Namer returns a Namer for chunks of a kind, to verify what a target holds. The caller hands it to Return.
+	Namer(kind chunk.Kind) *chunk.Namer
+	Return(kind chunk.Kind, n *chunk.Namer)
+}
+
+var _ Repository = (*repo.Repo)(nil)
 
 // ErrTargetExists says that a restore would write over something.
 var ErrTargetExists = errors.New("it exists already; choose another name, say --in-place to write what differs into it, or --force to replace it")
@@ -70,7 +95,7 @@ type Result struct {
 //
 // In place, the file is a mixture until ToFile returns nil; then it is the disk. ToFile keeps what is right, writes
 // what differs, and makes holes where the disk is zero. After a failure, another ToFile continues from there.
-func ToFile(ctx context.Context, r *repo.Repo, s *snapshot.Snapshot, part snapshot.Part, path string, o Options, p *repo.Progress) (*Result, error) {
+func ToFile(ctx context.Context, r Repository, s *snapshot.Snapshot, part snapshot.Part, path string, o Options, p *repo.Progress) (*Result, error) {
 	write := restoreNew
 	if o.InPlace {
 		write = restoreInPlace
@@ -86,15 +111,6 @@ func ToFile(ctx context.Context, r *repo.Repo, s *snapshot.Snapshot, part snapsh
 		return nil, fmt.Errorf("restore to %s: %w", path, err)
 	}
 	return done, nil
-}
-
-// expect adds the expected work to p. How much of a part is data is not known in advance, so it assumes the most.
-func expect(p *repo.Progress, s *snapshot.Snapshot, part snapshot.Part, verify bool) {
-	data := min(s.Stats.Data, part.Len)
-	p.Expect(data)
-	if verify {
-		p.Expect(data)
-	}
 }
 
 func restoreNew(ctx context.Context, m *content, path string, o Options, done *Result, p *repo.Progress) error {
@@ -137,74 +153,6 @@ func (m *content) mayFill(ctx context.Context, f *os.File) error {
 	return room.lacks(data, m.Length(), allocated).refusal()
 }
 
-// openInPlace opens a file to restore in place.
-func openInPlace(path string, flag int, forceInUse bool) (*os.File, error) {
-	// A mistyped name must not create a new disk beside the intended one.
-	if _, err := os.Lstat(path); errors.Is(err, fs.ErrNotExist) {
-		return nil, fmt.Errorf("%w; without --in-place it is made", err)
-	}
-	if err := checkTarget(path, true); err != nil {
-		return nil, err
-	}
-	f, err := os.OpenFile(path, flag, 0)
-	if err != nil {
-		return nil, err
-	}
-	err = refuseOwn(f)
-	switch {
-	case err != nil:
-	case flag == os.O_RDONLY:
-		err = refuseUsed(f, image.System{}, forceInUse)
-	default:
-		err = claim(f, image.System{}, forceInUse)
-	}
-	if err != nil {
-		return nil, errors.Join(err, f.Close())
-	}
-	return f, nil
-}
-
-// refuseOwn returns an error for a file of a repository: it may have a hard link outside.
-func refuseOwn(f *os.File) error {
-	head := make([]byte, pack.HeaderSize)
-	if n, err := f.ReadAt(head, 0); n < len(head) {
-		if errors.Is(err, io.EOF) {
-			return nil
-		}
-		return err
-	}
-	if pack.IsFile(head) {
-		return errors.New("it is a file of a platter repository")
-	}
-	return nil
-}
-
-// checkTarget returns an error unless target may become our file.
-func checkTarget(target string, replace bool) error {
-	info, err := os.Stat(target)
-	switch {
-	case errors.Is(err, fs.ErrNotExist):
-		if _, err := os.Lstat(target); err == nil {
-			return errors.New("it is a link to nothing; remove it, or give the name it points to")
-		}
-		if _, err := os.Stat(filepath.Dir(target)); err != nil {
-			return fmt.Errorf("make its folder first: %w", err)
-		}
-		return nil
-	case err != nil:
-		return err
-	case info.IsDir():
-		return errors.New("it is a folder; name the file to write in it")
-	case info.Mode()&fs.ModeDevice != 0:
-		return errors.New("it is a device that platter does not write to (block devices on Linux are the ones that it does)")
-	case !info.Mode().IsRegular():
-		return errors.New("it is no regular file")
-	case !replace:
-		return ErrTargetExists
-	}
-	return nil
-}
-
 // fillFile writes the map's part of the disk to f and closes it.
 func fillFile(ctx context.Context, m *content, f *os.File, o Options, done *Result, p *repo.Progress) (err error) {
 	from, to := m.Within()
@@ -223,4 +171,72 @@ func fillFile(ctx context.Context, m *content, f *os.File, o Options, done *Resu
 	err = filling.fill(ctx)
 	done.Unsynced = t.unsynced
 	return err
+}
+
+// ToDevice writes a snapshot's disk, or a part of it, onto a device, as fit says. It keeps what is already right,
+// writes what differs, and zeroes what must be zero. The rest of the device stays as it is; with WipeRest it becomes
+// zero. On return everything is durable, and verified if requested. After a failure, another ToDevice continues from
+// there.
+func ToDevice(ctx context.Context, r Repository, s *snapshot.Snapshot, fit *Fit, d *Device, o Options, p *repo.Progress) (*Result, error) {
+	o.InPlace, o.cached = true, s.Unreadable > 0
+	done := new(Result)
+	m, err := contentOf(r, s, fit.Part)
+	if err == nil {
+		t := newDeviceTarget(d)
+		_, err = m.lookAhead(ctx, t)
+		err = errors.Join(err, t.Close())
+	}
+	if err == nil {
+		err = d.unused() // the device may have been open for long, waiting for the user's answer
+	}
+	if err != nil {
+		return nil, fmt.Errorf("restore to %s: %w", d.Path, err)
+	}
+	expect(p, s, fit.Part, o.Verify)
+	if err := overwriteDevice(ctx, m, fit, d, o, done, p); err != nil {
+		return nil, fmt.Errorf("restore to %s: %w (it is partly written now; the same command goes on from there)", d.Path, err)
+	}
+	return done, nil
+}
+
+// overwriteDevice makes a device hold the map's part of the disk.
+func overwriteDevice(ctx context.Context, m *content, fit *Fit, d *Device, o Options, done *Result, p *repo.Progress) (err error) {
+	t := newDeviceTarget(d)
+	if o.cached {
+		t.broken.Store(true)
+	}
+	defer func() { err = errors.Join(err, t.Close()) }()
+	filling, err := newFilling(ctx, m, t, o, done, p)
+	if err != nil {
+		return err
+	}
+	if err := filling.fill(ctx); err != nil {
+		return err
+	}
+	if o.WipeRest {
+		if err := wipe(ctx, t, fit.Part.Len, o.Verify, done); err != nil {
+			return fmt.Errorf("zero what is behind the disk: %w", err)
+		}
+	}
+	if fit.Moves() {
+		if err := moveTable(t, fit); err != nil {
+			return fmt.Errorf("move the partition table: %w", err)
+		}
+	}
+	if !d.IsPartition {
+		// The system may still know the old partitions, and would mount what is now in their places.
+		if err := rereadTable(d.file); err != nil {
+			fit.advise("the system does not know the new partitions yet (%v): see 'blockdev --rereadpt %s'", err, d.Path)
+		}
+	}
+	return nil
+}
+
+// expect adds the expected work to p. How much of a part is data is not known in advance, so it assumes the most.
+func expect(p *repo.Progress, s *snapshot.Snapshot, part snapshot.Part, verify bool) {
+	data := min(s.Stats.Data, part.Len)
+	p.Expect(data)
+	if verify {
+		p.Expect(data)
+	}
 }

@@ -3,6 +3,7 @@ package restore
 import (
 	"context"
 	"io"
+	"iter"
 	"sync"
 
 	"golang.org/x/sync/errgroup"
@@ -15,7 +16,7 @@ import (
 // stretchSize is how many bytes of a disk are assembled for a stream at a time.
 const stretchSize = 8 << 20
 
-// A stretch is a run of a disk on its way into a stream.
+// A stretch is a run of a disk on its way into a stream. Its chunks are a batch.
 type stretch struct {
 	off, len int64         // bytes
 	data     []byte        // nil for zeros
@@ -40,7 +41,7 @@ type skipper interface {
 
 // ToStream writes a part of the snapshot's disk to w from first byte to last. It writes zeros too, unless w is a
 // skipper.
-func ToStream(ctx context.Context, r *repo.Repo, s *snapshot.Snapshot, part snapshot.Part, w io.Writer, p *repo.Progress) error {
+func ToStream(ctx context.Context, r Repository, s *snapshot.Snapshot, part snapshot.Part, w io.Writer, p *repo.Progress) error {
 	m, err := contentOf(r, s, part)
 	if err != nil {
 		return err
@@ -52,18 +53,20 @@ func ToStream(ctx context.Context, r *repo.Repo, s *snapshot.Snapshot, part snap
 }
 
 func (m *content) writeStream(ctx context.Context, w io.Writer, p *repo.Progress) error {
-	r := m.repo
 	p.Expect(m.Length())
-	ahead := r.Workers()/2 + 3
-	st := &streaming{m: m, order: make(chan *stretch, ahead), slots: make(chan struct{}, ahead)}
-	g, gctx := errgroup.WithContext(ctx)
+	ahead := m.repo.Workers()/2 + 3
+	s := &streaming{m: m, order: make(chan *stretch, ahead), slots: make(chan struct{}, ahead)}
+	g, ctx := errgroup.WithContext(ctx)
+	batches := make(chan repo.Batch)
 	g.Go(func() error {
-		defer close(st.order)
-		return r.Fetch(gctx, st.feed)
+		defer close(s.order)
+		defer close(batches)
+		return s.feed(ctx, batches)
 	})
+	g.Go(func() error { return m.repo.Fetch(ctx, batches) })
 	g.Go(func() error {
-		for next := range st.order {
-			if err := st.write(gctx, w, next, p); err != nil {
+		for next := range s.order {
+			if err := s.write(ctx, w, next, p); err != nil {
 				return err
 			}
 		}
@@ -72,100 +75,116 @@ func (m *content) writeStream(ctx context.Context, w io.Writer, p *repo.Progress
 	return g.Wait()
 }
 
-// feed cuts the disk into stretches and has them filled.
-func (s *streaming) feed(ctx context.Context, put func(*repo.Batch) error) error {
-	from, to := s.m.Within()
-	next := &stretch{off: from}
-	flush := func() error {
-		done := next
-		next = &stretch{off: done.off + done.len}
-		return s.send(ctx, done, put)
-	}
-	// Zeros extend a stretch that has room for them; otherwise they are a stretch of their own.
-	skip := func(n int64) error {
-		if len(next.wants) > 0 && next.len+n <= stretchSize {
-			next.len += n
-			return nil
-		}
-		if err := flush(); err != nil {
-			return err
-		}
-		next.len = n
-		return flush()
-	}
-	for reg, err := range s.m.Regions(ctx) {
+// feed queues the stretches of the disk for writing, and sends those that have chunks to be filled.
+func (s *streaming) feed(ctx context.Context, batches chan<- repo.Batch) error {
+	for next, err := range s.stretches(ctx) {
 		if err != nil {
 			return err
 		}
-		places, err := s.m.Places(ctx, reg.Index, reg.Page)
-		if err != nil {
+		if err := send(ctx, s.slots, struct{}{}); err != nil {
 			return err
 		}
-		if gap := reg.Index*diskmap.RegionSize - next.off - next.len; gap > 0 {
-			if err := skip(gap); err != nil {
-				return err
+		next.ready = make(chan struct{})
+		s.order <- next // never blocks: order has as much room as slots
+		if len(next.wants) == 0 {
+			close(next.ready)
+			continue
+		}
+		next.data = s.memory(next.len)
+		next.clearGaps()
+		if err := send[repo.Batch](ctx, batches, next); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// stretches cuts the disk into stretches, in order.
+func (s *streaming) stretches(ctx context.Context) iter.Seq2[*stretch, error] {
+	return func(yield func(*stretch, error) bool) {
+		from, to := s.m.Within()
+		next := &stretch{off: from}
+		flush := func() bool {
+			done := next
+			next = &stretch{off: done.off + done.len}
+			return done.len == 0 || yield(done, nil)
+		}
+		// Zeros extend a stretch that has room for them; otherwise they are a stretch of their own.
+		skip := func(n int64) bool {
+			if n <= 0 {
+				return true
 			}
+			if len(next.wants) > 0 && next.len+n <= stretchSize {
+				next.len += n
+				return true
+			}
+			if !flush() {
+				return false
+			}
+			next.len = n
+			return flush()
 		}
-		for _, q := range places {
-			n := min(q.End(), to) - max(q.Off, from)
-			if q.Kind != diskmap.Data {
-				err = skip(n)
-			} else if next.len > 0 && next.len+n > stretchSize {
-				err = flush()
+		for reg, err := range s.m.Regions(ctx) {
+			var places []diskmap.Place
+			if err == nil {
+				places, err = s.m.Places(ctx, reg.Index, reg.Page)
 			}
 			if err != nil {
-				return err
+				yield(nil, err)
+				return
 			}
-			if q.Kind == diskmap.Data {
+			if !skip(reg.Index*diskmap.RegionSize - next.off - next.len) {
+				return
+			}
+			for _, q := range places {
+				n := min(q.End(), to) - max(q.Off, from)
+				if q.Kind != diskmap.Data {
+					if !skip(n) {
+						return
+					}
+					continue
+				}
+				if next.len > 0 && next.len+n > stretchSize && !flush() {
+					return
+				}
 				next.wants = append(next.wants, repo.Want{ID: q.ID, Off: q.Off, Len: q.Len})
 				next.len += n
 			}
 		}
-	}
-	if gap := to - next.off - next.len; gap > 0 {
-		if err := skip(gap); err != nil {
-			return err
+		if skip(to - next.off - next.len) {
+			flush()
 		}
 	}
-	return flush()
 }
 
-// send queues a stretch for writing, and puts the chunks that it needs in a batch.
-func (s *streaming) send(ctx context.Context, next *stretch, put func(*repo.Batch) error) error {
-	if next.len == 0 {
-		return nil
+// clearGaps zeroes what the chunks leave of data. The first and the last chunk may reach beyond the part.
+func (s *stretch) clearGaps() {
+	end := int64(0) // of the previous chunk, in data
+	for _, w := range s.wants {
+		clear(s.data[end:max(end, w.Off-s.off)])
+		end = min(s.len, w.Off-s.off+int64(w.Len))
 	}
-	select {
-	case s.slots <- struct{}{}:
-	case <-ctx.Done():
-		return ctx.Err()
+	clear(s.data[end:])
+}
+
+// Wants returns the chunks of the stretch.
+func (s *stretch) Wants() []repo.Want { return s.wants }
+
+// Load copies chunks to their places.
+func (s *stretch) Load(_ context.Context, got []repo.Got) error {
+	for _, g := range got {
+		if len(g.Data) != int(g.Len) {
+			return diskmap.WrongLength(g.ID, len(g.Data), g.Len)
+		}
+		diskmap.Overlay(s.data, s.off, g.Data, g.Off)
 	}
-	next.ready = make(chan struct{})
-	s.order <- next // never blocks: order has as much room as slots
-	if len(next.wants) == 0 {
-		close(next.ready)
-		return nil
-	}
-	next.data = s.memory(next.len)
-	end := int64(0)                // of the previous chunk, in data
-	for _, w := range next.wants { // the first and the last chunk may reach beyond the part
-		clear(next.data[end:max(end, w.Off-next.off)])
-		end = min(next.len, w.Off-next.off+int64(w.Len))
-	}
-	clear(next.data[end:])
-	return put(&repo.Batch{
-		Wants: next.wants,
-		Load: func(_ context.Context, got []repo.Got) error {
-			for _, g := range got {
-				if len(g.Data) != int(g.Len) {
-					return diskmap.WrongLength(g.ID, len(g.Data), g.Len)
-				}
-				diskmap.Overlay(next.data, next.off, g.Data, g.Off)
-			}
-			return nil
-		},
-		Done: func(context.Context) error { close(next.ready); return nil },
-	})
+	return nil
+}
+
+// Done lets the stretch be written.
+func (s *stretch) Done(context.Context) error {
+	close(s.ready)
+	return nil
 }
 
 // memory returns n bytes of any content.

@@ -7,14 +7,24 @@ import (
 	"io"
 	"iter"
 	"os"
-	"sync"
 	"time"
+
+	"golang.org/x/sync/errgroup"
 
 	"platter/chunk"
 	"platter/repo"
 	"platter/snapshot"
 	"platter/snapshot/image"
 )
+
+// A Planner is the part of a *repo.Repo that the plan of a restore needs.
+type Planner interface {
+	Repository
+	// NewTally returns a Tally, which counts what a Fetch would read.
+	NewTally() *repo.Tally
+}
+
+var _ Planner = (*repo.Repo)(nil)
 
 // A Plan says what a restore would do, in bytes.
 type Plan struct {
@@ -28,7 +38,7 @@ type Plan struct {
 }
 
 // PlanFile returns what ToFile would do. It writes nothing.
-func PlanFile(ctx context.Context, r *repo.Repo, s *snapshot.Snapshot, part snapshot.Part, path string, o Options, p *repo.Progress) (*Plan, error) {
+func PlanFile(ctx context.Context, r Planner, s *snapshot.Snapshot, part snapshot.Part, path string, o Options, p *repo.Progress) (*Plan, error) {
 	plan, err := planFile(ctx, r, s, part, path, o, p)
 	if err != nil {
 		return nil, fmt.Errorf("restore to %s: %w", path, err)
@@ -36,7 +46,7 @@ func PlanFile(ctx context.Context, r *repo.Repo, s *snapshot.Snapshot, part snap
 	return plan, nil
 }
 
-func planFile(ctx context.Context, r *repo.Repo, s *snapshot.Snapshot, part snapshot.Part, path string, o Options, p *repo.Progress) (plan *Plan, err error) {
+func planFile(ctx context.Context, r Planner, s *snapshot.Snapshot, part snapshot.Part, path string, o Options, p *repo.Progress) (plan *Plan, err error) {
 	if err := checkTarget(path, o.Replace || o.InPlace); err != nil {
 		return nil, err
 	}
@@ -66,7 +76,7 @@ func planFile(ctx context.Context, r *repo.Repo, s *snapshot.Snapshot, part snap
 }
 
 // PlanDevice returns what ToDevice would do. It writes nothing.
-func PlanDevice(ctx context.Context, r *repo.Repo, s *snapshot.Snapshot, fit *Fit, d *Device, o Options, p *repo.Progress) (*Plan, error) {
+func PlanDevice(ctx context.Context, r Planner, s *snapshot.Snapshot, fit *Fit, d *Device, o Options, p *repo.Progress) (*Plan, error) {
 	t := newDeviceTarget(d)
 	o.InPlace = true
 	plan, _, err := planOnto(ctx, r, s, fit.Part, lookOnly{t, d.Size}, o, p)
@@ -136,7 +146,7 @@ func (t lookOnly) DropCache(int64, int64) error           { return nil }
 func (t lookOnly) Sync() error                            { return nil }
 
 // planOnto compares a target with the snapshot as a restore would. data is the number of bytes of chunks.
-func planOnto(ctx context.Context, r *repo.Repo, s *snapshot.Snapshot, part snapshot.Part, t lookOnly, o Options, p *repo.Progress) (_ *Plan, data int64, err error) {
+func planOnto(ctx context.Context, r Planner, s *snapshot.Snapshot, part snapshot.Part, t lookOnly, o Options, p *repo.Progress) (_ *Plan, data int64, err error) {
 	m, err := contentOf(r, s, part)
 	if err != nil {
 		return nil, 0, err
@@ -150,28 +160,35 @@ func planOnto(ctx context.Context, r *repo.Repo, s *snapshot.Snapshot, part snap
 	if err != nil {
 		return nil, 0, err
 	}
-	var plan Plan
-	var mu sync.Mutex
-	tally, sample := r.NewTally(), []repo.Want(nil)
-	err = filling.compareAll(ctx, func(reg regionNeeds) error {
-		mu.Lock()
-		defer mu.Unlock()
-		for _, w := range reg.wants {
-			plan.Differ += int64(w.Len)
-			p.Add(int64(w.Len))
-		}
-		if len(reg.wants) > 0 && len(sample) < sampleFrames {
-			sample = append(sample, reg.wants[len(reg.wants)/2])
-		}
-		return tally.Add(reg.wants)
+	plan, tally, sample := new(Plan), r.NewTally(), []repo.Want(nil)
+	g, gctx := errgroup.WithContext(ctx)
+	needs := make(chan regionNeeds)
+	g.Go(func() error {
+		defer close(needs)
+		return filling.compareAll(gctx, needs)
 	})
-	if err != nil {
+	g.Go(func() error {
+		for reg := range needs {
+			for _, w := range reg.wants {
+				plan.Differ += int64(w.Len)
+				p.Add(int64(w.Len))
+			}
+			if len(reg.wants) > 0 && len(sample) < sampleFrames {
+				sample = append(sample, reg.wants[len(reg.wants)/2])
+			}
+			if err := tally.Add(reg.wants); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+	if err := g.Wait(); err != nil {
 		return nil, 0, err
 	}
 	looked := time.Since(start)
 	plan.Fetch, plan.Right, plan.Zero = tally.Bytes, done.Right.Load(), done.Zeroed.Load()
-	plan.Time, err = estimate(ctx, r, &plan, sample, looked, part.Len, o)
-	return &plan, data, err
+	plan.Time, err = estimate(ctx, r, plan, sample, looked, part.Len, o)
+	return plan, data, err
 }
 
 // sampleFrames is the number of frames fetched to measure the fetch rate.
@@ -180,16 +197,16 @@ const sampleFrames = 8
 // estimate returns how long a restore may take. It adds three times. The comparison takes its measured time. Then comes
 // the longer of the fetch, at the rate of a few frames, and the write, at the rate of the comparison. The read back
 // takes as long as the comparison.
-func estimate(ctx context.Context, r *repo.Repo, plan *Plan, sample []repo.Want, looked time.Duration, length int64, o Options) (time.Duration, error) {
+func estimate(ctx context.Context, r Planner, plan *Plan, sample []repo.Want, looked time.Duration, length int64, o Options) (time.Duration, error) {
 	fetched := r.NewTally()
 	if err := fetched.Add(sample); err != nil {
 		return 0, err
 	}
 	start := time.Now()
-	err := r.Fetch(ctx, func(_ context.Context, put func(*repo.Batch) error) error {
-		return put(&repo.Batch{Wants: sample, Load: func(context.Context, []repo.Got) error { return nil }})
-	})
-	if err != nil {
+	batches := make(chan repo.Batch, 1)
+	batches <- discarded(sample)
+	close(batches)
+	if err := r.Fetch(ctx, batches); err != nil {
 		return 0, err
 	}
 	work := scaled(time.Since(start), plan.Fetch, fetched.Bytes)
@@ -201,6 +218,18 @@ func estimate(ctx context.Context, r *repo.Repo, plan *Plan, sample []repo.Want,
 	}
 	return work, nil
 }
+
+// A discarded batch is fetched to measure how long that takes.
+type discarded []repo.Want
+
+// Wants returns the chunks.
+func (d discarded) Wants() []repo.Want { return d }
+
+// Load does nothing.
+func (discarded) Load(context.Context, []repo.Got) error { return nil }
+
+// Done does nothing.
+func (discarded) Done(context.Context) error { return nil }
 
 // scaled returns the time for n bytes, given the time that of bytes took.
 func scaled(took time.Duration, n, of int64) time.Duration {
