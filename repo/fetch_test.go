@@ -111,9 +111,9 @@ func TestFetchReadsOnce(t *testing.T) {
 	for _, p := range reopen(t, mem).Index().Packs() {
 		size += p.Size
 	}
-	counted := &counting{Store: mem}
+	counted := &storetest.Faulty{Store: mem}
 	r := reopen(t, counted)
-	counted.bytes = 0
+	before := counted.BytesRead()
 	b := &Batch{Load: func(context.Context, []Got) error { return nil }}
 	for i := range chunks {
 		b.Wants = append(b.Wants, Want{ID: chunks[i*7%len(chunks)].id})
@@ -121,23 +121,9 @@ func TestFetchReadsOnce(t *testing.T) {
 	if err := r.Fetch(t.Context(), func(_ context.Context, put func(*Batch) error) error { return put(b) }); err != nil {
 		t.Fatal(err)
 	}
-	if counted.bytes > size {
-		t.Errorf("it read %d bytes of packs that have %d", counted.bytes, size)
+	if read := counted.BytesRead() - before; read > size {
+		t.Errorf("it read %d bytes of packs that have %d", read, size)
 	}
-}
-
-// counting is a store that counts the bytes read.
-type counting struct {
-	store.Store
-	mu    sync.Mutex
-	bytes int64
-}
-
-func (c *counting) Get(ctx context.Context, name string, off, n int64) ([]byte, error) {
-	c.mu.Lock()
-	c.bytes += n
-	c.mu.Unlock()
-	return c.Store.Get(ctx, name, off, n)
 }
 
 // TestFetchFails fails all reads from each one on, and then the caller. The error is returned, and nothing waits for
@@ -188,13 +174,13 @@ func TestFetchFails(t *testing.T) {
 			t.Errorf("read %d failed, and it says %v", i, err)
 		}
 	}
-	files := filesOf(t, mem)
+	files := storetest.Files(t, mem)
 	for name, data := range files {
 		if layout.Dir(name) == layout.Packs {
 			data[len(data)/3] ^= 1
 		}
 	}
-	r.setStore(memOf(t, files))
+	r.setStore(storetest.MemOf(t, files))
 	if err := fetch(fine, fine, chunks[0].id); !errors.Is(err, pack.ErrDamaged) {
 		t.Errorf("of a damaged pack it says %v", err)
 	}

@@ -12,6 +12,7 @@ import (
 	"platter/repo/layout"
 	"platter/repo/lease"
 	"platter/repo/store"
+	"platter/repo/store/storetest"
 )
 
 // TestLeaseIsKept checks that a lease stays fresh for as long as the work takes, and that the work ends if the lease is
@@ -91,11 +92,11 @@ func TestPruneEndsTheDead(t *testing.T) {
 	var calls []string
 	r := reopen(t, mem)
 	r.isDead = everybody
-	r.setStore(&spying{Store: mem, before: func(op, name string) {
+	r.setStore(storetest.Watch(mem, func(op, name string) {
 		if op == "delete" && (name == lease || name == pending) || op == "list" && (name == layout.Snapshots || name == layout.Pending) {
 			calls = append(calls, op+" "+name)
 		}
-	}})
+	}))
 	mustPrune(t, r, PruneOptions{})
 	want := []string{"list snapshots", "list pending", "delete " + lease, "delete " + pending, "list snapshots"}
 	if !slices.Equal(calls, want) {
@@ -116,14 +117,14 @@ func TestPruneWithoutLease(t *testing.T) {
 		}
 		packs, indexes := countIn(t, mem, layout.Packs), countIn(t, mem, layout.Index)
 		r, puts := reopen(t, mem), 0
-		r.setStore(&spying{Store: mem, before: func(op, name string) {
+		r.setStore(storetest.Watch(mem, func(op, name string) {
 			if op == "put" && layout.Dir(name) == layout.Work {
 				puts++
 			}
 			if puts >= 2 && op+" "+layout.Dir(name) == when { // the lease, and the marker
 				_ = mem.Delete(ctx, layout.Name(layout.Work, heldID(r)))
 			}
-		}})
+		}))
 		_, err := r.Prune(ctx, PruneOptions{}, markModel(r), nil)
 		left := countIn(t, mem, layout.Index)
 		if !errors.Is(err, ErrLeaseLost) || countIn(t, mem, layout.Packs) != packs || when == "list "+layout.Index && left != indexes {

@@ -4,7 +4,6 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
-	"iter"
 	"maps"
 	"math/rand/v2"
 	"reflect"
@@ -16,6 +15,7 @@ import (
 	"platter/pack"
 	"platter/repo/layout"
 	"platter/repo/store"
+	"platter/repo/store/storetest"
 )
 
 // keep saves chunks as a snapshot, in the current repository.
@@ -150,12 +150,12 @@ func TestPrune(t *testing.T) {
 		if _, err := reopen(t, mem).Forget(context.Background(), ids[:gone]); err != nil {
 			t.Fatal(err)
 		}
-		before := filesOf(t, mem)
+		before := storetest.Files(t, mem)
 		foretold := mustPrune(t, openDry(), PruneOptions{})
 		if !reflect.DeepEqual(asIf, foretold) {
 			t.Errorf("seed %d: %+v before %d were forgotten, and %+v after it", seed, asIf, gone, foretold)
 		}
-		if !maps.EqualFunc(before, filesOf(t, mem), slices.Equal) {
+		if !maps.EqualFunc(before, storetest.Files(t, mem), slices.Equal) {
 			t.Fatalf("seed %d: a dry run changes something", seed)
 		}
 		done := mustPrune(t, reopen(t, mem), PruneOptions{})
@@ -278,7 +278,7 @@ func TestPruneBesideLatecomer(t *testing.T) {
 		}
 		late, second, puts := reopen(t, mem), pack.FileID{}, 0
 		r := reopen(t, mem)
-		r.setStore(&spying{Store: mem, before: func(op, name string) {
+		r.setStore(storetest.Watch(mem, func(op, name string) {
 			if op != "put" || layout.Dir(name) != layout.Work {
 				return
 			}
@@ -292,7 +292,7 @@ func TestPruneBesideLatecomer(t *testing.T) {
 				second = keepChunks(t, late, chunks)
 				late.leases.Release(ctx)
 			}
-		}})
+		}))
 		if done := mustPrune(t, r, PruneOptions{}); done.Deleted.Packs > 0 || puts < 2 {
 			t.Errorf("ended %t: %+v, %d files of work", ended, done, puts)
 		}
@@ -410,12 +410,12 @@ func TestLostLease(t *testing.T) {
 		mem := new(store.Mem)
 		testRepo(t, mem)
 		r := reopen(t, mem)
-		r.setStore(&spying{Store: mem, before: func(op, name string) {
+		r.setStore(storetest.Watch(mem, func(op, name string) {
 			if what == "lease" && op == "put" && layout.Dir(name) == layout.Pending || what == "pending" && op == "move" {
 				_ = mem.Delete(ctx, layout.Name(layout.Work, heldID(r)))
 				_ = mem.Delete(ctx, layout.Name(layout.Pending, heldID(r)))
 			}
-		}})
+		}))
 		if _, err := putSnapshot(ctx, r, []byte("{}")); !errors.Is(err, ErrLeaseLost) {
 			t.Errorf("%s gone: %v", what, err)
 		}
@@ -423,30 +423,4 @@ func TestLostLease(t *testing.T) {
 			t.Errorf("%s gone: %d files are left", what, n)
 		}
 	}
-}
-
-// spying reports some calls before they are made.
-type spying struct {
-	store.Store
-	before func(op, name string)
-}
-
-func (s *spying) Put(ctx context.Context, name string, data []byte) error {
-	s.before("put", name)
-	return s.Store.Put(ctx, name, data)
-}
-
-func (s *spying) Move(ctx context.Context, from, to string) error {
-	s.before("move", from)
-	return s.Store.Move(ctx, from, to)
-}
-
-func (s *spying) Delete(ctx context.Context, name string) error {
-	s.before("delete", name)
-	return s.Store.Delete(ctx, name)
-}
-
-func (s *spying) List(ctx context.Context, dir string) iter.Seq2[store.Info, error] {
-	s.before("list", dir)
-	return s.Store.List(ctx, dir)
 }

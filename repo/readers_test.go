@@ -161,11 +161,11 @@ func TestForgetBesideReaders(t *testing.T) {
 			}()
 			<-began
 		}
-		r.setStore(&spying{Store: mem, before: func(string, string) {
+		r.setStore(storetest.Watch(mem, func(string, string) {
 			if calls++; calls-1 == at {
 				begin()
 			}
-		}})
+		}))
 		_, err := r.Forget(ctx, []pack.FileID{first})
 		if ended == nil {
 			break // the forget ends before
