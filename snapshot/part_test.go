@@ -15,6 +15,7 @@ import (
 
 	"platter/chunk"
 	"platter/repo/store"
+	"platter/repo/store/storetest"
 	"platter/snapshot"
 	"platter/snapshot/backup"
 	"platter/snapshot/backup/backuptest"
@@ -287,26 +288,14 @@ func TestDiffPartsReadsLittle(t *testing.T) {
 	rand.NewChaCha8([32]byte{7}).Read(a)
 	b := append(make([]byte, moved), a...)
 	x, y := backuptest.Keep(t, r, image.Mem{Data: a}), backuptest.Keep(t, r, image.Mem{Data: b})
-	counted := &countingStore{Store: mem}
+	counted := &storetest.Faulty{Store: mem}
 	got, err := snapshot.Diff(context.Background(), snapshottest.Reopen(t, counted), x, y, x.Whole(), snapshot.Part{Off: moved, Len: size})
 	if err != nil || got.Count > 0 {
 		t.Fatalf("they differ in %+v (%v)", got, err)
 	}
-	if counted.bytes.Load() > size/8 {
-		t.Errorf("%d bytes were read of disks of %d", counted.bytes.Load(), size)
+	if counted.BytesRead() > size/8 {
+		t.Errorf("%d bytes were read of disks of %d", counted.BytesRead(), size)
 	}
-}
-
-// A countingStore counts the bytes read.
-type countingStore struct {
-	store.Store
-	bytes atomic.Int64
-}
-
-func (s *countingStore) Get(ctx context.Context, name string, off, n int64) ([]byte, error) {
-	data, err := s.Store.Get(ctx, name, off, n)
-	s.bytes.Add(int64(len(data)))
-	return data, err
 }
 
 // TestAnatomyKnowsSectors checks that an MBR counts in sectors of the device that it was read from, not of the device

@@ -8,8 +8,6 @@ import (
 	"io"
 	"iter"
 	"math/rand/v2"
-	"os"
-	"path/filepath"
 	"slices"
 	"testing"
 
@@ -18,7 +16,7 @@ import (
 	"platter/snapshot"
 	"platter/snapshot/diskmap"
 	"platter/snapshot/image"
-	"platter/snapshot/restore"
+	"platter/snapshot/restore/restoretest"
 	"platter/snapshot/snapshottest"
 )
 
@@ -29,20 +27,6 @@ func keep(t testing.TB, r *repo.Repo, disk image.Disk) *snapshot.Snapshot {
 		t.Fatal(err)
 	}
 	return s
-}
-
-// restored restores a snapshot's disk to a file and returns its bytes.
-func restored(t *testing.T, r *repo.Repo, s *snapshot.Snapshot) []byte {
-	t.Helper()
-	target := filepath.Join(t.TempDir(), "out")
-	if _, err := restore.ToFile(context.Background(), r, s, s.Whole(), target, restore.Options{Verify: true}, nil); err != nil {
-		t.Fatal(err)
-	}
-	data, err := os.ReadFile(target)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return data
 }
 
 func TestBackupRestoresEverySize(t *testing.T) {
@@ -60,12 +44,11 @@ func TestBackupRestoresEverySize(t *testing.T) {
 					t.Fatalf("%+v", snap)
 				}
 				r := snapshottest.Reopen(t, s)
-				if !bytes.Equal(restored(t, r, snap), disk) {
+				if !bytes.Equal(restoretest.File(t, r, snap), disk) {
 					t.Fatal("the restored file differs")
 				}
-				var out bytes.Buffer
-				if err := restore.ToStream(context.Background(), r, snap, snap.Whole(), &out, nil); err != nil || !bytes.Equal(out.Bytes(), disk) {
-					t.Fatalf("the stream differs (%v)", err)
+				if !bytes.Equal(restoretest.Stream(t, r, snap), disk) {
+					t.Fatal("the stream differs")
 				}
 			})
 		}
@@ -118,7 +101,7 @@ func TestEditsShareAndDiff(t *testing.T) {
 				t.Fatal(err)
 			}
 			snapshottest.CheckDiff(t, disk, edited, slices.Collect(diff.All()))
-			if !bytes.Equal(restored(t, r, after), edited) || !bytes.Equal(restored(t, r, before), disk) {
+			if !bytes.Equal(restoretest.File(t, r, after), edited) || !bytes.Equal(restoretest.File(t, r, before), disk) {
 				t.Fatalf("seed %d: a version differs", seed)
 			}
 			disk, before = edited, after

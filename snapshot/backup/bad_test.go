@@ -15,6 +15,7 @@ import (
 	"platter/snapshot/diskmap"
 	"platter/snapshot/image"
 	"platter/snapshot/restore"
+	"platter/snapshot/restore/restoretest"
 	"platter/snapshot/snapshottest"
 )
 
@@ -92,7 +93,7 @@ func wantAround(t *testing.T, s store.Store, snap *snapshot.Snapshot, d failingD
 	if got := snapshottest.Contents(t, r, snap); !bytes.Equal(got, want) {
 		t.Fatal("streamed, it is another disk")
 	}
-	if got := restored(t, r, snap); !bytes.Equal(got, want) {
+	if got := restoretest.File(t, r, snap); !bytes.Equal(got, want) {
 		t.Fatal("restored, it is another disk")
 	}
 }
