@@ -9,7 +9,6 @@ import (
 	"reflect"
 	"slices"
 	"strings"
-	"sync/atomic"
 	"testing"
 	"time"
 
@@ -22,6 +21,7 @@ import (
 	"platter/snapshot/diskmap"
 	"platter/snapshot/image"
 	"platter/snapshot/image/anatomy"
+	"platter/snapshot/image/imagetest"
 	"platter/snapshot/snapshottest"
 )
 
@@ -94,24 +94,16 @@ func TestAnatomyNeverStopsABackup(t *testing.T) {
 	if len(s.Anatomy.Notes) == 0 {
 		t.Errorf("found %+v", s.Anatomy)
 	}
-	d := &breaking{Mem: image.Mem{Data: disk}}
-	d.left.Store(8 << 20)
+	d := &imagetest.Faulty{Disk: image.Mem{Data: disk}}
+	d.Fail = func(int64, int) error {
+		if d.BytesRead() > 8<<20 {
+			return errors.New("medium error")
+		}
+		return nil
+	}
 	if s := backuptest.Keep(t, r, d); len(s.Anatomy.Notes) == 0 || s.Anatomy.Table != "" {
 		t.Errorf("found %+v", s.Anatomy)
 	}
-}
-
-// A breaking disk fails after so many bytes were read.
-type breaking struct {
-	image.Mem
-	left atomic.Int64
-}
-
-func (d *breaking) ReadAt(p []byte, off int64) (int, error) {
-	if d.left.Add(-int64(len(p))) < 0 {
-		return 0, errors.New("medium error")
-	}
-	return d.Mem.ReadAt(p, off)
 }
 
 func TestFindPart(t *testing.T) {

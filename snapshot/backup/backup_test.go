@@ -16,6 +16,7 @@ import (
 	"platter/snapshot"
 	"platter/snapshot/diskmap"
 	"platter/snapshot/image"
+	"platter/snapshot/image/imagetest"
 	"platter/snapshot/restore/restoretest"
 	"platter/snapshot/snapshottest"
 )
@@ -186,18 +187,6 @@ func TestHugeDisk(t *testing.T) {
 	}
 }
 
-type resizing struct{ image.Mem }
-
-func (resizing) Changed() error { return image.ErrResized }
-
-type bothWays struct{ image.Mem }
-
-func (bothWays) Changed() error { return errors.Join(image.ErrModified, image.ErrResized) }
-
-type modified struct{ image.Mem }
-
-func (modified) Changed() error { return image.ErrModified }
-
 type shrunk struct{ image.Mem }
 
 func (s shrunk) Size() int64 { return int64(len(s.Data)) + 1<<20 }
@@ -210,7 +199,8 @@ func TestChangingSources(t *testing.T) {
 	disk := image.Mem{Data: snapshottest.RandomDisk(rand.New(rand.NewPCG(1, 1)), 3<<20)}
 	s := new(store.Mem)
 	r := snapshottest.Repo(t, s)
-	for _, d := range []image.Disk{resizing{disk}, bothWays{disk}, shrunk{disk}} {
+	resized, both := imagetest.Changing{Mem: disk, Err: image.ErrResized}, imagetest.Changing{Mem: disk, Err: errors.Join(image.ErrModified, image.ErrResized)}
+	for _, d := range []image.Disk{resized, both, shrunk{disk}} {
 		if err := Disk(context.Background(), snapshottest.Reopen(t, s), d, nil, &snapshot.Snapshot{Name: "x"}, nil); !errors.Is(err, image.ErrResized) {
 			t.Fatalf("%T: %v", d, err)
 		}
@@ -218,7 +208,7 @@ func TestChangingSources(t *testing.T) {
 	if snaps, bad, err := snapshot.Load(context.Background(), r); len(snaps)+len(bad) > 0 || err != nil {
 		t.Fatalf("a failed backup left %d snapshots (%v)", len(snaps), err)
 	}
-	if snap := keep(t, snapshottest.Reopen(t, s), modified{disk}); !snap.Modified {
+	if snap := keep(t, snapshottest.Reopen(t, s), imagetest.Changing{Mem: disk, Err: image.ErrModified}); !snap.Modified {
 		t.Fatal("a source that was written to is not marked")
 	}
 }

@@ -24,6 +24,7 @@ import (
 	"platter/snapshot/backup/backuptest"
 	"platter/snapshot/diskmap"
 	"platter/snapshot/image"
+	"platter/snapshot/image/imagetest"
 	"platter/snapshot/snapshottest"
 )
 
@@ -279,25 +280,6 @@ func TestRepairPacksNotes(t *testing.T) {
 	}
 }
 
-// A sick disk returns errors for some ranges.
-type sick struct {
-	image.Mem
-	bad func(off int64) bool
-}
-
-var errSick = errors.New("medium error")
-
-func (d sick) ReadAt(p []byte, off int64) (int, error) {
-	for at := off &^ 4095; at < off+int64(len(p)); at += 4096 {
-		if d.bad(at) {
-			n := max(0, at-off)
-			copy(p[:n], d.Data[off:])
-			return int(n), errSick
-		}
-	}
-	return d.Mem.ReadAt(p, off)
-}
-
 // TestRepairPacksFromSickDisks has two disks that cannot be read, each in different places.
 func TestRepairPacksFromSickDisks(t *testing.T) {
 	ctx := context.Background()
@@ -309,7 +291,11 @@ func TestRepairPacksFromSickDisks(t *testing.T) {
 	mem := storetest.MemOf(t, damaged)
 	var o MendOptions
 	for i := range int64(2) {
-		o.Disks = append(o.Disks, Holder{fmt.Sprint(i), sick{image.Mem{Data: disks[0]}, func(off int64) bool { return off>>19%2 == i && off%(64<<10) == 0 }}})
+		o.Disks = append(o.Disks, Holder{fmt.Sprint(i), &imagetest.Faulty{
+			Disk:    image.Mem{Data: disks[0]},
+			Bad:     imagetest.Where(func(off int64) bool { return off>>19%2 == i && off%(64<<10) < 4096 }, errors.New("medium error")),
+			Partial: true,
+		}})
 	}
 	o.Disks = append(o.Disks, Holder{"well", image.Mem{Data: disks[0][:1<<20]}})
 	done, err := RepairPacks(ctx, snapshottest.Reopen(t, mem), o, nil)
