@@ -126,11 +126,16 @@ func TestUnreadable(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	whole := mustPut(t, mem, lease.Lease{Work: lease.BackingUp, Host: "there"})
+	renamed := pack.FileID{8}
+	if err := mem.Move(ctx, layout.Name(layout.Work, whole), layout.Name(layout.Work, renamed)); err != nil {
+		t.Fatal(err)
+	}
 	state := mustRead(t, mem)
-	if got := slices.Collect(maps.Keys(state.Unreadable)); len(got) != 3 || len(state.Leases)+len(state.Markers) > 0 {
+	if len(state.Unreadable) != 4 || len(state.Leases)+len(state.Markers) > 0 {
 		t.Errorf("%+v", state)
 	}
-	for _, id := range []pack.FileID{garbage, sealed, other} {
+	for _, id := range []pack.FileID{garbage, sealed, other, renamed} {
 		if d := state.Unreadable[id]; d.Value == nil || !strings.Contains(d.Value.Error(), layout.Name(layout.Work, id)) || !d.Time.Equal(clock.Time) {
 			t.Errorf("%v", d)
 		}
@@ -138,8 +143,10 @@ func TestUnreadable(t *testing.T) {
 			t.Errorf("an unreadable file that may be the lease counts as missing")
 		}
 	}
-	if !errors.Is(state.Unreadable[garbage].Value, pack.ErrDamaged) || !errors.Is(state.Unreadable[sealed].Value, pack.ErrDamaged) {
-		t.Errorf("%+v", state.Unreadable)
+	for _, id := range []pack.FileID{garbage, sealed, renamed} {
+		if !errors.Is(state.Unreadable[id].Value, pack.ErrDamaged) {
+			t.Errorf("%v", state.Unreadable[id].Value)
+		}
 	}
 	err = h.Acquire(ctx, lease.BackingUp)
 	if err == nil || !strings.Contains(err.Error(), layout.Name(layout.Work, garbage)) || !strings.Contains(err.Error(), "'platter prune' clears it away") {
@@ -148,7 +155,7 @@ func TestUnreadable(t *testing.T) {
 	if err := h.Acquire(ctx, lease.Pruning); err != nil {
 		t.Errorf("a prune: %v", err)
 	}
-	if state := mustRead(t, mem); !state.Misses(pack.FileID{8}) {
+	if state := mustRead(t, mem); !state.Misses(pack.FileID{9}) {
 		t.Error("a missing lease does not count as missing")
 	}
 }
