@@ -7,6 +7,7 @@ import (
 	"os"
 	"os/exec"
 	"runtime"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -103,16 +104,17 @@ func TestHoldBegins(t *testing.T) {
 func TestHoldKeepsTouching(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		mem := new(store.Mem)
-		away := false
+		var away atomic.Bool
 		s := &storetest.Faulty{Store: mem, Fail: func(op, _ string) error {
-			if away && op == "touch" {
+			if away.Load() && op == "touch" {
 				return errBroken
 			}
 			return nil
 		}}
 		h := newHolder(s)
 		err := h.Hold(t.Context(), lease.BackingUp, func(ctx context.Context) error {
-			for _, away = range []bool{false, true, false} {
+			for _, is := range []bool{false, true, false} {
+				away.Store(is)
 				time.Sleep(5 * time.Hour)
 			}
 			id, _, _ := h.Held()
