@@ -56,11 +56,7 @@ func TestLeaseAge(t *testing.T) {
 		for age, lives := range map[time.Duration]bool{0: true, lease.ExpiresAfter - time.Minute: true, lease.ExpiresAfter + time.Minute: false} {
 			now := time.Now()
 			mem := &store.Mem{Clock: func() time.Time { return now }}
-			testRepo(t, mem)
-			first := keepChunks(t, reopen(t, mem), noiseChunks(1, 5, 5000))
-			if _, err := reopen(t, mem).Forget(t.Context(), []pack.FileID{first}); err != nil {
-				t.Fatal(err)
-			}
+			keepForgotten(t, mem, noiseChunks(1, 5, 5000))
 			if err := reopen(t, mem).leases.Acquire(t.Context(), BackingUp); err != nil {
 				t.Fatal(err)
 			}
@@ -110,11 +106,7 @@ func TestPruneWithoutLease(t *testing.T) {
 	ctx := t.Context()
 	for _, when := range []string{"list " + layout.Index, "delete " + layout.Index} {
 		mem := new(store.Mem)
-		testRepo(t, mem)
-		first := keepChunks(t, reopen(t, mem), noiseChunks(1, 30, 50000))
-		if _, err := reopen(t, mem).Forget(ctx, []pack.FileID{first}); err != nil {
-			t.Fatal(err)
-		}
+		keepForgotten(t, mem, noiseChunks(1, 30, 50000))
 		packs, indexes := countIn(t, mem, layout.Packs), countIn(t, mem, layout.Index)
 		r, puts := reopen(t, mem), 0
 		r.setStore(storetest.Watch(mem, func(op, name string) {
@@ -151,11 +143,7 @@ func TestIndexIsOfTheLease(t *testing.T) {
 func TestPruneClearsAway(t *testing.T) {
 	now := time.Now()
 	mem := &store.Mem{Clock: func() time.Time { return now }}
-	testRepo(t, mem)
-	first := keepChunks(t, reopen(t, mem), noiseChunks(1, 5, 5000))
-	if _, err := reopen(t, mem).Forget(t.Context(), []pack.FileID{first}); err != nil {
-		t.Fatal(err)
-	}
+	keepForgotten(t, mem, noiseChunks(1, 5, 5000))
 	for _, name := range []string{layout.Name(layout.Work, pack.FileID{1}), layout.Name(layout.Pending, pack.FileID{2})} {
 		if err := mem.Put(t.Context(), name, []byte("garbage")); err != nil {
 			t.Fatal(err)

@@ -54,6 +54,16 @@ func keepChunks(t testing.TB, r *Repo, chunks [][]byte) pack.FileID {
 	return id
 }
 
+// keepForgotten makes a repository whose only snapshot was forgotten, so that a prune has work.
+func keepForgotten(t testing.TB, mem *store.Mem, chunks [][]byte) {
+	t.Helper()
+	testRepo(t, mem)
+	id := keepChunks(t, reopen(t, mem), chunks)
+	if _, err := reopen(t, mem).Forget(context.Background(), []pack.FileID{id}); err != nil {
+		t.Fatal(err)
+	}
+}
+
 // wantSnapshots checks that the repository has exactly these snapshots, and that they can be read.
 func wantSnapshots(t testing.TB, s store.Store, want ...pack.FileID) {
 	t.Helper()
@@ -201,12 +211,8 @@ func TestPruneLimits(t *testing.T) {
 func TestPruneBesideBackup(t *testing.T) {
 	ctx := context.Background()
 	mem := new(store.Mem)
-	testRepo(t, mem)
 	chunks := noiseChunks(1, 30, 50000)
-	first := keepChunks(t, reopen(t, mem), chunks)
-	if _, err := reopen(t, mem).Forget(ctx, []pack.FileID{first}); err != nil {
-		t.Fatal(err)
-	}
+	keepForgotten(t, mem, chunks)
 	packs := countIn(t, mem, layout.Packs)
 	var late pack.FileID
 	err := reopen(t, mem).WithLease(ctx, BackingUp, func(context.Context) error {
@@ -235,13 +241,9 @@ func TestPruneBesideBackup(t *testing.T) {
 func TestPruneGoesOnBesideWhoKnows(t *testing.T) {
 	ctx := t.Context()
 	mem := new(store.Mem)
-	testRepo(t, mem)
 	chunks := noiseChunks(1, 30, 50000)
-	first := keepChunks(t, reopen(t, mem), chunks)
+	keepForgotten(t, mem, chunks)
 	packs := countIn(t, mem, layout.Packs)
-	if _, err := reopen(t, mem).Forget(ctx, []pack.FileID{first}); err != nil {
-		t.Fatal(err)
-	}
 	err := reopen(t, mem).WithLease(ctx, BackingUp, func(context.Context) error {
 		mustPrune(t, reopen(t, mem), PruneOptions{})
 		return nil
@@ -270,12 +272,8 @@ func TestPruneBesideLatecomer(t *testing.T) {
 	for _, ended := range []bool{true, false} {
 		ctx := t.Context()
 		mem := new(store.Mem)
-		testRepo(t, mem)
 		chunks := noiseChunks(1, 30, 50000)
-		first := keepChunks(t, reopen(t, mem), chunks)
-		if _, err := reopen(t, mem).Forget(ctx, []pack.FileID{first}); err != nil {
-			t.Fatal(err)
-		}
+		keepForgotten(t, mem, chunks)
 		late, second, puts := reopen(t, mem), pack.FileID{}, 0
 		r := reopen(t, mem)
 		r.setStore(storetest.Watch(mem, func(op, name string) {
@@ -336,11 +334,7 @@ func TestPruneRescues(t *testing.T) {
 func TestPruneWaitsForListings(t *testing.T) {
 	ctx := context.Background()
 	mem := new(store.Mem)
-	testRepo(t, mem)
-	first := keepChunks(t, reopen(t, mem), noiseChunks(1, 30, 50000))
-	if _, err := reopen(t, mem).Forget(ctx, []pack.FileID{first}); err != nil {
-		t.Fatal(err)
-	}
+	keepForgotten(t, mem, noiseChunks(1, 30, 50000))
 	var waited []time.Duration
 	o := PruneOptions{Lag: time.Minute, Wait: func(_ context.Context, d time.Duration) error {
 		waited = append(waited, d)
