@@ -80,7 +80,7 @@ func TestCacheSaysTheSame(t *testing.T) {
 				all = append(all, out...)
 			case 3, 4:
 				did = "lose a file"
-				files := filesOf(t, mem)
+				files := storetest.Files(t, mem)
 				for name := range files {
 					if dir := layout.Dir(name); (dir == layout.Packs || dir == layout.Index && n == 3) && rnd.IntN(len(files)) == 0 {
 						lost[name] = files[name]
@@ -153,7 +153,7 @@ func wantAlike(t *testing.T, what string, all []saved, a, b *Repo) {
 func TestWarmOpening(t *testing.T) {
 	ctx := context.Background()
 	x := newSample(t)
-	s, folder := &storetest.Faulty{Store: memOf(t, x.files)}, t.TempDir()
+	s, folder := &storetest.Faulty{Store: storetest.MemOf(t, x.files)}, t.TempDir()
 	for _, run := range []bool{false, true} { // first with copies, then with a run
 		for _, first := range []bool{true, false} {
 			var mu sync.Mutex
@@ -213,7 +213,7 @@ func TestWarmOpening(t *testing.T) {
 // TestCacheDamaged changes each file of a cache in many ways, and deletes it. No command may notice.
 func TestCacheDamaged(t *testing.T) {
 	x := newSample(t)
-	mem := memOf(t, x.files)
+	mem := storetest.MemOf(t, x.files)
 	folder := t.TempDir()
 	reopenCached(t, mem, folder)
 	mustSave(t, reopenCached(t, mem, folder), noiseChunks(40, 4, 1000)) // an index file that the run does not cover
@@ -263,7 +263,7 @@ func TestCacheDamaged(t *testing.T) {
 func TestCheckBelievesNoCache(t *testing.T) {
 	ctx := context.Background()
 	x := newSample(t)
-	mem, folder := memOf(t, x.files), t.TempDir()
+	mem, folder := storetest.MemOf(t, x.files), t.TempDir()
 	reopenCached(t, mem, folder)
 	name := x.in(layout.Index)[0]
 	bad := slices.Clone(x.files[name])
@@ -287,7 +287,7 @@ func TestCheckBelievesNoCache(t *testing.T) {
 func TestDryRunLeavesNoCache(t *testing.T) {
 	ctx := context.Background()
 	x := newSample(t)
-	mem, folder := memOf(t, x.files), t.TempDir()
+	mem, folder := storetest.MemOf(t, x.files), t.TempDir()
 	reopenCached(t, mem, folder)
 	before := filesBelow(t, folder)
 	sizes := func() (n int64) {
@@ -314,7 +314,7 @@ func TestDryRunLeavesNoCache(t *testing.T) {
 	if after := filesBelow(t, folder); !slices.Equal(after, before) || sizes() != size {
 		t.Errorf("a dry run leaves %v of %d bytes, before it was %v of %d", after, sizes(), before, size)
 	}
-	if n := len(filesOf(t, mem)); n != len(x.files) {
+	if n := len(storetest.Files(t, mem)); n != len(x.files) {
 		t.Errorf("%d files, want %d", n, len(x.files))
 	}
 	if err := r.mergeRun(ctx, r.Index()); err != nil {
@@ -366,7 +366,7 @@ func TestRunsWhileWriting(t *testing.T) {
 func TestForgottenIndexFile(t *testing.T) {
 	ctx := context.Background()
 	x := newSample(t)
-	mem, folder := memOf(t, x.files), t.TempDir()
+	mem, folder := storetest.MemOf(t, x.files), t.TempDir()
 	reopenCached(t, mem, folder)
 	for _, name := range x.in(layout.Index) {
 		if err := mem.Delete(ctx, name); err != nil {

@@ -79,7 +79,7 @@ func TestCheckBesidePrune(t *testing.T) {
 					if testing.Short() && (start+gap+int64(end))%5 > 0 {
 						continue
 					}
-					mem := memOf(t, x.files)
+					mem := storetest.MemOf(t, x.files)
 					steps := pruneSteps(t, mem, victim, full)
 					if end < len(steps) {
 						steps = steps[:end]
@@ -130,7 +130,7 @@ func TestCheckAfterInterruptedPrune(t *testing.T) {
 		{false, 2, "unneeded packs that a prune is about to delete: 1"},
 		{true, 2, "packs that a prune deleted, and that are still in the index: 1"},
 	} {
-		mem := memOf(t, x.files)
+		mem := storetest.MemOf(t, x.files)
 		for _, step := range pruneSteps(t, mem, victim, tt.full)[:tt.steps] {
 			step()
 		}
@@ -153,7 +153,7 @@ func TestCheckAfterInterruptedPrune(t *testing.T) {
 		}
 	}
 	// A missing pack that no marker names is damage, whatever other markers there are.
-	mem := memOf(t, x.files)
+	mem := storetest.MemOf(t, x.files)
 	pruneSteps(t, mem, victim, false)[0]()
 	other := x.in(layout.Packs)[1]
 	if err := mem.Delete(ctx, other); err != nil {
@@ -172,7 +172,7 @@ func TestRecheck(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	mem := memOf(t, x.files)
+	mem := storetest.MemOf(t, x.files)
 	steps := pruneSteps(t, mem, victim, false)
 	r := reopen(t, mem)
 	report, err := r.Check(ctx, CheckOptions{}, nil)
@@ -251,7 +251,7 @@ func TestCheckWork(t *testing.T) {
 // TestCheckSecondFiles checks that check names an acknowledgement whose lease is missing, until a prune has deleted it.
 func TestCheckSecondFiles(t *testing.T) {
 	ctx := context.Background()
-	mem := memOf(t, newSample(t).files)
+	mem := storetest.MemOf(t, newSample(t).files)
 	r := reopen(t, mem)
 	lease := Lease{Work: BackingUp, Host: "here", Time: time.Now()}
 	id, err := r.leases.Put(ctx, lease)
@@ -291,7 +291,7 @@ func TestCheckSecondFiles(t *testing.T) {
 // TestCheckNamesFew checks that check names the first of many foreign files and counts the others.
 func TestCheckNamesFew(t *testing.T) {
 	ctx := context.Background()
-	mem := memOf(t, newSample(t).files)
+	mem := storetest.MemOf(t, newSample(t).files)
 	for i := range 1000 {
 		for _, name := range []string{fmt.Sprintf("packs/odd-%03d", i), layout.Name(layout.Pending, pack.FileID{byte(i / 256), byte(i)})} {
 			if err := mem.Put(ctx, name, nil); err != nil {
@@ -318,16 +318,16 @@ func TestCheckNamesFew(t *testing.T) {
 func TestCheckUnreadableWork(t *testing.T) {
 	ctx := context.Background()
 	x := newSample(t)
-	mem := memOf(t, x.files)
+	mem := storetest.MemOf(t, x.files)
 	id, err := reopen(t, mem).leases.PutMarker(ctx, lease.Marker{Packs: []pack.FileID{{1}}})
 	if err != nil {
 		t.Fatal(err)
 	}
 	name := layout.Name(layout.Work, id)
-	for change, bad := range changes(filesOf(t, mem)[name]) {
+	for change, bad := range changes(storetest.Files(t, mem)[name]) {
 		y := x.clone()
 		y.files[name] = bad
-		s := memOf(t, y.files)
+		s := storetest.MemOf(t, y.files)
 		report, err := reopen(t, s).Check(ctx, CheckOptions{}, nil)
 		if err != nil || len(report.Damage) != 1 || !lists(report, name) || !slices.Contains(report.Hints, hintWork) {
 			t.Fatalf("%s: %v, %+v", change, err, report)
@@ -343,7 +343,7 @@ func TestCheckNamesBesidePrune(t *testing.T) {
 	ctx := context.Background()
 	x := newSample(t)
 	for i := range int64(20) {
-		mem := memOf(t, x.files)
+		mem := storetest.MemOf(t, x.files)
 		s := &storetest.Faulty{Store: mem}
 		var gone atomic.Bool
 		s.Fail = func(string, string) error {

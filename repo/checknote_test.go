@@ -34,18 +34,6 @@ func (x *sample) saveAgain(ctx context.Context, r *Repo) (stored int64, err erro
 	return stats.Raw.Load(), err
 }
 
-// spoil flips a bit in the middle of a pack.
-func spoil(t *testing.T, mem *store.Mem, name string) (whole []byte) {
-	t.Helper()
-	whole = filesOf(t, mem)[name]
-	bad := bytes.Clone(whole)
-	bad[len(bad)/2] ^= 1
-	if err := mem.Put(context.Background(), name, bad); err != nil {
-		t.Fatal(err)
-	}
-	return whole
-}
-
 func (x *sample) check(t *testing.T, s store.Store, o CheckOptions) *Report {
 	t.Helper()
 	report, err := reopen(t, s).Check(context.Background(), o, nil)
@@ -83,7 +71,7 @@ func TestDamageHeals(t *testing.T) {
 	} {
 		for _, data := range []bool{true, false} {
 			what := fmt.Sprintf("change %d, data %v", i, data)
-			mem := memOf(t, x.files)
+			mem := storetest.MemOf(t, x.files)
 			name := x.in(layout.Packs)[0]
 			if err := mem.Put(ctx, name, change(bytes.Clone(x.files[name]))); err != nil {
 				t.Fatal(err)
@@ -134,14 +122,14 @@ func TestNotesEnd(t *testing.T) {
 		t.Fatal(err)
 	}
 	x := &sample{chunks: mustSave(t, r, noiseChunks(1, 60, 60000))}
-	x.files = filesOf(t, mem)
+	x.files = storetest.Files(t, mem)
 	packs := x.in(layout.Packs)
 	if len(packs) < 4 {
 		t.Fatalf("%d packs", len(packs))
 	}
 	whole := map[string][]byte{}
 	for _, name := range packs[:3] {
-		whole[name] = spoil(t, mem, name)
+		whole[name] = storetest.Flip(t, mem, name)
 	}
 	full := CheckOptions{ReadPacks: true}
 	wantNotes(t, "read-only", x.check(t, mem, CheckOptions{ReadPacks: true, ReadOnly: true}), 0, 0, 0)
@@ -157,7 +145,7 @@ func TestNotesEnd(t *testing.T) {
 	}
 	wantNotes(t, "without a look", x.check(t, mem, CheckOptions{}), 0, 3, 0)
 	wantNotes(t, "one put back", x.check(t, mem, full), 0, 2, 1)
-	spoil(t, mem, packs[3])
+	storetest.Flip(t, mem, packs[3])
 	if err := mem.Delete(ctx, packs[1]); err != nil {
 		t.Fatal(err)
 	}
@@ -172,7 +160,7 @@ func TestNotesEnd(t *testing.T) {
 		}
 	}
 	wantNotes(t, "all put back", x.check(t, mem, full), 0, 0, 2)
-	if n := len((&sample{files: filesOf(t, mem)}).in(layout.Work)); n != 0 {
+	if n := len((&sample{files: storetest.Files(t, mem)}).in(layout.Work)); n != 0 {
 		t.Fatalf("%d files are left in work/", n)
 	}
 }
@@ -207,7 +195,7 @@ func TestNoteOfWrongContents(t *testing.T) {
 func TestUnreadableStoreIsNoDamage(t *testing.T) {
 	ctx := context.Background()
 	x := newSample(t)
-	mem := memOf(t, x.files)
+	mem := storetest.MemOf(t, x.files)
 	r := reopen(t, mem)
 	r.setStore(&storetest.Faulty{Store: mem, Fail: func(op, name string) error {
 		if op == "get" && layout.Dir(name) == layout.Packs {
@@ -220,7 +208,7 @@ func TestUnreadableStoreIsNoDamage(t *testing.T) {
 		t.Fatalf("%v, %+v", err, report)
 	}
 	wantNotes(t, "no answer", report, 0, 0, 0)
-	spoil(t, mem, x.in(layout.Packs)[0])
+	storetest.Flip(t, mem, x.in(layout.Packs)[0])
 	r.setStore(&storetest.Faulty{Store: mem, Fail: func(op, name string) error {
 		if op == "put" || op == "delete" || op == "touch" {
 			return errBroken
@@ -241,8 +229,8 @@ func TestDamagedOrphan(t *testing.T) {
 	for _, name := range y.in(layout.Index) {
 		delete(y.files, name)
 	}
-	mem := memOf(t, y.files)
-	spoil(t, mem, y.in(layout.Packs)[0])
+	mem := storetest.MemOf(t, y.files)
+	storetest.Flip(t, mem, y.in(layout.Packs)[0])
 	wantNotes(t, "an orphan", x.check(t, mem, CheckOptions{ReadPacks: true}), 1, 0, 0)
 	r := reopen(t, mem)
 	err := r.WithLease(ctx, BackingUp, func(ctx context.Context) error {
@@ -263,9 +251,9 @@ func TestNoteEveryOpFails(t *testing.T) {
 	ctx := context.Background()
 	x := newSample(t)
 	for i := int64(0); ; i++ {
-		mem := memOf(t, x.files)
+		mem := storetest.MemOf(t, x.files)
 		for _, name := range x.in(layout.Packs)[:2] {
-			spoil(t, mem, name)
+			storetest.Flip(t, mem, name)
 		}
 		x.check(t, mem, CheckOptions{ReadPacks: true})
 		if err := mem.Put(ctx, x.in(layout.Packs)[0], x.files[x.in(layout.Packs)[0]]); err != nil {

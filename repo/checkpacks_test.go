@@ -9,6 +9,7 @@ import (
 
 	"platter/pack"
 	"platter/repo/layout"
+	"platter/repo/store/storetest"
 )
 
 // TestReadPacks checks that the pack's name alone reveals a bit flipped inside a frame, without opening frames.
@@ -16,7 +17,7 @@ func TestReadPacks(t *testing.T) {
 	x := newSample(t)
 	name := x.in(layout.Packs)[0]
 	x.files[name][len(x.files[name])/2] ^= 1
-	r := reopen(t, memOf(t, x.files))
+	r := reopen(t, storetest.MemOf(t, x.files))
 	for _, o := range []CheckOptions{{}, {ReadPacks: true}, {ReadData: true}, {ReadPacks: true, Sample: 1}} {
 		report, err := r.Check(context.Background(), o, nil)
 		if want := o.ReadPacks || o.ReadData; err != nil || lists(report, name) != want || (report.ReadBytes > 0) != want {
@@ -28,7 +29,7 @@ func TestReadPacks(t *testing.T) {
 // TestMovedFrames swaps two frames of one key and one length. Both open, and only the chunk IDs reveal the swap.
 func TestMovedFrames(t *testing.T) {
 	x := newSample(t)
-	r := reopen(t, memOf(t, x.files))
+	r := reopen(t, storetest.MemOf(t, x.files))
 	var first, second saved
 	for _, a := range x.chunks {
 		at, _ := r.view().index.Lookup(a.id)
@@ -50,7 +51,7 @@ func TestMovedFrames(t *testing.T) {
 	copy(bad[bt.Offset:], x.files[name][at.Offset:][:n])
 	y := x.clone()
 	y.files[name] = bad
-	s := memOf(t, y.files)
+	s := storetest.MemOf(t, y.files)
 	r = reopen(t, s)
 	for _, c := range []saved{first, second} {
 		if err := loadOne(r, c); !errors.Is(err, pack.ErrDamaged) || !strings.Contains(err.Error(), name) {

@@ -11,6 +11,7 @@ import (
 	"platter/repo/crypt"
 	"platter/repo/layout"
 	"platter/repo/store"
+	"platter/repo/store/storetest"
 )
 
 // TestLostConfig damages a config in every way and then runs everything, with either password and a warning. Then
@@ -26,7 +27,7 @@ func TestLostConfig(t *testing.T) {
 		if files[layout.Config] = config; config == nil {
 			delete(files, layout.Config)
 		}
-		mem := memOf(t, files)
+		mem := storetest.MemOf(t, files)
 		// A copy must not replace that.
 		if _, err := pack.ParseHeader(config, pack.ConfigFile); errors.Is(err, pack.ErrNewer) {
 			if _, err := Open(ctx, mem, []byte("pw")); !errors.Is(err, pack.ErrNewer) {
@@ -42,7 +43,7 @@ func TestLostConfig(t *testing.T) {
 			if r.ConfigFault() == nil || !strings.HasPrefix(r.ConfigFault().Error(), layout.Config+": ") {
 				t.Errorf("%s: the fault is %v", what, r.ConfigFault())
 			}
-			if want := reopen(t, memOf(t, x.files)).Config(); !reflect.DeepEqual(r.Config(), want) {
+			if want := reopen(t, storetest.MemOf(t, x.files)).Config(); !reflect.DeepEqual(r.Config(), want) {
 				t.Errorf("%s: %+v, want %+v", what, r.Config(), want)
 			}
 		}
@@ -72,7 +73,7 @@ func TestLostConfig(t *testing.T) {
 			t.Errorf("%s: repair config: %+v, %v", what, done, err)
 		}
 		x.wantWhole(t, mem)
-		if r := reopen(t, mem); r.ConfigFault() != nil || !reflect.DeepEqual(r.Config(), reopen(t, memOf(t, x.files)).Config()) {
+		if r := reopen(t, mem); r.ConfigFault() != nil || !reflect.DeepEqual(r.Config(), reopen(t, storetest.MemOf(t, x.files)).Config()) {
 			t.Errorf("%s: after repair config: %v, %+v", what, r.ConfigFault(), r.Config())
 		}
 		if done, err := reopen(t, mem).RepairConfig(ctx); err != nil || done.Fault != "" {
@@ -96,16 +97,9 @@ func TestConfigCopiesAge(t *testing.T) {
 		}
 		return mem
 	}
-	lose := func(t *testing.T, mem *store.Mem, names ...string) {
-		for _, name := range names {
-			if err := mem.Delete(ctx, name); err != nil {
-				t.Fatal(err)
-			}
-		}
-	}
 	t.Run("the file of copies", func(t *testing.T) {
 		mem := fill(t)
-		lose(t, mem, layout.Config)
+		storetest.Remove(t, mem, layout.Config)
 		if c := reopen(t, mem).Config(); c.Parity != 30 || !slices.Contains(c.WriteFeatures, Leases) {
 			t.Errorf("%+v", c)
 		}
@@ -115,7 +109,7 @@ func TestConfigCopiesAge(t *testing.T) {
 		if _, err := reopen(t, mem).AddSlot(ctx, []byte("second"), cheap, ""); err != nil {
 			t.Fatal(err)
 		}
-		lose(t, mem, layout.Config, layout.ConfigCopy)
+		storetest.Remove(t, mem, layout.Config, layout.ConfigCopy)
 		if c := reopen(t, mem).Config(); !slices.Contains(c.WriteFeatures, Leases) {
 			t.Errorf("%+v", c)
 		}
@@ -133,7 +127,7 @@ func TestConfigCopiesAge(t *testing.T) {
 			} else if _, err := r.putSlot(ctx, crypt.NewKDF(cheap), []byte("second"), ""); err != nil {
 				t.Fatal(err)
 			}
-			lose(t, mem, layout.Config)
+			storetest.Remove(t, mem, layout.Config)
 			if _, err := reopen(t, mem).RepairConfig(ctx); !errors.Is(err, pack.ErrNewer) {
 				t.Errorf("%s: repair config: %v, want ErrNewer", where, err)
 			}
@@ -149,7 +143,7 @@ func TestConfigCopiesAge(t *testing.T) {
 		if _, err := r.putSlot(ctx, crypt.NewKDF(cheap), []byte("second"), ""); err != nil {
 			t.Fatal(err)
 		}
-		lose(t, mem, layout.Config)
+		storetest.Remove(t, mem, layout.Config)
 		if _, err := Open(ctx, mem, []byte("pw")); !errors.Is(err, pack.ErrNewer) {
 			t.Errorf("%v, want ErrNewer", err)
 		}
@@ -198,9 +192,9 @@ func TestLostConfigAmongKeys(t *testing.T) {
 		t.Fatal(err)
 	}
 	name := layout.Name(layout.Keys, foreign.slot)
-	x.files[name] = filesOf(t, other)[name]
+	x.files[name] = storetest.Files(t, other)[name]
 	for _, lost := range []bool{false, true} {
-		mem := memOf(t, x.files)
+		mem := storetest.MemOf(t, x.files)
 		if lost {
 			if err := mem.Delete(ctx, layout.Config); err != nil {
 				t.Fatal(err)

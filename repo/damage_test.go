@@ -11,6 +11,7 @@ import (
 	"platter/pack"
 	"platter/repo/layout"
 	"platter/repo/store"
+	"platter/repo/store/storetest"
 )
 
 // findings are the results of reading a damaged repository in all ways.
@@ -92,7 +93,7 @@ func (f findings) found(name string) bool {
 
 func TestUndamaged(t *testing.T) {
 	x := newSample(t)
-	f := x.look(t, memOf(t, x.files))
+	f := x.look(t, storetest.MemOf(t, x.files))
 	if len(f.open)+len(f.load)+len(f.snaps) > 0 || len(f.report.Damage)+len(f.names.Damage) > 0 {
 		t.Fatalf("%+v", f)
 	}
@@ -116,7 +117,7 @@ func TestSwapped(t *testing.T) {
 		y := x.clone()
 		a, b := y.in(dir)[0], y.in(dir)[1]
 		y.files[a], y.files[b] = y.files[b], y.files[a]
-		f := y.look(t, memOf(t, y.files))
+		f := y.look(t, storetest.MemOf(t, y.files))
 		for _, name := range []string{a, b} {
 			if dir != layout.Keys && !f.found(name) || !lists(f.names, name) {
 				t.Errorf("%s swapped: nobody names it: %+v", name, f)
@@ -129,7 +130,7 @@ func TestSwapped(t *testing.T) {
 	other := newSample(t)
 	y := x.clone()
 	y.files[layout.Config] = other.files[layout.Config]
-	if f := y.look(t, memOf(t, y.files)); !f.found(layout.Config) || len(f.open) > 0 {
+	if f := y.look(t, storetest.MemOf(t, y.files)); !f.found(layout.Config) || len(f.open) > 0 {
 		t.Errorf("with another repository's config: %v", f.open)
 	}
 	// Whole files of another repository beside this one's.
@@ -137,7 +138,7 @@ func TestSwapped(t *testing.T) {
 		y := x.clone()
 		name := other.in(dir)[0]
 		y.files[name] = other.files[name]
-		f := y.look(t, memOf(t, y.files))
+		f := y.look(t, storetest.MemOf(t, y.files))
 		switch {
 		case dir == layout.Keys && len(f.open) > 0, dir == layout.Packs && len(f.load) > 0, dir == layout.Snapshots && len(f.snaps) > 0:
 			t.Errorf("a file of another repository in %s does harm: %+v", dir, f)
@@ -153,7 +154,7 @@ func TestMissing(t *testing.T) {
 		y := x.clone()
 		name := y.in(dir)[0]
 		delete(y.files, name)
-		f := y.look(t, memOf(t, y.files))
+		f := y.look(t, storetest.MemOf(t, y.files))
 		ok := false
 		switch dir {
 		case layout.Config:
@@ -187,7 +188,7 @@ func TestRenamed(t *testing.T) {
 		}
 		y.files[to] = y.files[name]
 		delete(y.files, name)
-		s := memOf(t, y.files)
+		s := storetest.MemOf(t, y.files)
 		f := y.look(t, s)
 		if !lists(f.names, to) {
 			t.Errorf("%s renamed: CheckNames does not name it: %+v", name, f.names)
@@ -212,7 +213,7 @@ func TestRenamed(t *testing.T) {
 	for _, odd := range []string{"other", "keys/readme.txt", "packs/00/short", "index/" + strings.Repeat("0", 63), "packs/00/" + strings.Repeat("1", 64)} {
 		y.files[odd] = []byte("odd")
 	}
-	f := y.look(t, memOf(t, y.files))
+	f := y.look(t, storetest.MemOf(t, y.files))
 	if len(f.open)+len(f.load)+len(f.snaps)+len(f.report.Damage) > 0 || len(f.report.Notes) != 5 {
 		t.Errorf("files that do not belong: %+v", f)
 	}

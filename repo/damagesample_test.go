@@ -52,7 +52,7 @@ func newDamageSample(t *testing.T) *damageSample {
 	if _, err := r.AddSlot(ctx, []byte("second"), cheap, "second"); err != nil {
 		t.Fatal(err)
 	}
-	x.files = filesOf(t, mem)
+	x.files = storetest.Files(t, mem)
 	x.kinds["config"] = [2]string{layout.Config, layout.Config}
 	packs := x.packs()
 	x.kinds["pack"], x.kinds["parity"] = [2]string(packs), [2]string{packs[0] + layout.ParityEnd, packs[1] + layout.ParityEnd}
@@ -61,7 +61,7 @@ func newDamageSample(t *testing.T) *damageSample {
 	}
 	mustSave(t, r, noiseChunks(9, 4, 6000)) // no snapshot needs it
 	x.addWork(t, r)
-	x.files = filesOf(t, mem)
+	x.files = storetest.Files(t, mem)
 	x.kinds["leftover"] = [2]string{"index/.tmp-" + strings.Repeat("a", 32), packs[0][:len("packs/00")] + "/.tmp-" + strings.Repeat("b", 32)}
 	for _, name := range x.kinds["leftover"] {
 		x.files[name] = []byte(strings.Repeat("what was not written to its end: "+name, 9))

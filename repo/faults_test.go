@@ -65,7 +65,7 @@ func TestWriteCallersError(t *testing.T) {
 	if !errors.Is(err, errBroken) {
 		t.Fatalf("%v, want the caller's error", err)
 	}
-	if n := len(filesOf(t, mem)); n != 2 {
+	if n := len(storetest.Files(t, mem)); n != 2 {
 		t.Errorf("%d files, want config and key alone", n)
 	}
 }
@@ -79,7 +79,7 @@ func TestStoreFull(t *testing.T) {
 	}
 	fresh := noiseChunks(5, 40, 60000)
 	for _, room := range []int64{1, 1000, 1 << 20, 1200 << 10, 2 << 20} {
-		full := memOf(t, x.files)
+		full := storetest.MemOf(t, x.files)
 		r := reopen(t, full)
 		full.Limit = used + room
 		if _, _, err := save(ctx, r, fresh); !errors.Is(err, store.ErrFull) {

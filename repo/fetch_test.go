@@ -136,9 +136,9 @@ func TestFetchReadsOnce(t *testing.T) {
 	for _, p := range reopen(t, mem).Index().Packs() {
 		size += p.Size
 	}
-	counted := &counting{Store: mem}
+	counted := &storetest.Faulty{Store: mem}
 	r := reopen(t, counted)
-	counted.bytes = 0
+	before := counted.BytesRead()
 	b := &funcBatch{load: func(context.Context, []Got) error { return nil }}
 	for i := range chunks {
 		b.wants = append(b.wants, Want{ID: chunks[i*7%len(chunks)].id})
@@ -146,27 +146,13 @@ func TestFetchReadsOnce(t *testing.T) {
 	if err := fetch(t.Context(), r, b); err != nil {
 		t.Fatal(err)
 	}
-	if counted.bytes > size {
-		t.Errorf("it read %d bytes of packs that have %d", counted.bytes, size)
+	if read := counted.BytesRead() - before; read > size {
+		t.Errorf("it read %d bytes of packs that have %d", read, size)
 	}
 }
 
-// counting is a store that counts the bytes read.
-type counting struct {
-	store.Store
-	mu    sync.Mutex
-	bytes int64
-}
-
-func (c *counting) Get(ctx context.Context, name string, off, n int64) ([]byte, error) {
-	c.mu.Lock()
-	c.bytes += n
-	c.mu.Unlock()
-	return c.Store.Get(ctx, name, off, n)
-}
-
-// TestFetchFails fails all reads from each one on, and then the batch. The error is returned, and nothing waits
-// for ever.
+// TestFetchFails fails all reads from each one on, and then the batch. The error is returned, and nothing waits for
+// ever.
 func TestFetchFails(t *testing.T) {
 	mem, chunks := fetchSite(t, 300)
 	r := reopen(t, mem)
@@ -220,13 +206,13 @@ func TestFetchFails(t *testing.T) {
 			t.Errorf("read %d failed, and it says %v", i, err)
 		}
 	}
-	files := filesOf(t, mem)
+	files := storetest.Files(t, mem)
 	for name, data := range files {
 		if layout.Dir(name) == layout.Packs {
 			data[len(data)/3] ^= 1
 		}
 	}
-	r.setStore(memOf(t, files))
+	r.setStore(storetest.MemOf(t, files))
 	if err := fetch(fine, fine, chunks[0].id); !errors.Is(err, pack.ErrDamaged) {
 		t.Errorf("of a damaged pack it says %v", err)
 	}

@@ -8,6 +8,7 @@ import (
 	"testing"
 
 	"platter/pack"
+	"platter/repo/store/storetest"
 )
 
 // TestFlips flips one bit of a pack, 2,000 times, with and without parity. Check names that pack and no other, even if
@@ -29,7 +30,7 @@ func TestFlips(t *testing.T) {
 		y := x.clone()
 		y.files[name] = slices.Clone(x.files[name])
 		y.files[name][bit/8] ^= 1 << (bit % 8)
-		s := memOf(t, y.files)
+		s := storetest.MemOf(t, y.files)
 		r := reopen(t, s)
 		bad := 0
 		for _, c := range x.chunks {

@@ -17,7 +17,7 @@ func TestForget(t *testing.T) {
 	ctx := context.Background()
 	x := newSample(t)
 	ids := slices.Collect(maps.Keys(x.snapshots))
-	mem := memOf(t, x.files)
+	mem := storetest.MemOf(t, x.files)
 	r := reopen(t, mem)
 	r.UseCache(t.TempDir())
 	if _, err := r.GetSnapshot(ctx, ids[0]); err != nil { // puts a copy into the cache
@@ -58,7 +58,7 @@ func TestForgetEveryOpFails(t *testing.T) {
 	ids := slices.Collect(maps.Keys(x.snapshots))
 	for i := range len(ids) + 1 {
 		for _, lost := range []int{0, 1} { // how many were deleted although the call failed
-			mem := memOf(t, x.files)
+			mem := storetest.MemOf(t, x.files)
 			r := reopen(t, mem)
 			s := &storetest.Faulty{Store: mem}
 			nth := storetest.Nth(int64(i), errBroken)
@@ -97,7 +97,7 @@ func TestForgottenIsRecordedFirst(t *testing.T) {
 	x := newSample(t)
 	ids := slices.Collect(maps.Keys(x.snapshots))
 	for i := range int64(len(ids) + 20) {
-		mem := memOf(t, x.files)
+		mem := storetest.MemOf(t, x.files)
 		r := reopen(t, mem)
 		r.setStore(&storetest.Faulty{Store: mem, Fail: storetest.After(i, errBroken)})
 		_, _ = r.Forget(ctx, ids) // may fail or succeed
@@ -122,7 +122,7 @@ func TestForgetOnFullStore(t *testing.T) {
 	ctx := context.Background()
 	x := newSample(t)
 	ids := slices.Collect(maps.Keys(x.snapshots))
-	mem := memOf(t, x.files)
+	mem := storetest.MemOf(t, x.files)
 	r := reopen(t, mem)
 	full := true
 	r.setStore(&storetest.Faulty{Store: mem, Fail: func(op, name string) error {
@@ -148,13 +148,13 @@ func TestDamagedRecord(t *testing.T) {
 	ctx := context.Background()
 	x := newSample(t)
 	ids := slices.Collect(maps.Keys(x.snapshots))
-	mem := memOf(t, x.files)
+	mem := storetest.MemOf(t, x.files)
 	for _, id := range ids {
 		if _, err := reopen(t, mem).Forget(ctx, []pack.FileID{id}); err != nil {
 			t.Fatal(err)
 		}
 	}
-	y := &sample{files: filesOf(t, mem)}
+	y := &sample{files: storetest.Files(t, mem)}
 	name := y.in(layout.Forgotten)[0]
 	whole := y.files[name]
 	for _, bad := range changes(whole) {

@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"runtime"
-	"strings"
 	"sync/atomic"
 	"testing"
 
@@ -17,34 +16,29 @@ import (
 	"platter/pack"
 	"platter/repo/layout"
 	"platter/repo/store"
+	"platter/repo/store/storetest"
 )
 
-// A packStore counts reads of packs, and does with them what a test wants.
-type packStore struct {
-	store.Store
+// packReads counts reads of packs, and passes what they read to a function.
+type packReads struct {
 	reads atomic.Int64
 	read  func(ctx context.Context, data []byte) error // nil for nothing
 }
 
-func (s *packStore) Get(ctx context.Context, name string, off, n int64) ([]byte, error) {
-	data, err := s.Store.Get(ctx, name, off, n)
-	if err != nil || !strings.HasPrefix(name, layout.Packs) {
-		return data, err
+func (p *packReads) got(ctx context.Context, _ string, _ int64, data []byte) error {
+	if p.reads.Add(1); p.read != nil {
+		return p.read(ctx, data)
 	}
-	s.reads.Add(1)
-	if s.read != nil {
-		err = s.read(ctx, data)
-	}
-	return data, err
+	return nil
 }
 
-// cacheSample returns a repository with n frames of eleven chunks, its store, and its chunks of data.
-func cacheSample(t *testing.T, n int) (*Repo, *packStore, []saved) {
+// cacheSample returns a repository with n frames of eleven chunks, the reads of its packs, and its chunks of data.
+func cacheSample(t *testing.T, n int) (*Repo, *packReads, []saved) {
 	t.Helper()
 	settings := DefaultSettings
 	settings.FrameSize, settings.PackSize = 64<<10, 1<<20
-	s := &packStore{Store: new(store.Mem)}
-	r, err := Init(t.Context(), s, []byte("pw"), cheap, "test", settings)
+	s := new(packReads)
+	r, err := Init(t.Context(), &storetest.Faulty{Store: new(store.Mem), Got: storetest.In(layout.Packs, s.got)}, []byte("pw"), cheap, "test", settings)
 	if err != nil {
 		t.Fatal(err)
 	}

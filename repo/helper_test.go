@@ -16,6 +16,7 @@ import (
 	"platter/pack"
 	"platter/repo/layout"
 	"platter/repo/store"
+	"platter/repo/store/storetest"
 )
 
 // A saved chunk is one that a Write stored.
@@ -119,34 +120,6 @@ func wantLoads(t testing.TB, r *Repo, chunks []saved) {
 	}
 }
 
-// filesOf returns copies of all files of a store.
-func filesOf(t testing.TB, s store.Store) map[string][]byte {
-	t.Helper()
-	files := map[string][]byte{}
-	for f, err := range s.List(context.Background(), "") {
-		if err != nil {
-			t.Fatal(err)
-		}
-		data, err := s.Get(context.Background(), f.Name, 0, f.Size)
-		if err != nil {
-			t.Fatal(err)
-		}
-		files[f.Name] = data
-	}
-	return files
-}
-
-func memOf(t testing.TB, files map[string][]byte) *store.Mem {
-	t.Helper()
-	s := new(store.Mem)
-	for name, data := range files {
-		if err := s.Put(context.Background(), name, data); err != nil {
-			t.Fatal(err)
-		}
-	}
-	return s
-}
-
 // A sample is a small repository with two files of every kind. It opens with "pw" and with "second".
 type sample struct {
 	files     map[string][]byte
@@ -177,7 +150,7 @@ func newSample(t testing.TB) *sample {
 	if _, err := r.AddSlot(ctx, []byte("second"), cheap, "second"); err != nil {
 		t.Fatal(err)
 	}
-	x.files = filesOf(t, mem)
+	x.files = storetest.Files(t, mem)
 	for _, dir := range []string{layout.Keys, layout.Packs, layout.Index, layout.Snapshots} {
 		if n := len(x.in(dir)); n < 2 {
 			t.Fatalf("%d files in %s", n, dir)

@@ -28,7 +28,7 @@ func TestRemoveSlotInterrupted(t *testing.T) {
 	if _, err := r.RemoveSlot(ctx, second.String()); err != nil {
 		t.Error(err)
 	}
-	if files := filesOf(t, mem); len(files) != 2 {
+	if files := storetest.Files(t, mem); len(files) != 2 {
 		t.Errorf("%d files, want the config and one key", len(files))
 	}
 }
@@ -54,7 +54,7 @@ func TestRemoveSlotBesideOther(t *testing.T) {
 	if opens(t, mem, "pw") || !opens(t, mem, "second") {
 		t.Error("the last key is not in its place")
 	}
-	if files := filesOf(t, mem); len(files) != 2 {
+	if files := storetest.Files(t, mem); len(files) != 2 {
 		t.Errorf("%d files, want the config and one key", len(files))
 	}
 }

@@ -14,6 +14,7 @@ import (
 	"platter/repo/crypt"
 	"platter/repo/layout"
 	"platter/repo/store"
+	"platter/repo/store/storetest"
 )
 
 // A keySession is a command that changes keys, in a repository that it has opened with a slot's password.
@@ -264,7 +265,7 @@ func (p *keyPlayer) next() {
 }
 
 func (w *keyWorld) start() *keyGame {
-	g := &keyGame{keyWorld: w, mem: memOf(w.t, w.files), kills: w.kills, losses: w.losses}
+	g := &keyGame{keyWorld: w, mem: storetest.MemOf(w.t, w.files), kills: w.kills, losses: w.losses}
 	g.listings = append(g.listings, g.keys())
 	for _, s := range w.sessions {
 		p := &keyPlayer{keySession: s, game: g, asks: make(chan string), answers: make(chan keyMove)}
@@ -446,7 +447,7 @@ func TestKeySchedules(t *testing.T) {
 				}
 				w.slots = append(w.slots, id)
 			}
-			w.files = filesOf(t, mem)
+			w.files = storetest.Files(t, mem)
 			plays, states, err := w.explore()
 			t.Logf("%d plays, %d states", plays, states)
 			if err != nil {

@@ -12,6 +12,7 @@ import (
 	"platter/repo/layout"
 	"platter/repo/lease"
 	"platter/repo/store"
+	"platter/repo/store/storetest"
 )
 
 // TestLeaseIsKept checks that a lease stays fresh for as long as the work takes, and that the work ends if the lease is
@@ -55,11 +56,7 @@ func TestLeaseAge(t *testing.T) {
 		for age, lives := range map[time.Duration]bool{0: true, lease.ExpiresAfter - time.Minute: true, lease.ExpiresAfter + time.Minute: false} {
 			now := time.Now()
 			mem := &store.Mem{Clock: func() time.Time { return now }}
-			testRepo(t, mem)
-			first := keepChunks(t, reopen(t, mem), noiseChunks(1, 5, 5000))
-			if _, err := reopen(t, mem).Forget(t.Context(), []pack.FileID{first}); err != nil {
-				t.Fatal(err)
-			}
+			keepForgotten(t, mem, noiseChunks(1, 5, 5000))
 			if err := reopen(t, mem).leases.Acquire(t.Context(), BackingUp); err != nil {
 				t.Fatal(err)
 			}
@@ -91,11 +88,11 @@ func TestPruneEndsTheDead(t *testing.T) {
 	var calls []string
 	r := reopen(t, mem)
 	r.isDead = everybody
-	r.setStore(&spying{Store: mem, before: func(op, name string) {
+	r.setStore(storetest.Watch(mem, func(op, name string) {
 		if op == "delete" && (name == lease || name == pending) || op == "list" && (name == layout.Snapshots || name == layout.Pending) {
 			calls = append(calls, op+" "+name)
 		}
-	}})
+	}))
 	mustPrune(t, r, PruneOptions{})
 	want := []string{"list snapshots", "list pending", "delete " + lease, "delete " + pending, "list snapshots"}
 	if !slices.Equal(calls, want) {
@@ -109,21 +106,17 @@ func TestPruneWithoutLease(t *testing.T) {
 	ctx := t.Context()
 	for _, when := range []string{"list " + layout.Index, "delete " + layout.Index} {
 		mem := new(store.Mem)
-		testRepo(t, mem)
-		first := keepChunks(t, reopen(t, mem), noiseChunks(1, 30, 50000))
-		if _, err := reopen(t, mem).Forget(ctx, []pack.FileID{first}); err != nil {
-			t.Fatal(err)
-		}
+		keepForgotten(t, mem, noiseChunks(1, 30, 50000))
 		packs, indexes := countIn(t, mem, layout.Packs), countIn(t, mem, layout.Index)
 		r, puts := reopen(t, mem), 0
-		r.setStore(&spying{Store: mem, before: func(op, name string) {
+		r.setStore(storetest.Watch(mem, func(op, name string) {
 			if op == "put" && layout.Dir(name) == layout.Work {
 				puts++
 			}
 			if puts >= 2 && op+" "+layout.Dir(name) == when { // the lease, and the marker
 				_ = mem.Delete(ctx, layout.Name(layout.Work, heldID(r)))
 			}
-		}})
+		}))
 		_, err := r.Prune(ctx, PruneOptions{}, markModel(r), nil)
 		left := countIn(t, mem, layout.Index)
 		if !errors.Is(err, ErrLeaseLost) || countIn(t, mem, layout.Packs) != packs || when == "list "+layout.Index && left != indexes {
@@ -150,11 +143,7 @@ func TestIndexIsOfTheLease(t *testing.T) {
 func TestPruneClearsAway(t *testing.T) {
 	now := time.Now()
 	mem := &store.Mem{Clock: func() time.Time { return now }}
-	testRepo(t, mem)
-	first := keepChunks(t, reopen(t, mem), noiseChunks(1, 5, 5000))
-	if _, err := reopen(t, mem).Forget(t.Context(), []pack.FileID{first}); err != nil {
-		t.Fatal(err)
-	}
+	keepForgotten(t, mem, noiseChunks(1, 5, 5000))
 	for _, name := range []string{layout.Name(layout.Work, pack.FileID{1}), layout.Name(layout.Pending, pack.FileID{2})} {
 		if err := mem.Put(t.Context(), name, []byte("garbage")); err != nil {
 			t.Fatal(err)

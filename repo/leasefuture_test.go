@@ -8,7 +8,6 @@ import (
 	"testing"
 	"time"
 
-	"platter/pack"
 	"platter/repo/layout"
 	"platter/repo/store"
 	"platter/repo/store/storetest"
@@ -22,11 +21,7 @@ func TestLeaseFromTheFuture(t *testing.T) {
 		for _, alive := range []bool{false, true} {
 			now := time.Date(2126, 1, 1, 0, 0, 0, 0, time.UTC)
 			mem := &store.Mem{Clock: func() time.Time { return now }}
-			testRepo(t, mem)
-			first := keepChunks(t, reopen(t, mem), noiseChunks(1, 30, 50000))
-			if _, err := reopen(t, mem).Forget(ctx, []pack.FileID{first}); err != nil {
-				t.Fatal(err)
-			}
+			keepForgotten(t, mem, noiseChunks(1, 30, 50000))
 			id, err := reopen(t, mem).leases.Put(ctx, Lease{Work: work, Host: "there"})
 			if work == "" {
 				err = errors.Join(err, mem.Delete(ctx, layout.Name(layout.Work, id)), mem.Put(ctx, layout.Name(layout.Work, id), []byte("garbage")))
@@ -69,11 +64,7 @@ func TestLeaseCannotBeDated(t *testing.T) {
 	for _, work := range []Work{Pruning, BackingUp} {
 		now := time.Date(2126, 1, 1, 0, 0, 0, 0, time.UTC)
 		mem := &store.Mem{Clock: func() time.Time { return now }}
-		testRepo(t, mem)
-		first := keepChunks(t, reopen(t, mem), noiseChunks(1, 30, 50000))
-		if _, err := reopen(t, mem).Forget(ctx, []pack.FileID{first}); err != nil {
-			t.Fatal(err)
-		}
+		keepForgotten(t, mem, noiseChunks(1, 30, 50000))
 		id, err := reopen(t, mem).leases.Put(ctx, Lease{Work: work, Host: "there"})
 		if err != nil {
 			t.Fatal(err)

@@ -60,7 +60,7 @@ func TestInitAtOnce(t *testing.T) {
 				t.Errorf("%s: the winner's password: %v", name, err)
 			}
 		}
-		if files := filesOf(t, open()); len(files) != 2 {
+		if files := storetest.Files(t, open()); len(files) != 2 {
 			t.Errorf("%s: %d files are left, want the config and one key", name, len(files))
 		}
 	}
@@ -89,7 +89,7 @@ func TestInitOvertaken(t *testing.T) {
 			if _, err := Init(ctx, blind, []byte("first"), cheap, "", DefaultSettings); err != nil {
 				t.Error(err)
 			}
-			for name, data := range filesOf(t, blind) {
+			for name, data := range storetest.Files(t, blind) {
 				if err := mem.Put(ctx, name, data); err != nil {
 					t.Error(err)
 				}
@@ -120,8 +120,8 @@ func TestInitOvertaken(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			other := memOf(t, newSample(t).files)
-			if err := mem.Put(ctx, layout.Config, filesOf(t, other)[layout.Config]); err != nil {
+			other := storetest.MemOf(t, newSample(t).files)
+			if err := mem.Put(ctx, layout.Config, storetest.Files(t, other)[layout.Config]); err != nil {
 				t.Fatal(err)
 			}
 			if _, _, err := save(ctx, r, noiseChunks(1, 4, 6000)); !errors.Is(err, errConfigTaken) {
@@ -168,8 +168,8 @@ func TestHalfConfig(t *testing.T) {
 	whole := new(store.Mem)
 	testRepo(t, whole)
 	for _, size := range []int{0, 1, pack.HeaderSize, 100, 563} {
-		mem := memOf(t, filesOf(t, whole))
-		if err := mem.Put(ctx, layout.Config, filesOf(t, whole)[layout.Config][:size]); err != nil {
+		mem := storetest.MemOf(t, storetest.Files(t, whole))
+		if err := mem.Put(ctx, layout.Config, storetest.Files(t, whole)[layout.Config][:size]); err != nil {
 			t.Fatal(err)
 		}
 		if _, err := Init(ctx, mem, []byte("new"), cheap, "", DefaultSettings); !errors.Is(err, ErrExists) {

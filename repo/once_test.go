@@ -6,7 +6,6 @@ import (
 	"strings"
 	"testing"
 
-	"platter/chunk"
 	"platter/pack"
 	"platter/repo/crypt"
 	"platter/repo/layout"
@@ -95,7 +94,7 @@ func TestRepairOfTruncatedPack(t *testing.T) {
 	name := x.in(layout.Packs)[0]
 	y := x.clone()
 	y.files[name] = y.files[name][:len(y.files[name])/2]
-	mem := memOf(t, y.files)
+	mem := storetest.MemOf(t, y.files)
 	r, err := Open(ctx, mem, []byte("pw"))
 	if err != nil {
 		t.Fatal(err)
@@ -133,7 +132,7 @@ func TestRepairSurvivesReadErrors(t *testing.T) {
 		y.files[name] = bad
 	}
 	for i := int64(0); ; i++ {
-		mem := memOf(t, y.files)
+		mem := storetest.MemOf(t, y.files)
 		r, err := Open(ctx, mem, []byte("pw"))
 		if err != nil {
 			t.Fatal(err)
@@ -166,7 +165,7 @@ func TestCheckReadsUnindexedPacks(t *testing.T) {
 	bad := append([]byte(nil), y.files[name]...)
 	bad[len(bad)/2] ^= 1
 	y.files[name] = bad
-	report, err := reopen(t, memOf(t, y.files)).Check(context.Background(), CheckOptions{ReadPacks: true, ReadData: true}, nil)
+	report, err := reopen(t, storetest.MemOf(t, y.files)).Check(context.Background(), CheckOptions{ReadPacks: true, ReadData: true}, nil)
 	if err != nil || !lists(report, name) {
 		t.Fatalf("%v, %q", err, report.Damage)
 	}
@@ -182,7 +181,7 @@ func TestAdopt(t *testing.T) {
 	}
 	bad := y.in(layout.Packs)[0]
 	y.files[bad] = y.files[bad][:100] // this one is left alone
-	mem := memOf(t, y.files)
+	mem := storetest.MemOf(t, y.files)
 	r := reopen(t, mem)
 	if n, err := r.Adopt(ctx); err != nil || n != len(y.in(layout.Packs))-1 {
 		t.Fatalf("adopted %d packs of %d: %v", n, len(y.in(layout.Packs)), err)
@@ -223,26 +222,11 @@ func TestUnreadableKeys(t *testing.T) {
 func TestHealing(t *testing.T) {
 	ctx := context.Background()
 	x := newSample(t)
-	mem := memOf(t, x.files)
+	mem := storetest.MemOf(t, x.files)
 	if err := mem.Delete(ctx, x.in(layout.Packs)[0]); err != nil {
 		t.Fatal(err)
 	}
-	_, err := reopen(t, mem).Write(ctx, func(ctx context.Context, w *Writer) error {
-		lane := w.Lane()
-		for _, c := range x.chunks {
-			var err error
-			if c.kind == chunk.Map {
-				_, err = w.SaveMap(ctx, c.data)
-			} else {
-				err = lane.Save(ctx, c.id, c.data)
-			}
-			if err != nil {
-				return err
-			}
-		}
-		return lane.Close(ctx)
-	})
-	if err != nil {
+	if _, err := x.saveAgain(ctx, reopen(t, mem)); err != nil {
 		t.Fatal(err)
 	}
 	wantLoads(t, reopen(t, mem), x.chunks)

@@ -18,12 +18,12 @@ import (
 func newParitySample(t testing.TB) *sample {
 	t.Helper()
 	x := newSample(t)
-	mem := memOf(t, x.files)
+	mem := storetest.MemOf(t, x.files)
 	added, err := reopen(t, mem).AddParity(context.Background(), ParityOptions{Share: 300}, nil)
 	if err != nil || added.Made != len(x.packs()) || added.Kept+len(added.Damaged) > 0 {
 		t.Fatalf("%+v, %v", added, err)
 	}
-	x.files = filesOf(t, mem)
+	x.files = storetest.Files(t, mem)
 	return x
 }
 
@@ -35,7 +35,7 @@ func (x *sample) packs() []string {
 // wantParity fails unless each pack in a store has a whole parity file.
 func wantParity(t *testing.T, s store.Store) {
 	t.Helper()
-	files := filesOf(t, s)
+	files := storetest.Files(t, s)
 	for name, file := range files {
 		if layout.Dir(name) != layout.Packs || strings.HasSuffix(name, layout.ParityEnd) {
 			continue
@@ -66,7 +66,7 @@ func TestWriteParity(t *testing.T) {
 		t.Errorf("%+v, %v", status, err)
 	}
 	stored := int64(0)
-	for name, file := range filesOf(t, mem) {
+	for name, file := range storetest.Files(t, mem) {
 		if layout.Dir(name) == layout.Packs || layout.Dir(name) == layout.Index {
 			stored += int64(len(file))
 		}
@@ -86,7 +86,7 @@ func TestWriteParityEveryOpFails(t *testing.T) {
 	x := newParitySample(t)
 	fresh := noiseChunks(9, 40, 60000)
 	for i := int64(0); ; i++ {
-		mem := memOf(t, x.files)
+		mem := storetest.MemOf(t, x.files)
 		r := reopen(t, mem)
 		s := &storetest.Faulty{Store: mem, Fail: storetest.Nth(i, errBroken)}
 		r.setStore(s)
@@ -119,7 +119,7 @@ func TestWriteParityEveryOpFails(t *testing.T) {
 // TestAddParity adds parity, adds it again, changes its share, and adds it after damage. Then it removes all parity.
 func TestAddParity(t *testing.T) {
 	x := newParitySample(t)
-	mem, packs := memOf(t, x.files), len(x.packs())
+	mem, packs := storetest.MemOf(t, x.files), len(x.packs())
 	add := func(o ParityOptions) *ParityAdded {
 		t.Helper()
 		done, err := reopen(t, mem).AddParity(t.Context(), o, nil)
@@ -137,7 +137,7 @@ func TestAddParity(t *testing.T) {
 	wantParity(t, mem)
 
 	name := x.packs()[0]
-	par := filesOf(t, mem)[name+layout.ParityEnd]
+	par := storetest.Files(t, mem)[name+layout.ParityEnd]
 	put := func(name string, data []byte) {
 		t.Helper()
 		if err := mem.Put(t.Context(), name, data); err != nil {
@@ -159,7 +159,7 @@ func TestAddParity(t *testing.T) {
 	if done.Made != packs-1 || len(done.Damaged) != 1 || !strings.HasPrefix(done.Damaged[0], name+": ") {
 		t.Errorf("of a damaged pack: %+v", done)
 	}
-	if there := filesOf(t, mem)[name+layout.ParityEnd]; string(there) != string(par) {
+	if there := storetest.Files(t, mem)[name+layout.ParityEnd]; string(there) != string(par) {
 		t.Error("what could mend it was replaced")
 	}
 	put("packs/00/"+strings.Repeat("0", 64)+layout.ParityEnd, par)

@@ -7,6 +7,7 @@ import (
 	"slices"
 
 	"platter/repo/layout"
+	"platter/repo/store/storetest"
 )
 
 // A program changes a repository. The tests that cut the power and that fail every call run all programs. To add one,
@@ -86,7 +87,7 @@ func adoptProgram() program {
 			if err != nil {
 				return err
 			}
-			before := filesOf(x, x.store)
+			before := storetest.Files(x, x.store)
 			orphans, _, err = save(context.Background(), r, noiseChunks(9, 10, 5000))
 			x.try(orphans)
 			return errors.Join(err, x.deleteIndexes(func(name string) bool { return before[name] == nil }))
@@ -158,7 +159,7 @@ func forgetProgram() program {
 // deleteIndexes deletes the chosen index files.
 func (x *trial) deleteIndexes(which func(name string) bool) error {
 	var errs []error
-	for name := range filesOf(x, x.store) {
+	for name := range storetest.Files(x, x.store) {
 		if layout.Dir(name) == layout.Index && which(name) {
 			errs = append(errs, x.store.Delete(context.Background(), name))
 		}
@@ -251,7 +252,7 @@ func repairDamagedProgram() program {
 		name: "repair a damaged index", run: (*trial).repair, mend: (*trial).repair,
 		prepare: func(x *trial) error {
 			errs := []error{x.twoBackups()}
-			for name := range filesOf(x, x.store) {
+			for name := range storetest.Files(x, x.store) {
 				if layout.Dir(name) == layout.Index {
 					errs = append(errs, x.store.Put(context.Background(), name, []byte("damaged")))
 				}

@@ -23,13 +23,13 @@ func TestPruneFull(t *testing.T) {
 	if _, err := reopen(t, base).Forget(t.Context(), []pack.FileID{forgotten}); err != nil {
 		t.Fatal(err)
 	}
-	files, used := filesOf(t, base), int64(0)
+	files, used := storetest.Files(t, base), int64(0)
 	for _, data := range files {
 		used += int64(len(data))
 	}
 	var refused, fell, copied int
 	for _, room := range []int64{0, 500, 1000, 1500, 2000, 3000, 4000, 6000, 10_000, 50_000, 300_000, 1 << 20, 2 << 20, 10 << 20} {
-		mem := memOf(t, files)
+		mem := storetest.MemOf(t, files)
 		mem.Limit = used + room
 		r := reopen(t, mem)
 		var mu sync.Mutex

@@ -4,7 +4,6 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
-	"iter"
 	"maps"
 	"math/rand/v2"
 	"reflect"
@@ -16,6 +15,7 @@ import (
 	"platter/pack"
 	"platter/repo/layout"
 	"platter/repo/store"
+	"platter/repo/store/storetest"
 )
 
 // keep saves chunks as a snapshot, in the current repository.
@@ -52,6 +52,16 @@ func keepChunks(t testing.TB, r *Repo, chunks [][]byte) pack.FileID {
 		t.Fatal(err)
 	}
 	return id
+}
+
+// keepForgotten makes a repository whose only snapshot was forgotten, so that a prune has work.
+func keepForgotten(t testing.TB, mem *store.Mem, chunks [][]byte) {
+	t.Helper()
+	testRepo(t, mem)
+	id := keepChunks(t, reopen(t, mem), chunks)
+	if _, err := reopen(t, mem).Forget(context.Background(), []pack.FileID{id}); err != nil {
+		t.Fatal(err)
+	}
 }
 
 // wantSnapshots checks that the repository has exactly these snapshots, and that they can be read.
@@ -150,12 +160,12 @@ func TestPrune(t *testing.T) {
 		if _, err := reopen(t, mem).Forget(context.Background(), ids[:gone]); err != nil {
 			t.Fatal(err)
 		}
-		before := filesOf(t, mem)
+		before := storetest.Files(t, mem)
 		foretold := mustPrune(t, openDry(), PruneOptions{})
 		if !reflect.DeepEqual(asIf, foretold) {
 			t.Errorf("seed %d: %+v before %d were forgotten, and %+v after it", seed, asIf, gone, foretold)
 		}
-		if !maps.EqualFunc(before, filesOf(t, mem), slices.Equal) {
+		if !maps.EqualFunc(before, storetest.Files(t, mem), slices.Equal) {
 			t.Fatalf("seed %d: a dry run changes something", seed)
 		}
 		done := mustPrune(t, reopen(t, mem), PruneOptions{})
@@ -201,12 +211,8 @@ func TestPruneLimits(t *testing.T) {
 func TestPruneBesideBackup(t *testing.T) {
 	ctx := context.Background()
 	mem := new(store.Mem)
-	testRepo(t, mem)
 	chunks := noiseChunks(1, 30, 50000)
-	first := keepChunks(t, reopen(t, mem), chunks)
-	if _, err := reopen(t, mem).Forget(ctx, []pack.FileID{first}); err != nil {
-		t.Fatal(err)
-	}
+	keepForgotten(t, mem, chunks)
 	packs := countIn(t, mem, layout.Packs)
 	var late pack.FileID
 	err := reopen(t, mem).WithLease(ctx, BackingUp, func(context.Context) error {
@@ -235,13 +241,9 @@ func TestPruneBesideBackup(t *testing.T) {
 func TestPruneGoesOnBesideWhoKnows(t *testing.T) {
 	ctx := t.Context()
 	mem := new(store.Mem)
-	testRepo(t, mem)
 	chunks := noiseChunks(1, 30, 50000)
-	first := keepChunks(t, reopen(t, mem), chunks)
+	keepForgotten(t, mem, chunks)
 	packs := countIn(t, mem, layout.Packs)
-	if _, err := reopen(t, mem).Forget(ctx, []pack.FileID{first}); err != nil {
-		t.Fatal(err)
-	}
 	err := reopen(t, mem).WithLease(ctx, BackingUp, func(context.Context) error {
 		mustPrune(t, reopen(t, mem), PruneOptions{})
 		return nil
@@ -270,15 +272,11 @@ func TestPruneBesideLatecomer(t *testing.T) {
 	for _, ended := range []bool{true, false} {
 		ctx := t.Context()
 		mem := new(store.Mem)
-		testRepo(t, mem)
 		chunks := noiseChunks(1, 30, 50000)
-		first := keepChunks(t, reopen(t, mem), chunks)
-		if _, err := reopen(t, mem).Forget(ctx, []pack.FileID{first}); err != nil {
-			t.Fatal(err)
-		}
+		keepForgotten(t, mem, chunks)
 		late, second, puts := reopen(t, mem), pack.FileID{}, 0
 		r := reopen(t, mem)
-		r.setStore(&spying{Store: mem, before: func(op, name string) {
+		r.setStore(storetest.Watch(mem, func(op, name string) {
 			if op != "put" || layout.Dir(name) != layout.Work {
 				return
 			}
@@ -292,7 +290,7 @@ func TestPruneBesideLatecomer(t *testing.T) {
 				second = keepChunks(t, late, chunks)
 				late.leases.Release(ctx)
 			}
-		}})
+		}))
 		if done := mustPrune(t, r, PruneOptions{}); done.Deleted.Packs > 0 || puts < 2 {
 			t.Errorf("ended %t: %+v, %d files of work", ended, done, puts)
 		}
@@ -336,11 +334,7 @@ func TestPruneRescues(t *testing.T) {
 func TestPruneWaitsForListings(t *testing.T) {
 	ctx := context.Background()
 	mem := new(store.Mem)
-	testRepo(t, mem)
-	first := keepChunks(t, reopen(t, mem), noiseChunks(1, 30, 50000))
-	if _, err := reopen(t, mem).Forget(ctx, []pack.FileID{first}); err != nil {
-		t.Fatal(err)
-	}
+	keepForgotten(t, mem, noiseChunks(1, 30, 50000))
 	var waited []time.Duration
 	o := PruneOptions{Lag: time.Minute, Wait: func(_ context.Context, d time.Duration) error {
 		waited = append(waited, d)
@@ -410,12 +404,12 @@ func TestLostLease(t *testing.T) {
 		mem := new(store.Mem)
 		testRepo(t, mem)
 		r := reopen(t, mem)
-		r.setStore(&spying{Store: mem, before: func(op, name string) {
+		r.setStore(storetest.Watch(mem, func(op, name string) {
 			if what == "lease" && op == "put" && layout.Dir(name) == layout.Pending || what == "pending" && op == "move" {
 				_ = mem.Delete(ctx, layout.Name(layout.Work, heldID(r)))
 				_ = mem.Delete(ctx, layout.Name(layout.Pending, heldID(r)))
 			}
-		}})
+		}))
 		if _, err := putSnapshot(ctx, r, []byte("{}")); !errors.Is(err, ErrLeaseLost) {
 			t.Errorf("%s gone: %v", what, err)
 		}
@@ -423,30 +417,4 @@ func TestLostLease(t *testing.T) {
 			t.Errorf("%s gone: %d files are left", what, n)
 		}
 	}
-}
-
-// spying reports some calls before they are made.
-type spying struct {
-	store.Store
-	before func(op, name string)
-}
-
-func (s *spying) Put(ctx context.Context, name string, data []byte) error {
-	s.before("put", name)
-	return s.Store.Put(ctx, name, data)
-}
-
-func (s *spying) Move(ctx context.Context, from, to string) error {
-	s.before("move", from)
-	return s.Store.Move(ctx, from, to)
-}
-
-func (s *spying) Delete(ctx context.Context, name string) error {
-	s.before("delete", name)
-	return s.Store.Delete(ctx, name)
-}
-
-func (s *spying) List(ctx context.Context, dir string) iter.Seq2[store.Info, error] {
-	s.before("list", dir)
-	return s.Store.List(ctx, dir)
 }

@@ -4,7 +4,6 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
-	"iter"
 	"slices"
 	"testing"
 	"time"
@@ -12,6 +11,7 @@ import (
 	"platter/pack"
 	"platter/repo/layout"
 	"platter/repo/store"
+	"platter/repo/store/storetest"
 )
 
 // keepAfter saves chunks as a snapshot that names another as the version before it.
@@ -42,30 +42,14 @@ func keepAfter(t testing.TB, mem store.Store, chunks [][]byte, before pack.FileI
 	return id
 }
 
-// lose moves snapshot files away, and returns a function that puts them back.
+// lose removes snapshots' files, and returns a function that puts them back.
 func lose(t testing.TB, mem *store.Mem, ids ...pack.FileID) (back func()) {
 	t.Helper()
-	ctx := context.Background()
-	files := map[string][]byte{}
+	var names []string
 	for _, id := range ids {
-		name := SnapshotName(id)
-		data, err := mem.Get(ctx, name, 0, layout.MaxSnapshot)
-		if err == nil {
-			err = mem.Delete(ctx, name)
-		}
-		if err != nil {
-			t.Fatal(err)
-		}
-		files[name] = data
+		names = append(names, SnapshotName(id))
 	}
-	return func() {
-		t.Helper()
-		for name, data := range files {
-			if err := mem.Put(ctx, name, data); err != nil {
-				t.Fatal(err)
-			}
-		}
-	}
+	return storetest.Remove(t, mem, names...)
 }
 
 // TestPruneAccountsForSnapshots loses snapshot files in several ways. A prune that could notice deletes nothing, so
@@ -235,12 +219,12 @@ func TestPruneLosesSnapshotsAtAnyPoint(t *testing.T) {
 	if _, err := reopen(t, start).Forget(ctx, ids[:2]); err != nil {
 		t.Fatal(err)
 	}
-	files := filesOf(t, start)
+	files := storetest.Files(t, start)
 	for _, remember := range []bool{true, false} {
 		for _, all := range []bool{true, false} {
 			refused := 0
 			for i := 0; ; i++ {
-				mem := memOf(t, files)
+				mem := storetest.MemOf(t, files)
 				r := reopen(t, mem)
 				if remember {
 					r.UseMemory(t.TempDir())
@@ -253,13 +237,13 @@ func TestPruneLosesSnapshotsAtAnyPoint(t *testing.T) {
 					lost = ids[2:]
 				}
 				back := func() {}
-				r.setStore(&spying{Store: mem, before: func(op, name string) {
+				r.setStore(storetest.Watch(mem, func(op, name string) {
 					// Only a machine that remembers a snapshot can miss it if it was lost before the first listing.
 					if n++; n == i+1 && (remember || listed) {
 						back = lose(t, mem, lost...)
 					}
 					listed = listed || op == "list" && layout.Dir(name) == layout.Snapshots
-				}})
+				}))
 				_, err := r.Prune(ctx, PruneOptions{MaxRepack: 1 << 40, MaxUnused: 0}, markModel(r), nil)
 				if err != nil && !errors.Is(err, ErrUnaccounted) {
 					t.Fatalf("operation %d: %v", i, err)
@@ -280,22 +264,6 @@ func TestPruneLosesSnapshotsAtAnyPoint(t *testing.T) {
 	}
 }
 
-// forgetful is a store whose listings leave out some files.
-type forgetful struct {
-	store.Store
-	hidden map[string]bool
-}
-
-func (s *forgetful) List(ctx context.Context, dir string) iter.Seq2[store.Info, error] {
-	return func(yield func(store.Info, error) bool) {
-		for info, err := range s.Store.List(ctx, dir) {
-			if !s.hidden[info.Name] && !yield(info, err) {
-				return
-			}
-		}
-	}
-}
-
 // TestPruneBehindListings checks that a prune keeps what existing but unlisted snapshots need, if it knows of them.
 func TestPruneBehindListings(t *testing.T) {
 	mem := new(store.Mem)
@@ -309,7 +277,7 @@ func TestPruneBehindListings(t *testing.T) {
 			hidden[SnapshotName(third)] = true
 		}
 		r := reopen(t, mem)
-		r.setStore(&forgetful{mem, hidden})
+		r.setStore(&storetest.Faulty{Store: mem, Hidden: func(name string) bool { return hidden[name] }})
 		r.UseMemory(t.TempDir())
 		for _, id := range remembered {
 			r.RecordSeen(Seen{ID: id})
@@ -332,10 +300,8 @@ func TestPruneWaitsForRecords(t *testing.T) {
 	if _, err := reopen(t, mem).Forget(ctx, []pack.FileID{first}); err != nil {
 		t.Fatal(err)
 	}
-	s := &forgetful{mem, map[string]bool{}}
-	for name := range filesOf(t, mem) {
-		s.hidden[name] = layout.Dir(name) == layout.Forgotten
-	}
+	hides := true
+	s := &storetest.Faulty{Store: mem, Hidden: func(name string) bool { return hides && layout.Dir(name) == layout.Forgotten }}
 	r := reopen(t, mem)
 	r.setStore(&far{Store: s, lag: store.Lag{Unknown: "some"}})
 	r.SetGrace(time.Millisecond)
@@ -344,7 +310,7 @@ func TestPruneWaitsForRecords(t *testing.T) {
 	waits := 0
 	done := mustPrune(t, r, PruneOptions{Lag: time.Minute, Wait: func(context.Context, time.Duration) error {
 		waits++
-		clear(s.hidden)
+		hides = false
 		return nil
 	}})
 	if done.Deleted.Packs == 0 || waits != 3 {

@@ -111,25 +111,6 @@ func TestReadingOfForgotten(t *testing.T) {
 	}
 }
 
-// TestReadingWithoutLease checks that a read-only repository can be read.
-func TestReadingWithoutLease(t *testing.T) {
-	mem := new(store.Mem)
-	testRepo(t, mem)
-	first := keepChunks(t, reopen(t, mem), noiseChunks(1, 3, 50000))
-	r := reopen(t, mem)
-	r.setStore(&storetest.Faulty{Store: mem, Fail: func(op, _ string) error {
-		if op == "put" || op == "touch" || op == "delete" {
-			return os.ErrPermission
-		}
-		return nil
-	}})
-	ran := false
-	err := r.Reading(t.Context(), Restoring, []pack.FileID{first}, func(context.Context) error { ran = true; return nil })
-	if err != nil || !ran {
-		t.Errorf("%v, ran %v", err, ran)
-	}
-}
-
 // TestForgetBesideReaders begins to read a version at each moment while it is being forgotten. Either it stays, or it
 // is not read, or its data stay until it was read.
 func TestForgetBesideReaders(t *testing.T) {
@@ -161,11 +142,11 @@ func TestForgetBesideReaders(t *testing.T) {
 			}()
 			<-began
 		}
-		r.setStore(&spying{Store: mem, before: func(string, string) {
+		r.setStore(storetest.Watch(mem, func(string, string) {
 			if calls++; calls-1 == at {
 				begin()
 			}
-		}})
+		}))
 		_, err := r.Forget(ctx, []pack.FileID{first})
 		if ended == nil {
 			break // the forget ends before
@@ -186,32 +167,6 @@ func TestForgetBesideReaders(t *testing.T) {
 	if both[true] == 0 || both[false] == 0 {
 		t.Errorf("read, or not: %v", both)
 	}
-}
-
-// TestReaderSleeps lets other processes take a reader for dead. The reader continues under another lease.
-func TestReaderSleeps(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		mem := new(store.Mem)
-		testRepo(t, mem)
-		first := keepChunks(t, reopen(t, mem), noiseChunks(1, 3, 50000))
-		err := reopen(t, mem).Reading(t.Context(), Restoring, []pack.FileID{first}, func(ctx context.Context) error {
-			files, err := layout.List(ctx, mem, layout.Work)
-			if err != nil || len(files) != 1 {
-				t.Fatal(files, err)
-			}
-			if err := mem.Delete(ctx, layout.Name(layout.Work, files[0].ID)); err != nil {
-				return err
-			}
-			time.Sleep(3 * time.Minute)
-			if countIn(t, mem, layout.Work) != 1 {
-				t.Error("there is no lease any more")
-			}
-			return nil
-		})
-		if err != nil || countIn(t, mem, layout.Work) != 0 {
-			t.Errorf("%v; %d files of work", err, countIn(t, mem, layout.Work))
-		}
-	})
 }
 
 // TestUnknownLag checks that a prune asks for the age of listings if it is unknown, and that a backup waits

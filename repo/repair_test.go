@@ -9,6 +9,7 @@ import (
 	"platter/pack"
 	"platter/repo/layout"
 	"platter/repo/store"
+	"platter/repo/store/storetest"
 )
 
 // repairable returns states of a repository that RepairIndex makes whole.
@@ -39,7 +40,7 @@ func TestRepairIndex(t *testing.T) {
 	x := newSample(t)
 	bad := map[string]int{"one index file damaged": 1, "all index files damaged": 2}
 	for name, y := range repairable(x) {
-		mem := memOf(t, y.files)
+		mem := storetest.MemOf(t, y.files)
 		r, err := Open(context.Background(), mem, []byte("pw"))
 		if err != nil {
 			t.Fatal(err)
@@ -86,7 +87,7 @@ func TestRepairKeepsTables(t *testing.T) {
 				delete(y.files, name)
 			}
 		}
-		r, err := Open(context.Background(), memOf(t, y.files), []byte("pw"))
+		r, err := Open(context.Background(), storetest.MemOf(t, y.files), []byte("pw"))
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -109,7 +110,7 @@ func TestRepairKeepsTables(t *testing.T) {
 func TestSupersededIndex(t *testing.T) {
 	ctx := context.Background()
 	x := newSample(t)
-	mem := memOf(t, x.files)
+	mem := storetest.MemOf(t, x.files)
 	r := reopen(t, mem)
 	wrong := pack.FileID{1, 2, 3} // a pack that is missing
 	old := putIndexFile(t, r, &index.File{Packs: []index.PackTable{{Pack: index.Pack{ID: wrong, Size: 4096}, Table: new(pack.Table)}}})

@@ -43,7 +43,7 @@ func TestMendedReads(t *testing.T) {
 	for wound, bad := range wounds(x.files[name]) {
 		y := x.clone()
 		y.files[name] = bad
-		r := reopen(t, memOf(t, y.files))
+		r := reopen(t, storetest.MemOf(t, y.files))
 		wantLoads(t, r, x.chunks)
 		if healed := r.Healed(); len(healed) > 1 || len(healed) == 1 && !strings.HasPrefix(healed[0], name+": ") {
 			t.Errorf("%s: healed %q", wound, healed)
@@ -77,7 +77,7 @@ func TestBeyondMending(t *testing.T) {
 	x := newParitySample(t)
 	name := x.packs()[0]
 	clear(x.files[name][len(x.files[name])/3:])
-	r := reopen(t, memOf(t, x.files))
+	r := reopen(t, storetest.MemOf(t, x.files))
 	lost := 0
 	for _, c := range x.chunks {
 		if err := loadOne(r, c); err != nil {
@@ -102,22 +102,16 @@ func TestBeyondMending(t *testing.T) {
 	}
 }
 
-// bad is a store in which parts of files cannot be read.
-type bad struct {
-	store.Store
-	names []string
-	at    [][2]int64 // from, to
-	reads atomic.Int64
-}
-
-func (b *bad) Get(ctx context.Context, name string, off, n int64) ([]byte, error) {
-	for _, p := range b.at {
-		if slices.Contains(b.names, name) && off < p[1] && p[0] < off+n {
-			b.reads.Add(1)
-			return nil, fmt.Errorf("get %s: %w", name, syscall.EIO)
+// unreadable returns a store in which some ranges of files cannot be read: from, to.
+func unreadable(s store.Store, names []string, ranges [][2]int64) *storetest.Faulty {
+	return &storetest.Faulty{Store: s, Got: func(_ context.Context, name string, off int64, data []byte) error {
+		for _, p := range ranges {
+			if slices.Contains(names, name) && off < p[1] && p[0] < off+int64(len(data)) {
+				return fmt.Errorf("get %s: %w", name, syscall.EIO)
+			}
 		}
-	}
-	return b.Store.Get(ctx, name, off, n)
+		return nil
+	}}
 }
 
 // TestUnreadableSectors reads around unreadable sectors, in the pack and in its parity file.
@@ -133,8 +127,7 @@ func TestUnreadableSectors(t *testing.T) {
 		{{0, 4096}, {par - 8192, par - 4096}}, // the parity file has two copies of its table, and one suffices
 	} {
 		for _, of := range [][]string{{name}, {name + layout.ParityEnd}, {name, name + layout.ParityEnd}} {
-			s := &bad{Store: memOf(t, x.files), names: of, at: at}
-			r := reopen(t, s)
+			r := reopen(t, unreadable(storetest.MemOf(t, x.files), of, at))
 			wantLoads(t, r, x.chunks)
 			m, err := r.mend(t.Context(), pack.Sum(x.files[name]))
 			if err != nil || pack.Sum(m.file) != m.id {
@@ -142,10 +135,11 @@ func TestUnreadableSectors(t *testing.T) {
 			}
 		}
 	}
-	s := &bad{Store: memOf(t, x.files), names: []string{name}, at: [][2]int64{{0, size}}}
+	s := unreadable(storetest.MemOf(t, x.files), []string{name}, [][2]int64{{0, size}})
 	r := reopen(t, s)
-	if _, err := r.mend(t.Context(), pack.Sum(x.files[name])); !errors.Is(err, syscall.EIO) || s.reads.Load() > 300 {
-		t.Errorf("of a store that gives nothing: %v after %d reads", err, s.reads.Load())
+	before := s.Ops()
+	if _, err := r.mend(t.Context(), pack.Sum(x.files[name])); !errors.Is(err, syscall.EIO) || s.Ops()-before > 300 {
+		t.Errorf("of a store that gives nothing: %v after %d calls", err, s.Ops()-before)
 	}
 	err := loadOne(r, x.inPack(t, r, name))
 	if !errors.Is(err, syscall.EIO) || !strings.Contains(err.Error(), name) {
@@ -173,7 +167,7 @@ func TestMendedOnce(t *testing.T) {
 		x.files[name][at] ^= 1
 	}
 	var parities atomic.Int64
-	r := reopen(t, memOf(t, x.files))
+	r := reopen(t, storetest.MemOf(t, x.files))
 	r.setStore(&storetest.Faulty{Store: r.view().store, Fail: func(_, name string) error {
 		if strings.HasSuffix(name, layout.ParityEnd) {
 			parities.Add(1)
@@ -220,7 +214,7 @@ func twice(t *testing.T) (mem *store.Mem, chunks []saved, packs [2][]pack.FileID
 // TestOtherCopies checks that a chunk is read from another pack that holds it.
 func TestOtherCopies(t *testing.T) {
 	mem, chunks, packs := twice(t)
-	files := filesOf(t, mem)
+	files := storetest.Files(t, mem)
 	for _, mine := range packs {
 		for name, hurt := range map[string]func(files map[string][]byte, name string){
 			"missing": func(files map[string][]byte, name string) { delete(files, name) },
@@ -231,8 +225,8 @@ func TestOtherCopies(t *testing.T) {
 			for _, id := range mine {
 				hurt(hurtFiles, layout.PackName(id))
 			}
-			late := reopen(t, memOf(t, hurtFiles))
-			early := reopen(t, memOf(t, files))
+			late := reopen(t, storetest.MemOf(t, hurtFiles))
+			early := reopen(t, storetest.MemOf(t, files))
 			early.setStore(late.view().store) // its index shows no loss
 			for _, r := range []*Repo{late, early} {
 				wantLoads(t, r, chunks)
@@ -257,7 +251,7 @@ func TestOtherCopies(t *testing.T) {
 	for _, id := range append(packs[0], packs[1][0]) {
 		files[layout.PackName(id)] = make([]byte, len(files[layout.PackName(id)]))
 	}
-	r := reopen(t, memOf(t, files))
+	r := reopen(t, storetest.MemOf(t, files))
 	lost := 0
 	for _, c := range chunks {
 		if err := loadOne(r, c); err != nil {
@@ -320,7 +314,7 @@ func movePacks(t *testing.T, mem *store.Mem, chunks []saved) {
 // damage.
 func TestReadWhilePruned(t *testing.T) {
 	x := newSample(t)
-	mem := memOf(t, x.files)
+	mem := storetest.MemOf(t, x.files)
 	for _, cache := range []string{"", t.TempDir()} {
 		r := reopen(t, mem)
 		if cache != "" {
@@ -363,7 +357,7 @@ func TestRescueEveryOpFails(t *testing.T) {
 	name := x.packs()[0]
 	x.files[name] = flipped(x.files[name], len(x.files[name])/2)
 	for i := int64(0); ; i++ {
-		r := reopen(t, memOf(t, x.files))
+		r := reopen(t, storetest.MemOf(t, x.files))
 		s := &storetest.Faulty{Store: r.view().store, Fail: storetest.After(i, errBroken)}
 		r.setStore(s)
 		failed := false
@@ -388,7 +382,7 @@ func TestCancelledRescue(t *testing.T) {
 	x := newParitySample(t)
 	name := x.packs()[0]
 	clear(x.files[name][4096:40960])
-	r := reopen(t, memOf(t, x.files))
+	r := reopen(t, storetest.MemOf(t, x.files))
 	c := x.inPack(t, r, name)
 	ctx, cancel := context.WithCancel(t.Context())
 	r.setStore(&storetest.Faulty{Store: r.view().store, Lose: func(_, name string) error {
@@ -409,12 +403,12 @@ func TestCancelledRescue(t *testing.T) {
 // TestHealedMaps checks that damage found while reading maps, which Check did not look for, counts as damage.
 func TestHealedMaps(t *testing.T) {
 	x := newParitySample(t)
-	r := reopen(t, memOf(t, x.files))
+	r := reopen(t, storetest.MemOf(t, x.files))
 	at := slices.IndexFunc(x.chunks, func(c saved) bool { return c.kind == chunk.Map })
 	loc, _ := r.view().index.Lookup(x.chunks[at].id)
 	name := layout.PackName(loc.Pack)
 	x.files[name] = flipped(x.files[name], int(loc.Offset)+50)
-	r = reopen(t, memOf(t, x.files))
+	r = reopen(t, storetest.MemOf(t, x.files))
 	report, err := r.Check(t.Context(), CheckOptions{}, nil)
 	if err != nil || len(report.Damage) > 0 {
 		t.Fatalf("%v, %q", err, report.Damage)

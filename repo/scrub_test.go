@@ -14,6 +14,7 @@ import (
 	"platter/pack"
 	"platter/repo/layout"
 	"platter/repo/store"
+	"platter/repo/store/storetest"
 )
 
 // A scrubber checks a repository repeatedly, at chosen times, and reports which packs were read whole.
@@ -29,7 +30,7 @@ func newScrubber(t *testing.T) *scrubber {
 	mem := new(store.Mem)
 	mustSave(t, testRepo(t, mem), noiseChunks(1, 60, 100_000))
 	s := &scrubber{t: t, behind: mem, folder: t.TempDir(), now: time.Date(2026, 12, 1, 0, 0, 0, 0, time.UTC)}
-	for name := range filesOf(t, mem) {
+	for name := range storetest.Files(t, mem) {
 		if layout.Dir(name) == layout.Packs {
 			s.packs = append(s.packs, name)
 		}
@@ -187,12 +188,7 @@ func TestScrubDamage(t *testing.T) {
 	s.check(CheckOptions{ReadData: true})
 	s.now = s.now.Add(31 * day)
 	name := s.packs[0]
-	whole := filesOf(t, s.behind)[name]
-	bad := bytes.Clone(whole)
-	bad[len(bad)/2] ^= 1
-	if err := s.behind.Put(ctx, name, bad); err != nil {
-		t.Fatal(err)
-	}
+	whole := storetest.Flip(t, s.behind, name)
 	if _, report := s.check(CheckOptions{ReadData: true}); !lists(report, name) {
 		t.Fatalf("%q", report.Damage)
 	}

@@ -11,6 +11,7 @@ import (
 	"platter/repo/crypt"
 	"platter/repo/layout"
 	"platter/repo/store"
+	"platter/repo/store/storetest"
 )
 
 func opens(t testing.TB, s store.Store, password string) bool {
@@ -122,7 +123,7 @@ func TestBadPasswordsAndCosts(t *testing.T) {
 	if _, err := Init(ctx, mem, []byte("pw"), cheap, "", Settings{}); err == nil {
 		t.Error("no settings make a repository")
 	}
-	if len(filesOf(t, mem)) > 0 {
+	if len(storetest.Files(t, mem)) > 0 {
 		t.Error("a refused Init leaves files")
 	}
 	r := testRepo(t, mem)
@@ -185,7 +186,7 @@ func TestRemoveSlot(t *testing.T) {
 func TestChangePassword(t *testing.T) {
 	ctx := context.Background()
 	x := newSample(t)
-	mem := memOf(t, x.files)
+	mem := storetest.MemOf(t, x.files)
 	r := reopen(t, mem)
 	dear := crypt.Cost{Time: 2, Memory: 128, Lanes: 2}
 	id, err := r.ChangePassword(ctx, []byte("new"), dear, "label")
@@ -227,11 +228,7 @@ func TestDamagedSlotBesideGoodOne(t *testing.T) {
 		t.Fatal(err)
 	}
 	name := layout.Name(layout.Keys, second)
-	file := filesOf(t, mem)[name]
-	file[len(file)/2] ^= 1
-	if err := mem.Put(ctx, name, file); err != nil {
-		t.Fatal(err)
-	}
+	storetest.Flip(t, mem, name)
 	r = reopen(t, mem)
 	list, bad, err := r.Slots(ctx)
 	if err != nil || len(list) != 1 || len(bad) != 1 || !errors.Is(bad[0], pack.ErrDamaged) || !strings.Contains(bad[0].Error(), name) {

@@ -4,8 +4,7 @@ import (
 	"bytes"
 	"context"
 	"errors"
-	"iter"
-	"sync"
+	"sync/atomic"
 	"testing"
 
 	"platter/chunk"
@@ -13,46 +12,29 @@ import (
 	"platter/pack/parity"
 	"platter/repo/layout"
 	"platter/repo/store"
+	"platter/repo/store/storetest"
 )
 
-// A sickStore has a file with one sector that cannot be read until it is rewritten. It may hide the file from listings.
-type sickStore struct {
-	store.Store
-	name   string
-	sector int64
-	hidden bool // hidden from listings
-	away   bool // nothing can be read
-	once   bool // only the first read fails
-
-	mu   sync.Mutex
-	well bool
-}
-
-func (s *sickStore) Get(ctx context.Context, name string, off, n int64) ([]byte, error) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	at := s.sector * parity.Sector
-	if s.away || name == s.name && !s.well && off < at+parity.Sector && off+n > at {
-		s.well = s.once
-		return nil, errBroken
-	}
-	return s.Store.Get(ctx, name, off, n)
-}
-
-func (s *sickStore) Put(ctx context.Context, name string, data []byte) error {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	s.well = s.well || name == s.name
-	return s.Store.Put(ctx, name, data)
-}
-
-func (s *sickStore) List(ctx context.Context, dir string) iter.Seq2[store.Info, error] {
-	return func(yield func(store.Info, error) bool) {
-		for f, err := range s.Store.List(ctx, dir) {
-			if (!s.hidden || f.Name != s.name) && !yield(f, err) {
-				return
+// badSector returns a store in which a sector of a file cannot be read until the file is rewritten. With once, only the
+// first read fails.
+func badSector(s store.Store, name string, sector int64, once bool) *storetest.Faulty {
+	var well atomic.Bool
+	return &storetest.Faulty{
+		Store: s,
+		Fail: func(op, of string) error {
+			if op == "put" && of == name {
+				well.Store(true)
 			}
-		}
+			return nil
+		},
+		Got: func(_ context.Context, of string, off int64, data []byte) error {
+			at := sector * parity.Sector
+			if of != name || off >= at+parity.Sector || off+int64(len(data)) <= at || well.Load() {
+				return nil
+			}
+			well.Store(once)
+			return errBroken
+		},
 	}
 }
 
@@ -61,7 +43,7 @@ func bigSample(t *testing.T) (files map[string][]byte, name string, chunks []sav
 	t.Helper()
 	mem := new(store.Mem)
 	chunks = mustSave(t, testRepo(t, mem), noiseChunks(1, 12, 60000)) // the map chunk has a frame of its own
-	files = filesOf(t, mem)
+	files = storetest.Files(t, mem)
 	for n, data := range files {
 		if layout.Dir(n) == layout.Packs && len(data) > len(files[name]) {
 			name = n
@@ -71,7 +53,7 @@ func bigSample(t *testing.T) (files map[string][]byte, name string, chunks []sav
 }
 
 // findIn opens a store, changes it, and looks for damage.
-func findIn(t *testing.T, s *sickStore, change func()) (*Damage, error) {
+func findIn(t *testing.T, s store.Store, change func()) (*Damage, error) {
 	t.Helper()
 	r := reopen(t, s)
 	change()
@@ -90,13 +72,13 @@ func TestDamageThatCannotBeRead(t *testing.T) {
 		t.Fatal(err)
 	}
 	for _, withParity := range []bool{false, true} {
-		mem := memOf(t, files)
+		mem := storetest.MemOf(t, files)
 		if withParity {
 			if err := mem.Put(ctx, name+".par", par); err != nil {
 				t.Fatal(err)
 			}
 		}
-		r := reopen(t, &sickStore{Store: mem, name: name, sector: 7})
+		r := reopen(t, badSector(mem, name, 7, false))
 		err := r.WithLease(ctx, Repairing, func(ctx context.Context) error { mendSick(ctx, t, r, name, withParity); return nil })
 		if err != nil {
 			t.Fatal(err)
@@ -134,15 +116,18 @@ func mendSick(ctx context.Context, t *testing.T, r *Repo, name string, withParit
 // TestDamageThatIsNone checks that a temporary fault is no damage, and that an unreliable store ends the work.
 func TestDamageThatIsNone(t *testing.T) {
 	files, name, _ := bigSample(t)
-	s := &sickStore{Store: memOf(t, files), name: name, sector: 3, once: true}
-	if d, err := findIn(t, s, func() {}); err != nil || len(d.Packs) > 0 {
+	mem := storetest.MemOf(t, files)
+	if d, err := findIn(t, badSector(mem, name, 3, true), func() {}); err != nil || len(d.Packs) > 0 {
 		t.Errorf("a passing fault: %+v, %v", d, err)
 	}
-	s = &sickStore{Store: memOf(t, files), name: name, well: true}
-	if _, err := findIn(t, s, func() { s.away = true }); !errors.Is(err, errBroken) {
+	s := &storetest.Faulty{Store: mem}
+	away := func() {
+		s.Got = func(context.Context, string, int64, []byte) error { return errBroken }
+	}
+	if _, err := findIn(t, s, away); !errors.Is(err, errBroken) {
 		t.Errorf("a store that went away: %v", err)
 	}
-	s = &sickStore{Store: memOf(t, files), name: name, well: true, hidden: true}
+	s = &storetest.Faulty{Store: mem, Hidden: func(of string) bool { return of == name }}
 	if d, err := findIn(t, s, func() {}); err == nil {
 		t.Errorf("a pack that is not listed, and is there: %+v", d)
 	}
@@ -152,7 +137,7 @@ func TestDamageThatIsNone(t *testing.T) {
 func TestDamageIsCountedInChunks(t *testing.T) {
 	ctx := context.Background()
 	files, name, chunks := bigSample(t)
-	mem := memOf(t, files)
+	mem := storetest.MemOf(t, files)
 	if err := mem.Delete(ctx, name); err != nil {
 		t.Fatal(err)
 	}

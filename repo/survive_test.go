@@ -70,7 +70,7 @@ func (x *trial) surviveInit() error {
 	} else if !errors.Is(err, ErrNoRepository) {
 		return err
 	} else if err := x.init(); errors.Is(err, ErrExists) && strings.Contains(err.Error(), "empty the folder") {
-		for name := range filesOf(x, x.store) {
+		for name := range storetest.Files(x, x.store) {
 			if err := x.store.Delete(ctx, name); err != nil {
 				return err
 			}

@@ -80,9 +80,9 @@ func TestTidy(t *testing.T) {
 func TestTidyFails(t *testing.T) {
 	ctx := context.Background()
 	mem, all := manyNights(t)
-	files := filesOf(t, mem)
+	files := storetest.Files(t, mem)
 	for i := int64(4); ; i += 7 { // the pack and the index file are stored by then
-		mem := memOf(t, files)
+		mem := storetest.MemOf(t, files)
 		r := reopen(t, mem)
 		s := &storetest.Faulty{Store: mem, Fail: storetest.After(i, errBroken)}
 		var fresh []saved

@@ -9,6 +9,7 @@ import (
 	"platter/pack"
 	"platter/repo"
 	"platter/repo/store"
+	"platter/repo/store/storetest"
 	"platter/snapshot"
 	"platter/snapshot/diskmap"
 	"platter/snapshot/snapshottest"
@@ -55,7 +56,7 @@ func TestCheckAll(t *testing.T) {
 	if l := got.Losses[0]; l.Snapshot.ID != lost.ID || l.Ranges.Bytes != diskmap.RegionSize {
 		t.Errorf("lost: %d bytes of %s", l.Ranges.Bytes, l.Snapshot.Name)
 	}
-	hideSnapshot(t, mem, whole.ID)
+	storetest.Remove(t, mem, repo.SnapshotName(whole.ID))
 	check(repo.CheckOptions{Sample: 1}, 0, 1, 1)
 	if err := mem.Put(ctx, repo.SnapshotName(pack.FileID{2}), []byte("garbage")); err != nil {
 		t.Fatal(err)

@@ -6,7 +6,6 @@ import (
 	"errors"
 	"io"
 	"math/rand/v2"
-	"strings"
 	"sync/atomic"
 	"testing"
 
@@ -16,26 +15,13 @@ import (
 	"platter/repo"
 	"platter/repo/layout"
 	"platter/repo/store"
+	"platter/repo/store/storetest"
 	"platter/snapshot"
 	"platter/snapshot/backup/backuptest"
 	"platter/snapshot/diskmap"
 	"platter/snapshot/image"
 	"platter/snapshot/snapshottest"
 )
-
-// A packStore does with bytes of packs that are read what a test wants.
-type packStore struct {
-	store.Store
-	read func(ctx context.Context, data []byte) error // nil for nothing
-}
-
-func (s *packStore) Get(ctx context.Context, name string, off, n int64) ([]byte, error) {
-	data, err := s.Store.Get(ctx, name, off, n)
-	if err == nil && s.read != nil && strings.HasPrefix(name, layout.Packs) {
-		err = s.read(ctx, data)
-	}
-	return data, err
-}
 
 // edges returns where the chunks of a snapshot's disk begin and end.
 func edges(t *testing.T, r *repo.Repo, s *snapshot.Snapshot) (at []int) {
@@ -122,7 +108,7 @@ func readsLike(disk io.ReaderAt, plain []byte, cuts []int, rnd *rand.Rand) error
 
 // TestDiskContexts holds that a context ends the call that it is of, and no other.
 func TestDiskContexts(t *testing.T) {
-	mem := &packStore{Store: new(store.Mem)}
+	mem := &storetest.Faulty{Store: new(store.Mem)}
 	plain := phrases(6 << 20)
 	r := snapshottest.Repo(t, mem)
 	s := backuptest.Keep(t, r, image.Mem{Data: plain})
@@ -133,11 +119,11 @@ func TestDiskContexts(t *testing.T) {
 		t.Fatal(err)
 	}
 	inside := make(chan struct{})
-	mem.read = func(ctx context.Context, _ []byte) error {
+	mem.Got = storetest.In(layout.Packs, func(ctx context.Context, _ string, _ int64, _ []byte) error {
 		close(inside)
 		<-ctx.Done()
 		return ctx.Err()
-	}
+	})
 	ctx, cancel := context.WithCancel(t.Context())
 	ended := make(chan error)
 	go func() {
@@ -149,7 +135,7 @@ func TestDiskContexts(t *testing.T) {
 	if err := <-ended; !errors.Is(err, context.Canceled) {
 		t.Fatalf("the cancelled call ends with %v", err)
 	}
-	mem.read = nil
+	mem.Got = nil
 	p := make([]byte, 4096)
 	if n, err := disk.ReadAt(p, 0); err != nil || !bytes.Equal(p[:n], plain[:4096]) {
 		t.Fatalf("the call after it: %d bytes, %v", n, err)
@@ -170,7 +156,7 @@ func TestDiskContexts(t *testing.T) {
 
 // TestDiskDamage holds that a disk whose frames are damaged reads as an error every time, and as it was once they are not.
 func TestDiskDamage(t *testing.T) {
-	mem := &packStore{Store: new(store.Mem)}
+	mem := &storetest.Faulty{Store: new(store.Mem)}
 	plain := phrases(1 << 20)
 	r := snapshottest.Repo(t, mem)
 	s := backuptest.Keep(t, r, image.Mem{Data: plain})
@@ -183,12 +169,12 @@ func TestDiskDamage(t *testing.T) {
 		t.Fatal(err)
 	}
 	damaged := atomic.Bool{}
-	mem.read = func(_ context.Context, data []byte) error {
+	mem.Got = storetest.In(layout.Packs, func(_ context.Context, _ string, _ int64, data []byte) error {
 		if damaged.Load() && len(data) > 64<<10 { // a frame of data: the maps are shorter
 			data[len(data)/2] ^= 1
 		}
 		return nil
-	}
+	})
 	damaged.Store(true)
 	for range 3 {
 		if _, err := disk.ReadAt(p, 512<<10); !errors.Is(err, pack.ErrDamaged) {

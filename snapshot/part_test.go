@@ -9,18 +9,19 @@ import (
 	"reflect"
 	"slices"
 	"strings"
-	"sync/atomic"
 	"testing"
 	"time"
 
 	"platter/chunk"
 	"platter/repo/store"
+	"platter/repo/store/storetest"
 	"platter/snapshot"
 	"platter/snapshot/backup"
 	"platter/snapshot/backup/backuptest"
 	"platter/snapshot/diskmap"
 	"platter/snapshot/image"
 	"platter/snapshot/image/anatomy"
+	"platter/snapshot/image/imagetest"
 	"platter/snapshot/snapshottest"
 )
 
@@ -93,24 +94,16 @@ func TestAnatomyNeverStopsABackup(t *testing.T) {
 	if len(s.Anatomy.Notes) == 0 {
 		t.Errorf("found %+v", s.Anatomy)
 	}
-	d := &breaking{Mem: image.Mem{Data: disk}}
-	d.left.Store(8 << 20)
+	d := &imagetest.Faulty{Disk: image.Mem{Data: disk}}
+	d.Fail = func(int64, int) error {
+		if d.BytesRead() > 8<<20 {
+			return errors.New("medium error")
+		}
+		return nil
+	}
 	if s := backuptest.Keep(t, r, d); len(s.Anatomy.Notes) == 0 || s.Anatomy.Table != "" {
 		t.Errorf("found %+v", s.Anatomy)
 	}
-}
-
-// A breaking disk fails after so many bytes were read.
-type breaking struct {
-	image.Mem
-	left atomic.Int64
-}
-
-func (d *breaking) ReadAt(p []byte, off int64) (int, error) {
-	if d.left.Add(-int64(len(p))) < 0 {
-		return 0, errors.New("medium error")
-	}
-	return d.Mem.ReadAt(p, off)
 }
 
 func TestFindPart(t *testing.T) {
@@ -287,26 +280,14 @@ func TestDiffPartsReadsLittle(t *testing.T) {
 	rand.NewChaCha8([32]byte{7}).Read(a)
 	b := append(make([]byte, moved), a...)
 	x, y := backuptest.Keep(t, r, image.Mem{Data: a}), backuptest.Keep(t, r, image.Mem{Data: b})
-	counted := &countingStore{Store: mem}
+	counted := &storetest.Faulty{Store: mem}
 	got, err := snapshot.Diff(context.Background(), snapshottest.Reopen(t, counted), x, y, x.Whole(), snapshot.Part{Off: moved, Len: size})
 	if err != nil || got.Count > 0 {
 		t.Fatalf("they differ in %+v (%v)", got, err)
 	}
-	if counted.bytes.Load() > size/8 {
-		t.Errorf("%d bytes were read of disks of %d", counted.bytes.Load(), size)
+	if counted.BytesRead() > size/8 {
+		t.Errorf("%d bytes were read of disks of %d", counted.BytesRead(), size)
 	}
-}
-
-// A countingStore counts the bytes read.
-type countingStore struct {
-	store.Store
-	bytes atomic.Int64
-}
-
-func (s *countingStore) Get(ctx context.Context, name string, off, n int64) ([]byte, error) {
-	data, err := s.Store.Get(ctx, name, off, n)
-	s.bytes.Add(int64(len(data)))
-	return data, err
 }
 
 // TestAnatomyKnowsSectors checks that an MBR counts in sectors of the device that it was read from, not of the device

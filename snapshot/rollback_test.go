@@ -9,6 +9,7 @@ import (
 
 	"platter/repo"
 	"platter/repo/store"
+	"platter/repo/store/storetest"
 	"platter/snapshot"
 	"platter/snapshot/snapshottest"
 )
@@ -33,14 +34,14 @@ func TestLoadSeen(t *testing.T) {
 	}
 	r.UseMemory(t.TempDir())
 	load(1, 0)
-	back := hideSnapshot(t, mem, s.ID)
+	back := storetest.Remove(t, mem, repo.SnapshotName(s.ID))
 	if l := load(0, 1); l.Missing[0].ID != s.ID {
 		t.Errorf("%v is missing, want %v", l.Missing[0].ID, s.ID)
 	}
 	back()
 	load(1, 0)
 	r.UseMemory("") // this machine has seen nothing
-	hideSnapshot(t, mem, s.ID)
+	storetest.Remove(t, mem, repo.SnapshotName(s.ID))
 	load(0, 0)
 }
 

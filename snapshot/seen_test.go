@@ -11,27 +11,10 @@ import (
 	"platter/pack"
 	"platter/repo"
 	"platter/repo/store"
+	"platter/repo/store/storetest"
 	"platter/snapshot"
 	"platter/snapshot/snapshottest"
 )
-
-// hideSnapshot removes a snapshot's file, and returns a function that puts it back.
-func hideSnapshot(t *testing.T, mem *store.Mem, id pack.FileID) (back func()) {
-	t.Helper()
-	name := repo.SnapshotName(id)
-	data, err := mem.Get(context.Background(), name, 0, 1<<20)
-	if err == nil {
-		err = mem.Delete(context.Background(), name)
-	}
-	if err != nil {
-		t.Fatal(err)
-	}
-	return func() {
-		if err := mem.Put(context.Background(), name, data); err != nil {
-			t.Error(err)
-		}
-	}
-}
 
 // TestMissed covers what can happen to versions that a machine has seen.
 func TestMissed(t *testing.T) {
@@ -69,7 +52,7 @@ func TestMissed(t *testing.T) {
 			}
 		}
 	}
-	hide := func(s *snapshot.Snapshot) func() { return hideSnapshot(t, mem, s.ID) }
+	hide := func(s *snapshot.Snapshot) func() { return storetest.Remove(t, mem, repo.SnapshotName(s.ID)) }
 
 	old, a := put("a", now.Add(-2*time.Hour)), put("a", now.Add(-time.Hour))
 	b := put("b", now.Add(-time.Hour))
@@ -148,7 +131,7 @@ func TestMissedForgotten(t *testing.T) {
 	if _, err := r.Forget(ctx, ids[1:2]); err != nil {
 		t.Fatal(err)
 	}
-	hideSnapshot(t, mem, ids[2])
+	storetest.Remove(t, mem, repo.SnapshotName(ids[2]))
 	all, bad, err := snapshot.Load(ctx, r)
 	if err != nil {
 		t.Fatal(err)

@@ -2,18 +2,16 @@ package main
 
 import (
 	"os"
-	"os/exec"
 	"strings"
 	"testing"
+
+	"platter/oracle"
 )
 
 // TestInterruptedCalls has each kind of system call that a restore makes fail now and then because of a signal, as network and FUSE
 // file systems let them: none of it may be seen.
 func TestInterruptedCalls(t *testing.T) {
-	strace, err := exec.LookPath("strace")
-	if err != nil {
-		lacking(t, "%v", err)
-	}
+	strace := oracle.Path(t, "strace")
 	s := newSite(t)
 	s.disk("disk", 3<<20, 1, "mixed")
 	s.disk("other", 3<<20, 2, "mixed")

@@ -60,15 +60,11 @@ func runExport(ctx context.Context, env *env, opts exportOptions, args []string)
 	if err := opts.validate(env, file); err != nil {
 		return err
 	}
-	r, all, err := openSnapshots(ctx, env, opts.common)
+	r, s, part, err := env.openVersion(ctx, opts.common, args[0])
 	if err != nil {
 		return err
 	}
 	defer env.warnHealed(opts.common, r)
-	s, part, err := env.findPart(ctx, opts.common, r, all, args[0])
-	if err != nil {
-		return err
-	}
 	if d := s.Anatomy; d != nil && part.Name == "" && d.Table != "" && d.SectorSize > 512 {
 		env.warn(opts.common, "%s: its partition table counts in sectors of %d bytes, and virtual disks usually have sectors of 512: the virtual machine "+
 			"needs a disk with sectors of %d (QEMU: logical_block_size)", args[0], d.SectorSize, d.SectorSize)

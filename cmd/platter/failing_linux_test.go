@@ -6,6 +6,8 @@ import (
 	"slices"
 	"strings"
 	"testing"
+
+	"platter/oracle"
 )
 
 // A failingDisk is a file that cannot be read in places: nbdkit fails where a mapfile of ddrescue says so, and nbdfuse shows
@@ -43,12 +45,10 @@ func newFailingDisk(s *site, disk string) *failingDisk {
 func showDisk(s *site, nbdkit ...string) *failingDisk {
 	s.t.Helper()
 	for _, tool := range []string{"nbdkit", "nbdfuse", "fusermount3"} {
-		if _, err := exec.LookPath(tool); err != nil {
-			lacking(s.t, "no %s: %v", tool, err)
-		}
+		oracle.Path(s.t, tool)
 	}
 	if _, err := os.Stat("/dev/fuse"); err != nil {
-		lacking(s.t, "no FUSE: %v", err)
+		oracle.Lacking(s.t, "no FUSE: %v", err)
 	}
 	d := &failingDisk{t: s.t, folder: s.path("mnt"), path: s.path("mnt/disk")}
 	if err := os.Mkdir(d.folder, 0o700); err != nil {
@@ -72,7 +72,7 @@ func showDisk(s *site, nbdkit ...string) *failingDisk {
 		select {
 		case err := <-ended:
 			ended <- err
-			lacking(s.t, "nbdfuse shows no disk here: %v: %s", err, said.String())
+			oracle.Lacking(s.t, "nbdfuse shows no disk here: %v: %s", err, said.String())
 		default:
 		}
 		_, err := os.Stat(d.path)
@@ -112,10 +112,7 @@ func blocks(text string) string {
 // TestFailingDisk backs up a disk that really fails, as a file and as a device, and holds it against what ddrescue makes of
 // it. With better luck, the next version is whole.
 func TestFailingDisk(t *testing.T) {
-	ddrescue, err := exec.LookPath("ddrescue")
-	if err != nil {
-		lacking(t, "no ddrescue: %v", err)
-	}
+	ddrescue := oracle.Path(t, "ddrescue")
 	s := newSite(t)
 	disk := s.disk("disk", mapfileSize, 1, "random")
 	d := newFailingDisk(s, disk)
@@ -145,18 +142,13 @@ func TestFailingDisk(t *testing.T) {
 // pages elsewhere.
 func TestFailingDevice(t *testing.T) {
 	if os.Geteuid() != 0 {
-		lacking(t, "needs root for a loop device")
+		oracle.Lacking(t, "needs root for a loop device")
 	}
 	s := newSite(t)
 	d := newFailingDisk(s, s.disk("disk", mapfileSize, 2, "random"))
 	s.start(nil, "backup", d.path, "--name", "file").ends(3, "")
 	for _, direct := range []string{"on", "off"} {
-		out, err := exec.Command("losetup", "--find", "--show", "--read-only", "--direct-io="+direct, d.path).Output()
-		if err != nil {
-			lacking(t, "losetup: %v", err)
-		}
-		node := strings.TrimSpace(string(out))
-		t.Cleanup(func() { _ = exec.Command("losetup", "--detach", node).Run() })
+		node := oracle.Loop(t, d.path, "--read-only", "--direct-io="+direct)
 		s.start(nil, "backup", node, "--name", direct).ends(3, "")
 	}
 	if out := s.must("diff", "file", "on"); !strings.Contains(out, "differ in 0 B") {
@@ -206,18 +198,18 @@ func TestUnpluggedDisk(t *testing.T) {
 // TestMountedDevice warns of a device whose file system may be written to, and says nothing of one that is only read.
 func TestMountedDevice(t *testing.T) {
 	if os.Geteuid() != 0 {
-		lacking(t, "needs root to mount")
+		oracle.Lacking(t, "needs root to mount")
 	}
 	s := newSite(t)
 	disk := s.disk("disk", 8<<20, 1, "zeros")
 	mkfs, err := exec.LookPath("mkfs.ext4")
 	if err != nil {
-		lacking(t, "no mkfs.ext4: %v", err)
+		oracle.Lacking(t, "no mkfs.ext4: %v", err)
 	}
 	run := func(name string, args ...string) string {
 		out, err := exec.Command(name, args...).CombinedOutput()
 		if err != nil {
-			lacking(t, "%s: %v: %s", name, err, out)
+			oracle.Lacking(t, "%s: %v: %s", name, err, out)
 		}
 		return strings.TrimSpace(string(out))
 	}

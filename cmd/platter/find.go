@@ -33,6 +33,20 @@ func (e *env) findPart(ctx context.Context, c common, r *repo.Repo, all []*snaps
 	return found.Snapshot, found.Part, nil
 }
 
+// openVersion opens the repository, and finds the version, or part of its disk, that spec names.
+func (e *env) openVersion(ctx context.Context, c common, spec string) (*repo.Repo, *snapshot.Snapshot, snapshot.Part, error) {
+	r, all, err := openSnapshots(ctx, e, c)
+	if err != nil {
+		return nil, nil, snapshot.Part{}, err
+	}
+	s, part, err := e.findPart(ctx, c, r, all, spec)
+	if err != nil {
+		e.warnHealed(c, r)
+		return nil, nil, snapshot.Part{}, err
+	}
+	return r, s, part, nil
+}
+
 // warnPassed names the versions from the future that a name skipped: only their IDs find them.
 func (e *env) warnPassed(c common, passed []*snapshot.Snapshot) {
 	const most = 5

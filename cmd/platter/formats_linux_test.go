@@ -10,6 +10,7 @@ import (
 	"testing"
 
 	"platter/chunk"
+	"platter/oracle"
 	"platter/snapshot/image/virtual"
 )
 
@@ -39,7 +40,7 @@ func TestFormats(t *testing.T) {
 			if format == "vhd" {
 				args = append(args, "-o", "force_size=on") // or it would be as long as cylinders make it
 			}
-			run(t, "qemu-img", args...)
+			oracle.Run(t, "qemu-img", args...)
 		}
 		var kept snapshotJSON
 		s.query(&kept, "backup", source, "--name", format)
@@ -53,9 +54,9 @@ func TestFormats(t *testing.T) {
 		from := formats[i] // another one
 		out := s.path("out." + format)
 		s.must("export", from, out, "--verify")
-		run(t, "qemu-img", "compare", "-f", "raw", "-F", qemuName(format), raw, out)
+		oracle.Run(t, "qemu-img", "compare", "-f", "raw", "-F", qemuName(format), raw, out)
 		if format != "vhd" { // qemu-img has no check for it
-			run(t, "qemu-img", "check", "-f", format, out)
+			oracle.Run(t, "qemu-img", "check", "-f", format, out)
 		}
 		s.must("restore", format, s.path("back"), "--force")
 		if err := sameFiles(raw, s.path("back")); err != nil {
@@ -63,15 +64,15 @@ func TestFormats(t *testing.T) {
 		}
 	}
 	s.must("export", "raw", s.path("small.qcow2"), "--compress")
-	run(t, "qemu-img", "check", s.path("small.qcow2"))
-	run(t, "qemu-img", "compare", raw, s.path("small.qcow2"))
+	oracle.Run(t, "qemu-img", "check", s.path("small.qcow2"))
+	oracle.Run(t, "qemu-img", "compare", raw, s.path("small.qcow2"))
 	for _, format := range []string{"qcow2", "vmdk"} {
 		p := s.start(nil, "export", "raw", "-", "--format", format)
 		p.ends(0, "")
 		if err := os.WriteFile(s.path("streamed"), []byte(p.stdout.String()), 0o600); err != nil {
 			t.Fatal(err)
 		}
-		run(t, "qemu-img", "compare", "-f", "raw", "-F", format, raw, s.path("streamed"))
+		oracle.Run(t, "qemu-img", "compare", "-f", "raw", "-F", format, raw, s.path("streamed"))
 	}
 }
 
@@ -111,7 +112,7 @@ func TestExportRefuses(t *testing.T) {
 		t.Errorf("%v is left behind, %v", left, err)
 	}
 	s.must("export", "disk", s.path("there.qcow2"), "--force")
-	run(t, "qemu-img", "compare", s.path("disk"), s.path("there.qcow2"))
+	oracle.Run(t, "qemu-img", "compare", s.path("disk"), s.path("there.qcow2"))
 }
 
 // TestImagesOfGuests holds that a guest cannot make its disk something else by what it writes to it.
@@ -119,7 +120,7 @@ func TestImagesOfGuests(t *testing.T) {
 	s := newSite(t)
 	raw := s.disk("guest", 2<<20, 1, "random")
 	s.must("backup", raw, "--name", "guest")
-	run(t, "qemu-img", "create", "-f", "qcow2", s.path("header"), "1G")
+	oracle.Run(t, "qemu-img", "create", "-f", "qcow2", s.path("header"), "1G")
 	paste(t, s.path("header"), raw, 0)
 	s.start(nil, "backup", raw, "--name", "guest").ends(0, "was a raw disk before")
 	s.restores("guest", raw)
@@ -145,7 +146,7 @@ func TestImagesOfGuests(t *testing.T) {
 
 	// No way leads out of an image.
 	secret := s.disk("secret", 1<<20, 3, "random")
-	run(t, "qemu-img", "create", "-f", "qcow2", "-F", "raw", "-b", secret, s.path("top.qcow2"))
+	oracle.Run(t, "qemu-img", "create", "-f", "qcow2", "-F", "raw", "-b", secret, s.path("top.qcow2"))
 	s.start(nil, "backup", s.path("top.qcow2"), "--name", "top").ends(1, "--follow-backing")
 	s.must("backup", s.path("top.qcow2"), "--name", "top", "--follow-backing")
 	s.restores("top", secret)
@@ -172,9 +173,9 @@ func TestInternalSnapshots(t *testing.T) {
 	s := newSite(t)
 	raw := s.disk("before", 2<<20, 1, "random")
 	img := s.path("disk.qcow2")
-	run(t, "qemu-img", "convert", "-f", "raw", "-O", "qcow2", raw, img)
-	run(t, "qemu-img", "snapshot", "-c", "monday", img)
-	run(t, "qemu-io", "-f", "qcow2", "-c", "write -P 9 0 1M", img)
+	oracle.Run(t, "qemu-img", "convert", "-f", "raw", "-O", "qcow2", raw, img)
+	oracle.Run(t, "qemu-img", "snapshot", "-c", "monday", img)
+	oracle.Run(t, "qemu-io", "-f", "qcow2", "-c", "write -P 9 0 1M", img)
 	s.must("backup", img, "--name", "now")
 	s.must("backup", img, "--name", "then", "--internal-snapshot", "monday")
 	s.restores("then", raw)

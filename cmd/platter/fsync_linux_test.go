@@ -2,18 +2,16 @@ package main
 
 import (
 	"os"
-	"os/exec"
 	"strings"
 	"testing"
+
+	"platter/oracle"
 )
 
 // traced starts the program under strace, with what strace is to do to its calls.
 func (s *site) traced(what string, args ...string) *process {
 	s.t.Helper()
-	strace, err := exec.LookPath("strace")
-	if err != nil {
-		lacking(s.t, "%v", err)
-	}
+	strace := oracle.Path(s.t, "strace")
 	call, _, _ := strings.Cut(what, ":")
 	p := s.command(append([]string{"-f", "-qq", "-o", s.path("trace"), "-e", "trace=" + call, "-e", "inject=" + what, s.program}, args...)...)
 	p.Path = strace

@@ -8,17 +8,19 @@ import (
 	"testing"
 
 	"golang.org/x/sys/unix"
+
+	"platter/oracle"
 )
 
 // mountSmall mounts a file system of that size in a new folder.
 func mountSmall(t *testing.T, size string) string {
 	t.Helper()
 	if os.Getuid() != 0 {
-		lacking(t, "only root can mount a small file system")
+		oracle.Lacking(t, "only root can mount a small file system")
 	}
 	dir := t.TempDir()
 	if err := unix.Mount("platter-test", dir, "tmpfs", 0, "size="+size); err != nil {
-		lacking(t, "mount a small file system: %v", err)
+		oracle.Lacking(t, "mount a small file system: %v", err)
 	}
 	t.Cleanup(func() {
 		if err := unix.Unmount(dir, unix.MNT_DETACH); err != nil {

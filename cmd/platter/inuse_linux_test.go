@@ -11,6 +11,8 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+
+	"platter/oracle"
 )
 
 // A machine is a QEMU that has an image open and writes to it on request.
@@ -24,7 +26,7 @@ type machine struct {
 // boot opens an image with qemu-io, which locks it as a virtual machine does.
 func boot(t *testing.T, path string, args ...string) *machine {
 	t.Helper()
-	m := &machine{Cmd: exec.Command(tool(t, "qemu-io"), append(args, path)...), t: t}
+	m := &machine{Cmd: exec.Command(oracle.Path(t, "qemu-io"), append(args, path)...), t: t}
 	var err error
 	if m.stdin, err = m.StdinPipe(); err != nil {
 		t.Fatal(err)
@@ -72,8 +74,8 @@ func (m *machine) stop() {
 func TestImageInUse(t *testing.T) {
 	s := newSite(t)
 	base, top, raw := s.path("base.qcow2"), s.path("top.qcow2"), s.disk("raw", 4<<20, 1, "random")
-	run(t, "qemu-img", "create", "-q", "-f", "qcow2", base, "16M")
-	run(t, "qemu-img", "create", "-q", "-f", "qcow2", "-b", base, "-F", "qcow2", top)
+	oracle.Run(t, "qemu-img", "create", "-q", "-f", "qcow2", base, "16M")
+	oracle.Run(t, "qemu-img", "create", "-q", "-f", "qcow2", "-b", base, "-F", "qcow2", top)
 	for _, c := range []struct {
 		name   string
 		open   []string // qemu-io's arguments, the image last
@@ -136,7 +138,7 @@ func TestImageInUse(t *testing.T) {
 func TestWriterInUse(t *testing.T) {
 	s := newSite(t)
 	vdi, raw := s.path("a.vdi"), s.disk("raw", 1<<20, 1, "random")
-	run(t, "qemu-img", "create", "-q", "-f", "vdi", vdi, "16M")
+	oracle.Run(t, "qemu-img", "create", "-q", "-f", "vdi", vdi, "16M")
 	for _, path := range []string{vdi, raw} {
 		f, err := os.OpenFile(path, os.O_RDWR, 0)
 		if err != nil {
@@ -217,10 +219,10 @@ func TestTargetInUse(t *testing.T) {
 		}
 		refused(t, link, link+" is held by "+filepath.Base(node), false)
 		s.start(nil, "backup", link).ends(0, "warning: "+link+" is held by "+filepath.Base(node)+": writes during the backup")
-		run(t, "mke2fs", "-q", "-t", "ext4", node)
+		oracle.Run(t, "mke2fs", "-q", "-t", "ext4", node)
 		mount := t.TempDir()
-		run(t, "mount", node, mount)
-		defer run(t, "umount", mount)
+		oracle.Run(t, "mount", node, mount)
+		defer oracle.Run(t, "umount", mount)
 		p := s.start(nil, "restore", "disk", link, "--in-place")
 		p.ends(1, fmt.Sprintf("end that first (umount %s; losetup --detach %s)", mount, node))
 	})
@@ -240,7 +242,7 @@ func TestTargetInUse(t *testing.T) {
 	t.Run("flock", func(t *testing.T) {
 		path := s.disk("locked", 4<<20, 2, "text")
 		p := s.command("restore", "disk", path, "--in-place")
-		p.Path, p.Args = tool(t, "flock"), append([]string{"flock", path, p.Path}, p.Args[1:]...)
+		p.Path, p.Args = oracle.Path(t, "flock"), append([]string{"flock", path, p.Path}, p.Args[1:]...)
 		if err := p.Start(); err != nil {
 			t.Fatal(err)
 		}

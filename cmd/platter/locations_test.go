@@ -1,13 +1,12 @@
 package main
 
 import (
-	"context"
 	"strings"
 	"testing"
 	"time"
 
 	"platter/repo"
-	"platter/repo/crypt"
+	"platter/repo/repotest"
 	"platter/repo/store"
 )
 
@@ -26,10 +25,7 @@ func TestLocation(t *testing.T) {
 		e, _, stderr := testEnv(t)
 		e.now = func() time.Time { return made.Add(2 * time.Hour) }
 		folder := t.TempDir()
-		r, err := repo.Init(context.Background(), new(store.Mem), []byte("pw"), crypt.Cost{Time: 1, Memory: 64, Lanes: 1}, "", repo.DefaultSettings)
-		if err != nil {
-			t.Fatal(err)
-		}
+		r := repotest.New(t, new(store.Mem), repo.DefaultSettings)
 		common := common{repo: "/nas", watch: new(watch)}
 		if err := setLocation(folder, location(common), place{strings.Repeat("ab", 16), c.looked}); err != nil {
 			t.Fatal(err)
@@ -51,10 +47,7 @@ func TestLocationIsLookedAt(t *testing.T) {
 	now := time.Date(2026, 3, 1, 12, 0, 0, 0, time.UTC)
 	e.now = func() time.Time { return now }
 	folder := t.TempDir()
-	r, err := repo.Init(context.Background(), new(store.Mem), []byte("pw"), crypt.Cost{Time: 1, Memory: 64, Lanes: 1}, "", repo.DefaultSettings)
-	if err != nil {
-		t.Fatal(err)
-	}
+	r := repotest.New(t, new(store.Mem), repo.DefaultSettings)
 	common := common{repo: "/nas", watch: new(watch)}
 	for range 5 {
 		e.watchLocation(common, r, folder)

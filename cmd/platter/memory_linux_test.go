@@ -11,6 +11,8 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"platter/oracle"
 )
 
 // most is how much memory the program may take, in bytes, password and all.
@@ -156,7 +158,7 @@ func TestHugeDisk(t *testing.T) {
 	defer f.Close()
 	const tib = 1 << 40
 	if err := f.Truncate(8 * tib); err != nil {
-		lacking(t, "a file of 8 TiB: %v", err)
+		oracle.Lacking(t, "a file of 8 TiB: %v", err)
 	}
 	for i, place := range []struct{ off, n int64 }{
 		{0, 1 << 20}, {tib + 12345, 5000}, {3*tib - 70_000, 140_001}, {5 * tib, 2 << 20}, {7*tib - 1, 1}, {8*tib - 4097, 4097},

@@ -8,16 +8,14 @@ import (
 
 	"platter/repo"
 	"platter/repo/crypt"
+	"platter/repo/repotest"
 	"platter/repo/store/storetest"
 )
 
 func TestOpenRepo(t *testing.T) {
 	ctx := context.Background()
 	dir := t.TempDir()
-	cheap := crypt.Cost{Time: 1, Memory: 64, Lanes: 1}
-	if _, err := repo.Init(ctx, storetest.OpenLocal(t, dir, nil), []byte("pw"), cheap, "", repo.DefaultSettings); err != nil {
-		t.Fatal(err)
-	}
+	repotest.New(t, storetest.OpenLocal(t, dir, nil), repo.DefaultSettings)
 	tests := []struct {
 		name, repo, password string
 		want                 error

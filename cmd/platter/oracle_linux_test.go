@@ -5,33 +5,12 @@ import (
 	"fmt"
 	"io"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"strings"
 	"testing"
+
+	"platter/oracle"
 )
-
-// tool finds a program, also where Debian keeps those of administrators and not every user looks.
-func tool(t *testing.T, name string) string {
-	t.Helper()
-	for _, dir := range append(filepath.SplitList(os.Getenv("PATH")), "/usr/sbin", "/sbin") {
-		if path, err := exec.LookPath(filepath.Join(dir, name)); err == nil {
-			return path
-		}
-	}
-	lacking(t, "no %s; scripts/deps.sh installs it", name)
-	return ""
-}
-
-// run runs a tool, which must be content, and returns what it says.
-func run(t *testing.T, name string, args ...string) string {
-	t.Helper()
-	out, err := exec.Command(tool(t, name), args...).CombinedOutput()
-	if err != nil {
-		t.Fatalf("%s %v: %v\n%s", name, args, err, out)
-	}
-	return string(out)
-}
 
 const (
 	oraclePartition = 1 << 20 // where the file system starts on the disk, in bytes
@@ -60,8 +39,8 @@ func makeRealDisk(t *testing.T, s *site, files int) string {
 			t.Fatal(err)
 		}
 	}
-	run(t, "mkfs.ext4", "-q", "-F", "-L", "tree", "-d", tree, fs)
-	run(t, "sgdisk", "-n", "1:2048:+24M", "-c", "1:root", disk)
+	oracle.Run(t, "mkfs.ext4", "-q", "-F", "-L", "tree", "-d", tree, fs)
+	oracle.Run(t, "sgdisk", "-n", "1:2048:+24M", "-c", "1:root", disk)
 	copyPart(t, fs, 0, disk, oraclePartition)
 	return disk
 }
@@ -88,35 +67,35 @@ func copyPart(t *testing.T, from string, fromOff int64, to string, toOff int64) 
 // made, before and after some files were added.
 func TestRealTools(t *testing.T) {
 	for _, name := range []string{"mkfs.ext4", "e2fsck", "sgdisk", "qemu-img", "sha256sum"} {
-		tool(t, name)
+		oracle.Path(t, name)
 	}
 	s := newSite(t)
 	var sums []string
 	for _, files := range []int{30, 40} {
 		disk := makeRealDisk(t, s, files)
 		s.must("backup", disk, "--name", "disk")
-		sum, _, _ := strings.Cut(run(t, "sha256sum", disk), " ")
+		sum, _, _ := strings.Cut(oracle.Run(t, "sha256sum", disk), " ")
 		sums = append(sums, sum)
 	}
 	for i, sum := range sums {
 		back, part := s.path(fmt.Sprint("back", i)), s.path("part")
 		s.must("restore", fmt.Sprintf("disk~%d", len(sums)-1-i), back)
-		if got := run(t, "sha256sum", back); !strings.HasPrefix(got, sum+" ") {
+		if got := oracle.Run(t, "sha256sum", back); !strings.HasPrefix(got, sum+" ") {
 			t.Errorf("version %d: SHA-256 %s, want %s", i, got, sum)
 		}
-		if out := run(t, "sgdisk", "-v", back); !strings.Contains(out, "No problems found") {
+		if out := oracle.Run(t, "sgdisk", "-v", back); !strings.Contains(out, "No problems found") {
 			t.Errorf("sgdisk says of version %d\n%s", i, out)
 		}
-		if out := run(t, "sgdisk", "-p", back); !strings.Contains(out, "root") {
+		if out := oracle.Run(t, "sgdisk", "-p", back); !strings.Contains(out, "root") {
 			t.Errorf("sgdisk says of version %d\n%s", i, out)
 		}
 		copyPart(t, back, oraclePartition, part, 0)
-		run(t, "e2fsck", "-fn", part)
+		oracle.Run(t, "e2fsck", "-fn", part)
 	}
 	if part := s.must("show", "disk:LABEL=tree"); !strings.Contains(part, "start     1.0 MiB (byte 1048576)\n") || !strings.Contains(part, "fs size   24 MiB") {
 		t.Errorf("show prints\n%s", part)
 	}
-	if out := run(t, "qemu-img", "compare", "-f", "raw", "-F", "raw", s.path("disk"), s.path("back1")); !strings.Contains(out, "Images are identical") {
+	if out := oracle.Run(t, "qemu-img", "compare", "-f", "raw", "-F", "raw", s.path("disk"), s.path("back1")); !strings.Contains(out, "Images are identical") {
 		t.Errorf("qemu-img says %s", out)
 	}
 	if sums[0] == sums[1] {

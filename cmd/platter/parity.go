@@ -55,10 +55,9 @@ func runParityAdd(ctx context.Context, env *env, opts parityAddOptions, args []s
 		return err
 	}
 	limitMemory(parity.Memory)
-	var p repo.Progress
-	stop := env.progress(opts.common, "parity", &p)
-	done, err := r.AddParity(ctx, repo.ParityOptions{Share: int(opts.share), Verify: opts.verify}, &p)
-	stop()
+	done, err := withProgress(env, opts.common, "parity", func(p *repo.Progress) (*repo.ParityAdded, error) {
+		return r.AddParity(ctx, repo.ParityOptions{Share: int(opts.share), Verify: opts.verify}, p)
+	})
 	if err != nil {
 		return err
 	}
@@ -100,10 +99,9 @@ func runParityRemove(ctx context.Context, env *env, opts parityRemoveOptions, ar
 	if err != nil {
 		return err
 	}
-	var p repo.Progress
-	stop := env.progress(opts.common, "parity", &p)
-	done, err := r.RemoveParity(ctx, &p)
-	stop()
+	done, err := withProgress(env, opts.common, "parity", func(p *repo.Progress) (*repo.ParityRemoved, error) {
+		return r.RemoveParity(ctx, p)
+	})
 	if err != nil {
 		return err
 	}

@@ -3,6 +3,8 @@ package main
 import (
 	"os"
 	"testing"
+
+	"platter/oracle"
 )
 
 // TestParts takes a partition out of a disk in every way there is.
@@ -22,7 +24,7 @@ func TestParts(t *testing.T) {
 		s.must("restore", spec, part, "--force", "--verify")
 		same(part)
 	}
-	run(t, "e2fsck", "-fn", part)
+	oracle.Run(t, "e2fsck", "-fn", part)
 	f, err := os.OpenFile(part, os.O_WRONLY, 0)
 	if err != nil {
 		t.Fatal(err)
@@ -43,7 +45,7 @@ func TestParts(t *testing.T) {
 	same(part)
 	for _, format := range []string{"qcow2", "vmdk", "vdi", "vhdx", "vhd"} {
 		s.must("export", "vm:p1", s.path("part."+format), "--verify")
-		run(t, "qemu-img", "compare", "-f", "raw", "-F", qemuName(format), fs, s.path("part."+format))
+		oracle.Run(t, "qemu-img", "compare", "-f", "raw", "-F", qemuName(format), fs, s.path("part."+format))
 	}
 	s.start(nil, "restore", "vm:p2", s.path("none")).ends(1, "the disk has p1")
 	s.start(nil, "restore", "vm:p1", part).ends(1, "exists already")

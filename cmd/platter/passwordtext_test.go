@@ -12,7 +12,7 @@ import (
 	"unicode/utf16"
 
 	"platter/repo"
-	"platter/repo/crypt"
+	"platter/repo/repotest"
 	"platter/repo/store/storetest"
 )
 
@@ -65,14 +65,13 @@ func TestPasswordFiles(t *testing.T) {
 
 // TestPasswordFilesAsBefore holds that repositories which were made with the bytes of a file, marks and all, still open with it.
 func TestPasswordFilesAsBefore(t *testing.T) {
-	cheap := crypt.Cost{Time: 1, Memory: 64, Lanes: 1}
 	path := filepath.Join(t.TempDir(), "file")
 	e, _, _ := testEnv(t)
 	e.getenv = func(string) string { return "" }
 	files := append(slices.Clone(passwordFiles), struct{ name, content, password string }{"no text", "a\x00b\n\xff\n", ""})
 	for _, test := range files {
 		dir := t.TempDir()
-		if _, err := repo.Init(t.Context(), storetest.OpenLocal(t, dir, nil), trimLineEnd([]byte(test.content)), cheap, "", repo.DefaultSettings); err != nil {
+		if _, err := repo.Init(t.Context(), storetest.OpenLocal(t, dir, nil), trimLineEnd([]byte(test.content)), repotest.Cost(), "", repo.DefaultSettings); err != nil {
 			t.Fatal(err)
 		}
 		if err := os.WriteFile(path, []byte(test.content), 0o600); err != nil {

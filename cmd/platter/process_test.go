@@ -189,15 +189,6 @@ func (s *site) waitForPacks(n int) {
 // random is a stream that has no end and never yields the same bytes again.
 func random(seed byte) io.Reader { return rand.NewChaCha8([32]byte{seed}) }
 
-// lacking ends a test for which something is not to be had here: skipped, but where CI is set that is a failure.
-func lacking(t *testing.T, format string, args ...any) {
-	t.Helper()
-	if os.Getenv("CI") != "" {
-		t.Fatalf(format, args...)
-	}
-	t.Skipf(format, args...)
-}
-
 // shorter is the smaller size for -short, which the race detector's run uses.
 func shorter(size, short int64) int64 {
 	if testing.Short() {

@@ -81,6 +81,13 @@ func (e *env) progress(c common, title string, p *repo.Progress) (stop func()) {
 	return e.stderr.follow(title, p, ticker.C, ticker.Stop)
 }
 
+// withProgress runs do, and shows its progress meanwhile.
+func withProgress[T any](e *env, c common, title string, do func(*repo.Progress) (T, error)) (T, error) {
+	var p repo.Progress
+	defer e.progress(c, title, &p)()
+	return do(&p)
+}
+
 // follow draws p at every tick.
 func (s *screen) follow(title string, p *repo.Progress, tick <-chan time.Time, stopTick func()) (stop func()) {
 	var wg sync.WaitGroup

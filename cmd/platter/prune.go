@@ -83,12 +83,11 @@ func runPrune(ctx context.Context, env *env, opts pruneOptions, args []string) e
 func prune(ctx context.Context, env *env, opts pruneOptions, r *repo.Repo) (*repo.Pruned, error) {
 	limitMemory(parityMemory(r)) // it makes packs, as a backup does
 	defer env.warnHealed(opts.common, r)
-	var p repo.Progress
-	stop := env.progress(opts.common, "prune", &p)
-	done, err := r.Prune(ctx, opts.prune(env), func(ctx context.Context, ids []pack.FileID, m *repo.Marks) error {
-		return snapshot.Mark(ctx, r, ids, m)
-	}, &p)
-	stop()
+	done, err := withProgress(env, opts.common, "prune", func(p *repo.Progress) (*repo.Pruned, error) {
+		return r.Prune(ctx, opts.prune(env), func(ctx context.Context, ids []pack.FileID, m *repo.Marks) error {
+			return snapshot.Mark(ctx, r, ids, m)
+		}, p)
+	})
 	if err == nil && !opts.json && !opts.quiet {
 		printPruned(env, opts, done)
 	}

@@ -41,10 +41,9 @@ func runRepairIndex(ctx context.Context, env *env, opts repairIndexOptions, args
 	if err != nil {
 		return err
 	}
-	var p repo.Progress
-	stop := env.progress(opts.common, "repair index", &p)
-	done, err := r.RepairIndex(ctx, &p)
-	stop()
+	done, err := withProgress(env, opts.common, "repair index", func(p *repo.Progress) (*repo.Repaired, error) {
+		return r.RepairIndex(ctx, p)
+	})
 	if err != nil {
 		return err
 	}

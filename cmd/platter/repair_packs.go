@@ -65,10 +65,10 @@ func runRepairPacks(ctx context.Context, env *env, opts repairPacksOptions, args
 	if err := from.openRepos(ctx, env, opts, r, password); err != nil {
 		return err
 	}
-	var p repo.Progress
-	stop := env.progress(opts.common, "repair packs", &p)
-	done, err := heal.RepairPacks(ctx, r, heal.MendOptions{ReadAll: !opts.known, Copies: from.copies, Disks: from.disks, DryRun: opts.dryRun}, &p)
-	stop()
+	o := heal.MendOptions{ReadAll: !opts.known, Copies: from.copies, Disks: from.disks, DryRun: opts.dryRun}
+	done, err := withProgress(env, opts.common, "repair packs", func(p *repo.Progress) (*heal.Mended, error) {
+		return heal.RepairPacks(ctx, r, o, p)
+	})
 	if err != nil {
 		return err
 	}

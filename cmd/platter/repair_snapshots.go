@@ -60,11 +60,10 @@ func runRepairSnapshots(ctx context.Context, env *env, opts repairSnapshotsOptio
 	if len(which) > 0 {
 		return putBack(ctx, env, opts, r, which)
 	}
-	var p repo.Progress
-	stop := env.progress(opts.common, "repair snapshots", &p)
 	o := heal.RepairOptions{ReadAll: opts.readData, Write: opts.write, Forget: opts.forget, Platter: buildVersion().Version}
-	done, err := heal.RepairSnapshots(ctx, r, o, &p)
-	stop()
+	done, err := withProgress(env, opts.common, "repair snapshots", func(p *repo.Progress) (*heal.Repairs, error) {
+		return heal.RepairSnapshots(ctx, r, o, p)
+	})
 	if err != nil {
 		return err
 	}

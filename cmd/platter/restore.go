@@ -65,15 +65,11 @@ func runRestore(ctx context.Context, env *env, opts restoreOptions, args []strin
 			return err
 		}
 	}
-	r, all, err := openSnapshots(ctx, env, opts.common)
+	r, s, part, err := env.openVersion(ctx, opts.common, args[0])
 	if err != nil {
 		return err
 	}
 	defer env.warnHealed(opts.common, r)
-	s, part, err := env.findPart(ctx, opts.common, r, all, args[0])
-	if err != nil {
-		return err
-	}
 	return r.Reading(ctx, repo.Restoring, []pack.FileID{s.ID}, func(ctx context.Context) error {
 		return restoreToFile(ctx, env, opts, r, restoring{snapshot: s, part: part, target: target})
 	})

@@ -63,15 +63,11 @@ func restoreToDevice(ctx context.Context, env *env, opts restoreOptions, spec, t
 		return err
 	}
 	defer d.Close()
-	r, all, err := openSnapshots(ctx, env, opts.common)
+	r, s, part, err := env.openVersion(ctx, opts.common, spec)
 	if err != nil {
 		return err
 	}
 	defer env.warnHealed(opts.common, r)
-	s, part, err := env.findPart(ctx, opts.common, r, all, spec)
-	if err != nil {
-		return err
-	}
 	fit, err := restore.FitOnto(ctx, r, s, part, d, restore.FitOptions{GrowGPT: opts.device.growGPT, ShrinkGPT: opts.device.shrinkGPT})
 	if err != nil {
 		return err

@@ -11,28 +11,17 @@ import (
 	"strings"
 	"syscall"
 	"testing"
+
+	"platter/oracle"
 )
 
 // loopDevice returns the node of a device of size bytes that holds nothing but ones.
 func (s *site) loopDevice(name string, size int64) string {
 	s.t.Helper()
-	if os.Getuid() != 0 {
-		lacking(s.t, "only root can set up loop devices")
-	}
 	if err := os.WriteFile(s.path(name), bytes.Repeat([]byte{0xff}, int(size)), 0o600); err != nil {
 		s.t.Fatal(err)
 	}
-	out, err := exec.Command("losetup", "--find", "--show", s.path(name)).CombinedOutput()
-	if err != nil {
-		lacking(s.t, "losetup: %v: %s", err, out)
-	}
-	node := strings.TrimSpace(string(out))
-	s.t.Cleanup(func() {
-		if out, err := exec.Command("losetup", "--detach", node).CombinedOutput(); err != nil {
-			s.t.Errorf("losetup --detach %s: %v: %s", node, err, out)
-		}
-	})
-	return node
+	return oracle.Loop(s.t, s.path(name))
 }
 
 // onDevice reads all of a device.

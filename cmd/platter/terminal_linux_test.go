@@ -10,13 +10,15 @@ import (
 	"testing"
 
 	"golang.org/x/sys/unix"
+
+	"platter/oracle"
 )
 
 // openPty returns both ends of a new terminal: who types and reads there, and what a program sees.
 func openPty(t *testing.T) (user, terminal *os.File) {
 	user, err := os.OpenFile("/dev/ptmx", os.O_RDWR, 0)
 	if err != nil {
-		lacking(t, "no terminal to be had: %v", err)
+		oracle.Lacking(t, "no terminal to be had: %v", err)
 	}
 	t.Cleanup(func() { user.Close() })
 	if err := unix.IoctlSetPointerInt(int(user.Fd()), unix.TIOCSPTLCK, 0); err != nil {
@@ -28,7 +30,7 @@ func openPty(t *testing.T) (user, terminal *os.File) {
 	}
 	terminal, err = os.OpenFile(fmt.Sprintf("/dev/pts/%d", n), os.O_RDWR|unix.O_NOCTTY, 0)
 	if err != nil {
-		lacking(t, "no terminal to be had: %v", err)
+		oracle.Lacking(t, "no terminal to be had: %v", err)
 	}
 	t.Cleanup(func() { terminal.Close() })
 	return user, terminal

@@ -79,6 +79,27 @@ func TestPutOrder(t *testing.T) {
 	}
 }
 
+// failing returns a store on a disk that holds an old file unless old is empty. Its call i from now on fails, and with
+// crash all later ones. reached reports whether the store has made that call.
+func failing(t *testing.T, disk *storetest.Disk, old string, i int, crash bool) (l *store.Local, reached func() bool) {
+	t.Helper()
+	l = store.NewLocalOn(disk)
+	if old != "" {
+		if err := l.Put(t.Context(), testName, []byte(old)); err != nil {
+			t.Fatal(err)
+		}
+		l = store.NewLocalOn(disk)
+	}
+	failed := len(disk.Calls()) + i
+	disk.Fail = func(call int, _ string) error {
+		if call == failed || crash && call > failed {
+			return syscall.EIO
+		}
+		return nil
+	}
+	return l, func() bool { return len(disk.Calls()) > failed }
+}
+
 // TestPutEveryCall fails each call of a Put in turn, alone or with all later ones (a crash), over nothing or over an
 // older file. It checks Put's promise against what a power cut would then leave.
 func TestPutEveryCall(t *testing.T) {
@@ -95,22 +116,9 @@ func TestPutEveryCall(t *testing.T) {
 func failCall(t *testing.T, old string, data []byte, i int, crash bool) bool {
 	where := fmt.Sprintf("old %q, call %d failed (crash: %t)", old, i, crash)
 	disk := storetest.NewDisk()
-	l := store.NewLocalOn(disk)
-	if old != "" {
-		if err := l.Put(t.Context(), testName, []byte(old)); err != nil {
-			t.Fatal(err)
-		}
-		l = store.NewLocalOn(disk)
-	}
-	first := len(disk.Calls())
-	disk.Fail = func(call int, _ string) error {
-		if call == first+i || crash && call > first+i {
-			return syscall.EIO
-		}
-		return nil
-	}
+	l, called := failing(t, disk, old, i, crash)
 	err := l.Put(t.Context(), testName, data)
-	reached := len(disk.Calls()) > first+i
+	reached := called()
 	if reached != errors.Is(err, syscall.EIO) {
 		t.Errorf("%s: Put says %v", where, err)
 	}
@@ -143,19 +151,9 @@ func TestMoveEveryCall(t *testing.T) {
 	for _, crash := range []bool{false, true} {
 		for i, reached := 0, true; reached; i++ {
 			disk := storetest.NewDisk()
-			l := store.NewLocalOn(disk)
-			if err := l.Put(t.Context(), testName, []byte("data")); err != nil {
-				t.Fatal(err)
-			}
-			first := len(disk.Calls())
-			disk.Fail = func(call int, _ string) error {
-				if call == first+i || crash && call > first+i {
-					return syscall.EIO
-				}
-				return nil
-			}
+			l, called := failing(t, disk, "data", i, crash)
 			err := l.Move(t.Context(), testName, "bin/ab/cd")
-			if reached = len(disk.Calls()) > first+i; reached != errors.Is(err, syscall.EIO) {
+			if reached = called(); reached != errors.Is(err, syscall.EIO) {
 				t.Errorf("call %d failed (crash: %t): Move says %v", i, crash, err)
 			}
 			for c := range storetest.Cuts {

@@ -83,22 +83,9 @@ func failCreate(t *testing.T, noLinks bool, old string, i int, crash bool) bool 
 	data := twoPieces()
 	disk := storetest.NewDisk()
 	disk.NoLinks = noLinks
-	l := store.NewLocalOn(disk)
-	if old != "" {
-		if err := l.Put(t.Context(), testName, []byte(old)); err != nil {
-			t.Fatal(err)
-		}
-		l = store.NewLocalOn(disk)
-	}
-	first := len(disk.Calls())
-	disk.Fail = func(call int, _ string) error {
-		if call == first+i || crash && call > first+i {
-			return syscall.EIO
-		}
-		return nil
-	}
+	l, called := failing(t, disk, old, i, crash)
 	err := l.Create(t.Context(), testName, data)
-	reached := len(disk.Calls()) > first+i
+	reached := called()
 	switch {
 	case old != "" && err == nil:
 		t.Errorf("%s: it took a name that is taken", where)

@@ -5,10 +5,12 @@ import (
 	"fmt"
 	"io"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"strconv"
+	"strings"
 	"testing"
+
+	"platter/oracle"
 )
 
 // TestVersions makes the three versions of a small disk. After each, what changed reads back, and the tools that
@@ -97,11 +99,11 @@ func checkDisk(t *testing.T, image string) {
 	root := partition(t, f, alignment+espSize, rootSize(info.Size()))
 
 	// sgdisk does not tell a fault by its exit status.
-	if out := tool(t, "sgdisk", "-v", image); !bytes.Contains(out, []byte("No problems found")) {
+	if out := oracle.Run(t, "sgdisk", "-v", image); !strings.Contains(out, "No problems found") {
 		t.Errorf("sgdisk: %s", out)
 	}
-	tool(t, "fsck.vfat", "-n", esp)
-	tool(t, "fsck.ext4", "-fn", root)
+	oracle.Run(t, "fsck.vfat", "-n", esp)
+	oracle.Run(t, "fsck.ext4", "-fn", root)
 }
 
 // partition copies a part of the disk into a file of its own.
@@ -118,23 +120,4 @@ func partition(t *testing.T, disk io.ReaderAt, off, size int64) string {
 		t.Fatal(err)
 	}
 	return out.Name()
-}
-
-// tool runs a checker and returns its output. Only in CI must it be there.
-func tool(t *testing.T, name string, args ...string) []byte {
-	t.Helper()
-	path, err := exec.LookPath(name)
-	if err != nil {
-		if path, err = exec.LookPath("/usr/sbin/" + name); err != nil {
-			if os.Getenv("CI") != "" {
-				t.Fatal(err)
-			}
-			t.Skip(err)
-		}
-	}
-	out, err := exec.CommandContext(t.Context(), path, args...).CombinedOutput()
-	if err != nil {
-		t.Errorf("%s: %v\n%s", name, err, out)
-	}
-	return out
 }

@@ -12,6 +12,7 @@ import (
 	"strings"
 	"sync/atomic"
 	"testing"
+	"testing/iotest"
 	"testing/synctest"
 
 	"platter/chunk"
@@ -239,17 +240,13 @@ func TestBrokenStreamIsNoDisk(t *testing.T) {
 	for _, n := range []int{0, 1, 1 << 20, 3 << 20} {
 		s := new(store.Mem)
 		r := snapshottest.Repo(t, s)
-		src := io.MultiReader(bytes.NewReader(data[:n]), failing{io.ErrUnexpectedEOF})
+		src := io.MultiReader(bytes.NewReader(data[:n]), iotest.ErrReader(io.ErrUnexpectedEOF))
 		err := Stream(context.Background(), r, src, nil, &snapshot.Snapshot{Name: "x"}, nil)
 		if snaps, _, _ := snapshot.Load(context.Background(), r); !errors.Is(err, io.ErrUnexpectedEOF) || len(snaps) > 0 {
 			t.Errorf("after %d bytes: %v, %d snapshots", n, err, len(snaps))
 		}
 	}
 }
-
-type failing struct{ err error }
-
-func (f failing) Read([]byte) (int, error) { return 0, f.err }
 
 // TestCuttingAllocatesNothing checks that the number of allocations does not grow with the number of chunks.
 func TestCuttingAllocatesNothing(t *testing.T) {

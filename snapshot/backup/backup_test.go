@@ -8,8 +8,6 @@ import (
 	"io"
 	"iter"
 	"math/rand/v2"
-	"os"
-	"path/filepath"
 	"slices"
 	"testing"
 
@@ -18,7 +16,8 @@ import (
 	"platter/snapshot"
 	"platter/snapshot/diskmap"
 	"platter/snapshot/image"
-	"platter/snapshot/restore"
+	"platter/snapshot/image/imagetest"
+	"platter/snapshot/restore/restoretest"
 	"platter/snapshot/snapshottest"
 )
 
@@ -29,20 +28,6 @@ func keep(t testing.TB, r *repo.Repo, disk image.Disk) *snapshot.Snapshot {
 		t.Fatal(err)
 	}
 	return s
-}
-
-// restored restores a snapshot's disk to a file and returns its bytes.
-func restored(t *testing.T, r *repo.Repo, s *snapshot.Snapshot) []byte {
-	t.Helper()
-	target := filepath.Join(t.TempDir(), "out")
-	if _, err := restore.ToFile(context.Background(), r, s, s.Whole(), target, restore.Options{Verify: true}, nil); err != nil {
-		t.Fatal(err)
-	}
-	data, err := os.ReadFile(target)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return data
 }
 
 func TestBackupRestoresEverySize(t *testing.T) {
@@ -60,12 +45,11 @@ func TestBackupRestoresEverySize(t *testing.T) {
 					t.Fatalf("%+v", snap)
 				}
 				r := snapshottest.Reopen(t, s)
-				if !bytes.Equal(restored(t, r, snap), disk) {
+				if !bytes.Equal(restoretest.File(t, r, snap), disk) {
 					t.Fatal("the restored file differs")
 				}
-				var out bytes.Buffer
-				if err := restore.ToStream(context.Background(), r, snap, snap.Whole(), &out, nil); err != nil || !bytes.Equal(out.Bytes(), disk) {
-					t.Fatalf("the stream differs (%v)", err)
+				if !bytes.Equal(restoretest.Stream(t, r, snap), disk) {
+					t.Fatal("the stream differs")
 				}
 			})
 		}
@@ -118,7 +102,7 @@ func TestEditsShareAndDiff(t *testing.T) {
 				t.Fatal(err)
 			}
 			snapshottest.CheckDiff(t, disk, edited, slices.Collect(diff.All()))
-			if !bytes.Equal(restored(t, r, after), edited) || !bytes.Equal(restored(t, r, before), disk) {
+			if !bytes.Equal(restoretest.File(t, r, after), edited) || !bytes.Equal(restoretest.File(t, r, before), disk) {
 				t.Fatalf("seed %d: a version differs", seed)
 			}
 			disk, before = edited, after
@@ -203,18 +187,6 @@ func TestHugeDisk(t *testing.T) {
 	}
 }
 
-type resizing struct{ image.Mem }
-
-func (resizing) Changed() error { return image.ErrResized }
-
-type bothWays struct{ image.Mem }
-
-func (bothWays) Changed() error { return errors.Join(image.ErrModified, image.ErrResized) }
-
-type modified struct{ image.Mem }
-
-func (modified) Changed() error { return image.ErrModified }
-
 type shrunk struct{ image.Mem }
 
 func (s shrunk) Size() int64 { return int64(len(s.Data)) + 1<<20 }
@@ -227,7 +199,8 @@ func TestChangingSources(t *testing.T) {
 	disk := image.Mem{Data: snapshottest.RandomDisk(rand.New(rand.NewPCG(1, 1)), 3<<20)}
 	s := new(store.Mem)
 	r := snapshottest.Repo(t, s)
-	for _, d := range []image.Disk{resizing{disk}, bothWays{disk}, shrunk{disk}} {
+	resized, both := imagetest.Changing{Mem: disk, Err: image.ErrResized}, imagetest.Changing{Mem: disk, Err: errors.Join(image.ErrModified, image.ErrResized)}
+	for _, d := range []image.Disk{resized, both, shrunk{disk}} {
 		if err := Disk(context.Background(), snapshottest.Reopen(t, s), d, nil, &snapshot.Snapshot{Name: "x"}, nil); !errors.Is(err, image.ErrResized) {
 			t.Fatalf("%T: %v", d, err)
 		}
@@ -235,7 +208,7 @@ func TestChangingSources(t *testing.T) {
 	if snaps, bad, err := snapshot.Load(context.Background(), r); len(snaps)+len(bad) > 0 || err != nil {
 		t.Fatalf("a failed backup left %d snapshots (%v)", len(snaps), err)
 	}
-	if snap := keep(t, snapshottest.Reopen(t, s), modified{disk}); !snap.Modified {
+	if snap := keep(t, snapshottest.Reopen(t, s), imagetest.Changing{Mem: disk, Err: image.ErrModified}); !snap.Modified {
 		t.Fatal("a source that was written to is not marked")
 	}
 }

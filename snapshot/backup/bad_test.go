@@ -14,29 +14,27 @@ import (
 	"platter/snapshot"
 	"platter/snapshot/diskmap"
 	"platter/snapshot/image"
+	"platter/snapshot/image/imagetest"
 	"platter/snapshot/restore"
+	"platter/snapshot/restore/restoretest"
 	"platter/snapshot/snapshottest"
 )
 
 // A failingDisk fails each read that touches a bad sector.
 type failingDisk struct {
-	image.Mem
+	*imagetest.Faulty
+	mem image.Mem
 	bad map[int64]bool // by sector number
-	err error
 }
 
-func (d failingDisk) ReadAt(p []byte, off int64) (int, error) {
-	for at := off / 512; at*512 < off+int64(len(p)); at++ {
-		if d.bad[at] {
-			return 0, d.err
-		}
-	}
-	return d.Mem.ReadAt(p, off)
+func failing(mem image.Mem, bad map[int64]bool, err error) failingDisk {
+	where := imagetest.Where(func(off int64) bool { return bad[off/imagetest.Sector] }, err)
+	return failingDisk{&imagetest.Faulty{Disk: mem, Bad: where}, mem, bad}
 }
 
 // hurtDisk makes some places of a disk unreadable: sectors, runs, and also edges of blocks, slots and regions.
 func hurtDisk(rnd *rand.Rand, data []byte, holes bool) failingDisk {
-	d := failingDisk{image.Mem{Data: data, Holes: holes}, map[int64]bool{}, syscall.EIO}
+	d := failing(image.Mem{Data: data, Holes: holes}, map[int64]bool{}, syscall.EIO)
 	sectors := (int64(len(data)) + 511) / 512
 	for range rnd.IntN(40) {
 		at := rnd.Int64N(sectors)
@@ -88,11 +86,11 @@ func wantAround(t *testing.T, s store.Store, snap *snapshot.Snapshot, d failingD
 			t.Errorf("sector %d is bad, and not lost", at)
 		}
 	}
-	want := snapshottest.Without(d.Data, lost)
+	want := snapshottest.Without(d.mem.Data, lost)
 	if got := snapshottest.Contents(t, r, snap); !bytes.Equal(got, want) {
 		t.Fatal("streamed, it is another disk")
 	}
-	if got := restored(t, r, snap); !bytes.Equal(got, want) {
+	if got := restoretest.File(t, r, snap); !bytes.Equal(got, want) {
 		t.Fatal("restored, it is another disk")
 	}
 }
@@ -124,7 +122,7 @@ func TestBadSectorsChangeNothingElse(t *testing.T) {
 					t.Fatalf("seed %d: %d workers make another map", seed, workers)
 				}
 			}
-			whole := keepRound(t, s, 2, disk.Mem, nil, plain)
+			whole := keepRound(t, s, 2, disk.mem, nil, plain)
 			if whole.Unreadable > 0 {
 				t.Errorf("seed %d: with better luck %d bytes are unreadable", seed, whole.Unreadable)
 			}
@@ -133,7 +131,7 @@ func TestBadSectorsChangeNothingElse(t *testing.T) {
 				if guided := keepRound(t, s, 2, disk, nil, parent); guided.Root != plain.Root {
 					t.Fatalf("seed %d: guided, it is another map", seed)
 				}
-				if again := keepRound(t, s, 2, disk.Mem, nil, parent); again.Root != whole.Root {
+				if again := keepRound(t, s, 2, disk.mem, nil, parent); again.Root != whole.Root {
 					t.Fatalf("seed %d: guided, the whole disk is another map", seed)
 				}
 			}
@@ -149,11 +147,11 @@ func TestBadSectorAddsLittle(t *testing.T) {
 	data := make([]byte, 16<<20)
 	rand.NewChaCha8([32]byte{9}).Read(data)
 	whole := keepRound(t, s, 2, image.Mem{Data: data}, nil, nil)
-	disk := failingDisk{image.Mem{Data: data}, map[int64]bool{12345: true}, syscall.EIO}
+	disk := failing(image.Mem{Data: data}, map[int64]bool{12345: true}, syscall.EIO)
 	if hurt := keepRound(t, s, 2, disk, nil, whole); hurt.Unreadable != 512 || hurt.Stats.New > 1<<20 {
 		t.Errorf("%d bytes unreadable, %d new", hurt.Unreadable, hurt.Stats.New)
 	}
-	if again := keepRound(t, s, 2, disk.Mem, nil, nil); again.Root != whole.Root || again.Stats.New > 0 {
+	if again := keepRound(t, s, 2, disk.mem, nil, nil); again.Root != whole.Root || again.Stats.New > 0 {
 		t.Errorf("%d bytes new with better luck", again.Stats.New)
 	}
 }
@@ -167,11 +165,11 @@ func TestRestoreAroundInPlace(t *testing.T) {
 		disk := hurtDisk(rnd, snapshottest.RandomDisk(rnd, 3<<20+rnd.IntN(1<<20)), false)
 		snap := keepRound(t, s, 2, disk, nil, nil)
 		r := snapshottest.Reopen(t, s)
-		path := snapshottest.WriteFile(t, snapshottest.Scribbled(rnd, disk.Data))
+		path := snapshottest.WriteFile(t, snapshottest.Scribbled(rnd, disk.mem.Data))
 		if _, err := restore.ToFile(context.Background(), r, snap, snap.Whole(), path, restore.Options{InPlace: true, Verify: true}, nil); err != nil {
 			t.Fatal(err)
 		}
-		snapshottest.MustHold(t, path, snapshottest.Without(disk.Data, snapshottest.MustLost(t, r, snap)))
+		snapshottest.MustHold(t, path, snapshottest.Without(disk.mem.Data, snapshottest.MustLost(t, r, snap)))
 	}
 }
 
@@ -181,7 +179,7 @@ func TestRescueMapIsKept(t *testing.T) {
 	rnd := rand.New(rand.NewPCG(1, 81))
 	data := make([]byte, diskmap.RegionSize+8<<20)
 	copy(data[diskmap.RegionSize:], snapshottest.RandomDisk(rnd, 6<<20))
-	disk := failingDisk{image.Mem{Data: data, Holes: true}, map[int64]bool{}, errors.New("it was touched")}
+	disk := failing(image.Mem{Data: data, Holes: true}, map[int64]bool{}, errors.New("it was touched"))
 	lost := []diskmap.Range{{Off: 512, Len: 1024}, {Off: 3 << 20, Len: 20 << 20}, {Off: diskmap.RegionSize - 512, Len: 1<<20 + 512}, {Off: diskmap.RegionSize + 2<<20 + 512, Len: 512}, {Off: int64(len(data)), Len: 3*diskmap.RegionSize - 100}}
 	for _, q := range lost[:4] {
 		for at := q.Off / 512; at*512 < q.Off+q.Len; at++ {
@@ -210,7 +208,7 @@ func TestRescueMapIsKept(t *testing.T) {
 	if got := snapshottest.MustLost(t, snapshottest.Reopen(t, s), snap); !slices.Equal(got, lost) || snap.Size != size {
 		t.Errorf("%d bytes, lost %v, want %d and %v", snap.Size, got, size, lost)
 	}
-	disk.Data = append(bytes.Clone(data), make([]byte, 3*diskmap.RegionSize-100)...)
+	disk.mem.Data = append(bytes.Clone(data), make([]byte, 3*diskmap.RegionSize-100)...)
 	wantAround(t, s, snap, disk)
 
 	strict, err := image.NewRetrying(disk, known, image.RetryOptions{Strict: true})
@@ -240,12 +238,12 @@ func TestFailuresThatEndABackup(t *testing.T) {
 		want   error
 		words  string
 	}{
-		"dead":   {failingDisk{image.Mem{Data: data}, everywhere, syscall.EIO}, false, image.ErrDead, ""},
-		"device": {failingDisk{image.Mem{Data: data}, tail, syscall.ENXIO}, false, syscall.ENXIO, "read at 3145728: "},
-		"access": {failingDisk{image.Mem{Data: data}, tail, syscall.EACCES}, false, syscall.EACCES, "read at 3145728: "},
-		"strict": {failingDisk{image.Mem{Data: data}, tail, syscall.EIO}, true, syscall.EIO, "read at 3145728: "},
+		"dead":   {failing(image.Mem{Data: data}, everywhere, syscall.EIO), false, image.ErrDead, ""},
+		"device": {failing(image.Mem{Data: data}, tail, syscall.ENXIO), false, syscall.ENXIO, "read at 3145728: "},
+		"access": {failing(image.Mem{Data: data}, tail, syscall.EACCES), false, syscall.EACCES, "read at 3145728: "},
+		"strict": {failing(image.Mem{Data: data}, tail, syscall.EIO), true, syscall.EIO, "read at 3145728: "},
 		"shrunk": {shrunk{image.Mem{Data: data}}, false, image.ErrResized, ""},
-		"sized":  {resizing{image.Mem{Data: data}}, false, image.ErrResized, ""},
+		"sized":  {imagetest.Changing{Mem: image.Mem{Data: data}, Err: image.ErrResized}, false, image.ErrResized, ""},
 	} {
 		s := new(store.Mem)
 		r := snapshottest.Repo(t, s)
@@ -263,32 +261,14 @@ func TestFailuresThatEndABackup(t *testing.T) {
 	}
 }
 
-// An unplugged disk answers for a number of reads.
-type unplugged struct {
-	image.Mem
-	left chan struct{}
-}
-
-func (d unplugged) ReadAt(p []byte, off int64) (int, error) {
-	select {
-	case <-d.left:
-		return d.Mem.ReadAt(p, off)
-	default:
-		return 0, syscall.EIO
-	}
-}
-
 // TestUnpluggedDiskIsNoSnapshot has every read fail from some time on, with an error like that of a bad sector.
 func TestUnpluggedDiskIsNoSnapshot(t *testing.T) {
 	data := make([]byte, 8<<20)
 	rand.NewChaCha8([32]byte{4}).Read(data)
 	for reads := range 8 {
-		left := make(chan struct{}, reads)
-		for range reads {
-			left <- struct{}{}
-		}
+		disk := &imagetest.Faulty{Disk: image.Mem{Data: data}, Fail: imagetest.After(int64(reads), syscall.EIO)}
 		r := snapshottest.Repo(t, new(store.Mem))
-		retrying, err := image.NewRetrying(unplugged{image.Mem{Data: data}, left}, nil, image.RetryOptions{})
+		retrying, err := image.NewRetrying(disk, nil, image.RetryOptions{})
 		if err != nil {
 			t.Fatal(err)
 		}

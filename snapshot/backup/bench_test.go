@@ -10,7 +10,7 @@ import (
 	"testing"
 
 	"platter/repo"
-	"platter/repo/crypt"
+	"platter/repo/repotest"
 	"platter/repo/store"
 	"platter/snapshot"
 	"platter/snapshot/image"
@@ -32,12 +32,7 @@ func (f *frozen) Put(ctx context.Context, name string, data []byte) error {
 
 // benchRepo makes a repository with the default settings.
 func benchRepo(b testing.TB, s store.Store) *repo.Repo {
-	cost := crypt.Cost{Time: 1, Memory: 64, Lanes: 1}
-	r, err := repo.Init(context.Background(), s, []byte("pw"), cost, "", repo.DefaultSettings)
-	if err != nil {
-		b.Fatal(err)
-	}
-	return r
+	return repotest.New(b, s, repo.DefaultSettings)
 }
 
 // benchDisk has files of 4 KiB to 2 MiB at block bounds, with free space between them. Half of it compresses to at most

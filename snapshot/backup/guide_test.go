@@ -8,12 +8,12 @@ import (
 
 	"platter/chunk"
 	"platter/repo"
-	"platter/repo/crypt"
+	"platter/repo/repotest"
 	"platter/repo/store"
 	"platter/snapshot"
 	"platter/snapshot/diskmap"
 	"platter/snapshot/image"
-	"platter/snapshot/restore"
+	"platter/snapshot/restore/restoretest"
 	"platter/snapshot/snapshottest"
 )
 
@@ -65,19 +65,14 @@ func tinyChunks(t *testing.T, s store.Store) *repo.Repo {
 	t.Helper()
 	settings := repo.DefaultSettings
 	settings.Chunks = chunk.ParamsFor(chunk.MinAvg)
-	r, err := repo.Init(context.Background(), s, []byte("pw"), crypt.Cost{Time: 1, Memory: 64, Lanes: 1}, "", settings)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return r
+	return repotest.New(t, s, settings)
 }
 
 // mustBeWhole reads a snapshot back, which proves that each chunk is stored under its own ID.
 func mustBeWhole(t *testing.T, s store.Store, snap *snapshot.Snapshot, disk []byte) {
 	t.Helper()
-	var out bytes.Buffer
-	if err := restore.ToStream(context.Background(), snapshottest.Reopen(t, s), snap, snap.Whole(), &out, nil); err != nil || !bytes.Equal(out.Bytes(), disk) {
-		t.Fatalf("the guided version is not the disk: %v", err)
+	if !bytes.Equal(restoretest.Stream(t, snapshottest.Reopen(t, s), snap), disk) {
+		t.Fatal("the guided version is not the disk")
 	}
 }
 

@@ -15,45 +15,31 @@ import (
 	"platter/chunk"
 	"platter/pack"
 	"platter/repo"
+	"platter/repo/repotest"
 	"platter/repo/store"
+	"platter/repo/store/storetest"
 	"platter/snapshot"
+	"platter/snapshot/restore/restoretest"
 	"platter/snapshot/snapshottest"
 )
 
-// A garbling store returns wrong bytes for some files, a number of times.
-type garbling struct {
-	store.Store
-	mu    sync.Mutex
-	times map[string]int // how often a file is garbled; negative means always
-}
-
-func (s *garbling) Get(ctx context.Context, name string, off, n int64) ([]byte, error) {
-	data, err := s.Store.Get(ctx, name, off, n)
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if left := s.times[name]; err == nil && left != 0 && len(data) > 20 {
-		s.times[name] = left - 1
-		data = bytes.Clone(data)
-		data[len(data)/2] ^= 1
-	}
-	return data, err
-}
-
-func openGarbled(t *testing.T, s store.Store) *repo.Repo {
-	t.Helper()
-	r, err := repo.Open(context.Background(), s, []byte("pw"))
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := r.LoadIndex(context.Background()); err != nil {
-		t.Fatal(err)
-	}
-	return r
+// garbled returns a store that returns wrong bytes for some files, a number of times. A negative number means always.
+func garbled(s store.Store, times map[string]int) store.Store {
+	var mu sync.Mutex
+	return &storetest.Faulty{Store: s, Got: func(_ context.Context, name string, _ int64, data []byte) error {
+		mu.Lock()
+		defer mu.Unlock()
+		if left := times[name]; left != 0 && len(data) > 20 {
+			times[name] = left - 1
+			data[len(data)/2] ^= 1
+		}
+		return nil
+	}}
 }
 
 func pruneAll(t *testing.T, s store.Store) *repo.Pruned {
 	t.Helper()
-	r := openGarbled(t, s)
+	r := snapshottest.Reopen(t, s)
 	done, err := r.Prune(t.Context(), repo.PruneOptions{MaxRepack: 1 << 40}, func(ctx context.Context, ids []pack.FileID, m *repo.Marks) error {
 		return snapshot.Mark(ctx, r, ids, m)
 	}, nil)
@@ -66,14 +52,14 @@ func pruneAll(t *testing.T, s store.Store) *repo.Pruned {
 // wantNamed fails unless each disk has a whole version.
 func wantNamed(t *testing.T, s store.Store, disks map[string][]byte) {
 	t.Helper()
-	r := openGarbled(t, s)
+	r := snapshottest.Reopen(t, s)
 	all, bad, err := snapshot.Load(t.Context(), r)
 	if err != nil || len(bad) > 0 {
 		t.Fatal(bad, err)
 	}
 	for name, disk := range disks {
 		if !slices.ContainsFunc(all, func(v *snapshot.Snapshot) bool {
-			return v.Name == name && v.Unreadable == 0 && bytes.Equal(restored(t, r, v), disk)
+			return v.Name == name && v.Unreadable == 0 && bytes.Equal(restoretest.File(t, r, v), disk)
 		}) {
 			t.Errorf("%s is not what it was", name)
 		}
@@ -109,20 +95,21 @@ func TestBadReadsOfSnapshots(t *testing.T) {
 		},
 	} {
 		for _, times := range []int{1, 2, 3, 50} {
-			mem := memOf(t, whole)
-			name := under(t, mem, "snapshots/")[0]
-			s := &garbling{Store: mem, times: map[string]int{name: times}}
-			removed, err := remove(openGarbled(t, s))
+			mem := storetest.MemOf(t, whole)
+			name := storetest.Names(t, mem, "snapshots")[0]
+			bad := map[string]int{name: times}
+			s := garbled(mem, bad)
+			removed, err := remove(snapshottest.Reopen(t, s))
 			if err != nil || removed != (times > 2) {
 				t.Fatalf("%s after %d bad reads: %v, %v", how, times, removed, err)
 			}
-			clear(s.times)
+			clear(bad)
 			if removed {
-				s.times["aside/"+strings.TrimPrefix(name, "snapshots/")] = -1 // still garbled
+				bad["aside/"+strings.TrimPrefix(name, "snapshots/")] = -1 // still garbled
 				if done := pruneAll(t, s); done.Deleted.Packs > 0 || len(done.Aside) != 1 {
 					t.Errorf("%s: prune, while it cannot be read: %+v", how, done)
 				}
-				clear(s.times)
+				clear(bad)
 				if done := pruneAll(t, s); done.Deleted.Packs > 0 || done.Missing+done.Lost > 0 {
 					t.Errorf("%s: prune: %+v", how, done)
 				}
@@ -130,13 +117,13 @@ func TestBadReadsOfSnapshots(t *testing.T) {
 				if err != nil {
 					t.Fatal(err)
 				}
-				back, err := snapshot.PutBack(ctx, openGarbled(t, s), []pack.FileID{id})
-				if err != nil || len(back) != 1 || len(under(t, mem, "aside/")) > 0 {
-					t.Fatalf("%v, %v, %v", back, err, under(t, mem, "aside/"))
+				back, err := snapshot.PutBack(ctx, snapshottest.Reopen(t, s), []pack.FileID{id})
+				if err != nil || len(back) != 1 || len(storetest.Names(t, mem, "aside")) > 0 {
+					t.Fatalf("%v, %v, %v", back, err, storetest.Names(t, mem, "aside"))
 				}
 			}
 			wantNamed(t, s, disks)
-			if n := len(under(t, mem, "snapshots/")); n != 2 {
+			if n := len(storetest.Names(t, mem, "snapshots")); n != 2 {
 				t.Errorf("%s: %d snapshots", how, n)
 			}
 		}
@@ -150,28 +137,25 @@ func TestBadReadsOfPacks(t *testing.T) {
 	whole, list := keptDisk(t, rand.New(rand.NewPCG(1, 62)), 2, 3<<20)
 	disks := map[string][]byte{"disk0": list[0], "disk1": list[1]}
 	for _, times := range []int{1, -1} {
-		mem := memOf(t, whole)
-		s := &garbling{Store: mem, times: map[string]int{}}
+		mem := storetest.MemOf(t, whole)
+		bad := map[string]int{}
+		s := garbled(mem, bad)
 		for name := range whole {
 			if strings.HasPrefix(name, "packs/") {
-				s.times[name] = times
+				bad[name] = times
 			}
 		}
-		r, err := repo.Open(ctx, s, []byte("pw"))
-		if err != nil {
-			t.Fatal(err)
-		}
-		done, err := RepairSnapshots(ctx, r, RepairOptions{ReadAll: true, Write: true, Forget: true}, nil)
+		done, err := RepairSnapshots(ctx, repotest.Open(t, s), RepairOptions{ReadAll: true, Write: true, Forget: true}, nil)
 		if err != nil || (len(done.Snapshots) > 0) != (times < 0) {
 			t.Fatalf("%d bad reads: %+v, %v", times, done, err)
 		}
-		clear(s.times)
+		clear(bad)
 		pruneAll(t, s)
-		ids, err := openGarbled(t, s).ListAside(ctx)
+		ids, err := snapshottest.Reopen(t, s).ListAside(ctx)
 		if err != nil || len(ids) != len(done.Snapshots) {
 			t.Fatalf("%v, %v", ids, err)
 		}
-		if _, err := snapshot.PutBack(ctx, openGarbled(t, s), ids); err != nil {
+		if _, err := snapshot.PutBack(ctx, snapshottest.Reopen(t, s), ids); err != nil {
 			t.Fatal(err)
 		}
 		wantNamed(t, s, disks)
@@ -185,14 +169,14 @@ func TestReviewAside(t *testing.T) {
 	ctx := t.Context()
 	whole, _ := keptDisk(t, rand.New(rand.NewPCG(1, 63)), 3, 2<<20)
 	damaged := maps.Clone(whole)
-	delete(damaged, packsOf(whole)[0])
-	mem := memOf(t, damaged)
+	delete(damaged, repotest.Packs(whole)[0])
+	mem := storetest.MemOf(t, damaged)
 	hurt, err := RepairSnapshots(ctx, snapshottest.Reopen(t, mem), RepairOptions{}, nil)
 	if err != nil || len(hurt.Snapshots) == 0 {
 		t.Fatalf("%+v, %v", hurt, err)
 	}
 	cut := "" // one of the others, if there are any
-	for _, name := range under(t, mem, "snapshots/") {
+	for _, name := range storetest.Names(t, mem, "snapshots") {
 		if cut == "" || !slices.ContainsFunc(hurt.Snapshots, func(q Repair) bool { return repo.SnapshotName(q.Snapshot.ID) == name }) {
 			cut = name
 		}
@@ -204,7 +188,7 @@ func TestReviewAside(t *testing.T) {
 	if err != nil || len(done.Snapshots) == 0 || len(done.Unreadable) != 1 {
 		t.Fatalf("%+v, %v", done, err)
 	}
-	broken := len(under(t, mem, "aside/"))
+	broken := len(storetest.Names(t, mem, "aside"))
 	if broken != len(done.Snapshots)+1 {
 		t.Fatalf("%d are kept aside of %+v", broken, done)
 	}
@@ -223,14 +207,14 @@ func TestReviewAside(t *testing.T) {
 	}
 	r := snapshottest.Reopen(t, mem)
 	left, dropped, err := ReviewAside(ctx, r, func(chunk.ID) error { return nil })
-	if err != nil || len(left) != 1 || left[0].ID != all[0].ID || len(dropped) != broken || len(under(t, mem, "aside/")) != 1 {
+	if err != nil || len(left) != 1 || left[0].ID != all[0].ID || len(dropped) != broken || len(storetest.Names(t, mem, "aside")) != 1 {
 		t.Fatalf("%v stay, %v go, %v", left, dropped, err)
 	}
 	back, err := snapshot.PutBack(ctx, snapshottest.Reopen(t, mem), []pack.FileID{all[0].ID})
 	if err != nil || len(back) != 1 || back[0].ID == all[0].ID {
 		t.Fatalf("%v, %v", back, err)
 	}
-	if all, bad, err := snapshot.Load(ctx, snapshottest.Reopen(t, mem)); err != nil || len(bad) > 0 || len(all) != len(under(t, mem, "snapshots/")) {
+	if all, bad, err := snapshot.Load(ctx, snapshottest.Reopen(t, mem)); err != nil || len(bad) > 0 || len(all) != len(storetest.Names(t, mem, "snapshots")) {
 		t.Errorf("%v, %v, %v", all, bad, err)
 	}
 }

@@ -9,7 +9,6 @@ import (
 	"maps"
 	"math/rand/v2"
 	"slices"
-	"strings"
 	"testing"
 	"time"
 
@@ -17,7 +16,7 @@ import (
 	"platter/pack"
 	"platter/pack/parity"
 	"platter/repo"
-	"platter/repo/crypt"
+	"platter/repo/repotest"
 	"platter/repo/store"
 	"platter/repo/store/storetest"
 	"platter/snapshot"
@@ -25,43 +24,9 @@ import (
 	"platter/snapshot/backup/backuptest"
 	"platter/snapshot/diskmap"
 	"platter/snapshot/image"
+	"platter/snapshot/image/imagetest"
 	"platter/snapshot/snapshottest"
 )
-
-// files returns a copy of all files of a store.
-func files(t testing.TB, s store.Store) map[string][]byte {
-	t.Helper()
-	out := map[string][]byte{}
-	for f, err := range s.List(context.Background(), "") {
-		if err != nil {
-			t.Fatal(err)
-		}
-		data, err := s.Get(context.Background(), f.Name, 0, f.Size)
-		if err != nil {
-			t.Fatal(err)
-		}
-		out[f.Name] = data
-	}
-	return out
-}
-
-func memOf(t testing.TB, files map[string][]byte) *store.Mem {
-	t.Helper()
-	s := new(store.Mem)
-	for name, data := range files {
-		if err := s.Put(context.Background(), name, data); err != nil {
-			t.Fatal(err)
-		}
-	}
-	return s
-}
-
-// packsOf returns the names of the packs among files, sorted.
-func packsOf(files map[string][]byte) []string {
-	return slices.DeleteFunc(slices.Sorted(maps.Keys(files)), func(name string) bool {
-		return !strings.HasPrefix(name, "packs/") || strings.HasSuffix(name, ".par")
-	})
-}
 
 // keptDisk backs up versions of a disk to a repository of small packs, and returns its files and the disks, oldest
 // first.
@@ -70,10 +35,7 @@ func keptDisk(t testing.TB, rnd *rand.Rand, versions, size int) (map[string][]by
 	mem := new(store.Mem)
 	settings := repo.DefaultSettings
 	settings.PackSize, settings.FrameSize = repo.MinPackSize, 256<<10
-	r, err := repo.Init(context.Background(), mem, []byte("pw"), crypt.Cost{Time: 1, Memory: 64, Lanes: 1}, "", settings)
-	if err != nil {
-		t.Fatal(err)
-	}
+	r := repotest.New(t, mem, settings)
 	disk, noise := make([]byte, size), rand.NewChaCha8([32]byte{byte(rnd.Uint32())})
 	for _, off := range []int{0, size / 2, size - 900<<10} {
 		noise.Read(disk[off : off+900<<10])
@@ -90,13 +52,13 @@ func keptDisk(t testing.TB, rnd *rand.Rand, versions, size int) (map[string][]by
 		at := []int{0, size / 2, size - 900<<10}[len(disks)%3] + rnd.IntN(600<<10)
 		noise.Read(disk[at : at+200<<10])
 	}
-	return files(t, mem), disks
+	return storetest.Files(t, mem), disks
 }
 
 // hurt damages some packs, and returns the files afterwards, and the packs that are not whole.
 func hurt(rnd *rand.Rand, whole map[string][]byte) (hurt map[string][]byte, bad []string) {
 	hurt = maps.Clone(whole)
-	for _, name := range packsOf(whole) {
+	for _, name := range repotest.Packs(whole) {
 		data := bytes.Clone(whole[name])
 		at := rnd.IntN(len(data))
 		switch rnd.IntN(9) {
@@ -120,7 +82,7 @@ func hurt(rnd *rand.Rand, whole map[string][]byte) (hurt map[string][]byte, bad 
 // scratch damages some sectors of some packs, never more than parity can restore.
 func scratch(rnd *rand.Rand, whole map[string][]byte) (hurt map[string][]byte, bad []string) {
 	hurt = maps.Clone(whole)
-	for i, name := range packsOf(whole) {
+	for i, name := range repotest.Packs(whole) {
 		data := bytes.Clone(whole[name])
 		n := 1 + rnd.IntN(max(1, len(data)/4096*3/100))
 		switch at := rnd.IntN(len(data)/4096 - n + 1); {
@@ -142,7 +104,7 @@ func scratch(rnd *rand.Rand, whole map[string][]byte) (hurt map[string][]byte, b
 func withParity(t testing.TB, whole map[string][]byte) map[string][]byte {
 	t.Helper()
 	out := maps.Clone(whole)
-	for _, name := range packsOf(whole) {
+	for _, name := range repotest.Packs(whole) {
 		id, err := pack.ParseFileID(name[len("packs/xx/"):])
 		if err != nil {
 			t.Fatal(err)
@@ -192,7 +154,7 @@ func rescueFrom(t testing.TB, kind string, whole map[string][]byte, disks [][]by
 	o.ReadAll = true
 	switch kind {
 	case "copy":
-		o.Copies = []repo.Copy{{Name: "copy", Repo: snapshottest.Reopen(t, memOf(t, whole))}}
+		o.Copies = []repo.Copy{{Name: "copy", Repo: snapshottest.Reopen(t, storetest.MemOf(t, whole))}}
 	case "disks":
 		for _, disk := range disks {
 			o.Disks = append(o.Disks, Holder{"disk", image.Mem{Data: disk, Holes: true}})
@@ -226,19 +188,16 @@ func TestRepairPacks(t *testing.T) {
 				whole, do = withParity(t, whole), scratch
 			}
 			damaged, bad := do(rnd, whole)
-			mem := memOf(t, damaged)
+			mem := storetest.MemOf(t, damaged)
 			o := rescueFrom(t, kind, whole, disks)
 
-			dry, err := repo.Open(ctx, store.DryRun{Store: mem}, []byte("pw"))
-			if err != nil {
-				t.Fatal(err)
-			}
+			dry := repotest.Open(t, store.DryRun{Store: mem})
 			o.DryRun = true
 			told, err := RepairPacks(ctx, dry, o, nil)
 			if err != nil || told.Lacking > 0 || len(told.Packs) != len(bad) {
 				t.Fatalf("%s %d: dry run: %+v, %v", kind, seed, told, err)
 			}
-			if !maps.EqualFunc(files(t, mem), damaged, bytes.Equal) {
+			if !maps.EqualFunc(storetest.Files(t, mem), damaged, bytes.Equal) {
 				t.Fatalf("%s %d: the dry run changed files", kind, seed)
 			}
 
@@ -251,7 +210,7 @@ func TestRepairPacks(t *testing.T) {
 				if b.Name() != bad[i] || (kind == "copy" || kind == "parity") && b.Mended == "" || b.Mended != told.Packs[i].Mended {
 					t.Errorf("%s %d: %s is not whole (%q), want %s", kind, seed, b.Name(), b.Mended, bad[i])
 				}
-				if got := files(t, mem)[b.Name()]; b.Mended != "" && !bytes.Equal(got, whole[b.Name()]) {
+				if got := storetest.Files(t, mem)[b.Name()]; b.Mended != "" && !bytes.Equal(got, whole[b.Name()]) {
 					t.Errorf("%s %d: %s is not what it was", kind, seed, b.Name())
 				}
 			}
@@ -266,12 +225,12 @@ func TestRepairPacks(t *testing.T) {
 // TestRepairPacksLeavesWholeOnesAlone checks that a repair of an undamaged repository changes nothing.
 func TestRepairPacksLeavesWholeOnesAlone(t *testing.T) {
 	whole, disks := keptDisk(t, rand.New(rand.NewPCG(1, 1)), 2, 4<<20)
-	mem := memOf(t, whole)
+	mem := storetest.MemOf(t, whole)
 	done, err := RepairPacks(context.Background(), snapshottest.Reopen(t, mem), rescueFrom(t, "disks", whole, disks), nil)
 	if err != nil || len(done.Packs)+len(done.Losses)+len(done.Found) > 0 {
 		t.Errorf("%+v, %v", done, err)
 	}
-	if !maps.EqualFunc(files(t, mem), whole, bytes.Equal) {
+	if !maps.EqualFunc(storetest.Files(t, mem), whole, bytes.Equal) {
 		t.Error("files were changed")
 	}
 }
@@ -282,17 +241,17 @@ func TestRepairPacksNotes(t *testing.T) {
 	ctx := context.Background()
 	whole, disks := keptDisk(t, rand.New(rand.NewPCG(2, 1)), 1, 4<<20)
 	damaged := maps.Clone(whole)
-	name := slices.MaxFunc(packsOf(whole), func(a, b string) int { return cmp.Compare(len(whole[a]), len(whole[b])) })
+	name := slices.MaxFunc(repotest.Packs(whole), func(a, b string) int { return cmp.Compare(len(whole[a]), len(whole[b])) })
 	damaged[name] = bytes.Clone(whole[name])
 	for at := 0; at < len(damaged[name]); at += 4096 {
 		damaged[name][at] ^= 1
 	}
-	mem := memOf(t, damaged)
+	mem := storetest.MemOf(t, damaged)
 	done, err := RepairPacks(ctx, snapshottest.Reopen(t, mem), MendOptions{ReadAll: true}, nil)
 	if err != nil || len(done.Losses) != 1 || done.Lacking == 0 {
 		t.Fatalf("%+v, %v", done, err)
 	}
-	if n := len(under(t, mem, "work/")); n != 1 {
+	if n := len(storetest.Names(t, mem, "work")); n != 1 {
 		t.Fatalf("%d files are in work, want the note", n)
 	}
 	// The next repair knows this without reading anything. A partly damaged disk still supplies some chunks.
@@ -316,34 +275,9 @@ func TestRepairPacksNotes(t *testing.T) {
 	if done, err := RepairPacks(ctx, snapshottest.Reopen(t, mem), MendOptions{}, nil); err != nil || len(done.Packs)+len(done.Losses) > 0 {
 		t.Errorf("%+v, %v", done, err)
 	}
-	if n := len(under(t, mem, "work/")); n > 0 {
+	if n := len(storetest.Names(t, mem, "work")); n > 0 {
 		t.Errorf("%d files are in work", n)
 	}
-}
-
-// under returns the names of files with a prefix.
-func under(t testing.TB, s store.Store, prefix string) []string {
-	t.Helper()
-	return slices.DeleteFunc(slices.Sorted(maps.Keys(files(t, s))), func(name string) bool { return !strings.HasPrefix(name, prefix) })
-}
-
-// A sick disk returns errors for some ranges.
-type sick struct {
-	image.Mem
-	bad func(off int64) bool
-}
-
-var errSick = errors.New("medium error")
-
-func (d sick) ReadAt(p []byte, off int64) (int, error) {
-	for at := off &^ 4095; at < off+int64(len(p)); at += 4096 {
-		if d.bad(at) {
-			n := max(0, at-off)
-			copy(p[:n], d.Data[off:])
-			return int(n), errSick
-		}
-	}
-	return d.Mem.ReadAt(p, off)
 }
 
 // TestRepairPacksFromSickDisks has two disks that cannot be read, each in different places.
@@ -352,12 +286,16 @@ func TestRepairPacksFromSickDisks(t *testing.T) {
 	whole, disks := keptDisk(t, rand.New(rand.NewPCG(3, 1)), 1, 4<<20)
 	damaged := maps.Clone(whole)
 	// The lost pack is not that of the map.
-	lost := slices.DeleteFunc(packsOf(whole), func(name string) bool { return len(whole[name]) < 512<<10 })[0]
+	lost := slices.DeleteFunc(repotest.Packs(whole), func(name string) bool { return len(whole[name]) < 512<<10 })[0]
 	delete(damaged, lost)
-	mem := memOf(t, damaged)
+	mem := storetest.MemOf(t, damaged)
 	var o MendOptions
 	for i := range int64(2) {
-		o.Disks = append(o.Disks, Holder{fmt.Sprint(i), sick{image.Mem{Data: disks[0]}, func(off int64) bool { return off>>19%2 == i && off%(64<<10) == 0 }}})
+		o.Disks = append(o.Disks, Holder{fmt.Sprint(i), &imagetest.Faulty{
+			Disk:    image.Mem{Data: disks[0]},
+			Bad:     imagetest.Where(func(off int64) bool { return off>>19%2 == i && off%(64<<10) < 4096 }, errors.New("medium error")),
+			Partial: true,
+		}})
 	}
 	o.Disks = append(o.Disks, Holder{"well", image.Mem{Data: disks[0][:1<<20]}})
 	done, err := RepairPacks(ctx, snapshottest.Reopen(t, mem), o, nil)
@@ -376,10 +314,10 @@ func TestRepairPacksAfterTheIndexForgot(t *testing.T) {
 	for _, kind := range []string{"copy", "disks"} {
 		whole, disks := keptDisk(t, rand.New(rand.NewPCG(4, 1)), 2, diskmap.RegionSize+2<<20)
 		damaged := maps.Clone(whole)
-		for _, name := range packsOf(whole) {
+		for _, name := range repotest.Packs(whole) {
 			delete(damaged, name)
 		}
-		mem := memOf(t, damaged)
+		mem := storetest.MemOf(t, damaged)
 		if _, err := snapshottest.Reopen(t, mem).RepairIndex(ctx, nil); err != nil {
 			t.Fatal(err)
 		}
@@ -400,12 +338,9 @@ func everyOp(t *testing.T, start map[string][]byte, work func(*repo.Repo) error,
 			continue
 		}
 		for i := int64(0); ; i++ {
-			mem := memOf(t, start)
+			mem := storetest.MemOf(t, start)
 			s := &storetest.Faulty{Store: mem}
-			r, err := repo.Open(context.Background(), s, []byte("pw"))
-			if err != nil {
-				t.Fatal(err)
-			}
+			r := repotest.Open(t, s)
 			first := s.Ops()
 			switch mode {
 			case "fails":
@@ -415,11 +350,11 @@ func everyOp(t *testing.T, start map[string][]byte, work func(*repo.Repo) error,
 			default:
 				s.Fail = storetest.After(i, broken)
 			}
-			err = work(r)
+			err := work(r)
 			if err != nil && !errors.Is(err, broken) {
 				t.Fatalf("call %d %s: %v", i, mode, err)
 			}
-			for _, name := range under(t, mem, "work/") { // as if the holders were dead
+			for _, name := range storetest.Names(t, mem, "work") { // as if the holders were dead
 				if err := mem.Delete(context.Background(), name); err != nil {
 					t.Fatal(err)
 				}
@@ -449,7 +384,7 @@ func TestRepairPacksEveryOpFails(t *testing.T) {
 			whole = withParity(t, whole)
 		}
 		damaged := maps.Clone(whole)
-		packs := packsOf(whole)
+		packs := repotest.Packs(whole)
 		for i, name := range packs[:2] {
 			data := bytes.Clone(whole[name])
 			data[len(data)/2] ^= 1
@@ -466,7 +401,7 @@ func TestRepairPacksEveryOpFails(t *testing.T) {
 			return err
 		}
 		everyOp(t, damaged, repair, func(mem *store.Mem, err error) {
-			now := files(t, mem)
+			now := storetest.Files(t, mem)
 			for name, data := range damaged {
 				if !bytes.Equal(now[name], data) && !bytes.Equal(now[name], whole[name]) {
 					t.Errorf("%s: %s is neither what it was nor whole", kind, name)

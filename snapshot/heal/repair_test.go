@@ -7,8 +7,6 @@ import (
 	"fmt"
 	"maps"
 	"math/rand/v2"
-	"os"
-	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
@@ -17,12 +15,15 @@ import (
 	"platter/chunk"
 	"platter/pack"
 	"platter/repo"
+	"platter/repo/layout"
+	"platter/repo/repotest"
 	"platter/repo/store"
+	"platter/repo/store/storetest"
 	"platter/snapshot"
 	"platter/snapshot/backup/backuptest"
 	"platter/snapshot/diskmap"
 	"platter/snapshot/image"
-	"platter/snapshot/restore"
+	"platter/snapshot/restore/restoretest"
 	"platter/snapshot/snapshottest"
 )
 
@@ -40,12 +41,11 @@ func wantRepaired(t *testing.T, r *repo.Repo, q Repair, disk []byte) {
 	if fmt.Sprint(lost) != fmt.Sprint(slices.Collect(q.Ranges.All())) {
 		t.Errorf("%v is marked as lost, and %v is", lost, slices.Collect(q.Ranges.All()))
 	}
-	if !bytes.Equal(restored(t, r, s), snapshottest.Without(disk, lost)) {
+	if !bytes.Equal(restoretest.File(t, r, s), snapshottest.Without(disk, lost)) {
 		t.Error("what is left is not what was kept")
 	}
-	var out bytes.Buffer
-	if err := restore.ToStream(context.Background(), r, s, s.Whole(), &out, nil); err != nil || !bytes.Equal(out.Bytes(), snapshottest.Without(disk, lost)) {
-		t.Errorf("the stream differs (%v)", err)
+	if !bytes.Equal(restoretest.Stream(t, r, s), snapshottest.Without(disk, lost)) {
+		t.Error("the stream differs")
 	}
 	broken, err := old.Open(context.Background(), r)
 	if err != nil {
@@ -71,9 +71,9 @@ func TestRepairSnapshots(t *testing.T) {
 		rnd := rand.New(rand.NewPCG(seed, 41))
 		whole, disks := keptDisk(t, rnd, 3, []int{3 << 20, diskmap.RegionSize + 2<<20}[seed/5])
 		damaged, _ := hurt(rnd, whole)
-		mem := memOf(t, damaged)
+		mem := storetest.MemOf(t, damaged)
 		told, err := RepairSnapshots(ctx, snapshottest.Reopen(t, mem), RepairOptions{ReadAll: true}, nil)
-		if err != nil || !maps.EqualFunc(files(t, mem), damaged, bytes.Equal) {
+		if err != nil || !maps.EqualFunc(storetest.Files(t, mem), damaged, bytes.Equal) {
 			t.Fatalf("%d: it did not only look (%v)", seed, err)
 		}
 		o := RepairOptions{ReadAll: true, Write: true, Platter: "test"}
@@ -111,7 +111,7 @@ func TestRepairSnapshots(t *testing.T) {
 		if err != nil || len(last.Snapshots)+len(last.Unreadable) > 0 {
 			t.Errorf("%d: %+v, %v", seed, last, err)
 		}
-		if n := len(under(t, mem, "snapshots/")); n != len(disks) {
+		if n := len(storetest.Names(t, mem, "snapshots")); n != len(disks) {
 			t.Errorf("%d: %d snapshots, want %d", seed, n, len(disks))
 		}
 	}
@@ -121,8 +121,8 @@ func TestRepairSnapshots(t *testing.T) {
 func TestRepairSnapshotsTwice(t *testing.T) {
 	ctx := context.Background()
 	whole, disks := keptDisk(t, rand.New(rand.NewPCG(1, 42)), 1, 4<<20)
-	mem := memOf(t, whole)
-	names := packsOf(whole)
+	mem := storetest.MemOf(t, whole)
+	names := repotest.Packs(whole)
 	for _, name := range names {
 		if len(whole[name]) < 100<<10 { // the map
 			continue
@@ -144,7 +144,7 @@ func TestRepairSnapshotsTwice(t *testing.T) {
 			}
 		}
 		r := snapshottest.Reopen(t, mem)
-		if s := done.Snapshots[0].New; made > 1 || !bytes.Equal(restored(t, r, s), snapshottest.Without(disks[0], snapshottest.MustLost(t, r, s))) {
+		if s := done.Snapshots[0].New; made > 1 || !bytes.Equal(restoretest.File(t, r, s), snapshottest.Without(disks[0], snapshottest.MustLost(t, r, s))) {
 			t.Errorf("%d were made, or what is left differs", made)
 		}
 	}
@@ -189,8 +189,8 @@ func TestRepairSnapshotsWithoutMaps(t *testing.T) {
 func TestRepairSnapshotsForgetsDamagedFiles(t *testing.T) {
 	ctx := context.Background()
 	whole, _ := keptDisk(t, rand.New(rand.NewPCG(1, 43)), 3, 2<<20)
-	mem := memOf(t, whole)
-	names := under(t, mem, "snapshots/")
+	mem := storetest.MemOf(t, whole)
+	names := storetest.Names(t, mem, "snapshots")
 	// The file of a newer version has its header, and its own name.
 	newer := append(bytes.Clone(whole[names[0]][:8]), 0xff, 0xff)
 	newer = append(newer, whole[names[0]][10:]...)
@@ -211,7 +211,7 @@ func TestRepairSnapshotsForgetsDamagedFiles(t *testing.T) {
 			}
 		}
 	}
-	left := under(t, mem, "snapshots/")
+	left := storetest.Names(t, mem, "snapshots")
 	if len(left) != 3 || whole[left[0]] == nil && whole[left[1]] == nil {
 		t.Errorf("%v", left)
 	}
@@ -223,13 +223,13 @@ func TestRepairSnapshotsEveryOpFails(t *testing.T) {
 	ctx := context.Background()
 	whole, disks := keptDisk(t, rand.New(rand.NewPCG(1, 44)), 2, 2<<20)
 	damaged := maps.Clone(whole)
-	packs := packsOf(whole)
+	packs := repotest.Packs(whole)
 	data := bytes.Clone(whole[packs[0]])
 	data[len(data)/2] ^= 1
 	damaged[packs[0]] = data
 	delete(damaged, packs[1])
 	o := RepairOptions{ReadAll: true, Write: true, Forget: true}
-	want := memOf(t, damaged)
+	want := storetest.MemOf(t, damaged)
 	told, err := RepairSnapshots(ctx, snapshottest.Reopen(t, want), o, nil)
 	if err != nil || len(told.Snapshots) == 0 {
 		t.Fatalf("%+v, %v", told, err)
@@ -273,7 +273,7 @@ func TestRepairSnapshotsEveryOpFails(t *testing.T) {
 		if err := repair(snapshottest.Reopen(t, mem)); err != nil {
 			t.Errorf("the next repair: %v", err)
 		}
-		if broken := look(mem); broken > 0 || len(under(t, mem, "snapshots/")) != len(disks) {
+		if broken := look(mem); broken > 0 || len(storetest.Names(t, mem, "snapshots")) != len(disks) {
 			t.Errorf("%d are broken after the next repair", broken)
 		}
 	})
@@ -283,46 +283,14 @@ func TestRepairSnapshotsEveryOpFails(t *testing.T) {
 func TestRepairSnapshotsWaitsForTheStore(t *testing.T) {
 	ctx := context.Background()
 	whole, _ := keptDisk(t, rand.New(rand.NewPCG(1, 45)), 1, 2<<20)
-	mem := memOf(t, whole)
-	s := &offline{Store: mem}
-	r, err := repo.Open(ctx, s, []byte("pw"))
-	if err != nil {
-		t.Fatal(err)
-	}
-	s.off = true
+	mem := storetest.MemOf(t, whole)
+	s := &storetest.Faulty{Store: mem}
+	r, errOffline := repotest.Open(t, s), errors.New("no answer")
+	s.Got = storetest.In(layout.Packs, func(context.Context, string, int64, []byte) error { return errOffline })
 	if _, err := RepairSnapshots(ctx, r, RepairOptions{Write: true, Forget: true}, nil); !errors.Is(err, errOffline) {
 		t.Errorf("%v, want the store's error", err)
 	}
-	if n := len(under(t, mem, "snapshots/")); n != 1 {
+	if n := len(storetest.Names(t, mem, "snapshots")); n != 1 {
 		t.Errorf("%d snapshots", n)
 	}
-}
-
-// An offline store does not return packs.
-type offline struct {
-	store.Store
-	off bool
-}
-
-var errOffline = errors.New("no answer")
-
-func (s *offline) Get(ctx context.Context, name string, off, n int64) ([]byte, error) {
-	if s.off && strings.HasPrefix(name, "packs/") {
-		return nil, errOffline
-	}
-	return s.Store.Get(ctx, name, off, n)
-}
-
-// restored restores a snapshot's disk to a file and returns its bytes.
-func restored(t *testing.T, r *repo.Repo, s *snapshot.Snapshot) []byte {
-	t.Helper()
-	target := filepath.Join(t.TempDir(), "out")
-	if _, err := restore.ToFile(context.Background(), r, s, s.Whole(), target, restore.Options{Verify: true}, nil); err != nil {
-		t.Fatal(err)
-	}
-	data, err := os.ReadFile(target)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return data
 }

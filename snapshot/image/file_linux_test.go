@@ -4,12 +4,12 @@ import (
 	"errors"
 	"math/rand/v2"
 	"os"
-	"os/exec"
 	"path/filepath"
-	"strings"
 	"testing"
 
 	"golang.org/x/sys/unix"
+
+	"platter/oracle"
 )
 
 // TestFileHoles checks holes on file systems that report them: ext4, xfs, btrfs, tmpfs.
@@ -50,7 +50,7 @@ func TestFileHuge(t *testing.T) {
 	}
 	_, err = f.WriteAt(make([]byte, blockLen), at)
 	if err := errors.Join(err, f.Truncate(size), f.Close()); err != nil {
-		lacking(t, "the file system has no files of 6 TiB: %v", err)
+		oracle.Lacking(t, "the file system has no files of 6 TiB: %v", err)
 	}
 	d := mustOpen(t, path)
 	if d.Size() != size {
@@ -78,13 +78,9 @@ func TestFileWithoutSeek(t *testing.T) {
 }
 
 func TestDevice(t *testing.T) {
-	if os.Geteuid() != 0 && os.Getenv("CI") == "" {
-		t.Skip("needs root for a loop device")
-	}
 	data := randomDisk(rand.New(rand.NewPCG(11, 12)), 1<<20+512)
 	path := writeSparse(t, data)
-	node := losetup(t, "--find", "--show", path)
-	t.Cleanup(func() { losetup(t, "--detach", node) })
+	node := oracle.Loop(t, path)
 	link := filepath.Join(t.TempDir(), "by-id")
 	if err := os.Symlink(node, link); err != nil {
 		t.Fatal(err)
@@ -102,7 +98,7 @@ func TestDevice(t *testing.T) {
 		if err := os.Truncate(path, size); err != nil {
 			t.Fatal(err)
 		}
-		losetup(t, "--set-capacity", node)
+		oracle.Run(t, "losetup", "--set-capacity", node)
 		if err := d.Changed(); !errors.Is(err, ErrResized) {
 			t.Errorf("%d bytes: Changed() = %v, want ErrResized", size, err)
 		}
@@ -110,13 +106,4 @@ func TestDevice(t *testing.T) {
 	if n, err := d.ReadAt(make([]byte, 2), 1<<19-1); n != 1 || !errors.Is(err, ErrResized) {
 		t.Errorf("ReadAt past the new end = %d, %v; want 1, ErrResized", n, err)
 	}
-}
-
-func losetup(t *testing.T, args ...string) string {
-	t.Helper()
-	out, err := exec.Command("losetup", args...).CombinedOutput()
-	if err != nil {
-		t.Fatalf("losetup %q: %v: %s", args, err, out)
-	}
-	return strings.TrimSpace(string(out))
 }

@@ -9,6 +9,8 @@ import (
 	"path/filepath"
 	"testing"
 	"time"
+
+	"platter/oracle"
 )
 
 // writeSparse writes data to a new file, with holes where its blocks are zero.
@@ -72,7 +74,7 @@ func TestFileThroughSymlink(t *testing.T) {
 	data := randomDisk(rand.New(rand.NewPCG(7, 8)), 100_000)
 	link := filepath.Join(t.TempDir(), "by-id")
 	if err := os.Symlink(writeSparse(t, data), link); err != nil {
-		lacking(t, "no symbolic links: %v", err)
+		oracle.Lacking(t, "no symbolic links: %v", err)
 	}
 	d := mustOpen(t, link)
 	testDisk(t, d, data)

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"io"
 	"math/rand/v2"
-	"os"
 	"slices"
 	"testing"
 
@@ -191,13 +190,4 @@ func TestJoinedYieldsWhatCameBeforeAnError(t *testing.T) {
 	if !slices.Equal(all, []Extent{{Len: 3}, {}}) || !slices.Equal(errs, []error{nil, broken}) {
 		t.Errorf("got %v %v", all, errs)
 	}
-}
-
-// lacking skips a test that needs something this machine does not have. If CI is set, it fails the test instead.
-func lacking(t *testing.T, format string, args ...any) {
-	t.Helper()
-	if os.Getenv("CI") != "" {
-		t.Fatalf(format, args...)
-	}
-	t.Skipf(format, args...)
 }

@@ -7,11 +7,12 @@ import (
 	"math"
 	"math/rand/v2"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
+
+	"platter/oracle"
 )
 
 func mustMap(t testing.TB, text string) *RescueMap {
@@ -149,10 +150,6 @@ func TestRescueMapRoundTrip(t *testing.T) {
 
 // TestRescueMapOracle compares with ddrescuelog: it finds the same bad sectors in our maps.
 func TestRescueMapOracle(t *testing.T) {
-	tool, err := exec.LookPath("ddrescuelog")
-	if err != nil {
-		lacking(t, "no ddrescuelog: %v", err)
-	}
 	path := filepath.Join(t.TempDir(), "map")
 	var text bytes.Buffer
 	lost := []Extent{{Off: 0, Len: 512}, {Off: 2048, Len: 1024}, {Off: 1 << 40, Len: 512}}
@@ -162,9 +159,8 @@ func TestRescueMapOracle(t *testing.T) {
 	if err := os.WriteFile(path, text.Bytes(), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	out, err := exec.Command(tool, "--list-blocks=-", path).Output()
-	if err != nil || string(out) != "0\n4\n5\n2147483648\n" {
-		t.Errorf("%v: %s", err, out)
+	if out := oracle.Run(t, "ddrescuelog", "--list-blocks=-", path); out != "0\n4\n5\n2147483648" {
+		t.Error(out)
 	}
 }
 

@@ -13,17 +13,15 @@ import (
 
 	"golang.org/x/sync/errgroup"
 	"golang.org/x/sys/unix"
+
+	"platter/oracle"
 )
 
 // mustLoop returns a loop device over a file with this data, opened and prepared with ReadSequentially.
 func mustLoop(t *testing.T, data []byte) (d *File, node, path string) {
 	t.Helper()
-	if os.Geteuid() != 0 && os.Getenv("CI") == "" {
-		t.Skip("needs root for a loop device")
-	}
 	path = writeSparse(t, data)
-	node = losetup(t, "--find", "--show", path)
-	t.Cleanup(func() { losetup(t, "--detach", node) })
+	node = oracle.Loop(t, path)
 	d = mustOpen(t, node)
 	d.ReadSequentially()
 	return d, node, path

@@ -11,6 +11,8 @@ import (
 	"testing"
 
 	"golang.org/x/sys/unix"
+
+	"platter/oracle"
 )
 
 // waitingInputs are inputs whose writer stays silent.
@@ -117,7 +119,7 @@ func TestStreamLeavesInputAsItWas(t *testing.T) {
 func TestStreamOfTerminal(t *testing.T) {
 	f, err := os.OpenFile("/dev/ptmx", os.O_RDWR|unix.O_NOCTTY, 0)
 	if err != nil {
-		lacking(t, "no terminal to be had: %v", err)
+		oracle.Lacking(t, "no terminal to be had: %v", err)
 	}
 	defer f.Close()
 	if _, err := OpenStream(t.Context(), f); err == nil || !strings.Contains(err.Error(), "is a terminal: redirect") {

@@ -15,6 +15,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"platter/chunk"
+	"platter/oracle"
 	"platter/repo"
 	"platter/repo/store"
 	"platter/snapshot"
@@ -24,51 +25,16 @@ import (
 	"platter/snapshot/snapshottest"
 )
 
-// lacking skips a test that needs something this machine does not have. If CI is set, it fails the test instead.
-func lacking(t testing.TB, format string, args ...any) {
-	t.Helper()
-	if os.Getenv("CI") != "" {
-		t.Fatalf(format, args...)
-	}
-	t.Skipf(format, args...)
-}
-
-// tool runs a program and returns its output.
-func tool(t testing.TB, name string, args ...string) string {
-	t.Helper()
-	path := name
-	for _, dir := range append(filepath.SplitList(os.Getenv("PATH")), "/usr/sbin", "/sbin") {
-		if _, err := os.Stat(filepath.Join(dir, name)); err == nil {
-			path = filepath.Join(dir, name)
-			break
-		}
-	}
-	if path == name {
-		lacking(t, "%s is not there", name)
-	}
-	out, err := exec.Command(path, args...).CombinedOutput()
-	if err != nil {
-		t.Fatalf("%s %q: %v: %s", name, args, err, out)
-	}
-	return strings.TrimSpace(string(out))
-}
-
 // loopDevice returns the node of a device that holds data, with this sector size in bytes.
 func loopDevice(t testing.TB, data []byte, sector int, more ...string) string {
 	t.Helper()
-	if os.Getuid() != 0 {
-		lacking(t, "only root can set up loop devices")
-	}
-	path := snapshottest.WriteFile(t, data)
-	node := tool(t, "losetup", append([]string{"--find", "--show", "--sector-size", fmt.Sprint(sector), path}, more...)...)
-	t.Cleanup(func() { tool(t, "losetup", "--detach", node) })
-	return node
+	return oracle.Loop(t, snapshottest.WriteFile(t, data), append(more, "--sector-size", fmt.Sprint(sector))...)
 }
 
 // onDevice reads all of a device, without its cached pages.
 func onDevice(t testing.TB, node string) []byte {
 	t.Helper()
-	tool(t, "blockdev", "--flushbufs", node)
+	oracle.Run(t, "blockdev", "--flushbufs", node)
 	data, err := os.ReadFile(node)
 	if err != nil {
 		t.Fatal(err)
@@ -223,25 +189,25 @@ func TestDeviceRefuses(t *testing.T) {
 	blank := make([]byte, 40<<20)
 	t.Run("mounted", func(t *testing.T) {
 		node, dir := loopDevice(t, blank, 512), t.TempDir()
-		tool(t, "mkfs.ext4", "-q", node)
-		tool(t, "mount", node, dir)
+		oracle.Run(t, "mkfs.ext4", "-q", node)
+		oracle.Run(t, "mount", node, dir)
 		refusedSo(t, node, DeviceOptions{}, "is mounted on "+dir+" (rw)", "umount "+dir)
-		tool(t, "umount", dir)
-		tool(t, "mount", "-o", "ro", node, dir)
-		defer tool(t, "umount", dir)
+		oracle.Run(t, "umount", dir)
+		oracle.Run(t, "mount", "-o", "ro", node, dir)
+		defer oracle.Run(t, "umount", dir)
 		refused(t, node, DeviceOptions{}, "is mounted on "+dir+" (ro)")
 	})
 	t.Run("partition mounted", func(t *testing.T) {
 		node, dir := loopDevice(t, blank, 512, "--partscan"), t.TempDir()
-		tool(t, "sgdisk", "-n1:2048:+20M", "-n2:0:0", node)
+		oracle.Run(t, "sgdisk", "-n1:2048:+20M", "-n2:0:0", node)
 		part := node + "p1"
 		// If the kernel reads no partition tables, partx gives it the partitions.
 		if _, err := os.Stat(part); err != nil {
-			tool(t, "partx", "--add", node)
+			oracle.Run(t, "partx", "--add", node)
 		}
-		tool(t, "mkfs.ext4", "-q", part)
-		tool(t, "mount", part, dir)
-		defer tool(t, "umount", dir)
+		oracle.Run(t, "mkfs.ext4", "-q", part)
+		oracle.Run(t, "mount", part, dir)
+		defer oracle.Run(t, "umount", dir)
 		refusedSo(t, node, DeviceOptions{}, filepath.Base(part)+" is mounted on "+dir)
 		refusedSo(t, part, DeviceOptions{}, filepath.Base(part)+" is mounted on "+dir)
 		other, err := OpenDevice(node+"p2", DeviceOptions{}) // this partition is not in use
@@ -255,23 +221,23 @@ func TestDeviceRefuses(t *testing.T) {
 	})
 	t.Run("btrfs", func(t *testing.T) {
 		one, two, dir := loopDevice(t, make([]byte, 120<<20), 512), loopDevice(t, make([]byte, 120<<20), 512), t.TempDir()
-		tool(t, "mkfs.btrfs", "-q", "-d", "single", one, two)
-		tool(t, "mount", one, dir)
-		defer tool(t, "umount", dir)
+		oracle.Run(t, "mkfs.btrfs", "-q", "-d", "single", one, two)
+		oracle.Run(t, "mount", one, dir)
+		defer oracle.Run(t, "umount", dir)
 		refusedSo(t, one, DeviceOptions{}, "is mounted on "+dir)
 		refusedSo(t, two, DeviceOptions{}, "is mounted on "+dir)
 	})
 	t.Run("swap", func(t *testing.T) {
 		node := loopDevice(t, blank, 512)
-		tool(t, "mkswap", node)
-		tool(t, "swapon", node)
-		defer tool(t, "swapoff", node)
+		oracle.Run(t, "mkswap", node)
+		oracle.Run(t, "swapon", node)
+		defer oracle.Run(t, "swapoff", node)
 		refused(t, node, DeviceOptions{}, "is swapped on", "swapoff "+node)
 	})
 	t.Run("loop", func(t *testing.T) {
 		node := loopDevice(t, blank, 512)
-		upper := tool(t, "losetup", "--find", "--show", node)
-		defer tool(t, "losetup", "--detach", upper)
+		upper := oracle.Run(t, "losetup", "--find", "--show", node)
+		defer oracle.Run(t, "losetup", "--detach", upper)
 		refused(t, node, DeviceOptions{}, "is held by "+filepath.Base(upper), "losetup --detach "+upper)
 	})
 	t.Run("held by a program", func(t *testing.T) {
@@ -417,18 +383,14 @@ func TestDeviceLink(t *testing.T) {
 func failingDevice(t *testing.T, dir, path, trigger string) string {
 	t.Helper()
 	if _, err := os.Stat("/dev/fuse"); err != nil {
-		lacking(t, "there is no FUSE: %v", err)
+		oracle.Lacking(t, "there is no FUSE: %v", err)
 	}
 	mount := filepath.Join(dir, "failing")
 	if err := os.WriteFile(mount, nil, 0o600); err != nil {
 		t.Fatal(err)
 	}
-	for _, name := range []string{"nbdkit", "nbdfuse"} {
-		if _, err := exec.LookPath(name); err != nil {
-			lacking(t, "%v", err)
-		}
-	}
-	cmd := exec.Command("nbdfuse", mount, "[", "nbdkit", "--exit-with-parent", "--filter=error", "file", path,
+	oracle.Path(t, "nbdkit")
+	cmd := oracle.Command(t, "nbdfuse", mount, "[", "nbdkit", "--exit-with-parent", "--filter=error", "file", path,
 		"error-pwrite-rate=100%", "error-pwrite-file="+trigger, "error-zero-rate=100%", "error-zero-file="+trigger, "]")
 	if err := cmd.Start(); err != nil {
 		t.Fatal(err)
@@ -446,7 +408,5 @@ func failingDevice(t *testing.T, dir, path, trigger string) string {
 			t.Fatal("nbdfuse shows nothing")
 		}
 	}
-	node := tool(t, "losetup", "--find", "--show", mount)
-	t.Cleanup(func() { tool(t, "losetup", "--detach", node) })
-	return node
+	return oracle.Loop(t, mount)
 }

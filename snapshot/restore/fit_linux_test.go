@@ -9,6 +9,7 @@ import (
 	"testing"
 
 	"platter/chunk"
+	"platter/oracle"
 	"platter/repo"
 	"platter/repo/store"
 	"platter/snapshot"
@@ -23,13 +24,13 @@ func gptDisk(t *testing.T, size, sector int) []byte {
 	t.Helper()
 	node := loopDevice(t, make([]byte, size), sector)
 	mib := 1 << 20 / sector
-	tool(t, "sgdisk", fmt.Sprintf("-n1:%d:+1M", mib), fmt.Sprintf("-n2:%d:%d", 3*mib, size/sector-3*mib-1), node)
+	oracle.Run(t, "sgdisk", fmt.Sprintf("-n1:%d:+1M", mib), fmt.Sprintf("-n2:%d:%d", 3*mib, size/sector-3*mib-1), node)
 	disk := onDevice(t, node)
 	fs := filepath.Join(t.TempDir(), "fs")
 	if err := os.WriteFile(fs, make([]byte, size-6<<20), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	tool(t, "mkfs.ext4", "-q", fs)
+	oracle.Run(t, "mkfs.ext4", "-q", fs)
 	data, err := os.ReadFile(fs)
 	if err != nil {
 		t.Fatal(err)
@@ -78,7 +79,7 @@ func TestFit(t *testing.T) {
 				t.Run(name, func(t *testing.T) {
 					node := loopDevice(t, bytes.Repeat([]byte{0xff}, to), sector)
 					_, fit := toDevice(t, r, snap, whole, node, Options{Verify: true}, FitOptions{GrowGPT: true, ShrinkGPT: true})
-					if out := tool(t, "sgdisk", "-v", node); !strings.Contains(out, "No problems found") {
+					if out := oracle.Run(t, "sgdisk", "-v", node); !strings.Contains(out, "No problems found") {
 						t.Errorf("sgdisk says\n%s", out)
 					}
 					got := onDevice(t, node)
@@ -97,7 +98,7 @@ func TestFit(t *testing.T) {
 
 			wiped := loopDevice(t, bytes.Repeat([]byte{0xff}, size+4<<20), sector)
 			toDevice(t, r, snap, whole, wiped, Options{Verify: true, WipeRest: true}, FitOptions{GrowGPT: true})
-			if out := tool(t, "sgdisk", "-v", wiped); !strings.Contains(out, "No problems found") {
+			if out := oracle.Run(t, "sgdisk", "-v", wiped); !strings.Contains(out, "No problems found") {
 				t.Errorf("wiped: sgdisk says\n%s", out)
 			}
 			if got := onDevice(t, wiped); !chunk.IsZero(got[size : size+3<<20]) {
@@ -117,7 +118,7 @@ func TestFit(t *testing.T) {
 			if advice := strings.Join(fit.Advice, "; "); !strings.Contains(advice, "--grow-gpt puts it there") || fit.Left != 1<<20 {
 				t.Errorf("without a flag it advises %q", advice)
 			}
-			tool(t, "sgdisk", "-e", larger) // follows the advice
+			oracle.Run(t, "sgdisk", "-e", larger) // follows the advice
 			otherSectors := loopDevice(t, make([]byte, size+1<<20), 512+4096-sector)
 			if why := refusal(t, r, snap, whole, otherSectors, FitOptions{GrowGPT: true}); !strings.Contains(why, "counts in sectors of") {
 				t.Errorf("other sectors: it says %q", why)
@@ -128,8 +129,8 @@ func TestFit(t *testing.T) {
 			if advice := strings.Join(fit.Advice, "; "); !strings.Contains(advice, "'resize2fs "+node+"'") {
 				t.Errorf("a partition: it advises %q", advice)
 			}
-			tool(t, "e2fsck", "-fn", node)
-			tool(t, "resize2fs", node)
+			oracle.Run(t, "e2fsck", "-fn", node)
+			oracle.Run(t, "resize2fs", node)
 			if why := refusal(t, r, snap, part, loopDevice(t, make([]byte, part.Len-4096), sector), FitOptions{ShrinkGPT: true}); !strings.Contains(why, "too small") {
 				t.Errorf("a partition, too small: it says %q", why)
 			}

@@ -1,14 +1,12 @@
 package restore
 
 import (
-	"compress/gzip"
-	"io"
-	"os"
 	"path/filepath"
 	"strings"
 	"testing"
 
 	"platter/snapshot/image"
+	"platter/snapshot/image/imagetest"
 )
 
 // TestAdviseGrowth checks the advice for each file system sample of package anatomy, and that there is none without
@@ -19,20 +17,7 @@ func TestAdviseGrowth(t *testing.T) {
 		"ext4": "'resize2fs /dev/sdx' (ext4)", "xfs": "'xfs_growfs' once /dev/sdx is mounted (xfs)", "ntfs": "'ntfsresize /dev/sdx'",
 		"btrfs": "'btrfs filesystem resize max'", "f2fs": "'resize.f2fs /dev/sdx'", "luks": "'cryptsetup resize'", "lvm": "'pvresize /dev/sdx'",
 	} {
-		f, err := os.Open(filepath.Join("..", "image", "anatomy", "testdata", "heads", name+".gz"))
-		if err != nil {
-			t.Fatal(err)
-		}
-		defer f.Close()
-		z, err := gzip.NewReader(f)
-		if err != nil {
-			t.Fatal(err)
-		}
-		data, err := io.ReadAll(z)
-		if err != nil {
-			t.Fatal(err)
-		}
-		disk := image.Mem{Data: data}
+		disk := image.Mem{Data: imagetest.Gunzip(t, filepath.Join("..", "image", "anatomy", "testdata", "heads", name+".gz"))}
 		full, fit := new(Fit), &Fit{Left: 1}
 		full.adviseGrowth(disk, 0, disk.Size(), "/dev/sdx", "a step")
 		fit.adviseGrowth(disk, 0, disk.Size(), "/dev/sdx")

@@ -12,6 +12,8 @@ import (
 	"testing"
 
 	"golang.org/x/sys/unix"
+
+	"platter/oracle"
 )
 
 // TestAbandonedFiles checks that a restore removes the file that a killed process left, and no other.
@@ -75,7 +77,7 @@ func TestReplaceFileLists(t *testing.T) {
 		t.Fatal(err)
 	}
 	if err := unix.Setxattr(dir, "system.posix_acl_default", acl(6), 0); err != nil {
-		lacking(t, "the file system has no access control lists: %v", err)
+		oracle.Lacking(t, "the file system has no access control lists: %v", err)
 	}
 	list := func() []byte {
 		value := make([]byte, 4096)
@@ -105,7 +107,7 @@ func TestReplaceFileLists(t *testing.T) {
 
 func TestReplaceFileOwners(t *testing.T) {
 	if os.Getuid() != 0 {
-		lacking(t, "only root can give files away")
+		oracle.Lacking(t, "only root can give files away")
 	}
 	path := filepath.Join(t.TempDir(), "disk")
 	for i := range 3 {
@@ -157,7 +159,7 @@ func TestNewFileOnLongPath(t *testing.T) {
 // old group excluded stay excluded.
 func TestReplaceFileOfOthers(t *testing.T) {
 	if os.Getuid() != 0 {
-		lacking(t, "only root can be somebody else")
+		oracle.Lacking(t, "only root can be somebody else")
 	}
 	dir := t.TempDir()
 	for d := dir; d != os.TempDir() && d != "/"; d = filepath.Dir(d) {

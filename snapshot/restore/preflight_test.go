@@ -11,36 +11,15 @@ import (
 
 	"platter/chunk"
 	"platter/pack"
+	"platter/repo/repotest"
 	"platter/repo/store"
+	"platter/repo/store/storetest"
 	"platter/snapshot"
 	"platter/snapshot/backup/backuptest"
 	"platter/snapshot/diskmap"
 	"platter/snapshot/image"
 	"platter/snapshot/snapshottest"
 )
-
-// packNames returns the names of a store's packs.
-func packNames(t *testing.T, s store.Store) (names []string) {
-	t.Helper()
-	for f, err := range s.List(t.Context(), "packs") {
-		if err != nil {
-			t.Fatal(err)
-		}
-		if !strings.HasSuffix(f.Name, ".par") {
-			names = append(names, f.Name)
-		}
-	}
-	return names
-}
-
-func getWhole(t *testing.T, s store.Store, name string) []byte {
-	t.Helper()
-	data, err := s.Get(t.Context(), name, 0, 1<<30)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return data
-}
 
 // TestPreflight removes each pack in turn, all of it or its end, and restores in all ways. Each restore either succeeds
 // or writes nothing.
@@ -55,8 +34,8 @@ func TestPreflight(t *testing.T) {
 	old := bytes.Repeat([]byte{'x'}, len(disk)+1000)
 	whole, part := snap.Whole(), snapshot.Part{Off: 1 << 20, Len: 1 << 20}
 	failed := map[bool]int{}
-	for _, name := range packNames(t, s) {
-		content := getWhole(t, s, name)
+	for _, name := range repotest.Packs(storetest.Files(t, s)) {
+		content := storetest.File(t, s, name)
 		for _, left := range []int{0, 1 + rnd.IntN(len(content)-1)} {
 			err := s.Delete(t.Context(), name)
 			if left > 0 {

@@ -8,6 +8,7 @@ import (
 	"strings"
 	"testing"
 
+	"platter/oracle"
 	"platter/snapshot"
 )
 
@@ -16,7 +17,7 @@ import (
 func overGPT(t *testing.T, size, sector int, primary, backup bool, first, n uint32) []byte {
 	t.Helper()
 	node := loopDevice(t, make([]byte, size), sector)
-	tool(t, "sgdisk", "-n1:0:+1M", "-n2:0:0", node)
+	oracle.Run(t, "sgdisk", "-n1:0:+1M", "-n2:0:0", node)
 	disk := onDevice(t, node)
 	rand.NewChaCha8([32]byte{1}).Read(disk[64*sector : size-64*sector])
 	if !primary {
@@ -76,7 +77,7 @@ func TestFitOtherSectors(t *testing.T) {
 	const size = 16 << 20
 	fs := func(args ...string) []byte {
 		node := loopDevice(t, make([]byte, 4<<20), 512)
-		tool(t, args[0], append(args[1:], node)...)
+		oracle.Run(t, args[0], append(args[1:], node)...)
 		return onDevice(t, node)
 	}
 	ext1K, ext4K, fat := fs("mkfs.ext4", "-q", "-b", "1024"), fs("mkfs.ext4", "-q", "-b", "4096"), fs("mkfs.vfat")

@@ -3,14 +3,15 @@ package storetest
 import (
 	"context"
 	"iter"
+	"strings"
 	"sync/atomic"
 
 	"platter/repo/store"
 )
 
 // Faulty is a store whose calls can fail on demand. An op is "put", "create", "get", "list", "delete", "move" or
-// "touch". A name is the call's name, for a move the first one. Fail, Lose and Short may be called from many goroutines
-// at once; set them before use.
+// "touch". A name is the call's name, for a move the first one. The functions may be called from many goroutines at
+// once; set them before use.
 //
 // To fail operation i, for every i, until none fails:
 //
@@ -25,8 +26,13 @@ type Faulty struct {
 	Lose func(op, name string) error // an error is the call's, although the store did it: a lost answer
 	// Short makes a get return half of its bytes and no error, as if the file had been cut short meanwhile.
 	Short func(op, name string) bool
+	// Got receives what a get read, and may change the bytes. An error is the call's.
+	Got func(ctx context.Context, name string, off int64, data []byte) error
+	// Hidden reports which files no listing shows.
+	Hidden func(name string) bool
 
-	ops atomic.Int64
+	ops  atomic.Int64
+	read atomic.Int64 // bytes
 }
 
 var (
@@ -56,8 +62,31 @@ func After(n int64, err error) func(op, name string) error {
 	}
 }
 
+// In returns a Got that calls got for files in a folder only.
+func In(dir string, got func(ctx context.Context, name string, off int64, data []byte) error) func(context.Context, string, int64, []byte) error {
+	return func(ctx context.Context, name string, off int64, data []byte) error {
+		if !strings.HasPrefix(name, dir+"/") {
+			return nil
+		}
+		return got(ctx, name, off, data)
+	}
+}
+
+// Watch returns a store that calls before ahead of each call that lists or changes files.
+func Watch(s store.Store, before func(op, name string)) *Faulty {
+	return &Faulty{Store: s, Fail: func(op, name string) error {
+		if op != "get" {
+			before(op, name)
+		}
+		return nil
+	}}
+}
+
 // Ops returns the number of calls, including those that failed.
 func (f *Faulty) Ops() int64 { return f.ops.Load() }
+
+// BytesRead returns the number of bytes that gets read.
+func (f *Faulty) BytesRead() int64 { return f.read.Load() }
 
 func (f *Faulty) Put(ctx context.Context, name string, data []byte) error {
 	return f.around("put", name, func() error { return f.Store.Put(ctx, name, data) })
@@ -73,7 +102,7 @@ func (f *Faulty) Get(ctx context.Context, name string, off, n int64) (data []byt
 		if f.Short != nil && f.Short("get", name) {
 			data = data[:len(data)/2]
 		}
-		return err
+		return f.got(ctx, name, off, data, err)
 	})
 	if err != nil {
 		return nil, err
@@ -87,6 +116,9 @@ func (f *Faulty) List(ctx context.Context, dir string) iter.Seq2[store.Info, err
 		ended := false
 		err := f.around("list", dir, func() error {
 			for info, err := range f.Store.List(ctx, dir) {
+				if err == nil && f.Hidden != nil && f.Hidden(info.Name) {
+					continue
+				}
 				if ended = !yield(info, err) || err != nil; ended {
 					break
 				}
@@ -118,12 +150,20 @@ func (f *Faulty) GetInto(ctx context.Context, dst []byte, name string, off int64
 		if n = copy(dst, data); f.Short != nil && f.Short("get", name) {
 			n /= 2
 		}
-		return err
+		return f.got(ctx, name, off, dst[:n], err)
 	})
 	if err != nil {
 		return 0, err
 	}
 	return n, nil
+}
+
+func (f *Faulty) got(ctx context.Context, name string, off int64, data []byte, err error) error {
+	f.read.Add(int64(len(data)))
+	if err != nil || f.Got == nil {
+		return err
+	}
+	return f.Got(ctx, name, off, data)
 }
 
 // Unwrap returns the wrapped store. Calls of its capabilities, except Filler, neither count nor fail.

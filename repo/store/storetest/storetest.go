@@ -54,7 +54,7 @@ func noise(seed byte, n int) []byte {
 	return data
 }
 
-func put(t *testing.T, s store.Store, name string, data []byte) {
+func put(t testing.TB, s store.Store, name string, data []byte) {
 	t.Helper()
 	if err := s.Put(t.Context(), name, data); err != nil {
 		t.Fatalf("Put of %d bytes: %v", len(data), err)

@@ -10,7 +10,9 @@ import (
 	"testing"
 	"time"
 
+	"platter/oracle"
 	"platter/snapshot/image"
+	"platter/snapshot/image/imagetest"
 )
 
 // A layout is a partition that tests write into tables, in sectors.
@@ -256,15 +258,15 @@ func TestChains(t *testing.T) {
 
 // TestLeftovers checks which content wins if remains of another are on the disk.
 func TestLeftovers(t *testing.T) {
-	gpt := blank(t, 64<<20)
-	run(t, "label: gpt\nsize=20M\n", "sfdisk", "-q", gpt)
-	mbr := blank(t, 64<<20)
-	run(t, "label: dos\nsize=20M\n", "sfdisk", "-q", mbr)
+	gpt := oracle.Blank(t, 64<<20)
+	oracle.Feed(t, "label: gpt\nsize=20M\n", "sfdisk", "-q", gpt)
+	mbr := oracle.Blank(t, 64<<20)
+	oracle.Feed(t, "label: dos\nsize=20M\n", "sfdisk", "-q", mbr)
 
 	t.Run("file system over a GPT", func(t *testing.T) {
 		path := copyOf(t, gpt)
-		fs := blank(t, 60<<20)
-		run(t, "", "mkfs.ext4", "-q", "-F", fs)
+		fs := oracle.Blank(t, 60<<20)
+		oracle.Run(t, "mkfs.ext4", "-q", "-F", fs)
 		paste(t, path, 0, fs)
 		d := readFile(t, path)
 		if d.Table != "" || d.Content == nil || d.Content.Type != "ext4" || len(d.Notes) != 1 {
@@ -291,15 +293,15 @@ func TestLeftovers(t *testing.T) {
 		}
 	})
 	t.Run("two file systems", func(t *testing.T) {
-		path := blank(t, 320<<20)
-		run(t, "", "mkfs.ext4", "-q", "-F", path)
-		xfs := blank(t, 320<<20)
-		run(t, "", "mkfs.xfs", "-q", xfs)
+		path := oracle.Blank(t, 320<<20)
+		oracle.Run(t, "mkfs.ext4", "-q", "-F", path)
+		xfs := oracle.Blank(t, 320<<20)
+		oracle.Run(t, "mkfs.xfs", "-q", xfs)
 		data, err := os.ReadFile(xfs)
 		if err != nil {
 			t.Fatal(err)
 		}
-		from := blank(t, 0)
+		from := oracle.Blank(t, 0)
 		if err := os.WriteFile(from, data[:512], 0o600); err != nil {
 			t.Fatal(err)
 		}
@@ -311,8 +313,8 @@ func TestLeftovers(t *testing.T) {
 	})
 	t.Run("no table in a boot sector", func(t *testing.T) {
 		for _, make := range [][]string{{"mkfs.vfat", "-F", "32"}, {"mkfs.ntfs", "-q", "-F", "-f"}, {"mkfs.exfat"}} {
-			path := blank(t, 64<<20)
-			run(t, "", make[0], append(make[1:], path)...)
+			path := oracle.Blank(t, 64<<20)
+			oracle.Run(t, make[0], append(make[1:], path)...)
 			if d := readFile(t, path); d.Table != "" || d.Content == nil || len(d.Notes) > 0 {
 				t.Errorf("%s: found %+v", make[0], d)
 			}
@@ -320,8 +322,8 @@ func TestLeftovers(t *testing.T) {
 	})
 	t.Run("file system longer than its partition", func(t *testing.T) {
 		path := copyOf(t, gpt)
-		fs := blank(t, 30<<20)
-		run(t, "", "mkfs.ext4", "-q", "-F", fs)
+		fs := oracle.Blank(t, 30<<20)
+		oracle.Run(t, "mkfs.ext4", "-q", "-F", fs)
 		d := readFile(t, path)
 		paste(t, path, d.Partitions[0].Off, fs)
 		d = readFile(t, path)
@@ -333,43 +335,30 @@ func TestLeftovers(t *testing.T) {
 
 func copyOf(t *testing.T, path string) string {
 	t.Helper()
-	made := blank(t, 0)
+	made := oracle.Blank(t, 0)
 	paste(t, made, 0, path)
 	return made
 }
 
-// A failing disk is unreadable in places.
-type failing struct {
-	image.Mem
-	bad   func(off int64) bool
-	reads int
-}
-
-func (f *failing) ReadAt(p []byte, off int64) (int, error) {
-	f.reads++
-	for n := 0; n < len(p); n += 512 {
-		if f.bad(off + int64(n)) {
-			got, _ := f.Mem.ReadAt(p[:n], off)
-			return got, errors.New("medium error")
-		}
-	}
-	return f.Mem.ReadAt(p, off)
+// failing returns a disk that is unreadable in bad sectors.
+func failing(disk image.Disk, bad func(off int64) bool) *imagetest.Faulty {
+	return &imagetest.Faulty{Disk: disk, Bad: imagetest.Where(bad, errors.New("medium error")), Partial: true}
 }
 
 // TestFailing reads tables from unreadable disks.
 func TestFailing(t *testing.T) {
 	parts := []layout{{linuxKind, 64, 1000}, {linuxKind, 2000, 1000}}
 	t.Run("primary", func(t *testing.T) {
-		d := check(t, &failing{Mem: gptDisk(16384, parts...), bad: func(off int64) bool { return off >= 512 && off < 1024 }})
+		d := check(t, failing(gptDisk(16384, parts...), func(off int64) bool { return off >= 512 && off < 1024 }))
 		if len(d.Partitions) != 2 || !strings.Contains(strings.Join(d.Notes, "\n"), "medium error") {
 			t.Errorf("found %+v", d)
 		}
 	})
 	t.Run("all of it", func(t *testing.T) {
-		f := &failing{Mem: gptDisk(16384, parts...), bad: func(int64) bool { return true }}
+		f := failing(gptDisk(16384, parts...), func(int64) bool { return true })
 		d := check(t, f)
-		if f.reads > maxFaults || d.Table != "" || !strings.Contains(strings.Join(d.Notes, "\n"), "nothing more was examined") {
-			t.Errorf("%d reads, found %+v", f.reads, d)
+		if f.Reads() > maxFaults || d.Table != "" || !strings.Contains(strings.Join(d.Notes, "\n"), "nothing more was examined") {
+			t.Errorf("%d reads, found %+v", f.Reads(), d)
 		}
 	})
 	t.Run("shorter than it says", func(t *testing.T) {
@@ -396,27 +385,17 @@ func TestReadIsBounded(t *testing.T) {
 	for i := range parts {
 		parts[i] = layout{linuxKind, 40, 1 << 20}
 	}
-	sparse := &counting{Mem: gptDisk(16384, parts...)}
+	sparse := &imagetest.Faulty{Disk: gptDisk(16384, parts...)}
 	start := time.Now()
 	check(t, sparse)
-	if sparse.bytes > maxRead || time.Since(start) > time.Minute {
-		t.Errorf("%d bytes read in %v", sparse.bytes, time.Since(start))
+	if sparse.BytesRead() > maxRead || time.Since(start) > time.Minute {
+		t.Errorf("%d bytes read in %v", sparse.BytesRead(), time.Since(start))
 	}
-}
-
-type counting struct {
-	image.Mem
-	bytes int64
-}
-
-func (c *counting) ReadAt(p []byte, off int64) (int, error) {
-	c.bytes += int64(len(p))
-	return c.Mem.ReadAt(p, off)
 }
 
 // TestPanic checks that a panic in this package becomes a note.
 func TestPanic(t *testing.T) {
-	d := Read(&failing{Mem: gptDisk(2048), bad: func(int64) bool { panic("a fault") }}, 0)
+	d := Read(failing(gptDisk(2048), func(int64) bool { panic("a fault") }), 0)
 	if len(d.Notes) != 1 || !strings.Contains(d.Notes[0], "a fault") {
 		t.Errorf("found %+v", d)
 	}

@@ -11,6 +11,7 @@ import (
 	"strings"
 	"testing"
 
+	"platter/oracle"
 	"platter/snapshot/image"
 )
 
@@ -91,8 +92,8 @@ func tarOf(t *testing.T, name string) []byte {
 
 // TestForeignFiles recognises files that programs make.
 func TestForeignFiles(t *testing.T) {
-	raw := blank(t, 4<<20)
-	run(t, "label: dos\n2048,4096,83\n", "sfdisk", "-q", raw)
+	raw := oracle.Blank(t, 4<<20)
+	oracle.Feed(t, "label: dos\n2048,4096,83\n", "sfdisk", "-q", raw)
 	content, err := os.ReadFile(raw)
 	if err != nil {
 		t.Fatal(err)
@@ -130,7 +131,7 @@ func TestForeignFiles(t *testing.T) {
 		if c[1] != "" {
 			args = append(args, "-o", c[1])
 		}
-		run(t, "", "qemu-img", append(args, raw, made)...)
+		oracle.Run(t, "qemu-img", append(args, raw, made)...)
 		data, err := os.ReadFile(made)
 		if err != nil {
 			t.Fatal(err)

@@ -5,6 +5,8 @@ import (
 	"os"
 	"strings"
 	"testing"
+
+	"platter/oracle"
 )
 
 // A volume is a FAT file system in a file. Tests change its root folder as other systems do.
@@ -18,8 +20,8 @@ type volume struct {
 // newVolume makes a volume with the label OLDNAME.
 func newVolume(t *testing.T, bits string, size int64) *volume {
 	t.Helper()
-	v := &volume{t: t, path: blank(t, size)}
-	run(t, "", "mkfs.vfat", "-F", bits, "-s", "1", "-n", "OLDNAME", v.path)
+	v := &volume{t: t, path: oracle.Blank(t, size)}
+	oracle.Run(t, "mkfs.vfat", "-F", bits, "-s", "1", "-n", "OLDNAME", v.path)
 	boot, err := os.ReadFile(v.path)
 	if err != nil {
 		t.Fatal(err)
@@ -73,8 +75,8 @@ func TestFATLabels(t *testing.T) {
 		"part of a long one": func(v *volume) { v.write(append(dir("Along name", 0x0f, 0), dir("SECOND     ", 8, 0)...), v.root) },
 		"behind files":       func(v *volume) { v.write(append(files[:5*dirEntry:5*dirEntry], dir("BEHIND     ", 8, 0)...), v.root) },
 		"behind the end":     func(v *volume) { v.write(append(make([]byte, dirEntry), dir("BEHIND     ", 8, 0)...), v.root) },
-		"fatlabel":           func(v *volume) { run(v.t, "", "fatlabel", v.path, "BY_TOOL") },
-		"fatlabel, reset":    func(v *volume) { run(v.t, "", "fatlabel", "-r", v.path) },
+		"fatlabel":           func(v *volume) { oracle.Run(v.t, "fatlabel", v.path, "BY_TOOL") },
+		"fatlabel, reset":    func(v *volume) { oracle.Run(v.t, "fatlabel", "-r", v.path) },
 		"in the boot sector": func(v *volume) { v.write([]byte("BOOTSECTOR "), map[bool]int64{true: 71, false: 43}[v.layout.is32]) },
 		"in the second cluster": func(v *volume) {
 			if v.write(files, v.root); v.layout.is32 {
@@ -118,12 +120,12 @@ func TestDeletedLabels(t *testing.T) {
 		"ext4":  {"mkfs.ext4 -q -F -L OLDNAME %s", "e2label %s"},
 	} {
 		for _, label := range []string{"OLDNAME", "Neü", ""} {
-			path := blank(t, 32<<20)
+			path := oracle.Blank(t, 32<<20)
 			args := strings.Fields(strings.ReplaceAll(tools[0], "%s", path))
-			run(t, "", args[0], args[1:]...)
+			oracle.Run(t, args[0], args[1:]...)
 			if label != "OLDNAME" {
 				args = strings.Fields(strings.ReplaceAll(tools[1], "%s", path))
-				run(t, "", args[0], append(args[1:], label)...)
+				oracle.Run(t, args[0], append(args[1:], label)...)
 			}
 			d := readFile(t, path)
 			sameAsBlkid(t, path, d.Content)

@@ -2,16 +2,16 @@ package anatomy
 
 import (
 	"bytes"
-	"compress/gzip"
 	"encoding/binary"
-	"io"
 	"math"
 	"os"
 	"path/filepath"
 	"testing"
 	"unicode/utf16"
 
+	"platter/oracle"
 	"platter/snapshot/image"
+	"platter/snapshot/image/imagetest"
 )
 
 var madeID = []byte("\x5a\x1e\x00\x01\x00\x02\x40\x00\x80\x00\x00\x00\x00\x00\x00\x0a")
@@ -135,7 +135,7 @@ func TestMade(t *testing.T) {
 		"asleep":    {[]piece{{0, asleep}}, Content{Type: "swsuspend", Version: "1", UUID: uuid(madeID), Size: 16 << 20}},
 	} {
 		t.Run(name, func(t *testing.T) {
-			path := blank(t, size)
+			path := oracle.Blank(t, size)
 			for _, p := range c.pieces {
 				from := filepath.Join(t.TempDir(), "piece")
 				if err := os.WriteFile(from, p.data, 0o600); err != nil {
@@ -179,20 +179,7 @@ var headID = []byte("\x5a\x1e\x00\x00\x00\x00\x40\x00\x80\x00\x00\x00\x00\x00\x0
 
 func head(t testing.TB, name string) []byte {
 	t.Helper()
-	f, err := os.Open(filepath.Join("testdata", "heads", name+".gz"))
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer f.Close()
-	z, err := gzip.NewReader(f)
-	if err != nil {
-		t.Fatal(err)
-	}
-	data, err := io.ReadAll(z)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return data
+	return imagetest.Gunzip(t, filepath.Join("testdata", "heads", name+".gz"))
 }
 
 // TestHeads needs no tools. It does not compare values that a tool chose or counted itself.
@@ -231,7 +218,7 @@ func TestContentAt(t *testing.T) {
 			t.Errorf("%d bytes at %d: found %+v", run[1], run[0], c)
 		}
 	}
-	if c, _ := ContentAt(&failing{Mem: disk, bad: func(int64) bool { panic("a fault") }}, at, n); c != nil {
+	if c, _ := ContentAt(failing(disk, func(int64) bool { panic("a fault") }), at, n); c != nil {
 		t.Errorf("found %+v", c)
 	}
 }

@@ -12,56 +12,9 @@ import (
 	"strings"
 	"testing"
 
+	"platter/oracle"
 	"platter/snapshot/image"
 )
-
-// lacking skips a test that this machine has no means for. With CI set, the test fails instead.
-func lacking(t testing.TB, format string, args ...any) {
-	t.Helper()
-	if os.Getenv("CI") != "" {
-		t.Fatalf(format, args...)
-	}
-	t.Skipf(format, args...)
-}
-
-// tool finds a program, also in Debian's folders for administrators.
-func tool(t testing.TB, name string) string {
-	t.Helper()
-	for _, dir := range append(filepath.SplitList(os.Getenv("PATH")), "/usr/sbin", "/sbin") {
-		if path, err := exec.LookPath(filepath.Join(dir, name)); err == nil {
-			return path
-		}
-	}
-	lacking(t, "no %s; scripts/deps.sh installs it", name)
-	return ""
-}
-
-// run runs a tool with the given standard input, requires success, and returns the output.
-func run(t testing.TB, input, name string, args ...string) string {
-	t.Helper()
-	cmd := exec.Command(tool(t, name), args...)
-	cmd.Stdin = strings.NewReader(input)
-	var stderr strings.Builder
-	cmd.Stderr = &stderr
-	out, err := cmd.Output()
-	if err != nil {
-		t.Fatalf("%s %q: %v\n%s%s", name, args, err, out, stderr.String())
-	}
-	return string(out)
-}
-
-// blank makes a file of zeros.
-func blank(t testing.TB, size int64) string {
-	t.Helper()
-	path := filepath.Join(t.TempDir(), "disk")
-	if err := os.WriteFile(path, nil, 0o600); err != nil {
-		t.Fatal(err)
-	}
-	if err := os.Truncate(path, size); err != nil {
-		t.Fatal(err)
-	}
-	return path
-}
 
 // paste writes one file into another and syncs it.
 func paste(t testing.TB, to string, off int64, from string) {
@@ -95,7 +48,7 @@ func readFile(t testing.TB, path string) *Disk {
 func blkid(t testing.TB, path string) map[string]string {
 	t.Helper()
 	found := map[string]string{}
-	out, err := exec.Command(tool(t, "blkid"), "-p", "-o", "udev", path).Output()
+	out, err := oracle.Command(t, "blkid", "-p", "-o", "udev", path).Output()
 	if exit, ok := err.(*exec.ExitError); err != nil && (!ok || exit.ExitCode() != 2) { // 2: nothing found
 		t.Fatalf("blkid: %v", err)
 	}
@@ -159,9 +112,9 @@ func TestFileSystems(t *testing.T) {
 		{"apfs", 600 * mib, "mkapfs -L mac -U " + id + " %s", "", 600 * mib},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			path := blank(t, c.size)
+			path := oracle.Blank(t, c.size)
 			args := strings.Fields(strings.ReplaceAll(c.make, "%s", path))
-			run(t, "secret", args[0], args[1:]...)
+			oracle.Feed(t, "secret", args[0], args[1:]...)
 			d := readFile(t, path)
 			sameAsBlkid(t, path, d.Content)
 			if d.Content.Version != c.version && !strings.HasPrefix(c.name, "f2fs") {
@@ -195,7 +148,7 @@ func TestImages(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			path := filepath.Join(t.TempDir(), "disk")
 			args := strings.Fields(strings.ReplaceAll(make, "%s", path))
-			run(t, "", args[0], args[1:]...)
+			oracle.Run(t, args[0], args[1:]...)
 			d := readFile(t, path)
 			sameAsBlkid(t, path, d.Content)
 			if info, err := os.Stat(path); err != nil || d.Content.Size > info.Size() || d.Content.Size < info.Size()/100 {
@@ -207,9 +160,9 @@ func TestImages(t *testing.T) {
 
 // TestLVM needs a device to make a physical volume on.
 func TestLVM(t *testing.T) {
-	path := blank(t, 64<<20)
-	device := loop(t, path, 512)
-	run(t, "", "pvcreate", "--driverloaded", "n", "-ff", "-y", "--config", "devices{use_devicesfile=0}", device)
+	path := oracle.Blank(t, 64<<20)
+	device := oracle.Loop(t, path)
+	oracle.Run(t, "pvcreate", "--driverloaded", "n", "-ff", "-y", "--config", "devices{use_devicesfile=0}", device)
 	d := readFile(t, device)
 	sameAsBlkid(t, device, d.Content)
 	if d.Content.Size != 64<<20 {
@@ -234,7 +187,7 @@ type sfdiskTable struct {
 func sameAsSfdisk(t *testing.T, path string, d *Disk) {
 	t.Helper()
 	var want sfdiskTable
-	if err := json.Unmarshal([]byte(run(t, "", "sfdisk", "-J", path)), &want); err != nil {
+	if err := json.Unmarshal([]byte(oracle.Run(t, "sfdisk", "-J", path)), &want); err != nil {
 		t.Fatal(err)
 	}
 	table := want.PartitionTable
@@ -300,8 +253,8 @@ size=20M, type=82
 func TestTables(t *testing.T) {
 	for name, script := range tables {
 		t.Run(name, func(t *testing.T) {
-			path := blank(t, 200<<20)
-			run(t, script, "sfdisk", "-q", path)
+			path := oracle.Blank(t, 200<<20)
+			oracle.Feed(t, script, "sfdisk", "-q", path)
 			d := readFile(t, path)
 			sameAsSfdisk(t, path, d)
 			if len(d.Notes) > 0 {
@@ -311,32 +264,17 @@ func TestTables(t *testing.T) {
 	}
 }
 
-// loop attaches a file as a device with a sector length in bytes.
-func loop(t *testing.T, path string, sector int) string {
-	t.Helper()
-	if os.Getuid() != 0 {
-		lacking(t, "only root may attach loop devices")
-	}
-	out, err := exec.Command(tool(t, "losetup"), "-f", "--show", "-b", strconv.Itoa(sector), path).Output()
-	if err != nil {
-		lacking(t, "losetup: %v", err)
-	}
-	device := strings.TrimSpace(string(out))
-	t.Cleanup(func() { run(t, "", "losetup", "-d", device) })
-	return device
-}
-
 // TestLargeSectors reads tables of disks with sectors of 4096 bytes: from a device, and from an image, which does not
 // record the length.
 func TestLargeSectors(t *testing.T) {
 	for _, name := range []string{"gpt", "mbr with logical partitions"} {
 		t.Run(name, func(t *testing.T) {
-			path := blank(t, 200<<20)
-			device := loop(t, path, 4096)
-			run(t, tables[name], "sfdisk", "-q", "--no-reread", device)
+			path := oracle.Blank(t, 200<<20)
+			device := oracle.Loop(t, path, "--sector-size", "4096")
+			oracle.Feed(t, tables[name], "sfdisk", "-q", "--no-reread", device)
 			want := readFile(t, device)
-			part := blank(t, 30<<20)
-			run(t, "", "mkfs.vfat", "-S", "4096", "-n", "FIRST", part)
+			part := oracle.Blank(t, 30<<20)
+			oracle.Run(t, "mkfs.vfat", "-S", "4096", "-n", "FIRST", part)
 			paste(t, device, want.Partitions[0].Off, part)
 			for _, from := range []string{device, path} {
 				d := readFile(t, from)

@@ -12,6 +12,8 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+
+	"platter/oracle"
 )
 
 const mib = 1 << 20
@@ -19,41 +21,13 @@ const mib = 1 << 20
 // made returns a disk of size bytes with partitions that sgdisk makes by args, in sectors of 512 bytes.
 func made(t testing.TB, size int64, args ...string) []byte {
 	t.Helper()
-	path := filepath.Join(t.TempDir(), "disk")
-	if err := os.WriteFile(path, nil, 0o600); err != nil {
-		t.Fatal(err)
-	}
-	if err := os.Truncate(path, size); err != nil {
-		t.Fatal(err)
-	}
-	sgdisk(t, append(args, path)...)
+	path := oracle.Blank(t, size)
+	oracle.Run(t, "sgdisk", append(args, path)...)
 	disk, err := os.ReadFile(path)
 	if err != nil {
 		t.Fatal(err)
 	}
 	return disk
-}
-
-func sgdisk(t testing.TB, args ...string) string {
-	t.Helper()
-	t.Setenv("PATH", os.Getenv("PATH")+":/usr/sbin:/sbin")
-	if _, err := exec.LookPath("sgdisk"); err != nil {
-		lacking(t, "sgdisk makes the tables and looks at them: %v", err)
-	}
-	out, err := exec.Command("sgdisk", args...).CombinedOutput()
-	if err != nil {
-		t.Fatalf("sgdisk %v: %v\n%s", args, err, out)
-	}
-	return string(out)
-}
-
-// lacking skips a test if this machine lacks something that it needs. With CI set, the test fails instead.
-func lacking(t testing.TB, format string, args ...any) {
-	t.Helper()
-	if os.Getenv("CI") != "" {
-		t.Fatalf(format, args...)
-	}
-	t.Skipf(format, args...)
 }
 
 // on4K returns the same table for sectors of 4096 bytes, on a disk of eight times the size.
@@ -86,14 +60,20 @@ func resized(disk []byte, size int64) []byte {
 	return out
 }
 
-// sound fails unless sgdisk finds nothing wrong with a disk of 512-byte sectors.
-func sound(t *testing.T, disk []byte) {
+// onFile writes a disk to a file, and returns its path.
+func onFile(t *testing.T, disk []byte) string {
 	t.Helper()
 	path := filepath.Join(t.TempDir(), "disk")
 	if err := os.WriteFile(path, disk, 0o600); err != nil {
 		t.Fatal(err)
 	}
-	if out := sgdisk(t, "-v", path); !strings.Contains(out, "No problems found") {
+	return path
+}
+
+// sound fails unless sgdisk finds nothing wrong with a disk of 512-byte sectors.
+func sound(t *testing.T, disk []byte) {
+	t.Helper()
+	if out := oracle.Run(t, "sgdisk", "-v", onFile(t, disk)); !strings.Contains(out, "No problems found") {
 		t.Errorf("sgdisk says\n%s", out)
 	}
 }
@@ -349,15 +329,7 @@ func TestInUse(t *testing.T) {
 // blkid returns what blkid says of a disk's table.
 func blkid(t *testing.T, disk []byte) string {
 	t.Helper()
-	t.Setenv("PATH", os.Getenv("PATH")+":/usr/sbin:/sbin")
-	if _, err := exec.LookPath("blkid"); err != nil {
-		lacking(t, "blkid says which tables are in use: %v", err)
-	}
-	path := filepath.Join(t.TempDir(), "disk")
-	if err := os.WriteFile(path, disk, 0o600); err != nil {
-		t.Fatal(err)
-	}
-	out, err := exec.Command("blkid", "-p", "-o", "export", path).Output()
+	out, err := oracle.Command(t, "blkid", "-p", "-o", "export", onFile(t, disk)).Output()
 	if exit := (*exec.ExitError)(nil); err != nil && (!errors.As(err, &exit) || exit.ExitCode() != 2) { // 2: nothing
 		t.Fatal(err)
 	}

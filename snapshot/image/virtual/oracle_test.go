@@ -6,7 +6,6 @@ import (
 	"io"
 	"math/rand/v2"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"sync/atomic"
 	"testing"
@@ -14,32 +13,16 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"platter/chunk"
+	"platter/oracle"
 	"platter/snapshot/image"
 )
-
-// lacking skips a test that this machine has no means for. With CI set, the test fails instead.
-func lacking(t testing.TB, format string, args ...any) {
-	t.Helper()
-	if os.Getenv("CI") != "" {
-		t.Fatalf(format, args...)
-	}
-	t.Skipf(format, args...)
-}
 
 // qemuImg runs qemu-img, the oracle of all formats, in a folder, and returns its output.
 func qemuImg(t testing.TB, dir string, args ...string) string {
 	t.Helper()
-	path, err := exec.LookPath("qemu-img")
-	if err != nil {
-		lacking(t, "no qemu-img: %v", err)
-	}
-	cmd := exec.Command(path, args...)
+	cmd := oracle.Command(t, "qemu-img", args...)
 	cmd.Dir = dir
-	out, err := cmd.CombinedOutput()
-	if err != nil {
-		t.Fatalf("qemu-img %q: %v\n%s", args, err, out)
-	}
-	return string(out)
+	return oracle.Output(t, cmd)
 }
 
 // randomDisk makes a disk in memory with runs of zeros, compressible text and noise, aligned to clusters or not.
@@ -225,15 +208,11 @@ func feed(w Writer, d image.Mem) error {
 // qemuIO runs qemu-io commands on an image of a format, as a guest would write to it.
 func qemuIO(t testing.TB, path, format string, commands ...string) {
 	t.Helper()
-	tool, err := exec.LookPath("qemu-io")
-	if err != nil {
-		lacking(t, "no qemu-io: %v", err)
-	}
 	args := []string{"-f", format, "-t", "unsafe"} // no syncs
 	for _, c := range commands {
 		args = append(args, "-c", c)
 	}
-	out, err := exec.Command(tool, append(args, path)...).CombinedOutput()
+	out, err := oracle.Command(t, "qemu-io", append(args, path)...).CombinedOutput()
 	if err != nil || bytes.Contains(out, []byte("failed")) || bytes.Contains(out, []byte("rror")) {
 		t.Fatalf("qemu-io %q: %v\n%s", args, err, out)
 	}

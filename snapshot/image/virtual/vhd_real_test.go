@@ -6,23 +6,17 @@ import (
 	"io"
 	"math/rand/v2"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"testing"
 
+	"platter/oracle"
 	"platter/snapshot/image"
 )
 
 // TestVHDFileSystem reads and writes a file system with this repository's files.
 func TestVHDFileSystem(t *testing.T) {
-	path, err := exec.LookPath("mke2fs")
-	if err != nil {
-		lacking(t, "no mke2fs: %v", err)
-	}
 	dir := t.TempDir()
-	if out, err := exec.Command(path, "-q", "-t", "ext4", "-d", "../..", filepath.Join(dir, "fs"), "48M").CombinedOutput(); err != nil {
-		t.Fatalf("mke2fs: %v\n%s", err, out)
-	}
+	oracle.Run(t, "mke2fs", "-q", "-t", "ext4", "-d", "../..", filepath.Join(dir, "fs"), "48M")
 	data, err := os.ReadFile(filepath.Join(dir, "fs"))
 	if err != nil {
 		t.Fatal(err)

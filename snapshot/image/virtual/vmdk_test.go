@@ -11,6 +11,7 @@ import (
 	"strings"
 	"testing"
 
+	"platter/oracle"
 	"platter/snapshot/image"
 )
 
@@ -238,19 +239,13 @@ func copyTo(w Writer, d image.Disk) error {
 
 // TestRealContent converts a file system with real files to every kind of file, and back.
 func TestRealContent(t *testing.T) {
-	mke2fs, err := exec.LookPath("mke2fs")
-	if err != nil {
-		mke2fs = "/usr/sbin/mke2fs" // not in every user's PATH
-	}
 	dir := t.TempDir()
 	goroot, err := exec.Command("go", "env", "GOROOT").Output()
 	if err != nil {
 		t.Fatal(err)
 	}
 	root := filepath.Join(strings.TrimSpace(string(goroot)), "src", "net")
-	if out, err := exec.Command(mke2fs, "-q", "-F", "-t", "ext4", "-d", root, filepath.Join(dir, "disk.raw"), "96M").CombinedOutput(); err != nil {
-		lacking(t, "mke2fs: %v\n%s", err, out)
-	}
+	oracle.Run(t, "mke2fs", "-q", "-F", "-t", "ext4", "-d", root, filepath.Join(dir, "disk.raw"), "96M")
 	raw, err := image.Open(filepath.Join(dir, "disk.raw"))
 	if err != nil {
 		t.Fatal(err)
