@@ -425,8 +425,9 @@ func playSchedule(t *testing.T, template *Repo, seed uint64) (faults []string) {
 // In every order, all existing snapshots are whole, and reported ones exist. A reader can read to its end. Files that
 // were moved away are of use when they are put back. In the end nothing is left over.
 //
-// The seeds below 3,500 notice every fault that docs/reliability.md lists for this test. 500 more begin at a random one.
-// With -short there is one schedule of each of the 120 kinds that playSchedule makes, with PLATTER_TORTURE=1 20,000 more.
+// 3,500 seeds are fixed. For each fault that docs/reliability.md lists with seeds for this test, one of them noticed it.
+// 500 more begin at a random seed; with PLATTER_TORTURE=1, 20,000. With -short there is one schedule of each of the 120
+// kinds that playSchedule makes.
 // PLATTER_SEED=N plays one schedule again, PLATTER_SCHEDULES=N plays N schedules.
 func TestSchedules(t *testing.T) {
 	template := testRepo(t, new(store.Mem))

@@ -10,6 +10,7 @@ import (
 // TestInterruptedCalls has each kind of system call that a restore makes fail now and then because of a signal, as network and FUSE
 // file systems let them: none of it may be seen.
 func TestInterruptedCalls(t *testing.T) {
+	t.Parallel()
 	strace, err := exec.LookPath("strace")
 	if err != nil {
 		lacking(t, "%v", err)
