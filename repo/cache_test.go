@@ -336,7 +336,8 @@ func TestRunsWhileWriting(t *testing.T) {
 			r = reopenCached(t, mem, folder)
 		}
 		r.maxRecent = 1
-		chunks := noiseChunks(60, 2*packsPerIndex+10, MinPackSize*9/10) // one pack each
+		r.config.FrameSize, r.config.PackSize = 8<<10, 16<<10 // larger ones take time, and show no more
+		chunks := noiseChunks(60, 2*packsPerIndex+10, 15<<10) // one pack each
 		out, stats, err := save(ctx, r, append(chunks, chunks...))
 		if err != nil {
 			t.Fatal(err)

@@ -152,7 +152,7 @@ const readBlock = 4 << 20
 // read reads a pack from its first byte to its last and reports whether it found no damage.
 func (c *checker) read(ctx context.Context, p index.PackTable, size int64) (whole bool) {
 	sum := blake3.New()
-	in := io.TeeReader(bufio.NewReaderSize(&packReader{ctx: ctx, repo: c.repo, id: p.ID}, readBlock), sum)
+	in := io.TeeReader(bufio.NewReaderSize(&packReader{ctx: ctx, repo: c.repo, id: p.ID}, int(min(size, readBlock))), sum)
 	var part, raw []byte // reused for each frame
 	next := func(n int64) ([]byte, error) {
 		part = slices.Grow(part[:0], int(n))[:n]

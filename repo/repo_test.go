@@ -12,8 +12,8 @@ import (
 	"platter/repo/store"
 )
 
-// cheap is a cost that lets tests open hundreds of repositories.
-var cheap = crypt.Cost{Time: 1, Memory: 64, Lanes: 1}
+// cheap is the least cost. It lets tests open hundreds of repositories.
+var cheap = crypt.Cost{Time: 1, Memory: 8, Lanes: 1}
 
 func testRepo(t testing.TB, s store.Store) *Repo {
 	t.Helper()

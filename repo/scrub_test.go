@@ -48,7 +48,7 @@ type readSpy struct {
 }
 
 func (s *readSpy) Get(ctx context.Context, name string, off, n int64) ([]byte, error) {
-	if off == 0 && n == readBlock && s.begun != nil {
+	if off == 0 && n > pack.HeaderSize && layout.Dir(name) == layout.Packs && s.begun != nil {
 		if err := s.begun(name); err != nil {
 			return nil, err
 		}

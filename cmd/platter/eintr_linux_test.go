@@ -11,6 +11,7 @@ import (
 // TestInterruptedCalls has each kind of system call that a restore makes fail now and then because of a signal, as network and FUSE
 // file systems let them: none of it may be seen.
 func TestInterruptedCalls(t *testing.T) {
+	t.Parallel()
 	strace := oracle.Path(t, "strace")
 	s := newSite(t)
 	s.disk("disk", 3<<20, 1, "mixed")

@@ -25,6 +25,7 @@ func qemuName(format string) string {
 // TestFormats holds that a disk is the same whatever image it is kept in: what comes in as one comes out as any other, and
 // only the first takes room.
 func TestFormats(t *testing.T) {
+	t.Parallel()
 	s := newSite(t)
 	raw := makeRealDisk(t, s, 9)
 	formats := virtual.Formats()
@@ -78,6 +79,7 @@ func TestFormats(t *testing.T) {
 
 // TestExportRefuses holds that an export harms nothing that is there, and says what to do.
 func TestExportRefuses(t *testing.T) {
+	t.Parallel()
 	s := newSite(t)
 	s.must("backup", s.disk("disk", 3<<20, 1, "random"), "--name", "disk")
 	s.disk("there.qcow2", 4096, 2, "random")
@@ -117,6 +119,7 @@ func TestExportRefuses(t *testing.T) {
 
 // TestImagesOfGuests holds that a guest cannot make its disk something else by what it writes to it.
 func TestImagesOfGuests(t *testing.T) {
+	t.Parallel()
 	s := newSite(t)
 	raw := s.disk("guest", 2<<20, 1, "random")
 	s.must("backup", raw, "--name", "guest")
@@ -170,6 +173,7 @@ func TestImagesOfGuests(t *testing.T) {
 
 // TestInternalSnapshots keeps what an image held before.
 func TestInternalSnapshots(t *testing.T) {
+	t.Parallel()
 	s := newSite(t)
 	raw := s.disk("before", 2<<20, 1, "random")
 	img := s.path("disk.qcow2")

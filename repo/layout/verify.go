@@ -18,7 +18,8 @@ const verifyBlock = 4 << 20
 // length of each block. The error comes from the store, or wraps pack.ErrDamaged, without the name, if the bytes do not
 // match.
 func Verify(ctx context.Context, s store.Store, name string, id pack.FileID, read func(n int64)) error {
-	sum, block := blake3.New(), make([]byte, verifyBlock)
+	sum := blake3.New()
+	var block []byte // reused from the second block on; most files have but one, which Get makes as long as the file
 	for off := int64(0); ; off += verifyBlock {
 		part, err := store.GetInto(ctx, s, block, name, off, verifyBlock)
 		if err != nil {
@@ -30,6 +31,9 @@ func Verify(ctx context.Context, s store.Store, name string, id pack.FileID, rea
 		}
 		if len(part) < verifyBlock {
 			break
+		}
+		if block == nil {
+			block = make([]byte, verifyBlock)
 		}
 	}
 	if pack.FileID(sum.Sum(nil)) != id {
