@@ -50,9 +50,9 @@ type Report struct {
 	Unnoted   error // why damage could not be noted; nil if it could
 	Forgetful error // why this machine cannot remember what was read; nil if it can
 
-	badPacks  map[pack.FileID]error
-	badFrames map[frameKey]error
-	badChunks map[placeKey]error
+	packErrs  map[pack.FileID]error
+	frameErrs map[frameKey]error
+	chunkErrs map[placeKey]error
 	mendable  map[pack.FileID]bool // damaged packs that their parity files can mend
 	index     *index.Index
 	sight     *sight
@@ -64,28 +64,28 @@ type placeKey struct {
 	id chunk.ID
 }
 
-// Bad returns why a chunk cannot be read from any pack although the index lists it, or nil. Call it after Check.
-func (r *Report) Bad(id chunk.ID) error {
+// ChunkError returns why a chunk cannot be read from any pack although the index lists it, or nil. Call it after Check.
+func (r *Report) ChunkError(id chunk.ID) error {
 	loc, ok := r.index.Lookup(id)
 	if !ok {
 		return nil
 	}
-	err := r.badAt(loc, id)
+	err := r.errAt(loc, id)
 	if err == nil {
 		return nil
 	}
 	for _, other := range r.index.Places(id) {
-		if r.badAt(other, id) == nil {
+		if r.errAt(other, id) == nil {
 			return nil
 		}
 	}
 	return err
 }
 
-// badAt returns why a chunk cannot be read from one place, or nil.
-func (r *Report) badAt(loc index.Location, id chunk.ID) error {
+// errAt returns why a chunk cannot be read from one place, or nil.
+func (r *Report) errAt(loc index.Location, id chunk.ID) error {
 	key := frameKey{loc.Pack, loc.Offset}
-	return cmp.Or(r.badChunks[placeKey{key, id}], r.badFrames[key], r.badPacks[loc.Pack])
+	return cmp.Or(r.chunkErrs[placeKey{key, id}], r.frameErrs[key], r.packErrs[loc.Pack])
 }
 
 // checker is one running Check.
@@ -137,7 +137,7 @@ const (
 func (r *Repo) Check(ctx context.Context, o CheckOptions, p *Progress) (*Report, error) {
 	r.dropCache()
 	c := r.newChecker(o, p)
-	c.report.badPacks, c.report.badFrames, c.report.badChunks = map[pack.FileID]error{}, map[frameKey]error{}, map[placeKey]error{}
+	c.report.packErrs, c.report.frameErrs, c.report.chunkErrs = map[pack.FileID]error{}, map[frameKey]error{}, map[placeKey]error{}
 	c.report.mendable = map[pack.FileID]bool{}
 	if err := errors.Join(c.configs(ctx), c.slots(ctx)); err != nil {
 		return nil, err

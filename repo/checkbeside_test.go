@@ -144,7 +144,7 @@ func TestCheckAfterInterruptedPrune(t *testing.T) {
 		}
 		bad := 0
 		for _, c := range x.chunks { // a reader that needs them after all gets an error
-			if report.Bad(c.id) != nil {
+			if report.ChunkError(c.id) != nil {
 				bad++
 			}
 		}

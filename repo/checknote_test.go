@@ -114,7 +114,7 @@ func TestDamageHeals(t *testing.T) {
 			}
 			wantNotes(t, what, again, 0, 1, 0)
 			for _, c := range x.chunks {
-				if err := again.Bad(c.id); err != nil {
+				if err := again.ChunkError(c.id); err != nil {
 					t.Fatalf("%s: %v is lost: %v", what, c.id, err)
 				}
 			}

@@ -106,7 +106,7 @@ func (c *checker) tryMending(ctx context.Context, p index.PackTable) {
 	c.hint(hintMend)
 	c.mu.Lock()
 	c.report.mendable[p.ID] = true
-	delete(c.report.badPacks, p.ID)
+	delete(c.report.packErrs, p.ID)
 	c.mu.Unlock()
 	c.frames(m.file, p)
 }
@@ -130,11 +130,11 @@ func (c *checker) frames(file []byte, p index.PackTable) {
 func (r *Report) forget(mu *sync.Mutex, key frameKey) bool {
 	mu.Lock()
 	defer mu.Unlock()
-	bad := r.badFrames[key] != nil
-	delete(r.badFrames, key)
-	for chunk := range r.badChunks {
+	bad := r.frameErrs[key] != nil
+	delete(r.frameErrs, key)
+	for chunk := range r.chunkErrs {
 		if chunk.frameKey == key {
-			delete(r.badChunks, chunk)
+			delete(r.chunkErrs, chunk)
 			bad = true
 		}
 	}

@@ -90,8 +90,8 @@ func (x *damageSample) addWork(t *testing.T, r *Repo) {
 			unneeded = append(unneeded, name.ID)
 		}
 	}
-	plans := put("plan", layout.Work, pack.PlanFile, crypt.Plans, [2]any{lease.Marker{Packs: unneeded, Host: "a"}, lease.Marker{Packs: unneeded, Host: "b"}})
-	put("plan of damaged packs", layout.Work, pack.PlanFile, crypt.Plans,
+	plans := put("plan", layout.Work, pack.MarkerFile, crypt.Markers, [2]any{lease.Marker{Packs: unneeded, Host: "a"}, lease.Marker{Packs: unneeded, Host: "b"}})
+	put("plan of damaged packs", layout.Work, pack.MarkerFile, crypt.Markers,
 		[2]any{lease.Marker{Packs: unneeded, Damaged: true, Host: "a"}, lease.Marker{Packs: unneeded, Damaged: true, Host: "b"}})
 	leases := put("lease", layout.Work, pack.LeaseFile, crypt.Leases, [2]any{Lease{Work: BackingUp, Host: "a"}, Lease{Work: BackingUp, Host: "b"}})
 	put("second file of a lease", layout.Work, pack.LeaseFile, crypt.Leases, [2]any{

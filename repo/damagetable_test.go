@@ -185,7 +185,7 @@ func (x *damageSample) counted(t *testing.T, what string, s store.Store, report 
 	t.Helper()
 	r := reopen(t, s)
 	for _, c := range x.chunks {
-		if err := loadOne(r, c); err != nil && report.Bad(c.id) == nil {
+		if err := loadOne(r, c); err != nil && report.ChunkError(c.id) == nil {
 			t.Errorf("%s: check does not count chunk %v for lost: %v", what, c.id, err)
 		}
 	}

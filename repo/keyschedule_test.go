@@ -318,10 +318,10 @@ func (g *keyGame) over() error {
 		}
 		mine := fmt.Sprintf("%s/slot%d", layout.Keys, gone)
 		if p.err == nil && (there[mine] || there[mine+layout.RemovingMark]) {
-			return fmt.Errorf("session %d was told that it removed %s, which is there", i, mine)
+			return fmt.Errorf("session %d returned success for removing %s, which still exists", i, mine)
 		}
 		if fresh := fmt.Sprintf("%s/fresh%d", layout.Keys, i); p.err == nil && p.removes < 0 && !there[fresh] {
-			return fmt.Errorf("session %d was told that it made %s, which is not there", i, fresh)
+			return fmt.Errorf("session %d returned success for making %s, which is missing", i, fresh)
 		}
 	}
 	return g.goesOn()

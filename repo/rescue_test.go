@@ -62,7 +62,7 @@ func TestMendedReads(t *testing.T) {
 				}
 			}
 			for _, c := range x.chunks {
-				if err := report.Bad(c.id); err != nil {
+				if err := report.ChunkError(c.id); err != nil {
 					t.Errorf("%s: chunk %v counts for lost: %v", wound, c.id, err)
 				}
 			}
@@ -93,7 +93,7 @@ func TestBeyondMending(t *testing.T) {
 	}
 	bad := 0
 	for _, c := range x.chunks {
-		if report.Bad(c.id) != nil {
+		if report.ChunkError(c.id) != nil {
 			bad++
 		}
 	}
@@ -247,7 +247,7 @@ func TestOtherCopies(t *testing.T) {
 				t.Errorf("%s: %v, %q", name, err, report.Damage)
 			}
 			for _, c := range chunks {
-				if err := report.Bad(c.id); err != nil {
+				if err := report.ChunkError(c.id); err != nil {
 					t.Errorf("%s: chunk %v counts for lost: %v", name, c.id, err)
 				}
 			}

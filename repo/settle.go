@@ -23,7 +23,7 @@ func (d *Damage) Settle(ctx context.Context) error {
 		return err
 	}
 	r.dropAdoptable(func(f layout.File) bool {
-		return slices.ContainsFunc(d.Packs, func(b *BadPack) bool { return b.ID == f.ID })
+		return slices.ContainsFunc(d.Packs, func(b *PackDamage) bool { return b.ID == f.ID })
 	})
 	if _, err := r.Adopt(ctx); err != nil {
 		return err

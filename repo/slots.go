@@ -46,9 +46,9 @@ var (
 	ErrNoSlot = errors.New("no such key; see 'key list'")
 
 	// ErrOddSlot says that a file is not a key of this repository, and that nothing is damaged.
-	ErrOddSlot     = errors.New("it is no key of this repository")
-	errForeignSlot = fmt.Errorf("%w: it is of another, and an init that came second may have left it; 'key remove' removes it", ErrOddSlot)
-	errHalfRemoved = fmt.Errorf("%w any more, or soon will not be: another process is removing it, or was killed before it had; run 'key remove' again", ErrOddSlot)
+	ErrOddSlot      = errors.New("it is no key of this repository")
+	errForeignSlot  = fmt.Errorf("%w: it is of another, and an init that came second may have left it; 'key remove' removes it", ErrOddSlot)
+	errBeingRemoved = fmt.Errorf("%w any more, or soon will not be: another process is removing it, or was killed before it had; run 'key remove' again", ErrOddSlot)
 )
 
 // A keyring is the content of the keys folder.
@@ -336,7 +336,7 @@ func (r *Repo) Slots(ctx context.Context) ([]Slot, []error, error) {
 	}
 	for _, names := range k.removing {
 		for _, name := range names {
-			bad = append(bad, fmt.Errorf("%s: %w", name, errHalfRemoved))
+			bad = append(bad, fmt.Errorf("%s: %w", name, errBeingRemoved))
 		}
 	}
 	return out, bad, nil

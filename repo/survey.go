@@ -19,8 +19,8 @@ import (
 	"platter/repo/store"
 )
 
-// A BadPack is a pack that is missing, or whose bytes do not match its name.
-type BadPack struct {
+// A PackDamage is a pack that is missing, or whose bytes do not match its name.
+type PackDamage struct {
 	ID     pack.FileID
 	Why    error  // begins with the file's name
 	Mended string // how it was mended, once it is whole again
@@ -32,21 +32,21 @@ type BadPack struct {
 }
 
 // Name returns the pack's name in the store.
-func (b *BadPack) Name() string { return layout.PackName(b.ID) }
+func (b *PackDamage) Name() string { return layout.PackName(b.ID) }
 
 // A Damage is what is wrong with a repository's packs, and which chunks that costs. Its methods are for one goroutine,
 // except Lost, Wanted and Why.
 type Damage struct {
-	Packs []*BadPack // sorted by name; includes packs mended since
+	Packs []*PackDamage // sorted by name; includes packs mended since
 	// Missing are chunks that snapshots need and that no index file lists. A caller that knows of such chunks adds
 	// them.
 	Missing map[chunk.ID]chunk.Kind
 
 	repo     *Repo
 	work     *lease.State
-	bad      map[pack.FileID]*BadPack // those that are not mended
-	readable map[chunk.ID]bool        // chunks that damaged packs can still supply
-	adopted  []index.PackTable        // packs that were mended and that no index file lists yet
+	bad      map[pack.FileID]*PackDamage // those that are not mended
+	readable map[chunk.ID]bool           // chunks that damaged packs can still supply
+	adopted  []index.PackTable           // packs that were mended and that no index file lists yet
 }
 
 // FindDamage looks for packs that are missing, have another length than the index says, or do not match their names.
@@ -65,7 +65,7 @@ func (r *Repo) FindDamage(ctx context.Context, readAll bool, p *Progress) (*Dama
 	if err != nil {
 		return nil, err
 	}
-	d := &Damage{repo: r, work: w, bad: map[pack.FileID]*BadPack{}}
+	d := &Damage{repo: r, work: w, bad: map[pack.FileID]*PackDamage{}}
 	missing, err := d.compare(ctx, files, readAll, p)
 	if err != nil {
 		return nil, err
@@ -75,7 +75,7 @@ func (r *Repo) FindDamage(ctx context.Context, readAll bool, p *Progress) (*Dama
 			return nil, err
 		}
 	}
-	d.Packs = slices.SortedFunc(maps.Values(d.bad), func(a, b *BadPack) int { return bytes.Compare(a.ID[:], b.ID[:]) })
+	d.Packs = slices.SortedFunc(maps.Values(d.bad), func(a, b *PackDamage) int { return bytes.Compare(a.ID[:], b.ID[:]) })
 	if err := d.readTables(ctx); err != nil {
 		return nil, err
 	}
@@ -92,7 +92,7 @@ func (d *Damage) compare(ctx context.Context, files []layout.File, readAll bool,
 	}
 	suspect := d.work.Damaged()
 	var mu sync.Mutex
-	add := func(b *BadPack, why error) {
+	add := func(b *PackDamage, why error) {
 		mu.Lock()
 		defer mu.Unlock()
 		b.Why = fmt.Errorf("%s: %w", b.Name(), why)
@@ -103,7 +103,7 @@ func (d *Damage) compare(ctx context.Context, files []layout.File, readAll bool,
 	for _, f := range files {
 		known, ok := missing[f.ID]
 		delete(missing, f.ID)
-		b := &BadPack{ID: f.ID, size: known.Size, there: f.Size, listed: ok}
+		b := &PackDamage{ID: f.ID, size: known.Size, there: f.Size, listed: ok}
 		if ok && f.Size != known.Size {
 			if err := d.repo.confirmLength(ctx, known); err != nil {
 				return nil, errors.Join(err, g.Wait())
@@ -132,7 +132,7 @@ func (d *Damage) compare(ctx context.Context, files []layout.File, readAll bool,
 // confirmMissing adds a pack that no listing showed. If the pack exists all the same, it is not damaged, but the
 // listing cannot be trusted, so that is an error.
 func (d *Damage) confirmMissing(ctx context.Context, known index.Pack) error {
-	b := &BadPack{ID: known.ID, size: known.Size, there: -1, listed: true}
+	b := &PackDamage{ID: known.ID, size: known.Size, there: -1, listed: true}
 	b.Why = fmt.Errorf("%s: %w", b.Name(), errMissing)
 	_, err := d.repo.view().store.Get(ctx, b.Name(), 0, 1)
 	if err == nil {

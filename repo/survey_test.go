@@ -15,8 +15,8 @@ import (
 	"platter/repo/store"
 )
 
-// A sickStore has a file with one sector that cannot be read until it is rewritten. It may hide the file from listings.
-type sickStore struct {
+// A failingStore has a file with one sector that cannot be read until it is rewritten. It may hide the file from listings.
+type failingStore struct {
 	store.Store
 	name   string
 	sector int64
@@ -28,7 +28,7 @@ type sickStore struct {
 	well bool
 }
 
-func (s *sickStore) Get(ctx context.Context, name string, off, n int64) ([]byte, error) {
+func (s *failingStore) Get(ctx context.Context, name string, off, n int64) ([]byte, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	at := s.sector * parity.Sector
@@ -39,14 +39,14 @@ func (s *sickStore) Get(ctx context.Context, name string, off, n int64) ([]byte,
 	return s.Store.Get(ctx, name, off, n)
 }
 
-func (s *sickStore) Put(ctx context.Context, name string, data []byte) error {
+func (s *failingStore) Put(ctx context.Context, name string, data []byte) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.well = s.well || name == s.name
 	return s.Store.Put(ctx, name, data)
 }
 
-func (s *sickStore) List(ctx context.Context, dir string) iter.Seq2[store.Info, error] {
+func (s *failingStore) List(ctx context.Context, dir string) iter.Seq2[store.Info, error] {
 	return func(yield func(store.Info, error) bool) {
 		for f, err := range s.Store.List(ctx, dir) {
 			if (!s.hidden || f.Name != s.name) && !yield(f, err) {
@@ -71,7 +71,7 @@ func bigSample(t *testing.T) (files map[string][]byte, name string, chunks []sav
 }
 
 // findIn opens a store, changes it, and looks for damage.
-func findIn(t *testing.T, s *sickStore, change func()) (*Damage, error) {
+func findIn(t *testing.T, s *failingStore, change func()) (*Damage, error) {
 	t.Helper()
 	r := reopen(t, s)
 	change()
@@ -96,8 +96,8 @@ func TestDamageThatCannotBeRead(t *testing.T) {
 				t.Fatal(err)
 			}
 		}
-		r := reopen(t, &sickStore{Store: mem, name: name, sector: 7})
-		err := r.WithLease(ctx, Repairing, func(ctx context.Context) error { mendSick(ctx, t, r, name, withParity); return nil })
+		r := reopen(t, &failingStore{Store: mem, name: name, sector: 7})
+		err := r.WithLease(ctx, Repairing, func(ctx context.Context) error { mendFailing(ctx, t, r, name, withParity); return nil })
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -111,8 +111,8 @@ func TestDamageThatCannotBeRead(t *testing.T) {
 	}
 }
 
-// mendSick mends a pack with one unreadable sector, or copies out all frames but one.
-func mendSick(ctx context.Context, t *testing.T, r *Repo, name string, withParity bool) {
+// mendFailing mends a pack with one unreadable sector, or copies out all frames but one.
+func mendFailing(ctx context.Context, t *testing.T, r *Repo, name string, withParity bool) {
 	t.Helper()
 	d, err := r.FindDamage(ctx, true, nil)
 	if err != nil || len(d.Packs) != 1 || d.Packs[0].Name() != name || !errors.Is(d.Packs[0].Why, errBroken) {
@@ -134,15 +134,15 @@ func mendSick(ctx context.Context, t *testing.T, r *Repo, name string, withParit
 // TestDamageThatIsNone checks that a temporary fault is no damage, and that an unreliable store ends the work.
 func TestDamageThatIsNone(t *testing.T) {
 	files, name, _ := bigSample(t)
-	s := &sickStore{Store: memOf(t, files), name: name, sector: 3, once: true}
+	s := &failingStore{Store: memOf(t, files), name: name, sector: 3, once: true}
 	if d, err := findIn(t, s, func() {}); err != nil || len(d.Packs) > 0 {
 		t.Errorf("a passing fault: %+v, %v", d, err)
 	}
-	s = &sickStore{Store: memOf(t, files), name: name, well: true}
+	s = &failingStore{Store: memOf(t, files), name: name, well: true}
 	if _, err := findIn(t, s, func() { s.away = true }); !errors.Is(err, errBroken) {
 		t.Errorf("a store that went away: %v", err)
 	}
-	s = &sickStore{Store: memOf(t, files), name: name, well: true, hidden: true}
+	s = &failingStore{Store: memOf(t, files), name: name, well: true, hidden: true}
 	if d, err := findIn(t, s, func() {}); err == nil {
 		t.Errorf("a pack that is not listed, and is there: %+v", d)
 	}

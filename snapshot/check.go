@@ -60,7 +60,7 @@ func (c *MapCheck) All(ctx context.Context, snapshots []*Snapshot) ([]Loss, erro
 func CheckMapsBeside(ctx context.Context, r *repo.Repo, snapshots []*Snapshot, report *repo.Report) ([]Loss, error) {
 	const tries = 4
 	for try := 1; ; try++ {
-		losses, err := CheckMaps(ctx, r, snapshots, report.Bad)
+		losses, err := CheckMaps(ctx, r, snapshots, report.ChunkError)
 		if err != nil || len(losses) == 0 {
 			return nil, err
 		}

@@ -105,13 +105,13 @@ func checkAll(ctx context.Context, env *env, r *repo.Repo, opts checkOptions, re
 		Loaded: func(l *snapshot.Loaded) { env.warnMissing(opts.common, l.Missing) },
 		Review: func(ctx context.Context, found *snapshot.CheckResult) error {
 			result.Report = found.Report
-			for _, err := range found.Bad {
+			for _, err := range found.Unreadable {
 				result.Damage = append(result.Damage, err.Error())
 			}
 			for _, l := range found.Losses {
 				result.Lost = append(result.Lost, lossOf(l))
 			}
-			return reviewAside(ctx, r, opts, result, len(found.Bad))
+			return reviewAside(ctx, r, opts, result, len(found.Unreadable))
 		},
 	}
 	_, err = snapshot.CheckAll(ctx, r, o, p)

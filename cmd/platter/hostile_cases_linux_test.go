@@ -57,7 +57,7 @@ func hostileCases() []hostileCase {
 			for _, path := range f.all("packs/*/*") {
 				packs = append(packs, filepath.Base(path))
 			}
-			f.says("work", pack.PlanFile, crypt.Plans, map[string]any{"packs": packs, "host": "\x1b[31m", "time": time.Now()})
+			f.says("work", pack.MarkerFile, crypt.Markers, map[string]any{"packs": packs, "host": "\x1b[31m", "time": time.Now()})
 		}, nil},
 		{"a lease from the future, of a name that moves cursors", false, func(f *forger) { f.lease("backup", "\x1b[2J\nhost") }, nil},
 		{"a prune from the future", false, func(f *forger) { f.lease("prune", "host") }, map[string]int{"prune": 11}},
@@ -143,7 +143,7 @@ func nasCases() []hostileCase {
 		{"work and pending files of garbage", false, func(f *forger) {
 			for _, dir := range []string{"work", "pending", "forgotten"} {
 				f.named(dir, []byte("garbage"))
-				f.named(dir, append(pack.Header(pack.PlanFile), make([]byte, 100)...))
+				f.named(dir, append(pack.Header(pack.MarkerFile), make([]byte, 100)...))
 				f.named(dir, make([]byte, 20<<20))
 				f.write(dir+"/"+name, []byte("garbage"))
 			}

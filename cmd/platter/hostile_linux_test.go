@@ -119,13 +119,13 @@ func TestEndlessLoss(t *testing.T) {
 	s.must("backup", s.disk("live", 1<<20, 1, "random"), "--name", "live")
 	f := newForger(s)
 	f.snapshot(1<<62, f.wider(5, page([]chunk.ID{{1}}, 32<<20, zeros30|32<<20)))
-	var told checkJSON
+	var report checkJSON
 	p := s.start(nil, "check", "--json")
 	p.ends(3, "1 snapshot is not whole")
-	if err := json.Unmarshal([]byte(p.stdout.String()), &told); err != nil || len(told.Lost) != 1 {
-		t.Fatalf("%+v, %v", told.Lost, err)
+	if err := json.Unmarshal([]byte(p.stdout.String()), &report); err != nil || len(report.Lost) != 1 {
+		t.Fatalf("%+v, %v", report.Lost, err)
 	}
-	lost := told.Lost[0]
+	lost := report.Lost[0]
 	if lost.Bytes != 1<<61 || len(lost.Ranges) != maxLostRanges || lost.MoreRanges != 1<<36-maxLostRanges || lost.MoreBytes != 1<<61-maxLostRanges*32<<20 ||
 		lost.Ranges[999] != (diskmap.Range{Off: 999 * 64 << 20, Len: 32 << 20}) {
 		t.Errorf("check: %d ranges of %d bytes, and %d of %d", len(lost.Ranges), lost.Bytes, lost.MoreRanges, lost.MoreBytes)

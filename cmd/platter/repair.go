@@ -53,7 +53,7 @@ func runRepairIndex(ctx context.Context, env *env, opts repairIndexOptions, args
 			return err
 		}
 	} else {
-		for _, line := range done.Bad {
+		for _, line := range done.Unreadable {
 			fmt.Fprintf(env.stdout, "unreadable before: %s\n", line)
 		}
 		for _, line := range done.Lost {

@@ -41,7 +41,7 @@ func loadWatched(ctx context.Context, env *env, r *repo.Repo, c common) (all []*
 		return nil, nil, err
 	}
 	env.warnMissing(c, l.Missing)
-	return l.Snapshots, l.Bad, nil
+	return l.Snapshots, l.Unreadable, nil
 }
 
 // warnMissing raises the alarm for versions that this machine saw and that are missing.
@@ -81,9 +81,9 @@ func (c common) suspicious() error {
 		"Put back what is missing, or run 'platter snapshots --accept' if the repository is right as it is")
 }
 
-// vanished returns an error if a snapshot was listed, is missing now, and was not forgotten.
-func vanished(bad []error) error {
-	if err := (&snapshot.Loaded{Bad: bad}).Vanished(); err != nil {
+// missingWhenRead returns an error if a snapshot was listed, is missing now, and was not forgotten.
+func missingWhenRead(bad []error) error {
+	if err := (&snapshot.Loaded{Unreadable: bad}).MissingWhenRead(); err != nil {
 		return fmt.Errorf("refused: %w; no policy is applied. Try again, and run 'platter check'", err)
 	}
 	return nil

@@ -48,7 +48,7 @@ const (
 	Tails      Purpose = 12
 	LocalIndex Purpose = 13 // of no file in the store: it authenticates the index that a machine keeps for itself
 	Leases     Purpose = 14
-	Plans      Purpose = 15
+	Markers    Purpose = 15
 	Forgotten  Purpose = 16
 	LocalState Purpose = 17 // of no file in the store: it authenticates what a machine remembers
 )
@@ -69,7 +69,7 @@ var contexts = map[Purpose]string{
 	Tails:      "platter 2026-11-21 pack tails v1",
 	LocalIndex: "platter 2026-11-21 local index v1",
 	Leases:     "platter 2026-11-24 leases v1",
-	Plans:      "platter 2026-11-24 plans v1",
+	Markers:    "platter 2026-11-24 plans v1",
 	Forgotten:  "platter 2026-11-24 forgotten snapshots v1",
 	LocalState: "platter 2026-11-24 local state v1",
 }

@@ -234,9 +234,9 @@ func TestRepairPacks(t *testing.T) {
 				t.Fatal(err)
 			}
 			o.DryRun = true
-			told, err := RepairPacks(ctx, dry, o, nil)
-			if err != nil || told.Lacking > 0 || len(told.Packs) != len(bad) {
-				t.Fatalf("%s %d: dry run: %+v, %v", kind, seed, told, err)
+			foretold, err := RepairPacks(ctx, dry, o, nil)
+			if err != nil || foretold.Lacking > 0 || len(foretold.Packs) != len(bad) {
+				t.Fatalf("%s %d: dry run: %+v, %v", kind, seed, foretold, err)
 			}
 			if !maps.EqualFunc(files(t, mem), damaged, bytes.Equal) {
 				t.Fatalf("%s %d: the dry run changed files", kind, seed)
@@ -248,7 +248,7 @@ func TestRepairPacks(t *testing.T) {
 				t.Fatalf("%s %d: %+v, %v", kind, seed, done, err)
 			}
 			for i, b := range done.Packs {
-				if b.Name() != bad[i] || (kind == "copy" || kind == "parity") && b.Mended == "" || b.Mended != told.Packs[i].Mended {
+				if b.Name() != bad[i] || (kind == "copy" || kind == "parity") && b.Mended == "" || b.Mended != foretold.Packs[i].Mended {
 					t.Errorf("%s %d: %s is not whole (%q), want %s", kind, seed, b.Name(), b.Mended, bad[i])
 				}
 				if got := files(t, mem)[b.Name()]; b.Mended != "" && !bytes.Equal(got, whole[b.Name()]) {
@@ -327,27 +327,27 @@ func under(t testing.TB, s store.Store, prefix string) []string {
 	return slices.DeleteFunc(slices.Sorted(maps.Keys(files(t, s))), func(name string) bool { return !strings.HasPrefix(name, prefix) })
 }
 
-// A sick disk returns errors for some ranges.
-type sick struct {
+// A failing disk returns errors for some ranges.
+type failing struct {
 	image.Mem
 	bad func(off int64) bool
 }
 
-var errSick = errors.New("medium error")
+var errFailing = errors.New("medium error")
 
-func (d sick) ReadAt(p []byte, off int64) (int, error) {
+func (d failing) ReadAt(p []byte, off int64) (int, error) {
 	for at := off &^ 4095; at < off+int64(len(p)); at += 4096 {
 		if d.bad(at) {
 			n := max(0, at-off)
 			copy(p[:n], d.Data[off:])
-			return int(n), errSick
+			return int(n), errFailing
 		}
 	}
 	return d.Mem.ReadAt(p, off)
 }
 
-// TestRepairPacksFromSickDisks has two disks that cannot be read, each in different places.
-func TestRepairPacksFromSickDisks(t *testing.T) {
+// TestRepairPacksFromFailingDisks has two disks that cannot be read, each in different places.
+func TestRepairPacksFromFailingDisks(t *testing.T) {
 	ctx := context.Background()
 	whole, disks := keptDisk(t, rand.New(rand.NewPCG(3, 1)), 1, 4<<20)
 	damaged := maps.Clone(whole)
@@ -357,7 +357,7 @@ func TestRepairPacksFromSickDisks(t *testing.T) {
 	mem := memOf(t, damaged)
 	var o MendOptions
 	for i := range int64(2) {
-		o.Disks = append(o.Disks, Holder{fmt.Sprint(i), sick{image.Mem{Data: disks[0]}, func(off int64) bool { return off>>19%2 == i && off%(64<<10) == 0 }}})
+		o.Disks = append(o.Disks, Holder{fmt.Sprint(i), failing{image.Mem{Data: disks[0]}, func(off int64) bool { return off>>19%2 == i && off%(64<<10) == 0 }}})
 	}
 	o.Disks = append(o.Disks, Holder{"well", image.Mem{Data: disks[0][:1<<20]}})
 	done, err := RepairPacks(ctx, snapshottest.Reopen(t, mem), o, nil)

@@ -79,7 +79,7 @@ func TestReadRescueMap(t *testing.T) {
 
 // TestPatientSpares checks that excluded ranges are never read, and that an image may be shorter than its map.
 func TestPatientSpares(t *testing.T) {
-	d := newSick(64 << 10)
+	d := newFailing(64 << 10)
 	clear(d.Data[8192:16384])
 	d.Holes = true
 	d.hurt(9000, 9001)

@@ -9,10 +9,10 @@ import (
 )
 
 var (
-	// ErrGone says that a disk no longer answers, not even where it was readable before. It was unplugged, it hangs, or
-	// what holds it is missing.
-	ErrGone = errors.New("the disk does not answer any more, not even where it could be read before: plug it in again, " +
-		"or let it rest without power, and start again")
+	// ErrUnresponsive says that a disk no longer answers, not even where it was readable before. It was unplugged, it
+	// hangs, or its bus failed.
+	ErrUnresponsive = errors.New("the disk no longer answers, not even where it was readable before: plug it in again, " +
+		"or leave it without power for a while, and run this again")
 	// ErrDead says that no place of a disk is readable.
 	ErrDead = errors.New("no place of the disk can be read")
 	// ErrExcluded says that a rescue map excludes a place from reading.
