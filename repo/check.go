@@ -127,7 +127,7 @@ func (r *Report) Advise(hint string) {
 
 // Values of Report.Hints.
 const (
-	HintIndex = "run 'platter repair index': it makes new index files from the packs"
+	HintIndex = "run 'platter repair index': it rebuilds the index files from the packs"
 	hintCopy  = "a damaged file can be put back from any copy of the repository; 'b3sum' of the right one is its name"
 )
 
@@ -277,8 +277,8 @@ func (c *checker) files(ctx context.Context, s *sight) error {
 		}
 	}
 	c.report.Odd, c.report.Leftover = odd.count, left.count
-	c.report.Notes = slices.Concat(c.report.Notes, odd.notes("%q is no file of the repository; it is not read"),
-		left.notes("%q was left behind by a write that did not end; when no backup is running it may be deleted"))
+	c.report.Notes = slices.Concat(c.report.Notes, odd.notes("%q is not a file of the repository, and is ignored"),
+		left.notes("%q is left over from an interrupted write; it may be deleted when no backup is running"))
 	return nil
 }
 

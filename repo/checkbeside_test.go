@@ -227,7 +227,7 @@ func TestCheckWork(t *testing.T) {
 		t.Errorf("while a backup runs: %q", notes)
 	}
 	dead := lease("dead")
-	if notes := check(CheckOptions{}); len(notes) != 1 || !strings.Contains(notes[0], dead.String()) || !strings.Contains(notes[0], "ended without a word") {
+	if notes := check(CheckOptions{}); len(notes) != 1 || !strings.Contains(notes[0], dead.String()) || !strings.Contains(notes[0], "died") {
 		t.Errorf("a process that is gone: %q", notes)
 	}
 	now = now.Add(31 * time.Minute)
@@ -279,7 +279,7 @@ func TestCheckSecondFiles(t *testing.T) {
 	if err := mem.Delete(ctx, layout.Name(layout.Work, id)); err != nil {
 		t.Fatal(err)
 	}
-	if said := notes(); len(said) != 1 || !strings.HasPrefix(said[0], layout.Name(layout.Work, vow)+": the second file of a lease that is gone") {
+	if said := notes(); len(said) != 1 || !strings.HasPrefix(said[0], layout.Name(layout.Work, vow)+": the second file of a lease that has ended") {
 		t.Errorf("without its lease: %q", said)
 	}
 	marks := func(context.Context, []pack.FileID, *Marks) error { return nil }
@@ -304,7 +304,7 @@ func TestCheckNamesFew(t *testing.T) {
 		t.Fatalf("%+v, %v", report, err)
 	}
 	all := strings.Join(report.Notes, "\n")
-	for _, want := range []string{`"packs/odd-000" is no file of the repository`, `"packs/odd-019" is`, `980 more are like "packs/odd-019"`, `980 more are like "pending/0013`, "pending/0013"} {
+	for _, want := range []string{`"packs/odd-000" is not a file of the repository`, `"packs/odd-019" is`, `980 more are like "packs/odd-019"`, `980 more are like "pending/0013`, "pending/0013"} {
 		if !strings.Contains(all, want) {
 			t.Errorf("%q is not among\n%s", want, all)
 		}

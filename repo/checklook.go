@@ -163,7 +163,7 @@ func (c *checker) missing(s *sight) {
 		}
 	}
 	if pruned > 0 {
-		c.note("packs that a prune deleted, and that are still in the index: %d; the prune was interrupted, or is under way: run 'platter prune' again", pruned)
+		c.note("packs that a prune deleted, and that are still in the index: %d; the prune was interrupted, or is running: run 'platter prune' again", pruned)
 	}
 }
 
@@ -179,7 +179,7 @@ func (c *checker) settle(ctx context.Context, s *sight) (*sight, error) {
 	for id := range c.missingWhenRead {
 		_, listed := now.tables[id]
 		if _, there := now.packs[id]; listed && there {
-			c.packFailed(id, errors.New("it is listed, and cannot be read as if it were not there"))
+			c.packFailed(id, errors.New("it is listed, but reading it fails as if it did not exist"))
 		}
 	}
 	c.use(now)

@@ -119,7 +119,7 @@ func (r *Report) listedStill(ctx context.Context, s store.Store, missing []strin
 			return fmt.Errorf("list files: %w", err)
 		}
 		if slices.Contains(missing, f.Name) {
-			r.Damage = append(r.Damage, fmt.Sprintf("%s: it is listed, and cannot be read as if it were not there", f.Name))
+			r.Damage = append(r.Damage, fmt.Sprintf("%s: it is listed, but reading it fails as if it did not exist", f.Name))
 		}
 	}
 	return nil

@@ -96,7 +96,7 @@ func (r *Repo) putDamaged(ctx context.Context, packs []pack.FileID) error {
 		return err
 	}
 	if err := r.leases.Mark(ctx, packs, true); err != nil {
-		return fmt.Errorf("note which packs are damaged: %w", err)
+		return fmt.Errorf("record which packs are damaged: %w", err)
 	}
 	return nil
 }

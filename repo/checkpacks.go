@@ -64,7 +64,7 @@ func (c *checker) packs(ctx context.Context, s *sight) error {
 	}
 	maps.DeleteFunc(orphans, func(id pack.FileID, _ bool) bool { return c.missingWhenRead[id] })
 	if len(orphans) > 0 {
-		c.note("packs in no index file, as an interrupted backup leaves them: %d; the next backup or 'repair index' takes them in", len(orphans))
+		c.note("packs in no index file, as an interrupted backup leaves them: %d; the next backup or 'repair index' adopts them", len(orphans))
 	}
 	return nil
 }
@@ -101,7 +101,7 @@ func (c *checker) packFailed(id pack.FileID, why error) {
 // pack checks one pack and reports whether it found no damage.
 func (c *checker) pack(ctx context.Context, p index.PackTable, size int64, deep bool) (whole bool) {
 	if size != p.Size {
-		c.packFailed(p.ID, fmt.Errorf("%w: %d bytes where the index says %d", pack.ErrDamaged, size, p.Size))
+		c.packFailed(p.ID, fmt.Errorf("%w: %d bytes, but the index says %d", pack.ErrDamaged, size, p.Size))
 		return false
 	}
 	table, err := c.repo.readTable(ctx, p.ID, size)
@@ -115,7 +115,7 @@ func (c *checker) pack(ctx context.Context, p index.PackTable, size int64, deep 
 		c.packDamage(p.ID, fmt.Errorf("%s: its own table cannot be read, so the table in the index is used: %w", layout.PackName(p.ID), err))
 		c.hint(hintCopy)
 	case !slices.Equal(table.Frames, p.Table.Frames) || !slices.Equal(table.Chunks, p.Table.Chunks):
-		c.packFailed(p.ID, fmt.Errorf("%w: it and the index say different things of what is in it", pack.ErrDamaged))
+		c.packFailed(p.ID, fmt.Errorf("%w: its table and the index list different contents", pack.ErrDamaged))
 		return false
 	}
 	if deep {

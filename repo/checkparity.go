@@ -18,7 +18,7 @@ import (
 // Values of Report.Hints about parity.
 const (
 	hintMend   = "run 'platter repair packs': it mends packs by their parity files"
-	hintParity = "run 'platter parity add --verify': it makes damaged parity files anew"
+	hintParity = "run 'platter parity add --verify': it replaces damaged parity files"
 )
 
 // takeParity lists a file if it is the parity of a pack.
@@ -34,10 +34,10 @@ func (s *sight) takeParity(f store.Info) bool {
 func (c *checker) countParity(s *sight) {
 	strays := parityListing{s.packs, s.parity}.withoutPack()
 	if strays > 0 {
-		c.note("parity files whose pack is not there: %d", strays)
+		c.note("parity files whose pack is missing: %d", strays)
 	}
 	if without := len(s.packs) - (len(s.parity) - strays); without > 0 && c.repo.config.Parity > 0 {
-		c.note("packs without a parity file: %d; 'platter parity add' makes those", without)
+		c.note("packs without a parity file: %d; 'platter parity add' creates them", without)
 	}
 }
 
@@ -75,7 +75,7 @@ func checkParity(ctx context.Context, s store.Store, id pack.FileID) error {
 		return fmt.Errorf("%s: %w: %d of its sectors are lost", name, pack.ErrDamaged, lost)
 	}
 	if size := report.FileSize(); int64(len(par)) != size {
-		return fmt.Errorf("%s: %w: %d bytes where %d belong", name, pack.ErrDamaged, len(par), size)
+		return fmt.Errorf("%s: %w: %d bytes instead of %d", name, pack.ErrDamaged, len(par), size)
 	}
 	return nil
 }

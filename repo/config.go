@@ -184,7 +184,7 @@ func (r *Repo) upgrade(ctx context.Context) error {
 	r.config.WriteFeatures = upgraded.WriteFeatures
 	if err := r.putConfig(ctx); err != nil {
 		r.config.WriteFeatures = before
-		return fmt.Errorf("note in the config what writers must know of: %w", err)
+		return fmt.Errorf("record in the config what writers must support: %w", err)
 	}
 	r.upgraded = !slices.Contains(before, Leases)
 	return nil

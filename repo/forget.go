@@ -66,7 +66,7 @@ func (r *Repo) forget(ctx context.Context, ids []pack.FileID) (removed int, err 
 	}
 	if recorded != nil {
 		if err := r.putRecord(ctx, ids, &left); err != nil {
-			return len(ids), fmt.Errorf("the versions are forgotten, but that could not be noted, so other machines will ask where they are: %w", err)
+			return len(ids), fmt.Errorf("the versions are forgotten, but the record of that could not be written, so other machines will report them as missing: %w", err)
 		}
 	}
 	return len(ids), nil
@@ -77,7 +77,7 @@ func (r *Repo) putRecord(ctx context.Context, ids []pack.FileID, left *int) erro
 	for part := range slices.Chunk(ids, idsPerRecord) {
 		says := record{r.now().UTC().Truncate(time.Second), host, part, left}
 		if _, err := r.putJSON(ctx, layout.Forgotten, pack.RecordFile, crypt.Forgotten, says); err != nil {
-			return fmt.Errorf("note what is forgotten: %w", err)
+			return fmt.Errorf("record what is forgotten: %w", err)
 		}
 	}
 	return nil

@@ -50,7 +50,7 @@ func (r *Repo) LoadIndex(ctx context.Context) error {
 		// Between listing and reading, another process may have replaced several index files by one.
 		if !layout.IsMissing(err) || try == tries {
 			if errors.Is(err, pack.ErrDamaged) {
-				return fmt.Errorf("load index: %w; 'repair index' makes it anew from the packs", err)
+				return fmt.Errorf("load index: %w; 'repair index' rebuilds it from the packs", err)
 			}
 			return fmt.Errorf("load index: %w", err)
 		}

@@ -128,7 +128,7 @@ func (r *Repo) removeSlot(ctx context.Context, id, witness pack.FileID, half []s
 	if _, err := readSlot(ctx, r.view().store, witness); err != nil {
 		if aside != "" {
 			if back := r.view().store.Move(ctx, aside, name); back != nil && !layout.IsMissing(back) {
-				return fmt.Errorf("%w; and the key that was to be removed is now %s: %w", err, aside, back)
+				return fmt.Errorf("%w; and the key to be removed is now called %s: %w", err, aside, back)
 			}
 		}
 		if layout.IsMissing(err) {

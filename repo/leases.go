@@ -51,7 +51,7 @@ type HeldError struct {
 }
 
 func (e *HeldError) Error() string {
-	return fmt.Sprintf("version %.8s is being read by %v; forget it when that has ended", e.Snapshot, e.By)
+	return fmt.Sprintf("version %.8s is being read by %v; forget it after that ends", e.Snapshot, e.By)
 }
 
 // Is makes a HeldError match ErrInUse.

@@ -48,7 +48,7 @@ func (r *Repo) setParity(ctx context.Context, share int) error {
 	}
 	if err != nil {
 		r.config.Parity = old
-		return fmt.Errorf("note in the config how much parity packs get: %w", err)
+		return fmt.Errorf("record in the config how much parity packs get: %w", err)
 	}
 	return nil
 }

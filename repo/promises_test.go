@@ -184,7 +184,7 @@ func (x *trial) needs(snapshot []byte) (chunks []saved, err error) {
 }
 
 // leftover matches notes about what a power cut may leave: it does no harm, and is no reason to stop.
-var leftover = regexp.MustCompile(`^packs (in no index file|that a prune deleted)|^unneeded packs|left behind by a write|^(work|pending)/|^keys/[0-9a-f]{64}\.removing-`)
+var leftover = regexp.MustCompile(`^packs (in no index file|that a prune deleted)|^unneeded packs|left over from an interrupted write|^(work|pending)/|^keys/[0-9a-f]{64}\.removing-`)
 
 // verify checks that every promise is kept, and that everything else in the store is whole.
 func (x *trial) verify() error {

@@ -157,7 +157,7 @@ func (c *copier) copyPack(ctx context.Context, w *Writer, lane *Lane, p packWant
 		})
 	}
 	if errors.Is(err, pack.ErrDamaged) {
-		return fmt.Errorf("copy what is needed: %w; 'platter check --read-data' notes what is damaged, and prune then leaves it alone", err)
+		return fmt.Errorf("copy needed chunks: %w; 'platter check --read-data' records damaged packs, and prune then keeps them", err)
 	}
 	c.progress.Add(p.size)
 	return err

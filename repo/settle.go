@@ -58,7 +58,7 @@ func (d *Damage) mark(ctx context.Context, packs []pack.FileID) error {
 	}
 	for _, id := range old {
 		if err := d.repo.leases.Unmark(ctx, id); err != nil {
-			return fmt.Errorf("note which packs are damaged: %w", err)
+			return fmt.Errorf("record which packs are damaged: %w", err)
 		}
 	}
 	return nil

@@ -46,9 +46,9 @@ var (
 	ErrNoSlot = errors.New("no such key; see 'key list'")
 
 	// ErrOddSlot says that a file is not a key of this repository, and that nothing is damaged.
-	ErrOddSlot      = errors.New("it is no key of this repository")
-	errForeignSlot  = fmt.Errorf("%w: it is of another, and an init that came second may have left it; 'key remove' removes it", ErrOddSlot)
-	errBeingRemoved = fmt.Errorf("%w any more, or soon will not be: another process is removing it, or was killed before it had; run 'key remove' again", ErrOddSlot)
+	ErrOddSlot      = errors.New("it is not a key of this repository")
+	errForeignSlot  = fmt.Errorf("%w: it belongs to another one, and a second init may have left it; 'key remove' removes it", ErrOddSlot)
+	errBeingRemoved = fmt.Errorf("%w any more, or soon will not be: another process is removing it, or was killed while doing so; run 'key remove' again", ErrOddSlot)
 )
 
 // A keyring is the content of the keys folder.
@@ -185,7 +185,7 @@ func (t *unlocking) try(ctx context.Context, ids []pack.FileID) (done bool, err 
 		slot := t.keys.slots[id]
 		if _, ok := t.stretched[slot.KDF]; !ok {
 			if len(t.stretched) == maxKDFs {
-				t.untried = append(t.untried, fmt.Errorf("%s: there are more than %d different costs or salts of keys; it was not tried", layout.Name(layout.Keys, id), maxKDFs))
+				t.untried = append(t.untried, fmt.Errorf("%s: it was not tried, because the keys have more than %d different costs or salts", layout.Name(layout.Keys, id), maxKDFs))
 				continue
 			}
 			if t.stretched[slot.KDF], err = stretch(ctx, slot.KDF, t.password); err != nil {
@@ -219,7 +219,7 @@ func (t *unlocking) fault() error {
 	if t.file.fault != nil {
 		return t.file.fault
 	}
-	return fmt.Errorf("%s: %w: its seal does not hold", layout.Config, pack.ErrDamaged)
+	return fmt.Errorf("%s: %w: it does not decrypt", layout.Config, pack.ErrDamaged)
 }
 
 // verdict says why the password opens nothing.
@@ -233,7 +233,7 @@ func (t *unlocking) verdict() error {
 	if len(why) == 0 {
 		why = []error{crypt.ErrWrongPassword}
 		if len(t.keys.slots) == 0 {
-			why[0] = fmt.Errorf("%w: the folder %s holds no key that can be read; put one back from a copy", pack.ErrDamaged, layout.Keys)
+			why[0] = fmt.Errorf("%w: no key in the folder %s can be read; put one back from a copy", pack.ErrDamaged, layout.Keys)
 		}
 	}
 	return errors.Join(slices.Concat(why, bad, t.untried)...)

@@ -108,7 +108,7 @@ func (d *Damage) compare(ctx context.Context, files []layout.File, readAll bool,
 			if err := d.repo.confirmLength(ctx, known); err != nil {
 				return nil, errors.Join(err, g.Wait())
 			}
-			add(b, fmt.Errorf("%w: %d bytes where the index says %d", pack.ErrDamaged, f.Size, known.Size))
+			add(b, fmt.Errorf("%w: %d bytes, but the index says %d", pack.ErrDamaged, f.Size, known.Size))
 			continue
 		}
 		if !readAll && !suspect[f.ID] {
@@ -136,7 +136,7 @@ func (d *Damage) confirmMissing(ctx context.Context, known index.Pack) error {
 	b.Why = fmt.Errorf("%s: %w", b.Name(), errMissing)
 	_, err := d.repo.view().store.Get(ctx, b.Name(), 0, 1)
 	if err == nil {
-		return fmt.Errorf("the store did not list %s, and has it: try again when it shows what it has", b.Name())
+		return fmt.Errorf("the store does not list %s, but has it: try again when its listings are up to date", b.Name())
 	}
 	if !layout.IsMissing(err) {
 		return err
@@ -149,7 +149,7 @@ func (d *Damage) confirmMissing(ctx context.Context, known index.Pack) error {
 func (r *Repo) confirmLength(ctx context.Context, known index.Pack) error {
 	end, err := r.view().store.Get(ctx, layout.PackName(known.ID), max(0, known.Size-1), 2)
 	if err == nil && len(end) == 1 {
-		return fmt.Errorf("the store listed %s with another length than it has: try again when it shows what it has", layout.PackName(known.ID))
+		return fmt.Errorf("the store lists %s with a wrong length: try again when its listings are up to date", layout.PackName(known.ID))
 	}
 	return ctx.Err()
 }

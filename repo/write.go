@@ -80,7 +80,7 @@ func (r *Repo) write(ctx context.Context, fn func(context.Context, *Writer) erro
 	r.indexing.Lock()
 	defer r.indexing.Unlock()
 	if r.stale {
-		return nil, errors.New("a write failed before this one: load the index anew")
+		return nil, errors.New("an earlier write failed: load the index again")
 	}
 	w := &Writer{
 		repo: r, pace: newPace(r.compression, r.workers),
@@ -136,7 +136,7 @@ func (r *Repo) write(ctx context.Context, fn func(context.Context, *Writer) erro
 	salvage, cancel := context.WithTimeout(context.WithoutCancel(ctx), salvageTime)
 	defer cancel()
 	if e := w.saveIndex(salvage, stored); e != nil && ctx.Err() == nil {
-		err = fmt.Errorf("%w (and the packs stored so far are in no index: %w; 'repair index' takes them in)", err, e)
+		err = fmt.Errorf("%w (and the packs stored so far are in no index file: %w; 'repair index' adopts them)", err, e)
 	}
 	return &w.stats, err
 }

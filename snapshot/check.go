@@ -200,4 +200,4 @@ func (c *MapCheck) Chunk(q diskmap.Piece) error {
 	return c.bad(q.ID)
 }
 
-var errNotIndexed = fmt.Errorf("%w: when index files were lost, 'repair index' brings it back from the packs", repo.ErrMissing)
+var errNotIndexed = fmt.Errorf("%w: if index files are missing, 'repair index' recovers it from the packs", repo.ErrMissing)

@@ -101,7 +101,7 @@ func (p *Retention) Drastic() error {
 		}
 	}
 	for _, u := range p.Unreadable {
-		lines = append(lines, fmt.Sprintf("%s, which cannot be read: it is not known which disk it belongs to", u.ID))
+		lines = append(lines, fmt.Sprintf("%s, which cannot be read: it may belong to any disk", u.ID))
 	}
 	if len(lines) == 0 {
 		return nil

@@ -83,11 +83,11 @@ func keepFlags(o *forgetOptions) []cli.Flag {
 func (o forgetOptions) validate(args []string) error {
 	switch {
 	case slices.Contains(o.policy.Tags, ""):
-		return usagef("--keep-tag: a tag is not empty")
+		return usagef("--keep-tag: a tag must not be empty")
 	case len(args) > 0 && !o.policy.Empty():
 		return usagef("give snapshots or a policy (--keep-…), not both")
 	case len(args) > 0 && (o.name != "" || o.host != ""):
-		return usagef("--name and --host go with a policy (--keep-…), not with snapshots")
+		return usagef("--name and --host restrict a policy (--keep-…); do not give snapshots")
 	case len(args) == 0 && o.policy.Empty():
 		return usagef("nothing to forget: give snapshots, or a policy such as --keep-daily 14")
 	}
@@ -156,7 +156,7 @@ func holdRead(ctx context.Context, env *env, opts forgetOptions, r *repo.Repo, r
 		if by, ok := read[id]; ok && named {
 			return 0, fmt.Errorf("nothing was forgotten: %w", &repo.HeldError{Snapshot: id, By: by})
 		} else if ok {
-			env.warn(opts.common, "version %.8s is kept: it is being read by %v", id, by)
+			env.warn(opts.common, "version %.8s is kept, because %v is reading it", id, by)
 		}
 	}
 	return retention.Hold(read), nil

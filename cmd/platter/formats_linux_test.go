@@ -97,7 +97,7 @@ func TestExportRefuses(t *testing.T) {
 		{[]string{"disk", s.path("x.tar")}, 2, "one of qcow2"},
 		{[]string{"disk", s.path("x.qcow2"), "--format", "raw"}, 2, "'platter restore'"},
 		{[]string{"disk", "-"}, 2, "missing format"},
-		{[]string{"disk", "-", "--format", "qcow2", "--verify"}, 2, "do not go with"},
+		{[]string{"disk", "-", "--format", "qcow2", "--verify"}, 2, "cannot be used with"},
 		{[]string{"disk", "-", "--format", "qcow2", "--compress"}, 1, "write to a file"},
 		{[]string{"nothing", s.path("x.qcow2")}, 1, "nothing"},
 	} {

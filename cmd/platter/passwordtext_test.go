@@ -98,7 +98,7 @@ func TestPasswordIsText(t *testing.T) {
 		}
 		e, _, _ := testEnv(t)
 		p, err := e.newPassword(context.Background(), passwordSource{name: "new-password", file: path})
-		if err == nil || !strings.Contains(err.Error(), "it is no text") {
+		if err == nil || !strings.Contains(err.Error(), "it is not text") {
 			t.Errorf("%q: %q, %v", content, p, err)
 		}
 	}

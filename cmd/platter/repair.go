@@ -14,7 +14,7 @@ func repairCommand(env *env) *cli.Command {
 		Name:        "repair",
 		Usage:       "repair damage",
 		Category:    aboutRepository,
-		Subcommands: []*cli.Command{repairConfigCommand(env), repairIndexCommand(env), repairPacksCommand(env), repairSnapshotsCommand(env)},
+		Subcommands: []*cli.Command{repairPacksCommand(env), repairIndexCommand(env), repairConfigCommand(env), repairSnapshotsCommand(env)},
 	}
 }
 

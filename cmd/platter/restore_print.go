@@ -122,9 +122,9 @@ func printDeviceDone(env *env, opts restoreOptions, what restoring) {
 func printBehind(env *env, opts restoreOptions, what restoring, stay, wiped string) {
 	switch {
 	case what.fit.Left > 0 && opts.device.wipeRest:
-		fmt.Fprintf(env.stdout, "the %s behind it %s\n", size(what.fit.Left), wiped)
+		fmt.Fprintf(env.stdout, "the %s after it %s\n", size(what.fit.Left), wiped)
 	case what.fit.Left > 0:
-		fmt.Fprintf(env.stdout, "the %s behind it %s; --wipe-rest writes zeros there\n", size(what.fit.Left), stay)
+		fmt.Fprintf(env.stdout, "the %s after it %s; --wipe-rest writes zeros there\n", size(what.fit.Left), stay)
 	}
 	for _, line := range what.fit.Advice {
 		fmt.Fprintf(env.stdout, "note: %s\n", printable(line))

@@ -48,7 +48,7 @@ func loadWatched(ctx context.Context, env *env, r *repo.Repo, c common) (all []*
 func (e *env) warnMissing(c common, missing []repo.Seen) {
 	for _, v := range missing[:min(len(missing), shownMissing)] {
 		e.alarm(c, "the version of %s of %s (host %s, ID %s) was here when this machine last looked. It is missing now, and was not forgotten: "+
-			"the NAS hides it, lost it, or was taken back to an earlier state. Find out what happened. "+
+			"the NAS hides it, lost it, or was reset to an earlier state. Find out what happened. "+
 			"If you did that yourself, run 'platter snapshots --accept'", localTime(v.Time), v.Name, v.Host, shortID(v.ID))
 	}
 	if more := len(missing) - shownMissing; more > 0 {
@@ -65,7 +65,7 @@ func (e *env) accept(c common, r *repo.Repo, all []*snapshot.Snapshot) error {
 		return err
 	}
 	if err := setLocation(cacheFolder(e, c), location(c), e.here(r)); err != nil {
-		return fmt.Errorf("remember: %w", err)
+		return fmt.Errorf("record it on this machine: %w", err)
 	}
 	c.watch.alarms = 0
 	return nil

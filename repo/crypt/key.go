@@ -117,7 +117,7 @@ const (
 )
 
 // errNotOpened says no more than this on purpose: the cipher cannot tell why.
-var errNotOpened = errors.New("its seal does not hold")
+var errNotOpened = errors.New("it does not decrypt")
 
 // SealInPlace encrypts buf[24:] in place, with a fresh nonce in buf[:24], and returns buf with the tag behind it.
 func (b *Box) SealInPlace(buf []byte) []byte {

@@ -89,8 +89,8 @@ var (
 	ErrInUse = errors.New("the repository is in use")
 	// ErrLost says that another process ended this process's lease, because this one was cut off or asleep for too
 	// long. The other process may have deleted what this one built on.
-	ErrLost = errors.New("this was cut off from the repository for too long, and others no longer waited for it; run it again, " +
-		"what it stored is not stored again")
+	ErrLost = errors.New("this process did not reach the repository for too long, so others stopped waiting for it; run it again, " +
+		"and it will reuse what it has stored")
 	errNone = errors.New("a file is committed without a lease")
 )
 
@@ -102,7 +102,7 @@ type InUseError struct {
 }
 
 func (e *InUseError) Error() string {
-	text := fmt.Sprintf("%v: a %s by %s (process %d) is under way since %s; wait for it to end. If that machine is dead, ",
+	text := fmt.Sprintf("%v: a %s by %s (process %d) has been running since %s; wait for it to end. If that machine is dead, ",
 		ErrInUse, e.Work, e.Host, e.PID, e.Time.Local().Format(time.DateTime))
 	switch {
 	case e.Future && e.Stuck != nil:

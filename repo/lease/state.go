@@ -219,5 +219,5 @@ func (s *State) fault() error {
 		errs = append(errs, d.Value)
 	}
 	slices.SortFunc(errs, func(a, b error) int { return cmp.Compare(a.Error(), b.Error()) })
-	return fmt.Errorf("%w; it may say what is to be deleted: 'platter prune' clears it away", errors.Join(errs...))
+	return fmt.Errorf("%w; it may name packs that are about to be deleted: 'platter prune' removes it", errors.Join(errs...))
 }

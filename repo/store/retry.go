@@ -89,7 +89,7 @@ func busyOnWindows(code syscall.Errno) bool {
 }
 
 // errUnclear says that a call was interrupted, and that the result of the retry may be the call's own work.
-var errUnclear = errors.New("interrupted, and perhaps done all the same")
+var errUnclear = errors.New("interrupted; it may have succeeded")
 
 // untilClear repeats do from its beginning as long as an interruption leaves its outcome unclear.
 func untilClear(do func() error) (err error) {
