@@ -187,7 +187,7 @@ func (c *checker) settle(ctx context.Context, s *sight) (*sight, error) {
 	return now, nil
 }
 
-// note reports an oddity that is no damage.
+// note reports an oddity that is not damage.
 func (c *checker) note(format string, args ...any) { c.notes([]string{fmt.Sprintf(format, args...)}) }
 
 func (c *checker) notes(notes []string) {

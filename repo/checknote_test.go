@@ -55,7 +55,7 @@ func (x *sample) check(t *testing.T, s store.Store, o CheckOptions) *Report {
 	return report
 }
 
-func plansIn(t *testing.T, s store.Store) map[pack.FileID]bool {
+func markersIn(t *testing.T, s store.Store) map[pack.FileID]bool {
 	t.Helper()
 	w, err := reopen(t, s).leases.Read(context.Background())
 	if err != nil || len(w.Unreadable) > 0 || len(w.Leases) > 0 || len(w.Condemned()) > 0 {
@@ -145,7 +145,7 @@ func TestNotesEnd(t *testing.T) {
 	}
 	full := CheckOptions{ReadPacks: true}
 	wantNotes(t, "read-only", x.check(t, mem, CheckOptions{ReadPacks: true, ReadOnly: true}), 0, 0, 0)
-	if n := len(plansIn(t, mem)); n != 0 {
+	if n := len(markersIn(t, mem)); n != 0 {
 		t.Fatalf("%d notes by a check that writes nothing", n)
 	}
 	wantNotes(t, "the first", x.check(t, mem, full), 3, 0, 0)
@@ -163,7 +163,7 @@ func TestNotesEnd(t *testing.T) {
 	}
 	report := x.check(t, mem, full)
 	wantNotes(t, "one gone, one more", report, 1, 1, 1)
-	if n := len(plansIn(t, mem)); n != 2 {
+	if n := len(markersIn(t, mem)); n != 2 {
 		t.Fatalf("%d packs are noted", n)
 	}
 	for name, data := range x.files {
@@ -276,7 +276,7 @@ func TestNoteEveryOpFails(t *testing.T) {
 		s := &storetest.Faulty{Store: mem, Fail: storetest.After(i, errBroken)}
 		r.setStore(s)
 		_, _ = r.Check(ctx, CheckOptions{ReadPacks: true}, nil)
-		if n := len(plansIn(t, mem)); n != 1 && n != 2 {
+		if n := len(markersIn(t, mem)); n != 1 && n != 2 {
 			t.Fatalf("after %d calls %d packs are noted", i, n)
 		}
 		if s.Ops() <= i {

@@ -19,7 +19,7 @@ import (
 // HintConfig says how to mend a config.
 const HintConfig = "run 'platter repair config': it writes the config again from its copies"
 
-// errConfigTaken says that the config was lost and another repository's took its place.
+// errConfigTaken says that the config is missing and that another repository's took its place.
 var errConfigTaken = errors.New("the file config now belongs to another repository, and this one's is missing: nothing was written; put this one's back from a copy")
 
 // useCopy takes the config from its copies; the master key is known. There may be keys of several repositories, if an
@@ -37,8 +37,8 @@ func (r *Repo) useCopy(ctx context.Context, k *keyring, fault error) error {
 	if err != nil {
 		return fmt.Errorf("%w; its copies: %w", fault, err)
 	}
-	// An older platter without leases opens nothing without a config. But one may have been at work when the config was
-	// lost.
+	// An older platter without leases opens nothing without a config. But one may have been at work when the config
+	// was deleted.
 	r.upgraded = !slices.Contains(c.WriteFeatures, Leases)
 	c.demand(Config{WriteFeatures: writeFeatures()})
 	r.config, r.lost = c, fault

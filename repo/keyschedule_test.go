@@ -309,7 +309,7 @@ func (g *keyGame) over() error {
 	}
 	named := slices.ContainsFunc(slices.Collect(maps.Keys(there)), func(name string) bool { return !strings.Contains(name, layout.RemovingMark) })
 	if !named && g.kills == g.keyWorld.kills && g.losses == g.keyWorld.losses {
-		return errors.New("nobody was killed, and no key has its own name")
+		return errors.New("no session was killed, and no key has its own name")
 	}
 	for i, p := range g.sessions {
 		gone := p.removes

@@ -13,7 +13,7 @@ import (
 )
 
 // Find returns nil if a store holds a repository, and ErrNoRepository if it does not. It needs no password. A
-// repository whose config was lost can be opened as long as it has keys.
+// repository whose config is missing can be opened as long as it has keys.
 func Find(ctx context.Context, s store.Store) error {
 	_, err := s.Get(ctx, layout.Config, 0, 1)
 	if err == nil {

@@ -176,7 +176,7 @@ func (x *trial) needs(snapshot []byte) (chunks []saved, err error) {
 		parsed, err := pack.ParseFileID(id)
 		c, ok := x.tried[chunk.ID(parsed)]
 		if err != nil || !ok {
-			return nil, fmt.Errorf("it needs a chunk %s that nobody saved", id)
+			return nil, fmt.Errorf("it needs a chunk %s that was never saved", id)
 		}
 		chunks = append(chunks, c)
 	}

@@ -78,7 +78,7 @@ func (r *Repo) scanPacks(ctx context.Context, marks *Marks) (*scan, error) {
 		return nil, err
 	}
 	for _, o := range r.view().orphaned {
-		// An orphaned pack may hold chunks that a lost index file listed. So it stays while needed chunks are missing.
+		// An orphaned pack may hold chunks that a missing index file listed. So it stays while needed chunks are missing.
 		if u := (&use{id: o.ID, size: o.Size, orphan: true, live: o.Size, raw: o.Size}); len(marks.missing) == 0 && !s.listed[o.ID] {
 			u.live = 0
 			s.packs[o.ID] = u

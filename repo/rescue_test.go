@@ -48,7 +48,7 @@ func TestMendedReads(t *testing.T) {
 		if healed := r.Healed(); len(healed) > 1 || len(healed) == 1 && !strings.HasPrefix(healed[0], name+": ") {
 			t.Errorf("%s: healed %q", wound, healed)
 		} else if strings.HasPrefix(wound, "zeros at") && len(healed) == 0 {
-			t.Errorf("%s: nobody says so", wound)
+			t.Errorf("%s: no warning", wound)
 		}
 		for _, o := range []CheckOptions{{ReadPacks: true}, {ReadData: true}} {
 			report, err := r.Check(t.Context(), o, nil)
@@ -161,7 +161,7 @@ func (x *sample) inPack(t *testing.T, r *Repo, name string) saved {
 			return c
 		}
 	}
-	t.Fatalf("no chunk lies in %s", name)
+	t.Fatalf("no chunk is in %s", name)
 	return saved{}
 }
 
@@ -353,7 +353,7 @@ func TestReadWhilePruned(t *testing.T) {
 		}
 	}
 	if err := loadOne(r, x.chunks[0]); !errors.Is(err, fs.ErrNotExist) || r.newer.index != nil {
-		t.Errorf("of a pack that is gone: %v", err)
+		t.Errorf("of a pack that is missing: %v", err)
 	}
 }
 

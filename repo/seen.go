@@ -20,7 +20,7 @@ type Seen struct {
 }
 
 // What a machine has seen is a file (see Remember) of JSON. A repository can prove each of its files, but not that none
-// is missing. So only a client that remembers can notice hidden or lost snapshots, or a repository that was taken back
+// is missing. So only a client that remembers can notice hidden or deleted snapshots, or a repository that was taken back
 // to an earlier state.
 const (
 	seenName  = "seen"

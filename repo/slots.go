@@ -23,7 +23,7 @@ type SlotInfo struct {
 	Label   string    `json:"label,omitempty"`
 	Host    string    `json:"host,omitempty"`
 	Created time.Time `json:"created"`
-	Config  Config    `json:"config"` // a copy, in case the config is lost
+	Config  Config    `json:"config"` // a copy, in case the config is missing
 }
 
 // A Slot is a password slot as listed.

@@ -72,7 +72,7 @@ func TestByName(t *testing.T) {
 		}
 	}
 	if retention, err := snapshot.ByName([]string{"db"}, all, bad, now); err != nil || len(retention.Disks) != 1 || retention.Disks[0].Name != "db" {
-		t.Errorf("disks of which nothing goes are in the result: %+v, %v", retention, err)
+		t.Errorf("the result has disks that lose no version: %+v, %v", retention, err)
 	}
 }
 

@@ -17,7 +17,7 @@ import (
 	"platter/snapshot/snapshottest"
 )
 
-// TestReadPart has a version whose record differs from its disk. The disk is believed if it can be read.
+// TestReadPart has a version whose record differs from its disk. The disk's own table is used if it can be read.
 func TestReadPart(t *testing.T) {
 	mem := new(store.Mem)
 	disk := partitioned(snapshottest.RandomDisk(rand.New(rand.NewPCG(1, 1)), 8<<20))

@@ -10,7 +10,7 @@ import (
 	"testing"
 )
 
-var writeDocs = flag.Bool("write-docs", false, "write docs/commands.md anew")
+var writeDocs = flag.Bool("write-docs", false, "write docs/commands.md")
 
 const commandsDoc = "../../docs/commands.md"
 
@@ -43,7 +43,7 @@ func TestCommandsDoc(t *testing.T) {
 	}
 	got, err := os.ReadFile(commandsDoc)
 	if err != nil || !bytes.Equal(got, want.Bytes()) {
-		t.Fatalf("docs/commands.md is not what the program says (%v); make it anew with -write-docs", err)
+		t.Fatalf("docs/commands.md is not what the program says (%v); write it again with -write-docs", err)
 	}
 }
 

@@ -110,8 +110,8 @@ func unread(t *testing.T) *os.File {
 	return w
 }
 
-// TestNobodyReads runs commands whose standard output or error has no reader.
-func TestNobodyReads(t *testing.T) {
+// TestNoReader runs commands whose standard output or error has no reader.
+func TestNoReader(t *testing.T) {
 	s := newSite(t)
 	s.disk("disk", 1<<20, 1, "random")
 	s.must("backup", "disk", "--name", "disk")

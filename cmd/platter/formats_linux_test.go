@@ -131,7 +131,7 @@ func TestImagesOfGuests(t *testing.T) {
 	paste(t, s.path("header"), raw, 0) // of an image that does not even open
 	s.start(nil, "backup", raw, "--name", "guest").ends(0, "was a raw disk before")
 	s.restores("guest", raw)
-	s.start(nil, "backup", raw, "--name", "nobody knows it").ends(1, "if it is a raw disk, use --format raw")
+	s.start(nil, "backup", raw, "--name", "unknown").ends(1, "if it is a raw disk, use --format raw")
 
 	// A device, or a pipe, is what it is.
 	in, err := os.Open(raw)

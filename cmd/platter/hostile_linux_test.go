@@ -36,7 +36,7 @@ func TestHostile(t *testing.T) {
 			c.make(f)
 			x.suffers(c)
 			f.undone()
-			x.start(nil, "snapshots", "--accept").wait() // some are gone
+			x.start(nil, "snapshots", "--accept").wait() // some are missing
 			x.must("repair", "index")
 			x.must("prune", "--max-unused", "0", "--grace", "0s")
 			x.restores("live", x.path("live"))

@@ -63,14 +63,14 @@ func TestInterruptedBackup(t *testing.T) {
 			again.ends(0, "")
 			list := s.snapshots()
 			if len(list) != 1 || list[0].Size != size || list[0].Stats.Stored > size-5<<20 {
-				t.Errorf("of %d bytes, six packs of which were there, it kept %+v", size, list)
+				t.Errorf("of %d bytes, with six packs stored, it kept %+v", size, list)
 			}
 			s.sound()
 		})
 	}
 }
 
-// TestInterruptedWaiting holds that a source which stays silent keeps nobody from Ctrl-C.
+// TestInterruptedWaiting checks that Ctrl-C works while a source stays silent.
 func TestInterruptedWaiting(t *testing.T) {
 	for name, sends := range map[string]int64{"never sent a byte": 0, "fell silent": 8 << 20} {
 		t.Run(name, func(t *testing.T) {
@@ -196,7 +196,7 @@ func TestKilledBackup(t *testing.T) {
 	next := s.start(nil, "backup", disk, "--name", "disk")
 	next.ends(0, "adopted "+count(left, "pack")+" that no index file listed")
 	if list := s.snapshots(); len(list) != 1 || list[0].Stats.Stored > size-3<<20 {
-		t.Errorf("of %d bytes, %d packs of which were there, it kept %+v", size, left, list)
+		t.Errorf("of %d bytes, with %d packs stored, it kept %+v", size, left, list)
 	}
 	s.restores("disk", disk)
 	s.sound()

@@ -163,7 +163,7 @@ func TestWriterInUse(t *testing.T) {
 		p := s.start(nil, "backup", path)
 		p.ends(0, "")
 		if strings.Contains(p.stderr.String(), "open for writing") {
-			t.Errorf("nobody has it open, and it says %s", p.stderr.String())
+			t.Errorf("no program has it open, and it says %s", p.stderr.String())
 		}
 	}
 }

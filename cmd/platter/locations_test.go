@@ -21,7 +21,7 @@ func TestLocation(t *testing.T) {
 	}{
 		{"made after the last look", made.Add(-time.Hour), false},
 		{"made before the last look", made.Add(time.Hour), true},
-		{"nobody knows", time.Time{}, true},
+		{"unknown", time.Time{}, true},
 	} {
 		e, _, stderr := testEnv(t)
 		e.now = func() time.Time { return made.Add(2 * time.Hour) }

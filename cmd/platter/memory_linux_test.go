@@ -74,7 +74,7 @@ func (zeros) Read(p []byte) (int, error) {
 	return len(p), nil
 }
 
-// TestMemory holds that what the program takes does not depend on how large the disk is.
+// TestMemory checks that the program's memory does not depend on the size of the disk.
 func TestMemory(t *testing.T) {
 	s := newMeasuredSite(t)
 	size := shorter(1<<30, 192<<20)

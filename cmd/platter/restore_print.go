@@ -42,7 +42,7 @@ type restoreReport struct {
 	Written  int64         `json:"written"`
 	Zeroed   int64         `json:"zeroed"`
 	Verified bool          `json:"verified"`
-	Left     int64         `json:"left,omitempty"` // bytes of the device behind the disk
+	Left     int64         `json:"left,omitempty"` // bytes of the device after the disk
 	Moved    bool          `json:"moved_gpt,omitempty"`
 	Warnings []string      `json:"warnings,omitempty"`
 	Advice   []string      `json:"advice,omitempty"`
@@ -118,7 +118,7 @@ func printDeviceDone(env *env, opts restoreOptions, what restoring) {
 	printBehind(env, opts, what, "are as they were", "are zeros now")
 }
 
-// printBehind describes the device behind the end of the disk, and gives advice.
+// printBehind describes the device after the end of the disk, and gives advice.
 func printBehind(env *env, opts restoreOptions, what restoring, stay, wiped string) {
 	switch {
 	case what.fit.Left > 0 && opts.device.wipeRest:

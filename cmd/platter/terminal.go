@@ -74,7 +74,7 @@ func readHidden(ctx context.Context, in, out *os.File, prompt string) ([]byte, e
 	switch {
 	case ctx.Err() != nil:
 		if err := term.Restore(fd, before); err != nil {
-			return nil, fmt.Errorf("turn the terminal's echo on again: %w: %w", err, context.Cause(ctx)) // the terminal may be gone
+			return nil, fmt.Errorf("turn the terminal's echo on again: %w: %w", err, context.Cause(ctx)) // the terminal may be closed
 		}
 		return nil, context.Cause(ctx)
 	case errors.Is(err, io.EOF):

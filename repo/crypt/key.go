@@ -21,7 +21,7 @@ import (
 // A MasterKey is the secret that all others of a repository come from.
 type MasterKey [32]byte
 
-// A RepoID tells repositories apart. It is no secret.
+// A RepoID identifies a repository. It is not a secret.
 type RepoID [16]byte
 
 // NewMasterKey draws a key.

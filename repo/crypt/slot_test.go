@@ -155,7 +155,7 @@ func TestSlotBinding(t *testing.T) {
 	}
 }
 
-// TestEqualPasswordsDoNotShow holds that of two slots with one password and one salt nobody can tell so.
+// TestEqualPasswordsDoNotShow checks that two slots do not show that they share a password and a salt.
 func TestEqualPasswordsDoNotShow(t *testing.T) {
 	slot, stretched := testSlot()
 	other := NewSlot(testKey(), testRepo, slot.KDF, stretched, []byte("what people say"))

@@ -351,7 +351,7 @@ func TestRepairPacksFromFailingDisks(t *testing.T) {
 	ctx := context.Background()
 	whole, disks := keptDisk(t, rand.New(rand.NewPCG(3, 1)), 1, 4<<20)
 	damaged := maps.Clone(whole)
-	// The lost pack is not that of the map.
+	// The missing pack is not that of the map.
 	lost := slices.DeleteFunc(packsOf(whole), func(name string) bool { return len(whole[name]) < 512<<10 })[0]
 	delete(damaged, lost)
 	mem := memOf(t, damaged)

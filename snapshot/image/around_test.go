@@ -154,7 +154,7 @@ func joinedTouching(all []Extent) (out []Extent) {
 	return out
 }
 
-// TestAroundAnyDamage uses bad places of any length, of which not all sectors are tried. All that counts as read is
+// TestAroundAnyDamage uses bad places of any length, and not all their sectors are tried. All that counts as read is
 // right, and both ends of each bad place are exact.
 func TestAroundAnyDamage(t *testing.T) {
 	for seed := range uint64(40) {

@@ -183,12 +183,12 @@ func FuzzRescueMap(f *testing.F) {
 		at := int64(-1)
 		for e := range m.Within(0, math.MaxInt64) {
 			if e.Len <= 0 || e.Off <= at || e.Off%rescueGrain != 0 && e.Off != m.Size() {
-				t.Errorf("%v lies behind %d", e, at)
+				t.Errorf("%v is after %d", e, at)
 			}
 			at = e.Off + e.Len
 		}
 		if at != math.MaxInt64 {
-			t.Errorf("what lies behind %d was read", at)
+			t.Errorf("what is after %d was read", at)
 		}
 	})
 }

@@ -27,7 +27,7 @@ type Disk struct {
 	Doubtful   bool        `json:"doubtful,omitempty"`    // SectorSize is a guess, so the partitions may be elsewhere
 	Partitions []Partition `json:"partitions,omitempty"`  // sorted by number
 	Content    *Content    `json:"content,omitempty"`     // of the disk as a whole
-	Container  string      `json:"container,omitempty"`   // what it is if it is no disk, such as gzip; Notes explain it
+	Container  string      `json:"container,omitempty"`   // what it is if it is not a disk, such as gzip; Notes explain it
 	Notes      []string    `json:"notes,omitempty"`       // what is wrong or unusual, for people
 }
 

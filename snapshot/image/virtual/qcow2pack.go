@@ -10,7 +10,7 @@ import (
 )
 
 // A qcowPacker writes a disk to a file in compressed clusters, one right after another. Their places are known only
-// after compression, so it writes the header last: until then the file is no qcow2.
+// after compression, so it writes the header last: until then the file is not a qcow2.
 //
 // It compresses with deflate, as qemu-img does by default. For Debian's programs, zstd is 5% smaller in about the
 // same time and three times as fast to decode. But QEMU before 5.1 cannot read it, and neither can most other
