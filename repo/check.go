@@ -131,9 +131,10 @@ const (
 	hintCopy  = "a damaged file can be put back from any copy of the repository; 'b3sum' of the right one is its name"
 )
 
-// Check checks every file of the repository except the snapshots, which the caller checks. Beside a running backup, the
-// caller must list the snapshots before it calls Check. Check replaces the loaded index by what it can read from the
-// store itself; this Repo uses no cache from then on. Check fails only if it cannot go on; damage goes into the report.
+// Check checks every file of the repository except the snapshots, which the caller checks. While a backup may be
+// running, the caller must list the snapshots before it calls Check. Check replaces the loaded index with what it can
+// read from the store itself; this Repo uses no cache from then on. Check fails only if it cannot go on; damage goes
+// into the report.
 func (r *Repo) Check(ctx context.Context, o CheckOptions, p *Progress) (*Report, error) {
 	r.dropCache()
 	c := r.newChecker(o, p)

@@ -42,7 +42,7 @@ func (c *checker) countParity(s *sight) {
 }
 
 // readParity checks the parity file of a pack, if there is one. The file's own sums suffice: the pack was already read
-// and proved by its name.
+// and verified by its name.
 func (c *checker) readParity(ctx context.Context, id pack.FileID) {
 	size, ok := c.parity[id]
 	if !ok {

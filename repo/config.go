@@ -169,8 +169,8 @@ func (r *Repo) putConfig(ctx context.Context) error {
 	return err
 }
 
-// upgrade keeps out writers that know less than this code from now on. Writers that know no leases may be at work
-// unseen.
+// upgrade adds the write features of this code, which keeps out older writers. Writers without leases may be at work
+// unnoticed.
 func (r *Repo) upgrade(ctx context.Context) error {
 	if err := r.claimConfig(ctx); err != nil {
 		return err

@@ -118,8 +118,8 @@ func (r *Repo) Reading(ctx context.Context, work Work, snapshots []pack.FileID, 
 	}, fn)
 }
 
-// areThere reads snapshots by name, past all caches, to see that they exist. A process that forgets one from now on
-// sees this reader's lease.
+// areThere reads snapshots by name, bypassing all caches, to check that they exist. A process that forgets one from now
+// on sees this reader's lease.
 func (r *Repo) areThere(ctx context.Context, snapshots []pack.FileID) error {
 	s := r.uncached()
 	for _, id := range snapshots {

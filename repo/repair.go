@@ -23,7 +23,7 @@ type Repaired struct {
 }
 
 // RepairIndex makes a new index from the tables in the packs, and deletes the old one once the new one is durable. It
-// needs no loaded index, and loads the new one. Do not run it beside a backup whose packs it would not see; the next
+// needs no loaded index, and loads the new one. Do not run it during a backup, whose packs it might miss; the next
 // repair would adopt those. RepairIndex reads the store itself: this Repo uses no cache from then on.
 func (r *Repo) RepairIndex(ctx context.Context, p *Progress) (*Repaired, error) {
 	var done *Repaired

@@ -9,7 +9,7 @@ import (
 	"platter/repo/layout"
 )
 
-// Settle tells other processes what was found. A new damage marker replaces older ones and names the damaged packs, so
+// Settle shows other processes what was found. A new damage marker replaces older ones and names the damaged packs, so
 // that nothing builds on them. Settle also adopts orphaned packs.
 func (d *Damage) Settle(ctx context.Context) error {
 	r := d.repo

@@ -18,7 +18,7 @@ import (
 	"platter/repo/store"
 )
 
-// SlotInfo describes a password slot for people. It is sealed under the master key.
+// SlotInfo describes a password slot for display. It is sealed under the master key.
 type SlotInfo struct {
 	Label   string    `json:"label,omitempty"`
 	Host    string    `json:"host,omitempty"`
@@ -268,7 +268,7 @@ func (r *Repo) putSlot(ctx context.Context, kdf crypt.KDF, password []byte, labe
 	if len(password) == 0 {
 		return pack.FileID{}, errors.New("an empty password protects nothing")
 	}
-	host, _ := os.Hostname() // for people to read
+	host, _ := os.Hostname() // for display
 	info, err := json.Marshal(SlotInfo{Label: label, Host: host, Created: time.Now().UTC().Truncate(time.Second), Config: r.config})
 	if err != nil {
 		return pack.FileID{}, fmt.Errorf("encode key info: %w", err)

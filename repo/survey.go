@@ -170,8 +170,8 @@ func (r *Repo) steady(ctx context.Context, read func() error) (bad, err error) {
 	return bad, ctx.Err()
 }
 
-// twice is steady, but it reads a damaged file again, past this machine's page cache. The cause may be a cable or
-// memory and not the file.
+// twice is steady, but it reads a damaged file again and bypasses this machine's page cache. The cause may be a cable
+// or memory and not the file.
 func (r *Repo) twice(ctx context.Context, name string, read func() error) (bad, err error) {
 	if bad, err = r.steady(ctx, read); errors.Is(bad, pack.ErrDamaged) && err == nil {
 		store.Drop(r.view().store, name)

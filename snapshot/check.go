@@ -54,9 +54,8 @@ func (c *MapCheck) All(ctx context.Context, snapshots []*Snapshot) ([]Loss, erro
 	return losses, nil
 }
 
-// CheckMapsBeside does after a Check what CheckMaps does, while other processes may forget and prune. It checks
-// apparent losses again in the current index: a forgotten snapshot is no loss, and a chunk may be in another pack by
-// now.
+// CheckMapsBeside is CheckMaps after a Check, while other processes may forget and prune. It checks apparent losses
+// again in the current index: a forgotten snapshot is no loss, and a chunk may be in another pack by now.
 func CheckMapsBeside(ctx context.Context, r *repo.Repo, snapshots []*Snapshot, report *repo.Report) ([]Loss, error) {
 	const tries = 4
 	for try := 1; ; try++ {

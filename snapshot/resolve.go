@@ -119,8 +119,8 @@ func CleanName(s string) string {
 type Filter struct {
 	Name, Host string
 	Tags       []string // all of them
-	// What the disk, or one of its partitions, has. Type is the type of its content, such as ext4 or FAT32. Label is
-	// the content's label or the partition's name. UUID is that of the content, the partition or the table. Versions
+	// Properties of the disk or of one of its partitions. Type is the type of its content, such as ext4 or FAT32. Label
+	// is the content's label or the partition's name. UUID is that of the content, the partition or the table. Versions
 	// without a record of partitions match none of them.
 	Type, Label, UUID string
 }

@@ -14,7 +14,7 @@ var writeDocs = flag.Bool("write-docs", false, "write docs/commands.md")
 
 const commandsDoc = "../../docs/commands.md"
 
-// TestCommandsDoc holds that docs/commands.md says what the program says.
+// TestCommandsDoc checks that docs/commands.md says what the program says.
 func TestCommandsDoc(t *testing.T) {
 	var want bytes.Buffer
 	want.WriteString("# Commands\n\nMade from the program's own help: `go test ./cmd/platter -run CommandsDoc -write-docs`.\n")

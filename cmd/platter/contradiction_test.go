@@ -52,7 +52,7 @@ func TestContradictions(t *testing.T) {
 	}
 }
 
-// TestContradictionsAreFlags holds that each table speaks of flags that there are.
+// TestContradictionsAreFlags checks that each table speaks of flags that there are.
 func TestContradictionsAreFlags(t *testing.T) {
 	var all []string
 	var collect func(commands []*cli.Command)

@@ -67,7 +67,7 @@ func TestDeadNAS(t *testing.T) {
 	}
 }
 
-// TestNohup holds that a hang-up that was ignored when the program began stays so.
+// TestNohup checks that a hang-up that was ignored when the program began stays so.
 func TestNohup(t *testing.T) {
 	s := newSite(t)
 	r, w, err := os.Pipe()

@@ -22,7 +22,7 @@ type forgetOptions struct {
 	yes, prune bool
 }
 
-// forgetHow is the heading of the flags that are no policy in the help text.
+// forgetHow is the heading, in the help text, of the flags that are not a policy.
 const forgetHow = "How to apply it:"
 
 func forgetCommand(env *env) *cli.Command {

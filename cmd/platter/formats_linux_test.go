@@ -21,7 +21,7 @@ func qemuName(format string) string {
 	return format
 }
 
-// TestFormats holds that a disk is the same whatever image it is kept in: what comes in as one comes out as any other, and
+// TestFormats checks that a disk is the same whatever image it is kept in: what comes in as one comes out as any other, and
 // only the first takes room.
 func TestFormats(t *testing.T) {
 	s := newSite(t)
@@ -75,7 +75,7 @@ func TestFormats(t *testing.T) {
 	}
 }
 
-// TestExportRefuses holds that an export harms nothing that is there, and says what to do.
+// TestExportRefuses checks that an export harms nothing that is there, and says what to do.
 func TestExportRefuses(t *testing.T) {
 	s := newSite(t)
 	s.must("backup", s.disk("disk", 3<<20, 1, "random"), "--name", "disk")
@@ -114,7 +114,7 @@ func TestExportRefuses(t *testing.T) {
 	run(t, "qemu-img", "compare", s.path("disk"), s.path("there.qcow2"))
 }
 
-// TestImagesOfGuests holds that a guest cannot make its disk something else by what it writes to it.
+// TestImagesOfGuests checks that a guest cannot make its disk something else by what it writes to it.
 func TestImagesOfGuests(t *testing.T) {
 	s := newSite(t)
 	raw := s.disk("guest", 2<<20, 1, "random")

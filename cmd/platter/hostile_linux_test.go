@@ -113,7 +113,7 @@ func (s *site) endures(code int, args ...string) {
 	}
 }
 
-// TestEndlessLoss holds that of a disk with 2^36 ranges that are lost, or differ, the first are listed and the others counted.
+// TestEndlessLoss checks that of a disk with 2^36 ranges that are lost, or differ, the first are listed and the others counted.
 func TestEndlessLoss(t *testing.T) {
 	s := newMeasuredSite(t, cheapKDF...)
 	s.must("backup", s.disk("live", 1<<20, 1, "random"), "--name", "live")

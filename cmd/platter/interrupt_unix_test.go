@@ -37,7 +37,7 @@ func (p *process) endBy(sig syscall.Signal) {
 	}
 }
 
-// TestInterruptedBackup holds that Ctrl-C leaves no snapshot and no damage, and that what was stored by then is not stored
+// TestInterruptedBackup checks that Ctrl-C leaves no snapshot and no damage, and that what was stored by then is not stored
 // again.
 func TestInterruptedBackup(t *testing.T) {
 	size := shorter(64<<20, 24<<20)
@@ -108,7 +108,7 @@ func TestInterruptedWaiting(t *testing.T) {
 	}
 }
 
-// TestInterruptedRestore holds that signals leave neither the target nor a part of it, and that what SIGKILL leaves is removed by
+// TestInterruptedRestore checks that signals leave neither the target nor a part of it, and that what SIGKILL leaves is removed by
 // the next restore.
 func TestInterruptedRestore(t *testing.T) {
 	s := newSite(t)
@@ -174,7 +174,7 @@ func filesIn(t *testing.T, dir string) (names []string) {
 	return names
 }
 
-// TestKilledBackup holds that the next backup takes in what one that was killed had stored.
+// TestKilledBackup checks that the next backup takes in what one that was killed had stored.
 func TestKilledBackup(t *testing.T) {
 	s := newSite(t)
 	size := shorter(48<<20, 16<<20)

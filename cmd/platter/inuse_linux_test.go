@@ -248,7 +248,7 @@ func TestTargetInUse(t *testing.T) {
 	})
 }
 
-// TestOwnFiles holds that no file of a repository is restored over by another name, whatever it is for.
+// TestOwnFiles checks that no file of a repository is restored over by another name, whatever it is for.
 func TestOwnFiles(t *testing.T) {
 	s := newSite(t)
 	for i := range 3 {

@@ -101,7 +101,7 @@ func TestMemory(t *testing.T) {
 	s.measured(nil, "check", "--read-data")
 }
 
-// TestMemoryOfParity holds the same where parity is made, whose tables alone take 73 MiB.
+// TestMemoryOfParity checks the same with parity, whose tables alone take 73 MiB.
 func TestMemoryOfParity(t *testing.T) {
 	s := newMeasuredSite(t)
 	s.must("parity", "add")
@@ -145,7 +145,7 @@ func TestMemoryOfParity(t *testing.T) {
 	s.measured(nil, "check", "--read-packs")
 }
 
-// TestHugeDisk holds that a disk of 8 TiB costs what its few MiB of data do: time, memory, and room where it is restored.
+// TestHugeDisk checks that a disk of 8 TiB costs what its few MiB of data do: time, memory, and room where it is restored.
 func TestHugeDisk(t *testing.T) {
 	s := newMeasuredSite(t)
 	disk := s.path("disk")

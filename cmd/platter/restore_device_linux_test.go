@@ -227,7 +227,7 @@ func TestDeviceTyped(t *testing.T) {
 	}
 }
 
-// TestDeviceInterrupted holds that Ctrl-C ends a restore onto a device, and says how to go on.
+// TestDeviceInterrupted checks that Ctrl-C ends a restore onto a device, and says how to go on.
 func TestDeviceInterrupted(t *testing.T) {
 	s := newSite(t)
 	size := shorter(128<<20, 64<<20)

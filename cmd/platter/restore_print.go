@@ -19,7 +19,7 @@ type restoring struct {
 	fit      *restore.Fit    // nil for a file
 }
 
-// title names what is restored, for people.
+// title names what is restored, for display.
 func (w restoring) title() string {
 	if w.part.Name != "" {
 		return w.snapshot.Name + ":" + w.part.Name

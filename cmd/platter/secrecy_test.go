@@ -9,7 +9,7 @@ import (
 	"testing"
 )
 
-// TestNothingShows holds that the files on the NAS reveal neither the name of a disk nor its content.
+// TestNothingShows checks that the files on the NAS reveal neither the name of a disk nor its content.
 func TestNothingShows(t *testing.T) {
 	s := newSite(t)
 	const content = "64 bytes that stand on the disk, and nowhere on the NAS: 8c1f03d"

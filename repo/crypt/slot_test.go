@@ -190,7 +190,7 @@ func TestCostBounds(t *testing.T) {
 	}
 }
 
-// TestGreedySlot holds that a slot which asks for 1 TiB is refused before anything is computed or allocated.
+// TestGreedySlot checks that a slot which asks for 1 TiB is refused before anything is computed or allocated.
 func TestGreedySlot(t *testing.T) {
 	slot, _ := testSlot()
 	for name, change := range map[string]func(p []byte){

@@ -52,7 +52,7 @@ type Lease struct {
 	Host string    `json:"host"`
 	PID  int       `json:"pid"`
 	Boot string    `json:"boot,omitempty"` // where the PID is valid; see thisBoot
-	Time time.Time `json:"time"`           // when the work began, by its machine's clock, for people to read
+	Time time.Time `json:"time"`           // when the work began, by its machine's clock, for display
 	// Acknowledged are the markers that the process knows of. The process may build on packs that any other marker
 	// names. The list is in a second file, the acknowledgement. A new lease in place of the old one would not do: a
 	// process that ends the old lease would not notice the new one.
@@ -78,7 +78,7 @@ type Marker struct {
 	// be deleted.
 	Damaged bool      `json:"damaged,omitempty"`
 	Host    string    `json:"host"`
-	Time    time.Time `json:"time"` // by the clock of the machine that made it, for people to read
+	Time    time.Time `json:"time"` // by the clock of the machine that made it, for display
 }
 
 // packsPerMarker keeps a marker's file well below layout.MaxMarker.

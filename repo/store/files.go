@@ -101,7 +101,7 @@ func (o osFiles) Touch(name string) error {
 		err = f.Sync()
 	}
 	closed := f.Close()
-	if err == nil && passingHere(closed) == interrupted {
+	if err == nil && transienceHere(closed) == interrupted {
 		return nil // it is closed, and the write is synced
 	}
 	if err == nil || closed != nil && lacksSync(err) {

@@ -26,7 +26,7 @@ type File struct {
 
 	file     *os.File
 	read     io.ReaderAt // file, or the reader that ReadSequentially put in front of it
-	direct   *os.File    // the same device open past the page cache; nil for none
+	direct   *os.File    // the same device, opened to bypass the page cache; nil if there is none
 	sectors  sectorReader
 	size     int64     // bytes, at open
 	modified time.Time // at open; zero for a device, whose node does not record writes
