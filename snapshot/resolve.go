@@ -101,7 +101,7 @@ func CheckName(name string) error {
 	return nil
 }
 
-// CleanName makes a valid name of a source's name.
+// CleanName makes a valid name from a source's name.
 func CleanName(s string) string {
 	s = strings.TrimSpace(strings.Map(func(c rune) rune {
 		if c == '~' || c == ':' || !unicode.IsPrint(c) {
