@@ -39,7 +39,8 @@ const (
 	packEntry = idSize + 4
 )
 
-// Encode returns the file's bytes. It leaves before bytes in front, and capacity for after bytes behind, for a seal.
+// Encode returns the file's bytes. It leaves room for a seal: before bytes in front, and capacity for after bytes at
+// the end.
 func (f *File) Encode(before, after int) []byte {
 	n := fileHead + idSize*len(f.Supersedes)
 	for _, p := range f.Packs {

@@ -4,8 +4,8 @@
 // index can be rebuilt from the packs.
 //
 // Most of an index is one sorted run, which is mapped from a file and uses no heap. Newer chunks are in hash tables
-// until Merge makes a new run of both. The run may come from a cache that another process wrote. It says nothing that
-// the index files do not say.
+// until Merge makes a new run of both. The run may come from a cache that another process wrote. It contains nothing
+// that the index files do not.
 package index
 
 import (

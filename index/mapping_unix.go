@@ -17,7 +17,7 @@ const (
 // mapFile maps a file of this machine. With another machine's file, a mapping would end the process with SIGBUS when
 // the server disappears; a read returns an error instead.
 //
-// One hazard remains: another process truncates the file. That is acceptable. Nothing else has business in the
+// One hazard remains: another process truncates the file. That is acceptable. No other program should write to the
 // cache's folder, its files are only ever replaced, and a process that ends loses no data.
 func mapFile(f *os.File, size int64) ([]byte, error) {
 	if !isLocal(f) {

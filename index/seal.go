@@ -15,8 +15,8 @@ import (
 // A Cache says where runs are kept between openings of a repository, and how to verify that platter wrote one. The
 // zero Cache keeps none.
 //
-// The proof is a keyed hash, because a run decides which chunks are not stored again. The user may name any folder,
-// so a process that can write there need not be allowed to decide that.
+// The proof is a keyed hash, because a run decides which chunks are not stored again. The user may name any folder, and
+// a process that can write there may not be trusted with that decision.
 type Cache struct {
 	Folder string // "" for none
 	Key    [32]byte

@@ -29,7 +29,7 @@ func ParseCompression(name string) (Compression, error) {
 	if i := slices.Index(compressions[:], name); i >= 0 {
 		return Compression(i), nil
 	}
-	return 0, fmt.Errorf("%q is no compression: want %s", name, strings.Join(compressions[:], ", "))
+	return 0, fmt.Errorf("%q is not a compression level: want %s", name, strings.Join(compressions[:], ", "))
 }
 
 func (c Compression) String() string { return compressions[c] }

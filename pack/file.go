@@ -68,7 +68,7 @@ func (b *Builder) Finish(keys Keys) ([]byte, FileID, *Table) {
 }
 
 // ReadTable finds and opens the table of a pack of size bytes; read returns n of its bytes from offset off. The error
-// wraps ErrDamaged if the file is no pack or is incomplete, and is read's error otherwise.
+// wraps ErrDamaged if the file is not a pack or is incomplete, and is read's error otherwise.
 func ReadTable(size int64, keys Keys, read func(off, n int64) ([]byte, error)) (*Table, error) {
 	if size < HeaderSize+tailSize+sealing || size > MaxSize {
 		return nil, fmt.Errorf("%w: pack of %d bytes", ErrDamaged, size)

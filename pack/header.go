@@ -61,7 +61,7 @@ const (
 	SnapshotFile FileKind = 5
 	ParityFile   FileKind = 6
 	LeaseFile    FileKind = 7
-	PlanFile     FileKind = 8
+	MarkerFile   FileKind = 8
 	RecordFile   FileKind = 9
 	VerdictFile  FileKind = 10
 )

@@ -33,22 +33,22 @@ func (e *UnaccountedError) Error() string {
 	const back = "nothing was deleted; put their files back in snapshots/ (from lost+found, a copy, the NAS's own snapshots)"
 	switch {
 	case len(e.Seen) > 0:
-		return fmt.Sprintf("%v, and this machine has seen them: %s; %s. If you removed them yourself, 'platter snapshots --accept' says so",
+		return fmt.Sprintf("%v, and this machine has seen them: %s; %s. If you removed them yourself, run 'platter snapshots --accept'",
 			ErrUnaccounted, listSome(len(e.Seen), func(i int) string {
 				v := e.Seen[i]
 				return fmt.Sprintf("%.8s of %s (%s)", v.ID, v.Name, v.Time.Local().Format(time.DateTime))
 			}), back)
 	case len(e.Before) > 0:
-		return fmt.Sprintf("%v, and others name them as the version before: %s; %s. If they are gone for good, 'platter prune --yes' goes on",
+		return fmt.Sprintf("%v, and others name them as their predecessors: %s; %s. If they cannot be put back, 'platter prune --yes' continues",
 			ErrUnaccounted, shortIDs(e.Before), back)
 	case e.Packs.Packs > 0:
 		return fmt.Sprintf("more than half of the data would be deleted, %d packs with %d bytes, although no snapshot was ever forgotten: "+
-			"snapshots may be missing. If so, %s. If these are of backups that never ended, 'platter prune --yes' goes on", e.Packs.Packs, e.Packs.Bytes, back)
+			"snapshots may be missing. If so, %s. If these packs are of backups that never ended, 'platter prune --yes' continues", e.Packs.Packs, e.Packs.Bytes, back)
 	case len(e.Here) > 0:
 		return fmt.Sprintf("%v, and that were listed a moment ago: %s; %s", ErrUnaccounted, shortIDs(e.Here), back)
 	}
-	return fmt.Sprintf("there are packs and no snapshots, and no record says that the snapshots were forgotten; %s. "+
-		"If no backup was ever finished here, or all of it may go, 'platter prune --yes' goes on", back)
+	return fmt.Sprintf("there are packs but no snapshots, and no record says that the snapshots were forgotten; %s. "+
+		"If no backup ever ended here, or all data may be deleted, 'platter prune --yes' continues", back)
 }
 
 // Is makes an UnaccountedError match ErrUnaccounted.

@@ -12,7 +12,7 @@ import (
 const cacheTag = "Signature: 8a477f597d28d172789f06886806bc55\n# Made by platter. It can be deleted at any time.\n"
 
 // UseCache makes the Repo keep what it reads often in a folder of this machine, under the repository's ID. That is
-// index files, snapshot files, and the in-memory index. The Repo believes nothing in the cache that the keys do not
+// index files, snapshot files, and the in-memory index. The Repo trusts nothing in the cache that the keys do not
 // prove, and all of it can be deleted at any time. If the folder cannot be made, there is no cache. UseCache must come
 // before LoadIndex.
 func (r *Repo) UseCache(folder string) {

@@ -277,7 +277,7 @@ func TestCheckBelievesNoCache(t *testing.T) {
 		t.Errorf("%v, %q", err, report.Damage)
 	}
 	done, err := reopenCached(t, mem, folder).RepairIndex(ctx, nil)
-	if err != nil || len(done.Bad) != 1 {
+	if err != nil || len(done.Unreadable) != 1 {
 		t.Errorf("%+v, %v", done, err)
 	}
 	wantLoads(t, reopenCached(t, mem, folder), x.chunks)

@@ -22,7 +22,7 @@ func (f *cappedNames) add(name string) {
 	}
 }
 
-// notes returns a sentence for each name, made by a format with one verb for the name, and one that counts the rest.
+// notes returns one sentence for each name, and one that counts the rest. each is a format with one verb, for the name.
 func (f *cappedNames) notes(each string) (notes []string) {
 	for _, name := range f.names {
 		notes = append(notes, fmt.Sprintf(each, name))

@@ -1,7 +1,6 @@
 package repo
 
 import (
-	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -11,7 +10,6 @@ import (
 	"sync"
 	"time"
 
-	"platter/chunk"
 	"platter/index"
 	"platter/pack"
 	"platter/repo/layout"
@@ -25,67 +23,6 @@ type CheckOptions struct {
 	Sample    float64       // the share of the packs' bytes to read, those read longest ago first; 0 and 1 mean all
 	Since     time.Duration // skip packs that this machine read within this time; 0 skips none. See UseMemory
 	ReadOnly  bool          // write nothing to the repository, not even which packs are damaged
-}
-
-// A Report is what Check found. Damage is sorted.
-type Report struct {
-	Damage []string // one sentence each, which begins with the file's name
-	Notes  []string // odd things that lose no data
-	Hints  []string // what to do about the damage
-
-	Slots, Indexes, Packs, Snapshots int   // files checked
-	Odd                              int   // files that are not the repository's; Notes name the first ones
-	Leftover                         int   // files of unfinished writes; Notes name the first ones
-	PackBytes                        int64 // of all packs
-	ReadBytes                        int64 // of packs that were read whole
-	Aside                            int   // snapshots kept aside
-	Parity                           int   // parity files
-	ParityBytes                      int64 // of the parity files
-	PacksRead                        int   // packs read
-	Recent                           int   // packs not read because this machine read them not long ago
-
-	Noted     int   // damaged packs that this check noted in the repository
-	Earlier   int   // damaged packs that were noted earlier and still are
-	Cleared   int   // packs no longer noted as damaged
-	Unnoted   error // why damage could not be noted; nil if it could
-	Forgetful error // why this machine cannot remember what was read; nil if it can
-
-	badPacks  map[pack.FileID]error
-	badFrames map[frameKey]error
-	badChunks map[placeKey]error
-	mendable  map[pack.FileID]bool // damaged packs that their parity files can mend
-	index     *index.Index
-	sight     *sight
-}
-
-// A placeKey names a chunk in a frame.
-type placeKey struct {
-	frameKey
-	id chunk.ID
-}
-
-// Bad returns why a chunk cannot be read from any pack although the index lists it, or nil. Call it after Check.
-func (r *Report) Bad(id chunk.ID) error {
-	loc, ok := r.index.Lookup(id)
-	if !ok {
-		return nil
-	}
-	err := r.badAt(loc, id)
-	if err == nil {
-		return nil
-	}
-	for _, other := range r.index.Places(id) {
-		if r.badAt(other, id) == nil {
-			return nil
-		}
-	}
-	return err
-}
-
-// badAt returns why a chunk cannot be read from one place, or nil.
-func (r *Report) badAt(loc index.Location, id chunk.ID) error {
-	key := frameKey{loc.Pack, loc.Offset}
-	return cmp.Or(r.badChunks[placeKey{key, id}], r.badFrames[key], r.badPacks[loc.Pack])
 }
 
 // checker is one running Check.
@@ -118,26 +55,20 @@ func (c *checker) hint(s string) {
 	c.report.Advise(s)
 }
 
-// Advise adds a hint unless it is there already.
-func (r *Report) Advise(hint string) {
-	if !slices.Contains(r.Hints, hint) {
-		r.Hints = append(r.Hints, hint)
-	}
-}
-
 // Values of Report.Hints.
 const (
-	HintIndex = "run 'platter repair index': it makes new index files from the packs"
+	HintIndex = "run 'platter repair index': it rebuilds the index files from the packs"
 	hintCopy  = "a damaged file can be put back from any copy of the repository; 'b3sum' of the right one is its name"
 )
 
-// Check checks every file of the repository except the snapshots, which the caller checks. Beside a running backup, the
-// caller must list the snapshots before it calls Check. Check replaces the loaded index by what it can read from the
-// store itself; this Repo uses no cache from then on. Check fails only if it cannot go on; damage goes into the report.
+// Check checks every file of the repository except the snapshots, which the caller checks. While a backup may be
+// running, the caller must list the snapshots before it calls Check. Check replaces the loaded index with what it can
+// read from the store itself; this Repo uses no cache from then on. Check fails only if it cannot go on; damage goes
+// into the report.
 func (r *Repo) Check(ctx context.Context, o CheckOptions, p *Progress) (*Report, error) {
 	r.dropCache()
 	c := r.newChecker(o, p)
-	c.report.badPacks, c.report.badFrames, c.report.badChunks = map[pack.FileID]error{}, map[frameKey]error{}, map[placeKey]error{}
+	c.report.packErrs, c.report.frameErrs, c.report.chunkErrs = map[pack.FileID]error{}, map[frameKey]error{}, map[placeKey]error{}
 	c.report.mendable = map[pack.FileID]bool{}
 	if err := errors.Join(c.configs(ctx), c.slots(ctx)); err != nil {
 		return nil, err
@@ -279,8 +210,8 @@ func (c *checker) files(ctx context.Context, s *sight) error {
 		}
 	}
 	c.report.Odd, c.report.Leftover = odd.count, left.count
-	c.report.Notes = slices.Concat(c.report.Notes, odd.notes("%q is no file of the repository; it is not read"),
-		left.notes("%q was left behind by a write that did not end; when no backup is running it may be deleted"))
+	c.report.Notes = slices.Concat(c.report.Notes, odd.notes("%q is not a file of the repository, and is ignored"),
+		left.notes("%q is left over from an interrupted write; it may be deleted when no backup is running"))
 	return nil
 }
 

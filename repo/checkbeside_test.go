@@ -30,10 +30,10 @@ func pruneSteps(t *testing.T, mem *store.Mem, victim pack.FileID, full bool) []f
 			t.Error(err)
 		}
 	}
-	var plan_ pack.FileID
+	var marker pack.FileID
 	announce := func() {
 		var err error
-		plan_, err = r.leases.PutMarker(ctx, lease.Marker{Packs: []pack.FileID{victim}})
+		marker, err = r.leases.PutMarker(ctx, lease.Marker{Packs: []pack.FileID{victim}})
 		must(err)
 	}
 	rewrite := func() {
@@ -47,7 +47,7 @@ func pruneSteps(t *testing.T, mem *store.Mem, victim pack.FileID, full bool) []f
 		putIndexFile(t, r, f)
 	}
 	deletePack := func() { must(mem.Delete(ctx, layout.PackName(victim))) }
-	deletePlan := func() { must(mem.Delete(ctx, layout.Name(layout.Work, plan_))) }
+	deleteMarker := func() { must(mem.Delete(ctx, layout.Name(layout.Work, marker))) }
 	steps := []func(){announce}
 	if full {
 		steps = append(steps, deletePack)
@@ -59,7 +59,7 @@ func pruneSteps(t *testing.T, mem *store.Mem, victim pack.FileID, full bool) []f
 	if !full {
 		steps = append(steps, deletePack)
 	}
-	return append(steps, deletePlan)
+	return append(steps, deleteMarker)
 }
 
 // TestCheckBesidePrune runs a prune that deletes a pack beside a check. The prune starts at any call of the check,
@@ -144,7 +144,7 @@ func TestCheckAfterInterruptedPrune(t *testing.T) {
 		}
 		bad := 0
 		for _, c := range x.chunks { // a reader that needs them after all gets an error
-			if report.Bad(c.id) != nil {
+			if report.ChunkError(c.id) != nil {
 				bad++
 			}
 		}
@@ -227,8 +227,8 @@ func TestCheckWork(t *testing.T) {
 		t.Errorf("while a backup runs: %q", notes)
 	}
 	dead := lease("dead")
-	if notes := check(CheckOptions{}); len(notes) != 1 || !strings.Contains(notes[0], dead.String()) || !strings.Contains(notes[0], "ended without a word") {
-		t.Errorf("a process that is gone: %q", notes)
+	if notes := check(CheckOptions{}); len(notes) != 1 || !strings.Contains(notes[0], dead.String()) || !strings.Contains(notes[0], "died") {
+		t.Errorf("a process that has ended: %q", notes)
 	}
 	now = now.Add(31 * time.Minute)
 	if notes := check(CheckOptions{ReadOnly: true}); len(notes) != 1 {
@@ -259,7 +259,7 @@ func TestCheckSecondFiles(t *testing.T) {
 		t.Fatal(err)
 	}
 	lease.Of, lease.Acknowledged = &id, []pack.FileID{{1}}
-	vow, err := r.leases.Put(ctx, lease)
+	ack, err := r.leases.Put(ctx, lease)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -279,7 +279,7 @@ func TestCheckSecondFiles(t *testing.T) {
 	if err := mem.Delete(ctx, layout.Name(layout.Work, id)); err != nil {
 		t.Fatal(err)
 	}
-	if said := notes(); len(said) != 1 || !strings.HasPrefix(said[0], layout.Name(layout.Work, vow)+": the second file of a lease that is gone") {
+	if said := notes(); len(said) != 1 || !strings.HasPrefix(said[0], layout.Name(layout.Work, ack)+": the second file of a lease that has ended") {
 		t.Errorf("without its lease: %q", said)
 	}
 	marks := func(context.Context, []pack.FileID, *Marks) error { return nil }
@@ -304,7 +304,7 @@ func TestCheckNamesFew(t *testing.T) {
 		t.Fatalf("%+v, %v", report, err)
 	}
 	all := strings.Join(report.Notes, "\n")
-	for _, want := range []string{`"packs/odd-000" is no file of the repository`, `"packs/odd-019" is`, `980 more are like "packs/odd-019"`, `980 more are like "pending/0013`, "pending/0013"} {
+	for _, want := range []string{`"packs/odd-000" is not a file of the repository`, `"packs/odd-019" is`, `980 more are like "packs/odd-019"`, `980 more are like "pending/0013`, "pending/0013"} {
 		if !strings.Contains(all, want) {
 			t.Errorf("%q is not among\n%s", want, all)
 		}

@@ -152,19 +152,19 @@ func (r *Report) take(found *Report) {
 // needs it. If one does need it, the pack counts as missing like any other.
 func (c *checker) missing(s *sight) {
 	for id := range s.missing {
-		if c.report.badPacks[id] == nil && !c.report.mendable[id] {
-			c.badPack(id, errMissing)
+		if c.report.packErrs[id] == nil && !c.report.mendable[id] {
+			c.packFailed(id, errMissing)
 		}
 	}
 	pruned := 0
 	for id := range s.tables {
 		if _, ok := s.packs[id]; !ok && s.condemned[id] {
 			pruned++
-			c.report.badPacks[id] = fmt.Errorf("%s: %w: a prune has deleted it", layout.PackName(id), errMissing)
+			c.report.packErrs[id] = fmt.Errorf("%s: %w: a prune has deleted it", layout.PackName(id), errMissing)
 		}
 	}
 	if pruned > 0 {
-		c.note("packs that a prune deleted, and that are still in the index: %d; the prune was interrupted, or is under way: run 'platter prune' again", pruned)
+		c.note("packs that a prune deleted, and that are still in the index: %d; the prune was interrupted, or is running: run 'platter prune' again", pruned)
 	}
 }
 
@@ -180,7 +180,7 @@ func (c *checker) settle(ctx context.Context, s *sight) (*sight, error) {
 	for id := range c.missingWhenRead {
 		_, listed := now.tables[id]
 		if _, there := now.packs[id]; listed && there {
-			c.badPack(id, errors.New("it is listed, and cannot be read as if it were not there"))
+			c.packFailed(id, errors.New("it is listed, but reading it fails as if it did not exist"))
 		}
 	}
 	c.use(now)
@@ -188,7 +188,7 @@ func (c *checker) settle(ctx context.Context, s *sight) (*sight, error) {
 	return now, nil
 }
 
-// note reports an oddity that is no damage.
+// note reports an oddity that is not damage.
 func (c *checker) note(format string, args ...any) { c.notes([]string{fmt.Sprintf(format, args...)}) }
 
 func (c *checker) notes(notes []string) {

@@ -32,7 +32,7 @@ func CheckNames(ctx context.Context, s store.Store, workers int, p *Progress) (*
 	var mu sync.Mutex
 	g, gctx := errgroup.WithContext(ctx)
 	g.SetLimit(max(1, workers))
-	var vanished []string
+	var missing []string
 	for _, dir := range []string{layout.Keys, layout.Packs, layout.Index, layout.Snapshots, layout.Work, layout.Forgotten, layout.Verdicts} {
 		files, err := layout.List(ctx, s, dir)
 		if err != nil {
@@ -56,7 +56,7 @@ func CheckNames(ctx context.Context, s store.Store, workers int, p *Progress) (*
 					report.PacksRead++
 				}
 				if report.ReadBytes += f.Size; layout.IsMissing(err) {
-					vanished = append(vanished, name)
+					missing = append(missing, name)
 				} else if err != nil {
 					report.Damage = append(report.Damage, err.Error())
 				}
@@ -81,7 +81,7 @@ func CheckNames(ctx context.Context, s store.Store, workers int, p *Progress) (*
 	if err := g.Wait(); err != nil {
 		return nil, err
 	}
-	if err := report.listedStill(ctx, s, vanished); err != nil {
+	if err := report.listedStill(ctx, s, missing); err != nil {
 		return nil, err
 	}
 	slices.Sort(report.Damage)
@@ -110,16 +110,16 @@ func (r *Report) checkConfigs(ctx context.Context, s store.Store) error {
 }
 
 // listedStill reports files that were missing when they were read and are still listed. A prune deleted the others.
-func (r *Report) listedStill(ctx context.Context, s store.Store, vanished []string) error {
-	if len(vanished) == 0 {
+func (r *Report) listedStill(ctx context.Context, s store.Store, missing []string) error {
+	if len(missing) == 0 {
 		return nil
 	}
 	for f, err := range s.List(ctx, "") {
 		if err != nil {
 			return fmt.Errorf("list files: %w", err)
 		}
-		if slices.Contains(vanished, f.Name) {
-			r.Damage = append(r.Damage, fmt.Sprintf("%s: it is listed, and cannot be read as if it were not there", f.Name))
+		if slices.Contains(missing, f.Name) {
+			r.Damage = append(r.Damage, fmt.Sprintf("%s: it is listed, but reading it fails as if it did not exist", f.Name))
 		}
 	}
 	return nil

@@ -54,8 +54,8 @@ func (c *checker) noteDamage(ctx context.Context, s *sight) error {
 	}
 	kept, struck := map[pack.FileID]bool{}, map[pack.FileID]bool{}
 	var stale []pack.FileID // markers that name packs which are no longer damaged
-	for _, planID := range s.work.MarkerIDs() {
-		p := s.work.Markers[planID].Value
+	for _, markerID := range s.work.MarkerIDs() {
+		p := s.work.Markers[markerID].Value
 		if !p.Damaged {
 			continue
 		}
@@ -68,7 +68,7 @@ func (c *checker) noteDamage(ctx context.Context, s *sight) error {
 			}
 		}
 		if len(left) < len(p.Packs) {
-			stale, rest = append(stale, planID), append(rest, left...)
+			stale, rest = append(stale, markerID), append(rest, left...)
 		}
 	}
 	err := c.repo.putDamaged(ctx, append(fresh, rest...))
@@ -96,7 +96,7 @@ func (r *Repo) putDamaged(ctx context.Context, packs []pack.FileID) error {
 		return err
 	}
 	if err := r.leases.Mark(ctx, packs, true); err != nil {
-		return fmt.Errorf("note which packs are damaged: %w", err)
+		return fmt.Errorf("record which packs are damaged: %w", err)
 	}
 	return nil
 }

@@ -43,7 +43,7 @@ func (x *sample) check(t *testing.T, s store.Store, o CheckOptions) *Report {
 	return report
 }
 
-func plansIn(t *testing.T, s store.Store) map[pack.FileID]bool {
+func markersIn(t *testing.T, s store.Store) map[pack.FileID]bool {
 	t.Helper()
 	w, err := reopen(t, s).leases.Read(context.Background())
 	if err != nil || len(w.Unreadable) > 0 || len(w.Leases) > 0 || len(w.Condemned()) > 0 {
@@ -102,7 +102,7 @@ func TestDamageHeals(t *testing.T) {
 			}
 			wantNotes(t, what, again, 0, 1, 0)
 			for _, c := range x.chunks {
-				if err := again.Bad(c.id); err != nil {
+				if err := again.ChunkError(c.id); err != nil {
 					t.Fatalf("%s: %v is lost: %v", what, c.id, err)
 				}
 			}
@@ -133,7 +133,7 @@ func TestNotesEnd(t *testing.T) {
 	}
 	full := CheckOptions{ReadPacks: true}
 	wantNotes(t, "read-only", x.check(t, mem, CheckOptions{ReadPacks: true, ReadOnly: true}), 0, 0, 0)
-	if n := len(plansIn(t, mem)); n != 0 {
+	if n := len(markersIn(t, mem)); n != 0 {
 		t.Fatalf("%d notes by a check that writes nothing", n)
 	}
 	wantNotes(t, "the first", x.check(t, mem, full), 3, 0, 0)
@@ -151,7 +151,7 @@ func TestNotesEnd(t *testing.T) {
 	}
 	report := x.check(t, mem, full)
 	wantNotes(t, "one gone, one more", report, 1, 1, 1)
-	if n := len(plansIn(t, mem)); n != 2 {
+	if n := len(markersIn(t, mem)); n != 2 {
 		t.Fatalf("%d packs are noted", n)
 	}
 	for name, data := range x.files {
@@ -264,7 +264,7 @@ func TestNoteEveryOpFails(t *testing.T) {
 		s := &storetest.Faulty{Store: mem, Fail: storetest.After(i, errBroken)}
 		r.setStore(s)
 		_, _ = r.Check(ctx, CheckOptions{ReadPacks: true}, nil)
-		if n := len(plansIn(t, mem)); n != 1 && n != 2 {
+		if n := len(markersIn(t, mem)); n != 1 && n != 2 {
 			t.Fatalf("after %d calls %d packs are noted", i, n)
 		}
 		if s.Ops() <= i {

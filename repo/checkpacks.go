@@ -64,7 +64,7 @@ func (c *checker) packs(ctx context.Context, s *sight) error {
 	}
 	maps.DeleteFunc(orphans, func(id pack.FileID, _ bool) bool { return c.missingWhenRead[id] })
 	if len(orphans) > 0 {
-		c.note("packs in no index file, as an interrupted backup leaves them: %d; the next backup or 'repair index' takes them in", len(orphans))
+		c.note("packs in no index file, as an interrupted backup leaves them: %d; the next backup or 'repair index' adopts them", len(orphans))
 	}
 	return nil
 }
@@ -75,7 +75,7 @@ func (c *checker) orphan(ctx context.Context, p index.Pack, deep bool) {
 	switch {
 	case ctx.Err() != nil:
 	case err != nil:
-		c.badPack(p.ID, fmt.Errorf("it is in no index, and its own table cannot be read: %w", err))
+		c.packFailed(p.ID, fmt.Errorf("it is in no index, and its own table cannot be read: %w", err))
 	case deep:
 		p := index.PackTable{Pack: p, Table: table}
 		if whole := c.read(ctx, p, p.Size); !whole {
@@ -85,8 +85,8 @@ func (c *checker) orphan(ctx context.Context, p index.Pack, deep bool) {
 	}
 }
 
-// badPack records that nothing in a pack can be relied on.
-func (c *checker) badPack(id pack.FileID, why error) {
+// packFailed records that nothing in a pack can be relied on.
+func (c *checker) packFailed(id pack.FileID, why error) {
 	if c.noteMissing(id, why) {
 		return
 	}
@@ -95,13 +95,13 @@ func (c *checker) badPack(id pack.FileID, why error) {
 	c.hint(hintCopy)
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	c.report.badPacks[id] = err
+	c.report.packErrs[id] = err
 }
 
 // pack checks one pack and reports whether it found no damage.
 func (c *checker) pack(ctx context.Context, p index.PackTable, size int64, deep bool) (whole bool) {
 	if size != p.Size {
-		c.badPack(p.ID, fmt.Errorf("%w: %d bytes where the index says %d", pack.ErrDamaged, size, p.Size))
+		c.packFailed(p.ID, fmt.Errorf("%w: %d bytes, but the index says %d", pack.ErrDamaged, size, p.Size))
 		return false
 	}
 	table, err := c.repo.readTable(ctx, p.ID, size)
@@ -115,7 +115,7 @@ func (c *checker) pack(ctx context.Context, p index.PackTable, size int64, deep 
 		c.packDamage(p.ID, fmt.Errorf("%s: its own table cannot be read, so the table in the index is used: %w", layout.PackName(p.ID), err))
 		c.hint(hintCopy)
 	case !slices.Equal(table.Frames, p.Table.Frames) || !slices.Equal(table.Chunks, p.Table.Chunks):
-		c.badPack(p.ID, fmt.Errorf("%w: it and the index say different things of what is in it", pack.ErrDamaged))
+		c.packFailed(p.ID, fmt.Errorf("%w: its table and the index list different contents", pack.ErrDamaged))
 		return false
 	}
 	if deep {
@@ -163,7 +163,7 @@ func (c *checker) read(ctx context.Context, p index.PackTable, size int64) (whol
 		return part, err
 	}
 	if _, err := next(pack.HeaderSize); err != nil {
-		c.badPack(p.ID, err)
+		c.packFailed(p.ID, err)
 		return false
 	}
 	off, refs := int64(pack.HeaderSize), p.Table.Chunks
@@ -176,7 +176,7 @@ func (c *checker) read(ctx context.Context, p index.PackTable, size int64) (whol
 			return true
 		}
 		if err != nil {
-			c.badPack(p.ID, err)
+			c.packFailed(p.ID, err)
 			return false
 		}
 		if c.opens(p.ID) {
@@ -186,7 +186,7 @@ func (c *checker) read(ctx context.Context, p index.PackTable, size int64) (whol
 		c.progress.Add(int64(len(sealed)))
 	}
 	if _, err := next(size - off); err != nil {
-		c.badPack(p.ID, err)
+		c.packFailed(p.ID, err)
 		return false
 	}
 	c.progress.Add(size - off + pack.HeaderSize)
@@ -216,7 +216,7 @@ func (c *checker) frame(id pack.FileID, off int64, raw, sealed []byte, f pack.Fr
 		c.hint(hintCopy)
 		c.mu.Lock()
 		defer c.mu.Unlock()
-		c.report.badFrames[frameKey{id, off}] = err
+		c.report.frameErrs[frameKey{id, off}] = err
 		return raw
 	}
 	rest := opened
@@ -225,7 +225,7 @@ func (c *checker) frame(id pack.FileID, off int64, raw, sealed []byte, f pack.Fr
 			err := fmt.Errorf("%s: frame at %d: %w: it does not hold chunk %v", layout.PackName(id), off, pack.ErrDamaged, ref.ID)
 			c.packDamage(id, err)
 			c.mu.Lock()
-			c.report.badChunks[placeKey{frameKey{id, off}, ref.ID}] = err
+			c.report.chunkErrs[placeKey{frameKey{id, off}, ref.ID}] = err
 			c.mu.Unlock()
 		}
 		rest = rest[ref.Len:]

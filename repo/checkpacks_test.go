@@ -59,13 +59,13 @@ func TestMovedFrames(t *testing.T) {
 		}
 	}
 	f := y.look(t, s)
-	if !lists(f.report, first.id.String()) || !lists(f.report, second.id.String()) || f.report.Bad(first.id) == nil {
+	if !lists(f.report, first.id.String()) || !lists(f.report, second.id.String()) || f.report.ChunkError(first.id) == nil {
 		t.Errorf("Check does not tell which chunks cannot be had: %q", f.report.Damage)
 	}
 	for _, c := range x.chunks {
 		loc, _ := r.view().index.Lookup(c.id)
-		if moved := loc.Pack == at.Pack && (loc.Offset == at.Offset || loc.Offset == bt.Offset); (f.report.Bad(c.id) != nil) != moved {
-			t.Errorf("chunk %v, in a moved frame: %v, is said to be bad: %v", c.id, moved, f.report.Bad(c.id))
+		if moved := loc.Pack == at.Pack && (loc.Offset == at.Offset || loc.Offset == bt.Offset); (f.report.ChunkError(c.id) != nil) != moved {
+			t.Errorf("chunk %v, in a moved frame: %v, is said to be bad: %v", c.id, moved, f.report.ChunkError(c.id))
 		}
 	}
 }

@@ -18,7 +18,7 @@ import (
 // Values of Report.Hints about parity.
 const (
 	hintMend   = "run 'platter repair packs': it mends packs by their parity files"
-	hintParity = "run 'platter parity add --verify': it makes damaged parity files anew"
+	hintParity = "run 'platter parity add --verify': it replaces damaged parity files"
 )
 
 // takeParity lists a file if it is the parity of a pack.
@@ -34,15 +34,15 @@ func (s *sight) takeParity(f store.Info) bool {
 func (c *checker) countParity(s *sight) {
 	strays := parityListing{s.packs, s.parity}.withoutPack()
 	if strays > 0 {
-		c.note("parity files whose pack is not there: %d", strays)
+		c.note("parity files whose pack is missing: %d", strays)
 	}
 	if without := len(s.packs) - (len(s.parity) - strays); without > 0 && c.repo.config.Parity > 0 {
-		c.note("packs without a parity file: %d; 'platter parity add' makes those", without)
+		c.note("packs without a parity file: %d; 'platter parity add' creates them", without)
 	}
 }
 
 // readParity checks the parity file of a pack, if there is one. The file's own sums suffice: the pack was already read
-// and proved by its name.
+// and verified by its name.
 func (c *checker) readParity(ctx context.Context, id pack.FileID) {
 	size, ok := c.parity[id]
 	if !ok {
@@ -75,7 +75,7 @@ func checkParity(ctx context.Context, s store.Store, id pack.FileID) error {
 		return fmt.Errorf("%s: %w: %d of its sectors are lost", name, pack.ErrDamaged, lost)
 	}
 	if size := report.FileSize(); int64(len(par)) != size {
-		return fmt.Errorf("%s: %w: %d bytes where %d belong", name, pack.ErrDamaged, len(par), size)
+		return fmt.Errorf("%s: %w: %d bytes instead of %d", name, pack.ErrDamaged, len(par), size)
 	}
 	return nil
 }
@@ -106,7 +106,7 @@ func (c *checker) tryMending(ctx context.Context, p index.PackTable) {
 	c.hint(hintMend)
 	c.mu.Lock()
 	c.report.mendable[p.ID] = true
-	delete(c.report.badPacks, p.ID)
+	delete(c.report.packErrs, p.ID)
 	c.mu.Unlock()
 	c.frames(m.file, p)
 }
@@ -130,11 +130,11 @@ func (c *checker) frames(file []byte, p index.PackTable) {
 func (r *Report) forget(mu *sync.Mutex, key frameKey) bool {
 	mu.Lock()
 	defer mu.Unlock()
-	bad := r.badFrames[key] != nil
-	delete(r.badFrames, key)
-	for chunk := range r.badChunks {
+	bad := r.frameErrs[key] != nil
+	delete(r.frameErrs, key)
+	for chunk := range r.chunkErrs {
 		if chunk.frameKey == key {
-			delete(r.badChunks, chunk)
+			delete(r.chunkErrs, chunk)
 			bad = true
 		}
 	}

@@ -31,13 +31,13 @@ func (c *checker) work(ctx context.Context, s *sight) error {
 		name, since := layout.Name(layout.Work, id), l.Value.Time.Local().Format(time.DateTime)
 		switch silent := now.Sub(l.Time); {
 		case silent >= lease.ExpiresAfter:
-			c.note("%s: the %s by %s since %s was not heard of for %v; it is dead, or cut off. 'platter prune' clears its lease away",
+			c.note("%s: the %s by %s since %s has been silent for %v; it is dead, or cut off. 'platter prune' removes its lease",
 				name, l.Value.Work, l.Value.Host, since, silent.Round(time.Minute))
 		case silent < -lease.TouchEvery:
-			c.note("%s: the %s by %s since %s was last heard of %v from now, by the store's clock; 'platter prune' dates its lease anew, and clears it away half an hour after that",
+			c.note("%s: the %s by %s since %s has a lease dated %v in the future, by the store's clock; 'platter prune' sets it to now, and removes it half an hour after that",
 				name, l.Value.Work, l.Value.Host, since, -silent.Round(time.Minute))
 		case c.repo.isDead(l.Value):
-			c.note("%s: the %s by %s since %s ended without a word; 'platter prune' clears its lease away", name, l.Value.Work, l.Value.Host, since)
+			c.note("%s: the %s by %s since %s died; 'platter prune' removes its lease", name, l.Value.Work, l.Value.Host, since)
 		}
 	}
 	return c.leftWork(ctx, s)
@@ -79,8 +79,8 @@ func (c *checker) leftWork(ctx context.Context, s *sight) error {
 			left.add(layout.Name(layout.Work, id))
 		}
 	}
-	c.notes(never.notes("%s: a snapshot or index file that was never committed, of work that is over; 'platter prune' clears it away"))
-	c.notes(left.notes("%s: the second file of a lease that is gone, of work that is over; 'platter prune' clears it away"))
+	c.notes(never.notes("%s: a snapshot or index file that was never committed, and its process has ended; 'platter prune' removes it"))
+	c.notes(left.notes("%s: the second file of a lease that has ended; 'platter prune' removes it"))
 	return nil
 }
 

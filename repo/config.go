@@ -169,8 +169,8 @@ func (r *Repo) putConfig(ctx context.Context) error {
 	return err
 }
 
-// upgrade keeps out writers that know less than this code from now on. Writers that know no leases may be at work
-// unseen.
+// upgrade adds the write features of this code, which keeps out older writers. Writers without leases may be at work
+// unnoticed.
 func (r *Repo) upgrade(ctx context.Context) error {
 	if err := r.claimConfig(ctx); err != nil {
 		return err
@@ -184,7 +184,7 @@ func (r *Repo) upgrade(ctx context.Context) error {
 	r.config.WriteFeatures = upgraded.WriteFeatures
 	if err := r.putConfig(ctx); err != nil {
 		r.config.WriteFeatures = before
-		return fmt.Errorf("note in the config what writers must know of: %w", err)
+		return fmt.Errorf("record in the config what writers must support: %w", err)
 	}
 	r.upgraded = !slices.Contains(before, Leases)
 	return nil

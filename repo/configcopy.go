@@ -19,8 +19,8 @@ import (
 // HintConfig says how to mend a config.
 const HintConfig = "run 'platter repair config': it writes the config again from its copies"
 
-// errConfigTaken says that the config was lost and another repository's took its place.
-var errConfigTaken = errors.New("the config that is there now is another repository's, and this one's was lost: nothing is written; put its config back from a copy")
+// errConfigTaken says that the config is missing and that another repository's took its place.
+var errConfigTaken = errors.New("the file config now belongs to another repository, and this one's is missing: nothing was written; put this one's back from a copy")
 
 // useCopy takes the config from its copies; the master key is known. There may be keys of several repositories, if an
 // init that came second was killed before it removed its own. Then the files must show which repository this is.
@@ -29,16 +29,16 @@ func (r *Repo) useCopy(ctx context.Context, k *keyring, fault error) error {
 		if ours, err := r.proved(ctx); err != nil {
 			return err
 		} else if !ours {
-			return fmt.Errorf("%w; there are keys of several repositories, and nothing shows that this password's is the one that is here: "+
-				"remove those in %s that do not belong, or put the config back from a copy", fault, layout.Keys)
+			return fmt.Errorf("%w; there are keys of several repositories, and nothing shows that this password opens the one whose data are here: "+
+				"remove the other keys from %s, or put the config back from a copy", fault, layout.Keys)
 		}
 	}
 	c, err := r.copies(ctx, k)
 	if err != nil {
-		return fmt.Errorf("%w; and of its copies: %w", fault, err)
+		return fmt.Errorf("%w; its copies: %w", fault, err)
 	}
-	// An older platter without leases opens nothing without a config. But one may have been at work when the config was
-	// lost.
+	// An older platter without leases opens nothing without a config. But one may have been at work when the config
+	// was deleted.
 	r.upgraded = !slices.Contains(c.WriteFeatures, Leases)
 	c.demand(Config{WriteFeatures: writeFeatures()})
 	r.config, r.lost = c, fault
@@ -178,7 +178,7 @@ func (r *Repo) createConfig(ctx context.Context) error {
 		return errors.Join(err, readErr)
 	case there.missing():
 		if err == nil {
-			err = errors.New("it was created, and is not there")
+			err = errors.New("it was created, but is missing")
 		}
 		return fmt.Errorf("%s: %w", layout.Config, err)
 	}
@@ -188,7 +188,7 @@ func (r *Repo) createConfig(ctx context.Context) error {
 	} else if there.whole() || errors.Is(there.fault, pack.ErrNewer) {
 		return errConfigTaken
 	}
-	return fmt.Errorf("%w: it is incomplete: another process is creating it, or was killed before it had; %s", pack.ErrDamaged, HintConfig)
+	return fmt.Errorf("%w: it is incomplete: another process is creating it, or was killed while doing so; %s", pack.ErrDamaged, HintConfig)
 }
 
 // How long to wait for a config that another process is writing in place. Some file systems offer no other way to

@@ -82,7 +82,7 @@ func TestLostConfig(t *testing.T) {
 	}
 }
 
-// TestConfigCopiesAge checks that a config made from copies demands all that the lost config demanded, and has its last
+// TestConfigCopiesAge checks that a config made from copies demands all that the missing config demanded, and has its last
 // values.
 func TestConfigCopiesAge(t *testing.T) {
 	ctx := t.Context()
@@ -182,7 +182,7 @@ func TestConfigCopiesAge(t *testing.T) {
 }
 
 // TestLostConfigAmongKeys covers the key of another repository, left by an init that came second. When the config is
-// lost, the key must not open that other repository, nor harm this one.
+// missing, the key must not open that other repository, nor harm this one.
 func TestLostConfigAmongKeys(t *testing.T) {
 	ctx := t.Context()
 	x := newSample(t)

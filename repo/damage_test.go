@@ -120,7 +120,7 @@ func TestSwapped(t *testing.T) {
 		f := y.look(t, storetest.MemOf(t, y.files))
 		for _, name := range []string{a, b} {
 			if dir != layout.Keys && !f.found(name) || !lists(f.names, name) {
-				t.Errorf("%s swapped: nobody names it: %+v", name, f)
+				t.Errorf("%s swapped: no report names it: %+v", name, f)
 			}
 			if dir == layout.Keys && (len(f.open) != 2 || !mentions(f.open[:1], name) || !mentions(f.open[1:], name)) {
 				t.Errorf("%s swapped: Open says %v", name, f.open)

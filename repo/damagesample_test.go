@@ -90,12 +90,12 @@ func (x *damageSample) addWork(t *testing.T, r *Repo) {
 			unneeded = append(unneeded, name.ID)
 		}
 	}
-	plans := put("plan", layout.Work, pack.PlanFile, crypt.Plans, [2]any{lease.Marker{Packs: unneeded, Host: "a"}, lease.Marker{Packs: unneeded, Host: "b"}})
-	put("plan of damaged packs", layout.Work, pack.PlanFile, crypt.Plans,
+	markers := put("marker", layout.Work, pack.MarkerFile, crypt.Markers, [2]any{lease.Marker{Packs: unneeded, Host: "a"}, lease.Marker{Packs: unneeded, Host: "b"}})
+	put("marker of damaged packs", layout.Work, pack.MarkerFile, crypt.Markers,
 		[2]any{lease.Marker{Packs: unneeded, Damaged: true, Host: "a"}, lease.Marker{Packs: unneeded, Damaged: true, Host: "b"}})
 	leases := put("lease", layout.Work, pack.LeaseFile, crypt.Leases, [2]any{Lease{Work: BackingUp, Host: "a"}, Lease{Work: BackingUp, Host: "b"}})
 	put("second file of a lease", layout.Work, pack.LeaseFile, crypt.Leases, [2]any{
-		Lease{Work: BackingUp, Host: "a", Of: &leases[0], Acknowledged: plans[:]}, Lease{Work: BackingUp, Host: "b", Of: &leases[1], Acknowledged: plans[:]},
+		Lease{Work: BackingUp, Host: "a", Of: &leases[0], Acknowledged: markers[:]}, Lease{Work: BackingUp, Host: "b", Of: &leases[1], Acknowledged: markers[:]},
 	})
 	put("record", layout.Forgotten, pack.RecordFile, crypt.Forgotten, [2]any{record{Host: "a", Snapshots: []pack.FileID{{1}}}, record{Host: "b", Snapshots: []pack.FileID{{2}}}})
 	put("verdict", layout.Verdicts, pack.VerdictFile, crypt.Verdicts, [2]any{Verdict{Test: "a"}, Verdict{Test: "b"}})

@@ -64,9 +64,9 @@ func TestDamage(t *testing.T) {
 		// Without it, a prune waits for its lease.
 		{"second file of a lease", [faults]seen{damage, damage, damage, damage, silent, damage, damage, damage}},
 		// Without it, a prune announces the packs again.
-		{"plan", [faults]seen{damage, damage, damage, damage, silent, damage, damage, damage}},
+		{"marker", [faults]seen{damage, damage, damage, damage, silent, damage, damage, damage}},
 		// Without it, the next check finds the same packs.
-		{"plan of damaged packs", [faults]seen{damage, damage, damage, damage, silent, damage, damage, damage}},
+		{"marker of damaged packs", [faults]seen{damage, damage, damage, damage, silent, damage, damage, damage}},
 		// It holds nothing that was promised yet. Once it is moved to its name, it is an index file or a snapshot.
 		{"pending", [faults]seen{silent, silent, silent, silent, silent, noted, noted, silent}},
 		// Without it, other machines report those snapshots as missing.
@@ -187,7 +187,7 @@ func (x *damageSample) counted(t *testing.T, what string, s store.Store, report 
 	t.Helper()
 	r := reopen(t, s)
 	for _, c := range x.chunks {
-		if err := loadOne(r, c); err != nil && report.Bad(c.id) == nil {
+		if err := loadOne(r, c); err != nil && report.ChunkError(c.id) == nil {
 			t.Errorf("%s: check does not count chunk %v for lost: %v", what, c.id, err)
 		}
 	}

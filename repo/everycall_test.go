@@ -134,7 +134,7 @@ func (p program) failsAt(t *testing.T, f fault, call int, disk *storetest.Disk, 
 		}
 		var hit atomic.Bool
 		d := disk.Lose(storetest.Kept)
-		x := &trial{t, promised.since(promised.told()), f.in(d, call, &hit)}
+		x := &trial{t, promised.since(promised.now()), f.in(d, call, &hit)}
 		err := p.run(x)
 		if err != nil && (!hit.Load() || f.err != nil && !errors.Is(err, f.err)) {
 			t.Fatalf("call %d %s: %v", call, f.name, err)
@@ -155,7 +155,7 @@ func (p program) failsAt(t *testing.T, f fault, call int, disk *storetest.Disk, 
 // goOn runs a program, then cuts the power, then runs a backup.
 func (p program) goOn(x *trial, disk *storetest.Disk, next func(*trial) error) error {
 	x.store = store.NewLocalOn(disk)
-	if next != nil && x.told().made {
+	if next != nil && x.now().made {
 		if err := next(x); err != nil {
 			return fmt.Errorf("the next program: %w", err)
 		}

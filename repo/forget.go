@@ -17,7 +17,7 @@ import (
 // A record lists snapshots that were forgotten. Without it, another machine that knows these snapshots could suspect a
 // store that hides them.
 type record struct {
-	Time      time.Time     `json:"time"` // by the clock of the machine that forgot them, for people
+	Time      time.Time     `json:"time"` // by the clock of the machine that forgot them, for display
 	Host      string        `json:"host"`
 	Snapshots []pack.FileID `json:"snapshots"`
 	Left      *int          `json:"left,omitempty"` // how many snapshots stayed; nil if they were not counted
@@ -66,18 +66,18 @@ func (r *Repo) forget(ctx context.Context, ids []pack.FileID) (removed int, err 
 	}
 	if recorded != nil {
 		if err := r.putRecord(ctx, ids, &left); err != nil {
-			return len(ids), fmt.Errorf("the versions are forgotten, but that could not be noted, so other machines will ask where they are: %w", err)
+			return len(ids), fmt.Errorf("the versions are forgotten, but the record of that could not be written, so other machines will report them as missing: %w", err)
 		}
 	}
 	return len(ids), nil
 }
 
 func (r *Repo) putRecord(ctx context.Context, ids []pack.FileID, left *int) error {
-	host, _ := os.Hostname() // for people to read
+	host, _ := os.Hostname() // for display
 	for part := range slices.Chunk(ids, idsPerRecord) {
 		says := record{r.now().UTC().Truncate(time.Second), host, part, left}
 		if _, err := r.putJSON(ctx, layout.Forgotten, pack.RecordFile, crypt.Forgotten, says); err != nil {
-			return fmt.Errorf("note what is forgotten: %w", err)
+			return fmt.Errorf("record what is forgotten: %w", err)
 		}
 	}
 	return nil

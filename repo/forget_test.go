@@ -111,7 +111,7 @@ func TestForgottenIsRecordedFirst(t *testing.T) {
 		}
 		for _, id := range ids {
 			if !known[id] && !slices.Contains(left, id) {
-				t.Errorf("after %d calls %v is gone, and no record says so", i, id)
+				t.Errorf("after %d calls %v is missing, and no record says that it was forgotten", i, id)
 			}
 		}
 	}

@@ -137,7 +137,7 @@ func TestFrameCacheBound(t *testing.T) {
 	}
 }
 
-// TestFrameCacheDecodesOnce holds that many calls which want one frame read it once, and none after them.
+// TestFrameCacheDecodesOnce checks that many calls which want one frame read it once, and none after them.
 func TestFrameCacheDecodesOnce(t *testing.T) {
 	r, s, chunks := cacheSample(t, 1)
 	c, gate := r.Frames(1<<20), make(chan struct{})
@@ -168,7 +168,7 @@ func (c *FrameCache) awaitUsers(n int) {
 	}
 }
 
-// TestFrameCacheCancelled holds that a call whose context ends does not end others that want the same frame, whether it is the
+// TestFrameCacheCancelled checks that a call whose context ends does not end others that want the same frame, whether it is the
 // call that decodes it or one that waits.
 func TestFrameCacheCancelled(t *testing.T) {
 	r, s, chunks := cacheSample(t, 1)
@@ -215,7 +215,7 @@ func TestFrameCacheCancelled(t *testing.T) {
 	}
 }
 
-// TestFrameCacheDamage holds that a frame which does not open is an error each time it is wanted, and only for as long as the
+// TestFrameCacheDamage checks that a frame which does not open is an error each time it is wanted, and only for as long as the
 // store has it so.
 func TestFrameCacheDamage(t *testing.T) {
 	r, s, chunks := cacheSample(t, 1)
@@ -236,7 +236,7 @@ func TestFrameCacheDamage(t *testing.T) {
 	}
 }
 
-// TestFrameCacheProves holds that a kept frame is no reason to believe a chunk: one whose ID was not computed yet is computed,
+// TestFrameCacheProves checks that a kept frame is no reason to believe a chunk: one whose ID was not computed yet is computed,
 // and a frame that does not hold it is not kept.
 func TestFrameCacheProves(t *testing.T) {
 	r, s, chunks := cacheSample(t, 1)

@@ -26,7 +26,7 @@ import (
 //
 // Suppose that all slots were deleted. Each slot was moved aside for the last time before its witness was read under
 // its own name. The witness was deleted as well, so it was moved aside for the last time after that read. So for every
-// slot there is one that went later. But there are only finitely many slots: a contradiction.
+// slot there is one that was moved later. But there are only finitely many slots: a contradiction.
 //
 // The argument needs neither a clock nor a fresh listing. It needs only that a file is moved or deleted at most once
 // (see store.Store.Move), and that a missing file cannot be read. A session that sleeps between two steps does no harm:
@@ -128,7 +128,7 @@ func (r *Repo) removeSlot(ctx context.Context, id, witness pack.FileID, half []s
 	if _, err := readSlot(ctx, r.view().store, witness); err != nil {
 		if aside != "" {
 			if back := r.view().store.Move(ctx, aside, name); back != nil && !layout.IsMissing(back) {
-				return fmt.Errorf("%w; and the key that was to be removed is now %s: %w", err, aside, back)
+				return fmt.Errorf("%w; and the key to be removed is now called %s: %w", err, aside, back)
 			}
 		}
 		if layout.IsMissing(err) {

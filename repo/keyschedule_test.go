@@ -311,7 +311,7 @@ func (g *keyGame) over() error {
 	}
 	named := slices.ContainsFunc(slices.Collect(maps.Keys(there)), func(name string) bool { return !strings.Contains(name, layout.RemovingMark) })
 	if !named && g.kills == g.keyWorld.kills && g.losses == g.keyWorld.losses {
-		return errors.New("nobody was killed, and no key has its own name")
+		return errors.New("no session was killed, and no key has its own name")
 	}
 	for i, p := range g.sessions {
 		gone := p.removes
@@ -320,10 +320,10 @@ func (g *keyGame) over() error {
 		}
 		mine := fmt.Sprintf("%s/slot%d", layout.Keys, gone)
 		if p.err == nil && (there[mine] || there[mine+layout.RemovingMark]) {
-			return fmt.Errorf("session %d was told that it removed %s, which is there", i, mine)
+			return fmt.Errorf("session %d returned success for removing %s, which still exists", i, mine)
 		}
 		if fresh := fmt.Sprintf("%s/fresh%d", layout.Keys, i); p.err == nil && p.removes < 0 && !there[fresh] {
-			return fmt.Errorf("session %d was told that it made %s, which is not there", i, fresh)
+			return fmt.Errorf("session %d returned success for making %s, which is missing", i, fresh)
 		}
 	}
 	// How the repository goes on depends on its keys alone.

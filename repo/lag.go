@@ -24,14 +24,14 @@ const (
 )
 
 // ErrUnknownLag says that the age of the store's listings is unknown; see UnknownLagError.
-var ErrUnknownLag = errors.New("it is not known how old a listing of its folders may be")
+var ErrUnknownLag = errors.New("the listings of its folders may be outdated for an unknown time")
 
 // An UnknownLagError names a file system whose listings may be old, for an unknown time.
 type UnknownLagError struct{ FileSystem string }
 
 func (e *UnknownLagError) Error() string {
-	return fmt.Sprintf("the repository is on a file system of type %s, which may go on showing a folder as it was some time ago; "+
-		"say with --grace how long that may be (of 'rclone mount' it is --dir-cache-time, 5m unless set), or prune on the NAS itself", e.FileSystem)
+	return fmt.Sprintf("the repository is on a file system of type %s, which may show an outdated folder; "+
+		"give the longest time with --grace (for 'rclone mount', its --dir-cache-time, by default 5m), or prune on the NAS itself", e.FileSystem)
 }
 
 // Unwrap returns ErrUnknownLag.

@@ -108,7 +108,7 @@ func TestCheckLeaseFromTheFuture(t *testing.T) {
 	}
 	now = now.Add(-48 * time.Hour)
 	report, err := r.Check(ctx, CheckOptions{}, nil)
-	if err != nil || len(report.Notes) != 1 || !strings.Contains(report.Notes[0], "the prune by future since") || !strings.Contains(report.Notes[0], "24h0m0s from now") {
+	if err != nil || len(report.Notes) != 1 || !strings.Contains(report.Notes[0], "the prune by future since") || !strings.Contains(report.Notes[0], "dated 24h0m0s in the future") {
 		t.Errorf("%q, %v", report.Notes, err)
 	}
 }

@@ -52,7 +52,7 @@ type HeldError struct {
 }
 
 func (e *HeldError) Error() string {
-	return fmt.Sprintf("version %.8s is being read by %v; forget it when that has ended", e.Snapshot, e.By)
+	return fmt.Sprintf("version %.8s is being read by %v; forget it after that ends", e.Snapshot, e.By)
 }
 
 // Is makes a HeldError match ErrInUse.
@@ -119,8 +119,8 @@ func (r *Repo) Reading(ctx context.Context, work Work, snapshots []pack.FileID, 
 	}, fn)
 }
 
-// areThere reads snapshots by name, past all caches, to see that they exist. A process that forgets one from now on
-// sees this reader's lease.
+// areThere reads snapshots by name, bypassing all caches, to check that they exist. A process that forgets one from now
+// on sees this reader's lease.
 func (r *Repo) areThere(ctx context.Context, snapshots []pack.FileID) error {
 	s := r.uncached()
 	for _, id := range snapshots {

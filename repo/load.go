@@ -19,14 +19,14 @@ import (
 type MissingError struct{ ID chunk.ID }
 
 func (e *MissingError) Error() string {
-	return fmt.Sprintf("chunk %v is in no index; 'check' tells what that costs, 'repair index' finds what lost index files listed", e.ID)
+	return fmt.Sprintf("chunk %v is in no index file; 'check' shows what that damages, and 'repair index' finds what missing index files listed", e.ID)
 }
 
 // Unwrap returns ErrMissing.
 func (e *MissingError) Unwrap() error { return ErrMissing }
 
 // ErrMissing matches every MissingError.
-var ErrMissing = errors.New("a chunk is in no index")
+var ErrMissing = errors.New("a chunk is in no index file")
 
 // A frameKey names a frame of the repository.
 type frameKey struct {
@@ -262,7 +262,7 @@ func (l *loader) prove(raw []byte, f *frame, run []wanted) error {
 			continue
 		}
 		if uint64(w.Start)+uint64(w.Len) > uint64(len(raw)) {
-			return fmt.Errorf("%s: frame at %d: %w: chunk %v lies beyond its end", layout.PackName(w.Pack), w.Offset, pack.ErrDamaged, w.id)
+			return fmt.Errorf("%s: frame at %d: %w: chunk %v is beyond its end", layout.PackName(w.Pack), w.Offset, pack.ErrDamaged, w.id)
 		}
 		if l.namer.ID(w.of(raw)) != w.id {
 			return fmt.Errorf("%s: frame at %d: %w: it does not hold chunk %v", layout.PackName(w.Pack), w.Offset, pack.ErrDamaged, w.id)

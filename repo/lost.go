@@ -75,6 +75,6 @@ func (d *Damage) wanted() map[chunk.Kind][]chunk.ID {
 }
 
 // still returns the damaged packs whose tables are known.
-func (d *Damage) still() []*BadPack {
-	return slices.DeleteFunc(slices.Clone(d.Packs), func(b *BadPack) bool { return d.bad[b.ID] == nil || b.table == nil })
+func (d *Damage) still() []*PackDamage {
+	return slices.DeleteFunc(slices.Clone(d.Packs), func(b *PackDamage) bool { return d.bad[b.ID] == nil || b.table == nil })
 }

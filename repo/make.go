@@ -13,7 +13,7 @@ import (
 )
 
 // Find returns nil if a store holds a repository, and ErrNoRepository if it does not. It needs no password. A
-// repository whose config was lost can be opened as long as it has keys.
+// repository whose config is missing can be opened as long as it has keys.
 func Find(ctx context.Context, s store.Store) error {
 	_, err := s.Get(ctx, layout.Config, 0, 1)
 	if err == nil {
@@ -43,7 +43,7 @@ func Vacant(ctx context.Context, s store.Store) error {
 		return fmt.Errorf("look for a repository: %w", err)
 	}
 	if len(keys) > 0 {
-		return fmt.Errorf("%w, but its file %q is missing: another process is just creating it, or it was lost. 'platter repair config' writes it again; to begin anew, empty the folder",
+		return fmt.Errorf("%w, but its file %q is missing: another process is creating it, or it was deleted. 'platter repair config' writes it again; to start over, empty the folder",
 			ErrExists, layout.Config)
 	}
 	// Without keys nothing can be read, but they may be restored from a copy.
@@ -52,7 +52,7 @@ func Vacant(ctx context.Context, s store.Store) error {
 			return fmt.Errorf("look for a repository: %w", err)
 		}
 		if !f.Odd && slices.Contains([]string{layout.Keys, layout.Packs, layout.Index, layout.Snapshots}, layout.Dir(f.Name)) {
-			return fmt.Errorf("%w, but its file %q is missing: put it back from a copy, and the folder %s, or empty the folder to begin anew",
+			return fmt.Errorf("%w, but its file %q is missing: put it and the folder %s back from a copy, or empty the folder to start over",
 				ErrExists, layout.Config, layout.Keys)
 		}
 	}
@@ -85,12 +85,12 @@ func Init(ctx context.Context, s store.Store, password []byte, cost crypt.Cost, 
 		// repository by this slot and created the config itself.
 		err = fmt.Errorf("%w: another init was first", ErrExists)
 		if left := s.Delete(ctx, layout.Name(layout.Keys, slot)); left != nil && !layout.IsMissing(left) {
-			err = fmt.Errorf("%w; and its key %s, which opens nothing, is left over: %w", err, slot, left)
+			err = fmt.Errorf("%w; its key %s, which opens nothing, could not be deleted: %w", err, slot, left)
 		}
 		return nil, err
 	}
 	if err != nil {
-		return nil, fmt.Errorf("%w; 'platter repair config' ends what was begun, or empty the folder to begin anew", err)
+		return nil, fmt.Errorf("%w; 'platter repair config' completes it, or empty the folder to start over", err)
 	}
 	return r, r.prepare()
 }

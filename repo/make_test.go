@@ -47,7 +47,7 @@ func TestInitAtOnce(t *testing.T) {
 		all.Wait()
 		winner := slices.IndexFunc(errs[:], func(err error) bool { return err == nil })
 		if winner < 0 {
-			t.Fatalf("%s: nobody made it: %v", name, errs)
+			t.Fatalf("%s: no init made it: %v", name, errs)
 		}
 		for i, err := range errs {
 			if i != winner && !errors.Is(err, ErrExists) {

@@ -50,8 +50,8 @@ func (m *Marks) Mark(id chunk.ID) { m.mark(id, needed) }
 // about the chunks below: a hostile page may name a node as if it were data.
 func (m *Marks) Walk(id chunk.ID) bool { return m.mark(id, needed|walked)&walked == 0 }
 
-// Keep records that a snapshot that is kept aside needs a chunk. The chunk must stay, but if it is missing, that is no
-// fault.
+// Keep records that a snapshot that is kept aside needs a chunk. The chunk must stay, but it is not a fault if it is
+// missing.
 func (m *Marks) Keep(id chunk.ID) { m.mark(id, spared) }
 
 // KeepWalk is Walk for snapshots that are kept aside.

@@ -34,7 +34,7 @@ const (
 )
 
 // errNoMemory says that this machine has no folder for what it remembers.
-var errNoMemory = errors.New("there is no folder to remember it in")
+var errNoMemory = errors.New("there is no cache folder")
 
 // UseMemory makes the Repo remember, in a folder of this machine, what it has seen of the repository. Unlike UseCache,
 // it holds only what the repository cannot answer itself. It creates nothing before there is something to keep.
@@ -72,7 +72,7 @@ func (r *Repo) Remember(name, magic string, what []byte) error {
 	}
 	own := filepath.Join(r.memory, r.ID())
 	if err := MakeCache(r.memory, own); err != nil {
-		return fmt.Errorf("remember: %w", err)
+		return fmt.Errorf("record it on this machine: %w", err)
 	}
 	data := append(r.memoryHead(magic), what...)
 	sum := r.memoryOf(data)

@@ -29,7 +29,7 @@ func (m *mended) how() string {
 	case 1:
 		return "1 sector of it is lost; mended from its parity file"
 	}
-	return fmt.Sprintf("%d sectors of it are lost; mended from its parity file", m.lost)
+	return fmt.Sprintf("%d of its sectors are damaged; mended from its parity file", m.lost)
 }
 
 // mends are the packs that were mended last, and those that cannot be mended: reading a pack from a failing disk takes

@@ -39,7 +39,7 @@ func (d *Damage) MendFiles(ctx context.Context, copies []Copy) error {
 }
 
 // whole returns the original bytes of a pack and their origin, or nil if there is none.
-func (d *Damage) whole(ctx context.Context, b *BadPack, copies []Copy) (file []byte, from string, err error) {
+func (d *Damage) whole(ctx context.Context, b *PackDamage, copies []Copy) (file []byte, from string, err error) {
 	right := func(file []byte) bool { return len(file) > 0 && pack.Sum(file) == b.ID }
 	var left []byte
 	bad, err := d.repo.steady(ctx, func() (err error) {
@@ -76,7 +76,7 @@ func (d *Damage) whole(ctx context.Context, b *BadPack, copies []Copy) (file []b
 }
 
 // putBack puts the original bytes under the pack's name.
-func (d *Damage) putBack(ctx context.Context, b *BadPack, file []byte) error {
+func (d *Damage) putBack(ctx context.Context, b *PackDamage, file []byte) error {
 	r := d.repo
 	if err := r.view().store.Put(ctx, b.Name(), file); err != nil {
 		return err

@@ -155,7 +155,7 @@ func TestRepairSurvivesReadErrors(t *testing.T) {
 	}
 }
 
-// TestCheckReadsUnindexedPacks checks that check finds damage in packs whose index file is lost.
+// TestCheckReadsUnindexedPacks checks that check finds damage in packs whose index file is missing.
 func TestCheckReadsUnindexedPacks(t *testing.T) {
 	y := newSample(t).clone()
 	for _, n := range y.in(layout.Index) {

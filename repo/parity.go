@@ -48,7 +48,7 @@ func (r *Repo) setParity(ctx context.Context, share int) error {
 	}
 	if err != nil {
 		r.config.Parity = old
-		return fmt.Errorf("note in the config how much parity packs get: %w", err)
+		return fmt.Errorf("record in the config how much parity packs get: %w", err)
 	}
 	return nil
 }
@@ -114,7 +114,7 @@ func (l parityListing) withoutPack() (n int) {
 // as reports whether a pack has a parity file of a share. It compares the length, which follows from the share.
 func (l parityListing) as(id pack.FileID, share int) bool {
 	size, ok := l.parity[id]
-	g, err := parity.Plan(id, l.packs[id], share)
+	g, err := parity.NewGeometry(id, l.packs[id], share)
 	return ok && err == nil && g.FileSize() == size
 }
 
@@ -156,7 +156,7 @@ func (r *Repo) ParityStatus(ctx context.Context) (*ParityStatus, error) {
 	if s.Share == 0 {
 		return s, nil
 	}
-	g, err := parity.Plan(pack.FileID{}, r.config.PackSize/parity.Sector*parity.Sector, s.Share)
+	g, err := parity.NewGeometry(pack.FileID{}, r.config.PackSize/parity.Sector*parity.Sector, s.Share)
 	if err != nil {
 		return nil, err
 	}

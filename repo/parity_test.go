@@ -146,7 +146,7 @@ func TestAddParity(t *testing.T) {
 	}
 	put(name+layout.ParityEnd, flipped(par, len(par)/2))
 	if done := add(ParityOptions{}); done.Made > 0 {
-		t.Errorf("made anew without being asked: %+v", done)
+		t.Errorf("made again although not requested: %+v", done)
 	}
 	if done := add(ParityOptions{Verify: true}); done.Made != 1 || done.Kept != packs-1 {
 		t.Errorf("of a damaged parity file: %+v", done)

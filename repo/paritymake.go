@@ -18,7 +18,7 @@ import (
 // ParityOptions say what AddParity makes.
 type ParityOptions struct {
 	Share  int  // thousandths of each pack; 0 means the repository's share, or parity.DefaultShare if it has none
-	Verify bool // also read existing parity files, and make damaged ones anew
+	Verify bool // also read existing parity files, and replace damaged ones
 }
 
 // ParityAdded is the result of AddParity.

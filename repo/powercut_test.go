@@ -23,7 +23,7 @@ func TestPowerCuts(t *testing.T) {
 		t.Run(p.name, func(t *testing.T) {
 			t.Parallel()
 			disk, promised := p.prepared(t)
-			wrecks, tried := storetest.Wrecks(disk, cuts, promised.told, func(d *storetest.Disk) {
+			wrecks, tried := storetest.Wrecks(disk, cuts, promised.now, func(d *storetest.Disk) {
 				if err := p.run(&trial{t, promised, store.NewLocalOn(d)}); err != nil {
 					t.Error(err)
 				}
@@ -33,7 +33,7 @@ func TestPowerCuts(t *testing.T) {
 				if testing.Short() && i%5 > 0 {
 					continue
 				}
-				x := &trial{t, promised.since(w.Told), store.NewLocalOn(w.Disk)}
+				x := &trial{t, promised.since(w.Promised), store.NewLocalOn(w.Disk)}
 				if err := p.survive(x, w.Disk); err != nil {
 					var left strings.Builder
 					w.Disk.Dump(&left)

@@ -24,7 +24,7 @@ func pruneProgram() program {
 			if err != nil {
 				return err
 			}
-			before := len(x.told().chunks)
+			before := len(x.now().chunks)
 			third := append(noiseChunks(2, 30, 5000)[:15], noiseChunks(1, 10, 5000)[:5]...)
 			if err := x.backupOf(third); err != nil {
 				return err

@@ -272,7 +272,7 @@ func readProgram() program {
 		if err := x.verifySnapshots(r); err != nil {
 			return err
 		}
-		for _, c := range x.told().chunks {
+		for _, c := range x.now().chunks {
 			if err := loadOne(r, c); err != nil {
 				return err
 			}

@@ -43,7 +43,7 @@ type promises struct {
 
 func newPromises() *promises { return &promises{facts: new(facts), tried: map[chunk.ID]saved{}} }
 
-func (p *promises) told() *facts {
+func (p *promises) now() *facts {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	return p.facts
@@ -99,7 +99,7 @@ type trial struct {
 // unlock opens the repository with a password that opens it. It loads no index.
 func (x *trial) unlock() (*Repo, error) {
 	var errs []error
-	for _, password := range slices.Sorted(maps.Keys(x.told().passwords)) {
+	for _, password := range slices.Sorted(maps.Keys(x.now().passwords)) {
 		r, err := Open(context.Background(), x.store, []byte(password))
 		if errs = append(errs, err); err == nil {
 			r.SetWorkers(1)      // so that calls come in the same order every time
@@ -176,7 +176,7 @@ func (x *trial) needs(snapshot []byte) (chunks []saved, err error) {
 		parsed, err := pack.ParseFileID(id)
 		c, ok := x.tried[chunk.ID(parsed)]
 		if err != nil || !ok {
-			return nil, fmt.Errorf("it needs a chunk %s that nobody saved", id)
+			return nil, fmt.Errorf("it needs a chunk %s that was never saved", id)
 		}
 		chunks = append(chunks, c)
 	}
@@ -184,7 +184,7 @@ func (x *trial) needs(snapshot []byte) (chunks []saved, err error) {
 }
 
 // leftover matches notes about what a power cut may leave: it does no harm, and is no reason to stop.
-var leftover = regexp.MustCompile(`^packs (in no index file|that a prune deleted)|^unneeded packs|left behind by a write|^(work|pending)/|^keys/[0-9a-f]{64}\.removing-`)
+var leftover = regexp.MustCompile(`^packs (in no index file|that a prune deleted)|^unneeded packs|left over from an interrupted write|^(work|pending)/|^keys/[0-9a-f]{64}\.removing-`)
 
 // verify checks that every promise is kept, and that everything else in the store is whole.
 func (x *trial) verify() error {
@@ -198,9 +198,9 @@ func (x *trial) verify() error {
 	if err := x.verifySnapshots(r); err != nil {
 		return err
 	}
-	for i, c := range x.told().chunks {
+	for i, c := range x.now().chunks {
 		if err := loadOne(r, c); err != nil {
-			return fmt.Errorf("chunk %d of %d: %w", i, len(x.told().chunks), err)
+			return fmt.Errorf("chunk %d of %d: %w", i, len(x.now().chunks), err)
 		}
 	}
 	// The loads above and this cover all that reading packs would.
@@ -221,7 +221,7 @@ func (x *trial) verify() error {
 
 // verifyPasswords returns the repository as one of the passwords opened it.
 func (x *trial) verifyPasswords() (opened *Repo, err error) {
-	for password, is := range x.told().passwords {
+	for password, is := range x.now().passwords {
 		r, err := Open(context.Background(), x.store, []byte(password))
 		wrong := errors.Is(err, crypt.ErrWrongPassword)
 		if err != nil && !wrong || is == kept && wrong || is == dropped && err == nil {
@@ -244,7 +244,7 @@ func (x *trial) verifySnapshots(r *Repo) error {
 	if err != nil {
 		return err
 	}
-	for id, is := range x.told().snapshots {
+	for id, is := range x.now().snapshots {
 		if there := slices.Contains(ids, id); there != (is == kept) && is != doubtful {
 			return fmt.Errorf("snapshot %v (fact %d) is there: %t", id, is, there)
 		}

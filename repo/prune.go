@@ -18,7 +18,7 @@ import (
 type PruneOptions struct {
 	MaxUnused float64 // share of the packs' bytes that may stay unused; above it, packs are repacked
 	MaxRepack int64   // maximum bytes to copy
-	// Without are snapshots that a dry run treats as forgotten, to show what would go with them.
+	// Without are snapshots that a dry run treats as forgotten, to show what would be deleted with them.
 	Without []pack.FileID
 	// Lag is how old a listing may be, on any machine that uses the store. If it is negative, Prune asks the store.
 	// Then it assumes a minute if another machine has left a lease, a marker or a snapshot. The error wraps
@@ -28,8 +28,8 @@ type PruneOptions struct {
 	Wait func(context.Context, time.Duration) error
 	// Waiting, which may be nil, is called before each wait with its duration.
 	Waiting func(time.Duration)
-	// Sure goes on although the repository suggests that snapshots are missing: other snapshots name them, or there are
-	// packs and no snapshots. It does not go on if this machine has seen the missing snapshots; see Accept.
+	// Sure continues although the repository suggests that snapshots are missing: other snapshots name them, or there
+	// are packs and no snapshots. It does not continue if this machine has seen the missing snapshots; see Accept.
 	Sure bool
 }
 
@@ -126,8 +126,8 @@ type pruner struct {
 	lag       time.Duration        // how old listings may be on any machine
 }
 
-// run prunes once. If a full store kept it from copying, it prunes again with the room it made. In the end it deletes
-// what it copied in vain.
+// run prunes once. If a full store kept it from copying, it prunes again with the room it made. Finally, it deletes the
+// copies that turned out to be unnecessary.
 func (p *pruner) run(ctx context.Context) error {
 	deleted, err := p.round(ctx, true)
 	if err == nil && p.done.Full && deleted > 0 {

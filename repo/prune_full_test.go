@@ -67,6 +67,6 @@ func TestPruneFull(t *testing.T) {
 		wantSnapshots(t, mem, partly, other)
 	}
 	if refused == 0 || fell == 0 || copied < 5 {
-		t.Errorf("%d prunes had no room for a plan, %d deleted packs before there was room for an index, %d copied", refused, fell, copied)
+		t.Errorf("%d prunes had no room for a marker, %d deleted packs before there was room for an index, %d copied", refused, fell, copied)
 	}
 }

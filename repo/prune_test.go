@@ -227,7 +227,7 @@ func TestPruneBesideBackup(t *testing.T) {
 		t.Fatal(err)
 	}
 	if n := countIn(t, mem, layout.Packs); n <= packs {
-		t.Errorf("a backup that knows of the plan leaves %d packs of %d before it", n, packs)
+		t.Errorf("a backup that knows of the marker leaves %d packs of %d before it", n, packs)
 	}
 	done := mustPrune(t, reopen(t, mem), PruneOptions{})
 	if done.Deleted.Packs != packs || countIn(t, mem, layout.Work) > 0 {
@@ -255,7 +255,7 @@ func TestPruneGoesOnBesideWhoKnows(t *testing.T) {
 	r := reopen(t, mem)
 	err = r.WithLease(ctx, BackingUp, func(context.Context) error {
 		if done := mustPrune(t, reopen(t, mem), PruneOptions{}); done.Deleted.Packs != packs || len(done.AtWork) > 0 {
-			t.Errorf("beside a backup that knows of the plan: %+v", done)
+			t.Errorf("beside a backup that knows of the marker: %+v", done)
 		}
 		second = keepChunks(t, r, chunks)
 		return nil
@@ -345,7 +345,7 @@ func TestPruneWaitsForListings(t *testing.T) {
 		t.Errorf("waited %v; %+v; %d files of work", waited, done, countIn(t, mem, layout.Work))
 	}
 	if mustPrune(t, reopen(t, mem), o); countIn(t, mem, layout.Work) != 0 {
-		t.Error("the next prune leaves the plan")
+		t.Error("the next prune leaves the marker")
 	}
 	o.Wait = func(context.Context, time.Duration) error { return errBroken }
 	again := reopen(t, mem)

@@ -74,7 +74,7 @@ func (p *pruner) lateFates(ctx context.Context, ids []pack.FileID) (f fates, err
 		f = fates{append(f.forgotten, late.forgotten...), append(f.there, late.there...), late.missing, late.failed}
 	}
 	if err == nil && f.failed != nil {
-		err = fmt.Errorf("a snapshot is in no listing, and cannot be read: %w; it is not known what it needs, so nothing is deleted", f.failed)
+		err = fmt.Errorf("a snapshot is in no listing, and cannot be read: %w; it is unknown which data it needs, so nothing is deleted", f.failed)
 	}
 	return f, err
 }
@@ -104,7 +104,7 @@ func (p *pruner) markAll(ctx context.Context, ids []pack.FileID) error {
 }
 
 // errCameBack says that a snapshot was put back during the search for it.
-var errCameBack = errors.New("it was missing a moment ago and is there again: run this again")
+var errCameBack = errors.New("it was missing a moment ago and has reappeared: run this again")
 
 // missingWhenRead returns an error unless all snapshots that were missing when they were read were forgotten.
 func (p *pruner) missingWhenRead(ctx context.Context) error {
@@ -172,7 +172,7 @@ func (p *pruner) giveUp(ctx context.Context, ids []pack.FileID) error {
 		return nil
 	}
 	p.given = append(p.given, ids...)
-	p.note("snapshots that others name are missing, and are noted as forgotten: %s", shortIDs(ids))
+	p.note("snapshots that others name are missing, and are now recorded as forgotten: %s", shortIDs(ids))
 	if err := p.repo.putRecord(ctx, ids, nil); err != nil && !isFull(err) {
 		return err
 	}

@@ -53,7 +53,7 @@ func lose(t testing.TB, mem *store.Mem, ids ...pack.FileID) (back func()) {
 }
 
 // TestPruneAccountsForSnapshots loses snapshot files in several ways. A prune that could notice deletes nothing, so
-// that everything is whole once they are back. A prune that is told to accept the loss does its work.
+// that everything is whole once they are back. A prune that accepts the loss does its work.
 func TestPruneAccountsForSnapshots(t *testing.T) {
 	now := time.Now()
 	for name, test := range map[string]struct {
@@ -67,22 +67,22 @@ func TestPruneAccountsForSnapshots(t *testing.T) {
 		packs    bool // the error counts packs
 		accept   bool // then a prune works; otherwise a sure one does
 	}{
-		"one that was seen":                   {remember: true, lost: []int{2}, refused: true, seen: 1, accept: true},
-		"one that was seen, and others name":  {remember: true, lost: []int{0}, refused: true, seen: 1, accept: true},
-		"all, seen":                           {remember: true, lost: []int{0, 1, 2}, refused: true, seen: 3, accept: true},
-		"all, seen, one forgotten":            {remember: true, lost: []int{1, 2}, forget: []int{0}, refused: true, seen: 2, accept: true},
-		"all":                                 {lost: []int{0, 1, 2}, refused: true},
-		"all that were left":                  {lost: []int{0, 2}, forget: []int{1}, refused: true},
-		"one that another names":              {lost: []int{1}, refused: true, before: 1},
-		"two, of which another names one":     {lost: []int{0, 1}, refused: true, before: 1},
-		"one that another named long ago":     {lost: []int{1}, later: 2 * recordsKept},
-		"the latest, which nobody knows of":   {lost: []int{2}},
-		"the latest two, half of everything":  {lost: []int{1, 2}, refused: true, packs: true},
-		"the same, something was forgotten":   {lost: []int{2}, forget: []int{0}},
-		"none, all forgotten":                 {forget: []int{0, 1, 2}},
-		"none, all seen and forgotten":        {remember: true, forget: []int{0, 1, 2}},
-		"none, one named and forgotten":       {forget: []int{1}},
-		"one seen of which another was named": {remember: true, lost: []int{2}, forget: []int{1}, refused: true, seen: 1, accept: true},
+		"one that was seen":                  {remember: true, lost: []int{2}, refused: true, seen: 1, accept: true},
+		"one that was seen, and others name": {remember: true, lost: []int{0}, refused: true, seen: 1, accept: true},
+		"all, seen":                          {remember: true, lost: []int{0, 1, 2}, refused: true, seen: 3, accept: true},
+		"all, seen, one forgotten":           {remember: true, lost: []int{1, 2}, forget: []int{0}, refused: true, seen: 2, accept: true},
+		"all":                                {lost: []int{0, 1, 2}, refused: true},
+		"all that were left":                 {lost: []int{0, 2}, forget: []int{1}, refused: true},
+		"one that another names":             {lost: []int{1}, refused: true, before: 1},
+		"two, and another names one":         {lost: []int{0, 1}, refused: true, before: 1},
+		"one that another named long ago":    {lost: []int{1}, later: 2 * recordsKept},
+		"the latest, which is known nowhere": {lost: []int{2}},
+		"the latest two, half of everything": {lost: []int{1, 2}, refused: true, packs: true},
+		"the same, something was forgotten":  {lost: []int{2}, forget: []int{0}},
+		"none, all forgotten":                {forget: []int{0, 1, 2}},
+		"none, all seen and forgotten":       {remember: true, forget: []int{0, 1, 2}},
+		"none, one named and forgotten":      {forget: []int{1}},
+		"one seen, which another names":      {remember: true, lost: []int{2}, forget: []int{1}, refused: true, seen: 1, accept: true},
 	} {
 		t.Run(name, func(t *testing.T) {
 			ctx := t.Context()
@@ -179,7 +179,7 @@ func TestPruneAccountsForSnapshots(t *testing.T) {
 }
 
 // TestPruneOfUnfinishedBackups checks that a prune deletes packs of unfinished backups from a repository without any
-// snapshot, but only after confirmation. They may belong to lost snapshots.
+// snapshot, but only after confirmation. They may belong to missing snapshots.
 func TestPruneOfUnfinishedBackups(t *testing.T) {
 	mem := new(store.Mem)
 	mustSave(t, testRepo(t, mem), noiseChunks(1, 30, 50000))

@@ -74,7 +74,7 @@ func (c *copier) collect(ctx context.Context, from map[pack.FileID]*use) error {
 	if err != nil {
 		return err
 	}
-	nobody := func(pack.FileID) bool { return false }
+	none := func(pack.FileID) bool { return false }
 	return c.repo.eachIndex(ctx, files, func(_ pack.FileID, f *index.File) error {
 		for _, t := range f.Packs {
 			c.mu.Lock()
@@ -87,7 +87,7 @@ func (c *copier) collect(ctx context.Context, from map[pack.FileID]*use) error {
 			w, refs := packWants{size: u.size}, t.Table.Chunks
 			for _, fr := range t.Table.Frames {
 				for _, ref := range refs[:fr.Chunks] {
-					if !c.marks.needs(ref.ID) || c.repo.view().index.Elsewhere(ref.ID, nobody) || !c.take(ref.ID) {
+					if !c.marks.needs(ref.ID) || c.repo.view().index.Elsewhere(ref.ID, none) || !c.take(ref.ID) {
 						continue
 					}
 					if fr.Kind == chunk.Map {
@@ -157,7 +157,7 @@ func (c *copier) copyPack(ctx context.Context, w *Writer, lane *Lane, p packWant
 		})
 	}
 	if errors.Is(err, pack.ErrDamaged) {
-		return fmt.Errorf("copy what is needed: %w; 'platter check --read-data' notes what is damaged, and prune then leaves it alone", err)
+		return fmt.Errorf("copy needed chunks: %w; 'platter check --read-data' records damaged packs, and prune then keeps them", err)
 	}
 	c.progress.Add(p.size)
 	return err

@@ -27,7 +27,7 @@ func (p *pruner) announce(ctx context.Context, going map[pack.FileID]*use) error
 		}
 	}
 	if err := p.repo.leases.Mark(ctx, fresh, false); err != nil {
-		return fmt.Errorf("announce what is to go: %w", err)
+		return fmt.Errorf("put a deletion marker: %w", err)
 	}
 	return nil
 }
@@ -128,7 +128,7 @@ func (p *pruner) sweep(ctx context.Context, now time.Time) error {
 	if s, ok := store.As[store.Sweeper](p.repo.view().store); ok {
 		n, bytes, err := s.Sweep(ctx, now.Add(-lease.ExpiresAfter))
 		if n > 0 {
-			p.note("%d files of %d bytes were left behind by writes that did not end", n, bytes)
+			p.note("%d files of %d bytes are left over from interrupted writes", n, bytes)
 		}
 		if err != nil {
 			return err

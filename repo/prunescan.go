@@ -74,11 +74,11 @@ func (r *Repo) scanPacks(ctx context.Context, marks *Marks) (*scan, error) {
 	if err != nil {
 		return nil, err
 	}
-	if err := r.lookForGone(ctx, s); err != nil {
+	if err := r.lookForMissing(ctx, s); err != nil {
 		return nil, err
 	}
 	for _, o := range r.view().orphaned {
-		// An orphaned pack may hold chunks that a lost index file listed. So it stays while needed chunks are missing.
+		// An orphaned pack may hold chunks that a missing index file listed. So it stays while needed chunks are missing.
 		if u := (&use{id: o.ID, size: o.Size, orphan: true, live: o.Size, raw: o.Size}); len(marks.missing) == 0 && !s.listed[o.ID] {
 			u.live = 0
 			s.packs[o.ID] = u
@@ -95,9 +95,9 @@ func (r *Repo) scanPacks(ctx context.Context, marks *Marks) (*scan, error) {
 	return s, nil
 }
 
-// lookForGone looks for packs that no listing showed, or showed with another length. A pack that was put since, or that
+// lookForMissing looks for packs that no listing showed, or showed with another length. A pack that was put since, or that
 // is truncated, does not count as missing.
-func (r *Repo) lookForGone(ctx context.Context, s *scan) error {
+func (r *Repo) lookForMissing(ctx context.Context, s *scan) error {
 	for id, u := range s.packs {
 		if !u.missing {
 			continue

@@ -217,16 +217,16 @@ func TestPruneOfOneMachine(t *testing.T) {
 	}{
 		{name: "this machine alone", mark: host, waits: host == "localhost"}, // localhost may be any machine
 		{name: "a snapshot of another", mark: "other", waits: true},
-		{name: "a snapshot of nobody knows whom", waits: true},
+		{name: "a snapshot of an unknown host", waits: true},
 		{name: "a lease of another", mark: host, waits: true, with: func(r *Repo) error {
 			_, err := r.leases.Put(ctx, Lease{Work: BackingUp, Host: "other"})
 			return err
 		}},
-		{name: "a plan of another", mark: host, waits: true, with: func(r *Repo) error {
+		{name: "a marker of another", mark: host, waits: true, with: func(r *Repo) error {
 			_, err := r.leases.PutMarker(ctx, lease.Marker{Host: "other", Damaged: true})
 			return err
 		}},
-		{name: "a file that nobody can read", mark: host, waits: true, with: func(r *Repo) error {
+		{name: "a file that cannot be read", mark: host, waits: true, with: func(r *Repo) error {
 			_, _, err := layout.PutNamed(ctx, r.view().store, layout.Work, pack.LeaseFile, []byte("garbage"))
 			return err
 		}},

@@ -14,16 +14,16 @@ import (
 
 // Repaired is the result of RepairIndex.
 type Repaired struct {
-	Packs   int      `json:"packs"`          // packs in the new index
-	Kept    int      `json:"kept"`           // of those, packs with an unreadable table that an old index file replaced
-	Lost    []string `json:"lost,omitempty"` // packs without any table, one sentence each
-	Bad     []string `json:"bad,omitempty"`  // old index files that could not be read, one sentence each
-	Index   int      `json:"index_files"`    // new index files
-	Removed int      `json:"removed"`        // old index files
+	Packs      int      `json:"packs"`          // packs in the new index
+	Kept       int      `json:"kept"`           // of those, packs with an unreadable table that an old index file replaced
+	Lost       []string `json:"lost,omitempty"` // packs without any table, one sentence each
+	Unreadable []string `json:"bad,omitempty"`  // old index files that could not be read, one sentence each
+	Index      int      `json:"index_files"`    // new index files
+	Removed    int      `json:"removed"`        // old index files
 }
 
 // RepairIndex makes a new index from the tables in the packs, and deletes the old one once the new one is durable. It
-// needs no loaded index, and loads the new one. Do not run it beside a backup whose packs it would not see; the next
+// needs no loaded index, and loads the new one. Do not run it during a backup, whose packs it might miss; the next
 // repair would adopt those. RepairIndex reads the store itself: this Repo uses no cache from then on.
 func (r *Repo) RepairIndex(ctx context.Context, p *Progress) (*Repaired, error) {
 	var done *Repaired
@@ -112,7 +112,7 @@ func (r *Repo) oldTables(ctx context.Context, old []layout.File, done *Repaired)
 			return nil, nil, err
 		}
 		if err != nil {
-			done.Bad = append(done.Bad, err.Error())
+			done.Unreadable = append(done.Unreadable, err.Error())
 			continue
 		}
 		read[f.ID] = decoded

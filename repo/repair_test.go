@@ -50,7 +50,7 @@ func TestRepairIndex(t *testing.T) {
 		if err != nil {
 			t.Fatalf("%s: %v", name, err)
 		}
-		if done.Packs != len(x.in(layout.Packs)) || done.Kept != 0 || len(done.Lost) > 0 || len(done.Bad) != bad[name] || done.Index != 1 || done.Removed != old {
+		if done.Packs != len(x.in(layout.Packs)) || done.Kept != 0 || len(done.Lost) > 0 || len(done.Unreadable) != bad[name] || done.Index != 1 || done.Removed != old {
 			t.Errorf("%s: %+v", name, done)
 		}
 		wantLoads(t, r, x.chunks)
@@ -67,7 +67,7 @@ func TestRepairOfNothing(t *testing.T) {
 	mem := new(store.Mem)
 	r := testRepo(t, mem)
 	done, err := r.RepairIndex(context.Background(), nil)
-	if err != nil || done.Packs+done.Index+done.Removed+len(done.Lost)+len(done.Bad) > 0 {
+	if err != nil || done.Packs+done.Index+done.Removed+len(done.Lost)+len(done.Unreadable) > 0 {
 		t.Errorf("%+v, %v", done, err)
 	}
 }

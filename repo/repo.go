@@ -30,7 +30,7 @@ var (
 	// ErrNoRepository says that a store holds no repository.
 	ErrNoRepository = errors.New("there is no repository there")
 	// ErrExists says that a store already holds a repository.
-	ErrExists = errors.New("there is a repository there already")
+	ErrExists = errors.New("there is already a repository there")
 )
 
 // Settings are chosen when a repository is made. All but Parity are fixed for its life.

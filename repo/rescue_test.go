@@ -48,7 +48,7 @@ func TestMendedReads(t *testing.T) {
 		if healed := r.Healed(); len(healed) > 1 || len(healed) == 1 && !strings.HasPrefix(healed[0], name+": ") {
 			t.Errorf("%s: healed %q", wound, healed)
 		} else if strings.HasPrefix(wound, "zeros at") && len(healed) == 0 {
-			t.Errorf("%s: nobody says so", wound)
+			t.Errorf("%s: no warning", wound)
 		}
 		for _, o := range []CheckOptions{{ReadPacks: true}, {ReadData: true}} {
 			report, err := r.Check(t.Context(), o, nil)
@@ -62,7 +62,7 @@ func TestMendedReads(t *testing.T) {
 				}
 			}
 			for _, c := range x.chunks {
-				if err := report.Bad(c.id); err != nil {
+				if err := report.ChunkError(c.id); err != nil {
 					t.Errorf("%s: chunk %v counts for lost: %v", wound, c.id, err)
 				}
 			}
@@ -93,7 +93,7 @@ func TestBeyondMending(t *testing.T) {
 	}
 	bad := 0
 	for _, c := range x.chunks {
-		if report.Bad(c.id) != nil {
+		if report.ChunkError(c.id) != nil {
 			bad++
 		}
 	}
@@ -155,7 +155,7 @@ func (x *sample) inPack(t *testing.T, r *Repo, name string) saved {
 			return c
 		}
 	}
-	t.Fatalf("no chunk lies in %s", name)
+	t.Fatalf("no chunk is in %s", name)
 	return saved{}
 }
 
@@ -241,7 +241,7 @@ func TestOtherCopies(t *testing.T) {
 				t.Errorf("%s: %v, %q", name, err, report.Damage)
 			}
 			for _, c := range chunks {
-				if err := report.Bad(c.id); err != nil {
+				if err := report.ChunkError(c.id); err != nil {
 					t.Errorf("%s: chunk %v counts for lost: %v", name, c.id, err)
 				}
 			}
@@ -347,7 +347,7 @@ func TestReadWhilePruned(t *testing.T) {
 		}
 	}
 	if err := loadOne(r, x.chunks[0]); !errors.Is(err, fs.ErrNotExist) || r.newer.index != nil {
-		t.Errorf("of a pack that is gone: %v", err)
+		t.Errorf("of a pack that is missing: %v", err)
 	}
 }
 

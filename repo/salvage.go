@@ -142,7 +142,7 @@ func (d *Damage) proved(raw []byte, kind chunk.Kind, refs []pack.Ref, namer *chu
 }
 
 // frame opens a frame of a damaged pack. It returns nil if the frame does not open.
-func (d *Damage) frame(ctx context.Context, b *BadPack, off int64, f pack.Frame) (raw []byte, err error) {
+func (d *Damage) frame(ctx context.Context, b *PackDamage, off int64, f pack.Frame) (raw []byte, err error) {
 	bad, err := d.repo.twice(ctx, b.Name(), func() error {
 		sealed, err := d.repo.view().store.Get(ctx, b.Name(), off, int64(f.Sealed))
 		if err == nil {

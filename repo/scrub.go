@@ -160,7 +160,7 @@ func (l *scrubLog) add(id pack.FileID, opened bool) {
 	}
 }
 
-// spoil records that a pack is not good any more.
+// spoil records that a pack is no longer good.
 func (l *scrubLog) spoil(id pack.FileID) {
 	if l == nil {
 		return

@@ -11,7 +11,7 @@ import (
 	"platter/pack"
 )
 
-// A Seen version is a snapshot that this machine knows was in the repository. All fields but ID are for people.
+// A Seen version is a snapshot that this machine knows was in the repository. All fields but ID are for display.
 type Seen struct {
 	ID   pack.FileID `json:"id"`
 	Name string      `json:"name"`
@@ -20,7 +20,7 @@ type Seen struct {
 }
 
 // What a machine has seen is a file (see Remember) of JSON. A repository can prove each of its files, but not that none
-// is missing. So only a client that remembers can notice hidden or lost snapshots, or a repository that was taken back
+// is missing. So only a client that remembers can notice hidden or deleted snapshots, or a repository that was taken back
 // to an earlier state.
 const (
 	seenName  = "seen"
@@ -30,7 +30,7 @@ const (
 
 type seenFile struct {
 	Versions []Seen `json:"versions"`
-	// Accepted are missing snapshots that Accept took for gone.
+	// Accepted are the missing snapshots that the user accepted as such.
 	Accepted []pack.FileID `json:"accepted,omitempty"`
 }
 

@@ -9,7 +9,7 @@ import (
 	"platter/repo/layout"
 )
 
-// Settle tells other processes what was found. A new damage marker replaces older ones and names the damaged packs, so
+// Settle shows other processes what was found. A new damage marker replaces older ones and names the damaged packs, so
 // that nothing builds on them. Settle also adopts orphaned packs.
 func (d *Damage) Settle(ctx context.Context) error {
 	r := d.repo
@@ -23,7 +23,7 @@ func (d *Damage) Settle(ctx context.Context) error {
 		return err
 	}
 	r.dropAdoptable(func(f layout.File) bool {
-		return slices.ContainsFunc(d.Packs, func(b *BadPack) bool { return b.ID == f.ID })
+		return slices.ContainsFunc(d.Packs, func(b *PackDamage) bool { return b.ID == f.ID })
 	})
 	if _, err := r.Adopt(ctx); err != nil {
 		return err
@@ -58,7 +58,7 @@ func (d *Damage) mark(ctx context.Context, packs []pack.FileID) error {
 	}
 	for _, id := range old {
 		if err := d.repo.leases.Unmark(ctx, id); err != nil {
-			return fmt.Errorf("note which packs are damaged: %w", err)
+			return fmt.Errorf("record which packs are damaged: %w", err)
 		}
 	}
 	return nil

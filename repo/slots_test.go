@@ -179,7 +179,7 @@ func TestRemoveSlot(t *testing.T) {
 		t.Fatalf("%v, %v", got, err)
 	}
 	if !opens(t, mem, "pw") || opens(t, mem, "second") {
-		t.Error("the wrong slot is gone, or none")
+		t.Error("the wrong slot was removed, or none")
 	}
 }
 

@@ -19,8 +19,8 @@ import (
 	"platter/repo/store"
 )
 
-// A BadPack is a pack that is missing, or whose bytes do not match its name.
-type BadPack struct {
+// A PackDamage is a pack that is missing, or whose bytes do not match its name.
+type PackDamage struct {
 	ID     pack.FileID
 	Why    error  // begins with the file's name
 	Mended string // how it was mended, once it is whole again
@@ -32,21 +32,21 @@ type BadPack struct {
 }
 
 // Name returns the pack's name in the store.
-func (b *BadPack) Name() string { return layout.PackName(b.ID) }
+func (b *PackDamage) Name() string { return layout.PackName(b.ID) }
 
 // A Damage is what is wrong with a repository's packs, and which chunks that costs. Its methods are for one goroutine,
 // except Lost, Wanted and Why.
 type Damage struct {
-	Packs []*BadPack // sorted by name; includes packs mended since
+	Packs []*PackDamage // sorted by name; includes packs mended since
 	// Missing are chunks that snapshots need and that no index file lists. A caller that knows of such chunks adds
 	// them.
 	Missing map[chunk.ID]chunk.Kind
 
 	repo     *Repo
 	work     *lease.State
-	bad      map[pack.FileID]*BadPack // those that are not mended
-	readable map[chunk.ID]bool        // chunks that damaged packs can still supply
-	adopted  []index.PackTable        // packs that were mended and that no index file lists yet
+	bad      map[pack.FileID]*PackDamage // those that are not mended
+	readable map[chunk.ID]bool           // chunks that damaged packs can still supply
+	adopted  []index.PackTable           // packs that were mended and that no index file lists yet
 }
 
 // FindDamage looks for packs that are missing, have another length than the index says, or do not match their names.
@@ -65,7 +65,7 @@ func (r *Repo) FindDamage(ctx context.Context, readAll bool, p *Progress) (*Dama
 	if err != nil {
 		return nil, err
 	}
-	d := &Damage{repo: r, work: w, bad: map[pack.FileID]*BadPack{}}
+	d := &Damage{repo: r, work: w, bad: map[pack.FileID]*PackDamage{}}
 	missing, err := d.compare(ctx, files, readAll, p)
 	if err != nil {
 		return nil, err
@@ -75,7 +75,7 @@ func (r *Repo) FindDamage(ctx context.Context, readAll bool, p *Progress) (*Dama
 			return nil, err
 		}
 	}
-	d.Packs = slices.SortedFunc(maps.Values(d.bad), func(a, b *BadPack) int { return bytes.Compare(a.ID[:], b.ID[:]) })
+	d.Packs = slices.SortedFunc(maps.Values(d.bad), func(a, b *PackDamage) int { return bytes.Compare(a.ID[:], b.ID[:]) })
 	if err := d.readTables(ctx); err != nil {
 		return nil, err
 	}
@@ -92,7 +92,7 @@ func (d *Damage) compare(ctx context.Context, files []layout.File, readAll bool,
 	}
 	suspect := d.work.Damaged()
 	var mu sync.Mutex
-	add := func(b *BadPack, why error) {
+	add := func(b *PackDamage, why error) {
 		mu.Lock()
 		defer mu.Unlock()
 		b.Why = fmt.Errorf("%s: %w", b.Name(), why)
@@ -103,12 +103,12 @@ func (d *Damage) compare(ctx context.Context, files []layout.File, readAll bool,
 	for _, f := range files {
 		known, ok := missing[f.ID]
 		delete(missing, f.ID)
-		b := &BadPack{ID: f.ID, size: known.Size, there: f.Size, listed: ok}
+		b := &PackDamage{ID: f.ID, size: known.Size, there: f.Size, listed: ok}
 		if ok && f.Size != known.Size {
 			if err := d.repo.confirmLength(ctx, known); err != nil {
 				return nil, errors.Join(err, g.Wait())
 			}
-			add(b, fmt.Errorf("%w: %d bytes where the index says %d", pack.ErrDamaged, f.Size, known.Size))
+			add(b, fmt.Errorf("%w: %d bytes, but the index says %d", pack.ErrDamaged, f.Size, known.Size))
 			continue
 		}
 		if !readAll && !suspect[f.ID] {
@@ -132,11 +132,11 @@ func (d *Damage) compare(ctx context.Context, files []layout.File, readAll bool,
 // confirmMissing adds a pack that no listing showed. If the pack exists all the same, it is not damaged, but the
 // listing cannot be trusted, so that is an error.
 func (d *Damage) confirmMissing(ctx context.Context, known index.Pack) error {
-	b := &BadPack{ID: known.ID, size: known.Size, there: -1, listed: true}
+	b := &PackDamage{ID: known.ID, size: known.Size, there: -1, listed: true}
 	b.Why = fmt.Errorf("%s: %w", b.Name(), errMissing)
 	_, err := d.repo.view().store.Get(ctx, b.Name(), 0, 1)
 	if err == nil {
-		return fmt.Errorf("the store did not list %s, and has it: try again when it shows what it has", b.Name())
+		return fmt.Errorf("the store does not list %s, but has it: try again when its listings are up to date", b.Name())
 	}
 	if !layout.IsMissing(err) {
 		return err
@@ -149,7 +149,7 @@ func (d *Damage) confirmMissing(ctx context.Context, known index.Pack) error {
 func (r *Repo) confirmLength(ctx context.Context, known index.Pack) error {
 	end, err := r.view().store.Get(ctx, layout.PackName(known.ID), max(0, known.Size-1), 2)
 	if err == nil && len(end) == 1 {
-		return fmt.Errorf("the store listed %s with another length than it has: try again when it shows what it has", layout.PackName(known.ID))
+		return fmt.Errorf("the store lists %s with a wrong length: try again when its listings are up to date", layout.PackName(known.ID))
 	}
 	return ctx.Err()
 }
@@ -170,8 +170,8 @@ func (r *Repo) steady(ctx context.Context, read func() error) (bad, err error) {
 	return bad, ctx.Err()
 }
 
-// twice is steady, but it reads a damaged file again, past this machine's page cache. The cause may be a cable or
-// memory and not the file.
+// twice is steady, but it reads a damaged file again and bypasses this machine's page cache. The cause may be a cable
+// or memory and not the file.
 func (r *Repo) twice(ctx context.Context, name string, read func() error) (bad, err error) {
 	if bad, err = r.steady(ctx, read); errors.Is(bad, pack.ErrDamaged) && err == nil {
 		store.Drop(r.view().store, name)

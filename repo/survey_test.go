@@ -79,7 +79,7 @@ func TestDamageThatCannotBeRead(t *testing.T) {
 			}
 		}
 		r := reopen(t, badSector(mem, name, 7, false))
-		err := r.WithLease(ctx, Repairing, func(ctx context.Context) error { mendSick(ctx, t, r, name, withParity); return nil })
+		err := r.WithLease(ctx, Repairing, func(ctx context.Context) error { mendFailing(ctx, t, r, name, withParity); return nil })
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -93,8 +93,8 @@ func TestDamageThatCannotBeRead(t *testing.T) {
 	}
 }
 
-// mendSick mends a pack with one unreadable sector, or copies out all frames but one.
-func mendSick(ctx context.Context, t *testing.T, r *Repo, name string, withParity bool) {
+// mendFailing mends a pack with one unreadable sector, or copies out all frames but one.
+func mendFailing(ctx context.Context, t *testing.T, r *Repo, name string, withParity bool) {
 	t.Helper()
 	d, err := r.FindDamage(ctx, true, nil)
 	if err != nil || len(d.Packs) != 1 || d.Packs[0].Name() != name || !errors.Is(d.Packs[0].Why, errBroken) {

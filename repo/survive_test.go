@@ -25,7 +25,7 @@ func (p program) prepared(t testing.TB) (*storetest.Disk, *promises) {
 // survive checks that a repository has kept its promises whatever happened to a program. The next backup works, and
 // what both promised survives a power cut.
 func (p program) survive(x *trial, disk *storetest.Disk) error {
-	if !x.told().made {
+	if !x.now().made {
 		if err := x.surviveInit(); err != nil {
 			return err
 		}

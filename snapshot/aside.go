@@ -111,7 +111,7 @@ func keepAside(ctx context.Context, r *repo.Repo, listed []pack.FileID, marks *r
 			return ctx.Err()
 		case errors.Is(err, fs.ErrNotExist): // it was put back, or was never set aside
 		case err != nil && !IsFinal(err) && !errors.Is(err, pack.ErrNewer):
-			return fmt.Errorf("%w; it is not known what it needs, so nothing is deleted", err)
+			return fmt.Errorf("%w; it is unknown which data it needs, so nothing is deleted", err)
 		case err != nil || k.unsure:
 			marks.Unsure(id)
 		}

@@ -62,13 +62,12 @@ func (c *MapCheck) All(ctx context.Context, snapshots []*Snapshot) ([]Loss, erro
 	return losses, nil
 }
 
-// CheckMapsBeside does after a Check what CheckMaps does, while other processes may forget and prune. It checks
-// apparent losses again in the current index: a forgotten snapshot is no loss, and a chunk may be in another pack by
-// now.
+// CheckMapsBeside is CheckMaps after a Check, while other processes may forget and prune. It checks apparent losses
+// again in the current index: a forgotten snapshot is no loss, and a chunk may be in another pack by now.
 func CheckMapsBeside(ctx context.Context, r *repo.Repo, snapshots []*Snapshot, report *repo.Report) ([]Loss, error) {
 	const tries = 4
 	for try := 1; ; try++ {
-		losses, err := CheckMaps(ctx, r, snapshots, report.Bad)
+		losses, err := CheckMaps(ctx, r, snapshots, report.ChunkError)
 		if err != nil || len(losses) == 0 {
 			return nil, err
 		}
@@ -208,4 +207,4 @@ func (c *MapCheck) Chunk(q diskmap.Piece) error {
 	return c.bad(q.ID)
 }
 
-var errNotIndexed = fmt.Errorf("%w: when index files were lost, 'repair index' brings it back from the packs", repo.ErrMissing)
+var errNotIndexed = fmt.Errorf("%w: if index files are missing, 'repair index' recovers it from the packs", repo.ErrMissing)

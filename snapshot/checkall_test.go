@@ -32,18 +32,18 @@ func TestCheckAll(t *testing.T) {
 	}
 	check := func(o repo.CheckOptions, damage, losses, missing int) *snapshot.CheckResult {
 		t.Helper()
-		told := 0
+		shown := 0
 		reviewed := 0
 		got, err := snapshot.CheckAll(ctx, r, snapshot.CheckAllOptions{
 			CheckOptions: o,
-			Loaded:       func(l *snapshot.Loaded) { told += 1 + len(l.Missing) },
+			Loaded:       func(l *snapshot.Loaded) { shown += 1 + len(l.Missing) },
 			Review:       func(_ context.Context, c *snapshot.CheckResult) error { reviewed += 1 + len(c.Losses); return nil },
 		}, new(repo.Progress))
 		if err != nil {
 			t.Fatal(err)
 		}
-		if len(got.Report.Damage)+len(got.Bad) != damage || len(got.Losses) != losses || len(got.Missing) != missing || told != 1+missing || reviewed != 1+losses {
-			t.Fatalf("%d damaged %v, %d losses, %d missing, told %d; want %d, %d, %d", len(got.Report.Damage)+len(got.Bad), got.Report.Damage, len(got.Losses), len(got.Missing), told, damage, losses, missing)
+		if len(got.Report.Damage)+len(got.Unreadable) != damage || len(got.Losses) != losses || len(got.Missing) != missing || shown != 1+missing || reviewed != 1+losses {
+			t.Fatalf("%d damaged %v, %d losses, %d missing, shown %d; want %d, %d, %d", len(got.Report.Damage)+len(got.Unreadable), got.Report.Damage, len(got.Losses), len(got.Missing), shown, damage, losses, missing)
 		}
 		return got
 	}
@@ -61,7 +61,7 @@ func TestCheckAll(t *testing.T) {
 	if err := mem.Put(ctx, repo.SnapshotName(pack.FileID{2}), []byte("garbage")); err != nil {
 		t.Fatal(err)
 	}
-	if got := check(repo.CheckOptions{Sample: 1, ReadOnly: true}, 1, 1, 1); len(got.Bad) == 0 {
+	if got := check(repo.CheckOptions{Sample: 1, ReadOnly: true}, 1, 1, 1); len(got.Unreadable) == 0 {
 		t.Error("the snapshot that cannot be read is not named")
 	}
 }

@@ -106,7 +106,7 @@ func readsLike(disk io.ReaderAt, plain []byte, cuts []int, rnd *rand.Rand) error
 	return nil
 }
 
-// TestDiskContexts holds that a context ends the call that it is of, and no other.
+// TestDiskContexts checks that a context ends the call that it is of, and no other.
 func TestDiskContexts(t *testing.T) {
 	mem := &storetest.Faulty{Store: new(store.Mem)}
 	plain := phrases(6 << 20)
@@ -154,7 +154,7 @@ func TestDiskContexts(t *testing.T) {
 	}
 }
 
-// TestDiskDamage holds that a disk whose frames are damaged reads as an error every time, and as it was once they are not.
+// TestDiskDamage checks that a disk whose frames are damaged reads as an error every time, and as it was once they are not.
 func TestDiskDamage(t *testing.T) {
 	mem := &storetest.Faulty{Store: new(store.Mem)}
 	plain := phrases(1 << 20)

@@ -39,18 +39,18 @@ func ByPolicy(p Policy, snapshots []*Snapshot, now time.Time, loc *time.Location
 // removed. At least eight digits of an ID also name a snapshot that cannot be read. The result has the disks that lose
 // a version.
 func ByName(specs []string, snapshots []*Snapshot, bad []error, now time.Time) (*Retention, error) {
-	plan := new(Retention)
+	retention := new(Retention)
 	named := map[pack.FileID]bool{}
 	for _, spec := range specs {
 		s, passed, err := Find(snapshots, spec, now)
-		plan.Passed = append(plan.Passed, passed...)
+		retention.Passed = append(retention.Passed, passed...)
 		u, ambiguous := findUnreadable(bad, spec)
 		switch {
 		case ambiguous || u != nil && !errors.Is(err, ErrNotFound):
 			return nil, fmt.Errorf("%w: %q also begins the id of one that cannot be read; write more of it", ErrAmbiguous, spec)
 		case u != nil:
-			if !slices.Contains(plan.Unreadable, u) {
-				plan.Unreadable = append(plan.Unreadable, u)
+			if !slices.Contains(retention.Unreadable, u) {
+				retention.Unreadable = append(retention.Unreadable, u)
 			}
 		case err != nil:
 			return nil, err
@@ -65,10 +65,10 @@ func ByName(specs []string, snapshots []*Snapshot, bad []error, now time.Time) (
 			}
 		}
 		if len(v.Going()) > 0 {
-			plan.Disks = append(plan.Disks, v)
+			retention.Disks = append(retention.Disks, v)
 		}
 	}
-	return plan, nil
+	return retention, nil
 }
 
 // findUnreadable returns the only file whose ID starts with spec; nil if there is none.
@@ -101,7 +101,7 @@ func (p *Retention) Drastic() error {
 		}
 	}
 	for _, u := range p.Unreadable {
-		lines = append(lines, fmt.Sprintf("%s, which cannot be read: it is not known which disk it belongs to", u.ID))
+		lines = append(lines, fmt.Sprintf("%s, which cannot be read: it may belong to any disk", u.ID))
 	}
 	if len(lines) == 0 {
 		return nil

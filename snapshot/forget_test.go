@@ -19,8 +19,8 @@ import (
 	"platter/snapshot/snapshottest"
 )
 
-// wordsOfPlan lists what is to be forgotten, by the first digits of the IDs.
-func wordsOfPlan(p *snapshot.Retention) string {
+// wordsOf lists what is to be forgotten, by the first digits of the IDs.
+func wordsOf(p *snapshot.Retention) string {
 	var out []string
 	for _, id := range p.IDs() {
 		out = append(out, id.String()[:5])
@@ -62,17 +62,17 @@ func TestByName(t *testing.T) {
 		{specs: "web abcd", err: snapshot.ErrAmbiguous},
 		{specs: "web~3", err: snapshot.ErrNotFound},
 	} {
-		plan, err := snapshot.ByName(strings.Fields(test.specs), all, bad, now)
+		retention, err := snapshot.ByName(strings.Fields(test.specs), all, bad, now)
 		if test.err != nil {
-			if plan != nil || !errors.Is(err, test.err) {
+			if retention != nil || !errors.Is(err, test.err) {
 				t.Errorf("%s: %v, want %v", test.specs, err, test.err)
 			}
-		} else if err != nil || wordsOfPlan(plan) != test.want {
-			t.Errorf("%s: %v, %v; want %s", test.specs, plan, err, test.want)
+		} else if err != nil || wordsOf(retention) != test.want {
+			t.Errorf("%s: %v, %v; want %s", test.specs, retention, err, test.want)
 		}
 	}
-	if plan, err := snapshot.ByName([]string{"db"}, all, bad, now); err != nil || len(plan.Disks) != 1 || plan.Disks[0].Name != "db" {
-		t.Errorf("disks of which nothing goes are in the plan: %+v, %v", plan, err)
+	if retention, err := snapshot.ByName([]string{"db"}, all, bad, now); err != nil || len(retention.Disks) != 1 || retention.Disks[0].Name != "db" {
+		t.Errorf("the result has disks that lose no version: %+v, %v", retention, err)
 	}
 }
 
@@ -138,11 +138,11 @@ func TestForgetKeepsTheOthers(t *testing.T) {
 	if err != nil || len(all) != 4 || len(bad) != 1 || !errors.Is(bad[0], pack.ErrDamaged) {
 		t.Fatalf("%d snapshots, %v, %v", len(all), bad, err)
 	}
-	plan, err := snapshot.ByName([]string{ids[0].String()[:8], "disk", "disk~2"}, all, bad, time.Now())
+	retention, err := snapshot.ByName([]string{ids[0].String()[:8], "disk", "disk~2"}, all, bad, time.Now())
 	if err != nil {
 		t.Fatal(err)
 	}
-	if n, err := plan.Run(ctx, r); n != 3 || err != nil {
+	if n, err := retention.Run(ctx, r); n != 3 || err != nil {
 		t.Fatalf("%d, %v", n, err)
 	}
 	left, bad, err := snapshot.Load(ctx, r)

@@ -209,8 +209,8 @@ func comparePlaces(a, b Source) placement {
 }
 
 // place returns the permanent place of a source; "" if the path says nothing. The kernel numbers devices as it finds
-// them. So a disk's name below /dev is no place, unless it is a link or belongs to device-mapper. A relative path means
-// nothing in another working directory.
+// them. So a disk's name below /dev is not a place, unless it is a link or belongs to device-mapper. A relative path
+// means nothing in another working directory.
 func (s Source) place() string {
 	at := s.where()
 	switch {

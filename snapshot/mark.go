@@ -23,14 +23,14 @@ func Mark(ctx context.Context, r *repo.Repo, ids []pack.FileID, marks *repo.Mark
 			continue
 		}
 		if err != nil {
-			return fmt.Errorf("%w: it is not known what it needs, so nothing is deleted; put it back from a copy, or forget it by its id", err)
+			return fmt.Errorf("%w: it is unknown which data it needs, so nothing is deleted; put it back from a copy, or forget it by its id", err)
 		}
 		marks.Host(id, s.Host)
 		if s.Parent != nil {
 			marks.After(id, *s.Parent)
 		}
 		if err := mark(ctx, s.Map(r), marks); err != nil {
-			return fmt.Errorf("snapshot %.8s of %s: %w; it is not known what it needs, so nothing is deleted; see 'platter check'", id, s.Name, err)
+			return fmt.Errorf("snapshot %.8s of %s: %w; it is unknown which data it needs, so nothing is deleted; see 'platter check'", id, s.Name, err)
 		}
 	}
 	return keepAside(ctx, r, gone, marks)

@@ -159,7 +159,7 @@ func TestFindPart(t *testing.T) {
 			t.Errorf("%s: %v %+v (%v), want %+v", c.spec, s, part, err, c.part)
 		}
 	}
-	if _, _, err := snapshot.Find(all, "web:p1", time.Now()); err == nil || !strings.Contains(err.Error(), `"web:p1" names "p1" of a disk, and here belongs all of it: "web"`) {
+	if _, _, err := snapshot.Find(all, "web:p1", time.Now()); err == nil || !strings.Contains(err.Error(), `"web:p1" names "p1" of a disk, but this takes a whole disk: give "web"`) {
 		t.Errorf("Find: %v", err)
 	}
 	for _, c := range []struct {

@@ -52,8 +52,8 @@ func (s *Snapshot) readPart(ctx context.Context, r Frames, spec string) (part Pa
 	return Part{p.Off, p.Len, PartName(p.Number)}, s.otherThan(p), nil
 }
 
-var errDoubtful = errors.New("nothing on the disk tells how long the sectors are that its partition table (MBR) counts in, so it is not known where the partition " +
-	"lies; take the whole disk, and give it to a device with sectors of the right length (losetup --sector-size)")
+var errDoubtful = errors.New("the sector size of its partition table (MBR) is unknown, because nothing on the disk shows it, so the partition's position is unknown, " +
+	"too; restore the whole disk, and attach it to a device with sectors of the right size (losetup --sector-size)")
 
 // otherThan describes how the record of a partition differs from what its disk says; "" if it does not, or there is no
 // record.
@@ -64,9 +64,9 @@ func (s *Snapshot) otherThan(p *anatomy.Partition) string {
 	now := fmt.Sprintf("%s is %d bytes from byte %d on", PartName(p.Number), p.Len, p.Off)
 	switch was := s.Anatomy.Part(p.Number); {
 	case was == nil:
-		return fmt.Sprintf("by the disk's own partition table %s, and the version's record has no such partition; the disk is believed", now)
+		return fmt.Sprintf("the disk's own partition table says that %s, but the version's record has no such partition; the disk's table is used", now)
 	case was.Off != p.Off || was.Len != p.Len:
-		return fmt.Sprintf("by the disk's own partition table %s, and by the version's record %d bytes from byte %d on; the disk is believed", now, was.Len, was.Off)
+		return fmt.Sprintf("the disk's own partition table says that %s, but the version's record says %d bytes from byte %d on; the disk's table is used", now, was.Len, was.Off)
 	}
 	return ""
 }

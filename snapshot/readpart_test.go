@@ -17,7 +17,7 @@ import (
 	"platter/snapshot/snapshottest"
 )
 
-// TestReadPart has a version whose record differs from its disk. The disk is believed if it can be read.
+// TestReadPart has a version whose record differs from its disk. The disk's own table is used if it can be read.
 func TestReadPart(t *testing.T) {
 	mem := new(store.Mem)
 	disk := partitioned(snapshottest.RandomDisk(rand.New(rand.NewPCG(1, 1)), 8<<20))
@@ -32,7 +32,7 @@ func TestReadPart(t *testing.T) {
 	}{
 		"the same":                {func(*snapshot.Snapshot) {}, right, "", ""},
 		"no record":               {func(s *snapshot.Snapshot) { s.Anatomy = nil }, right, "", ""},
-		"another place":           {func(s *snapshot.Snapshot) { s.Anatomy.Partitions[0].Off = 512 }, right, "and by the version's record 2097152 bytes from byte 512 on", ""},
+		"another place":           {func(s *snapshot.Snapshot) { s.Anatomy.Partitions[0].Off = 512 }, right, "but the version's record says 2097152 bytes from byte 512 on", ""},
 		"another length":          {func(s *snapshot.Snapshot) { s.Anatomy.Partitions[0].Len = 512 }, right, "512 bytes from byte 1048576 on", ""},
 		"not in the record":       {func(s *snapshot.Snapshot) { s.Anatomy.Partitions = nil }, right, "the version's record has no such partition", ""},
 		"only in the record":      {func(s *snapshot.Snapshot) { s.Anatomy.Partitions[0].Number = 9 }, snapshot.Part{}, "", "no such partition"},

@@ -19,4 +19,4 @@ func Reread(ctx context.Context, r Files, u *Unreadable) *Unreadable {
 }
 
 // ErrReadable says that a file that could not be read before can be read now.
-var ErrReadable = errors.New("it could not be read, and now it can")
+var ErrReadable = errors.New("it could not be read before, and now it can")

@@ -38,7 +38,7 @@ const minPrefix = 4
 // an ID finds them, or a name that has no other versions.
 func Find(snapshots []*Snapshot, spec string, now time.Time) (found *Snapshot, passed []*Snapshot, err error) {
 	if whole, part, ok := strings.Cut(spec, ":"); ok {
-		return nil, nil, fmt.Errorf("%q names %q of a disk, and here belongs all of it: %q", spec, part, whole)
+		return nil, nil, fmt.Errorf("%q names %q of a disk, but this takes a whole disk: give %q", spec, part, whole)
 	}
 	base, back, err := splitBack(spec)
 	if err != nil {
@@ -68,7 +68,7 @@ func Find(snapshots []*Snapshot, spec string, now time.Time) (found *Snapshot, p
 	case len(named) == 0:
 		return nil, nil, fmt.Errorf("%w: %q", ErrNotFound, spec)
 	case back >= len(named):
-		return nil, passed, fmt.Errorf("%w: %q has %d versions, so it goes back to %s~%d", ErrNotFound, base, len(named), base, len(named)-1)
+		return nil, passed, fmt.Errorf("%w: %q has %d versions; the oldest is %s~%d", ErrNotFound, base, len(named), base, len(named)-1)
 	}
 	return named[len(named)-1-back], passed, nil
 }
@@ -81,7 +81,7 @@ func splitBack(spec string) (base string, back int, err error) {
 	}
 	n, err := strconv.ParseUint(digits, 10, 31)
 	if err != nil {
-		return "", 0, fmt.Errorf("%w: %q: a number belongs behind ~", ErrNotFound, spec)
+		return "", 0, fmt.Errorf("%w: %q: write a number after ~", ErrNotFound, spec)
 	}
 	return base, int(n), nil
 }
@@ -90,18 +90,18 @@ func splitBack(spec string) (base string, back int, err error) {
 func CheckName(name string) error {
 	switch {
 	case name == "" || name == Latest || strings.TrimSpace(name) != name:
-		return fmt.Errorf("name %q: it is empty, reserved, or has spaces at an end", name)
+		return fmt.Errorf("name %q: it is empty or reserved, or begins or ends with a space", name)
 	case len(name) > 255:
 		return fmt.Errorf("name %.40q…: longer than 255 bytes", name)
 	case !utf8.ValidString(name):
-		return fmt.Errorf("name %q: no UTF-8", name)
+		return fmt.Errorf("name %q: it is not valid UTF-8", name)
 	case strings.ContainsAny(name, "~:") || strings.ContainsFunc(name, func(c rune) bool { return !unicode.IsPrint(c) }):
-		return fmt.Errorf("name %q: no ~, no : and nothing that cannot be printed", name)
+		return fmt.Errorf("name %q: it must not contain ~, : or unprintable characters", name)
 	}
 	return nil
 }
 
-// CleanName makes a valid name of a source's name.
+// CleanName makes a valid name from a source's name.
 func CleanName(s string) string {
 	s = strings.TrimSpace(strings.Map(func(c rune) rune {
 		if c == '~' || c == ':' || !unicode.IsPrint(c) {
@@ -119,8 +119,8 @@ func CleanName(s string) string {
 type Filter struct {
 	Name, Host string
 	Tags       []string // all of them
-	// What the disk, or one of its partitions, has. Type is the type of its content, such as ext4 or FAT32. Label is
-	// the content's label or the partition's name. UUID is that of the content, the partition or the table. Versions
+	// Properties of the disk or of one of its partitions. Type is the type of its content, such as ext4 or FAT32. Label
+	// is the content's label or the partition's name. UUID is that of the content, the partition or the table. Versions
 	// without a record of partitions match none of them.
 	Type, Label, UUID string
 }

@@ -12,9 +12,9 @@ import (
 // A Loaded has the snapshots of a repository, and those that this machine saw before and that are missing: rollback
 // detection.
 type Loaded struct {
-	Snapshots []*Snapshot // those that can be read, oldest first
-	Bad       []error     // one for each snapshot that cannot be read
-	Missing   []repo.Seen // versions that this machine saw, that are missing, and that were not forgotten
+	Snapshots  []*Snapshot // those that can be read, oldest first
+	Unreadable []error     // one for each snapshot that cannot be read
+	Missing    []repo.Seen // versions that this machine saw, that are missing, and that were not forgotten
 }
 
 // LoadSeen loads all snapshots, finds those that are missing, and records those that exist. If this machine has no
@@ -31,10 +31,10 @@ func LoadSeen(ctx context.Context, r *repo.Repo) (*Loaded, error) {
 	return &Loaded{all, bad, missing}, nil
 }
 
-// Vanished returns the error of a snapshot that was listed and then missing, although it was not forgotten; nil if
+// MissingWhenRead returns the error of a snapshot that was listed and then missing, although it was not forgotten; nil if
 // there is none. Until that is explained, a policy must not decide on the others.
-func (l *Loaded) Vanished() error {
-	for _, err := range l.Bad {
+func (l *Loaded) MissingWhenRead() error {
+	for _, err := range l.Unreadable {
 		if errors.Is(err, fs.ErrNotExist) {
 			return err
 		}

@@ -23,7 +23,7 @@ func TestLoadSeen(t *testing.T) {
 	load := func(want, missing int) *snapshot.Loaded {
 		t.Helper()
 		l, err := snapshot.LoadSeen(ctx, r)
-		if err != nil || len(l.Snapshots) != want || len(l.Missing) != missing || l.Vanished() != nil {
+		if err != nil || len(l.Snapshots) != want || len(l.Missing) != missing || l.MissingWhenRead() != nil {
 			t.Fatalf("%+v (%v), want %d snapshots, %d missing", l, err, want, missing)
 		}
 		return l
@@ -45,13 +45,13 @@ func TestLoadSeen(t *testing.T) {
 	load(0, 0)
 }
 
-// TestVanished checks that only a missing snapshot has vanished, not a damaged one.
-func TestVanished(t *testing.T) {
+// TestMissingWhenRead checks that only a missing snapshot has missingWhenRead, not a damaged one.
+func TestMissingWhenRead(t *testing.T) {
 	damaged, missing := &snapshot.Unreadable{Err: errors.New("damaged")}, &snapshot.Unreadable{Err: fs.ErrNotExist}
-	if err := (&snapshot.Loaded{Bad: []error{damaged}}).Vanished(); err != nil {
+	if err := (&snapshot.Loaded{Unreadable: []error{damaged}}).MissingWhenRead(); err != nil {
 		t.Errorf("damaged: %v", err)
 	}
-	if err := (&snapshot.Loaded{Bad: []error{damaged, missing}}).Vanished(); !errors.Is(err, fs.ErrNotExist) {
+	if err := (&snapshot.Loaded{Unreadable: []error{damaged, missing}}).MissingWhenRead(); !errors.Is(err, fs.ErrNotExist) {
 		t.Errorf("missing: %v", err)
 	}
 }

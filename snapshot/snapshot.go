@@ -179,14 +179,14 @@ func Load(ctx context.Context, r Files) (snapshots []*Snapshot, bad []error, err
 	return snapshots, bad, nil
 }
 
-// byTime sorts the oldest first. A replacement for a damaged version has the same time, and sorts behind it as the
-// newer one.
+// byTime sorts the oldest first. A replacement for a damaged version has the same time, and sorts after it as the newer
+// one.
 func byTime(a, b *Snapshot) int {
 	return cmp.Or(a.Time.Compare(b.Time), cmp.Compare(a.Unreadable, b.Unreadable), slices.Compare(a.ID[:], b.ID[:]))
 }
 
-// readAgain retries snapshots that could not be read, because one failed read of a store is no damage. It drops missing
-// ones that a record says were forgotten since the listing. A missing one that was not forgotten is damage.
+// readAgain retries snapshots that could not be read, because one failed read of a store is not damage. It drops
+// missing ones that a record says were forgotten since the listing. A missing one that was not forgotten is damage.
 func readAgain(ctx context.Context, r Files, bad []error) (found []*Snapshot, still []error, err error) {
 	var gone []pack.FileID
 	for _, err := range bad {

@@ -17,10 +17,11 @@ const (
 func newApp(env *env) *cli.App {
 	version := false
 	app := &cli.App{
-		Name:        "platter",
-		Usage:       "backups of whole disks",
-		Description: description,
-		HideVersion: true, // cli would use -v for it
+		Name:                  "platter",
+		Usage:                 "backups of whole disks",
+		Description:           description,
+		CustomAppHelpTemplate: appHelp,
+		HideVersion:           true, // cli would use -v for it
 		Commands: []*cli.Command{
 			backupCommand(env),
 			snapshotsCommand(env),
@@ -41,9 +42,10 @@ func newApp(env *env) *cli.App {
 			manCommand(env),
 			helpCommand(),
 		},
-		Flags: append(repoFlags(new(common)), // so that they may come before the command; arrange moves them
+		Flags: append([]cli.Flag{
 			&cli.BoolFlag{Name: "version", Usage: "print the version", Destination: &version, DisableDefaultText: true},
-			cli.HelpFlag), // cli leaves it out because of helpCommand
+			cli.HelpFlag, // cli leaves it out because of helpCommand
+		}, repoFlags(new(common))...), // so that they may come before the command; arrange moves them
 		Action: func(c *cli.Context) error {
 			if version {
 				return runVersion(c.Context, env, versionOptions{}, nil)

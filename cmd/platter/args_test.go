@@ -68,7 +68,7 @@ func TestArrange(t *testing.T) {
 		{"value missing that the command has not", "version x --repo", "version --repo"},
 		{"help of a command", "backup src --help", "backup --help"},
 		{"help before the command", "-h backup src", "backup --help"},
-		{"help behind the end of flags", "backup -- -h", "backup -- -h"},
+		{"help after the last flag", "backup -- -h", "backup -- -h"},
 		{"completion", "-r X backup src --generate-bash-completion", "-r X backup src --generate-bash-completion"},
 		{"completion of long flags", "backup -- --generate-bash-completion", "backup --generate-bash-completion"},
 	}

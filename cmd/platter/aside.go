@@ -90,7 +90,7 @@ func reviewAside(ctx context.Context, r *repo.Repo, opts checkOptions, result *c
 			"it is deleted when 'check --read-data' finds all other versions whole", isAre(report.Aside, "snapshot"), "aside/"))
 		return nil
 	}
-	whole, dropped, err := heal.ReviewAside(ctx, r, report.Bad)
+	whole, dropped, err := heal.ReviewAside(ctx, r, report.ChunkError)
 	if err != nil {
 		return err
 	}

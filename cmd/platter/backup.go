@@ -50,10 +50,10 @@ func backupCommand(env *env) *cli.Command {
 			"The version is stored, but the exit code is 3, if the disk is shorter than before, or if the newest version has a later time and --time is not given.",
 		Flags: slices.Concat([]cli.Flag{
 			&cli.StringFlag{Name: "name", Usage: "`NAME` of the disk (default: PLATTER_NAME, or HOST/ and the file name of SOURCE)", Destination: &opts.name},
-			&cli.StringFlag{Name: "host", Usage: "`HOST`: the machine that the disk belongs to (default: PLATTER_HOST, or this machine)", Destination: &opts.host},
+			&cli.StringFlag{Name: "host", Usage: "`HOST` that the disk belongs to (default: PLATTER_HOST, or this machine)", Destination: &opts.host},
 			&cli.StringSliceFlag{Name: "tag", Usage: "add a `TAG` to find the version by; may be repeated", Destination: &opts.tags},
-			&cli.StringFlag{Name: "note", Usage: "add a note: any `TEXT`", Destination: &opts.note},
-			&cli.BoolFlag{Name: "dry-run", Aliases: []string{"n"}, Usage: "do everything but store the version", Destination: &opts.dryRun, DisableDefaultText: true},
+			&cli.StringFlag{Name: "note", Usage: "add this `TEXT` as a note", Destination: &opts.note},
+			&cli.BoolFlag{Name: "dry-run", Aliases: []string{"n"}, Usage: "do everything except store the version", Destination: &opts.dryRun, DisableDefaultText: true},
 			&cli.StringFlag{Name: "time", Usage: "`TIME` of the version (default: now)", Destination: &opts.time},
 			&cli.BoolFlag{Name: "same-disk", Usage: "accept SOURCE as the disk of that name, although it looks like another one", Destination: &opts.sameDisk, DisableDefaultText: true},
 			&cli.GenericFlag{Name: "size", Usage: "store nothing unless the disk has exactly `BYTES`, such as 512110190592 or 8G", Value: &opts.size, DefaultText: "any size"},
@@ -229,7 +229,7 @@ func describe(env *env, opts *backupOptions, source string) (*snapshot.Snapshot,
 	}
 	for _, tag := range s.Tags {
 		if tag == "" || strings.ContainsAny(tag, ",\n") {
-			return nil, usagef("--tag %q: a tag is not empty and has no commas", tag)
+			return nil, usagef("--tag %q: a tag must not be empty or contain a comma", tag)
 		}
 	}
 	return s, nil

@@ -28,8 +28,8 @@ func checkCommand(env *env) *cli.Command {
 		Usage:    "look for damage and list what is lost",
 		Category: aboutRepository,
 		Description: "Reads every snapshot, map, index file and key, and the table of every pack. " +
-			"It lists damaged files, then the byte ranges that each version has lost, and exits with 3 if there are any. It can run beside backups and a prune.\n\n" +
-			"The repository records which packs are damaged. Backups do not build on them and store their data again when they meet it, which mends older versions too. " +
+			"It lists damaged files, then the byte ranges that each version has lost, and exits with 3 if there are any. Backups and a prune can run at the same time.\n\n" +
+			"The repository records which packs are damaged. Backups do not build on them and store their data again when they read the same data, which mends older versions too. " +
 			"A check removes the record when it has read the pack and found it whole, or when the pack is deleted.\n\n" +
 			"This machine remembers which packs it read in full, for --sample and --since-days. " +
 			"'check --read-data --since-days 30 --sample 5%' every night reads all of a large repository about once a month.",
@@ -86,11 +86,11 @@ func runCheck(ctx context.Context, env *env, opts checkOptions, args []string) e
 func (o checkOptions) validate(env *env) error {
 	switch {
 	case o.withoutKey && (o.readData || o.sample < 1 || o.sinceDays != 0):
-		return usagef("--without-key decrypts nothing: it goes with neither --read-data nor --sample nor --since-days")
+		return usagef("--without-key decrypts nothing, so it excludes --read-data, --sample and --since-days")
 	case o.sinceDays < 0 || o.sinceDays > 36500:
 		return usagef("--since-days %d: give a number of days, 1 to 36500", o.sinceDays)
 	case o.sinceDays > 0 && cacheFolder(env, o.common) == "":
-		return usagef("--since-days goes by what this machine remembers of earlier checks, and without a cache it remembers nothing")
+		return usagef("--since-days needs the cache, where this machine records what it has read")
 	}
 	return nil
 }
@@ -105,13 +105,13 @@ func checkAll(ctx context.Context, env *env, r *repo.Repo, opts checkOptions, re
 		Loaded: func(l *snapshot.Loaded) { env.warnMissing(opts.common, l.Missing) },
 		Review: func(ctx context.Context, found *snapshot.CheckResult) error {
 			result.Report = found.Report
-			for _, err := range found.Bad {
+			for _, err := range found.Unreadable {
 				result.Damage = append(result.Damage, err.Error())
 			}
 			for _, l := range found.Losses {
 				result.Lost = append(result.Lost, lossOf(l))
 			}
-			return reviewAside(ctx, r, opts, result, len(found.Bad))
+			return reviewAside(ctx, r, opts, result, len(found.Unreadable))
 		},
 	}
 	_, err = snapshot.CheckAll(ctx, r, o, p)

@@ -17,7 +17,7 @@ func (s *site) runAt(now time.Time, args ...string) (code int, stderr string) {
 	return env.report(err, false), said.String()
 }
 
-// TestClockOfYesterday holds that a backup by a clock that is behind the store's says so, and is guided all the same.
+// TestClockOfYesterday checks that a backup by a clock that is behind the store's says so, and is guided all the same.
 func TestClockOfYesterday(t *testing.T) {
 	s := newSite(t)
 	disk, now := s.disk("disk", 1<<20, 1, "random"), time.Now()
@@ -53,7 +53,7 @@ func TestClockOfYesterday(t *testing.T) {
 	}
 }
 
-// TestClockOfTomorrow holds that a version from a clock that was ahead is never a parent.
+// TestClockOfTomorrow checks that a version from a clock that was ahead is never a parent.
 func TestClockOfTomorrow(t *testing.T) {
 	s := newSite(t)
 	disk, now := s.disk("disk", 1<<20, 1, "random"), time.Now()

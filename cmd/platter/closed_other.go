@@ -4,5 +4,5 @@ package main
 
 import "os"
 
-// wasClosed is always false: here a write to a file that is not there fails by itself.
+// wasClosed is always false: on this system, a write to a closed file fails by itself.
 func wasClosed(*os.File) bool { return false }

@@ -10,11 +10,11 @@ import (
 	"testing"
 )
 
-var writeDocs = flag.Bool("write-docs", false, "write docs/commands.md anew")
+var writeDocs = flag.Bool("write-docs", false, "write docs/commands.md")
 
 const commandsDoc = "../../docs/commands.md"
 
-// TestCommandsDoc holds that docs/commands.md says what the program says.
+// TestCommandsDoc checks that docs/commands.md says what the program says.
 func TestCommandsDoc(t *testing.T) {
 	var want bytes.Buffer
 	want.WriteString("# Commands\n\nMade from the program's own help: `go test ./cmd/platter -run CommandsDoc -write-docs`.\n")
@@ -43,7 +43,7 @@ func TestCommandsDoc(t *testing.T) {
 	}
 	got, err := os.ReadFile(commandsDoc)
 	if err != nil || !bytes.Equal(got, want.Bytes()) {
-		t.Fatalf("docs/commands.md is not what the program says (%v); make it anew with -write-docs", err)
+		t.Fatalf("docs/commands.md is not what the program says (%v); write it again with -write-docs", err)
 	}
 }
 

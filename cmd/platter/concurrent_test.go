@@ -7,7 +7,7 @@ import (
 	"testing"
 )
 
-// TestTwoBackupsAtOnce holds that neither gets into the other's way. Both are sure to be under way: each is fed the second
+// TestTwoBackupsAtOnce checks that neither gets into the other's way. Both are sure to be under way: each is fed the second
 // half of its disk only when packs of both are there.
 func TestTwoBackupsAtOnce(t *testing.T) {
 	s := newSite(t)

@@ -8,8 +8,9 @@ import (
 	"github.com/urfave/cli/v2"
 )
 
-// A lineFlag is a flag whose value on the command line goes before that of its environment variable. cli does not tell the two
-// apart. Its value must not be empty: a script may have passed an unset variable, and platter would use something else.
+// A lineFlag is a flag whose value on the command line takes precedence over that of its environment variable. cli does not
+// distinguish the two. Its value must not be empty: a script may have passed an unset variable, and platter would use something
+// else.
 type lineFlag struct {
 	*cli.StringFlag
 	fallback bool // without it, Destination is the variable's value
@@ -43,8 +44,7 @@ func (f *lineFlag) Apply(set *flag.FlagSet) error {
 	return nil
 }
 
-// contradictions are pairs of flags that exclude each other. Each command checks by itself what does not go together for other
-// reasons.
+// contradictions are pairs of flags that exclude each other. Each command checks other combinations itself.
 func contradictions() [][2]string {
 	return [][2]string{
 		{"password-file", "password-command"},
@@ -62,7 +62,7 @@ func companions() [][2]string {
 	}
 }
 
-// contradiction returns a usage error for flags on the command line that do not go together.
+// contradiction returns a usage error for flags on the command line that contradict each other.
 func contradiction(c *cli.Context) error {
 	for _, pair := range contradictions() {
 		if isOn(c, pair[0]) && isOn(c, pair[1]) {

@@ -52,7 +52,7 @@ func TestContradictions(t *testing.T) {
 	}
 }
 
-// TestContradictionsAreFlags holds that each table speaks of flags that there are.
+// TestContradictionsAreFlags checks that each table speaks of flags that there are.
 func TestContradictionsAreFlags(t *testing.T) {
 	var all []string
 	var collect func(commands []*cli.Command)
@@ -75,7 +75,7 @@ func TestContradictionsAreFlags(t *testing.T) {
 	}
 }
 
-// TestFlagsBeatVariables holds for each flag that a variable may stand for: on the command line it is told apart.
+// TestFlagsBeatVariables checks each flag that a variable can replace: the command line has precedence.
 func TestFlagsBeatVariables(t *testing.T) {
 	for _, test := range []struct {
 		line, want string

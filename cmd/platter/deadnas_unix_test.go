@@ -67,7 +67,7 @@ func TestDeadNAS(t *testing.T) {
 	}
 }
 
-// TestNohup holds that a hang-up that was ignored when the program began stays so.
+// TestNohup checks that a hang-up that was ignored when the program began stays so.
 func TestNohup(t *testing.T) {
 	s := newSite(t)
 	r, w, err := os.Pipe()
@@ -110,8 +110,8 @@ func unread(t *testing.T) *os.File {
 	return w
 }
 
-// TestNobodyReads runs commands whose standard output or error has no reader.
-func TestNobodyReads(t *testing.T) {
+// TestNoReader runs commands whose standard output or error has no reader.
+func TestNoReader(t *testing.T) {
 	s := newSite(t)
 	s.disk("disk", 1<<20, 1, "random")
 	s.must("backup", "disk", "--name", "disk")

@@ -50,7 +50,7 @@ func contentLines(d *anatomy.Disk, total int64) (lines []string) {
 	return lines
 }
 
-// sectorText warns if the disk of a version has other sectors than the device; "" if they are the same, or unknown.
+// sectorText warns if the disk of a version has different sectors from the device; "" if they are the same, or unknown.
 func sectorText(s *snapshot.Snapshot, d *restore.Device) string {
 	was, is := s.Source.SectorSize, d.Identity.SectorSize
 	if was == 0 && s.Anatomy != nil {

@@ -39,7 +39,7 @@ func TestContentLines(t *testing.T) {
 	}
 }
 
-// TestSectorText holds that a restore warns of a device whose sectors differ from those of the stored disk.
+// TestSectorText checks that a restore warns of a device whose sectors differ from those of the stored disk.
 func TestSectorText(t *testing.T) {
 	for _, c := range []struct {
 		source, table, device int64

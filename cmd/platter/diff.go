@@ -87,7 +87,7 @@ func runDiff(ctx context.Context, env *env, opts diffOptions, args []string) err
 	return nil
 }
 
-// shortPart names a part of the disk of a snapshot, for people.
+// shortPart names a part of the disk of a snapshot, for display.
 func shortPart(s *snapshot.Snapshot, p snapshot.Part) string {
 	if p.Name == "" {
 		return shortID(s.ID)

@@ -9,7 +9,7 @@ import (
 	"platter/snapshot/image/anatomy"
 )
 
-// TestSumUp holds that every byte and range is counted in the row that it is in, against a count byte by byte.
+// TestSumUp checks that every byte and range is counted in the row that it is in, against a count byte by byte.
 func TestSumUp(t *testing.T) {
 	const total = 400
 	for seed := range uint64(300) {
@@ -51,7 +51,7 @@ func TestSumUp(t *testing.T) {
 	}
 }
 
-// TestSliceRows holds that a disk of any size is cut into few runs that cover it.
+// TestSliceRows checks that a disk of any size is cut into few runs that cover it.
 func TestSliceRows(t *testing.T) {
 	for _, total := range []int64{0, 1, diskmap.RegionSize, 16 * diskmap.RegionSize, 17*diskmap.RegionSize + 1, 8 << 40, 1 << 62} {
 		rows, at := sliceRows("disk", total), int64(0)
@@ -67,7 +67,7 @@ func TestSliceRows(t *testing.T) {
 	}
 }
 
-// TestDiffSummary holds that a summary names partitions, and what differs outside of them.
+// TestDiffSummary checks that a summary names partitions, and what differs outside of them.
 func TestDiffSummary(t *testing.T) {
 	var out bytes.Buffer
 	d := &anatomy.Disk{Partitions: []anatomy.Partition{

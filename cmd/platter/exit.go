@@ -13,7 +13,7 @@ import (
 )
 
 var (
-	// errIncomplete says that a command did what it could, but not all that it was asked for.
+	// errIncomplete says that a command did what it could, but not everything that was requested.
 	errIncomplete = errors.New("done, but not completely")
 	// errInterrupted says that a signal ended the command early.
 	errInterrupted = errors.New("interrupted")
@@ -40,8 +40,8 @@ func exitCode(err error) int {
 	return 1
 }
 
-// onlyIncomplete reports whether err says no more than errIncomplete. errors.Is is no use here: it would hide a failure that was
-// joined to errIncomplete.
+// onlyIncomplete reports whether err says no more than errIncomplete. errors.Is does not help here: it would hide a failure that
+// was joined to errIncomplete.
 func onlyIncomplete(err error) bool {
 	switch e := err.(type) {
 	case nil:

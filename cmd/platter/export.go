@@ -37,7 +37,7 @@ func exportCommand(env *env) *cli.Command {
 		Description: "FILE is a new image, or - for standard output. Zeros take no room in it. " +
 			"Its format is that of --format, or that of its suffix (.qcow2, .vmdk, .vhd, .vhdx, .vdi). " +
 			"Standard output takes vmdk, which is always compressed (streamOptimized), and qcow2 without --compress. " +
-			"The file gets its name only when it is complete and safe on its disk. " +
+			"The file gets its name only when it is complete and durable. " +
 			"--force replaces an existing file and keeps its owner and mode. If FILE is a link, the file that it points to is replaced.\n\n" +
 			"'platter restore' writes raw images and devices.\n\n" +
 			aboutSnapshotArgument + " " + aboutPartArgument,
@@ -119,7 +119,7 @@ func (o *exportOptions) validate(env *env, file string) error {
 	case file != stdio:
 		return cmp.Or(localFile("FILE", file), outsideOf(o.repo, file))
 	case o.verify || o.json:
-		return usagef("--verify and --json do not go with FILE -")
+		return usagef("--verify and --json cannot be used with FILE -")
 	case o.force:
 		return usagef("--force replaces a file, and FILE - is standard output")
 	}

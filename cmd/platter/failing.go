@@ -32,7 +32,7 @@ func failingFlags(o *failingOptions) []cli.Flag {
 	}
 }
 
-// check returns an error for what can be known to be wrong before the disk is read.
+// check returns an error for mistakes that show before the disk is read.
 func (o failingOptions) check(opts backupOptions, path string) error {
 	switch {
 	case o.retry < 0:

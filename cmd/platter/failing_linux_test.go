@@ -182,7 +182,7 @@ func TestUnpluggedDisk(t *testing.T) {
 	if err := os.WriteFile(pulled, nil, 0o600); err != nil {
 		t.Fatal(err)
 	}
-	p.ends(1, "the disk does not answer any more, not even where it could be read before")
+	p.ends(1, "the disk no longer answers, not even where it was readable before")
 	if list := s.snapshots(); len(list) > 0 {
 		t.Errorf("%v is kept", list)
 	}

@@ -79,7 +79,7 @@ func (f *forger) replaces(path string, put func(path string) error) {
 	f.undo = append(f.undo, func() error { return errors.Join(os.RemoveAll(path), os.Rename(aside, path)) })
 }
 
-// odd puts something that is no file into the repository.
+// odd puts something into the repository that is not a file.
 func (f *forger) odd(name string, put func(path string) error) {
 	f.t.Helper()
 	path := f.write(name, nil)
@@ -88,7 +88,7 @@ func (f *forger) odd(name string, put func(path string) error) {
 	}
 }
 
-// all returns the paths of the files in the repository that match a pattern, of which there must be some.
+// all returns the paths of the files in the repository that match a pattern. There must be some.
 func (f *forger) all(pattern string) []string {
 	f.t.Helper()
 	found, err := filepath.Glob(filepath.Join(f.repo, pattern))

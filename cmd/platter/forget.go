@@ -22,7 +22,7 @@ type forgetOptions struct {
 	yes, prune bool
 }
 
-// forgetHow is the heading of the flags that are no policy in the help text.
+// forgetHow is the heading, in the help text, of the flags that are not a policy.
 const forgetHow = "How to apply it:"
 
 func forgetCommand(env *env) *cli.Command {
@@ -83,11 +83,11 @@ func keepFlags(o *forgetOptions) []cli.Flag {
 func (o forgetOptions) validate(args []string) error {
 	switch {
 	case slices.Contains(o.policy.Tags, ""):
-		return usagef("--keep-tag: a tag is not empty")
+		return usagef("--keep-tag: a tag must not be empty")
 	case len(args) > 0 && !o.policy.Empty():
 		return usagef("give snapshots or a policy (--keep-…), not both")
 	case len(args) > 0 && (o.name != "" || o.host != ""):
-		return usagef("--name and --host go with a policy (--keep-…), not with snapshots")
+		return usagef("--name and --host restrict a policy (--keep-…); do not give snapshots")
 	case len(args) == 0 && o.policy.Empty():
 		return usagef("nothing to forget: give snapshots, or a policy such as --keep-daily 14")
 	}
@@ -107,18 +107,18 @@ func runForget(ctx context.Context, env *env, opts forgetOptions, args []string)
 	if err != nil {
 		return err
 	}
-	plan, err := planForget(env, opts, args, all, bad)
+	retention, err := decideForget(env, opts, args, all, bad)
 	if err != nil {
 		return err
 	}
-	held, err := holdRead(ctx, env, opts, r, plan, len(args) > 0)
+	held, err := holdRead(ctx, env, opts, r, retention, len(args) > 0)
 	if err != nil {
 		return err
 	}
-	result := forgetJSON{plan: plan, named: len(args) > 0, DryRun: opts.dryRun}
+	result := forgetJSON{retention: retention, named: len(args) > 0, DryRun: opts.dryRun}
 	if !opts.dryRun {
-		if result.Removed, err = plan.Run(ctx, r); result.Removed > 0 {
-			r.DropSeen(plan.IDs()[:result.Removed])
+		if result.Removed, err = retention.Run(ctx, r); result.Removed > 0 {
+			r.DropSeen(retention.IDs()[:result.Removed])
 		}
 		if err != nil {
 			return err
@@ -128,7 +128,7 @@ func runForget(ctx context.Context, env *env, opts forgetOptions, args []string)
 		printForget(env, result)
 	}
 	if opts.prune {
-		result.Prune, err = pruneAfterForget(ctx, env, opts.common, r, plan.IDs())
+		result.Prune, err = pruneAfterForget(ctx, env, opts.common, r, retention.IDs())
 	}
 	if opts.json {
 		err = errors.Join(env.printJSON(result.filled()), err)
@@ -143,8 +143,8 @@ func runForget(ctx context.Context, env *env, opts forgetOptions, args []string)
 }
 
 // holdRead keeps versions that a command is reading, and returns their number. If they were named, it returns an error.
-func holdRead(ctx context.Context, env *env, opts forgetOptions, r *repo.Repo, plan *snapshot.Retention, named bool) (held int, err error) {
-	going := plan.IDs()
+func holdRead(ctx context.Context, env *env, opts forgetOptions, r *repo.Repo, retention *snapshot.Retention, named bool) (held int, err error) {
+	going := retention.IDs()
 	if len(going) == 0 {
 		return 0, nil
 	}
@@ -156,14 +156,14 @@ func holdRead(ctx context.Context, env *env, opts forgetOptions, r *repo.Repo, p
 		if by, ok := read[id]; ok && named {
 			return 0, fmt.Errorf("nothing was forgotten: %w", &repo.HeldError{Snapshot: id, By: by})
 		} else if ok {
-			env.warn(opts.common, "version %.8s is kept: it is being read by %v", id, by)
+			env.warn(opts.common, "version %.8s is kept, because %v is reading it", id, by)
 		}
 	}
-	return plan.Hold(read), nil
+	return retention.Hold(read), nil
 }
 
-// planForget decides what to forget, and refuses what is probably a slip. In a dry run it only warns.
-func planForget(env *env, opts forgetOptions, args []string, all []*snapshot.Snapshot, bad []error) (*snapshot.Retention, error) {
+// decideForget decides what to forget, and refuses what is probably a slip. In a dry run it only warns.
+func decideForget(env *env, opts forgetOptions, args []string, all []*snapshot.Snapshot, bad []error) (*snapshot.Retention, error) {
 	refuse := func(err error) error {
 		if err != nil && opts.dryRun {
 			env.warn(opts.common, "%v", err)
@@ -175,27 +175,27 @@ func planForget(env *env, opts forgetOptions, args []string, all []*snapshot.Sna
 		for _, err := range bad {
 			env.warn(opts.common, "a snapshot cannot be read: %v", err)
 		}
-		plan, err := snapshot.ByName(args, all, bad, env.now())
+		retention, err := snapshot.ByName(args, all, bad, env.now())
 		if err != nil {
 			return nil, err
 		}
-		env.warnPassed(opts.common, plan.Passed)
-		return plan, refuse(drastic(opts, plan))
+		env.warnPassed(opts.common, retention.Passed)
+		return retention, refuse(drastic(opts, retention))
 	}
-	if err := refuse(cmp.Or(opts.suspicious(), vanished(bad))); err != nil {
+	if err := refuse(cmp.Or(opts.suspicious(), missingWhenRead(bad))); err != nil {
 		return nil, err
 	}
 	filter := snapshot.Filter{Name: opts.name, Host: opts.host}
 	all = slices.DeleteFunc(all, func(s *snapshot.Snapshot) bool { return !filter.Match(s) })
-	plan := snapshot.ByPolicy(opts.policy, all, env.now(), time.Local)
-	if err := plan.KeepsNone(); err != nil {
-		return plan, refuse(fmt.Errorf("refused: %w; add --keep-last 1, or choose other disks with --name and --host", err))
+	retention := snapshot.ByPolicy(opts.policy, all, env.now(), time.Local)
+	if err := retention.KeepsNone(); err != nil {
+		return retention, refuse(fmt.Errorf("refused: %w; add --keep-last 1, or choose other disks with --name and --host", err))
 	}
-	return plan, refuse(drastic(opts, plan))
+	return retention, refuse(drastic(opts, retention))
 }
 
-func drastic(opts forgetOptions, plan *snapshot.Retention) error {
-	if err := plan.Drastic(); err != nil && !opts.yes {
+func drastic(opts forgetOptions, retention *snapshot.Retention) error {
+	if err := retention.Drastic(); err != nil && !opts.yes {
 		return fmt.Errorf("refused without --yes (--dry-run shows what would be forgotten): %w", err)
 	}
 	return nil

@@ -10,8 +10,8 @@ import (
 
 // forgetJSON is what forget --json prints.
 type forgetJSON struct {
-	plan  *snapshot.Retention
-	named bool // not by a policy
+	retention *snapshot.Retention
+	named     bool // not by a policy
 
 	Disks      []forgetDiskJSON `json:"disks"`
 	Unreadable []string         `json:"unreadable"` // that were named, and are forgotten
@@ -39,7 +39,7 @@ type forgetVersionJSON struct {
 // filled is the document with all fields set.
 func (f forgetJSON) filled() forgetJSON {
 	f.Disks, f.Unreadable = []forgetDiskJSON{}, []string{}
-	for _, v := range f.plan.Disks {
+	for _, v := range f.retention.Disks {
 		disk := forgetDiskJSON{v.Name, v.Host, v.From, []forgetVersionJSON{}, []forgetVersionJSON{}}
 		for _, d := range v.Decisions {
 			version := forgetVersionJSON{d.ID.String(), d.Time, d.Reasons}
@@ -52,32 +52,32 @@ func (f forgetJSON) filled() forgetJSON {
 		f.Kept += len(disk.Keep)
 		f.Disks = append(f.Disks, disk)
 	}
-	for _, u := range f.plan.Unreadable {
+	for _, u := range f.retention.Unreadable {
 		f.Unreadable = append(f.Unreadable, u.ID.String())
 	}
-	f.Removed = len(f.plan.IDs())
+	f.Removed = len(f.retention.IDs())
 	return f
 }
 
 // printForget prints what is kept of each disk, why, and what is forgotten. If versions were named, it lists only those.
 func printForget(env *env, f forgetJSON) {
 	say := func(format string, args ...any) { fmt.Fprintln(env.stdout, printable(fmt.Sprintf(format, args...))) }
-	total := len(f.plan.Unreadable)
-	for _, v := range f.plan.Disks {
+	total := len(f.retention.Unreadable)
+	for _, v := range f.retention.Disks {
 		total += len(v.Decisions)
 		going := len(v.Going())
 		say("%s: keep %d, forget %d", v, len(v.Decisions)-going, going)
 		versionTable(v, f.named).print(env)
 		fmt.Fprintln(env.stdout)
 	}
-	for _, u := range f.plan.Unreadable {
+	for _, u := range f.retention.Unreadable {
 		say("forget %s, which cannot be read", u.ID)
 		if !f.DryRun {
 			say("  its file is kept aside until a full check: see 'platter repair snapshots'")
 		}
 	}
 	if f.DryRun {
-		say("would forget %d of %s; nothing was forgotten: this was a dry run", len(f.plan.IDs()), count(total, "version"))
+		say("would forget %d of %s; nothing was forgotten: this was a dry run", len(f.retention.IDs()), count(total, "version"))
 		return
 	}
 	say("forgot %d of %s", f.Removed, count(total, "version"))

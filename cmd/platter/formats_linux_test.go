@@ -22,7 +22,7 @@ func qemuName(format string) string {
 	return format
 }
 
-// TestFormats holds that a disk is the same whatever image it is kept in: what comes in as one comes out as any other, and
+// TestFormats checks that a disk is the same whatever image it is kept in: what comes in as one comes out as any other, and
 // only the first takes room.
 func TestFormats(t *testing.T) {
 	t.Parallel()
@@ -77,7 +77,7 @@ func TestFormats(t *testing.T) {
 	}
 }
 
-// TestExportRefuses holds that an export harms nothing that is there, and says what to do.
+// TestExportRefuses checks that an export harms nothing that is there, and says what to do.
 func TestExportRefuses(t *testing.T) {
 	t.Parallel()
 	s := newSite(t)
@@ -100,7 +100,7 @@ func TestExportRefuses(t *testing.T) {
 		{[]string{"disk", s.path("x.tar")}, 2, "one of qcow2"},
 		{[]string{"disk", s.path("x.qcow2"), "--format", "raw"}, 2, "'platter restore'"},
 		{[]string{"disk", "-"}, 2, "missing format"},
-		{[]string{"disk", "-", "--format", "qcow2", "--verify"}, 2, "do not go with"},
+		{[]string{"disk", "-", "--format", "qcow2", "--verify"}, 2, "cannot be used with"},
 		{[]string{"disk", "-", "--format", "qcow2", "--compress"}, 1, "write to a file"},
 		{[]string{"nothing", s.path("x.qcow2")}, 1, "nothing"},
 	} {
@@ -117,7 +117,7 @@ func TestExportRefuses(t *testing.T) {
 	oracle.Run(t, "qemu-img", "compare", s.path("disk"), s.path("there.qcow2"))
 }
 
-// TestImagesOfGuests holds that a guest cannot make its disk something else by what it writes to it.
+// TestImagesOfGuests checks that a guest cannot make its disk something else by what it writes to it.
 func TestImagesOfGuests(t *testing.T) {
 	t.Parallel()
 	s := newSite(t)
@@ -135,7 +135,7 @@ func TestImagesOfGuests(t *testing.T) {
 	paste(t, s.path("header"), raw, 0) // of an image that does not even open
 	s.start(nil, "backup", raw, "--name", "guest").ends(0, "was a raw disk before")
 	s.restores("guest", raw)
-	s.start(nil, "backup", raw, "--name", "nobody knows it").ends(1, "if it is a raw disk, use --format raw")
+	s.start(nil, "backup", raw, "--name", "unknown").ends(1, "if it is a raw disk, use --format raw")
 
 	// A device, or a pipe, is what it is.
 	in, err := os.Open(raw)

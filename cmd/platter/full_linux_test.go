@@ -30,7 +30,7 @@ func mountSmall(t *testing.T, size string) string {
 	return dir
 }
 
-// TestFullNAS holds that a NAS without room costs the backup that found it full, and nothing else.
+// TestFullNAS checks that a NAS without room costs the backup that found it full, and nothing else.
 func TestFullNAS(t *testing.T) {
 	nas := mountSmall(t, "8m")
 	s := &site{t, t.TempDir(), filepath.Join(nas, "repo"), "platter"}
@@ -66,7 +66,7 @@ func TestFullNAS(t *testing.T) {
 	s.sound()
 }
 
-// TestFullTarget holds that a restore that finds no room leaves nothing.
+// TestFullTarget checks that a restore that finds no room leaves nothing.
 func TestFullTarget(t *testing.T) {
 	to := mountSmall(t, "2m")
 	s := newSite(t)

@@ -29,10 +29,10 @@ func stuff(t *testing.T, dir string) {
 	}
 }
 
-// TestPruneFullNAS holds that a NAS on which a backup found no room has some again after forget and prune, though there is
-// none to copy anything. It takes room for a lease and a plan: two pages, or a parity file that is deleted by hand.
+// TestPruneFullNAS checks that a NAS on which a backup found no room has some again after forget and prune, though there is
+// none to copy anything. It takes room for a lease and a marker: two pages, or a parity file that is deleted by hand.
 func TestPruneFullNAS(t *testing.T) {
-	for name, spare := range map[string]int{"nothing but lease and plan": 8 << 10, "an index file": 64 << 10, "more": 128 << 10, "a parity file": 0} {
+	for name, spare := range map[string]int{"nothing but lease and marker": 8 << 10, "an index file": 64 << 10, "more": 128 << 10, "a parity file": 0} {
 		if testing.Short() && spare != 0 && spare != 64<<10 {
 			continue
 		}

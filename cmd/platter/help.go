@@ -22,8 +22,35 @@ for it on the terminal. Flags may come before or after a command and its argumen
 Exit codes: 0 success, 1 failure, 2 wrong usage, 3 done but not completely, 10 no repository found,
 11 in use by another prune or repair, 12 wrong password, 130 interrupted.`
 
-// commandHelp is the help text of a command; the templates in it are cli's. Flags keep the order in which the command declares
-// them, the common case first; cli would sort them by name. Flags of a category stand together.
+// appUsage follows the program's name in its synopsis.
+const appUsage = " COMMAND [FLAGS] [ARGUMENT...]"
+
+// flagsHelp is the list of flags. They keep the order in which they are declared, the common case first; cli would sort them by
+// name. A heading comes before the flags of a category.
+const flagsHelp = `{{$heading := ""}}{{range .VisibleFlags}}{{if ne (index .Names 0) "help"}}{{if ne .GetCategory $heading}}{{$heading = .GetCategory}}
+
+   {{$heading}}
+{{end}}
+   {{wrap .String 6}}{{end}}{{end}}
+`
+
+// appHelp is the help text of the program; the templates in it are cli's.
+const appHelp = `NAME:
+   {{template "helpNameTemplate" .}}
+
+USAGE:
+   {{.HelpName}}` + appUsage + `
+
+DESCRIPTION:
+   {{template "descriptionTemplate" .}}
+
+COMMANDS:{{template "visibleCommandCategoryTemplate" .}}
+
+FLAGS:` + flagsHelp + `
+'platter help COMMAND' describes a command and its flags.
+`
+
+// commandHelp is the help text of a command.
 const commandHelp = `NAME:
    {{template "helpNameTemplate" .}}
 
@@ -33,14 +60,10 @@ USAGE:
 DESCRIPTION:
    {{template "descriptionTemplate" .}}{{end}}{{if .VisibleCommands}}
 
-COMMANDS:{{template "visibleCommandTemplate" .}}{{else}}
+COMMANDS:{{template "visibleCommandTemplate" .}}{{else if gt (len .VisibleFlags) 1}}
 
-FLAGS:{{$heading := ""}}{{range .VisibleFlags}}{{if ne (index .Names 0) "help"}}{{if ne .GetCategory $heading}}{{$heading = .GetCategory}}
-
-   {{$heading}}
-{{end}}
-   {{wrap .String 6}}{{end}}{{end}}{{end}}
-`
+FLAGS:` + flagsHelp + `{{else}}
+{{end}}`
 
 // helpCommand replaces cli's: it knows subcommands, and an unknown command is a usage error.
 func helpCommand() *cli.Command {

@@ -11,7 +11,7 @@ import (
 	"testing"
 )
 
-// TestInterruptedHooks holds that what is to run in the end runs after each signal too, be it while the disk is read or before.
+// TestInterruptedHooks checks that what is to run in the end runs after each signal too, be it while the disk is read or before.
 func TestInterruptedHooks(t *testing.T) {
 	for _, sig := range endings {
 		for name, before := range map[string]string{"reading": ": >ready", "before": ": >ready; exec sleep 600"} {
@@ -126,7 +126,7 @@ func TestEndOfSession(t *testing.T) {
 	}
 }
 
-// TestFarewellOnce holds that what is to be done in the end is done once, by whoever comes first: the command, or main,
+// TestFarewellOnce checks that what is to be done in the end is done once, by whoever comes first: the command, or main,
 // which a signal has leave the command behind.
 func TestFarewellOnce(t *testing.T) {
 	var f farewell

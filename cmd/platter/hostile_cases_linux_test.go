@@ -20,7 +20,7 @@ import (
 func hostileCases() []hostileCase {
 	const region = 64 << 20
 	badMap := map[string]int{"check": 3, "restore": 1, "prune": 1, "stats": 1}
-	badSnapshot := map[string]int{"snapshots": 3, "check": 3, "prune": 1}
+	unreadableSnapshot := map[string]int{"snapshots": 3, "check": 3, "prune": 1}
 	return append([]hostileCase{
 		{"a frame of data that is a bomb", true, func(f *forger) {
 			id := f.bomb(chunk.Data)
@@ -37,13 +37,13 @@ func hostileCases() []hostileCase {
 		{"2^62 bytes of nothing", true, func(f *forger) { f.snapshot(1<<62, chunk.ID{}) }, map[string]int{"restore": 1}},
 		// They are one page and five nodes.
 		{"2^36 regions", true, func(f *forger) { f.snapshot(1<<62, f.wide(5)) }, map[string]int{"restore": 1}},
-		{"2^36 regions of which one half is lost", true, func(f *forger) {
+		{"2^36 regions, and one half is lost", true, func(f *forger) {
 			f.snapshot(1<<62, f.wider(5, page([]chunk.ID{{1}}, region/2, zeros30|region/2)))
 		}, map[string]int{"restore": 1, "check": 3, "prune": 3}},
-		{"a snapshot of less than nothing", false, func(f *forger) { f.snapshot(-1<<62, chunk.ID{}) }, badSnapshot},
+		{"a snapshot of less than nothing", false, func(f *forger) { f.snapshot(-1<<62, chunk.ID{}) }, unreadableSnapshot},
 		{"a snapshot that is a tower of brackets", false, func(f *forger) {
 			f.sealed("snapshots", pack.SnapshotFile, crypt.Snapshots, bytes.Repeat([]byte("["), 15<<20))
-		}, badSnapshot},
+		}, unreadableSnapshot},
 		{"an index file with counts of 2^32", false, func(f *forger) {
 			f.sealed("index", pack.IndexFile, crypt.Indexes, append(bytes.Repeat([]byte{255}, 8), make([]byte, 4088)...))
 		}, noIndex()},
@@ -52,12 +52,12 @@ func hostileCases() []hostileCase {
 			copy(file[8+36:], bytes.Repeat([]byte{255}, 8))
 			f.sealed("index", pack.IndexFile, crypt.Indexes, file)
 		}, noIndex()},
-		{"a plan to delete all that is live", false, func(f *forger) {
+		{"a marker that condemns all that is live", false, func(f *forger) {
 			var packs []string
 			for _, path := range f.all("packs/*/*") {
 				packs = append(packs, filepath.Base(path))
 			}
-			f.says("work", pack.PlanFile, crypt.Plans, map[string]any{"packs": packs, "host": "\x1b[31m", "time": time.Now()})
+			f.says("work", pack.MarkerFile, crypt.Markers, map[string]any{"packs": packs, "host": "\x1b[31m", "time": time.Now()})
 		}, nil},
 		{"a lease from the future, of a name that moves cursors", false, func(f *forger) { f.lease("backup", "\x1b[2J\nhost") }, nil},
 		{"a prune from the future", false, func(f *forger) { f.lease("prune", "host") }, map[string]int{"prune": 11}},
@@ -143,7 +143,7 @@ func nasCases() []hostileCase {
 		{"work and pending files of garbage", false, func(f *forger) {
 			for _, dir := range []string{"work", "pending", "forgotten"} {
 				f.named(dir, []byte("garbage"))
-				f.named(dir, append(pack.Header(pack.PlanFile), make([]byte, 100)...))
+				f.named(dir, append(pack.Header(pack.MarkerFile), make([]byte, 100)...))
 				f.named(dir, make([]byte, 20<<20))
 				f.write(dir+"/"+name, []byte("garbage"))
 			}

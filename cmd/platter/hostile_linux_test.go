@@ -36,7 +36,7 @@ func TestHostile(t *testing.T) {
 			c.make(f)
 			x.suffers(c)
 			f.undone()
-			x.start(nil, "snapshots", "--accept").wait() // some are gone
+			x.start(nil, "snapshots", "--accept").wait() // some are missing
 			x.must("repair", "index")
 			x.must("prune", "--max-unused", "0", "--grace", "0s")
 			x.restores("live", x.path("live"))
@@ -113,20 +113,20 @@ func (s *site) endures(code int, args ...string) {
 	}
 }
 
-// TestEndlessLoss holds that of a disk with 2^36 ranges that are lost, or differ, the first are listed and the others counted.
+// TestEndlessLoss checks that of a disk with 2^36 ranges that are lost, or differ, the first are listed and the others counted.
 func TestEndlessLoss(t *testing.T) {
 	t.Parallel()
 	s := newMeasuredSite(t, cheapKDF...)
 	s.must("backup", s.disk("live", 1<<20, 1, "random"), "--name", "live")
 	f := newForger(s)
 	f.snapshot(1<<62, f.wider(5, page([]chunk.ID{{1}}, 32<<20, zeros30|32<<20)))
-	var told checkJSON
+	var report checkJSON
 	p := s.start(nil, "check", "--json")
 	p.ends(3, "1 snapshot is not whole")
-	if err := json.Unmarshal([]byte(p.stdout.String()), &told); err != nil || len(told.Lost) != 1 {
-		t.Fatalf("%+v, %v", told.Lost, err)
+	if err := json.Unmarshal([]byte(p.stdout.String()), &report); err != nil || len(report.Lost) != 1 {
+		t.Fatalf("%+v, %v", report.Lost, err)
 	}
-	lost := told.Lost[0]
+	lost := report.Lost[0]
 	if lost.Bytes != 1<<61 || len(lost.Ranges) != maxLostRanges || lost.MoreRanges != 1<<36-maxLostRanges || lost.MoreBytes != 1<<61-maxLostRanges*32<<20 ||
 		lost.Ranges[999] != (diskmap.Range{Off: 999 * 64 << 20, Len: 32 << 20}) {
 		t.Errorf("check: %d ranges of %d bytes, and %d of %d", len(lost.Ranges), lost.Bytes, lost.MoreRanges, lost.MoreBytes)

@@ -31,7 +31,7 @@ func initCommand(env *env) *cli.Command {
 			"The sizes of chunks and packs are fixed for the life of the repository. The defaults suit disks of any size.",
 		Flags: append(append([]cli.Flag{
 			&cli.StringFlag{Name: "label", Usage: "`LABEL` of the password, as 'key list' shows it", Destination: &opts.label},
-			&cli.GenericFlag{Name: "parity", Usage: "add this `SHARE` of parity to every pack, such as 3%, to mend as much loss on the NAS's disk; see 'parity add'", Value: &opts.parity},
+			&cli.GenericFlag{Name: "parity", Usage: "add this `SHARE` of parity to every pack, such as 3%; it mends a loss of that size; see 'parity add'", Value: &opts.parity},
 			&cli.GenericFlag{Name: "chunk-size", Usage: "average `SIZE` of chunks, a power of two; smaller chunks deduplicate better and need more memory", Value: &opts.chunkSize},
 			&cli.GenericFlag{Name: "pack-size", Usage: "`SIZE` of packs, the files that hold the chunks", Value: &opts.packSize},
 		}, costFlags(&opts.cost)...), repoFlags(&opts.common)...),

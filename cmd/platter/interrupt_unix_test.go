@@ -37,7 +37,7 @@ func (p *process) endBy(sig syscall.Signal) {
 	}
 }
 
-// TestInterruptedBackup holds that Ctrl-C leaves no snapshot and no damage, and that what was stored by then is not stored
+// TestInterruptedBackup checks that Ctrl-C leaves no snapshot and no damage, and that what was stored by then is not stored
 // again.
 func TestInterruptedBackup(t *testing.T) {
 	size := shorter(64<<20, 24<<20)
@@ -63,14 +63,14 @@ func TestInterruptedBackup(t *testing.T) {
 			again.ends(0, "")
 			list := s.snapshots()
 			if len(list) != 1 || list[0].Size != size || list[0].Stats.Stored > size-5<<20 {
-				t.Errorf("of %d bytes, six packs of which were there, it kept %+v", size, list)
+				t.Errorf("of %d bytes, with six packs stored, it kept %+v", size, list)
 			}
 			s.sound()
 		})
 	}
 }
 
-// TestInterruptedWaiting holds that a source which stays silent keeps nobody from Ctrl-C.
+// TestInterruptedWaiting checks that Ctrl-C works while a source stays silent.
 func TestInterruptedWaiting(t *testing.T) {
 	for name, sends := range map[string]int64{"never sent a byte": 0, "fell silent": 8 << 20} {
 		t.Run(name, func(t *testing.T) {
@@ -108,7 +108,7 @@ func TestInterruptedWaiting(t *testing.T) {
 	}
 }
 
-// TestInterruptedRestore holds that signals leave neither the target nor a part of it, and that what SIGKILL leaves is removed by
+// TestInterruptedRestore checks that signals leave neither the target nor a part of it, and that what SIGKILL leaves is removed by
 // the next restore.
 func TestInterruptedRestore(t *testing.T) {
 	s := newSite(t)
@@ -174,7 +174,7 @@ func filesIn(t *testing.T, dir string) (names []string) {
 	return names
 }
 
-// TestKilledBackup holds that the next backup takes in what one that was killed had stored.
+// TestKilledBackup checks that the next backup takes in what one that was killed had stored.
 func TestKilledBackup(t *testing.T) {
 	s := newSite(t)
 	size := shorter(48<<20, 16<<20)
@@ -196,7 +196,7 @@ func TestKilledBackup(t *testing.T) {
 	next := s.start(nil, "backup", disk, "--name", "disk")
 	next.ends(0, "adopted "+count(left, "pack")+" that no index file listed")
 	if list := s.snapshots(); len(list) != 1 || list[0].Stats.Stored > size-3<<20 {
-		t.Errorf("of %d bytes, %d packs of which were there, it kept %+v", size, left, list)
+		t.Errorf("of %d bytes, with %d packs stored, it kept %+v", size, left, list)
 	}
 	s.restores("disk", disk)
 	s.sound()

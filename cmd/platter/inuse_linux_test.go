@@ -165,7 +165,7 @@ func TestWriterInUse(t *testing.T) {
 		p := s.start(nil, "backup", path)
 		p.ends(0, "")
 		if strings.Contains(p.stderr.String(), "open for writing") {
-			t.Errorf("nobody has it open, and it says %s", p.stderr.String())
+			t.Errorf("no program has it open, and it says %s", p.stderr.String())
 		}
 	}
 }
@@ -250,7 +250,7 @@ func TestTargetInUse(t *testing.T) {
 	})
 }
 
-// TestOwnFiles holds that no file of a repository is restored over by another name, whatever it is for.
+// TestOwnFiles checks that no file of a repository is restored over by another name, whatever it is for.
 func TestOwnFiles(t *testing.T) {
 	s := newSite(t)
 	for i := range 3 {

@@ -10,7 +10,7 @@ import (
 	"platter/repo/store"
 )
 
-// TestLocation holds which repository in the place of another is an alarm, each time, and which a warning, once.
+// TestLocation checks which repository in the place of another raises an alarm each time, and which one a single warning.
 func TestLocation(t *testing.T) {
 	made := time.Now()
 	for _, c := range []struct {
@@ -20,7 +20,7 @@ func TestLocation(t *testing.T) {
 	}{
 		{"made after the last look", made.Add(-time.Hour), false},
 		{"made before the last look", made.Add(time.Hour), true},
-		{"nobody knows", time.Time{}, true},
+		{"unknown", time.Time{}, true},
 	} {
 		e, _, stderr := testEnv(t)
 		e.now = func() time.Time { return made.Add(2 * time.Hour) }
@@ -41,7 +41,7 @@ func TestLocation(t *testing.T) {
 	}
 }
 
-// TestLocationIsLookedAt holds that the time of the last look is kept, to the minute.
+// TestLocationIsLookedAt checks that the time of the last look is kept, to the minute.
 func TestLocationIsLookedAt(t *testing.T) {
 	e, _, _ := testEnv(t)
 	now := time.Date(2026, 3, 1, 12, 0, 0, 0, time.UTC)

@@ -60,7 +60,7 @@ func askpass() {
 	}), false))
 }
 
-// onMadeUp is the program on a machine whose /sys, /proc and /run lie in the folder MADE_UP.
+// onMadeUp is the program on a machine whose /sys, /proc and /run are in the folder MADE_UP.
 func onMadeUp() {
 	env := newEnv()
 	env.devices = image.System{Root: os.Getenv("MADE_UP")}
@@ -109,7 +109,7 @@ func TestScripts(t *testing.T) {
 }
 
 // testEnv is an env whose output ends in the returned buffers, in which it is always the same moment, and in which
-// nobody can be asked.
+// there is no terminal to ask on.
 func testEnv(t *testing.T) (e *env, stdout, stderr *buffer) {
 	stdout, stderr = new(buffer), new(buffer)
 	return &env{

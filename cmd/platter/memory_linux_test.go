@@ -76,7 +76,7 @@ func (zeros) Read(p []byte) (int, error) {
 	return len(p), nil
 }
 
-// TestMemory holds that what the program takes does not depend on how large the disk is.
+// TestMemory checks that the program's memory does not depend on the size of the disk.
 func TestMemory(t *testing.T) {
 	s := newMeasuredSite(t)
 	size := shorter(1<<30, 192<<20)
@@ -103,7 +103,7 @@ func TestMemory(t *testing.T) {
 	s.measured(nil, "check", "--read-data")
 }
 
-// TestMemoryOfParity holds the same where parity is made, whose tables alone take 73 MiB.
+// TestMemoryOfParity checks the same with parity, whose tables alone take 73 MiB.
 func TestMemoryOfParity(t *testing.T) {
 	s := newMeasuredSite(t)
 	s.must("parity", "add")
@@ -147,7 +147,7 @@ func TestMemoryOfParity(t *testing.T) {
 	s.measured(nil, "check", "--read-packs")
 }
 
-// TestHugeDisk holds that a disk of 8 TiB costs what its few MiB of data do: time, memory, and room where it is restored.
+// TestHugeDisk checks that a disk of 8 TiB costs what its few MiB of data do: time, memory, and room where it is restored.
 func TestHugeDisk(t *testing.T) {
 	s := newMeasuredSite(t)
 	disk := s.path("disk")

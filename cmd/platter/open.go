@@ -49,7 +49,7 @@ func openRepo(ctx context.Context, env *env, c common) (*repo.Repo, error) {
 	if err != nil {
 		return nil, err
 	}
-	// Before the password is asked for, which is of no use if the NAS is not mounted.
+	// Checked before platter asks for the password: if the NAS is not mounted, a password is useless.
 	if err := repo.Find(ctx, s); err != nil {
 		return nil, openError(c, err)
 	}
@@ -60,7 +60,7 @@ func openRepo(ctx context.Context, env *env, c common) (*repo.Repo, error) {
 	return openWith(ctx, env, c, s, password)
 }
 
-// openWith unlocks a repository with the first reading of a password that fits.
+// openWith unlocks a repository with the first reading of the password that matches.
 func openWith(ctx context.Context, env *env, c common, s store.Store, password []byte) (*repo.Repo, error) {
 	var r *repo.Repo
 	var err error

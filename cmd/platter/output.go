@@ -70,7 +70,7 @@ func (o *rawOutput) Write(p []byte) (int, error) {
 	return n, o.err
 }
 
-// info prints a message for people to standard error; -q and --json silence it. Results go to e.stdout instead.
+// info prints a message for the user to standard error; -q and --json silence it. Results go to e.stdout instead.
 func (e *env) info(c common, format string, args ...any) {
 	if !c.quiet && !c.json {
 		fmt.Fprintf(e.stderr, "%s\n", printable(fmt.Sprintf(format, args...)))
@@ -129,7 +129,7 @@ func duration(d time.Duration) string {
 // localTime formats a time in the local time zone.
 func localTime(t time.Time) string { return t.Local().Format(time.DateTime) }
 
-// shortID is the beginning of an ID, for people.
+// shortID is the beginning of an ID, for display.
 func shortID(id fmt.Stringer) string { return id.String()[:8] }
 
 // A textTable has columns of text, two spaces apart.

@@ -30,8 +30,8 @@ func parityAddCommand(env *env) *cli.Command {
 	return &cli.Command{
 		Name:  "add",
 		Usage: "create parity files for all packs, and for every new pack from now on",
-		Description: "Reads every pack that has no parity file of that share, and compares it with its name. A damaged pack is listed and gets none, and the exit code is 3. " +
-			"If it is interrupted, run it again. The disk can lose that share of a pack's sectors of 4 KiB, in a run or scattered.",
+		Description: "Reads every pack that has no parity file of that share, and compares it with its name. A damaged pack is listed and gets no parity file, and the exit code is 3. " +
+			"If it is interrupted, run it again. The NAS's disk can then lose that share of a pack's sectors of 4 KiB, in a run or scattered.",
 		Flags: append([]cli.Flag{
 			&cli.GenericFlag{
 				Name: "share", Usage: "`SHARE` of a pack's size that the disk may lose", Value: &opts.share,

@@ -14,8 +14,8 @@ import (
 	"golang.org/x/term"
 )
 
-// A passwordSource says where a password comes from, other than the terminal. The command line goes first: if it names a source,
-// the variables are ignored.
+// A passwordSource says where a password comes from, other than the terminal. The command line takes precedence: if it names a
+// source, the variables are ignored.
 type passwordSource struct {
 	name    string // "password" or "new-password"; the names of flags and variables derive from it
 	file    string // of the flag

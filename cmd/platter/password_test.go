@@ -43,11 +43,11 @@ func TestPassword(t *testing.T) {
 		{name: "command fails", command: "exit 7", err: "exit status 7"},
 		{name: "command prints nothing", command: "exit 0", err: "empty password"},
 		{name: "nothing typed", typed: []string{""}, err: "protects nothing"},
-		{name: "nobody to ask", err: "no password given, and no terminal to ask for it: set PLATTER_PASSWORD or use --password-file"},
+		{name: "no terminal", err: "no password given, and no terminal to ask for it: set PLATTER_PASSWORD or use --password-file"},
 		{name: "new, typed twice", isNew: true, typed: []string{"t", "t"}, want: "t"},
 		{name: "new, mistyped", isNew: true, typed: []string{"t", "T"}, err: "differ"},
 		{name: "new, from the variable", isNew: true, variable: "v", want: "v"},
-		{name: "new, nobody to ask", isNew: true, err: "no new password given, and no terminal to ask for it: set PLATTER_NEW_PASSWORD or"},
+		{name: "new, no terminal", isNew: true, err: "no new password given, and no terminal to ask for it: set PLATTER_NEW_PASSWORD or"},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {

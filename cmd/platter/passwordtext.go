@@ -56,7 +56,7 @@ func fromUTF16(p []byte) ([]byte, bool) {
 func newReading(p []byte) ([]byte, error) {
 	text := readings(p)[0]
 	if bytes.IndexByte(text, 0) >= 0 || isUTF16(text) {
-		return nil, errors.New("it is no text: it has NUL bytes, or is partly UTF-16. Save it as UTF-8, or encode a binary key with base64")
+		return nil, errors.New("it is not text: it has NUL bytes, or is partly UTF-16. Save it as UTF-8, or encode a binary key with base64")
 	}
 	return text, nil
 }

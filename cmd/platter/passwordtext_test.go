@@ -42,7 +42,7 @@ var passwordFiles = []struct{ name, content, password string }{
 	{"blanks", "  p w \n", "  p w "},
 }
 
-// TestPasswordFiles holds that a file opens the repository that was made with it, and with the password that it shows.
+// TestPasswordFiles checks that a file opens the repository that was made with it, and with the password that it shows.
 func TestPasswordFiles(t *testing.T) {
 	for _, test := range passwordFiles {
 		t.Run(test.name, func(t *testing.T) {
@@ -63,7 +63,7 @@ func TestPasswordFiles(t *testing.T) {
 	}
 }
 
-// TestPasswordFilesAsBefore holds that repositories which were made with the bytes of a file, marks and all, still open with it.
+// TestPasswordFilesAsBefore checks that repositories which were made with the bytes of a file, marks and all, still open with it.
 func TestPasswordFilesAsBefore(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "file")
 	e, _, _ := testEnv(t)
@@ -86,7 +86,7 @@ func TestPasswordFilesAsBefore(t *testing.T) {
 	}
 }
 
-// TestPasswordIsText holds that what is no text becomes no password.
+// TestPasswordIsText checks that what is no text becomes no password.
 func TestPasswordIsText(t *testing.T) {
 	for _, content := range []string{
 		"a\x00b", "p\x00w\x00", littleMark + "p", littleMark + "\x00\xd8", littleMark + "\x00\x00p\x00\x00\x00", "\x00",
@@ -97,7 +97,7 @@ func TestPasswordIsText(t *testing.T) {
 		}
 		e, _, _ := testEnv(t)
 		p, err := e.newPassword(context.Background(), passwordSource{name: "new-password", file: path})
-		if err == nil || !strings.Contains(err.Error(), "it is no text") {
+		if err == nil || !strings.Contains(err.Error(), "it is not text") {
 			t.Errorf("%q: %q, %v", content, p, err)
 		}
 	}

@@ -88,7 +88,7 @@ var titles = []string{
 	"naïve", "e\u0301\u0301te", "диск", "❤️❤️❤️", "👩‍👩‍👧‍👦 family", "a磁b碟c", "tab\tand\nline",
 }
 
-// TestBarFits holds that the line takes no more cells than it may, in terminals of every width, and that it says what it can.
+// TestBarFits checks that the line takes no more cells than it may, in terminals of every width, and that it says what it can.
 func TestBarFits(t *testing.T) {
 	start := time.Date(2026, 3, 1, 12, 0, 0, 0, time.UTC)
 	amounts := [][2]int64{{0, 0}, {5 << 20, 0}, {0, 1}, {1, 3}, {1 << 40, 1 << 41}, {5, 4}, {1 << 62, math.MaxInt64}, {1023 << 30, 1023 << 30}}

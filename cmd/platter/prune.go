@@ -30,18 +30,18 @@ func pruneCommand(env *env) *cli.Command {
 		Description: "Deletes packs that no snapshot needs. From packs that are mostly unused, it copies what is needed into new packs first. " +
 			"Backups and restores can run at the same time; the next prune deletes what a running backup may still rely on. " +
 			"You can interrupt it at any time and run it again.\n\n" +
-			"Even on a full NAS prune can make room, but it needs a little first: two files of 4 KiB, for a lease and a deletion marker, and 67 bytes for each pack beyond about fifty. " +
-			"If there is not even that, delete something else on the NAS, or a parity file of the repository (packs/*/*.par), which 'parity add' makes again. Delete no other file of it.\n\n" +
+			"prune can make room on a full NAS, but it needs a little room itself: two files of 4 KiB, for a lease and a deletion marker, and 67 bytes for each pack beyond about fifty. " +
+			"If it has less, delete something else on the NAS, or a parity file of the repository (packs/*/*.par): 'parity add' creates it again. Do not delete any other file of the repository.\n\n" +
 			"Nothing is deleted while snapshots that this machine saw are missing and were not forgotten (see 'snapshots --accept'). " +
 			"Without --yes, nothing is deleted either if a missing snapshot is named as a parent, or if there are packs but no record that their snapshots were forgotten.\n\n" +
 			"Other machines may see a deletion marker late, so prune waits three times --grace. The default comes from the mount's options, and is at least a minute. " +
 			"It is zero if the repository is on a local disk that no other machine uses. " +
-			"FUSE file systems such as 'rclone mount' do not say how long they cache: set --grace there.",
+			"FUSE file systems such as 'rclone mount' do not report how long they cache: set --grace for them.",
 		Flags: append([]cli.Flag{
 			&cli.BoolFlag{Name: "dry-run", Aliases: []string{"n"}, Usage: "only print what would be done", Destination: &opts.dryRun, DisableDefaultText: true},
 			&cli.GenericFlag{Name: "max-unused", Usage: "`SHARE` of the repository that may stay unused; a smaller one means more copying", Value: &opts.maxUnused},
 			&cli.GenericFlag{Name: "max-repack", Usage: "copy no more than `SIZE`", Value: &opts.maxRepack, DefaultText: "no limit"},
-			&cli.BoolFlag{Name: "yes", Usage: "go on although snapshots seem to be missing, unless this machine saw them", Destination: &opts.yes, DisableDefaultText: true},
+			&cli.BoolFlag{Name: "yes", Usage: "continue although snapshots seem to be missing, unless this machine saw them", Destination: &opts.yes, DisableDefaultText: true},
 		}, repoFlags(&opts.common)...),
 		Action: action(env, &opts, runPrune),
 	}

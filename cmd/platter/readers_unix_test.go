@@ -78,6 +78,6 @@ func TestReadersHold(t *testing.T) {
 		t.Error("what was restored is not the disk")
 	}
 	if s.must("prune", "--grace", "0s"); len(s.must("snapshots", "-q")) == 0 {
-		t.Error("all is gone")
+		t.Error("all versions are missing")
 	}
 }

@@ -14,7 +14,7 @@ func repairCommand(env *env) *cli.Command {
 		Name:        "repair",
 		Usage:       "repair damage",
 		Category:    aboutRepository,
-		Subcommands: []*cli.Command{repairConfigCommand(env), repairIndexCommand(env), repairPacksCommand(env), repairSnapshotsCommand(env)},
+		Subcommands: []*cli.Command{repairPacksCommand(env), repairIndexCommand(env), repairConfigCommand(env), repairSnapshotsCommand(env)},
 	}
 }
 
@@ -52,7 +52,7 @@ func runRepairIndex(ctx context.Context, env *env, opts repairIndexOptions, args
 			return err
 		}
 	} else {
-		for _, line := range done.Bad {
+		for _, line := range done.Unreadable {
 			fmt.Fprintf(env.stdout, "unreadable before: %s\n", line)
 		}
 		for _, line := range done.Lost {

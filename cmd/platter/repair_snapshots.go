@@ -46,11 +46,11 @@ func runRepairSnapshots(ctx context.Context, env *env, opts repairSnapshotsOptio
 		return err
 	}
 	if opts.forget && !opts.write {
-		return usagef("--forget goes with --write, which first stores what is left of these versions")
+		return usagef("--forget needs --write, which first stores what is left of these versions")
 	}
 	which := opts.putBack.Value()
 	if len(which) > 0 && (opts.readData || opts.write) {
-		return usagef("--put-back does not go with --read-data or --write")
+		return usagef("--put-back cannot be used with --read-data or --write")
 	}
 	opts.noCache = true // the repository itself is repaired
 	r, err := openRepo(ctx, env, opts.common)

@@ -31,19 +31,19 @@ func restoreCommand(env *env) *cli.Command {
 		ArgsUsage: "SNAPSHOT TARGET",
 		Category:  aboutDisks,
 		Description: "TARGET is a new file, or - for standard output. Zeros take no room in the file. " +
-			"The file gets its name only when it is complete and safe on its disk; the umask decides who may read it. " +
+			"The file gets its name only when it is complete and durable; the umask decides who may read it. " +
 			"--force replaces an existing file and keeps its owner and mode. If TARGET is a link, the file that it points to is written.\n\n" +
 			"With --in-place, TARGET is an existing file, such as an older version of the disk. Only what differs from SNAPSHOT is fetched and written. " +
 			"A file in use is refused: locked, open for writing, used for swap or by a loop device. " +
 			"After an interruption, the file is a mixture of both disks; run the same command again to complete it.\n\n" +
 			aboutDeviceTarget + "\n\n" + aboutSnapshotArgument + " " + aboutPartArgument,
 		Flags: append(append([]cli.Flag{
-			&cli.BoolFlag{Name: "verify", Usage: "read TARGET back and verify every byte; default for a device", Destination: &opts.verify, DisableDefaultText: true},
 			&cli.BoolFlag{Name: "in-place", Usage: "write only what differs into the existing TARGET; default for a device", Destination: &opts.inPlace, DisableDefaultText: true},
 			&cli.BoolFlag{Name: "force", Aliases: []string{"f"}, Usage: "replace TARGET if it exists", Destination: &opts.force, DisableDefaultText: true},
+			&cli.BoolFlag{Name: "verify", Usage: "read TARGET back and verify every byte; default for a device", Destination: &opts.verify, DisableDefaultText: true},
+			&cli.BoolFlag{Name: "no-verify", Usage: "do not read a device back", Destination: &opts.noVerify, DisableDefaultText: true},
 			&cli.BoolFlag{Name: "plan", Usage: "only print what would be fetched and written, and about how long it takes", Destination: &opts.plan, DisableDefaultText: true},
 			&cli.BoolFlag{Name: "force-in-use", Usage: "write although a program has TARGET open for writing, or locked; never if it is mounted or behind a loop device", Destination: &opts.forceInUse, DisableDefaultText: true},
-			&cli.BoolFlag{Name: "no-verify", Usage: "do not read a device back", Destination: &opts.noVerify, DisableDefaultText: true},
 		}, deviceFlags(&opts.device)...), repoFlags(&opts.common)...),
 		Action: action(env, &opts, runRestore),
 	}
@@ -125,7 +125,7 @@ func checkRestore(env *env, opts restoreOptions, target string) error {
 	case !isDevice && opts.device.needed() != "":
 		return usagef("%s is for a device, and %s is not one", opts.device.needed(), target)
 	case target == stdio && (opts.verify || opts.json || opts.inPlace || opts.plan):
-		return usagef("--verify, --in-place, --plan and --json do not go with TARGET -")
+		return usagef("--verify, --in-place, --plan and --json cannot be used with TARGET -")
 	case target == stdio && opts.force:
 		return usagef("--force replaces a file, and TARGET - is standard output")
 	case target != stdio:

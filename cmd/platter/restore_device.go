@@ -17,7 +17,7 @@ const aboutDeviceTarget = "On Linux, TARGET may be a block device: a disk or a p
 	"It is refused if it is mounted, used for swap, held by another device or open for writing in a program, if the repository or the running system is on it, " +
 	"or if it is too small or read-only. --serial confirms which device it is; otherwise, and without --yes, platter asks for its serial number. " +
 	"platter then holds the device open, so that no other one can take its place. It writes only what differs, flushes the device and reads everything back. " +
-	"What is behind the end of the disk stays as it is."
+	"What is after the end of the disk stays as it is."
 
 // deviceOptions are the options for a TARGET that is a device.
 type deviceOptions struct {
@@ -33,7 +33,7 @@ func deviceFlags(o *deviceOptions) []cli.Flag {
 		&cli.BoolFlag{Name: "yes", Usage: "do not ask for confirmation", Destination: &o.yes, Category: category, DisableDefaultText: true},
 		&cli.BoolFlag{Name: "grow-gpt", Usage: "if it is larger than the disk, move the second partition table to its end", Destination: &o.growGPT, Category: category, DisableDefaultText: true},
 		&cli.BoolFlag{Name: "shrink-gpt", Usage: "if it is smaller, drop the end of the disk that no partition uses, and move the second partition table", Destination: &o.shrinkGPT, Category: category, DisableDefaultText: true},
-		&cli.BoolFlag{Name: "wipe-rest", Usage: "write zeros behind the end of the disk", Destination: &o.wipeRest, Category: category, DisableDefaultText: true},
+		&cli.BoolFlag{Name: "wipe-rest", Usage: "write zeros after the end of the disk", Destination: &o.wipeRest, Category: category, DisableDefaultText: true},
 	}
 }
 

@@ -84,8 +84,8 @@ func written(t *testing.T, node string) int64 {
 	return 512 * sectors
 }
 
-// TestDeviceLinkRetargeted has a link lead now to one device, now to another, as fast as it goes, while a restore is told by a
-// serial number which of them is meant. Nothing is ever written to the other.
+// TestDeviceLinkRetargeted switches a link between two devices as fast as it can, while a restore names one of them by its
+// serial number. Nothing is ever written to the other.
 func TestDeviceLinkRetargeted(t *testing.T) {
 	s := newSite(t)
 	const size = 2 << 20
@@ -216,7 +216,7 @@ func TestDeviceTyped(t *testing.T) {
 	}
 }
 
-// TestDeviceInterrupted holds that Ctrl-C ends a restore onto a device, and says how to go on.
+// TestDeviceInterrupted checks that Ctrl-C ends a restore onto a device, and says how to go on.
 func TestDeviceInterrupted(t *testing.T) {
 	s := newSite(t)
 	size := shorter(128<<20, 64<<20)

@@ -19,7 +19,7 @@ type restoring struct {
 	fit      *restore.Fit    // nil for a file
 }
 
-// title names what is restored, for people.
+// title names what is restored, for display.
 func (w restoring) title() string {
 	if w.part.Name != "" {
 		return w.snapshot.Name + ":" + w.part.Name
@@ -42,7 +42,7 @@ type restoreReport struct {
 	Written  int64         `json:"written"`
 	Zeroed   int64         `json:"zeroed"`
 	Verified bool          `json:"verified"`
-	Left     int64         `json:"left,omitempty"` // bytes of the device behind the disk
+	Left     int64         `json:"left,omitempty"` // bytes of the device after the disk
 	Moved    bool          `json:"moved_gpt,omitempty"`
 	Warnings []string      `json:"warnings,omitempty"`
 	Advice   []string      `json:"advice,omitempty"`
@@ -118,13 +118,13 @@ func printDeviceDone(env *env, opts restoreOptions, what restoring) {
 	printBehind(env, opts, what, "are as they were", "are zeros now")
 }
 
-// printBehind describes the device behind the end of the disk, and gives advice.
+// printBehind describes the device after the end of the disk, and gives advice.
 func printBehind(env *env, opts restoreOptions, what restoring, stay, wiped string) {
 	switch {
 	case what.fit.Left > 0 && opts.device.wipeRest:
-		fmt.Fprintf(env.stdout, "the %s behind it %s\n", size(what.fit.Left), wiped)
+		fmt.Fprintf(env.stdout, "the %s after it %s\n", size(what.fit.Left), wiped)
 	case what.fit.Left > 0:
-		fmt.Fprintf(env.stdout, "the %s behind it %s; --wipe-rest writes zeros there\n", size(what.fit.Left), stay)
+		fmt.Fprintf(env.stdout, "the %s after it %s; --wipe-rest writes zeros there\n", size(what.fit.Left), stay)
 	}
 	for _, line := range what.fit.Advice {
 		fmt.Fprintf(env.stdout, "note: %s\n", printable(line))

@@ -9,7 +9,7 @@ import (
 	"testing"
 )
 
-// TestNothingShows holds that the files on the NAS reveal neither the name of a disk nor its content.
+// TestNothingShows checks that the files on the NAS reveal neither the name of a disk nor its content.
 func TestNothingShows(t *testing.T) {
 	s := newSite(t)
 	const content = "64 bytes that stand on the disk, and nowhere on the NAS: 8c1f03d"
@@ -54,10 +54,10 @@ func TestNothingShows(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	told := s.must("snapshots", "--json") + s.must("key", "list", "--json") + string(onDisk) + "another-one secret"
+	output := s.must("snapshots", "--json") + s.must("key", "list", "--json") + string(onDisk) + "another-one secret"
 	for _, secret := range secrets {
-		if !strings.Contains(told, secret) {
-			t.Errorf("nobody was told %q, so not to find it proves nothing", secret)
+		if !strings.Contains(output, secret) {
+			t.Errorf("%q was never given, so its absence proves nothing", secret)
 		}
 		if bytes.Contains(bytesOfAll.Bytes(), []byte(secret)) || strings.Contains(names.String(), secret) {
 			t.Errorf("%q shows on the NAS", secret)

@@ -5,8 +5,8 @@ import (
 	"strings"
 )
 
-// withoutSecrets returns an environment for other programs, without passwords, which ps, core files and logs would show. The source
-// of a password (PLATTER_PASSWORD_FILE, PLATTER_PASSWORD_COMMAND) is no secret, and a hook that runs platter needs it.
+// withoutSecrets returns an environment for other programs, without passwords, which ps, core files and logs would show. The
+// source of a password (PLATTER_PASSWORD_FILE, PLATTER_PASSWORD_COMMAND) is not a secret, and a hook that runs platter needs it.
 func withoutSecrets(environment []string) []string {
 	return slices.DeleteFunc(slices.Clone(environment), func(setting string) bool {
 		name, _, _ := strings.Cut(setting, "=")

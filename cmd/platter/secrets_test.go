@@ -23,7 +23,7 @@ func TestWithoutSecrets(t *testing.T) {
 	}
 }
 
-// TestOneWayOut holds that other programs are started, and that JSON is encoded for people, in one place each: the one takes the
+// TestOneWayOut checks that other programs are started, and that JSON is encoded for people, in one place each: the one takes the
 // passwords out of the environment, the other escapes what a terminal would obey.
 func TestOneWayOut(t *testing.T) {
 	allowed := map[string][]string{
@@ -68,7 +68,7 @@ func TestOneWayOut(t *testing.T) {
 	}
 }
 
-// TestUnprintable holds that no character which a terminal obeys or hides comes out raw, of text, JSON, warnings and errors.
+// TestUnprintable checks that no character which a terminal obeys or hides comes out raw, of text, JSON, warnings and errors.
 func TestUnprintable(t *testing.T) {
 	bad := "\x00\x07\x1b\x7f\u0080\u009b\u009f\u00ad\u200b\u200f\u2028\u2029\u202a\u202e\u2060\u2066\u2069\ufeff\U000e0001\U0001d173"
 	for _, c := range bad {

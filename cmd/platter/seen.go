@@ -41,14 +41,14 @@ func loadWatched(ctx context.Context, env *env, r *repo.Repo, c common) (all []*
 		return nil, nil, err
 	}
 	env.warnMissing(c, l.Missing)
-	return l.Snapshots, l.Bad, nil
+	return l.Snapshots, l.Unreadable, nil
 }
 
 // warnMissing raises the alarm for versions that this machine saw and that are missing.
 func (e *env) warnMissing(c common, missing []repo.Seen) {
 	for _, v := range missing[:min(len(missing), shownMissing)] {
 		e.alarm(c, "the version of %s of %s (host %s, ID %s) was here when this machine last looked. It is missing now, and was not forgotten: "+
-			"the NAS hides it, lost it, or was taken back to an earlier state. Find out what happened. "+
+			"the NAS hides it, lost it, or was reset to an earlier state. Find out what happened. "+
 			"If you did that yourself, run 'platter snapshots --accept'", localTime(v.Time), v.Name, v.Host, shortID(v.ID))
 	}
 	if more := len(missing) - shownMissing; more > 0 {
@@ -65,7 +65,7 @@ func (e *env) accept(c common, r *repo.Repo, all []*snapshot.Snapshot) error {
 		return err
 	}
 	if err := setLocation(cacheFolder(e, c), location(c), e.here(r)); err != nil {
-		return fmt.Errorf("remember: %w", err)
+		return fmt.Errorf("record it on this machine: %w", err)
 	}
 	c.watch.alarms = 0
 	return nil
@@ -81,9 +81,9 @@ func (c common) suspicious() error {
 		"Put back what is missing, or run 'platter snapshots --accept' if the repository is right as it is")
 }
 
-// vanished returns an error if a snapshot was listed, is missing now, and was not forgotten.
-func vanished(bad []error) error {
-	if err := (&snapshot.Loaded{Bad: bad}).Vanished(); err != nil {
+// missingWhenRead returns an error if a snapshot was listed, is missing now, and was not forgotten.
+func missingWhenRead(bad []error) error {
+	if err := (&snapshot.Loaded{Unreadable: bad}).MissingWhenRead(); err != nil {
 		return fmt.Errorf("refused: %w; no policy is applied. Try again, and run 'platter check'", err)
 	}
 	return nil

@@ -16,8 +16,8 @@ func shell(ctx context.Context, line string) *exec.Cmd {
 	return cmd
 }
 
-// endProcess ends a process: there is no asking.
+// endProcess kills a process: Windows has no signal that asks it to end.
 func endProcess(p *os.Process) error { return p.Kill() }
 
-// shield is what protects a command line from Ctrl-C: nothing here.
+// shield is empty: here, nothing protects a command line from Ctrl-C.
 const shield = ""

@@ -28,7 +28,7 @@ func snapshotsCommand(env *env) *cli.Command {
 		Category: aboutDisks,
 		Description: "Every command compares the repository with what this machine saw of it before: its identity and all its versions. " +
 			"If a version is missing that was not forgotten, it warns and exits with 3, and neither 'prune' nor a policy of 'forget' deletes anything. " +
-			"--accept ends that. Use it if you took the repository back to an earlier copy, or replaced it with another one.\n\n" +
+			"--accept ends that. Use it if you restored the repository from an earlier copy, or replaced it with another one.\n\n" +
 			"If several of --fs, --label and --uuid are given, they must match the same partition. " +
 			"They do not match versions that an older platter stored, which do not record what is on the disk.",
 		Flags: append([]cli.Flag{
@@ -49,7 +49,7 @@ func runSnapshots(ctx context.Context, env *env, opts snapshotsOptions, args []s
 		return err
 	}
 	if opts.accept && cacheFolder(env, opts.common) == "" {
-		return usagef("--accept is about what this machine remembers, and without a cache it remembers nothing")
+		return usagef("--accept needs the cache, where this machine records the versions that it has seen")
 	}
 	r, err := openRepo(ctx, env, opts.common)
 	if err != nil {

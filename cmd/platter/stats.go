@@ -17,8 +17,10 @@ func statsCommand(env *env) *cli.Command {
 		Name:     "stats",
 		Usage:    "print sizes: of the repository, and of what each version adds to it",
 		Category: aboutRepository,
-		Flags:    repoFlags(&opts.common),
-		Action:   action(env, &opts, runStats),
+		Description: "Lists the versions: the size of each disk, its data without zeros, and the data that no other version has, which a prune could delete if the version were forgotten. " +
+			"Then it prints the sums, and how much deduplication and compression save.",
+		Flags:  repoFlags(&opts.common),
+		Action: action(env, &opts, runStats),
 	}
 }
 

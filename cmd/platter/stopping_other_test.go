@@ -3,4 +3,4 @@
 package main
 
 // stopping is a program of tests that run elsewhere only.
-func stopping() { panic("nobody can stop a process here") }
+func stopping() { panic("no process can be stopped here") }

@@ -85,7 +85,7 @@ func (s *stream) Read(p []byte) (n int, err error) {
 // A beginning is the start of a disk of unknown size. The rest has not arrived, and reads as zeros.
 type beginning []byte
 
-// Size is more than any disk has, so that no partition lies behind it.
+// Size is more than any disk has, so that every partition ends before it.
 func (b beginning) Size() int64 { return math.MaxInt64 &^ (1<<20 - 1) }
 
 func (b beginning) ReadAt(p []byte, off int64) (int, error) {

@@ -11,7 +11,7 @@ import (
 	"testing"
 )
 
-// TestInterruptedCommand holds that Ctrl-C ends what --source-command runs, wherever it is, also one that does not mind
+// TestInterruptedCommand checks that Ctrl-C ends what --source-command runs, wherever it is, also one that ignores
 // signals.
 func TestInterruptedCommand(t *testing.T) {
 	for name, command := range map[string]string{

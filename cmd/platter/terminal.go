@@ -21,7 +21,7 @@ func askTerminal(ctx context.Context, prompt string) ([]byte, error) {
 	return onTerminal(ctx, prompt, readHidden)
 }
 
-// confirmTerminal is askTerminal with echo, for what is no secret.
+// confirmTerminal is askTerminal with echo, for what is not a secret.
 func confirmTerminal(ctx context.Context, prompt string) ([]byte, error) {
 	return onTerminal(ctx, prompt, readShown)
 }
@@ -74,7 +74,7 @@ func readHidden(ctx context.Context, in, out *os.File, prompt string) ([]byte, e
 	switch {
 	case ctx.Err() != nil:
 		if err := term.Restore(fd, before); err != nil {
-			return nil, fmt.Errorf("show what is typed again: %w: %w", err, context.Cause(ctx)) // the terminal may be gone
+			return nil, fmt.Errorf("turn the terminal's echo on again: %w: %w", err, context.Cause(ctx)) // the terminal may be closed
 		}
 		return nil, context.Cause(ctx)
 	case errors.Is(err, io.EOF):
@@ -107,8 +107,8 @@ func awaitLine(ctx context.Context, read func() ([]byte, error)) ([]byte, error)
 		err  error
 	}
 	answers := make(chan answer, 1)
-	// No system lets a read from a terminal be ended from outside in the same way, so after a signal this goroutine is
-	// left waiting; the process ends next.
+	// Each system interrupts a read from a terminal in another way, so after a signal this goroutine keeps waiting; the
+	// process ends next.
 	go func() {
 		line, err := read()
 		answers <- answer{line, err}

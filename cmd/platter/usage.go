@@ -83,7 +83,7 @@ func dashed(name string) string {
 	return "--" + name
 }
 
-// unknownCommand is the error for an argument that is no command.
+// unknownCommand is the error for an argument that is not a command.
 func unknownCommand(c *cli.Context, name string) error {
 	suggestion := cli.SuggestCommand(c.Command.Subcommands, name)
 	if _, quoted, ok := strings.Cut(suggestion, `"`); ok {

@@ -46,7 +46,7 @@ func (d *diskSize) Set(s string) error {
 		return err
 	}
 	if *d == 0 {
-		return errors.New("a disk has more than 0 bytes")
+		return errors.New("a disk must have more than 0 bytes")
 	}
 	return nil
 }

@@ -9,7 +9,7 @@ import (
 // Encode returns the parity file of a pack, and does not change the pack. The share is in thousandths of the pack,
 // from 1 to MaxShare. The name must be the pack's own: a parity file under another name never mends anything.
 func Encode(file []byte, name pack.FileID, share int) ([]byte, error) {
-	g, err := Plan(name, int64(len(file)), share)
+	g, err := NewGeometry(name, int64(len(file)), share)
 	if err != nil {
 		return nil, fmt.Errorf("encode parity of %d bytes, %d‰: %w", len(file), share, err)
 	}

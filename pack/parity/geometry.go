@@ -47,9 +47,9 @@ type Geometry struct {
 	Parity int // shards of parity in each group: the number of lost shards that the group can replace
 }
 
-// Plan returns the geometry that Encode chooses for a pack of size bytes and a share in thousandths, with as few
-// groups as possible. It fails for a size that is no multiple of Sector.
-func Plan(name pack.FileID, size int64, share int) (Geometry, error) {
+// NewGeometry returns the geometry that Encode chooses for a pack of size bytes and a share in thousandths, with as few
+// groups as possible. It fails for a size that is not a multiple of Sector.
+func NewGeometry(name pack.FileID, size int64, share int) (Geometry, error) {
 	if !packSize(size) || share < 1 || share > MaxShare {
 		return Geometry{}, errors.New("parity does not support this pack size or share")
 	}

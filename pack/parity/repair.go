@@ -101,7 +101,7 @@ func Repair(file []byte, size int64, par []byte, name pack.FileID) ([]byte, Repo
 	return nil, r, fmt.Errorf("%w: the mended pack does not match its name", ErrTooDamaged)
 }
 
-// examine compares every shard with its hash. A shard that is not whole in its file is lost.
+// examine compares every shard with its hash. A shard that its file does not hold whole is lost.
 func (s *sidecar) examine(file []byte) Report {
 	r := Report{Geometry: s.Geometry, LostTables: s.lost}
 	for shard := range s.shards() {

@@ -32,7 +32,7 @@ func TestGeometry(t *testing.T) {
 		{1 << 30, 30, 5, 1573, 8947 * 4096},
 		{1 << 30, 1000, 8, 32768, (262144 + 2*1049) * 4096},
 	} {
-		g, err := Plan(pack.FileID{1}, test.size, test.share)
+		g, err := NewGeometry(pack.FileID{1}, test.size, test.share)
 		if err != nil || g.Groups != test.groups || g.Parity != test.parity || !g.valid() {
 			t.Errorf("%d bytes, %d‰: %+v, %v", test.size, test.share, g, err)
 		}
@@ -43,7 +43,7 @@ func TestGeometry(t *testing.T) {
 	// Every share of every size has a geometry.
 	for share := 1; share <= MaxShare; share++ {
 		for size := int64(Sector); size <= pack.MaxSize; size += max(size/3/Sector, 1) * Sector {
-			if g, err := Plan(pack.FileID{}, size, share); err != nil || g.FileSize() > MaxFile {
+			if g, err := NewGeometry(pack.FileID{}, size, share); err != nil || g.FileSize() > MaxFile {
 				t.Fatalf("%d bytes, %d‰: %+v, %v", size, share, g, err)
 			}
 		}

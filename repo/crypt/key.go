@@ -18,10 +18,10 @@ import (
 	"golang.org/x/crypto/chacha20poly1305"
 )
 
-// A MasterKey is the secret that all others of a repository come from.
+// A MasterKey is the secret from which all others of a repository derive.
 type MasterKey [32]byte
 
-// A RepoID tells repositories apart. It is no secret.
+// A RepoID identifies a repository. It is not a secret.
 type RepoID [16]byte
 
 // NewMasterKey draws a key.
@@ -46,11 +46,11 @@ const (
 	SlotInfo   Purpose = 10
 	slotKey    Purpose = 11 // sealed under a password's key, not under one of the master key's
 	Tails      Purpose = 12
-	LocalIndex Purpose = 13 // of no file in the store: it authenticates the index that a machine keeps for itself
+	LocalIndex Purpose = 13 // not of a file in the store: it authenticates the index that a machine keeps for itself
 	Leases     Purpose = 14
-	Plans      Purpose = 15
+	Markers    Purpose = 15
 	Forgotten  Purpose = 16
-	LocalState Purpose = 17 // of no file in the store: it authenticates what a machine remembers
+	LocalState Purpose = 17 // not of a file in the store: it authenticates what a machine remembers
 	Verdicts   Purpose = 18
 )
 
@@ -70,7 +70,7 @@ var contexts = map[Purpose]string{
 	Tails:      "platter 2026-11-21 pack tails v1",
 	LocalIndex: "platter 2026-11-21 local index v1",
 	Leases:     "platter 2026-11-24 leases v1",
-	Plans:      "platter 2026-11-24 plans v1",
+	Markers:    "platter 2026-11-24 plans v1",
 	Forgotten:  "platter 2026-11-24 forgotten snapshots v1",
 	LocalState: "platter 2026-11-24 local state v1",
 	Verdicts:   "platter 2026-11-28 verdicts v1",
@@ -114,14 +114,14 @@ const (
 	nonceSize = chacha20poly1305.NonceSizeX
 	overhead  = nonceSize + chacha20poly1305.Overhead
 
-	// Overhead is by how many bytes what is sealed is longer than it was.
+	// Overhead is the number of bytes that sealing adds.
 	Overhead = overhead
 )
 
 // errNotOpened says no more than this on purpose: the cipher cannot tell why.
-var errNotOpened = errors.New("its seal does not hold")
+var errNotOpened = errors.New("it does not decrypt")
 
-// SealInPlace encrypts buf[24:] in place, with a fresh nonce in buf[:24], and returns buf with the tag behind it.
+// SealInPlace encrypts buf[24:] in place, with a fresh nonce in buf[:24], and returns buf with the tag after it.
 func (b *Box) SealInPlace(buf []byte) []byte {
 	buf = slices.Grow(buf, chacha20poly1305.Overhead) // or else Seal would move the ciphertext
 	nonce, plain := buf[:nonceSize], buf[nonceSize:]

@@ -11,7 +11,7 @@ import (
 // purposes are all there are.
 var purposes = []Purpose{
 	DataIDs, MapIDs, Cuts, DataFrames, MapFrames, Tables, Indexes, Snapshots, Config, SlotInfo, slotKey, Tails, LocalIndex,
-	Leases, Plans, Forgotten, LocalState, Verdicts,
+	Leases, Markers, Forgotten, LocalState, Verdicts,
 }
 
 func testKey() (m MasterKey) {
@@ -38,7 +38,7 @@ func TestKeysStayTheSame(t *testing.T) {
 		Tails:      "f0c4f5d2b53a4a0633dee1f3fe68597e49a65ba81ae70d810ce2524a6fc34472",
 		LocalIndex: "b0bca283b6f7cd6c25bb14a7c252c343d4e150761d68929a81a5bbf47a8b3725",
 		Leases:     "30fde44895b5cfecc17ea9182bc5a732bc6f5d4eca81d19b3854fdca6496dfe3",
-		Plans:      "560a46105a911df7cdc2efb92a2b53916765352f625b0a6107ec8f82e9f75b5b",
+		Markers:    "560a46105a911df7cdc2efb92a2b53916765352f625b0a6107ec8f82e9f75b5b",
 		Forgotten:  "f24ead51163ecf17ab03795cf332350fc02d5b8749e944f2d7e7862744cf367b",
 		LocalState: "fd3d6f2c889fbcacd22a010fae2171b2c56c3d9becc2842ccece0ac479995a06",
 		Verdicts:   "80de41467fa866a723f0935e284cc1a3e828693ab92dad6f990b74c9a22bf849",

@@ -15,13 +15,13 @@ import (
 var (
 	// ErrWrongPassword says that a password opens none of the slots it was tried on.
 	ErrWrongPassword = errors.New("wrong password")
-	// ErrTampered says that a password is that of a slot, and that the slot was changed.
+	// ErrTampered says that a password matches a slot, but that the slot was changed.
 	ErrTampered = errors.New("the password is right, but the key under it was tampered with")
-	// ErrUnknownKDF says that a slot wants passwords stretched in a way this code does not know.
+	// ErrUnknownKDF says that a slot uses a key derivation that this code does not know.
 	ErrUnknownKDF = errors.New("unknown key derivation")
 )
 
-// A Cost says how dear it is to try one password (Argon2id, RFC 9106).
+// A Cost is what it costs to try one password (Argon2id, RFC 9106).
 type Cost struct {
 	Time   uint32 `json:"passes"`
 	Memory uint32 `json:"memory_kib"`
@@ -38,7 +38,7 @@ const (
 	maxLanes  = 64
 )
 
-// Validate returns an error that says which bound does not hold.
+// Validate returns an error that names the bound that is violated.
 func (c Cost) Validate() error {
 	switch {
 	case c.Time < 1 || c.Time > maxTime:
@@ -51,8 +51,8 @@ func (c Cost) Validate() error {
 	return nil
 }
 
-// A KDF is what stretches a password. Slots may share one, so that a password is stretched once for all of them; the
-// Mix of each slot keeps equal passwords from showing.
+// A KDF stretches passwords. Slots may share one, so that a password is stretched once for all of them; the Mix of each
+// slot keeps equal passwords from showing.
 type KDF struct {
 	Cost
 	Salt [32]byte
@@ -72,23 +72,23 @@ func (k KDF) Stretch(password []byte) (stretched [32]byte) {
 	return stretched
 }
 
-// A Slot locks the master key up under one password.
+// A Slot holds the master key, locked under one password.
 //
 //	+---------+-----+-------+--------+-------+------+-----+--------+---------------+-------------+
 //	| repo id | kdf | time  | memory | lanes | salt | mix | commit | sealed master | sealed info |
 //	| 16      | u8  | u32   | u32    | u8    | 32   | 32  | 32     | key 72        | to the end  |
 //	+---------+-----+-------+--------+-------+------+-----+--------+---------------+-------------+
 //
-// The repository's ID is here and nowhere else, so it is lost only with the last slot. kdf is 1 for Argon2id. The slot's key
-// and commit are BLAKE3 derive_key of the stretched password and mix. commit ties the slot to one password: XChaCha20-Poly1305 alone would let a slot be made that two passwords open. All before
-// the sealed master key is its associated data.
+// The repository's ID is here and nowhere else, so it is lost only with the last slot. kdf is 1 for Argon2id. The slot's key and
+// commit are BLAKE3 derive_key of the stretched password and mix. commit ties the slot to one password: XChaCha20-Poly1305 alone
+// would let a slot be made that two passwords open. Everything before the sealed master key is its associated data.
 type Slot struct {
 	Repo RepoID
 	KDF
 	Mix    [32]byte
 	Commit [32]byte
 	Key    []byte // the master key, sealed
-	Info   []byte // what people say of the slot, sealed under the master key
+	Info   []byte // what the user says about the slot, sealed under the master key
 }
 
 const (
@@ -99,7 +99,7 @@ const (
 	slotLength = slotHead + sealedKey
 )
 
-// NewSlot locks the master key up under a stretched password, with info that any holder of the master key can read.
+// NewSlot locks the master key under a stretched password, with info that any holder of the master key can read.
 func NewSlot(m MasterKey, repo RepoID, kdf KDF, stretched [32]byte, info []byte) *Slot {
 	s := &Slot{Repo: repo, KDF: kdf}
 	rand.Read(s.Mix[:])

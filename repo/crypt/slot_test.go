@@ -155,7 +155,7 @@ func TestSlotBinding(t *testing.T) {
 	}
 }
 
-// TestEqualPasswordsDoNotShow holds that of two slots with one password and one salt nobody can tell so.
+// TestEqualPasswordsDoNotShow checks that two slots do not show that they share a password and a salt.
 func TestEqualPasswordsDoNotShow(t *testing.T) {
 	slot, stretched := testSlot()
 	other := NewSlot(testKey(), testRepo, slot.KDF, stretched, []byte("what people say"))
@@ -190,7 +190,7 @@ func TestCostBounds(t *testing.T) {
 	}
 }
 
-// TestGreedySlot holds that a slot which asks for 1 TiB is refused before anything is computed or allocated.
+// TestGreedySlot checks that a slot which asks for 1 TiB is refused before anything is computed or allocated.
 func TestGreedySlot(t *testing.T) {
 	slot, _ := testSlot()
 	for name, change := range map[string]func(p []byte){

@@ -52,8 +52,7 @@ const (
 	MaxVerdict  = 64 << 10
 )
 
-// Names are all names that a repository may use in its store. It is a store.Layout for a folder that also holds other
-// files.
+// Names is a store.Layout with all names that a repository may use, for a folder that also holds other files.
 type Names struct{}
 
 var _ store.Layout = Names{}
@@ -69,7 +68,8 @@ func (Names) Folder(name string) bool {
 	return false
 }
 
-// File reports whether a file, in the root or in one of the repository's folders, may be the repository's, by its name.
+// File reports whether a file may be the repository's, by its name. The file is in the root or in one of the
+// repository's folders.
 func (Names) File(name string) bool {
 	if name == Config || name == ConfigCopy {
 		return true

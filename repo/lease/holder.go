@@ -19,7 +19,7 @@ import (
 type Options struct {
 	Store  func() store.Store               // the store of the work directory, which may change
 	Box    func(p crypt.Purpose) *crypt.Box // the box of the repository's keys
-	Now    func() time.Time                 // this machine's clock, for people to read
+	Now    func() time.Time                 // this machine's clock, for display
 	IsDead func(Lease) bool                 // whether a holder is known to be dead; Lease.IsDead except in tests
 	Begin  func(ctx context.Context) error  // runs before a Hold puts its first lease
 	Settle func(ctx context.Context) error  // waits for listings to show earlier writes, if they cannot be refreshed
@@ -131,7 +131,7 @@ func (h *Holder) new(work Work) Lease {
 }
 
 func hostname() string {
-	host, _ := os.Hostname() // for people to read
+	host, _ := os.Hostname() // for display
 	return host
 }
 

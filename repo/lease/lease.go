@@ -53,7 +53,7 @@ type Lease struct {
 	Host string    `json:"host"`
 	PID  int       `json:"pid"`
 	Boot string    `json:"boot,omitempty"` // where the PID is valid; see thisBoot
-	Time time.Time `json:"time"`           // when the work began, by its machine's clock, for people to read
+	Time time.Time `json:"time"`           // when the work began, by its machine's clock, for display
 	// Acknowledged are the markers that the process knows of. The process may build on packs that any other marker
 	// names. The list is in a second file, the acknowledgement. A new lease in place of the old one would not do: a
 	// process that ends the old lease would not notice the new one.
@@ -79,7 +79,7 @@ type Marker struct {
 	// be deleted.
 	Damaged bool      `json:"damaged,omitempty"`
 	Host    string    `json:"host"`
-	Time    time.Time `json:"time"` // by the clock of the machine that made it, for people to read
+	Time    time.Time `json:"time"` // by the clock of the machine that made it, for display
 }
 
 // packsPerMarker keeps a marker's file well below layout.MaxMarker.
@@ -90,8 +90,8 @@ var (
 	ErrInUse = errors.New("the repository is in use")
 	// ErrLost says that another process ended this process's lease, because this one was cut off or asleep for too
 	// long. The other process may have deleted what this one built on.
-	ErrLost = errors.New("this was cut off from the repository for too long, and others no longer waited for it; run it again, " +
-		"what it stored is not stored again")
+	ErrLost = errors.New("this process did not reach the repository for too long, so others stopped waiting for it; run it again, " +
+		"and it will reuse what it has stored")
 	errNone = errors.New("a file is committed without a lease")
 )
 
@@ -103,7 +103,7 @@ type InUseError struct {
 }
 
 func (e *InUseError) Error() string {
-	text := fmt.Sprintf("%v: a %s by %s (process %d) is under way since %s; wait for it to end. If that machine is dead, ",
+	text := fmt.Sprintf("%v: a %s by %s (process %d) has been running since %s; wait for it to end. If that machine is dead, ",
 		ErrInUse, e.Work, e.Host, e.PID, e.Time.Local().Format(time.DateTime))
 	switch {
 	case e.Future && e.Stuck != nil:

@@ -86,11 +86,11 @@ func (h *Holder) readFile(ctx context.Context, s *State, f layout.File) error {
 		}
 		return nil
 	}
-	body, err := pack.ParseHeader(file, pack.PlanFile)
+	body, err := pack.ParseHeader(file, pack.MarkerFile)
 	if err != nil {
 		return fmt.Errorf("%s: %w", name, err)
 	}
-	m, err := open[Marker](h.o.Box(crypt.Plans), body)
+	m, err := open[Marker](h.o.Box(crypt.Markers), body)
 	if err != nil {
 		return fmt.Errorf("%s: %w", name, err)
 	}
@@ -127,7 +127,7 @@ func (h *Holder) Put(ctx context.Context, l Lease) (pack.FileID, error) {
 
 // PutMarker stores a marker unchanged. Mark makes as many markers as a list of packs needs.
 func (h *Holder) PutMarker(ctx context.Context, m Marker) (pack.FileID, error) {
-	return h.put(ctx, pack.PlanFile, crypt.Plans, m)
+	return h.put(ctx, pack.MarkerFile, crypt.Markers, m)
 }
 
 // Mark puts the markers that condemn packs, or damage markers if damaged is set.
@@ -219,5 +219,5 @@ func (s *State) fault() error {
 		errs = append(errs, d.Value)
 	}
 	slices.SortFunc(errs, func(a, b error) int { return cmp.Compare(a.Error(), b.Error()) })
-	return fmt.Errorf("%w; it may say what is to be deleted: 'platter prune' clears it away", errors.Join(errs...))
+	return fmt.Errorf("%w; it may name packs that are about to be deleted: 'platter prune' removes it", errors.Join(errs...))
 }

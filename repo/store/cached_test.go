@@ -136,7 +136,7 @@ func TestCachedAnswers(t *testing.T) {
 		t.Errorf("%d copies, want %d", c.copies(), before-1)
 	}
 	if _, err := c.Get(t.Context(), theirs, 0, 9); !errors.Is(err, fs.ErrNotExist) {
-		t.Errorf("a file that is gone: %v", err)
+		t.Errorf("a missing file: %v", err)
 	}
 	if err := c.Delete(t.Context(), mine); err != nil {
 		t.Fatal(err)

@@ -41,7 +41,7 @@ type OpenFile interface {
 }
 
 // osFiles is the real file system. It uses os.Root for safety: the owner of a shared folder can turn a folder into a
-// link. A Put or Delete that followed it would change other files of this machine. osFiles opens the root anew for
+// link. A Put or Delete that followed it would change other files of this machine. osFiles opens the root again for
 // every call, so that it finds a share that was mounted again.
 type osFiles struct {
 	root string
@@ -101,7 +101,7 @@ func (o osFiles) Touch(name string) error {
 		err = f.Sync()
 	}
 	closed := f.Close()
-	if err == nil && passingHere(closed) == interrupted {
+	if err == nil && transienceHere(closed) == interrupted {
 		return nil // it is closed, and the write is synced
 	}
 	if err == nil || closed != nil && lacksSync(err) {

@@ -37,7 +37,7 @@ func inGroup(root *os.Root, name string) bool {
 // statRoot is Root.Stat with retries, which Root.Stat does not do after an interruption.
 func statRoot(root *os.Root, name string) (info fs.FileInfo, err error) {
 	for range maxInterrupts {
-		if info, err = root.Stat(name); passingHere(err) != interrupted {
+		if info, err = root.Stat(name); transienceHere(err) != interrupted {
 			break
 		}
 	}

@@ -154,7 +154,7 @@ func useStore(t *testing.T, l *store.Local) error {
 	}
 	for _, seq := range []iter.Seq2[store.Info, error]{l.List(ctx, ""), l.Leftovers(ctx)} {
 		for info, err := range seq {
-			errs = append(errs, fmt.Errorf("listed %s, %w", info.Name, errors.Join(errors.New("it should be gone"), err)))
+			errs = append(errs, fmt.Errorf("listed %s, %w", info.Name, errors.Join(errors.New("it should be missing"), err)))
 		}
 	}
 	return errors.Join(errs...)
@@ -250,7 +250,7 @@ func TestNoSync(t *testing.T) {
 		l := store.NewLocalOn(disk)
 		l.Warn(func(text string) { t.Errorf("%v: %s", code, text) })
 		if err := l.Put(t.Context(), "a", []byte("a")); !errors.Is(err, code) {
-			t.Errorf("a put of which the sync says %v: %v", code, err)
+			t.Errorf("a put whose sync returns %v: %v", code, err)
 		}
 		if n := len(slices.DeleteFunc(disk.Calls(), func(call string) bool { return call != "sync" })); n != 1 {
 			t.Errorf("a sync that failed was tried %d times", n)

@@ -52,7 +52,7 @@ func OpenLocal(root string, own Layout) (*Local, error) {
 // Close returns nil: a Local opens its folder for every call, and holds nothing open.
 func (l *Local) Close() error { return nil }
 
-// A Layout tells the files of the store's user from foreign files in the same folder.
+// A Layout distinguishes the store's files from foreign files in the same folder.
 type Layout interface {
 	// Folder reports whether a folder is the store's, even if another program may have created it.
 	Folder(name string) bool

@@ -47,10 +47,10 @@ func dropRights(t *testing.T) {
 	if os.Geteuid() != 0 {
 		return
 	}
-	const nobody = 65534
+	const unprivileged = 65534 // the user nobody
 	runtime.LockOSThread()
 	t.Cleanup(runtime.UnlockOSThread)
-	_, err := unix.SetfsuidRetUid(nobody)
+	_, err := unix.SetfsuidRetUid(unprivileged)
 	must(t, err)
 	t.Cleanup(func() { unix.SetfsuidRetUid(0) })
 }

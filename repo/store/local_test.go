@@ -146,7 +146,7 @@ func TestLocalFolders(t *testing.T) {
 	}
 }
 
-func TestLocalFolderVanishes(t *testing.T) {
+func TestLocalFolderDisappears(t *testing.T) {
 	root := filepath.Join(t.TempDir(), "root")
 	l := storetest.OpenLocal(t, root, nil)
 	for _, gone := range []string{"packs/ab", "packs", "."} {
@@ -172,10 +172,10 @@ func TestLocalListedGoes(t *testing.T) {
 	seen := 0
 	for info, err := range storetest.OpenLocal(t, root, nil).List(t.Context(), "") {
 		if err != nil {
-			t.Fatalf("List of what has gone since: %v", err)
+			t.Fatalf("List of what was deleted since: %v", err)
 		}
 		if seen++; seen > 1 {
-			t.Fatalf("%s is listed, but has gone", info.Name)
+			t.Fatalf("%s is listed, but was deleted", info.Name)
 		}
 		entries, err := os.ReadDir(root)
 		if err != nil {

@@ -65,8 +65,8 @@ func noSuchSync(err error) bool {
 	return false
 }
 
-// passingHere recognizes interruptions by a signal.
-func passingHere(err error) passing {
+// transienceHere recognizes interruptions by a signal.
+func transienceHere(err error) transience {
 	if errors.Is(err, unix.EINTR) {
 		return interrupted
 	}

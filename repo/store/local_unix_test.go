@@ -161,7 +161,7 @@ func TestCannotLink(t *testing.T) {
 // its files would seem deleted.
 func TestUnreadable(t *testing.T) {
 	if os.Getuid() == 0 {
-		asNobody(t)
+		asUser(t)
 		return
 	}
 	root := t.TempDir()
@@ -193,8 +193,8 @@ type mine struct{}
 func (mine) Folder(name string) bool { return name == "mine" || name == "mine/too" }
 func (mine) File(string) bool        { return false }
 
-// asNobody runs the test again as a user without root's rights.
-func asNobody(t *testing.T) {
+// asUser runs the test again as a user without root's rights.
+func asUser(t *testing.T) {
 	exe, folder := filepath.Join(t.TempDir(), "test"), t.TempDir()
 	data, err := os.ReadFile(os.Args[0])
 	must(t, err)
@@ -207,6 +207,6 @@ func asNobody(t *testing.T) {
 	cmd.Dir, cmd.Env = folder, append(os.Environ(), "TMPDIR="+folder)
 	cmd.SysProcAttr = &syscall.SysProcAttr{Credential: &syscall.Credential{Uid: 65534, Gid: 65534}}
 	if out, err := cmd.CombinedOutput(); err != nil || !strings.Contains(string(out), "PASS") {
-		t.Errorf("as nobody: %v\n%s", err, out)
+		t.Errorf("as a user without rights: %v\n%s", err, out)
 	}
 }

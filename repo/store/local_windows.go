@@ -55,8 +55,8 @@ func noSuchSync(err error) bool {
 	return errors.Is(err, windows.ERROR_INVALID_FUNCTION) || errors.Is(err, windows.ERROR_NOT_SUPPORTED)
 }
 
-// passingHere recognizes files that another process has open.
-func passingHere(err error) passing {
+// transienceHere recognizes files that another process has open.
+func transienceHere(err error) transience {
 	var code syscall.Errno
 	if errors.As(err, &code) && busyOnWindows(code) {
 		return busy

@@ -30,8 +30,8 @@ func (l *Local) lacksSync(err error) {
 	}
 	l.unsynced.once.Do(func() {
 		if l.unsynced.report != nil {
-			l.unsynced.report(fmt.Sprintf("the file system does not support fsync (%v): what is written may be lost when the machine it "+
-				"is on loses power soon after; run 'platter check' after such an outage", err))
+			l.unsynced.report(fmt.Sprintf("the file system does not support fsync (%v): what is written may be lost if its machine "+
+				"loses power soon after; run 'platter check' after such an outage", err))
 		}
 	})
 }

@@ -9,19 +9,19 @@ import (
 	"time"
 )
 
-// A retryPolicy decides which errors of a file system are passing, and how long to wait for that.
+// A retryPolicy decides which errors of a file system are transient, and how long to wait for that.
 type retryPolicy struct {
-	passing func(error) passing                              // classifies the system's errors
-	wait    func(ctx context.Context, d time.Duration) error // returns the cause of ctx's end if that comes first
+	transience func(error) transience                           // classifies the system's errors
+	wait       func(ctx context.Context, d time.Duration) error // returns the cause of ctx's end if that comes first
 }
 
-// A passing is a class of errors by whether the same call may succeed later.
-type passing int
+// A transience says whether the same call may succeed later, and why.
+type transience int
 
 const (
-	stays       passing = iota
-	interrupted         // by a signal: CIFS and FUSE return it for any call, and os does not retry all calls
-	busy                // another process has the file open: on Windows virus scanners and indexers open new files
+	stays       transience = iota
+	interrupted            // by a signal: CIFS and FUSE return it for any call, and os does not retry all calls
+	busy                   // another process has the file open: on Windows virus scanners and indexers open new files
 )
 
 const (
@@ -32,7 +32,7 @@ const (
 )
 
 // defaultRetryPolicy returns the policy for the system that this program runs on.
-func defaultRetryPolicy() retryPolicy { return retryPolicy{passing: passingHere, wait: waitFor} }
+func defaultRetryPolicy() retryPolicy { return retryPolicy{transience: transienceHere, wait: waitFor} }
 
 func waitFor(ctx context.Context, d time.Duration) error {
 	timer := time.NewTimer(d)
@@ -45,7 +45,7 @@ func waitFor(ctx context.Context, d time.Duration) error {
 	}
 }
 
-// do repeats call until it succeeds, its error is not passing, or ctx ends. wasInterrupted reports that an earlier
+// do repeats call until it succeeds, its error is not transient, or ctx ends. wasInterrupted reports that an earlier
 // attempt may have done the work despite its error.
 func (p retryPolicy) do(ctx context.Context, call func() error) (wasInterrupted bool, err error) {
 	interrupts, waited, next := 0, time.Duration(0), firstWait
@@ -54,7 +54,7 @@ func (p retryPolicy) do(ctx context.Context, call func() error) (wasInterrupted 
 		if err == nil || ctx.Err() != nil {
 			return interrupts > 0, err
 		}
-		switch p.passing(err) {
+		switch p.transience(err) {
 		case interrupted:
 			if interrupts++; interrupts > maxInterrupts {
 				return true, err
@@ -89,7 +89,7 @@ func busyOnWindows(code syscall.Errno) bool {
 }
 
 // errUnclear says that a call was interrupted, and that the result of the retry may be the call's own work.
-var errUnclear = errors.New("interrupted, and perhaps done all the same")
+var errUnclear = errors.New("interrupted; it may have succeeded")
 
 // untilClear repeats do from its beginning as long as an interruption leaves its outcome unclear.
 func untilClear(do func() error) (err error) {
@@ -214,7 +214,7 @@ func (f *retryingFile) Write(b []byte) (n int, err error) {
 func (f *retryingFile) Sync() error {
 	var err error
 	for range maxInterrupts {
-		if err = f.File.Sync(); err == nil || f.p.passing(err) != interrupted {
+		if err = f.File.Sync(); err == nil || f.p.transience(err) != interrupted {
 			break
 		}
 	}
@@ -225,7 +225,7 @@ func (f *retryingFile) Sync() error {
 // Close does not retry, because the file may be closed despite the error. Synced data is durable.
 func (f *retryingFile) Close() error {
 	err := f.File.Close()
-	if err != nil && f.p.passing(err) == interrupted {
+	if err != nil && f.p.transience(err) == interrupted {
 		if f.durable {
 			return nil
 		}

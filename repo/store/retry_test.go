@@ -53,7 +53,7 @@ var calling = map[string]func(FileSystem) error{
 }
 
 // onWindows classifies errors as on Windows.
-func onWindows(err error) passing {
+func onWindows(err error) transience {
 	var code syscall.Errno
 	if errors.As(err, &code) && busyOnWindows(code) {
 		return busy
@@ -84,7 +84,7 @@ func TestBusy(t *testing.T) {
 				ctx, cancel := context.WithCancel(t.Context())
 				defer cancel()
 				var waits []time.Duration
-				p := retryPolicy{passing: onWindows, wait: func(ctx context.Context, d time.Duration) error {
+				p := retryPolicy{transience: onWindows, wait: func(ctx context.Context, d time.Duration) error {
 					if waits = append(waits, d); len(waits) == test.stopAt {
 						cancel()
 					}
@@ -133,10 +133,10 @@ func TestWaitEnds(t *testing.T) {
 
 // TestInterruptsAreBounded checks that a file system that always interrupts does not block a command forever.
 func TestInterruptsAreBounded(t *testing.T) {
-	always := func(error) passing { return interrupted }
+	always := func(error) transience { return interrupted }
 	for call, do := range calling {
 		s := &scripted{answers: slices.Repeat([]error{syscall.EINTR}, 2*maxInterrupts)}
-		err := do(retrying{FileSystem: s, ctx: t.Context(), retryPolicy: retryPolicy{passing: always}, unsynced: func(error) {}})
+		err := do(retrying{FileSystem: s, ctx: t.Context(), retryPolicy: retryPolicy{transience: always}, unsynced: func(error) {}})
 		if !errors.Is(err, syscall.EINTR) || s.calls != maxInterrupts+1 {
 			t.Errorf("%s: %v after %d calls", call, err, s.calls)
 		}

@@ -90,7 +90,7 @@ func moduleComponent(m *debug.Module) component {
 func library(name, version, purl, sum string) component {
 	c := component{Type: "library", BOMRef: purl, Name: name, Version: version, PURL: purl}
 	if sum != "" {
-		// It hashes a list of files, so it is no hash of an archive as CycloneDX means it.
+		// It hashes a list of files, so it is not the hash of an archive that CycloneDX means.
 		c.Properties = []property{{"go:sum", sum}}
 	}
 	return c

@@ -274,7 +274,7 @@ func TestUnpluggedDiskIsNoSnapshot(t *testing.T) {
 		}
 		// A worker may meet a failing place before another has recorded a successful read.
 		err = Disk(context.Background(), r, retrying, nil, &snapshot.Snapshot{}, nil)
-		if dead, gone := errors.Is(err, image.ErrDead), errors.Is(err, image.ErrGone); !dead && (!gone || reads == 0) {
+		if dead, gone := errors.Is(err, image.ErrDead), errors.Is(err, image.ErrUnresponsive); !dead && (!gone || reads == 0) {
 			t.Errorf("after %d reads: %v", reads, err)
 		}
 	}

@@ -202,19 +202,19 @@ func TestFoldUnreadable(t *testing.T) {
 			t.Fatalf("seed %d: %v, and the page is used: %v", seed, err, used)
 		}
 		var mu sync.Mutex
-		told := 0
+		shown := 0
 		lossy := dataOf()
 		lossy.AllCores = fold.AllCores
 		lossy.Unreadable = func(_ context.Context, s Subtree, reason error) (*Runs, error) {
 			mu.Lock()
 			defer mu.Unlock()
-			if told++; s.ID != hit || !errors.Is(reason, fs.ErrNotExist) {
+			if shown++; s.ID != hit || !errors.Is(reason, fs.ErrNotExist) {
 				t.Errorf("%v: %v", s, reason)
 			}
 			return new(Runs), nil
 		}
-		if _, err := lossy.Of(t.Context(), m); err != nil || (told == 1) != used {
-			t.Fatalf("seed %d: %v, told %d times, and the page is used: %v", seed, err, told, used)
+		if _, err := lossy.Of(t.Context(), m); err != nil || (shown == 1) != used {
+			t.Fatalf("seed %d: %v, shown %d times, and the page is used: %v", seed, err, shown, used)
 		}
 		mem.chunks[hit] = kept
 		got, err := fold.Of(t.Context(), m) // after an error

@@ -62,7 +62,7 @@ func AppendPage(dst []byte, pieces []Piece) []byte {
 func ParsePage(p []byte, length int64) ([]Piece, error) {
 	const head = 5
 	if len(p) < head || p[0] != 0 {
-		return nil, fmt.Errorf("%w: no page", pack.ErrDamaged)
+		return nil, fmt.Errorf("%w: not a page", pack.ErrDamaged)
 	}
 	n := uint64(binary.LittleEndian.Uint32(p[1:]))
 	if head+4*n > uint64(len(p)) {
@@ -86,7 +86,7 @@ func ParsePage(p []byte, length int64) ([]Piece, error) {
 		total += int64(q.Len)
 	}
 	if total != length || len(ids) > 0 {
-		return nil, fmt.Errorf("%w: page of %d bytes for a region of %d, and %d bytes behind it", pack.ErrDamaged, total, length, len(ids))
+		return nil, fmt.Errorf("%w: page of %d bytes for a region of %d, and %d bytes after it", pack.ErrDamaged, total, length, len(ids))
 	}
 	return pieces, nil
 }
@@ -116,7 +116,7 @@ func (n *Node) AppendTo(dst []byte, level int) []byte {
 // ParseNode reads a node at that level. The error wraps pack.ErrDamaged.
 func ParseNode(p []byte, level int) (*Node, error) {
 	if len(p) <= 1 || int(p[0]) != level || level == 0 || (len(p)-1)%chunk.IDSize != 0 || len(p)-1 > FanOut*chunk.IDSize {
-		return nil, fmt.Errorf("%w: no node of level %d", pack.ErrDamaged, level)
+		return nil, fmt.Errorf("%w: not a node of level %d", pack.ErrDamaged, level)
 	}
 	n := new(Node)
 	for i := 0; i < (len(p)-1)/chunk.IDSize; i++ {

@@ -186,9 +186,9 @@ func (m *Map) Span(level int, at int64) (from, to int64) {
 	return from, from + min(width, m.size-from)
 }
 
-// A Subtree is a node or a page, and how many bytes of a disk it describes. All that follows from its map alone,
-// counted from its start, is the same wherever it occurs. So it is computed once. At the end of a disk, the same node
-// may describe fewer bytes: that is another Subtree.
+// A Subtree is a node or a page, and how many bytes of a disk it describes. Whatever follows from its map alone,
+// counted from its start, is the same wherever the subtree occurs, so it is computed once. At the end of a disk, the
+// same node may describe fewer bytes: that is another Subtree.
 type Subtree struct {
 	ID    chunk.ID
 	Level int

@@ -83,11 +83,11 @@ func TestBadReadsOfSnapshots(t *testing.T) {
 				return false, err
 			}
 			u, _ := errors.AsType[*snapshot.Unreadable](bad[0])
-			plan, err := snapshot.ByName([]string{u.ID.String()}, all, bad, time.Now())
+			retention, err := snapshot.ByName([]string{u.ID.String()}, all, bad, time.Now())
 			if err != nil {
 				return false, err
 			}
-			n, err := plan.Run(ctx, r)
+			n, err := retention.Run(ctx, r)
 			if errors.Is(err, snapshot.ErrReadable) {
 				return false, nil
 			}

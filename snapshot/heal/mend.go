@@ -52,11 +52,11 @@ type MendOptions struct {
 
 // Mended is the result of RepairPacks.
 type Mended struct {
-	Packs      []*repo.BadPack // all that were missing or damaged
-	Found      []Found         // the sources in which chunks were searched, in order
-	Losses     []snapshot.Loss // what snapshots have lost afterwards; in a dry run, before
-	Lacking    int64           // chunks of those packs that were found nowhere; some may be needed by no snapshot
-	Unreadable []error         // snapshot files that cannot be read, so that their needs are unknown
+	Packs      []*repo.PackDamage // all that were missing or damaged
+	Found      []Found            // the sources in which chunks were searched, in order
+	Losses     []snapshot.Loss    // what snapshots have lost afterwards; in a dry run, before
+	Lacking    int64              // chunks of those packs that were found nowhere; some may be needed by no snapshot
+	Unreadable []error            // snapshot files that cannot be read, so that their needs are unknown
 }
 
 // Found says how many of the wanted chunks one source had.

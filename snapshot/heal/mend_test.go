@@ -193,9 +193,9 @@ func TestRepairPacks(t *testing.T) {
 
 			dry := repotest.Open(t, store.DryRun{Store: mem})
 			o.DryRun = true
-			told, err := RepairPacks(ctx, dry, o, nil)
-			if err != nil || told.Lacking > 0 || len(told.Packs) != len(bad) {
-				t.Fatalf("%s %d: dry run: %+v, %v", kind, seed, told, err)
+			foretold, err := RepairPacks(ctx, dry, o, nil)
+			if err != nil || foretold.Lacking > 0 || len(foretold.Packs) != len(bad) {
+				t.Fatalf("%s %d: dry run: %+v, %v", kind, seed, foretold, err)
 			}
 			if !maps.EqualFunc(storetest.Files(t, mem), damaged, bytes.Equal) {
 				t.Fatalf("%s %d: the dry run changed files", kind, seed)
@@ -207,7 +207,7 @@ func TestRepairPacks(t *testing.T) {
 				t.Fatalf("%s %d: %+v, %v", kind, seed, done, err)
 			}
 			for i, b := range done.Packs {
-				if b.Name() != bad[i] || (kind == "copy" || kind == "parity") && b.Mended == "" || b.Mended != told.Packs[i].Mended {
+				if b.Name() != bad[i] || (kind == "copy" || kind == "parity") && b.Mended == "" || b.Mended != foretold.Packs[i].Mended {
 					t.Errorf("%s %d: %s is not whole (%q), want %s", kind, seed, b.Name(), b.Mended, bad[i])
 				}
 				if got := storetest.Files(t, mem)[b.Name()]; b.Mended != "" && !bytes.Equal(got, whole[b.Name()]) {
@@ -280,12 +280,12 @@ func TestRepairPacksNotes(t *testing.T) {
 	}
 }
 
-// TestRepairPacksFromSickDisks has two disks that cannot be read, each in different places.
-func TestRepairPacksFromSickDisks(t *testing.T) {
+// TestRepairPacksFromFailingDisks has two disks that cannot be read, each in different places.
+func TestRepairPacksFromFailingDisks(t *testing.T) {
 	ctx := context.Background()
 	whole, disks := keptDisk(t, rand.New(rand.NewPCG(3, 1)), 1, 4<<20)
 	damaged := maps.Clone(whole)
-	// The lost pack is not that of the map.
+	// The missing pack is not that of the map.
 	lost := slices.DeleteFunc(repotest.Packs(whole), func(name string) bool { return len(whole[name]) < 512<<10 })[0]
 	delete(damaged, lost)
 	mem := storetest.MemOf(t, damaged)

@@ -149,7 +149,7 @@ func (f *repairing) replaceAll(ctx context.Context, roots []chunk.ID) error {
 	slices.SortStableFunc(order, func(a, b int) int { return cmp.Compare(fresh[a].Unreadable, fresh[b].Unreadable) })
 	for _, i := range order {
 		q := &f.done.Snapshots[i]
-		if q.New = f.standIn(q.Snapshot, fresh[i]); q.New != nil {
+		if q.New = f.equivalent(q.Snapshot, fresh[i]); q.New != nil {
 			continue
 		}
 		if err := fresh[i].Save(ctx, f.repo); err != nil {
@@ -161,9 +161,9 @@ func (f *repairing) replaceAll(ctx context.Context, roots []chunk.ID) error {
 	return nil
 }
 
-// standIn returns an existing whole snapshot that is at least as good as a new replacement for old. It is the same, or
+// equivalent returns an existing whole snapshot that is at least as good as a new replacement for old. It is the same, or
 // it was made from old when more was left. nil if there is none.
-func (f *repairing) standIn(old, fresh *snapshot.Snapshot) *snapshot.Snapshot {
+func (f *repairing) equivalent(old, fresh *snapshot.Snapshot) *snapshot.Snapshot {
 	for _, s := range f.snapshots {
 		broken := slices.ContainsFunc(f.done.Snapshots, func(q Repair) bool { return q.Snapshot == s })
 		if broken || s.Size != old.Size || s.Name != old.Name || s.Host != old.Host || !s.Time.Equal(old.Time) {

@@ -72,19 +72,19 @@ func TestRepairSnapshots(t *testing.T) {
 		whole, disks := keptDisk(t, rnd, 3, []int{3 << 20, diskmap.RegionSize + 2<<20}[seed/5])
 		damaged, _ := hurt(rnd, whole)
 		mem := storetest.MemOf(t, damaged)
-		told, err := RepairSnapshots(ctx, snapshottest.Reopen(t, mem), RepairOptions{ReadAll: true}, nil)
+		foretold, err := RepairSnapshots(ctx, snapshottest.Reopen(t, mem), RepairOptions{ReadAll: true}, nil)
 		if err != nil || !maps.EqualFunc(storetest.Files(t, mem), damaged, bytes.Equal) {
 			t.Fatalf("%d: it did not only look (%v)", seed, err)
 		}
 		o := RepairOptions{ReadAll: true, Write: true, Platter: "test"}
 		done, err := RepairSnapshots(ctx, snapshottest.Reopen(t, mem), o, nil)
-		if err != nil || len(done.Snapshots) != len(told.Snapshots) {
+		if err != nil || len(done.Snapshots) != len(foretold.Snapshots) {
 			t.Fatalf("%d: %+v, %v", seed, done, err)
 		}
 		r := snapshottest.Reopen(t, mem)
 		for i, q := range done.Snapshots {
-			if fmt.Sprint(slices.Collect(q.Ranges.All())) != fmt.Sprint(slices.Collect(told.Snapshots[i].Ranges.All())) || !q.Made || q.Forgotten {
-				t.Errorf("%d: %+v, and was to be %+v", seed, q, told.Snapshots[i])
+			if fmt.Sprint(slices.Collect(q.Ranges.All())) != fmt.Sprint(slices.Collect(foretold.Snapshots[i].Ranges.All())) || !q.Made || q.Forgotten {
+				t.Errorf("%d: %+v, and was to be %+v", seed, q, foretold.Snapshots[i])
 			}
 			var at int
 			if _, err := fmt.Sscanf(q.Snapshot.Name, "disk%d", &at); err != nil {
@@ -230,12 +230,12 @@ func TestRepairSnapshotsEveryOpFails(t *testing.T) {
 	delete(damaged, packs[1])
 	o := RepairOptions{ReadAll: true, Write: true, Forget: true}
 	want := storetest.MemOf(t, damaged)
-	told, err := RepairSnapshots(ctx, snapshottest.Reopen(t, want), o, nil)
-	if err != nil || len(told.Snapshots) == 0 {
-		t.Fatalf("%+v, %v", told, err)
+	foretold, err := RepairSnapshots(ctx, snapshottest.Reopen(t, want), o, nil)
+	if err != nil || len(foretold.Snapshots) == 0 {
+		t.Fatalf("%+v, %v", foretold, err)
 	}
 	lost := map[string]string{}
-	for _, q := range told.Snapshots {
+	for _, q := range foretold.Snapshots {
 		lost[q.Snapshot.Name] = fmt.Sprint(slices.Collect(q.Ranges.All()))
 	}
 	repair := func(r *repo.Repo) error {

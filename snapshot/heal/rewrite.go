@@ -65,7 +65,7 @@ func (w *rewriter) pieces(pieces []diskmap.Piece) (out []diskmap.Piece) {
 	return out
 }
 
-// unreadable returns the replacement for a node or page that is missing or damaged. An error that may pass is returned.
+// unreadable returns the replacement for a node or page that is missing or damaged. A transient error is returned.
 func (w *rewriter) unreadable(ctx context.Context, s diskmap.Subtree, why error) (chunk.ID, error) {
 	if !snapshot.IsFinal(why) && !w.damage.Lost(s.ID) {
 		return chunk.ID{}, why

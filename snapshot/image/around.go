@@ -55,8 +55,8 @@ func (d *Retrying) Around() *Around {
 }
 
 // Read fills p with the readable bytes from off on, and the rest with zeros. It appends the unreadable extents to bad,
-// in order. The error is ctx's, is not a media error, or wraps ErrGone or ErrDead. With Strict, any unreadable extent
-// is an error.
+// in order. The error is ctx's, is not a media error, or wraps ErrUnresponsive or ErrDead. With Strict, any
+// unreadable extent is an error.
 func (a *Around) Read(ctx context.Context, p []byte, off int64, bad []Extent) ([]Extent, error) {
 	a.ctx, a.bad = ctx, nil
 	for done := int64(0); done < int64(len(p)); {
@@ -207,8 +207,8 @@ func (a *Around) try(p []byte, off int64) error {
 const places = 16
 
 // Answers checks that the disk is still there, if a read has failed. An unplugged disk fails like a bad medium, and a
-// snapshot of unreadable bytes only would be useless and hide that. The error wraps ErrGone, ErrDead or ErrResized, or
-// is ctx's.
+// snapshot of unreadable bytes only would be useless and hide that. The error wraps ErrUnresponsive, ErrDead or
+// ErrResized, or is ctx's.
 func (d *Retrying) Answers(ctx context.Context) error {
 	if !d.failed.Load() {
 		return nil
@@ -241,7 +241,7 @@ func (a *Around) answers() error {
 	if good < 0 {
 		return fmt.Errorf("%w: %w", ErrDead, a.why)
 	}
-	return fmt.Errorf("%w: %w", ErrGone, a.why)
+	return fmt.Errorf("%w: %w", ErrUnresponsive, a.why)
 }
 
 // answersAt reports whether the sector at off is readable.

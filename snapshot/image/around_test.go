@@ -12,8 +12,8 @@ import (
 	"time"
 )
 
-// A sick is a disk that fails when a read touches a bad sector. Some sectors recover.
-type sick struct {
+// A failing is a disk that fails when a read touches a bad sector. Some sectors recover.
+type failing struct {
 	Mem
 	bad     map[int64]int // by sector number: how often the sector fails; -1 means always
 	err     error
@@ -24,7 +24,7 @@ type sick struct {
 
 const sector = 512
 
-func (d *sick) ReadAt(p []byte, off int64) (int, error) {
+func (d *failing) ReadAt(p []byte, off int64) (int, error) {
 	failed := false
 	for at := off / sector; at*sector < off+int64(len(p)); at++ {
 		if d.bad[at] != 0 {
@@ -42,15 +42,15 @@ func (d *sick) ReadAt(p []byte, off int64) (int, error) {
 	return 0, d.err
 }
 
-// newSick returns a disk of size bytes of noise, without bad sectors.
-func newSick(size int) *sick {
-	d := &sick{Mem: Mem{Data: make([]byte, size)}, bad: map[int64]int{}, err: mediumErrors[0]}
+// newFailing returns a disk of size bytes of noise, without bad sectors.
+func newFailing(size int) *failing {
+	d := &failing{Mem: Mem{Data: make([]byte, size)}, bad: map[int64]int{}, err: mediumErrors[0]}
 	Fill{Seed: uint64(size)}.read(d.Data, 0)
 	return d
 }
 
 // hurt makes the sectors from byte off to byte end bad.
-func (d *sick) hurt(off, end int64) {
+func (d *failing) hurt(off, end int64) {
 	for at := off / sector; at*sector < end; at++ {
 		d.bad[at] = -1
 	}
@@ -87,7 +87,7 @@ func mustPatient(t testing.TB, disk Disk, known *RescueMap, o RetryOptions) *Ret
 
 // wantRescued checks that data is the disk with zeros in the bad ranges, and that each range begins and ends in a bad
 // sector.
-func wantRescued(t *testing.T, d *sick, data []byte, bad []Extent) {
+func wantRescued(t *testing.T, d *failing, data []byte, bad []Extent) {
 	t.Helper()
 	want := bytes.Clone(d.Data)
 	lost := map[int64]bool{}
@@ -114,7 +114,7 @@ func wantRescued(t *testing.T, d *sick, data []byte, bad []Extent) {
 func TestAroundFindsEverySector(t *testing.T) {
 	for seed := range uint64(20) {
 		rnd := rand.New(rand.NewPCG(seed, 1))
-		d := newSick(3<<20 + rnd.IntN(5000))
+		d := newFailing(3<<20 + rnd.IntN(5000))
 		for range 1 + rnd.IntN(200) {
 			off := rnd.Int64N(d.Size())
 			d.hurt(off, min(off+rnd.Int64N(3000)*rnd.Int64N(2), d.Size()))
@@ -154,12 +154,12 @@ func joinedTouching(all []Extent) (out []Extent) {
 	return out
 }
 
-// TestAroundAnyDamage uses bad places of any length, of which not all sectors are tried. All that counts as read is
+// TestAroundAnyDamage uses bad places of any length, and not all their sectors are tried. All that counts as read is
 // right, and both ends of each bad place are exact.
 func TestAroundAnyDamage(t *testing.T) {
 	for seed := range uint64(40) {
 		rnd := rand.New(rand.NewPCG(seed, 2))
-		d := newSick(5<<20 + rnd.IntN(5000))
+		d := newFailing(5<<20 + rnd.IntN(5000))
 		for range 1 + rnd.IntN(12) {
 			off := rnd.Int64N(d.Size())
 			d.hurt(off, min(off+rnd.Int64N(1<<rnd.IntN(22)), d.Size()))
@@ -187,7 +187,7 @@ func TestAroundCosts(t *testing.T) {
 		"a dead area of 8 MiB": {5 << 20, 13 << 20, 50},
 		"its ends within":      {5<<20 - 7*sector, 13<<20 + 7*sector, 60},
 	} {
-		d := newSick(16 << 20)
+		d := newFailing(16 << 20)
 		d.hurt(test.from, test.to)
 		data, bad, err := rescued(t, mustPatient(t, d, nil, RetryOptions{}))
 		if err != nil {
@@ -203,7 +203,7 @@ func TestAroundCosts(t *testing.T) {
 
 // TestAroundTransient uses sectors that fail exactly four times.
 func TestAroundTransient(t *testing.T) {
-	d := newSick(2 << 20)
+	d := newFailing(2 << 20)
 	for _, at := range []int64{0, 777, 4095} {
 		d.bad[at] = 4
 	}
@@ -215,7 +215,7 @@ func TestAroundTransient(t *testing.T) {
 
 // TestAroundEnds uses failures other than bad sectors.
 func TestAroundEnds(t *testing.T) {
-	d := newSick(4 << 20)
+	d := newFailing(4 << 20)
 	d.hurt(1<<20, 1<<20+1)
 	p := mustPatient(t, d, nil, RetryOptions{Strict: true})
 	if _, _, err := rescued(t, p); !errors.Is(err, mediumErrors[0]) || !strings.Contains(err.Error(), "read at 1048576: ") {
@@ -237,7 +237,7 @@ func TestAroundEnds(t *testing.T) {
 	p = mustPatient(t, d, nil, RetryOptions{})
 	p.ReadAt(make([]byte, 4096), 0)
 	d.hurt(0, 4<<20) // as if unplugged
-	if _, err := p.Around().Read(t.Context(), make([]byte, 1<<20), 1<<20, nil); !errors.Is(err, ErrGone) {
+	if _, err := p.Around().Read(t.Context(), make([]byte, 1<<20), 1<<20, nil); !errors.Is(err, ErrUnresponsive) {
 		t.Errorf("gone: %v", err)
 	}
 	if _, _, err := rescued(t, mustPatient(t, d, nil, RetryOptions{})); !errors.Is(err, ErrDead) {
@@ -247,7 +247,7 @@ func TestAroundEnds(t *testing.T) {
 
 // TestPatienceEnds uses a slow disk: after Longest, each bad sector costs its neighbours too.
 func TestPatienceEnds(t *testing.T) {
-	d := newSick(4 << 20)
+	d := newFailing(4 << 20)
 	for at := int64(0); at < d.Size(); at += 256 << 10 {
 		d.hurt(at+100, at+101)
 	}

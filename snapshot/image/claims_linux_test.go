@@ -86,7 +86,7 @@ func TestLocks(t *testing.T) {
 			}
 			other.Close()
 			if err := d.Changed(); errors.Is(err, ErrModified) != c.read {
-				t.Errorf("the lock is gone, and it says %v", err)
+				t.Errorf("the lock was released, and it says %v", err)
 			}
 			if uses, err := Claims(d); err != nil || slices.ContainsFunc(uses, func(u Use) bool { return u.Kind == UseLock }) != c.read {
 				t.Errorf("it is used by %v, %v", uses, err)
@@ -181,7 +181,7 @@ func TestClaims(t *testing.T) {
 	}
 	holder(t, openFile(t, f.Name(), os.O_RDONLY), openFile(t, "/dev/null", os.O_RDWR))
 	if got := claims(true); len(got) > 0 { // this process has it open for writing
-		t.Errorf("%q use it, and nobody does", got)
+		t.Errorf("%q use it, and no program does", got)
 	}
 	writer := holder(t, openFile(t, hard, os.O_WRONLY))
 	want := []string{fmt.Sprintf("%s is open for writing in cat (process %d)", f.Name(), writer.Process.Pid)}
@@ -288,7 +288,7 @@ func TestOwnFlock(t *testing.T) {
 		t.Fatal(err)
 	}
 	if s := (System{}); s.isLocked(f, true) || s.isLocked(f, false) {
-		t.Error("its own lock stands in its way")
+		t.Error("its own lock blocks it")
 	}
 }
 

@@ -59,7 +59,7 @@ func (u Use) String() string {
 	case u.Kind == UseHeld:
 		return fmt.Sprintf("%s is held by %s", u.Device, u.By)
 	case u.Kind == UseLock && u.By == "":
-		return fmt.Sprintf("%s is locked by a program that cannot be seen from here (another user's, or on another machine)", u.Device)
+		return fmt.Sprintf("%s is locked by a program that is not visible here (another user's, or on another machine)", u.Device)
 	case u.Kind == UseLock:
 		return fmt.Sprintf("%s is locked by %s", u.Device, u.By)
 	case u.Kind == UseOpen:

@@ -209,7 +209,7 @@ func TestBeneath(t *testing.T) {
 	folder := t.TempDir()
 	here, err := System{}.mountOf(folder)
 	if err != nil || here.id == "" {
-		t.Fatalf("the folder of the test lies in no mount: %+v, %v", here, err)
+		t.Fatalf("the folder of the test is in no mount: %+v, %v", here, err)
 	}
 	below := func(line string) string {
 		s.file("proc/self/mountinfo", here.id+" "+line+"\n")

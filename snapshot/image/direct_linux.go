@@ -10,14 +10,14 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// A directReader reads whole blocks of a device past the page cache (O_DIRECT). It reads through the cache a partial
-// block at the device's end, into unaligned memory, and where a direct read failed.
+// A directReader reads whole blocks of a device, bypassing the page cache (O_DIRECT). It uses the cache for a partial
+// block at the device's end, for unaligned memory, and where a direct read failed.
 //
 // On a device without writers both ways read the same. Before a direct read, the kernel writes the range's dirty pages
 // to the medium and waits. So the read sees everything written through the device node before. On a mounted device,
 // either way returns a mixture of moments, and both miss file data not yet written back. A direct read shows what a
 // power cut would have left. The cache may also hold file system blocks that the journal still keeps back. Changes on
-// the medium by another machine appear in a direct read, and perhaps not in the cache.
+// the medium by another machine appear in a direct read, but maybe not in the cache.
 type directReader struct {
 	plain   io.ReaderAt
 	direct  *os.File

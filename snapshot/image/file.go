@@ -26,7 +26,7 @@ type File struct {
 
 	file     *os.File
 	read     io.ReaderAt // file, or the reader that ReadSequentially put in front of it
-	direct   *os.File    // the same device open past the page cache; nil for none
+	direct   *os.File    // the same device, opened to bypass the page cache; nil if there is none
 	sectors  sectorReader
 	size     int64     // bytes, at open
 	modified time.Time // at open; zero for a device, whose node does not record writes
@@ -107,7 +107,7 @@ func refusal(path string, mode fs.FileMode) error {
 	case mode.IsRegular():
 		return nil
 	case mode.IsDir():
-		return fmt.Errorf("%s is a folder: platter keeps whole disks; give a disk image or a block device", path)
+		return fmt.Errorf("%s is a folder: platter backs up whole disks; give a disk image or a block device", path)
 	case mode&fs.ModeNamedPipe != 0:
 		return fmt.Errorf("%s is a pipe: use - and redirect it, as in - < %s", path, path)
 	case mode&fs.ModeSocket != 0:
@@ -177,7 +177,7 @@ func (d *File) Changed() error {
 	size, modified, err := d.measure()
 	switch {
 	case err != nil:
-		return fmt.Errorf("look at disk again: %w", err)
+		return fmt.Errorf("check disk again: %w", err)
 	case size != d.size:
 		return fmt.Errorf("%s: %w: %d bytes when it was opened, %d bytes now", d.Path, ErrResized, d.size, size)
 	case !modified.Equal(d.modified):

@@ -31,7 +31,7 @@ func TestFileRefuses(t *testing.T) {
 	}
 	t.Cleanup(func() { _ = l.Close() })
 	for path, want := range map[string]string{
-		dir:         "is a folder: platter keeps whole disks",
+		dir:         "is a folder: platter backs up whole disks",
 		fifo:        "is a pipe: use - and redirect it",
 		link:        "is a pipe: use - and redirect it",
 		sock:        "is a socket: use -",

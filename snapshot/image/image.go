@@ -53,6 +53,6 @@ const Alignment = 4096
 var (
 	// ErrResized says that a disk became longer or shorter while it was read.
 	ErrResized = errors.New("its size changed while it was read")
-	// ErrModified says that a disk was written while it was read: what was read is a mixture.
+	// ErrModified says that a disk was written to while it was read: what was read is a mixture.
 	ErrModified = errors.New("it was written to while it was read")
 )

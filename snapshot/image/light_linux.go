@@ -11,7 +11,7 @@ import (
 
 // A lightReader reads through the page cache and leaves it as it was: it drops the pages that its reads brought in, and
 // no others. A disk is larger than most memories, and a nightly backup should not evict what the machine works with. If
-// the system does not tell this user what it caches, all pages stay.
+// the system does not show this user what it caches, all pages stay.
 type lightReader struct {
 	file  *os.File
 	page  int64       // bytes
@@ -44,7 +44,7 @@ func (l *lightReader) ReadAt(p []byte, off int64) (n int, err error) {
 }
 
 // look finds out which pages from start on are cached, in the lowest bit of each byte. It returns false if the system
-// does not tell, or if all pages are cached and nothing is to be done.
+// does not show it, or if all pages are cached, so that nothing needs to be dropped.
 func (l *lightReader) look(cached []byte, start int64) bool {
 	length := int64(len(cached)) * l.page
 	// A query of the count is a hundred times cheaper than a query of each page. But on a stacked file system

@@ -18,7 +18,7 @@ const getLock = unix.F_OFD_GETLK
 func (s System) Lock(f *os.File) error {
 	err := control(int(f.Fd()), unix.F_OFD_SETLK, &unix.Flock_t{Type: unix.F_WRLCK})
 	if errors.Is(err, unix.EAGAIN) || errors.Is(err, unix.EACCES) {
-		return fmt.Errorf("%w: %s was locked just now", ErrInUse, f.Name())
+		return fmt.Errorf("%w: %s is locked", ErrInUse, f.Name())
 	}
 	return nil
 }

@@ -127,7 +127,7 @@ func (s System) loopsOn(dev blockDev) (all []blockDev) {
 }
 
 // backing returns what is behind a loop device; false if nothing. The path alone is not reliable: it may be of another
-// namespace, or lead elsewhere by now. The loop device itself tells, if this user may open it.
+// namespace, or lead elsewhere by now. The loop device itself knows, if this user may open it.
 func (s System) backing(loop blockDev) (backing, bool) {
 	b := backing{path: loop.attr("loop/backing_file")}
 	if b.path == "" {

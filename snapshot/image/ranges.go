@@ -50,7 +50,7 @@ func ReadAt(ctx context.Context, d Disk, p []byte, off int64) (n int, err error)
 	return d.ReadAt(p, off)
 }
 
-// ExtentsIn yields the extents of a part of a disk, as RangeReader says. A disk that is no RangeReader is walked from its
+// ExtentsIn yields the extents of a part of a disk, as RangeReader says. A disk that is not a RangeReader is walked from its
 // start.
 func ExtentsIn(ctx context.Context, d Disk, off, n int64) iter.Seq2[Extent, error] {
 	if r, ok := As[RangeReader](d); ok {

@@ -54,7 +54,7 @@ func ReadRescueMap(r io.Reader) (*RescueMap, error) {
 		return nil, err
 	}
 	if m.size == 0 {
-		return nil, errors.New("it holds no blocks: want a mapfile as GNU ddrescue writes it")
+		return nil, errors.New("it has no blocks: want a mapfile of GNU ddrescue")
 	}
 	if last := len(m.lost) - 1; last >= 0 && m.lost[last].Off+m.lost[last].Len >= m.size {
 		m.lost[last].Len = math.MaxInt64 - m.lost[last].Off
@@ -71,13 +71,13 @@ func checkStatus(words []string) error {
 			return nil
 		}
 	}
-	return fmt.Errorf("%.60q is no status line: want a mapfile as GNU ddrescue writes it", strings.Join(words, " "))
+	return fmt.Errorf("%.60q is not a status line: want a mapfile of GNU ddrescue", strings.Join(words, " "))
 }
 
 // add adds a block: its position, its size, its status.
 func (m *RescueMap) add(words []string) error {
 	if len(words) != 3 || len(words[2]) != 1 || !strings.Contains("?*/-+", words[2]) {
-		return fmt.Errorf("%.60q is no block: want a position, a size and one of ? * / - +", strings.Join(words, " "))
+		return fmt.Errorf("%.60q is not a block: want a position, a size and one of ? * / - +", strings.Join(words, " "))
 	}
 	off, err := number(words[0])
 	if err != nil {
@@ -89,7 +89,7 @@ func (m *RescueMap) add(words []string) error {
 	}
 	switch {
 	case n == 0 || off > math.MaxInt64-n:
-		return fmt.Errorf("a block of %d bytes at %d", n, off)
+		return fmt.Errorf("a block cannot have %d bytes at position %d", n, off)
 	case off < m.size:
 		return fmt.Errorf("the block at %d begins before the one above it ends", off)
 	case off > m.size:
@@ -122,7 +122,7 @@ func (m *RescueMap) lose(from, to int64) {
 func number(s string) (int64, error) {
 	n, err := strconv.ParseUint(s, 0, 63)
 	if err != nil || strings.Contains(s, "_") {
-		return 0, fmt.Errorf("%.30q is no number of bytes", s)
+		return 0, fmt.Errorf("%.30q is not a number of bytes", s)
 	}
 	return int64(n), nil
 }
@@ -161,7 +161,7 @@ func (m *RescueMap) fits(size int64) error {
 		}
 	}
 	if at < m.Size() {
-		return fmt.Errorf("the rescue map says that bytes were read behind byte %d, where the disk ends: it is the map of another disk", size)
+		return fmt.Errorf("the rescue map lists data after byte %d, where the disk ends: it is the map of another disk", size)
 	}
 	return nil
 }

@@ -80,7 +80,7 @@ func TestReadRescueMap(t *testing.T) {
 
 // TestPatientSpares checks that excluded ranges are never read, and that an image may be shorter than its map.
 func TestPatientSpares(t *testing.T) {
-	d := newSick(64 << 10)
+	d := newFailing(64 << 10)
 	clear(d.Data[8192:16384])
 	d.Holes = true
 	d.hurt(9000, 9001)
@@ -179,12 +179,12 @@ func FuzzRescueMap(f *testing.F) {
 		at := int64(-1)
 		for e := range m.Within(0, math.MaxInt64) {
 			if e.Len <= 0 || e.Off <= at || e.Off%rescueGrain != 0 && e.Off != m.Size() {
-				t.Errorf("%v lies behind %d", e, at)
+				t.Errorf("%v is after %d", e, at)
 			}
 			at = e.Off + e.Len
 		}
 		if at != math.MaxInt64 {
-			t.Errorf("what lies behind %d was read", at)
+			t.Errorf("what is after %d was read", at)
 		}
 	})
 }

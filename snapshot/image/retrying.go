@@ -9,10 +9,10 @@ import (
 )
 
 var (
-	// ErrGone says that a disk no longer answers, not even where it was readable before. It was unplugged, it hangs, or
-	// what holds it is missing.
-	ErrGone = errors.New("the disk does not answer any more, not even where it could be read before: plug it in again, " +
-		"or let it rest without power, and start again")
+	// ErrUnresponsive says that a disk no longer answers, not even where it was readable before. It was unplugged, it
+	// hangs, or its bus failed.
+	ErrUnresponsive = errors.New("the disk no longer answers, not even where it was readable before: plug it in again, " +
+		"or leave it without power for a while, and run this again")
 	// ErrDead says that no place of a disk is readable.
 	ErrDead = errors.New("no place of the disk can be read")
 	// ErrExcluded says that a rescue map excludes a place from reading.
@@ -20,7 +20,7 @@ var (
 )
 
 // IsMediaError reports whether an error is a media error: the medium is unreadable at this place and may be readable at
-// others. A missing device, a file that became shorter and a forbidden read are no media errors.
+// others. A missing device, a file that became shorter and a forbidden read are not media errors.
 func IsMediaError(err error) bool {
 	return slices.ContainsFunc(mediumErrors[:], func(of error) bool { return errors.Is(err, of) })
 }
@@ -89,8 +89,8 @@ func (d *Retrying) SectorSize() int64 {
 	return Alignment
 }
 
-// ReadSectors reads like ReadAt, past the system's cache if the disk can. The error wraps ErrExcluded in excluded
-// ranges.
+// ReadSectors reads like ReadAt, but bypasses the system's cache if the disk can. The error wraps ErrExcluded in
+// excluded ranges.
 func (d *Retrying) ReadSectors(p []byte, off int64) (int, error) {
 	if s, ok := As[Sectored](d.Disk); ok {
 		return d.allowed(p, off, s.ReadSectors)

@@ -73,7 +73,7 @@ func (d plain) Size() int64                             { return d.size }
 func (d plain) ReadAt(p []byte, off int64) (int, error) { return d.read(p, off) }
 func (d plain) Extents() iter.Seq2[image.Extent, error] { return d.all }
 
-// TestServeFallbacks holds that ReadAt and ExtentsIn look at the context of a disk that has no use for one.
+// TestServeFallbacks checks that ReadAt and ExtentsIn look at the context of a disk that has no use for one.
 func TestServeFallbacks(t *testing.T) {
 	mem := image.Mem{Data: make([]byte, 8192)}
 	disk := plain{mem.Size(), mem.ReadAt, mem.Extents()}

@@ -13,7 +13,7 @@ import (
 // its eight sectors does.
 type sectorReader struct {
 	once   sync.Once
-	direct *os.File // the same file past the page cache; nil for none
+	direct *os.File // the same file, opened to bypass the page cache; nil if there is none
 	size   int64    // of a sector, bytes
 }
 
@@ -46,7 +46,7 @@ func (d *File) SectorSize() int64 {
 	return d.sectors.size
 }
 
-// ReadSectors reads past the page cache if p and off are aligned.
+// ReadSectors bypasses the page cache if p and off are aligned.
 func (d *File) ReadSectors(p []byte, off int64) (int, error) {
 	size := d.SectorSize()
 	ahead := int64(uintptr(unsafe.Pointer(unsafe.SliceData(p))) % uintptr(size))
@@ -60,7 +60,7 @@ func (d *File) ReadSectors(p []byte, off int64) (int, error) {
 	return n, err
 }
 
-// sectorSize returns the smallest unit in bytes in which f can be read past the page cache; 0 if it cannot.
+// sectorSize returns the smallest unit in bytes in which reads of f can bypass the page cache; 0 if they cannot.
 func sectorSize(f *os.File) int64 {
 	if size, err := unix.IoctlGetInt(int(f.Fd()), unix.BLKSSZGET); err == nil {
 		return int64(size)

@@ -6,7 +6,7 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// ReadSequentially makes reads leave the page cache as it was, and read a device past the cache if possible.
+// ReadSequentially makes reads leave the page cache as it was, and bypass the cache of a device if possible.
 func (d *File) ReadSequentially() {
 	plain := &lightReader{file: d.file, page: int64(os.Getpagesize())}
 	d.read = plain
@@ -21,8 +21,8 @@ func (d *File) ReadSequentially() {
 	}
 }
 
-// openDirect opens a device a second time, past the page cache, and returns the alignment of reads in bytes. It returns
-// nil if that is not possible, or if path leads to another device by now.
+// openDirect opens a device a second time, to bypass the page cache, and returns the alignment of reads in bytes. It
+// returns nil if that is not possible, or if path leads to another device by now.
 func openDirect(path string, device *os.File) (*os.File, int64) {
 	block, err := unix.IoctlGetInt(int(device.Fd()), unix.BLKSSZGET)
 	if err != nil || block <= 0 {
@@ -46,7 +46,7 @@ func isDevice(a, b *os.File) bool {
 		is.Mode&unix.S_IFMT == unix.S_IFBLK && was.Mode&unix.S_IFMT == unix.S_IFBLK && is.Rdev == was.Rdev
 }
 
-// Cached queries the page cache. Nothing counts as cached on a device that is read past the cache.
+// Cached queries the page cache. Nothing counts as cached on a device whose reads bypass the cache.
 func (d *File) Cached(off, n int64) bool { return d.direct == nil && allCached(d.file, off, n) }
 
 // allCached reports whether all of a range is in the page cache. Linux before 6.5 cannot tell; then it returns false.

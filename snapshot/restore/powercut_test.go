@@ -54,7 +54,7 @@ func TestBackupPowerCuts(t *testing.T) {
 		if testing.Short() && i%5 > 0 {
 			continue
 		}
-		err := wantKept(ctx, w.Disk, disks, w.Told)
+		err := wantKept(ctx, w.Disk, disks, w.Promised)
 		if err == nil {
 			err = backup(w.Disk, "second")
 		}

@@ -34,7 +34,7 @@ func RandomDisk(r *rand.Rand, size int) []byte {
 	return disk
 }
 
-// CheckDiff demands that every changed byte lies in a range, and that each range begins and ends near one.
+// CheckDiff demands that every changed byte is in a range, and that each range begins and ends near one.
 func CheckDiff(t testing.TB, a, b []byte, diff []diskmap.Range) {
 	t.Helper()
 	common, at := int64(min(len(a), len(b))), int64(0)

@@ -39,12 +39,12 @@ func testCreate(t *testing.T, s store.Store) {
 		t.Fatal(err)
 	}
 	want("moved", nil, fs.ErrExist)
-	want("made", []byte("anew"), nil)
+	want("made", []byte("again"), nil)
 	if err := s.Delete(t.Context(), "made"); err != nil {
 		t.Fatal(err)
 	}
-	want("made", []byte("anew again"), nil)
-	wantFile(t, s, "made", []byte("anew again"))
+	want("made", []byte("once more"), nil)
+	wantFile(t, s, "made", []byte("once more"))
 	for _, name := range []string{"", "../a", ".tmp-1", "a/", "A"} {
 		want(name, nil, store.ErrBadName)
 	}
@@ -76,13 +76,13 @@ func createAtOnce(t *testing.T, stores ...store.Store) {
 			case err == nil && winner < 0:
 				winner = i
 			case err == nil:
-				t.Fatalf("%s: %d and %d were both told that they made it", name, winner, i)
+				t.Fatalf("%s: both %d and %d report that they made it", name, winner, i)
 			case !errors.Is(err, fs.ErrExist):
 				t.Fatalf("%s: who came late says %v, want fs.ErrExist", name, err)
 			}
 		}
 		if winner < 0 {
-			t.Fatalf("%s: nobody made it", name)
+			t.Fatalf("%s: no caller made it", name)
 		}
 		wantFile(t, stores[0], name, noise(byte(winner), 3000+winner))
 	}

@@ -48,7 +48,7 @@ type node struct {
 	data   []byte
 	synced []byte   // the durable part of data
 	sum    [32]byte // of synced
-	lies   bool     // a sync failed: the kernel has dropped what it could not write, and later syncs succeed falsely
+	failed bool     // a sync failed: the kernel dropped what it could not write, and later syncs report false success
 }
 
 // A version is what a name refers to from a call on. The first version of a name is durable, and programs see the last
@@ -296,8 +296,8 @@ func (f *diskFile) Write(p []byte) (n int, err error) {
 func (f *diskFile) Sync() error {
 	return f.disk.change("sync", func(_ int, err error) error {
 		if err != nil {
-			f.lies = true
-		} else if !f.lies {
+			f.failed = true
+		} else if !f.failed {
 			f.synced = slices.Clone(f.data)
 			f.sum = blake3.Sum256(f.synced)
 		}

@@ -161,8 +161,8 @@ func TestTornAt512(t *testing.T) {
 	}
 }
 
-// TestSyncLies checks that data of a failed sync is lost for good, even after a sync that succeeds.
-func TestSyncLies(t *testing.T) {
+// TestSyncAfterFailure checks that data of a failed sync is lost for good, even after a sync that succeeds.
+func TestSyncAfterFailure(t *testing.T) {
 	d, broken := NewDisk(), errors.New("broken")
 	d.Fail = func(_ int, what string) error {
 		if what == "sync" && !slices.Contains(d.calls[:len(d.calls)-1], "sync") {
@@ -219,8 +219,8 @@ func TestWrecks(t *testing.T) {
 	seen := map[string]int{}
 	for _, w := range wrecks {
 		got := left(t, w.Disk)
-		seen[fmt.Sprint(w.Told, got)]++
-		if w.Told > 0 && got != "" && got != "a:1122" {
+		seen[fmt.Sprint(w.Promised, got)]++
+		if w.Promised > 0 && got != "" && got != "a:1122" {
 			t.Errorf("%s: %q", w.Where, got)
 		}
 	}
@@ -230,6 +230,6 @@ func TestWrecks(t *testing.T) {
 		}
 	}
 	if seen["0"] != 1 || seen["1"] != 1 {
-		t.Errorf("some wrecks are told twice: %v", seen)
+		t.Errorf("some wrecks appear twice: %v", seen)
 	}
 }

@@ -138,7 +138,7 @@ func testListWhileChanging(t *testing.T, s store.Store) {
 			}
 			seen[info.Name]++
 			if info.Odd || info.Size != 1 {
-				t.Errorf("List beside changes yields %+v, which nobody put", info)
+				t.Errorf("List beside changes yields %+v, which was never put", info)
 			}
 			if strings.HasPrefix(info.Name, "go/") {
 				if err := s.Delete(t.Context(), info.Name); err != nil {

@@ -231,28 +231,28 @@ func (l *loss) tear(n *node) []byte {
 
 // A Wreck is a disk as a power cut left it.
 type Wreck[P comparable] struct {
-	Disk  *Disk
-	Told  P      // what was promised by then
-	Where string // a description for people
+	Disk     *Disk
+	Promised P      // what was promised by then
+	Where    string // a description for people
 }
 
 // Wrecks runs work on a disk as it is. It cuts the power before the first call, after each call, and after work
-// returns. It returns each different result once, and the number of cuts. told says what is promised by then; any
+// returns. It returns each different result once, and the number of cuts. promised returns what is promised by then; any
 // goroutine may call it.
-func Wrecks[P comparable](disk *Disk, cuts Cut, told func() P, work func(*Disk)) (wrecks []Wreck[P], tried int) {
+func Wrecks[P comparable](disk *Disk, cuts Cut, promised func() P, work func(*Disk)) (wrecks []Wreck[P], tried int) {
 	type key struct {
-		sum  [32]byte
-		told P
+		sum      [32]byte
+		promised P
 	}
 	seen := map[key]bool{}
 	after, calls := "the first call", 0
 	look := func(lose func(Cut) *Disk) {
 		for c := range cuts {
 			left := lose(c)
-			k := key{left.Sum(), told()}
+			k := key{left.Sum(), promised()}
 			if tried++; !seen[k] {
 				seen[k] = true
-				wrecks = append(wrecks, Wreck[P]{left, k.told, fmt.Sprintf("cut after %d calls (%s), %v", calls, after, c)})
+				wrecks = append(wrecks, Wreck[P]{left, k.promised, fmt.Sprintf("cut after %d calls (%s), %v", calls, after, c)})
 			}
 		}
 	}

@@ -1,9 +1,9 @@
 // Package anatomy describes a disk: its partition table, and the content of each partition.
 //
-// Its promise: it always returns. A damaged or hostile table, and a disk that is unreadable where its table is,
-// become notes. Nothing on the disk makes the package read without end, use much memory, or read outside the disk. It
-// reads several dozen KiB a partition. Its result is what the disk claims, for people and for selecting a part of a
-// disk. No stored data depends on it.
+// Its promise: it always returns. A damaged or hostile table, and a disk that is unreadable where its table is, become
+// notes. Nothing on the disk makes the package read without end, use much memory, or read outside the disk. It reads
+// several dozen KiB a partition. Its result is what the disk claims, for display and for selecting a part of a disk. No
+// stored data depends on it.
 package anatomy
 
 import (
@@ -27,8 +27,8 @@ type Disk struct {
 	Doubtful   bool        `json:"doubtful,omitempty"`    // SectorSize is a guess, so the partitions may be elsewhere
 	Partitions []Partition `json:"partitions,omitempty"`  // sorted by number
 	Content    *Content    `json:"content,omitempty"`     // of the disk as a whole
-	Container  string      `json:"container,omitempty"`   // what it is if it is no disk, such as gzip; Notes explain it
-	Notes      []string    `json:"notes,omitempty"`       // what is wrong or unusual, for people
+	Container  string      `json:"container,omitempty"`   // what it is if it is not a disk, such as gzip; Notes explain it
+	Notes      []string    `json:"notes,omitempty"`       // what is wrong or unusual, for display
 }
 
 // A Partition is an entry of a partition table. It begins on the disk, but may extend past its end.
@@ -37,7 +37,7 @@ type Partition struct {
 	Off      int64    `json:"offset"`              // bytes
 	Len      int64    `json:"length"`              // bytes
 	Type     string   `json:"type"`                // a GUID, or the type byte of an MBR, such as 0x83
-	TypeName string   `json:"type_name,omitempty"` // the same for people
+	TypeName string   `json:"type_name,omitempty"` // the same for display
 	Name     string   `json:"name,omitempty"`      // of a GPT
 	UUID     string   `json:"uuid,omitempty"`      // what Linux calls PARTUUID
 	Flags    []string `json:"flags,omitempty"`     // boot, required, read-only, hidden, no-automount, extended

@@ -16,7 +16,7 @@ type foreign struct {
 	name  string // in JSON
 	at    int64  // byte of the magic; negative from the end
 	magic string
-	what  string              // for people
+	what  string              // for display
 	how   string              // how to store its content
 	holds func(b []byte) bool // a further test, of the first sector, or the last; nil for none
 }
@@ -138,7 +138,7 @@ const containerNote = "this is "
 // IsContainerNote reports whether a disk's note says what the file is instead of a disk.
 func IsContainerNote(note string) bool { return strings.HasPrefix(note, containerNote) }
 
-// Container recognises a file that is clearly no disk. It returns its name for programs and a note for people, or ""
+// Container recognises a file that is clearly no disk. It returns its name for programs and a note for the user, or ""
 // if it may be a disk.
 func Container(disk image.Disk) (name, note string) {
 	defer func() {

@@ -74,7 +74,7 @@ func TestFATLabels(t *testing.T) {
 		"with a cluster":     func(v *volume) { v.write(dir("CLUSTER    ", 8, 5), v.root) },
 		"part of a long one": func(v *volume) { v.write(append(dir("Along name", 0x0f, 0), dir("SECOND     ", 8, 0)...), v.root) },
 		"behind files":       func(v *volume) { v.write(append(files[:5*dirEntry:5*dirEntry], dir("BEHIND     ", 8, 0)...), v.root) },
-		"behind the end":     func(v *volume) { v.write(append(make([]byte, dirEntry), dir("BEHIND     ", 8, 0)...), v.root) },
+		"after the end":      func(v *volume) { v.write(append(make([]byte, dirEntry), dir("BEHIND     ", 8, 0)...), v.root) },
 		"fatlabel":           func(v *volume) { oracle.Run(v.t, "fatlabel", v.path, "BY_TOOL") },
 		"fatlabel, reset":    func(v *volume) { oracle.Run(v.t, "fatlabel", "-r", v.path) },
 		"in the boot sector": func(v *volume) { v.write([]byte("BOOTSECTOR "), map[bool]int64{true: 71, false: 43}[v.layout.is32]) },

@@ -106,7 +106,7 @@ func (s *section) at(off int64, n int) []byte {
 	return p
 }
 
-// product multiplies. If the product overflows, it returns −1, which is no valid offset or length.
+// product multiplies. If the product overflows, it returns −1, which is not a valid offset or length.
 func product(a, b uint64) int64 {
 	if hi, lo := bits.Mul64(a, b); hi == 0 && int64(lo) >= 0 {
 		return int64(lo)

@@ -112,8 +112,8 @@ func (m *mapped) Extents() iter.Seq2[image.Extent, error] {
 	})
 }
 
-// A cursor passes over the extents of an origin once. It treats everything it has passed as data. Pieces in jumbled
-// order lose the knowledge of zeros, but never cause a second pass.
+// A cursor passes over the extents of an origin once. It treats everything it has passed as data. If pieces are out of
+// order, some zeros count as data, but there is never a second pass.
 type cursor struct {
 	next func() (image.Extent, error, bool)
 	stop func()

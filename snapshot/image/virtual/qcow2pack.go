@@ -10,14 +10,14 @@ import (
 )
 
 // A qcowPacker writes a disk to a file in compressed clusters, one right after another. Their places are known only
-// after compression, so it writes the header last: until then the file is no qcow2.
+// after compression, so it writes the header last: until then the file is not a qcow2.
 //
 // It compresses with deflate, as qemu-img does by default. For Debian's programs, zstd is 5% smaller in about the
 // same time and three times as fast to decode. But QEMU before 5.1 cannot read it, and neither can most other
 // programs.
 type qcowPacker struct {
 	grains
-	qcowPlan
+	qcowLayout
 	out  qcowBuffer
 	refs []uint16 // of each cluster of the file so far; fewer than 65536 compressed clusters fit into one
 	free int64    // offset for the next compressed cluster; at a cluster's end, it is not allocated yet
@@ -35,10 +35,10 @@ func newQcowPacker(c *creation) (*qcowPacker, error) {
 		return nil, err
 	}
 	p := &qcowPacker{
-		qcowPlan: qcowPlan{size: c.size},
-		out:      qcowBuffer{file: file},
-		refs:     []uint16{1}, // the header's
-		table:    make([]byte, qcowWriteCluster),
+		qcowLayout: qcowLayout{size: c.size},
+		out:        qcowBuffer{file: file},
+		refs:       []uint16{1}, // the header's
+		table:      make([]byte, qcowWriteCluster),
 	}
 	deflate := sync.Pool{New: func() any {
 		z, _ := flate.NewWriterWindow(io.Discard, qcowWindow) // fails only for an invalid window
@@ -134,7 +134,7 @@ func (p *qcowPacker) Close() error {
 	if err := p.endTable(); err != nil {
 		return err
 	}
-	l1 := make([]byte, qcowClusters(8*qcowL1Len(p.qcowPlan.size))*qcowWriteCluster)
+	l1 := make([]byte, qcowClusters(8*qcowL1Len(p.qcowLayout.size))*qcowWriteCluster)
 	for i, at := range p.tables {
 		if at > 0 {
 			binary.BigEndian.PutUint64(l1[8*i:], qcowOwn|uint64(at)<<qcowWriteBits)

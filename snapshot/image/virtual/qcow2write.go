@@ -36,8 +36,8 @@ func qcowL1Len(size int64) int64 {
 	return (qcowClusters(size) + qcowTableEntries - 1) / qcowTableEntries
 }
 
-// A qcowPlan is the layout of a file, in clusters.
-type qcowPlan struct {
+// A qcowLayout is the layout of a file, in clusters.
+type qcowLayout struct {
 	size                      int64 // of the disk, in bytes
 	l1, refTable, refTableLen int64
 	total                     int64 // clusters of the file
@@ -46,7 +46,7 @@ type qcowPlan struct {
 
 // countRefs computes the clusters for refcounts beside others clusters, and the total. Refcounts count themselves
 // too.
-func (p *qcowPlan) countRefs(others int64) {
+func (p *qcowLayout) countRefs(others int64) {
 	for before := int64(-1); p.total != before; {
 		before = p.total
 		p.blocks = (p.total + qcowBlockEntries - 1) / qcowBlockEntries
@@ -56,7 +56,7 @@ func (p *qcowPlan) countRefs(others int64) {
 }
 
 // header returns the first cluster. It rounds the disk up to whole sectors, because QEMU does not read a partial one.
-func (p *qcowPlan) header() []byte {
+func (p *qcowLayout) header() []byte {
 	h := make([]byte, 0, qcowWriteCluster)
 	u32 := func(v uint32) { h = binary.BigEndian.AppendUint32(h, v) }
 	u64 := func(v int64) { h = binary.BigEndian.AppendUint64(h, uint64(v)) }
@@ -94,7 +94,7 @@ func (t *qcowTable) has(cluster int64) bool {
 
 // A qcowStream writes a disk to a stream. All clusters are known in advance, so the tables come first.
 type qcowStream struct {
-	qcowPlan
+	qcowLayout
 	w      *bufio.Writer
 	blank  []byte      // a cluster of zeros
 	tables []qcowTable // 1 KiB for 512 MiB of the disk where there is data
@@ -104,10 +104,10 @@ type qcowStream struct {
 
 func newQcowStream(c *creation) (*qcowStream, error) {
 	s := &qcowStream{
-		qcowPlan: qcowPlan{size: c.size}, w: bufio.NewWriterSize(c.Writer, 4*qcowWriteCluster),
+		qcowLayout: qcowLayout{size: c.size}, w: bufio.NewWriterSize(c.Writer, 4*qcowWriteCluster),
 		blank: make([]byte, qcowWriteCluster),
 	}
-	clusters, err := s.plan(c)
+	clusters, err := s.layOut(c)
 	if err != nil {
 		return nil, err
 	}
@@ -120,8 +120,8 @@ func newQcowStream(c *creation) (*qcowStream, error) {
 	return s, nil
 }
 
-// plan records which clusters hold data, and returns their number.
-func (s *qcowStream) plan(c *creation) (clusters int64, err error) {
+// layOut records which clusters hold data, and returns their number.
+func (s *qcowStream) layOut(c *creation) (clusters int64, err error) {
 	if c.Extents == nil {
 		return 0, fmt.Errorf("%w: a stream needs the disk's extents", ErrUnsupported)
 	}

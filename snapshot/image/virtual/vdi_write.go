@@ -17,7 +17,7 @@ const (
 )
 
 // A vdiWriter writes a dynamic VDI: the map, then the blocks. If the disk's extents are known, it writes the map
-// first, and the output may be a stream; it then also writes planned blocks that turn out to be zeros. Otherwise it
+// first, and the output may be a stream; it then also writes announced blocks that turn out to be zeros. Otherwise it
 // writes the map again at the end.
 type vdiWriter struct {
 	*grains
@@ -44,7 +44,7 @@ func createVDI(c *creation) (Writer, error) {
 	if c.Extents == nil {
 		v.again, err = c.file()
 	} else {
-		stored, err = v.plan(c)
+		stored, err = v.layOut(c)
 	}
 	if err != nil {
 		return nil, err
@@ -68,8 +68,8 @@ func (v *vdiWriter) set(index int64, entry uint32) {
 	binary.LittleEndian.PutUint32(v.table[index*wordLen:], entry)
 }
 
-// plan fills the map from the disk's extents, and returns the number of blocks in the file.
-func (v *vdiWriter) plan(c *creation) (stored uint32, err error) {
+// layOut fills the map from the disk's extents, and returns the number of blocks in the file.
+func (v *vdiWriter) layOut(c *creation) (stored uint32, err error) {
 	next := int64(0)
 	for e, err := range c.Extents() {
 		if err != nil {
@@ -113,7 +113,7 @@ func vdiWriteHeader(size, blocks int64, stored uint32) []byte {
 	return p
 }
 
-// put writes a block, after the planned blocks before it that turned out to be zeros.
+// put writes a block, after the announced blocks before it that turned out to be zeros.
 func (v *vdiWriter) put(g grain) error {
 	if err := v.upTo(g.index); err != nil {
 		return err
@@ -128,7 +128,7 @@ func (v *vdiWriter) put(g grain) error {
 	return err
 }
 
-// upTo writes the planned blocks before index, which hold zeros.
+// upTo writes the announced blocks before index, which hold zeros.
 func (v *vdiWriter) upTo(index int64) error {
 	for ; v.again == nil && v.next < index; v.next++ {
 		if le32(v.table[v.next*wordLen:]) == vdiFree {

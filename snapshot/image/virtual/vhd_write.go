@@ -18,20 +18,20 @@ func createVHD(c *creation) (Writer, error) {
 	if c.size > vhdMaxLen {
 		return nil, fmt.Errorf("%w: VHD holds at most 2040 GiB, and the disk has %d bytes: use the format vhdx", ErrUnsupported, c.size)
 	}
-	plan, err := planVHD(c, vhdBlock)
+	layout, err := layOutVHD(c, vhdBlock)
 	if err != nil {
 		return nil, err
 	}
-	tableLen := (plan.blocks*4 + vhdSector - 1) / vhdSector * vhdSector
+	tableLen := (layout.blocks*4 + vhdSector - 1) / vhdSector * vhdSector
 	footer := newVHDFooter((c.size+vhdSector-1)/vhdSector, time.Now())
 	out := bufio.NewWriterSize(c.Writer, 64<<10) // keeps the first error until Flush
 	_, _ = out.Write(footer)
-	_, _ = out.Write(newVHDHeader(plan.blocks))
+	_, _ = out.Write(newVHDHeader(layout.blocks))
 	bitmap := bytes.Repeat([]byte{0xff}, vhdBlock/vhdSector/8)
 	at := (vhdFooterLen + vhdHeaderLen + tableLen) / vhdSector
 	for i := range tableLen / 4 {
 		entry := uint32(vhdUnused)
-		if i < plan.blocks && plan.has(i) {
+		if i < layout.blocks && layout.has(i) {
 			entry = uint32(at)
 			at += int64(len(bitmap)+vhdBlock) / vhdSector
 		}
@@ -40,7 +40,7 @@ func createVHD(c *creation) (Writer, error) {
 	if err := out.Flush(); err != nil {
 		return nil, err
 	}
-	return newVHDWriter(c, plan, vhdBlock, bitmap, footer), nil
+	return newVHDWriter(c, layout, vhdBlock, bitmap, footer), nil
 }
 
 // newVHDFooter returns the footer of a dynamic disk. It names Hyper-V as its creator, which means that the size field

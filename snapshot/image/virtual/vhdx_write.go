@@ -33,12 +33,12 @@ func createVHDX(c *creation) (Writer, error) {
 	for shape.size > shape.blockLen*vhdxBlocks {
 		shape.blockLen *= 2
 	}
-	plan, err := planVHD(c, shape.blockLen)
+	layout, err := layOutVHD(c, shape.blockLen)
 	if err != nil {
 		return nil, err
 	}
 	perChunk := vhdxChunk * vhdxSector / shape.blockLen
-	entries := plan.blocks + (plan.blocks-1)/perChunk
+	entries := layout.blocks + (layout.blocks-1)/perChunk
 	tableLen := (entries*8 + vhdxMiB - 1) / vhdxMiB * vhdxMiB
 	if _, err := c.Writer.Write(newVHDXHead(shape, tableLen)); err != nil {
 		return nil, err
@@ -49,7 +49,7 @@ func createVHDX(c *creation) (Writer, error) {
 		var entry uint64
 		if block := i - i/(perChunk+1); i < entries && i%(perChunk+1) != perChunk {
 			entry = vhdxZero
-			if plan.has(block) {
+			if layout.has(block) {
 				entry = at | vhdxPresent
 				at += uint64(shape.blockLen)
 			}
@@ -59,7 +59,7 @@ func createVHDX(c *creation) (Writer, error) {
 	if err := out.Flush(); err != nil {
 		return nil, err
 	}
-	return newVHDWriter(c, plan, int(shape.blockLen), nil, nil), nil
+	return newVHDWriter(c, layout, int(shape.blockLen), nil, nil), nil
 }
 
 // newVHDXHead returns everything before the table.

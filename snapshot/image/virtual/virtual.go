@@ -188,7 +188,7 @@ func (o *opening) beside(name string) (image.Disk, error) {
 	return o.also(path)
 }
 
-// Claims returns the programs that write to one of the files. They hold tables in memory, so the files are no
+// Claims returns the programs that write to one of the files. They hold tables in memory, so the files are not a
 // consistent image.
 func (d *Disk) Claims() ([]image.Use, error) { return image.Claims(d.files...) }
 

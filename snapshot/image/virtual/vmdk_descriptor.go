@@ -42,7 +42,7 @@ type vmdkExtent struct {
 }
 
 // looksLikeDescriptor reports whether a file begins like a descriptor: with comments that include the marker, or with
-// the version as the first line that is no comment.
+// the version as the first line that is not a comment.
 func looksLikeDescriptor(head []byte) bool {
 	if !isText(head) {
 		return false

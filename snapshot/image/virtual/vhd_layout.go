@@ -8,16 +8,16 @@ import (
 	"platter/snapshot/image"
 )
 
-// A vhdPlan says which blocks of a disk will be in the file. Tables come before the blocks, so writing a file
+// A vhdLayout says which blocks of a disk will be in the file. Tables come before the blocks, so writing a file
 // sequentially requires knowing that in advance.
-type vhdPlan struct {
+type vhdLayout struct {
 	blocks int64
 	bits   []uint64
 }
 
-// planVHD plans the blocks that may hold data; all of them if the extents are unknown.
-func planVHD(c *creation, blockLen int64) (*vhdPlan, error) {
-	p := &vhdPlan{blocks: (c.size + blockLen - 1) / blockLen}
+// layOutVHD chooses the blocks that may hold data; all of them if the extents are unknown.
+func layOutVHD(c *creation, blockLen int64) (*vhdLayout, error) {
+	p := &vhdLayout{blocks: (c.size + blockLen - 1) / blockLen}
 	p.bits = make([]uint64, (p.blocks+63)/64)
 	extents := c.Extents
 	if extents == nil {
@@ -40,12 +40,12 @@ func planVHD(c *creation, blockLen int64) (*vhdPlan, error) {
 	return p, nil
 }
 
-func (p *vhdPlan) has(block int64) bool { return p.bits[block/64]>>(block%64)&1 != 0 }
+func (p *vhdLayout) has(block int64) bool { return p.bits[block/64]>>(block%64)&1 != 0 }
 
-// A vhdWriter writes planned blocks in order, and then the end of the file.
+// A vhdWriter writes the blocks of a layout in order, and then the end of the file.
 type vhdWriter struct {
 	grains
-	plan   *vhdPlan
+	layout *vhdLayout
 	out    io.Writer
 	before []byte // written before each block
 	end    []byte
@@ -55,13 +55,13 @@ type vhdWriter struct {
 
 var _ Writer = (*vhdWriter)(nil)
 
-func newVHDWriter(c *creation, plan *vhdPlan, blockLen int, before, end []byte) *vhdWriter {
-	w := &vhdWriter{plan: plan, out: c.Writer, before: before, end: end}
+func newVHDWriter(c *creation, layout *vhdLayout, blockLen int, before, end []byte) *vhdWriter {
+	w := &vhdWriter{layout: layout, out: c.Writer, before: before, end: end}
 	w.grains = grains{size: c.size, len: blockLen, put: func(g grain) error {
 		if err := w.fill(g.index); err != nil {
 			return err
 		}
-		if !plan.has(g.index) {
+		if !layout.has(g.index) {
 			return errors.New("there is data where the disk's extents have none: did it change meanwhile?")
 		}
 		w.next++
@@ -70,10 +70,10 @@ func newVHDWriter(c *creation, plan *vhdPlan, blockLen int, before, end []byte) 
 	return w
 }
 
-// fill writes the planned blocks before end that turned out to be zeros.
+// fill writes the blocks of the layout before end that turned out to be zeros.
 func (w *vhdWriter) fill(end int64) error {
 	for ; w.next < end; w.next++ {
-		if !w.plan.has(w.next) {
+		if !w.layout.has(w.next) {
 			continue
 		}
 		if w.zeros == nil {
@@ -100,7 +100,7 @@ func (w *vhdWriter) Close() error {
 	if err := w.grains.close(); err != nil {
 		return err
 	}
-	if err := w.fill(w.plan.blocks); err != nil || len(w.end) == 0 {
+	if err := w.fill(w.layout.blocks); err != nil || len(w.end) == 0 {
 		return err
 	}
 	_, err := w.out.Write(w.end)

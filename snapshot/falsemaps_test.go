@@ -19,9 +19,9 @@ import (
 	"platter/snapshot/snapshottest"
 )
 
-// TestMapsThatLie checks that a map that names missing or different chunks never yields a disk. However the disk is
+// TestFalseMaps checks that a map that names missing or different chunks never yields a disk. However the disk is
 // read, the map yields neither zeros nor other bytes in their place.
-func TestMapsThatLie(t *testing.T) {
+func TestFalseMaps(t *testing.T) {
 	r := snapshottest.Repo(t, new(store.Mem))
 	disk := snapshottest.RandomDisk(rand.New(rand.NewPCG(1, 77)), 12<<10)
 	short, long := diskmap.Piece{Kind: diskmap.Data, Len: 4 << 10}, diskmap.Piece{Kind: diskmap.Data, Len: 8 << 10}
