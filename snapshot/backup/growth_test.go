@@ -145,7 +145,7 @@ func TestNightlyGrowth(t *testing.T) {
 		}
 		return region < diskmap.FanOut || region%diskmap.FanOut == 0
 	}))
-	t.Logf("unchanged: %d bytes; one block changed: %d bytes, of which %d are its chunk", unchanged, changed, data)
+	t.Logf("unchanged: %d bytes; one block changed: %d bytes, %d of them for its chunk", unchanged, changed, data)
 	if unchanged > 2<<10 {
 		t.Errorf("an unchanged disk of 1 TiB adds %d bytes", unchanged)
 	}

@@ -17,9 +17,9 @@ type diskReader struct {
 	jobs  <-chan regionJob
 	first *firstFault
 
-	retrying *image.Retrying // the disk; nil if it does not retry
-	around   *image.Around   // reads around media errors in one region
-	sick     int64           // the region of around
+	retrying     *image.Retrying // the disk; nil if it does not retry
+	around       *image.Around   // reads around media errors in one region
+	aroundRegion int64           // the region of around
 
 	job       regionJob // being assigned; its data are the extents that are left
 	off, size int64     // of the region: assigned so far, and in total
@@ -165,8 +165,8 @@ func (r *diskReader) read(p []byte, off int64) error {
 // rescue reads around the failed parts of a slot. Where it retries depends on earlier slots of the region. So the
 // result does not depend on which worker reads what and when.
 func (r *diskReader) rescue(ctx context.Context, s *slot) {
-	if r.around == nil || r.sick != s.job.region {
-		r.around, r.sick = r.retrying.Around(), s.job.region
+	if r.around == nil || r.aroundRegion != s.job.region {
+		r.around, r.aroundRegion = r.retrying.Around(), s.job.region
 	}
 	tried := s.bad
 	s.bad = make([]badRun, 0, len(tried))

@@ -58,7 +58,7 @@ func checkTarget(target string, replace bool) error {
 	case info.Mode()&fs.ModeDevice != 0:
 		return errors.New("it is a device that platter does not write to (block devices on Linux are the ones that it does)")
 	case !info.Mode().IsRegular():
-		return errors.New("it is no regular file")
+		return errors.New("it is not a regular file")
 	case !replace:
 		return ErrTargetExists
 	}

@@ -85,7 +85,7 @@ func (d *Device) look(o DeviceOptions) error {
 		return err
 	}
 	if info.Mode()&fs.ModeDevice == 0 || info.Mode()&fs.ModeCharDevice != 0 {
-		return errors.New("it is no block device")
+		return errors.New("it is not a block device")
 	}
 	if d.Size, err = d.file.Seek(0, io.SeekEnd); err != nil {
 		return err

@@ -98,7 +98,7 @@ func TestDevice(t *testing.T) {
 			want := append(bytes.Clone(disk), old[len(disk):]...)
 			done, fit := toDevice(t, r, snap, snap.Whole(), node, Options{Verify: true}, FitOptions{})
 			if got := onDevice(t, node); !bytes.Equal(got, want) {
-				t.Fatalf("the device is not the disk, and what was behind it")
+				t.Fatalf("the device is not the disk, and what was after it")
 			}
 			if fit.Left != int64(len(old)-size) || done.Verified.Load() != snap.Stats.Data {
 				t.Errorf("%d bytes are left, %d of %d proved", fit.Left, done.Verified.Load(), snap.Stats.Data)
@@ -113,7 +113,7 @@ func TestDevice(t *testing.T) {
 			}
 			done, _ = toDevice(t, r, snap, snap.Whole(), node, Options{Verify: true, WipeRest: true}, FitOptions{})
 			if got := onDevice(t, node); !bytes.Equal(got, append(bytes.Clone(disk), make([]byte, len(old)-size)...)) {
-				t.Error("what is behind the disk is not zero")
+				t.Error("what is after the disk is not zero")
 			}
 			if done.Zeroed.Load() != fit.Left {
 				t.Errorf("%d bytes of %d were zeroed", done.Zeroed.Load(), fit.Left)
@@ -154,7 +154,7 @@ func TestDevicePart(t *testing.T) {
 			toDevice(t, r, snap, part, node, Options{Verify: true}, FitOptions{})
 			copy(old, disk[part.Off:part.End()])
 			if !bytes.Equal(onDevice(t, node), old) {
-				t.Errorf("%+v in sectors of %d: the device is not the part, and what was behind it", part, sector)
+				t.Errorf("%+v in sectors of %d: the device is not the part, and what was after it", part, sector)
 			}
 		}
 	}

@@ -89,7 +89,7 @@ func (f *Fit) shrink(t *tables, d *Device, o FitOptions) error {
 	case d.Size < least:
 		return tooSmall(d.Size, least)
 	case !o.ShrinkGPT:
-		return fmt.Errorf("it is smaller than the disk: it has %d bytes where that has %d; no partition holds anything behind its end, "+
+		return fmt.Errorf("it is smaller than the disk: it has %d bytes where that has %d; no partition holds anything after its end, "+
 			"so --shrink-gpt would leave that out", d.Size, t.disk.Size())
 	}
 	f.Part.Len = d.Size
@@ -143,7 +143,7 @@ func (f *Fit) growOld(t *tables, d *Device, o FitOptions) {
 	case t.look.Table == "":
 		f.adviseGrowth(t.disk, 0, t.disk.Size(), "/dev/"+d.Name)
 	case t.look.Table == anatomy.MBR && f.Left > 0 && t.suits(d) == nil:
-		f.advise("there is room behind the disk: its partition table (MBR) needs no change, and the last partition can be grown into it with parted")
+		f.advise("there is room after the disk: its partition table (MBR) needs no change, and the last partition can be grown into it with parted")
 	}
 }
 

@@ -22,7 +22,7 @@ var growers = map[string]string{
 	"vfat FAT32":  "'fatresize %s'",
 }
 
-// adviseGrowth advises how to grow the content of a run of the disk into the room behind it, after the given steps.
+// adviseGrowth advises how to grow the content of a run of the disk into the room after it, after the given steps.
 func (f *Fit) adviseGrowth(disk image.Disk, off, n int64, node string, steps ...string) {
 	if f.Left == 0 {
 		return
@@ -37,7 +37,7 @@ func (f *Fit) adviseGrowth(disk image.Disk, off, n int64, node string, steps ...
 		}
 	}
 	if len(steps) > 0 {
-		f.advise("there is room behind it; to use that: %s", strings.Join(steps, ", then "))
+		f.advise("there is room after it; to use that: %s", strings.Join(steps, ", then "))
 	}
 }
 

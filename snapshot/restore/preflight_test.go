@@ -165,7 +165,7 @@ func TestRoom(t *testing.T) {
 		needs             int64 // in the error; 0 for no error
 		certain           bool
 	}{
-		"nobody knows":          {room{free: 1}, 100, 1000, 0, 0, false},
+		"unknown":               {room{free: 1}, 100, 1000, 0, 0, false},
 		"enough":                {room{free: 100, known: true, plain: true}, 100, 1000, 0, 0, false},
 		"much too little":       {room{free: 50, known: true, plain: true}, 100, 1000, 0, 100, true},
 		"perhaps too little":    {room{free: 95, known: true, plain: true}, 100, 1000, 0, 100, false},

@@ -215,7 +215,7 @@ func overwriteDevice(ctx context.Context, m *content, fit *Fit, d *Device, o Opt
 	}
 	if o.WipeRest {
 		if err := wipe(ctx, t, fit.Part.Len, o.Verify, done); err != nil {
-			return fmt.Errorf("zero what is behind the disk: %w", err)
+			return fmt.Errorf("zero what is after the disk: %w", err)
 		}
 	}
 	if fit.Moves() {

@@ -101,7 +101,7 @@ func TestFitOtherSectors(t *testing.T) {
 		"MBR of 2048, an image": {mbr(2048, ext4K), 0, 512, snapshot.Part{}, 5 << 20, "counts in sectors of 2048 bytes, and those of the device have 512"},
 		"the same sectors":      {mbr(4096, ext4K), 4096, 4096, snapshot.Part{}, 5 << 20, ""},
 		// In sectors of 4096 bytes it would end at this size.
-		"sectors nobody knows":    {mbr(2048, nil), 0, 512, snapshot.Part{}, 10 << 20, ""},
+		"unknown sectors":         {mbr(2048, nil), 0, 512, snapshot.Part{}, 10 << 20, ""},
 		"file system of 512":      {fat, 0, 4096, snapshot.Part{}, 0, "the file system (vfat) is read in pieces of 512 bytes, and the sectors of the device have 4096"},
 		"file system of 1024":     {ext1K, 0, 4096, snapshot.Part{}, 0, "(ext4) is read in pieces of 1024 bytes"},
 		"file system of 4096":     {ext4K, 0, 4096, snapshot.Part{}, 0, ""},

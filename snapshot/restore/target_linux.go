@@ -91,7 +91,7 @@ func zeroOut(f *os.File, off, n int64) error {
 	}
 }
 
-// dropCaches drops the cached pages of a device; they must be clean. It needs privileges. Reads past the page cache
+// dropCaches drops the cached pages of a device; they must be clean. It needs privileges. Reads without the page cache
 // work without it.
 func dropCaches(f *os.File) {
 	_ = again(func() error { return unix.IoctlSetInt(int(f.Fd()), unix.BLKFLSBUF, 0) })
