@@ -1,6 +1,7 @@
 package repo
 
 import (
+	"fmt"
 	"os"
 	"path/filepath"
 
@@ -29,6 +30,45 @@ func (r *Repo) UseCache(folder string) {
 			v.store = store.NewCached(v.store, own, layout.Index, layout.Snapshots)
 		}
 	})
+}
+
+// UseBlockCache makes the Repo keep blocks of packs in a folder of this machine, under the repository's ID, so that a
+// slow store is asked for each part of a pack once, also across runs. The blocks have at most limit bytes together. The
+// Repo believes nothing in them that the keys do not prove. Check, Prune and repairs drop the block cache before they
+// begin. The error says why the folder cannot be made.
+func (r *Repo) UseBlockCache(folder string, limit int64) error {
+	own := filepath.Join(folder, r.ID())
+	if err := MakeCache(folder, own); err != nil {
+		return fmt.Errorf("make the block cache: %w", err)
+	}
+	var err error
+	r.change(func(v *view) {
+		v.store, err = withBlocks(v.store, filepath.Join(own, "blocks"), limit)
+	})
+	return err
+}
+
+// withBlocks puts a block cache directly in front of the store itself: the other decorators come before it.
+func withBlocks(s store.Store, folder string, limit int64) (store.Store, error) {
+	switch d := s.(type) {
+	case store.DryRun:
+		inner, err := withBlocks(d.Store, folder, limit)
+		return store.DryRun{Store: inner}, err
+	case *store.Cached:
+		inner, err := withBlocks(d.Store, folder, limit)
+		return d.Over(inner), err
+	}
+	blocks, err := store.NewBlockCache(s, folder, limit, isPack)
+	if err != nil {
+		return s, err
+	}
+	return blocks, nil
+}
+
+// isPack reports whether a file is a pack. Its parity file is none: that may change under its name.
+func isPack(name string) bool {
+	_, ok := layout.ParseID(layout.Packs, store.Info{Name: name})
+	return ok
 }
 
 // MakeCache makes the folder of one repository, own, in the cache folder.
@@ -64,6 +104,7 @@ func (r *Repo) remember(name string, file []byte) {
 
 // dropCache makes the Repo read the store itself from now on.
 func (r *Repo) dropCache() {
+	r.dropBlocks()
 	r.change(func(v *view) {
 		if c := v.cached(); c != nil && r.dry {
 			v.store = store.DryRun{Store: c.Unwrap()}
@@ -72,4 +113,27 @@ func (r *Repo) dropCache() {
 		}
 		v.cache.Folder = ""
 	})
+}
+
+// dropBlocks makes the Repo read packs from the store itself from now on. Work that deletes, mends or vouches for packs
+// must not be answered from blocks: a pack that is gone still has some.
+func (r *Repo) dropBlocks() {
+	blocks, ok := store.As[*store.BlockCache](r.view().store)
+	if !ok {
+		return
+	}
+	r.change(func(v *view) { v.store = withoutBlocks(v.store) })
+	blocks.Stop()
+}
+
+func withoutBlocks(s store.Store) store.Store {
+	switch d := s.(type) {
+	case store.DryRun:
+		return store.DryRun{Store: withoutBlocks(d.Store)}
+	case *store.Cached:
+		return d.Over(withoutBlocks(d.Store))
+	case *store.BlockCache:
+		return d.Unwrap()
+	}
+	return s
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"maps"
+	"math"
 	"slices"
 	"sync"
 
@@ -11,6 +12,7 @@ import (
 	"platter/pack"
 	"platter/pack/parity"
 	"platter/repo/layout"
+	"platter/repo/store"
 )
 
 // A mended pack is a pack with its original bytes, in memory.
@@ -86,6 +88,7 @@ func (r *Repo) mendNow(ctx context.Context, id pack.FileID) (*mended, error) {
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w", layout.ParityName(id), err)
 	}
+	store.DropRange(r.view().store, layout.PackName(id), 0, math.MaxInt64) // bytes damaged on their way would count as damage
 	file, err := r.readAround(ctx, layout.PackName(id), g.Size+1, g.Groups*g.Parity)
 	if err != nil && !layout.IsMissing(err) { // if there is as much parity as pack, it restores a missing pack
 		return nil, err

@@ -35,6 +35,7 @@ type ParityAdded struct {
 // reads each pack whole and verifies its name. The parity of a damaged pack would preserve the damage, and would
 // replace the file that may mend it. After an interruption, the next AddParity keeps the finished files.
 func (r *Repo) AddParity(ctx context.Context, o ParityOptions, p *Progress) (done *ParityAdded, err error) {
+	r.dropBlocks()
 	if o.Share == 0 {
 		if o.Share = r.config.Parity; o.Share == 0 {
 			o.Share = parity.DefaultShare

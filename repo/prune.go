@@ -71,6 +71,7 @@ type MarkFunc func(ctx context.Context, snapshots []pack.FileID, m *Marks) error
 // delete. It deletes once every process at work has acknowledged them or ended, which may be in the next Prune. Prune
 // can be interrupted at any point without loss and run again. docs/leases.md has the argument.
 func (r *Repo) Prune(ctx context.Context, o PruneOptions, mark MarkFunc, p *Progress) (done *Pruned, err error) {
+	r.dropBlocks()
 	if o.Wait == nil {
 		o.Wait = wait
 	}

@@ -2,6 +2,7 @@ package repo
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"slices"
 
@@ -9,6 +10,7 @@ import (
 	"platter/index"
 	"platter/pack"
 	"platter/repo/layout"
+	"platter/repo/store"
 )
 
 // A rescue looks elsewhere for wanted chunks of one frame that could not be read where the index says. Like every read,
@@ -152,10 +154,8 @@ func (r *rescue) each(get func(w *wanted) []byte) error {
 func (r *rescue) stored(ctx context.Context, at index.Location, id chunk.ID) []byte {
 	if key := (frameKey{at.Pack, at.Offset}); r.key != key {
 		r.key, r.raw = key, nil
-		sealed, err := r.loader.view.store.Get(ctx, layout.PackName(at.Pack), at.Offset, int64(at.Frame.Sealed))
-		if err == nil {
-			r.raw, err = r.loader.repo.decoder.Decode(nil, sealed, at.Frame)
-		}
+		var err error
+		r.raw, err = r.frame(ctx, at)
 		if at.Pack == r.own {
 			r.missing = layout.IsMissing(err)
 		}
@@ -164,6 +164,22 @@ func (r *rescue) stored(ctx context.Context, at index.Location, id chunk.ID) []b
 		}
 	}
 	return r.proved(r.raw, at, id)
+}
+
+// frame reads and decodes a frame. If it is damaged, frame reads it once more, past the caches of this machine.
+func (r *rescue) frame(ctx context.Context, at index.Location) (raw []byte, err error) {
+	s, name, n := r.loader.view.store, layout.PackName(at.Pack), int64(at.Frame.Sealed)
+	read := func() error {
+		sealed, err := s.Get(ctx, name, at.Offset, n)
+		if err == nil {
+			raw, err = r.loader.repo.decoder.Decode(nil, sealed, at.Frame)
+		}
+		return err
+	}
+	if err = read(); errors.Is(err, pack.ErrDamaged) && store.DropRange(s, name, at.Offset, n) {
+		err = read()
+	}
+	return raw, err
 }
 
 // mendedAt returns a chunk from a place in a pack that its parity file mends, or nil if that fails.

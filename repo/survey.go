@@ -57,6 +57,7 @@ type Damage struct {
 // A pack counts as damaged if two reads fail although the store answers other requests, or if two reads return wrong
 // bytes.
 func (r *Repo) FindDamage(ctx context.Context, readAll bool, p *Progress) (*Damage, error) {
+	r.dropBlocks()
 	files, err := layout.List(ctx, r.view().store, layout.Packs)
 	if err != nil {
 		return nil, err

@@ -35,16 +35,24 @@ func (a *able) Sweep(context.Context, time.Time) (int, int64, error) {
 	return 1, 1, errUsed
 }
 
+func (a *able) DropRange(string, int64, int64) bool { a.used = "drop range"; return true }
+
 func (a *able) Close() error { a.closed++; return errUsed }
 
 // decorators returns s, s in each decorator, and s in all of them.
 func decorators(t *testing.T, s store.Store) map[string]store.Store {
+	blocks := func(s store.Store) store.Store {
+		c := blocksOver(t, s, t.TempDir(), 1<<30)
+		t.Cleanup(c.Stop)
+		return c
+	}
 	return map[string]store.Store{
-		"none":   s,
-		"Cached": store.NewCached(s, t.TempDir(), "index"),
-		"DryRun": store.DryRun{Store: s},
-		"Faulty": &storetest.Faulty{Store: s},
-		"all":    store.DryRun{Store: store.NewCached(&storetest.Faulty{Store: s}, t.TempDir(), "index")},
+		"none":       s,
+		"Cached":     store.NewCached(s, t.TempDir(), "index"),
+		"BlockCache": blocks(s),
+		"DryRun":     store.DryRun{Store: s},
+		"Faulty":     &storetest.Faulty{Store: s},
+		"all":        store.DryRun{Store: store.NewCached(blocks(&storetest.Faulty{Store: s}), t.TempDir(), "index")},
 	}
 }
 
@@ -64,8 +72,9 @@ func TestAs(t *testing.T) {
 			}
 		}},
 		{"drop", false, func(_ context.Context, s store.Store) { store.Drop(s, "packs/ab") }},
+		{"drop range", false, func(_ context.Context, s store.Store) { store.DropRange(s, "packs/ab", 0, 8) }},
 		{"fill", false, func(ctx context.Context, s store.Store) {
-			_, _ = store.GetInto(ctx, s, make([]byte, 8), "packs/ab", 0, 8)
+			_, _ = store.GetInto(ctx, s, make([]byte, 8), "keys/ab", 0, 8) // a BlockCache asks for blocks of others
 		}},
 		{"lag", false, func(_ context.Context, s store.Store) {
 			if s, ok := store.As[store.Lagging](s); ok {

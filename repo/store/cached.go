@@ -51,6 +51,9 @@ func (c *Cached) Close() error {
 // Unwrap returns the wrapped store; see As.
 func (c *Cached) Unwrap() Store { return c.Store }
 
+// Over returns the same cache in front of another store, which must hold the same files. It replaces c.
+func (c *Cached) Over(s Store) *Cached { return &Cached{s, c.dirs} }
+
 // find returns where the copy of a file belongs; nil if Cached does not copy that file.
 func (c *Cached) find(name string) (kept *copies, id [32]byte) {
 	dir, base, _ := strings.Cut(name, "/")

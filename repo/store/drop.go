@@ -30,3 +30,18 @@ func (l *Local) Drop(name string) {
 		dropPages(f.Fd())
 	}
 }
+
+// A RangeDropper is a store that keeps parts of files on this machine, and can drop some of them.
+type RangeDropper interface {
+	// DropRange makes the next read of n bytes of a file at off come from the wrapped store. It returns false if they
+	// come from there anyway.
+	DropRange(name string, off, n int64) bool
+}
+
+// DropRange makes the next read of a range come from beyond all caches of this machine, if s is a RangeDropper. It
+// returns true if that read may return other bytes than the last one: bytes that were damaged on their way into a cache
+// stay damaged there.
+func DropRange(s Store, name string, off, n int64) bool {
+	d, ok := As[RangeDropper](s)
+	return ok && d.DropRange(name, off, n)
+}
