@@ -90,7 +90,7 @@ func TestClients(t *testing.T) {
 			t.Fatal(err)
 		}
 		tool(t, "nbdcopy", "--flush", raw, uri(path, "w"))
-		if !bytes.Equal(disk.data, changed) || !bytes.Equal(disk.durable, changed) {
+		if now, durable := disk.state(); !bytes.Equal(now, changed) || !bytes.Equal(durable, changed) {
 			t.Errorf("%d bytes: nbdcopy wrote something else, or it is not durable", size)
 		}
 	}

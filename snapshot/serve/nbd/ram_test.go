@@ -76,6 +76,13 @@ func (r *ram) Sync() error {
 	return nil
 }
 
+// state returns what the disk reads as, and what is durable of it.
+func (r *ram) state() (now, durable []byte) {
+	r.mu.RLock()
+	defer r.mu.RUnlock()
+	return bytes.Clone(r.data), bytes.Clone(r.durable)
+}
+
 func (r *ram) Extents() iter.Seq2[image.Extent, error] {
 	return r.ExtentsIn(context.Background(), 0, r.Size())
 }
