@@ -13,12 +13,18 @@ import (
 	"syscall"
 )
 
+// maxSocketPath is what every system allows: 103 bytes, of which the temporary folder may need some.
+const maxSocketPath = 85
+
 // ListenUnix listens on a Unix socket that only the user can open, from the first moment on. If a process serves on the
 // path already, the error wraps ErrSocketTaken. A socket that nothing serves is replaced, any other file is not.
 func ListenUnix(ctx context.Context, path string) (net.Listener, error) {
 	path, err := filepath.Abs(path) // Close must find it wherever the process is then
 	if err != nil {
 		return nil, err
+	}
+	if len(path) > maxSocketPath {
+		return nil, fmt.Errorf("listen on %s: the path is too long for a Unix socket: choose one of at most %d bytes", path, maxSocketPath)
 	}
 	// The socket is made in a folder that only the user can enter, and gets its place when its mode is right.
 	dir, err := os.MkdirTemp(filepath.Dir(path), ".nbd")

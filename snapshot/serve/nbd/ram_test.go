@@ -155,3 +155,22 @@ func serveOn(t testing.TB, l net.Listener, exports Exports, o Options) (end func
 
 // errWanted is an error that a test put in.
 var errWanted = errors.New("wanted by the test")
+
+// A counter remembers the most that it was at.
+type counter struct {
+	mu       sync.Mutex
+	now, max int64
+}
+
+func (c *counter) add(n int64) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.now += n
+	c.max = max(c.max, c.now)
+}
+
+func (c *counter) most() int64 {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.max
+}
