@@ -26,7 +26,9 @@ tools=( # command:package
 	mkfs.xfs:xfsprogs
 	mksquashfs:squashfs-tools
 	mkswap:util-linux
+	nbdcopy:libnbd-bin
 	nbdfuse:libnbd-bin
+	nbdinfo:libnbd-bin
 	nbdkit:nbdkit
 	partx:util-linux
 	pvcreate:lvm2
