@@ -1,0 +1,121 @@
+package fuse
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"os/exec"
+	"path/filepath"
+
+	"golang.org/x/sys/unix"
+)
+
+// A system is what decides whether a folder can be mounted; tests have others.
+type system struct {
+	device   string // /dev/fuse
+	config   string // /etc/fuse.conf
+	root     bool   // mounts by itself, without fusermount3
+	lookPath func(program string) (string, error)
+}
+
+func thisSystem() system {
+	return system{device: "/dev/fuse", config: "/etc/fuse.conf", root: os.Geteuid() == 0, lookPath: lookPath}
+}
+
+// lookPath finds fusermount3 even if PATH is empty.
+func lookPath(program string) (string, error) {
+	path, err := exec.LookPath(program)
+	if err != nil {
+		path, err = exec.LookPath("/bin/" + program)
+	}
+	return path, err
+}
+
+// check reports what keeps a folder from being mounted, and returns its path from the root on, without links.
+func (s system) check(dir string, opts Options) (path string, err error) {
+	if err := checkFolder(dir); err != nil {
+		return "", fmt.Errorf("mount %s: %w", dir, err)
+	}
+	if err := s.checkFUSE(opts); err != nil {
+		return "", fmt.Errorf("mount %s: %w", dir, err)
+	}
+	if path, err = filepath.Abs(dir); err == nil {
+		path, err = filepath.EvalSymlinks(path)
+	}
+	if err != nil {
+		return "", fmt.Errorf("mount %s: %w", dir, err)
+	}
+	return path, nil
+}
+
+// checkFolder wants an empty folder where nothing is mounted.
+func checkFolder(dir string) error {
+	var st unix.Statx_t
+	err := unix.Statx(unix.AT_FDCWD, dir, 0, unix.STATX_BASIC_STATS, &st)
+	switch {
+	case errors.Is(err, unix.ENOTCONN):
+		return fmt.Errorf("%w; end the mount with `fusermount3 -u %s`, or as root with `umount %[2]s`", ErrDeadMount, dir)
+	case errors.Is(err, unix.ENOTDIR):
+		return ErrNotFolder
+	case err != nil:
+		return err
+	case st.Mode&unix.S_IFMT != unix.S_IFDIR:
+		return ErrNotFolder
+	case st.Attributes&unix.STATX_ATTR_MOUNT_ROOT != 0:
+		return ErrMounted
+	}
+	f, err := os.Open(dir)
+	if err != nil {
+		return err
+	}
+	defer f.Close()
+	if _, err := f.Readdirnames(1); err == nil {
+		return ErrNotEmpty
+	} else if err != io.EOF {
+		return err
+	}
+	return nil
+}
+
+// checkFUSE wants the device, the right to use it, and what mounts for this user.
+func (s system) checkFUSE(opts Options) error {
+	if s.root {
+		f, err := os.OpenFile(s.device, os.O_RDWR, 0)
+		switch {
+		case err == nil:
+			return f.Close()
+		case errors.Is(err, fs.ErrPermission):
+			return fmt.Errorf("%w: %w; %s", ErrNoRight, err, inContainer)
+		}
+		return fmt.Errorf("%w: %w", ErrNoFUSE, err) // it does not exist, or no driver serves it
+	}
+	if _, err := os.Stat(s.device); err != nil { // fusermount3 opens it, and may do more than this user
+		return fmt.Errorf("%w: %w", ErrNoFUSE, err)
+	}
+	if _, err := s.lookPath(fusermount); err != nil {
+		return ErrNoFusermount
+	}
+	if opts.AllowOther && !s.allowsOthers() {
+		return ErrAllowOther
+	}
+	return nil
+}
+
+const inContainer = "a container needs the device and the capability (docker: --device /dev/fuse --cap-add SYS_ADMIN)"
+
+// allowsOthers reports whether the configuration has user_allow_other. One that cannot be read is left to fusermount3.
+func (s system) allowsOthers() bool {
+	config, err := os.ReadFile(s.config)
+	if err != nil {
+		return !errors.Is(err, fs.ErrNotExist)
+	}
+	for line := range bytes.Lines(config) {
+		if string(bytes.TrimSpace(line)) == "user_allow_other" {
+			return true
+		}
+	}
+	return false
+}
