@@ -54,7 +54,8 @@ func (s system) check(dir string, opts Options) (path string, err error) {
 // checkFolder wants an empty folder where nothing is mounted.
 func checkFolder(dir string) error {
 	var st unix.Statx_t
-	err := unix.Statx(unix.AT_FDCWD, dir, 0, unix.STATX_BASIC_STATS, &st)
+	// Without FORCE_SYNC the kernel may answer for a mount that is dead.
+	err := unix.Statx(unix.AT_FDCWD, dir, unix.AT_STATX_FORCE_SYNC, unix.STATX_BASIC_STATS, &st)
 	switch {
 	case errors.Is(err, unix.ENOTCONN):
 		return fmt.Errorf("%w; end the mount with `fusermount3 -u %s`, or as root with `umount %[2]s`", ErrDeadMount, dir)
@@ -82,18 +83,19 @@ func checkFolder(dir string) error {
 
 // checkFUSE wants the device, the right to use it, and what mounts for this user.
 func (s system) checkFUSE(opts Options) error {
-	if s.root {
-		f, err := os.OpenFile(s.device, os.O_RDWR, 0)
-		switch {
-		case err == nil:
-			return f.Close()
-		case errors.Is(err, fs.ErrPermission):
-			return fmt.Errorf("%w: %w; %s", ErrNoRight, err, inContainer)
-		}
-		return fmt.Errorf("%w: %w", ErrNoFUSE, err) // it does not exist, or no driver serves it
-	}
-	if _, err := os.Stat(s.device); err != nil { // fusermount3 opens it, and may do more than this user
+	f, err := os.OpenFile(s.device, os.O_RDWR, 0)
+	switch {
+	case err == nil:
+		f.Close()
+	case errors.Is(err, fs.ErrPermission) && !s.root:
+		return fmt.Errorf("%w: %w; let this user read and write it, or mount as root", ErrNoRight, err)
+	case errors.Is(err, fs.ErrPermission):
+		return fmt.Errorf("%w: %w; %s", ErrNoRight, err, inContainer)
+	default: // it does not exist, or no driver serves it
 		return fmt.Errorf("%w: %w", ErrNoFUSE, err)
+	}
+	if s.root {
+		return nil
 	}
 	if _, err := s.lookPath(fusermount); err != nil {
 		return ErrNoFusermount

@@ -251,6 +251,8 @@ func TestTree(t *testing.T) {
 	if want := fmt.Sprintf("platter %s fuse.platter ro,nosuid,nodev,noexec,noatime,", dir); err != nil || !strings.Contains(string(mounts), want) {
 		t.Errorf("no line %q in %s", want, mounts)
 	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
 	if c.asked["v1"] != 1 {
 		t.Errorf("the files of a version were asked for %d times", c.asked["v1"])
 	}

@@ -222,13 +222,14 @@ func TestUnreadable(t *testing.T) {
 // TestOpenFails checks that a failure to list or to open is an I/O error, and gone when its cause is.
 func TestOpenFails(t *testing.T) {
 	c := newShelf()
-	broken, opened, closed := true, 0, 0
+	var fixed atomic.Bool
+	var opened, closed atomic.Int64
 	file := mem("disk.img", []byte("data"))
 	file.Open = func(context.Context) (image.Disk, error) {
-		if broken {
+		if !fixed.Load() {
 			return nil, errors.New("not now")
 		}
-		opened++
+		opened.Add(1)
 		return &closing{image.Mem{Data: []byte("data")}, &closed}, nil
 	}
 	short := mem("short.img", []byte("data"))
@@ -253,7 +254,7 @@ func TestOpenFails(t *testing.T) {
 			t.Errorf("%s, which does not open: %v", name, err)
 		}
 	}
-	broken = false
+	fixed.Store(true)
 	for range 3 {
 		if data, err := os.ReadFile(dir + "/disk/latest/disk.img"); string(data) != "data" || err != nil {
 			t.Errorf("read %q, %v", data, err)
@@ -262,18 +263,18 @@ func TestOpenFails(t *testing.T) {
 	if err := s.Unmount(); err != nil {
 		t.Fatal(err)
 	}
-	if opened == 0 || opened != closed {
-		t.Errorf("opened %d times, closed %d times", opened, closed)
+	if o, c := opened.Load(), closed.Load(); o == 0 || o != c {
+		t.Errorf("opened %d times, closed %d times", o, c)
 	}
 }
 
 type closing struct {
 	image.Mem
-	closed *int
+	closed *atomic.Int64
 }
 
 func (c *closing) Close() error {
-	*c.closed++
+	c.closed.Add(1)
 	return nil
 }
 

@@ -148,7 +148,10 @@ func (s *Server) Wait(ctx context.Context) error {
 
 // Unmount unmounts the folder. An error wraps ErrBusy if it is in use; then it stays mounted.
 func (s *Server) Unmount() error {
-	patience := time.Second // for the connection to end if others have unmounted the folder
+	var patience time.Duration
+	if !s.isDetached() {
+		patience = time.Second // for the connection to end if others have unmounted the folder
+	}
 	for wait := 5 * time.Millisecond; s.mounted(); wait *= 2 {
 		err := detach(s.dir, false)
 		if err == nil {
