@@ -5,7 +5,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"net"
 	"os"
 	"os/exec"
 	"strconv"
@@ -77,19 +76,17 @@ func attachByHelper(ctx context.Context, dir string, opts Options) (fd int, err 
 	if err := runHelper(ctx, theirs, "-o", strings.Join(options, ","), "--", dir); err != nil {
 		return -1, err
 	}
-	conn, err := net.FileConn(ours)
-	if err != nil {
-		return -1, fmt.Errorf("use a socket: %w", err)
+	if fd, err = receive(ours); err != nil {
+		return -1, errors.Join(err, detach(dir, true))
 	}
-	defer conn.Close()
-	return receive(conn.(*net.UnixConn))
+	return fd, nil
 }
 
 // receive returns the file descriptor that fusermount3 has sent.
-func receive(conn *net.UnixConn) (fd int, err error) {
+func receive(socket *os.File) (fd int, err error) {
 	var data [4]byte
 	control := make([]byte, unix.CmsgSpace(4))
-	_, n, _, _, err := conn.ReadMsgUnix(data[:], control)
+	_, n, _, _, err := unix.Recvmsg(int(socket.Fd()), data[:], control, unix.MSG_CMSG_CLOEXEC)
 	if err != nil {
 		return -1, fmt.Errorf("read what %s sends: %w", fusermount, err)
 	}
@@ -104,7 +101,6 @@ func receive(conn *net.UnixConn) (fd int, err error) {
 	if len(fds) != 1 {
 		return -1, fmt.Errorf("%s sent no file descriptor", fusermount)
 	}
-	unix.CloseOnExec(fds[0])
 	return fds[0], nil
 }
 

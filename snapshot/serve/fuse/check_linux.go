@@ -53,9 +53,7 @@ func (s system) check(dir string, opts Options) (path string, err error) {
 
 // checkFolder wants an empty folder where nothing is mounted.
 func checkFolder(dir string) error {
-	var st unix.Statx_t
-	// Without FORCE_SYNC the kernel may answer for a mount that is dead.
-	err := unix.Statx(unix.AT_FDCWD, dir, unix.AT_STATX_FORCE_SYNC, unix.STATX_BASIC_STATS, &st)
+	st, err := stat(dir, unix.AT_STATX_FORCE_SYNC)
 	switch {
 	case errors.Is(err, unix.ENOTCONN):
 		return fmt.Errorf("%w; end the mount with `fusermount3 -u %s`, or as root with `umount %[2]s`", ErrDeadMount, dir)
@@ -79,6 +77,17 @@ func checkFolder(dir string) error {
 		return err
 	}
 	return nil
+}
+
+// stat asks for a folder's attributes. With AT_STATX_FORCE_SYNC a mount that is dead is an error. With
+// AT_STATX_DONT_SYNC the kernel answers by itself what it knows, even if the file system hangs.
+func stat(dir string, flags int) (st unix.Statx_t, err error) {
+	mask := unix.STATX_BASIC_STATS
+	if flags&unix.AT_STATX_DONT_SYNC != 0 {
+		mask = 0
+	}
+	err = unix.Statx(unix.AT_FDCWD, dir, flags, mask, &st)
+	return st, err
 }
 
 // checkFUSE wants the device, the right to use it, and what mounts for this user.

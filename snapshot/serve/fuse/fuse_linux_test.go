@@ -298,6 +298,18 @@ func TestReads(t *testing.T) {
 	}
 }
 
+// TestCacheIsKept checks that the kernel asks once for what does not change.
+func TestCacheIsKept(t *testing.T) {
+	disk := &damaged{Mem: image.Mem{Data: noise(1<<20, 1)}, to: 1 << 20}
+	path, _ := mountDisk(t, disk, Options{})
+	for range 3 {
+		if got, err := os.ReadFile(path); err != nil || !bytes.Equal(got, disk.Data) {
+			t.Fatalf("read %d bytes, %v", len(got), err)
+		}
+		disk.bad.Store(true)
+	}
+}
+
 // readAtRandom compares a file with data: 8 readers, with and without the page cache.
 func readAtRandom(t *testing.T, path string, data []byte) {
 	t.Helper()

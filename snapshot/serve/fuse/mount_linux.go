@@ -94,10 +94,12 @@ func serve(fd int, dir string, catalog Catalog, opts Options) (*Server, error) {
 }
 
 // settle makes the first requests.
-func (s *Server) settle() (err error) {
-	if s.dev, err = deviceOf(s.dir); err != nil {
+func (s *Server) settle() error {
+	st, err := stat(s.dir, unix.AT_STATX_DONT_SYNC)
+	if err != nil {
 		return err
 	}
+	s.dev = unix.Mkdev(st.Dev_major, st.Dev_minor)
 	if err := refusePoll(s.dir); err != nil {
 		return err
 	}
@@ -105,13 +107,6 @@ func (s *Server) settle() (err error) {
 	kib := fmt.Appendf(nil, "%d", readAhead>>10)
 	_ = os.WriteFile(fmt.Sprintf("/sys/class/bdi/%d:%d/read_ahead_kb", unix.Major(s.dev), unix.Minor(s.dev)), kib, 0)
 	return nil
-}
-
-// deviceOf returns the number of the file system that a folder is on. It does not ask the file system, which may hang.
-func deviceOf(dir string) (uint64, error) {
-	var st unix.Statx_t
-	err := unix.Statx(unix.AT_FDCWD, dir, unix.AT_STATX_DONT_SYNC|unix.AT_SYMLINK_NOFOLLOW|unix.AT_NO_AUTOMOUNT, 0, &st)
-	return unix.Mkdev(st.Dev_major, st.Dev_minor), err
 }
 
 // refusePoll makes the kernel ask once whether a file can be polled. go-fuse says no for the file of this name, and the
@@ -140,10 +135,10 @@ func (s *Server) Wait(ctx context.Context) error {
 		return s.Close()
 	}
 	err := s.Unmount()
-	if !errors.Is(err, ErrBusy) || !s.mounted() {
-		return err
+	if errors.Is(err, ErrBusy) {
+		err = errors.Join(err, s.hide())
 	}
-	return errors.Join(err, s.hide())
+	return err
 }
 
 // Unmount unmounts the folder. An error wraps ErrBusy if it is in use; then it stays mounted.
@@ -174,11 +169,9 @@ func (s *Server) Unmount() error {
 // last use, or with this process.
 func (s *Server) Close() error {
 	var hidden, aborted error
-	if s.mounted() {
-		hidden = s.hide()
-	}
 	patience := never
 	if !s.ends(0) {
+		hidden = s.hide()
 		if aborted = abort(s.dev); aborted != nil {
 			patience = time.Second // if it is not in use, it ends anyway
 		}
@@ -187,7 +180,10 @@ func (s *Server) Close() error {
 	if !s.ends(patience) {
 		return errors.Join(fmt.Errorf("cut off %s: %w", s.dir, aborted), hidden)
 	}
-	return s.tree.closeAll()
+	if _, err := stat(s.dir, unix.AT_STATX_FORCE_SYNC); errors.Is(err, unix.ENOTCONN) { // others have cut it off
+		hidden = detach(s.dir, true)
+	}
+	return errors.Join(hidden, s.tree.closeAll())
 }
 
 // never is longer than any process runs.
@@ -215,14 +211,16 @@ func (s *Server) mounted() bool {
 	if s.isDetached() || s.ends(0) {
 		return false
 	}
-	dev, err := deviceOf(s.dir)
-	return err == nil && dev == s.dev
+	st, err := stat(s.dir, unix.AT_STATX_DONT_SYNC) // a catalog that hangs must not keep it from being unmounted
+	return err == nil && unix.Mkdev(st.Dev_major, st.Dev_minor) == s.dev
 }
 
 // hide takes the folder out of sight. What is open in it can still be used.
 func (s *Server) hide() error {
-	if err := detach(s.dir, true); err != nil {
-		return fmt.Errorf("unmount %s: %w", s.dir, err)
+	if s.mounted() {
+		if err := detach(s.dir, true); err != nil {
+			return fmt.Errorf("unmount %s: %w", s.dir, err)
+		}
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()

@@ -112,6 +112,27 @@ func TestBusy(t *testing.T) {
 	}
 }
 
+// TestForced has umount cut the connection while a read hangs: the read ends, and nothing stays mounted.
+func TestForced(t *testing.T) {
+	disk := &damaged{Mem: image.Mem{Data: noise(4096, 1)}, held: make(chan struct{}), reading: make(chan struct{}, 9)}
+	path, s := mountDisk(t, disk, Options{})
+	dir := filepath.Dir(path)
+	f := open(t, path)
+	failed := make(chan error, 1)
+	go func() {
+		_, err := f.ReadAt(make([]byte, 1), 0)
+		failed <- err
+	}()
+	<-disk.reading
+	_ = exec.Command("umount", "-f", dir).Run() // it is in use, so that it stays mounted
+	if err := errors.Join(s.Wait(t.Context()), s.Close()); err != nil || isMounted(t, dir) {
+		t.Errorf("after umount -f: %v", err)
+	}
+	if err := <-failed; err == nil {
+		t.Error("the read did not fail")
+	}
+}
+
 // TestClosesWhatIsOpen checks that disks are closed even if the connection is cut.
 func TestClosesWhatIsOpen(t *testing.T) {
 	var closed atomic.Int64
