@@ -41,7 +41,7 @@ func TestBlockCacheServesPacks(t *testing.T) {
 		for _, dry := range []bool{false, true} {
 			var reads atomic.Int64
 			folder := t.TempDir()
-			var s store.Store = &storetest.Faulty{Store: memOf(t, x.files), Fail: func(op, name string) error {
+			var s store.Store = &storetest.Faulty{Store: storetest.MemOf(t, x.files), Fail: func(op, name string) error {
 				if op == "get" && layout.Dir(name) == layout.Packs {
 					reads.Add(1)
 				}
@@ -92,7 +92,7 @@ func (b *bent) Get(ctx context.Context, name string, off, n int64) ([]byte, erro
 // the store, and that the cache has the right bytes afterwards.
 func TestBlockCacheDamagedOnTheWay(t *testing.T) {
 	for _, x := range []*sample{newSample(t), newParitySample(t)} {
-		s, folder := &bent{Store: memOf(t, x.files)}, t.TempDir()
+		s, folder := &bent{Store: storetest.MemOf(t, x.files)}, t.TempDir()
 		r := reopenBlocks(t, s, folder, true)
 		s.bends.Store(true)
 		failed := 0
@@ -125,7 +125,7 @@ func TestBlockCacheWithoutFolder(t *testing.T) {
 	if err := os.WriteFile(file, nil, 0o600); err != nil {
 		t.Fatal(err)
 	}
-	r := reopen(t, memOf(t, x.files))
+	r := reopen(t, storetest.MemOf(t, x.files))
 	if err := r.UseBlockCache(file, 1<<30); err == nil || !strings.Contains(err.Error(), "block cache") {
 		t.Errorf("%v", err)
 	}

@@ -11,6 +11,7 @@ tools=( # command:package
 	blockdev:util-linux
 	cryptsetup:cryptsetup-bin
 	ddrescue:gddrescue
+	fio:fio
 	flock:util-linux
 	fsck.ext4:e2fsprogs
 	fsck.vfat:dosfstools
@@ -26,7 +27,9 @@ tools=( # command:package
 	mkfs.xfs:xfsprogs
 	mksquashfs:squashfs-tools
 	mkswap:util-linux
+	nbdcopy:libnbd-bin
 	nbdfuse:libnbd-bin
+	nbdinfo:libnbd-bin
 	nbdkit:nbdkit
 	partx:util-linux
 	pvcreate:lvm2

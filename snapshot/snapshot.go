@@ -179,6 +179,33 @@ func Load(ctx context.Context, r Files) (snapshots []*Snapshot, bad []error, err
 	return snapshots, bad, nil
 }
 
+// LoadNew is Load for a program that loads again and again: It reads only the snapshots that are not among known. Those
+// that cannot be read are left out, and tried again the next time.
+func LoadNew(ctx context.Context, r Files, known []*Snapshot) ([]*Snapshot, error) {
+	ids, err := r.ListSnapshots(ctx)
+	if err != nil {
+		return nil, err
+	}
+	have := make(map[pack.FileID]*Snapshot, len(known))
+	for _, s := range known {
+		have[s.ID] = s
+	}
+	all := make([]*Snapshot, 0, len(ids))
+	for _, id := range ids {
+		s := have[id]
+		if s == nil {
+			if s, err = load(ctx, r, id); ctx.Err() != nil {
+				return nil, context.Cause(ctx)
+			} else if err != nil {
+				continue
+			}
+		}
+		all = append(all, s)
+	}
+	slices.SortFunc(all, byTime)
+	return all, nil
+}
+
 // byTime sorts the oldest first. A replacement for a damaged version has the same time, and sorts after it as the newer
 // one.
 func byTime(a, b *Snapshot) int {

@@ -5,7 +5,7 @@ import (
 	"strings"
 	"testing"
 
-	"platter/oracle"
+	"platter/snapshot/image/oracle"
 )
 
 // TestInterruptedCalls has each kind of system call that a restore makes fail now and then because of a signal, as network and FUSE

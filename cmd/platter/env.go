@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"os"
+	"sync/atomic"
 	"time"
 
 	"golang.org/x/term"
@@ -26,6 +27,7 @@ type env struct {
 	confirm  func(ctx context.Context, prompt string) ([]byte, error) // the same, and shows what is typed
 	devices  image.System
 
+	patient    atomic.Bool // a command is saving what a signal must not lose
 	farewell   farewell
 	unfinished restore.Unfinished
 	openFolder func(folder string) (store.Store, error) // opens the store in a folder

@@ -7,7 +7,7 @@ import (
 	"strings"
 	"testing"
 
-	"platter/oracle"
+	"platter/snapshot/image/oracle"
 )
 
 // A failingDisk is a file that cannot be read in places: nbdkit fails where a mapfile of ddrescue says so, and nbdfuse shows

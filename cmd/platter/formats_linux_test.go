@@ -10,7 +10,7 @@ import (
 	"testing"
 
 	"platter/chunk"
-	"platter/oracle"
+	"platter/snapshot/image/oracle"
 	"platter/snapshot/image/virtual"
 )
 

@@ -5,7 +5,7 @@ import (
 	"strings"
 	"testing"
 
-	"platter/oracle"
+	"platter/snapshot/image/oracle"
 )
 
 // traced starts the program under strace, with what strace is to do to its calls.

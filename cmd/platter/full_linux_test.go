@@ -9,7 +9,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
-	"platter/oracle"
+	"platter/snapshot/image/oracle"
 )
 
 // mountSmall mounts a file system of that size in a new folder.

@@ -12,11 +12,11 @@ import (
 	"strings"
 	"testing"
 
-	"platter/oracle"
+	"platter/snapshot/image/oracle"
 )
 
-// A machine is a QEMU that has an image open and writes to it on request.
-type machine struct {
+// An imageUser is a QEMU that has an image open and writes to it on request.
+type imageUser struct {
 	*exec.Cmd
 	t     *testing.T
 	stdin io.WriteCloser
@@ -24,9 +24,9 @@ type machine struct {
 }
 
 // boot opens an image with qemu-io, which locks it as a virtual machine does.
-func boot(t *testing.T, path string, args ...string) *machine {
+func boot(t *testing.T, path string, args ...string) *imageUser {
 	t.Helper()
-	m := &machine{Cmd: exec.Command(oracle.Path(t, "qemu-io"), append(args, path)...), t: t}
+	m := &imageUser{Cmd: exec.Command(oracle.Path(t, "qemu-io"), append(args, path)...), t: t}
 	var err error
 	if m.stdin, err = m.StdinPipe(); err != nil {
 		t.Fatal(err)
@@ -45,7 +45,7 @@ func boot(t *testing.T, path string, args ...string) *machine {
 }
 
 // does has it obey a command, and waits for what it says.
-func (m *machine) does(command, want string) {
+func (m *imageUser) does(command, want string) {
 	m.t.Helper()
 	if _, err := fmt.Fprintln(m.stdin, command); err != nil {
 		m.t.Fatal(err)
@@ -61,7 +61,7 @@ func (m *machine) does(command, want string) {
 	}
 }
 
-func (m *machine) stop() {
+func (m *imageUser) stop() {
 	if m.ProcessState == nil {
 		_ = m.stdin.Close()
 		_, _ = io.Copy(io.Discard, m.said)

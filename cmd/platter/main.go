@@ -20,6 +20,6 @@ func runProgram(env *env, args []string) int {
 			return err
 		}
 		return env.stdout.err
-	}, env.end)
+	}, &env.patient, env.end)
 	return env.report(err, wantsJSON(args))
 }

@@ -9,6 +9,7 @@ import (
 	"os/signal"
 	"path/filepath"
 	"strings"
+	"sync/atomic"
 	"syscall"
 	"testing"
 	"time"
@@ -42,7 +43,7 @@ func isCommand() bool { return !strings.Contains(filepath.Base(os.Args[0]), ".te
 
 // endsWith is untilSignal for a program that has nothing to do in the end.
 func endsWith(run func(context.Context) error) error {
-	return untilSignal(run, func(err error) error { return err })
+	return untilSignal(run, new(atomic.Bool), func(err error) error { return err })
 }
 
 // askpass prints the password that a command would use; "askpass new" one that 'key add' would.

@@ -12,7 +12,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
-	"platter/oracle"
+	"platter/snapshot/image/oracle"
 )
 
 // most is how much memory the program may take, in bytes, password and all.

@@ -4,7 +4,7 @@ import (
 	"os"
 	"testing"
 
-	"platter/oracle"
+	"platter/snapshot/image/oracle"
 )
 
 // TestParts takes a partition out of a disk in every way there is.

@@ -12,7 +12,7 @@ import (
 	"syscall"
 	"testing"
 
-	"platter/oracle"
+	"platter/snapshot/image/oracle"
 )
 
 // loopDevice returns the node of a device of size bytes that holds nothing but ones.

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"os"
 	"os/signal"
+	"sync/atomic"
 	"syscall"
 	"time"
 )
@@ -14,11 +15,11 @@ const grace = 900 * time.Millisecond
 
 // untilSignal calls run with the root context, and then last with what run returned. A signal that asks a process to end cancels
 // the context. If run does not return in time, untilSignal abandons it: the process ends next, and with it whatever hangs, usually
-// on a dead NAS. last is never abandoned.
+// on a dead NAS. last is never abandoned. While patient is true, run gets all the time that it takes.
 //
 // A second signal kills the process, except for a hang-up: a terminal that closes sends it, then the shell does, then the end of
 // the session sends SIGTERM, and all of them mean the first one.
-func untilSignal(run func(context.Context) error, last func(error) error) error {
+func untilSignal(run func(context.Context) error, patient *atomic.Bool, last func(error) error) error {
 	ctx, cancel := context.WithCancelCause(context.Background())
 	defer cancel(nil)
 	come := make(chan os.Signal, 1)
@@ -41,7 +42,7 @@ func untilSignal(run func(context.Context) error, last func(error) error) error 
 			}
 		}
 	}()
-	err := last(untilDone(ctx, run))
+	err := last(untilDone(ctx, run, patient))
 	close(over)
 	<-watched
 	return err
@@ -51,8 +52,8 @@ func untilSignal(run func(context.Context) error, last func(error) error) error 
 // its messages are not read. The signals are caught and not ignored, because children would inherit that.
 func outliveFailedWrites() { signal.Notify(make(chan os.Signal, 1), failedWriteSignals()...) }
 
-// untilDone returns what run returns, or errInterrupted if that takes longer than grace after the end of ctx.
-func untilDone(ctx context.Context, run func(context.Context) error) error {
+// untilDone returns what run returns, or errInterrupted if that takes longer than grace after the end of ctx and patient is false.
+func untilDone(ctx context.Context, run func(context.Context) error, patient *atomic.Bool) error {
 	done := make(chan error, 1)
 	go func() { done <- run(ctx) }()
 	select {
@@ -60,11 +61,15 @@ func untilDone(ctx context.Context, run func(context.Context) error) error {
 		return interrupted(ctx, err)
 	case <-ctx.Done():
 	}
-	select {
-	case err := <-done:
-		return interrupted(ctx, err)
-	case <-time.After(grace):
-		return fmt.Errorf("%w: %w", errInterrupted, context.Cause(ctx))
+	for {
+		select {
+		case err := <-done:
+			return interrupted(ctx, err)
+		case <-time.After(grace):
+		}
+		if !patient.Load() {
+			return fmt.Errorf("%w: %w", errInterrupted, context.Cause(ctx))
+		}
 	}
 }
 

@@ -11,7 +11,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
-	"platter/oracle"
+	"platter/snapshot/image/oracle"
 )
 
 // openPty returns both ends of a new terminal: who types and reads there, and what a program sees.

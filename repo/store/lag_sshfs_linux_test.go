@@ -10,7 +10,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
-	"platter/oracle"
+	"platter/snapshot/image/oracle"
 )
 
 // sftpServer is the path of the SFTP server on Debian.

@@ -10,7 +10,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
-	"platter/oracle"
+	"platter/snapshot/image/oracle"
 )
 
 // TestDiskFull fills a real file system. It needs the right to mount one. Without it, TestFull covers the same with

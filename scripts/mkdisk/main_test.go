@@ -10,7 +10,7 @@ import (
 	"strings"
 	"testing"
 
-	"platter/oracle"
+	"platter/snapshot/image/oracle"
 )
 
 // TestVersions makes the three versions of a small disk. After each, what changed reads back, and the tools that

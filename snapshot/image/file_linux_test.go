@@ -9,7 +9,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
-	"platter/oracle"
+	"platter/snapshot/image/oracle"
 )
 
 // TestFileHoles checks holes on file systems that report them: ext4, xfs, btrfs, tmpfs.

@@ -10,7 +10,7 @@ import (
 	"testing"
 	"time"
 
-	"platter/oracle"
+	"platter/snapshot/image/oracle"
 )
 
 // writeSparse writes data to a new file, with holes where its blocks are zero.

@@ -12,7 +12,7 @@ import (
 	"strings"
 	"testing"
 
-	"platter/oracle"
+	"platter/snapshot/image/oracle"
 )
 
 func mustMap(t testing.TB, text string) *RescueMap {

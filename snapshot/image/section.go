@@ -73,3 +73,46 @@ func (s *Section) ExtentsIn(ctx context.Context, off, n int64) iter.Seq2[Extent,
 		}
 	}
 }
+
+// A WritableSection is a part of a disk that can be changed.
+type WritableSection struct {
+	*Section
+	to Writable
+}
+
+var _ Writable = (*WritableSection)(nil)
+
+// NewWritableSection returns the n bytes of a disk at off. Writes to it change the disk.
+func NewWritableSection(d Writable, off, n int64) (*WritableSection, error) {
+	s, err := NewSection(d, off, n)
+	if err != nil {
+		return nil, err
+	}
+	return &WritableSection{s, d}, nil
+}
+
+// WriteAt writes to the part. It writes nothing if p reaches beyond the part's end.
+func (s *WritableSection) WriteAt(p []byte, off int64) (int, error) {
+	if err := s.holds(off, int64(len(p))); err != nil {
+		return 0, err
+	}
+	return s.to.WriteAt(p, s.off+off)
+}
+
+// Zero zeroes a range of the part.
+func (s *WritableSection) Zero(off, n int64) error {
+	if err := s.holds(off, n); err != nil {
+		return err
+	}
+	return s.to.Zero(s.off+off, n)
+}
+
+// Sync syncs the whole disk.
+func (s *WritableSection) Sync() error { return s.to.Sync() }
+
+func (s *WritableSection) holds(off, n int64) error {
+	if off < 0 || n < 0 || n > s.len-off {
+		return fmt.Errorf("%d bytes at %d are not in a part of %d bytes", n, off, s.len)
+	}
+	return nil
+}

@@ -12,7 +12,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
-	"platter/oracle"
+	"platter/snapshot/image/oracle"
 )
 
 // waitingInputs are inputs whose writer stays silent.

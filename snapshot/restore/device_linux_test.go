@@ -15,13 +15,13 @@ import (
 	"golang.org/x/sys/unix"
 
 	"platter/chunk"
-	"platter/oracle"
 	"platter/repo"
 	"platter/repo/store"
 	"platter/snapshot"
 	"platter/snapshot/backup/backuptest"
 	"platter/snapshot/diskmap"
 	"platter/snapshot/image"
+	"platter/snapshot/image/oracle"
 	"platter/snapshot/snapshottest"
 )
 

@@ -9,12 +9,12 @@ import (
 	"testing"
 
 	"platter/chunk"
-	"platter/oracle"
 	"platter/repo"
 	"platter/repo/store"
 	"platter/snapshot"
 	"platter/snapshot/backup/backuptest"
 	"platter/snapshot/image"
+	"platter/snapshot/image/oracle"
 	"platter/snapshot/snapshottest"
 )
 

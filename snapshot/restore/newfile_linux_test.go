@@ -13,7 +13,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
-	"platter/oracle"
+	"platter/snapshot/image/oracle"
 )
 
 // TestAbandonedFiles checks that a restore removes the file that a killed process left, and no other.

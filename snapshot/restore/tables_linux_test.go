@@ -8,8 +8,8 @@ import (
 	"strings"
 	"testing"
 
-	"platter/oracle"
 	"platter/snapshot"
+	"platter/snapshot/image/oracle"
 )
 
 // overGPT returns a disk of random bytes with an MBR over a GPT from sgdisk. The MBR's one partition is given in

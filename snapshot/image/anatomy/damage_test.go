@@ -10,9 +10,9 @@ import (
 	"testing"
 	"time"
 
-	"platter/oracle"
 	"platter/snapshot/image"
 	"platter/snapshot/image/imagetest"
+	"platter/snapshot/image/oracle"
 )
 
 // A layout is a partition that tests write into tables, in sectors.

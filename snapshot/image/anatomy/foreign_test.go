@@ -11,8 +11,8 @@ import (
 	"strings"
 	"testing"
 
-	"platter/oracle"
 	"platter/snapshot/image"
+	"platter/snapshot/image/oracle"
 )
 
 // containerOf reads a disk and checks that Container agrees.

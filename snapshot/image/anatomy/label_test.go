@@ -6,7 +6,7 @@ import (
 	"strings"
 	"testing"
 
-	"platter/oracle"
+	"platter/snapshot/image/oracle"
 )
 
 // A volume is a FAT file system in a file. Tests change its root folder as other systems do.

@@ -9,9 +9,9 @@ import (
 	"testing"
 	"unicode/utf16"
 
-	"platter/oracle"
 	"platter/snapshot/image"
 	"platter/snapshot/image/imagetest"
+	"platter/snapshot/image/oracle"
 )
 
 var madeID = []byte("\x5a\x1e\x00\x01\x00\x02\x40\x00\x80\x00\x00\x00\x00\x00\x00\x0a")

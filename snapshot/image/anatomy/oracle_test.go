@@ -12,8 +12,8 @@ import (
 	"strings"
 	"testing"
 
-	"platter/oracle"
 	"platter/snapshot/image"
+	"platter/snapshot/image/oracle"
 )
 
 // paste writes one file into another and syncs it.

@@ -13,7 +13,7 @@ import (
 	"strings"
 	"testing"
 
-	"platter/oracle"
+	"platter/snapshot/image/oracle"
 )
 
 const mib = 1 << 20

@@ -13,8 +13,8 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"platter/chunk"
-	"platter/oracle"
 	"platter/snapshot/image"
+	"platter/snapshot/image/oracle"
 )
 
 // qemuImg runs qemu-img, the oracle of all formats, in a folder, and returns its output.

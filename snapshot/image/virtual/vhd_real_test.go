@@ -9,8 +9,8 @@ import (
 	"path/filepath"
 	"testing"
 
-	"platter/oracle"
 	"platter/snapshot/image"
+	"platter/snapshot/image/oracle"
 )
 
 // TestVHDFileSystem reads and writes a file system with this repository's files.

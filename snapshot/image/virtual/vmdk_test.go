@@ -11,8 +11,8 @@ import (
 	"strings"
 	"testing"
 
-	"platter/oracle"
 	"platter/snapshot/image"
+	"platter/snapshot/image/oracle"
 )
 
 // padded is a disk in a format that counts in sectors.

@@ -1,0 +1,191 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"path/filepath"
+
+	"github.com/urfave/cli/v2"
+
+	"platter/snapshot"
+	"platter/snapshot/image"
+	"platter/snapshot/serve/fuse"
+)
+
+type mountOptions struct {
+	common
+	servingOptions
+	name       string
+	allowOther bool
+}
+
+func mountCommand(env *env) *cli.Command {
+	var opts mountOptions
+	return &cli.Command{
+		Name:      "mount",
+		Usage:     "show versions as files in a folder, without restoring them (Linux)",
+		ArgsUsage: "[SNAPSHOT] DIR",
+		Category:  aboutDisks,
+		Description: "DIR/NAME/TIME has the files of a version: disk.img, the disk; a file for each partition, such as p2-root.img; and disk.json, which describes it. " +
+			"DIR/NAME/latest is a link to the newest version. New versions appear by themselves. With SNAPSHOT, DIR has the files of that version.\n\n" +
+			"The files can be copied, compared, mounted through a loop device ('mount -o ro,loop'), and given to a virtual machine. " +
+			"A partition that was mounted when it was backed up has a journal to replay: use --writable, or mount it with noload (ext4) or norecovery (XFS, Btrfs: rescue=nologreplay).\n\n" +
+			"It ends with Ctrl-C, or when DIR is unmounted.\n\n" +
+			"With --writable, the disks can be written to. The stored version never changes: what is written goes to an overlay, which is forgotten at the end, " +
+			"kept in a file (--overlay), or stored as a new version (--save).\n\n" + aboutSnapshotArgument,
+		Flags: append(append([]cli.Flag{
+			&cli.StringFlag{Name: "name", Usage: "show only disks called `NAME`", Destination: &opts.name},
+			&cli.BoolFlag{Name: "allow-other", Usage: "let other users read too", Destination: &opts.allowOther, DisableDefaultText: true},
+			&cli.StringFlag{Name: "run", Usage: "stay mounted only while `COMMAND` runs; it finds DIR in $dir", Destination: &opts.run},
+			&cli.BoolFlag{Name: "writable", Aliases: []string{"w"}, Usage: "let programs write", Category: servingWrites, Destination: &opts.writable, DisableDefaultText: true},
+		}, servingFlags(&opts.servingOptions)...), repoFlags(&opts.common)...),
+		Action: action(env, &opts, runMount),
+	}
+}
+
+func runMount(ctx context.Context, env *env, opts mountOptions, args []string) error {
+	spec := ""
+	switch len(args) {
+	case 2:
+		spec, args = args[0], args[1:]
+		if spec == "" {
+			return usagef("SNAPSHOT is empty")
+		}
+	case 1:
+	default:
+		return wantArgs(args, "SNAPSHOT", "DIR")
+	}
+	dir, err := filepath.Abs(args[0])
+	if err != nil {
+		return err
+	}
+	if err := opts.check(spec != ""); err != nil {
+		return err
+	}
+	if opts.name != "" && spec != "" {
+		return usagef("--name selects disks, and SNAPSHOT one version: give only one of them")
+	}
+	if err := outsideOf(opts.repo, filepath.Join(dir, "disk.img")); err != nil {
+		return err
+	}
+	var match func(*snapshot.Snapshot) bool
+	if opts.name != "" {
+		match = func(s *snapshot.Snapshot) bool { return s.Name == opts.name }
+	}
+	s, err := openServing(ctx, env, opts.common, opts.servingOptions, spec, match)
+	if err != nil {
+		return err
+	}
+	return s.end(ctx, s.mount(ctx, opts, dir))
+}
+
+// mount mounts the versions on a folder, and returns when they are no longer mounted.
+func (s *serving) mount(ctx context.Context, opts mountOptions, dir string) error {
+	o := fuse.Options{
+		Writable: opts.writes(), AllowOther: opts.allowOther, Name: "platter",
+		Report: func(file string, err error) { s.env.warn(s.c, "%s: %v", file, err) },
+	}
+	if s.one != nil {
+		o.Version = &fuse.Version{ID: s.one.ID.String(), Time: s.one.Time}
+	}
+	s.env.patient.Store(true)
+	m, err := fuse.Mount(ctx, dir, &fuseCatalog{s}, o)
+	if err != nil {
+		return fmt.Errorf("mount: %w", err)
+	}
+	if opts.run != "" {
+		return errors.Join(s.runBeside(ctx, opts.run, "dir="+dir, "PLATTER_DIR="+dir), m.Close())
+	}
+	if opts.json {
+		err = s.env.printJSON(map[string]string{"dir": dir})
+	} else {
+		s.env.info(s.c, "mounted on %s; Ctrl-C or 'umount %s' ends it", dir, dir)
+	}
+	return errors.Join(err, m.Wait(ctx))
+}
+
+// A fuseCatalog shows a serving's versions as files.
+type fuseCatalog struct{ s *serving }
+
+var _ fuse.Catalog = (*fuseCatalog)(nil)
+
+// Disks returns the names of the disks.
+func (f *fuseCatalog) Disks(ctx context.Context) ([]string, error) {
+	names, err := f.s.catalog.Disks(ctx)
+	if len(names) > 0 {
+		err = nil // the store does not answer, and they were there a moment ago
+	}
+	return names, err
+}
+
+// Versions returns the versions of a disk.
+func (f *fuseCatalog) Versions(ctx context.Context, disk string) (list []fuse.Version, err error) {
+	all, err := f.s.catalog.Versions(ctx, disk)
+	if len(all) > 0 {
+		err = nil
+	}
+	for _, v := range all {
+		list = append(list, fuse.Version{ID: v.ID.String(), Time: v.Time})
+	}
+	return list, err
+}
+
+// Files returns the files of a version.
+func (f *fuseCatalog) Files(ctx context.Context, version fuse.Version) ([]fuse.File, error) {
+	v, err := f.find(ctx, version.ID)
+	if err != nil {
+		return nil, err
+	}
+	whole, name := v.Whole(), "disk.img"
+	if f.s.one == v && f.s.part.Name != "" {
+		whole, name = f.s.part, f.s.part.Name+".img"
+	}
+	data := int64(-1)
+	if whole.Len == v.Size {
+		data = v.Stats.Data
+	}
+	files := []fuse.File{f.file(v, name, whole, data)}
+	if whole.Name == "" {
+		for _, p := range parts(v) {
+			name := p.Name
+			if p.label != "" {
+				name += "-" + p.label
+			}
+			files = append(files, f.file(v, name+".img", p.Part, -1))
+		}
+	}
+	text, err := json.MarshalIndent(asJSON(v), "", "  ")
+	if err != nil {
+		return nil, err
+	}
+	text = append(text, '\n')
+	return append(files, fuse.File{Name: "disk.json", Size: int64(len(text)), Data: int64(len(text)), Open: func(context.Context) (image.Disk, error) {
+		return image.Mem{Data: bytes.Clone(text)}, nil
+	}}), nil
+}
+
+func (f *fuseCatalog) file(v *snapshot.Snapshot, name string, part snapshot.Part, data int64) fuse.File {
+	return fuse.File{Name: name, Size: part.Len, Data: data, Writable: f.s.o.writes(), Open: func(ctx context.Context) (image.Disk, error) {
+		disk, writable, err := f.s.open(ctx, v, part)
+		if writable != nil {
+			return writable, err
+		}
+		return disk, err
+	}}
+}
+
+func (f *fuseCatalog) find(ctx context.Context, id string) (*snapshot.Snapshot, error) {
+	if f.s.one != nil {
+		return f.s.one, nil
+	}
+	all, err := f.s.catalog.Snapshots(ctx)
+	for _, v := range all {
+		if v.ID.String() == id {
+			return v, nil
+		}
+	}
+	return nil, errors.Join(fmt.Errorf("there is no version %s any more", id), err)
+}

@@ -1,0 +1,260 @@
+package main
+
+import (
+	"cmp"
+	"context"
+	"crypto/tls"
+	"errors"
+	"fmt"
+	"io/fs"
+	"net"
+	"net/url"
+	"os"
+	"path/filepath"
+	"strings"
+
+	"github.com/urfave/cli/v2"
+
+	"platter/snapshot"
+	"platter/snapshot/image/nbd/wire"
+	"platter/snapshot/serve/nbd"
+)
+
+type nbdOptions struct {
+	common
+	servingOptions
+	socket, listen string
+	tls            tlsFiles
+}
+
+// tlsFiles are PEM files.
+type tlsFiles struct{ cert, key, ca string }
+
+func nbdCommand(env *env) *cli.Command {
+	var opts nbdOptions
+	return &cli.Command{
+		Name:      "nbd",
+		Usage:     "serve versions as network block devices, without restoring them",
+		ArgsUsage: "[SNAPSHOT]",
+		Category:  aboutDisks,
+		Description: "Prints the URI to give to an NBD client, and serves until Ctrl-C: nbdcopy and qemu-img copy from it, nbdfuse makes a file of it without root, " +
+			"nbd-client makes a device of it, and QEMU uses it as a disk.\n\n" +
+			"The default export is SNAPSHOT; its partitions are the exports p1, p2 and so on. Without SNAPSHOT, every version is an export by its ID, " +
+			"and anything that names a version or a part of it is one too: laptop, laptop~1, laptop:p3.\n\n" +
+			"The server listens on a socket that only you can open. With --listen it listens on TCP: on 127.0.0.1, or elsewhere for clients that show a certificate.\n\n" +
+			"With --writable, clients may write. The stored version never changes: what is written goes to an overlay, which is forgotten at the end, " +
+			"kept in a file (--overlay), or stored as a new version (--save).\n\n" + aboutSnapshotArgument + " " + aboutPartArgument,
+		Flags: append(append([]cli.Flag{
+			&cli.StringFlag{Name: "socket", Usage: "listen on a Unix socket at `PATH`", DefaultText: "a new one in the folder for such sockets", TakesFile: true, Destination: &opts.socket},
+			&cli.StringFlag{Name: "listen", Usage: "listen on TCP at `ADDRESS`, such as 127.0.0.1 or :10809", Destination: &opts.listen},
+			&cli.StringFlag{Name: "tls-cert", Usage: "PEM `FILE` with the server's certificate", TakesFile: true, Destination: &opts.tls.cert},
+			&cli.StringFlag{Name: "tls-key", Usage: "PEM `FILE` with its key", TakesFile: true, Destination: &opts.tls.key},
+			&cli.StringFlag{Name: "tls-ca", Usage: "PEM `FILE` with the CA that signed the clients' certificates", TakesFile: true, Destination: &opts.tls.ca},
+			&cli.StringFlag{Name: "run", Usage: "serve only while `COMMAND` runs; it finds the URI in $uri", Destination: &opts.run},
+			&cli.BoolFlag{Name: "writable", Aliases: []string{"w"}, Usage: "let clients write", Category: servingWrites, Destination: &opts.writable, DisableDefaultText: true},
+		}, servingFlags(&opts.servingOptions)...), repoFlags(&opts.common)...),
+		Action: action(env, &opts, runNBD),
+	}
+}
+
+func runNBD(ctx context.Context, env *env, opts nbdOptions, args []string) error {
+	spec, err := optionalArg(args, "SNAPSHOT")
+	if err != nil {
+		return err
+	}
+	if err := opts.check(spec != ""); err != nil {
+		return err
+	}
+	config, err := opts.tls.config()
+	if err != nil {
+		return err
+	}
+	if opts.listen != "" && opts.socket != "" {
+		return usagef("--listen and --socket contradict each other: give only one of them")
+	}
+	s, err := openServing(ctx, env, opts.common, opts.servingOptions, spec, nil)
+	if err != nil {
+		return err
+	}
+	l, uri, err := opts.listener(ctx, config)
+	if err != nil {
+		return s.end(ctx, err)
+	}
+	if err := printURI(env, opts, uri); err != nil {
+		return s.end(ctx, errors.Join(err, l.Close()))
+	}
+	sctx, stop := context.WithCancel(ctx)
+	defer stop()
+	ran := make(chan error, 1)
+	if opts.run != "" {
+		go func() {
+			defer stop()
+			ran <- s.runBeside(ctx, opts.run, "uri="+uri, "PLATTER_NBD_URI="+uri)
+		}()
+	} else {
+		ran <- nil
+		env.info(opts.common, "Ctrl-C ends it")
+	}
+	env.patient.Store(true) // replies under way, and what was written
+	err = nbd.Serve(sctx, l, &nbdExports{s}, nbd.Options{TLS: config, Failed: func(export string, err error) {
+		env.warn(opts.common, "%s: %v", cmp.Or(export, spec), err)
+	}})
+	if opts.run == "" && err == nil {
+		stop()
+	}
+	return s.end(ctx, errors.Join(err, <-ran))
+}
+
+// optionalArg returns the only argument; "" if there is none.
+func optionalArg(args []string, name string) (string, error) {
+	if len(args) == 0 {
+		return "", nil
+	}
+	if err := wantArgs(args, name); err != nil {
+		return "", err
+	}
+	if args[0] == "" {
+		return "", usagef("%s is empty", name)
+	}
+	return args[0], nil
+}
+
+// config returns how to serve with TLS; nil for not at all.
+func (t tlsFiles) config() (*tls.Config, error) {
+	if t == (tlsFiles{}) {
+		return nil, nil
+	}
+	if t.cert == "" || t.key == "" || t.ca == "" {
+		return nil, usagef("--tls-cert, --tls-key and --tls-ca go together")
+	}
+	return nbd.ServerTLS(t.cert, t.key, t.ca)
+}
+
+// listener listens, and returns the URI for clients.
+func (o nbdOptions) listener(ctx context.Context, config *tls.Config) (net.Listener, string, error) {
+	if o.listen == "" {
+		path, err := socketPath(o.socket)
+		if err != nil {
+			return nil, "", err
+		}
+		l, err := nbd.ListenUnix(ctx, path)
+		if err != nil {
+			return nil, "", err
+		}
+		scheme := "nbd+unix"
+		if config != nil {
+			scheme = "nbds+unix"
+		}
+		return l, scheme + ":///?socket=" + strings.ReplaceAll(url.QueryEscape(path), "%2F", "/"), nil
+	}
+	l, err := nbd.ListenTCP(ctx, o.listen, config)
+	if errors.Is(err, nbd.ErrNeedsTLS) {
+		return nil, "", fmt.Errorf("--listen %s: %w (--tls-cert, --tls-key, --tls-ca)", o.listen, err)
+	}
+	if err != nil {
+		return nil, "", err
+	}
+	scheme := "nbd"
+	if config != nil {
+		scheme = "nbds"
+	}
+	return l, scheme + "://" + l.Addr().String() + "/", nil
+}
+
+// socketPath returns the absolute path of a socket. Without a wish, it is a new one in the user's folder for such files.
+func socketPath(wish string) (string, error) {
+	if wish != "" {
+		return filepath.Abs(wish)
+	}
+	folder := cmp.Or(os.Getenv("XDG_RUNTIME_DIR"), os.TempDir())
+	return filepath.Join(folder, fmt.Sprintf("platter-%d.sock", os.Getpid())), nil
+}
+
+func printURI(env *env, opts nbdOptions, uri string) error {
+	if opts.run != "" {
+		return nil // standard output is the command's
+	}
+	if opts.json {
+		return env.printJSON(map[string]string{"uri": uri})
+	}
+	fmt.Fprintln(env.stdout, uri)
+	return env.stdout.err
+}
+
+// nbdExports are the exports of a serving.
+type nbdExports struct{ s *serving }
+
+var _ nbd.Exports = (*nbdExports)(nil)
+
+// List lists SNAPSHOT and its partitions, or all versions and theirs.
+func (x *nbdExports) List(ctx context.Context) (list []wire.Listed, err error) {
+	if one := x.s.one; one != nil {
+		list = append(list, wire.Listed{Description: describeExport(one, x.s.part.Name)})
+		if x.s.part.Name == "" {
+			for _, p := range parts(one) {
+				list = append(list, wire.Listed{Name: p.Name, Description: describePart(one, p)})
+			}
+		}
+		return list, nil
+	}
+	all, err := x.s.catalog.Snapshots(ctx)
+	if len(all) == 0 {
+		return nil, err
+	}
+	for _, v := range all {
+		list = append(list, wire.Listed{Name: shortID(v.ID), Description: describeExport(v, "")})
+		for _, p := range parts(v) {
+			list = append(list, wire.Listed{Name: shortID(v.ID) + ":" + p.Name, Description: describePart(v, p)})
+		}
+	}
+	return list, nil
+}
+
+func describeExport(v *snapshot.Snapshot, part string) string {
+	return strings.TrimSpace(printable(fmt.Sprintf("%s, %s %s", v.Name, localTime(v.Time), part)))
+}
+
+func describePart(v *snapshot.Snapshot, p servedPart) string {
+	return strings.TrimSpace(printable(fmt.Sprintf("%s, %s %s: %s %s", v.Name, localTime(v.Time), p.Name, p.kind, p.label)))
+}
+
+// Open opens an export by its name.
+func (x *nbdExports) Open(ctx context.Context, name string) (*nbd.Export, error) {
+	v, part, err := x.find(ctx, name)
+	if err != nil {
+		return nil, err
+	}
+	disk, writable, err := x.s.open(ctx, v, part)
+	if err != nil {
+		return nil, err
+	}
+	e := &nbd.Export{Disk: disk, Writable: writable, Description: describeExport(v, part.Name)}
+	if c, ok := disk.(interface{ Close() error }); ok {
+		e.Close = c.Close
+	}
+	return e, nil
+}
+
+// find returns what the name of an export means.
+func (x *nbdExports) find(ctx context.Context, name string) (*snapshot.Snapshot, snapshot.Part, error) {
+	if one := x.s.one; one != nil {
+		if name == "" {
+			return one, x.s.part, nil
+		}
+		for _, p := range parts(one) {
+			if p.Name == name && x.s.part.Name == "" {
+				return one, p.Part, nil
+			}
+		}
+		return nil, snapshot.Part{}, fmt.Errorf("export %q: %w", name, fs.ErrNotExist)
+	}
+	all, err := x.s.catalog.Snapshots(ctx)
+	if err != nil && len(all) == 0 {
+		return nil, snapshot.Part{}, err
+	}
+	found, err := snapshot.ReadPart(ctx, x.s.repo, all, name, x.s.env.now())
+	if err != nil {
+		return nil, snapshot.Part{}, fmt.Errorf("export %q: %w (%w)", name, fs.ErrNotExist, err)
+	}
+	return found.Snapshot, found.Part, nil
+}

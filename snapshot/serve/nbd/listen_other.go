@@ -1,0 +1,41 @@
+//go:build !unix
+
+package nbd
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"net"
+	"os"
+	"syscall"
+)
+
+// ListenUnix listens on a Unix socket. Who can open it is decided by the folder that it is in. If a process serves on the
+// path already, the error wraps ErrSocketTaken.
+func ListenUnix(ctx context.Context, path string) (net.Listener, error) {
+	if _, err := os.Lstat(path); !errors.Is(err, fs.ErrNotExist) {
+		served, err := answers(ctx, path)
+		if err == nil && served {
+			err = ErrSocketTaken
+		}
+		if err == nil {
+			err = os.Remove(path)
+		}
+		if err != nil {
+			return nil, fmt.Errorf("listen on %s: %w", path, err)
+		}
+	}
+	var lc net.ListenConfig
+	l, err := lc.Listen(ctx, "unix", path)
+	if err != nil {
+		return nil, fmt.Errorf("listen on %s: %w", path, err)
+	}
+	return l, nil
+}
+
+func isRefused(err error) bool {
+	const connectionRefused = syscall.Errno(10061)
+	return errors.Is(err, connectionRefused)
+}

@@ -1,0 +1,5 @@
+//go:build !windows
+
+package nbd
+
+const onWindows = false

@@ -1,0 +1,3 @@
+package nbd
+
+const onWindows = true
