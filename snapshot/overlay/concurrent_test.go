@@ -5,9 +5,10 @@ import (
 	"encoding/binary"
 	"fmt"
 	"math/rand/v2"
-	"sync"
+	"runtime"
 	"sync/atomic"
 	"testing"
+	"testing/synctest"
 
 	"golang.org/x/sync/errgroup"
 
@@ -37,9 +38,9 @@ func TestConcurrent(t *testing.T) {
 	f := &memFile{}
 	d, err := create(f, base, Binding{}, 4)
 	must(t, err)
-	rounds := 1500
+	rounds := 1000
 	if testing.Short() {
-		rounds = 300
+		rounds = 200
 	}
 	var last [sectors]atomic.Uint64 // number of the last completed write; 0 for zeros
 	for s := range last {
@@ -162,9 +163,9 @@ func TestReuse(t *testing.T) {
 			}
 			for w := range int64(2) {
 				writers.Go(func() error {
-					for i := range int64(400) {
+					for i := range int64(60) {
 						block := i*2%blocks + w
-						p := bytes.Join([][]byte{}, nil)
+						var p []byte
 						for s := range int64(unit / sector) {
 							p = append(p, stamped(block*unit/sector+s, uint64(i))...)
 						}
@@ -188,51 +189,102 @@ func TestReuse(t *testing.T) {
 	}
 }
 
-// TestFillOnce has many writers write to parts of one block: it is read from the base once. A reader of other blocks
-// does not wait for a slow base.
+// TestFillOnce has many calls change parts of one block: it is read from the base once. Calls for other blocks do not
+// wait for a slow base.
 func TestFillOnce(t *testing.T) {
-	base := &slowBase{Sparse: image.Sparse{Bytes: 10 * unit}, let: make(chan struct{}), began: make(chan struct{}, 100)}
-	d, err := create(&memFile{}, base, Binding{}, 4)
+	synctest.Test(t, func(t *testing.T) {
+		base := &slowBase{Sparse: image.Sparse{Bytes: 10 * unit, Fills: []image.Fill{{Len: 10 * unit, Seed: 1}}}, let: make(chan struct{})}
+		d, err := create(&memFile{}, base, Binding{}, 4)
+		must(t, err)
+		_, err = d.WriteAt(make([]byte, unit), 5*unit)
+		must(t, err)
+		var g errgroup.Group
+		for s := range int64(unit / sector) {
+			g.Go(func() error {
+				if s%2 == 0 {
+					return d.Zero(s*sector, sector)
+				}
+				_, err := d.WriteAt(stamped(s, 1), s*sector)
+				return err
+			})
+		}
+		synctest.Wait() // one of them fills the block
+		if n := base.reads.Load(); n != 1 {
+			t.Errorf("the base was read %d times", n)
+		}
+		got := make([]byte, unit)
+		_, err = d.ReadAt(got, 5*unit)
+		must(t, err)
+		_, err = d.WriteAt(got, 6*unit)
+		must(t, err)
+		must(t, d.Sync())
+		close(base.let)
+		must(t, g.Wait())
+		if n := base.reads.Load(); n != 1 {
+			t.Errorf("the base was read %d times", n)
+		}
+		for s := range int64(unit / sector) {
+			must(t, wantSector(d, s, uint64(s%2)))
+		}
+	})
+}
+
+// TestReaderKeepsUnit zeroes a block while it is being read. Its unit is not reused before the read ends.
+func TestReaderKeepsUnit(t *testing.T) {
+	f := &gatedFile{gate: make(chan struct{}), reading: make(chan struct{}), punched: make(chan struct{}, 10)}
+	d, err := temporary(f, image.Sparse{Bytes: 10 * unit})
 	must(t, err)
-	_, err = d.WriteAt(make([]byte, unit), 5*unit)
+	_, err = d.WriteAt(make([]byte, unit), 0)
 	must(t, err)
-	var wg sync.WaitGroup
-	for s := range int64(8) {
-		wg.Go(func() {
-			if _, err := d.WriteAt(stamped(s, 1), s*sector); err != nil {
-				t.Error(err)
-			}
-		})
+	var g errgroup.Group
+	g.Go(func() error {
+		_, err := d.ReadAt(make([]byte, unit), 0)
+		return err
+	})
+	<-f.reading
+	g.Go(func() error { return d.Zero(0, unit) })
+	<-f.punched // it is about to release the unit
+	for range 1000 {
+		runtime.Gosched()
 	}
-	<-base.began // one writer fills the block
-	got := make([]byte, unit)
-	if _, err := d.ReadAt(got, 5*unit); err != nil {
-		t.Error(err)
+	d.mu.RLock()
+	if n := d.units.free.count(); n > 0 {
+		t.Error("a unit is free while it is being read")
 	}
-	if _, err := d.WriteAt(got, 6*unit); err != nil {
-		t.Error(err)
+	d.mu.RUnlock()
+	close(f.gate)
+	must(t, g.Wait())
+	if n := d.units.free.count(); n != 1 {
+		t.Errorf("%d runs of units are free at the end", n)
 	}
-	must(t, d.Sync())
-	close(base.let)
-	wg.Wait()
-	if n := base.reads.Load(); n != 1 {
-		t.Errorf("the base was read %d times", n)
-	}
-	for s := range int64(8) {
-		must(t, wantSector(d, s, 1))
-	}
+}
+
+// gatedFile says that a read has begun, and lets it go on when the gate is closed.
+type gatedFile struct {
+	memFile
+	gate, reading, punched chan struct{}
+}
+
+func (f *gatedFile) ReadAt(p []byte, off int64) (int, error) {
+	close(f.reading)
+	<-f.gate
+	return f.memFile.ReadAt(p, off)
+}
+
+func (f *gatedFile) Punch(off, n int64) {
+	f.memFile.Punch(off, n)
+	f.punched <- struct{}{}
 }
 
 // slowBase answers reads only after let is closed.
 type slowBase struct {
 	image.Sparse
-	let, began chan struct{}
-	reads      atomic.Int64
+	let   chan struct{}
+	reads atomic.Int64
 }
 
 func (b *slowBase) ReadAt(p []byte, off int64) (int, error) {
 	b.reads.Add(1)
-	b.began <- struct{}{}
 	<-b.let
 	return b.Sparse.ReadAt(p, off)
 }

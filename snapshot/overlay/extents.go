@@ -38,8 +38,8 @@ func (d *Disk) over(base iter.Seq2[image.Extent, error]) iter.Seq2[image.Extent,
 	})
 }
 
-// Changed yields what was written and what was zeroed, in whole blocks, in order and joined. What is between was never
-// changed. What other goroutines write meanwhile may be missing.
+// Changed yields the ranges that were written, and as zero extents those that were zeroed: whole blocks, in order, with
+// neighbours joined. The rest of the disk is the base's. Changes that other goroutines make meanwhile may be missing.
 func (d *Disk) Changed(ctx context.Context) iter.Seq2[image.Extent, error] {
 	return func(yield func(image.Extent, error) bool) {
 		var last image.Extent

@@ -28,9 +28,8 @@ import (
 // BLAKE3 of the 128 bytes before it.
 //
 // A new header is written over the first copy, synced, written over the second one, and synced. Only then are the units
-// of the old journal used for anything else. So one copy is whole at any moment, and if both are, that with the higher
-// number counts.
-
+// of the old journal used for anything else. So at least one copy is whole at any moment. If both are, the one with the
+// higher number counts.
 const (
 	unit    = 4096 // bytes, of the disk and of the file
 	version = 1

@@ -32,9 +32,9 @@ func TestKill(t *testing.T) {
 	must(t, d.Close())
 	m := newModel(base)
 	rng := rand.New(rand.NewPCG(6, 7))
-	rounds := 40
+	rounds := 25
 	if testing.Short() {
-		rounds = 8
+		rounds = 5
 	}
 	for round := range rounds {
 		killOne(t, m, path, uint64(round), rng.IntN(150))

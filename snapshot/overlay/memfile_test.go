@@ -3,6 +3,7 @@ package overlay
 import (
 	"bytes"
 	"math/rand/v2"
+	"slices"
 	"sync"
 )
 
@@ -99,6 +100,7 @@ const (
 	kept               // all of it survives
 	random             // of each sector, any state since the last sync survives, and any length of the file
 	oldest             // of some sectors the first new state survives; the file has its full length
+	killed             // no power cut: the process dies, and the system goes on
 	allCuts            // their number
 )
 
@@ -108,6 +110,12 @@ func (f *memFile) lose(c cut, rng *rand.Rand) *memFile {
 	defer f.mu.Unlock()
 	var left []byte
 	switch c {
+	case killed:
+		unsure := map[int][][]byte{}
+		for s, states := range f.unsure {
+			unsure[s] = slices.Clone(states)
+		}
+		return &memFile{data: bytes.Clone(f.data), durable: bytes.Clone(f.durable), unsure: unsure}
 	case lost:
 		left = bytes.Clone(f.durable)
 	case kept:

@@ -43,14 +43,14 @@ type Disk struct {
 
 	writing spans
 
-	// reading is held for reading from the look at the map to the end of the read from the file. So a unit is not reused
-	// before all have finished who may read the block that was in it.
+	// reading is held for reading from the lookup in the map to the end of the read from the file. A unit is reused only
+	// after every read that may use it has ended.
 	reading sync.RWMutex
 
 	mu      sync.RWMutex
 	blocks  runs  // the map
 	changed runs  // the part of the map that the journal does not have
-	freed   []run // units that no block has been in since the last sync began
+	freed   []run // units that lost their blocks since the last sync began
 	freedN  int64 // units in freed
 	units   units
 
@@ -96,9 +96,9 @@ func Open(path string, base image.Disk, id Binding) (*Disk, error) {
 	return d, nil
 }
 
-// Temporary makes an overlay whose file nobody sees again. It is in folder, or in the system's folder for temporary
+// Temporary makes an overlay that cannot be opened again. Its file is in folder, or in the system's folder for temporary
 // files if folder is "". Sync makes nothing durable. Where the system allows it, the file has no name from the beginning.
-// Elsewhere Close removes it, and a kill leaves it behind.
+// On Windows, Close removes it, and a killed process leaves it behind.
 func Temporary(folder string, base image.Disk) (*Disk, error) {
 	f, err := os.CreateTemp(folder, "platter-overlay-*")
 	if err != nil {
@@ -173,8 +173,8 @@ func open(f file, base image.Disk, id Binding) (*Disk, error) {
 	if d.units, err = unitsOf(&d.blocks, h, end); err != nil {
 		return nil, err
 	}
-	// A killed process may have left pages that the system has and the medium does not. Units are reused because of what
-	// they say, so they have to be durable.
+	// A killed process may have left journal pages in the system's memory only. Units are reused because of these pages,
+	// so they must be durable first.
 	if err := d.file.Sync(); err != nil {
 		return nil, err
 	}

@@ -67,7 +67,7 @@ func (m *model) survives(f *memFile, rng *rand.Rand) error {
 	}
 	after := newModel(m.base)
 	after.accept(d)
-	for range 8 {
+	for range rng.IntN(9) {
 		o := randomOp(rng, m.base.Size())
 		if err := after.do(d, o); err != nil {
 			return fmt.Errorf("later, %v: %w", o, err)

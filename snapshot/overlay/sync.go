@@ -31,7 +31,7 @@ type change struct {
 	whole *runs // the whole map, for a new journal; nil if the journal has room
 }
 
-// sync syncs in this order: the blocks, the map, and only then are the units reused that the old map refers to.
+// sync makes the blocks durable, then the map. Only then it frees the units that the old map refers to.
 func (d *Disk) sync() error {
 	if d.file.failed != nil {
 		return d.file.failed
@@ -142,7 +142,7 @@ func (d *Disk) putBack(c *change) {
 	}
 }
 
-// release makes units free that neither the map nor the durable map refers to. It waits for all who read them.
+// release makes units free that neither the map nor the durable map refers to. It waits for reads that may use them.
 func (d *Disk) release(freed []run) {
 	if len(freed) == 0 {
 		return

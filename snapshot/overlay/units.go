@@ -6,7 +6,7 @@ import (
 	"slices"
 )
 
-// Units are the units of the file that hold nothing: those before end that are free, and all from end on.
+// Units are the unused units of the file: those in free, and all from end on.
 type units struct {
 	free runs // a run's at and unit are the same
 	end  int64
@@ -33,7 +33,7 @@ func (u *units) takeEnd(n int64) (at int64) {
 // give takes units back.
 func (u *units) give(at, n int64) { u.free.set(run{at, n, at}) }
 
-// unitsOf returns what a file of so many units has free if it holds these blocks and this header's journal. The error wraps
+// unitsOf returns the unused units of a file that ends before unit end, from its map and its header. The error wraps
 // ErrDamaged if two of them share a unit.
 func unitsOf(blocks *runs, h *header, end int64) (units, error) {
 	used := []run{{0, headers, 0}, {h.at, h.len, h.at}, {h.spare, h.len, h.spare}}
