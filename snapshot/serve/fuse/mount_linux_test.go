@@ -143,6 +143,28 @@ func TestClosesWhatIsOpen(t *testing.T) {
 	}
 }
 
+// TestSharedDisk checks that the handles of a file share its disk, which is closed with the last.
+func TestSharedDisk(t *testing.T) {
+	c, v := newShelf(), Version{ID: "v"}
+	var opened, closed atomic.Int64
+	file := mem("disk.img", noise(1<<20, 1))
+	file.Open = func(context.Context) (image.Disk, error) {
+		opened.Add(1)
+		return &closing{image.Mem{Data: noise(1<<20, 1)}, &closed}, nil
+	}
+	c.add("disk", v, file)
+	dir, s := mount(t, c, Options{Version: &v})
+	first, second := open(t, dir+"/disk.img"), open(t, dir+"/disk.img")
+	first.Close()
+	if _, err := second.ReadAt(make([]byte, 1), 0); err != nil || opened.Load() != 1 || closed.Load() != 0 {
+		t.Errorf("opened %d times, closed %d times, %v", opened.Load(), closed.Load(), err)
+	}
+	second.Close()
+	if err := s.Unmount(); err != nil || opened.Load() != 1 || closed.Load() != 1 {
+		t.Errorf("at last: opened %d times, closed %d times, %v", opened.Load(), closed.Load(), err)
+	}
+}
+
 // TestDeadMount kills the process that serves a folder.
 func TestDeadMount(t *testing.T) {
 	mount(t, newShelf(), Options{}) // skips where it cannot be done
@@ -170,6 +192,9 @@ func TestDeadMount(t *testing.T) {
 	s, err := Mount(t.Context(), dir, newShelf(), Options{})
 	if err != nil {
 		t.Fatal(err)
+	}
+	if mounts, err := os.ReadFile("/proc/self/mounts"); err != nil || !strings.Contains(string(mounts), "\nplatter "+dir+" ") {
+		t.Errorf("without a name, the mounts are %s", mounts)
 	}
 	if err := s.Unmount(); err != nil {
 		t.Error(err)
