@@ -18,6 +18,7 @@ type folder struct {
 	read    func(ctx context.Context) ([]*entry, error) // asks the catalog
 	refresh time.Duration                               // how long a list of entries counts
 	at      time.Time                                   // the folder's time; zero: that of its newest entry
+	leaf    bool                                        // a version, which has no folders
 
 	turn   *semaphore.Weighted // guards what follows; other than with a mutex, who waits can give up
 	listed time.Time           // when the entries were read; zero: never
@@ -129,7 +130,7 @@ func (f *folder) Getattr(request context.Context, _ fs.FileHandle, out *fuse.Att
 // whose entries are not known has one link, which means just that to find.
 func (f *folder) attributes(ctx context.Context, out *fuse.Attr) {
 	f.tree.fill(out, f.at, 0o500)
-	if f.stays() == lasting { // a version, which has no folders
+	if f.leaf {
 		out.Nlink = 2
 		return
 	}

@@ -50,7 +50,7 @@ type File struct {
 
 // Options say how to mount.
 type Options struct {
-	Version    *Version // if set, the folder holds the files of this version only
+	Version    *Version // if set, the folder holds the files of this version, and only Files of the catalog is called
 	Writable   bool     // files that are Writable may be changed
 	AllowOther bool     // all users may read; otherwise only the user that mounts
 	Name       string   // shown by mount and df as the file system; "platter" if empty

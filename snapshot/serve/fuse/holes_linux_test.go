@@ -242,7 +242,7 @@ func TestOpenFails(t *testing.T) {
 	if _, err := os.ReadDir(dir); !errors.Is(err, unix.EIO) {
 		t.Errorf("a list that fails: %v", err)
 	}
-	if _, err := os.Stat(dir); err != nil {
+	if _, err := stat(dir, unix.AT_STATX_FORCE_SYNC); err != nil {
 		t.Errorf("the mount point of a catalog that fails: %v", err)
 	}
 	if _, err := os.Stat(dir + "/disk"); !errors.Is(err, unix.EIO) {
