@@ -201,7 +201,7 @@ func TestDeadMount(t *testing.T) {
 	}
 }
 
-// TestUser mounts as a user who is not root, by fusermount3.
+// TestUser mounts without being root, by fusermount3.
 func TestUser(t *testing.T) {
 	mount(t, newShelf(), Options{}) // skips where it cannot be done
 	if os.Geteuid() != 0 {
@@ -291,7 +291,7 @@ func ownNode(t *testing.T, device string) (node string, ok bool) {
 	return node, true
 }
 
-// TestAllowOther checks who may read what.
+// TestAllowOther checks that other users may read, and that modes say so.
 func TestAllowOther(t *testing.T) {
 	c, v := newShelf(), Version{ID: "v"}
 	c.add("disk", v, mem("disk.img", []byte("data")))
@@ -305,7 +305,7 @@ func TestAllowOther(t *testing.T) {
 		lacking(t, "only root can become another user")
 	}
 	for _, parent := range []string{filepath.Dir(dir), dir} {
-		_ = os.Chmod(parent, 0o755) // t.TempDir lets nobody else in
+		_ = os.Chmod(parent, 0o755) // t.TempDir keeps other users out
 	}
 	read := exec.Command("cat", dir+"/disk.img")
 	read.SysProcAttr = &syscall.SysProcAttr{Credential: &syscall.Credential{Uid: 65534, Gid: 65534}}
