@@ -55,7 +55,7 @@ func TestInterrupts(t *testing.T) {
 	disk := &damaged{Mem: image.Mem{Data: noise(4096, 1)}, held: make(chan struct{}), reading: make(chan struct{}, 9)}
 	path, _ := mountDisk(t, disk, Options{})
 	read := func() *exec.Cmd {
-		c := exec.Command("dd", "if="+path, "bs=4096", "iflag=direct", "status=none")
+		c := exec.Command("dd", "if="+path, "bs=4096", "count=1", "iflag=direct", "status=none")
 		c.Stdout = new(bytes.Buffer)
 		if err := c.Start(); err != nil {
 			t.Fatal(err)
@@ -76,18 +76,24 @@ func TestInterrupts(t *testing.T) {
 			t.Errorf("%v, not %v", err, of)
 		}
 	}
-	first := read()
+	first, late := read(), read()
 	signal(first, syscall.SIGUSR1) // dd handles it
+	signal(late, syscall.SIGUSR1)
 	for _, s := range []syscall.Signal{syscall.SIGTERM, syscall.SIGHUP, syscall.SIGKILL, syscall.SIGQUIT} {
 		other := read()
 		signal(other, syscall.SIGUSR1)
 		signal(other, s)
 		died(other, s)
 	}
+	signal(late, syscall.SIGTERM) // long after the signal of which FUSE has sent word
+	died(late, syscall.SIGTERM)
 	close(disk.held)
 	err := first.Wait()
 	if got := first.Stdout.(*bytes.Buffer); err != nil || !bytes.Equal(got.Bytes(), disk.Data) {
 		t.Errorf("a read that a signal met: %d bytes, %v", got.Len(), err)
+	}
+	if n := len(disk.reading); n != 0 { // dd reads again after EINTR
+		t.Errorf("%d reads were made again", n)
 	}
 }
 

@@ -47,7 +47,7 @@ func (t *tree) disk(key, name string) *folder {
 
 // version returns the folder of a version's files, which never change.
 func (t *tree) version(key string, v Version) *folder {
-	return t.folder(key, v.Time, lasting, func(ctx context.Context) ([]*entry, error) {
+	version := t.folder(key, v.Time, lasting, func(ctx context.Context) ([]*entry, error) {
 		files, err := t.catalog.Files(ctx, v)
 		if err != nil {
 			return nil, err
@@ -63,4 +63,6 @@ func (t *tree) version(key string, v Version) *folder {
 		}
 		return list, nil
 	})
+	version.leaf = true
+	return version
 }

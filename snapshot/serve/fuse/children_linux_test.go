@@ -8,15 +8,56 @@ import (
 	"io"
 	"os"
 	"os/exec"
+	"os/signal"
 	"strings"
 	"syscall"
 	"testing"
+
+	"golang.org/x/sys/unix"
 
 	"platter/snapshot/image"
 )
 
 // children are what this test program can be instead, by the value of FUSE_TEST_CHILD.
-var children = map[string]func(){"serve": serveChild}
+var children = map[string]func(){"serve": serveChild, "watch": watchChild}
+
+// testName is what this program's mounts are called.
+func testName(pid int) string { return fmt.Sprintf("platter-test-%d", pid) }
+
+// watch starts a process that cuts off this program's mounts when it ends. A thread that waits for an answer from its
+// own process cannot be killed, and would keep a program that panics or times out from ending, for ever.
+func watch() (end func(), err error) {
+	c := exec.Command(os.Args[0])
+	c.Env = append(os.Environ(), "FUSE_TEST_CHILD=watch")
+	c.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGTERM}
+	if err := c.Start(); err != nil {
+		return nil, err
+	}
+	return func() {
+		_ = c.Process.Signal(syscall.SIGTERM)
+		_ = c.Wait()
+	}, nil
+}
+
+func watchChild() {
+	parent := testName(os.Getppid())
+	ended := make(chan os.Signal, 1)
+	signal.Notify(ended, syscall.SIGTERM)
+	<-ended
+	mounts, err := os.ReadFile("/proc/self/mounts")
+	if err != nil {
+		os.Exit(1)
+	}
+	for line := range strings.Lines(string(mounts)) {
+		if fields := strings.Fields(line); fields[0] == parent {
+			if st, err := stat(fields[1], unix.AT_STATX_DONT_SYNC); err == nil {
+				_ = abort(unix.Mkdev(st.Dev_major, st.Dev_minor))
+			}
+			_ = detach(fields[1], true)
+		}
+	}
+	os.Exit(0)
+}
 
 // serveChild mounts $FUSE_TEST_DIR, says so, and unmounts it when its standard input ends. An error is its last line.
 func serveChild() {

@@ -18,8 +18,9 @@ type folder struct {
 	read    func(ctx context.Context) ([]*entry, error) // asks the catalog
 	refresh time.Duration                               // how long a list of entries counts
 	at      time.Time                                   // the folder's time; zero: that of its newest entry
+	leaf    bool                                        // a version, which has no folders
 
-	turn   *semaphore.Weighted // guards what follows; other than with a mutex, who waits can give up
+	turn   *semaphore.Weighted // guards what follows; unlike a mutex, it lets a request stop waiting
 	listed time.Time           // when the entries were read; zero: never
 	list   []*entry
 	byName map[string]*entry
@@ -81,7 +82,7 @@ func (f *folder) Lookup(request context.Context, name string, out *fuse.EntryOut
 	if e == nil {
 		return nil, syscall.ENOENT
 	}
-	// A node that the kernel still knows has what it has learnt; go-fuse would drop a second one.
+	// A node that the kernel knows holds its list. go-fuse would drop a second node.
 	id := fs.StableAttr{Mode: e.kind, Ino: f.tree.inode(e.key)}
 	child := f.GetChild(name)
 	if child == nil || child.StableAttr() != id {
@@ -125,11 +126,11 @@ func (f *folder) Getattr(request context.Context, _ fs.FileHandle, out *fuse.Att
 	return 0
 }
 
-// attributes never fails, so that a store that is away does not make the mount point itself an I/O error. A folder
-// whose entries are not known has one link, which means just that to find.
+// attributes never fails: the mount point itself stays usable while the store does not answer. A folder whose entries
+// are not known has one link, by which find knows that it cannot count on the number.
 func (f *folder) attributes(ctx context.Context, out *fuse.Attr) {
 	f.tree.fill(out, f.at, 0o500)
-	if f.stays() == lasting { // a version, which has no folders
+	if f.leaf {
 		out.Nlink = 2
 		return
 	}
@@ -158,7 +159,7 @@ func (f *folder) Statfs(_ context.Context, out *fuse.StatfsOut) syscall.Errno {
 	return 0
 }
 
-// Setattr refuses all changes. The default of go-fuse is another error, that of an operation unknown.
+// Setattr refuses all changes. The default of go-fuse says that the operation is unknown.
 func (f *folder) Setattr(context.Context, fs.FileHandle, *fuse.SetAttrIn, *fuse.AttrOut) syscall.Errno {
 	return syscall.EPERM
 }

@@ -1,7 +1,7 @@
 // Package fuse shows versions of disks as files in a folder, through FUSE on Linux.
 //
 // The promise: a file's bytes, size, time and holes are those of the version. What cannot be read is an I/O error, and
-// the next read is tried anew. Nothing is written unless Options.Writable allows it, and then only to the disk that the
+// the next read tries again. Nothing is written unless Options.Writable allows it, and then only to the disk that the
 // catalog opens.
 //
 //	DIR/NAME/TIME/disk.img       a version's disk
@@ -21,9 +21,9 @@ import (
 )
 
 // A Catalog knows the disks to show. Its methods are safe for concurrent use. Each returns early if ctx ends, and the
-// caller does not change what they return. An error is an I/O error for whoever looks into the folder.
+// caller does not change what they return. A program that looks into a folder sees their errors as I/O errors.
 type Catalog interface {
-	// Disks returns the names of the disks, as their owner gave them. A folder's name is that of SafeNames.
+	// Disks returns the names of the disks, as their owner gave them. SafeNames makes the names of folders.
 	Disks(ctx context.Context) ([]string, error)
 	// Versions returns the versions of a disk, oldest first. It is called about once a second while a folder is in use.
 	Versions(ctx context.Context, disk string) ([]Version, error)
@@ -39,18 +39,18 @@ type Version struct {
 
 // A File is a disk, a partition, or a text that describes them.
 type File struct {
-	Name     string // unlike that of any other file of the version; SafeNames changes what a folder cannot hold
+	Name     string // unlike that of any other file of the version; shown as SafeNames makes it
 	Size     int64  // bytes
 	Data     int64  // bytes that are not in holes; negative if not known
 	Writable bool   // Open returns an image.Writable
-	// Open opens the file when it is used first. The disk has File's size and outlives ctx. If it is an io.Closer, it is
-	// closed when nobody uses it any more, and a later use opens it again: what was written must be there.
+	// Open opens the file for the first program that uses it. The disk has File's size, and works after ctx has ended. If
+	// it is an io.Closer, it is closed after the last use. A later use opens it again, and must find what was written.
 	Open func(ctx context.Context) (image.Disk, error)
 }
 
 // Options say how to mount.
 type Options struct {
-	Version    *Version // if set, the folder holds the files of this version only
+	Version    *Version // if set, the folder holds the files of this version, and only Files of the catalog is called
 	Writable   bool     // files that are Writable may be changed
 	AllowOther bool     // all users may read; otherwise only the user that mounts
 	Name       string   // shown by mount and df as the file system; "platter" if empty
@@ -74,5 +74,5 @@ var (
 	ErrAllowOther   = errors.New("only root may let other users in, unless /etc/fuse.conf has the line user_allow_other")
 )
 
-// ErrBusy says that files of a mounted folder are in use.
+// ErrBusy says that programs use files of a mounted folder, or have it as their working directory.
 var ErrBusy = errors.New("in use")

@@ -123,6 +123,7 @@ func mount(t testing.TB, c Catalog, opts Options) (dir string, s *Server) {
 	if opts.refresh == 0 {
 		opts.refresh = 1 // a test waits for no list to grow old
 	}
+	opts.Name = testName(os.Getpid())
 	s, err := Mount(t.Context(), dir, c, opts)
 	if err != nil {
 		t.Fatal(err)
@@ -158,7 +159,13 @@ func TestMain(m *testing.M) {
 	if run := children[os.Getenv("FUSE_TEST_CHILD")]; run != nil {
 		run()
 	}
+	end, err := watch()
+	if err != nil {
+		fmt.Println(err)
+		os.Exit(1)
+	}
 	code := m.Run()
+	end()
 	if n := stray(); n != "" && code == 0 {
 		fmt.Println("goroutines are left:\n" + n)
 		code = 1
@@ -248,7 +255,7 @@ func TestTree(t *testing.T) {
 		t.Errorf("statfs: %+v, %v", st, err)
 	}
 	mounts, err := os.ReadFile("/proc/self/mounts")
-	if want := fmt.Sprintf("platter %s fuse.platter ro,nosuid,nodev,noexec,noatime,", dir); err != nil || !strings.Contains(string(mounts), want) {
+	if want := fmt.Sprintf("%s %s fuse.platter ro,nosuid,nodev,noexec,noatime,", testName(os.Getpid()), dir); err != nil || !strings.Contains(string(mounts), want) {
 		t.Errorf("no line %q in %s", want, mounts)
 	}
 	c.mu.Lock()

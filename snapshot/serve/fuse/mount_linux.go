@@ -36,8 +36,8 @@ type Server struct {
 	detached bool // taken out of sight, maybe in use
 }
 
-// Mount shows the disks of a catalog in an empty folder. ctx bounds the mounting alone. The errors for what is wrong with
-// the folder or the machine are those listed above.
+// Mount shows the disks of a catalog in an empty folder. ctx bounds the mounting alone. An error wraps one of the errors
+// of this package if the folder or the machine is not as it must be.
 func Mount(ctx context.Context, dir string, catalog Catalog, opts Options) (*Server, error) {
 	if opts.Name == "" {
 		opts.Name = subtype
@@ -103,7 +103,7 @@ func (s *Server) settle() error {
 	if err := refusePoll(s.dir); err != nil {
 		return err
 	}
-	// Only root may, and it works without.
+	// Only root has the right. Reads work without it, in more requests.
 	kib := fmt.Appendf(nil, "%d", readAhead>>10)
 	_ = os.WriteFile(fmt.Sprintf("/sys/class/bdi/%d:%d/read_ahead_kb", unix.Major(s.dev), unix.Minor(s.dev)), kib, 0)
 	return nil
@@ -122,9 +122,9 @@ func refusePoll(dir string) error {
 	return err
 }
 
-// Wait returns when the folder is unmounted, by whomever. If ctx ends first, it unmounts the folder. If the folder is in
-// use then, it takes it out of sight and returns an error that wraps ErrBusy: what is open can still be used. Call Wait
-// again to serve it until all is closed; if ctx ends this time, it is cut off. Close cuts it off at once.
+// Wait returns when the folder is unmounted. If ctx ends first, Wait unmounts it. If the folder is in use then, Wait
+// takes it out of sight and returns an error that wraps ErrBusy. What is open can still be used. A second Wait returns
+// when all is closed. If its ctx ends first, it cuts the folder off, as Close does.
 func (s *Server) Wait(ctx context.Context) error {
 	select {
 	case <-s.served:
@@ -153,7 +153,7 @@ func (s *Server) Unmount() error {
 			patience = never
 			break
 		}
-		if wait > 100*time.Millisecond && s.mounted() { // who only looks at each new folder is gone by then
+		if wait > 100*time.Millisecond && s.mounted() { // programs that look at each new folder have left by then
 			return fmt.Errorf("unmount %s: %w: %w", s.dir, ErrBusy, err)
 		}
 		time.Sleep(wait)
@@ -165,8 +165,8 @@ func (s *Server) Unmount() error {
 }
 
 // Close cuts the folder off, in use or not, and waits for all goroutines. After Unmount or Wait have returned nil, it
-// does nothing. If this system has no way to cut a connection, it returns an error, and the connection ends with the
-// last use, or with this process.
+// does nothing. It returns an error if this system has no way to cut a connection. The connection then ends with the last
+// use, or with this process.
 func (s *Server) Close() error {
 	var hidden, aborted error
 	patience := never
@@ -189,7 +189,7 @@ func (s *Server) Close() error {
 // never is longer than any process runs.
 const never = time.Duration(math.MaxInt64)
 
-// ends reports whether all requests are answered and none can come, and waits for that at most so long.
+// ends waits until all requests are answered and no more can come. It reports whether that was so in time.
 func (s *Server) ends(patience time.Duration) bool {
 	select {
 	case <-s.served:

@@ -143,6 +143,28 @@ func TestClosesWhatIsOpen(t *testing.T) {
 	}
 }
 
+// TestSharedDisk checks that the handles of a file share its disk, which is closed with the last.
+func TestSharedDisk(t *testing.T) {
+	c, v := newShelf(), Version{ID: "v"}
+	var opened, closed atomic.Int64
+	file := mem("disk.img", noise(1<<20, 1))
+	file.Open = func(context.Context) (image.Disk, error) {
+		opened.Add(1)
+		return &closing{image.Mem{Data: noise(1<<20, 1)}, &closed}, nil
+	}
+	c.add("disk", v, file)
+	dir, s := mount(t, c, Options{Version: &v})
+	first, second := open(t, dir+"/disk.img"), open(t, dir+"/disk.img")
+	first.Close()
+	if _, err := second.ReadAt(make([]byte, 1), 0); err != nil || opened.Load() != 1 || closed.Load() != 0 {
+		t.Errorf("opened %d times, closed %d times, %v", opened.Load(), closed.Load(), err)
+	}
+	second.Close()
+	if err := s.Unmount(); err != nil || opened.Load() != 1 || closed.Load() != 1 {
+		t.Errorf("at last: opened %d times, closed %d times, %v", opened.Load(), closed.Load(), err)
+	}
+}
+
 // TestDeadMount kills the process that serves a folder.
 func TestDeadMount(t *testing.T) {
 	mount(t, newShelf(), Options{}) // skips where it cannot be done
@@ -171,12 +193,15 @@ func TestDeadMount(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	if mounts, err := os.ReadFile("/proc/self/mounts"); err != nil || !strings.Contains(string(mounts), "\nplatter "+dir+" ") {
+		t.Errorf("without a name, the mounts are %s", mounts)
+	}
 	if err := s.Unmount(); err != nil {
 		t.Error(err)
 	}
 }
 
-// TestUser mounts as a user who is not root, by fusermount3.
+// TestUser mounts without being root, by fusermount3.
 func TestUser(t *testing.T) {
 	mount(t, newShelf(), Options{}) // skips where it cannot be done
 	if os.Geteuid() != 0 {
@@ -266,7 +291,7 @@ func ownNode(t *testing.T, device string) (node string, ok bool) {
 	return node, true
 }
 
-// TestAllowOther checks who may read what.
+// TestAllowOther checks that other users may read, and that modes say so.
 func TestAllowOther(t *testing.T) {
 	c, v := newShelf(), Version{ID: "v"}
 	c.add("disk", v, mem("disk.img", []byte("data")))
@@ -280,7 +305,7 @@ func TestAllowOther(t *testing.T) {
 		lacking(t, "only root can become another user")
 	}
 	for _, parent := range []string{filepath.Dir(dir), dir} {
-		_ = os.Chmod(parent, 0o755) // t.TempDir lets nobody else in
+		_ = os.Chmod(parent, 0o755) // t.TempDir keeps other users out
 	}
 	read := exec.Command("cat", dir+"/disk.img")
 	read.SysProcAttr = &syscall.SysProcAttr{Credential: &syscall.Credential{Uid: 65534, Gid: 65534}}

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"path"
 	"runtime/debug"
 	"sync"
 	"syscall"
@@ -78,7 +79,7 @@ func (t *tree) failed(ctx context.Context, n *fs.Inode, err error) syscall.Errno
 	if ctx.Err() != nil {
 		return syscall.EINTR // the program is about to die: the error is not the disk's
 	}
-	t.report(n.Path(n.Root()), err)
+	t.report(path.Join(".", n.Path(n.Root())), err)
 	for _, errno := range []syscall.Errno{syscall.ENOSPC, syscall.EDQUOT} {
 		if errors.Is(err, errno) {
 			return errno
