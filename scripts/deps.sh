@@ -11,6 +11,7 @@ tools=( # command:package
 	blockdev:util-linux
 	cryptsetup:cryptsetup-bin
 	ddrescue:gddrescue
+	fio:fio
 	flock:util-linux
 	fsck.ext4:e2fsprogs
 	fsck.vfat:dosfstools

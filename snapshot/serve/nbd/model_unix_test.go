@@ -37,7 +37,7 @@ func TestModel(t *testing.T) {
 			off := rng.IntN(size)
 			n := rng.IntN(min(size-off, 1<<[]int{6, 13, 21}[rng.IntN(3)])) + 1
 			w := writers[rng.IntN(len(writers))]
-			r := wire.Request{Cookie: cookie, Off: uint64(off), Len: uint32(n)}
+			r := wire.Request{Cookie: cookie, Off: uint64(off), Len: uint32(n), Flags: uint16(rng.IntN(2)) * wire.FlagFUA}
 			part := model[off : off+n]
 			switch rng.IntN(6) {
 			case 0:
@@ -49,7 +49,7 @@ func TestModel(t *testing.T) {
 			case 1:
 				r.Command = []wire.Command{wire.CmdTrim, wire.CmdWriteZeroes}[rng.IntN(2)]
 				if r.Command == wire.CmdWriteZeroes && rng.IntN(2) == 0 {
-					r.Flags = wire.FlagNoHole
+					r.Flags |= wire.FlagNoHole
 				}
 				clear(part)
 				w.ask(r)
@@ -66,8 +66,12 @@ func TestModel(t *testing.T) {
 			if e := w.errno(cookie); e != 0 {
 				t.Fatalf("%+v: error %d", r, e)
 			}
-			if _, durable := disk.state(); r.Command == wire.CmdFlush && !bytes.Equal(durable, model) {
-				t.Fatal("a flush made something else durable")
+			now, durable := disk.state()
+			if !bytes.Equal(now, model) {
+				t.Fatalf("%+v: the disk is something else", r)
+			}
+			if (r.Command == wire.CmdFlush || r.Flags&wire.FlagFUA != 0) && !bytes.Equal(durable, model) {
+				t.Fatalf("%+v: something else is durable", r)
 			}
 		}
 		compare(t, reader, model, 0, size)
