@@ -2,6 +2,7 @@ package nbd
 
 import (
 	"bytes"
+	"crypto/tls"
 	"encoding/binary"
 	"errors"
 	"fmt"
@@ -262,6 +263,22 @@ func TestHandshakes(t *testing.T) {
 				t.Errorf("got %v, want an error with %q", err, tc.err)
 			}
 		})
+	}
+}
+
+// TestTextBeforeTLS meets a server, or whoever sits before it, that sends more in plain text once TLS is agreed on.
+func TestTextBeforeTLS(t *testing.T) {
+	client, server := net.Pipe()
+	defer client.Close()
+	go func() {
+		defer server.Close()
+		_, _ = server.Write(bytesOf(wire.ServerMagic, wire.OptionMagic, wire.FixedNewstyle))
+		_, _ = io.CopyN(io.Discard, server, 4+wire.OptionLen)
+		_, _ = server.Write(bytesOf(wire.OptionReply{Option: wire.OptStartTLS, Type: wire.RepAck}.Append(nil), "more"))
+	}()
+	h := &handshake{target: &target{tls: new(tls.Config)}, net: client, in: newReader(client)}
+	if err := h.run(t.Context()); !errors.Is(err, wire.ErrMalformed) {
+		t.Errorf("got %v", err)
 	}
 }
 
