@@ -145,18 +145,24 @@ func (c *conn) startTLS(out *optionWriter, data []byte) error {
 	return nil
 }
 
-// open opens an export, and releases the one that the client asked about before. How long that takes is not the
-// client's fault, so its time is extended.
-func (c *conn) open(name string) (*openExport, error) {
+// untimed does work of the server. How long that takes is not the client's fault, so its time is extended.
+func (c *conn) untimed(work func()) {
+	begun := time.Now()
+	c.setDeadline(time.Time{})
+	work()
+	c.deadline = c.deadline.Add(time.Since(begun))
+	c.setDeadline(c.deadline)
+}
+
+// open opens an export, and releases the one that the client asked about before.
+func (c *conn) open(name string) (e *openExport, err error) {
 	if c.export != nil && c.export.name == name {
 		return c.export, nil
 	}
-	c.agree(nil)
-	begun := time.Now()
-	c.setDeadline(time.Time{})
-	e, err := c.srv.exports.acquire(name)
-	c.deadline = c.deadline.Add(time.Since(begun))
-	c.setDeadline(c.deadline)
+	c.untimed(func() {
+		c.agree(nil)
+		e, err = c.srv.exports.acquire(name)
+	})
 	if err == nil {
 		c.agree(e)
 	}
