@@ -51,6 +51,29 @@ func TestLost(t *testing.T) {
 	}
 }
 
+// TestOneLost loses one of two connections: reads over the other fail too.
+func TestOneLost(t *testing.T) {
+	d, first := fake(t, testOffer)
+	other, second := fake(t, testOffer)
+	d.conns = append(d.conns, other.conns...)
+	go func() {
+		for b := make([]byte, wire.RequestLen); ; {
+			if _, err := io.ReadFull(second, b); err != nil {
+				return
+			}
+			r, _ := wire.ParseRequest(b)
+			_, _ = second.Write(chunk(r, 1, wire.ChunkOffsetHole, r.Off, r.Len))
+		}
+	}()
+	first.Close()
+	<-d.conns[0].ended
+	for range 5 {
+		if _, err := d.ReadAt(make([]byte, 1), 0); !errors.Is(err, ErrLost) {
+			t.Errorf("read: %v", err)
+		}
+	}
+}
+
 // TestShortServer reads 3 MiB of a server that fails in the second piece: what is before it counts.
 func TestShortServer(t *testing.T) {
 	d, server := fake(t, testOffer)
