@@ -76,7 +76,7 @@ func TestHandshakes(t *testing.T) {
 	}
 }
 
-// TestTextBeforeTLS meets a server, or whoever sits before it, that sends more in plain text once TLS is agreed on.
+// TestTextBeforeTLS meets a server, or an attacker before it, that sends more in plain text once TLS is agreed on.
 func TestTextBeforeTLS(t *testing.T) {
 	client, server := net.Pipe()
 	defer client.Close()

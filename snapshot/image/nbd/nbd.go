@@ -245,7 +245,7 @@ func (o *offer) valid() error {
 	if o.Size > math.MaxInt64 {
 		return fmt.Errorf("%w: a size of %d bytes", wire.ErrMalformed, o.Size)
 	}
-	if o.block.Min == 0 { // the server said nothing: whole sectors are what every server takes
+	if o.block.Min == 0 { // the server said nothing: every server accepts whole sectors
 		o.block = wire.BlockSize{Min: 512, Preferred: 4096, Max: wire.MaxPayload}
 		if o.Size%512 != 0 {
 			o.block.Min = 1

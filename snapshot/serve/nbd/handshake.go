@@ -128,7 +128,7 @@ func (c *conn) startTLS(out *optionWriter, data []byte) error {
 		out.fail(wire.RepErrInvalid, "TLS is active already, or the option has data")
 		return nil
 	case c.in.Buffered() > 0:
-		// Whoever could put text before the TLS handshake could have it taken for the client's.
+		// An attacker on the network could put options here, which then count as the client's.
 		return fmt.Errorf("%w: the client sent more before it began TLS", wire.ErrMalformed)
 	}
 	out.reply(wire.RepAck, nil)

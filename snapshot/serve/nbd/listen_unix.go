@@ -13,7 +13,7 @@ import (
 	"syscall"
 )
 
-// maxSocketPath is what every system allows: 103 bytes, of which the temporary folder may need some.
+// maxSocketPath is the longest path in bytes. Systems allow 103, and the temporary folder needs some of them.
 const maxSocketPath = 85
 
 // ListenUnix listens on a Unix socket that only the user can open, from the first moment on. If a process serves on the
