@@ -8,9 +8,7 @@ import (
 	"io"
 	"math/rand/v2"
 	"os"
-	"os/exec"
 	"path/filepath"
-	"syscall"
 	"testing"
 
 	"golang.org/x/sync/errgroup"
@@ -22,31 +20,7 @@ import (
 // nbdkit serves with nbdkit until the test ends, and returns the URI.
 func nbdkit(t *testing.T, args ...string) string {
 	t.Helper()
-	path, err := exec.LookPath("nbdkit")
-	if err != nil {
-		if os.Getenv("CI") != "" {
-			t.Fatal(err)
-		}
-		t.Skip(err)
-	}
-	socket := filepath.Join(t.TempDir(), "kit.sock")
-	// It listens before the folder's file appears, and -P writes that file when it is ready.
-	pid := filepath.Join(t.TempDir(), "pid")
-	if err := syscall.Mkfifo(pid, 0o600); err != nil {
-		t.Fatal(err)
-	}
-	cmd := exec.Command(path, append([]string{"-f", "-U", socket, "-P", pid}, args...)...)
-	cmd.Stderr = os.Stderr
-	if err := cmd.Start(); err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() {
-		_ = cmd.Process.Signal(syscall.SIGTERM)
-		_ = cmd.Wait()
-	})
-	if _, err := os.ReadFile(pid); err != nil { // waits for the other end
-		t.Fatal(err)
-	}
+	socket, _ := server(t, "nbdkit", append([]string{"-f"}, args...)...)
 	return "nbd+unix:///?socket=" + socket
 }
 
