@@ -16,11 +16,19 @@ import (
 	"platter/snapshot/image/nbd/wire"
 )
 
+// rounds is n, or fewer in a short test.
+func rounds(n int) int {
+	if testing.Short() {
+		return (n + 2) / 3
+	}
+	return n
+}
+
 // TestModel changes a disk over several connections, and reads it over others, against a slice in memory.
 func TestModel(t *testing.T) {
-	for seed := range uint64(4) {
+	for seed := range uint64(rounds(4)) {
 		rng := rand.New(rand.NewPCG(seed, 5))
-		size := rng.IntN(5<<20) + 1
+		size := rng.IntN(2<<20) + 1
 		model := patchy(rng, size)
 		disk := newRAM(bytes.Clone(model))
 		path := serve(t, shelf{"d": {Disk: disk, Writable: disk}}, Options{})
@@ -136,7 +144,7 @@ func TestManyReaders(t *testing.T) {
 	for i := range 16 {
 		g.Go(func() error {
 			rng := rand.New(rand.NewPCG(1, uint64(i)))
-			for range 30 {
+			for range rounds(30) {
 				off := rng.IntN(len(data))
 				p := make([]byte, rng.IntN(min(len(data)-off, 2<<20))+1)
 				ctx, cancel := context.WithCancel(t.Context())
