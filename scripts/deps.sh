@@ -35,6 +35,7 @@ tools=( # command:package
 	pvcreate:lvm2
 	qemu-img:qemu-utils
 	qemu-io:qemu-utils
+	qemu-nbd:qemu-utils
 	sfdisk:fdisk
 	sgdisk:gdisk
 	shellcheck:shellcheck

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"net"
 	"sync"
+	"sync/atomic"
 
 	"platter/snapshot/image"
 	"platter/snapshot/image/nbd/wire"
@@ -23,7 +24,8 @@ type conn struct {
 	slots chan struct{} // one for each request in flight
 	ended chan struct{} // closed when the reading goroutine is gone
 
-	writing sync.Mutex // one request is written at a time
+	lost    atomic.Bool // err is not nil
+	writing sync.Mutex  // one request is written at a time
 
 	mu      sync.Mutex
 	pending map[uint64]*call // by cookie
@@ -131,6 +133,7 @@ func (c *conn) fail(err error) {
 		// The text of err alone: a time-out of the network must not pass for one of a medium.
 		c.err = fmt.Errorf("%w: %v", ErrLost, err)
 	}
+	c.lost.Store(true)
 	for cookie, k := range c.pending {
 		delete(c.pending, cookie)
 		c.finish(k, c.err)

@@ -160,7 +160,7 @@ func (h *handshake) startTLS(ctx context.Context) error {
 	if err := h.ask(wire.OptStartTLS, nil, nil); err != nil {
 		return err
 	}
-	if h.in.Buffered() > 0 { // it could have been put there by whoever sits between
+	if h.in.Buffered() > 0 { // an attacker on the network could put replies here
 		return fmt.Errorf("%w: text before TLS", wire.ErrMalformed)
 	}
 	secured := tls.Client(h.net, h.tls)

@@ -188,12 +188,17 @@ func (d *Disk) piece() int64 {
 	return max(min(int64(d.block.Max), pieceMax)/int64(d.block.Min), 1) * int64(d.block.Min)
 }
 
-// pick returns the connection with the fewest requests in flight.
+// pick returns the connection with the fewest requests in flight. Once one is lost, it returns that one, and its error
+// is that of every request.
 func (d *Disk) pick() *conn {
 	turn := int(d.turn.Add(1) % uint32(len(d.conns)))
 	best := d.conns[turn]
 	for i := range d.conns {
-		if c := d.conns[(turn+i)%len(d.conns)]; len(c.slots) < len(best.slots) {
+		c := d.conns[(turn+i)%len(d.conns)]
+		if c.lost.Load() {
+			return c
+		}
+		if len(c.slots) < len(best.slots) {
 			best = c
 		}
 	}
@@ -240,7 +245,7 @@ func (o *offer) valid() error {
 	if o.Size > math.MaxInt64 {
 		return fmt.Errorf("%w: a size of %d bytes", wire.ErrMalformed, o.Size)
 	}
-	if o.block.Min == 0 { // the server said nothing: whole sectors are what every server takes
+	if o.block.Min == 0 { // the server said nothing: every server accepts whole sectors
 		o.block = wire.BlockSize{Min: 512, Preferred: 4096, Max: wire.MaxPayload}
 		if o.Size%512 != 0 {
 			o.block.Min = 1

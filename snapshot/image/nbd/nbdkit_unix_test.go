@@ -4,15 +4,11 @@ package nbd
 
 import (
 	"bytes"
-	"context"
 	"errors"
 	"io"
 	"math/rand/v2"
-	"net"
 	"os"
-	"os/exec"
 	"path/filepath"
-	"syscall"
 	"testing"
 
 	"golang.org/x/sync/errgroup"
@@ -24,31 +20,7 @@ import (
 // nbdkit serves with nbdkit until the test ends, and returns the URI.
 func nbdkit(t *testing.T, args ...string) string {
 	t.Helper()
-	path, err := exec.LookPath("nbdkit")
-	if err != nil {
-		if os.Getenv("CI") != "" {
-			t.Fatal(err)
-		}
-		t.Skip(err)
-	}
-	socket := filepath.Join(t.TempDir(), "kit.sock")
-	// It listens before the folder's file appears, and -P writes that file when it is ready.
-	pid := filepath.Join(t.TempDir(), "pid")
-	if err := syscall.Mkfifo(pid, 0o600); err != nil {
-		t.Fatal(err)
-	}
-	cmd := exec.Command(path, append([]string{"-f", "-U", socket, "-P", pid}, args...)...)
-	cmd.Stderr = os.Stderr
-	if err := cmd.Start(); err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() {
-		_ = cmd.Process.Signal(syscall.SIGTERM)
-		_ = cmd.Wait()
-	})
-	if _, err := os.ReadFile(pid); err != nil { // waits for the other end
-		t.Fatal(err)
-	}
+	socket, _ := server(t, "nbdkit", append([]string{"-f"}, args...)...)
 	return "nbd+unix:///?socket=" + socket
 }
 
@@ -196,58 +168,4 @@ func TestServerErrors(t *testing.T) {
 			t.Errorf("extents: %+v, %v", e, err)
 		}
 	}
-}
-
-// TestCancel reads from a server that does not answer: the read ends with its context, and later ones work.
-func TestCancel(t *testing.T) {
-	d, server := fake(t, offer{Geometry: wire.Geometry{Size: 1 << 20}, block: wire.BlockSize{Min: 1, Max: 1 << 20}})
-	ctx, cancel := context.WithCancelCause(t.Context())
-	p := make([]byte, 4)
-	outcome := make(chan error, 1)
-	go func() {
-		_, err := d.ReadAtContext(ctx, p, 0)
-		outcome <- err
-	}()
-	r := request(t, server)
-	stopped := errors.New("stopped")
-	cancel(stopped)
-	if err := <-outcome; !errors.Is(err, stopped) {
-		t.Errorf("a read whose context ended: %v", err)
-	}
-	late := append(wire.SimpleReply{Cookie: r.Cookie}.Append(nil), "late"...)
-	if _, err := server.Write(late); err != nil {
-		t.Fatal(err)
-	}
-	go func() {
-		r := request(t, server)
-		_, _ = server.Write(append(wire.SimpleReply{Cookie: r.Cookie}.Append(nil), "good"...))
-	}()
-	q := make([]byte, 4)
-	if _, err := d.ReadAt(q, 8); err != nil || string(q) != "good" || string(p) != "\x00\x00\x00\x00" {
-		t.Errorf("the read after it: %q, %v; the one before: %q", q, err, p)
-	}
-}
-
-// fake returns a disk whose server is the test.
-func fake(t testing.TB, o offer) (*Disk, net.Conn) {
-	t.Helper()
-	client, server := net.Pipe()
-	d := &Disk{offer: o, conns: []*conn{newConn(client, newReader(client), o)}}
-	t.Cleanup(func() {
-		server.Close()
-		d.Close()
-	})
-	return d, server
-}
-
-func request(t testing.TB, server net.Conn) wire.Request {
-	var b [wire.RequestLen]byte
-	if _, err := io.ReadFull(server, b[:]); err != nil {
-		t.Error(err)
-	}
-	r, err := wire.ParseRequest(b[:])
-	if err != nil {
-		t.Error(err)
-	}
-	return r
 }

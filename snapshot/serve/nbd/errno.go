@@ -5,6 +5,7 @@ import (
 	"errors"
 	"io/fs"
 	"net"
+	"runtime"
 	"syscall"
 
 	"platter/snapshot/image/nbd/wire"
@@ -26,5 +27,5 @@ func errno(err error) wire.Errno {
 func isFull(err error) bool {
 	const diskFull, handleDiskFull = syscall.Errno(112), syscall.Errno(39) // of Windows
 	return errors.Is(err, syscall.ENOSPC) || errors.Is(err, syscall.EDQUOT) || errors.Is(err, syscall.EFBIG) ||
-		onWindows && (errors.Is(err, diskFull) || errors.Is(err, handleDiskFull))
+		runtime.GOOS == "windows" && (errors.Is(err, diskFull) || errors.Is(err, handleDiskFull))
 }

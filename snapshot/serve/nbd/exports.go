@@ -39,7 +39,7 @@ func (t *openExports) acquire(name string) (*openExport, error) {
 		e, state := t.enter(name)
 		switch state {
 		case entered:
-			<-e.ready // whoever opens it ends with the server
+			<-e.ready // the goroutine that opens it ends with the server
 		case closing: // it must be closed before it is opened again
 			<-e.gone
 			continue

@@ -59,10 +59,10 @@ func TestMemory(t *testing.T) {
 	disk := &counted{ram: newRAM(data)}
 	path := serve(t, shelf{"": {Disk: disk}}, Options{Memory: limit})
 	var all []*rawClient
-	for i := range 30 {
+	for i := range rounds(30) {
 		c := connect(t, path, bothFlags)
 		c.begin("", i%2 == 0)
-		for range 20 {
+		for range rounds(20) {
 			c.ask(wire.Request{Command: wire.CmdRead, Len: wire.MaxPayload})
 		}
 		all = append(all, c)

@@ -32,6 +32,7 @@ const fuzzSize = 70_000 // bytes of the disk
 // play serves a connection on which a client sends fixed bytes, and returns what the server sends after its greeting.
 func play(t *testing.T, sent []byte) []byte {
 	disk := newRAM(bytes.Repeat([]byte(strings.Repeat("\x00", 9000)+strings.Repeat("x", 5000)), fuzzSize/14000))
+	disk.bad = 12_000
 	exports := shelf{"": {Disk: disk, Writable: disk}, "r": {Disk: disk, Description: "read-only"}}
 	o := Options{}.withDefaults()
 	s := &server{
@@ -84,6 +85,9 @@ func FuzzHandshake(f *testing.F) {
 // something.
 func FuzzRequests(f *testing.F) {
 	f.Add(true, wire.Request{Command: wire.CmdRead, Cookie: 1, Len: fuzzSize}.Append(nil))
+	f.Add(false, wire.Request{Command: wire.CmdRead, Cookie: 1, Len: 12_001}.Append(nil))
+	f.Add(true, wire.Request{Command: wire.CmdRead, Cookie: 1, Len: 12_001, Flags: wire.FlagDF}.Append(nil))
+	f.Add(true, wire.Request{Command: wire.CmdRead, Cookie: 1, Off: 20_000, Len: 40_000}.Append(nil))
 	f.Add(true, wire.Request{Command: wire.CmdBlockStatus, Cookie: 2, Off: 5, Len: 50_000}.Append(nil))
 	f.Add(false, bytesOf(wire.Request{Command: wire.CmdWrite, Cookie: 3, Off: 100, Len: 4}.Append(nil), "data",
 		wire.Request{Command: wire.CmdRead, Cookie: 3, Off: 98, Len: 8}.Append(nil),

@@ -128,7 +128,7 @@ func (c *conn) startTLS(out *optionWriter, data []byte) error {
 		out.fail(wire.RepErrInvalid, "TLS is active already, or the option has data")
 		return nil
 	case c.in.Buffered() > 0:
-		// Whoever could put text before the TLS handshake could have it taken for the client's.
+		// An attacker on the network could put options here, which then count as the client's.
 		return fmt.Errorf("%w: the client sent more before it began TLS", wire.ErrMalformed)
 	}
 	out.reply(wire.RepAck, nil)
@@ -145,18 +145,24 @@ func (c *conn) startTLS(out *optionWriter, data []byte) error {
 	return nil
 }
 
-// open opens an export, and releases the one that the client asked about before. How long that takes is not the
-// client's fault, so its time is extended.
-func (c *conn) open(name string) (*openExport, error) {
+// untimed does work of the server. How long that takes is not the client's fault, so its time is extended.
+func (c *conn) untimed(work func()) {
+	begun := time.Now()
+	c.setDeadline(time.Time{})
+	work()
+	c.deadline = c.deadline.Add(time.Since(begun))
+	c.setDeadline(c.deadline)
+}
+
+// open opens an export, and releases the one that the client asked about before.
+func (c *conn) open(name string) (e *openExport, err error) {
 	if c.export != nil && c.export.name == name {
 		return c.export, nil
 	}
-	c.agree(nil)
-	begun := time.Now()
-	c.setDeadline(time.Time{})
-	e, err := c.srv.exports.acquire(name)
-	c.deadline = c.deadline.Add(time.Since(begun))
-	c.setDeadline(c.deadline)
+	c.untimed(func() {
+		c.agree(nil)
+		e, err = c.srv.exports.acquire(name)
+	})
 	if err == nil {
 		c.agree(e)
 	}

@@ -12,6 +12,7 @@ import (
 	"syscall"
 	"testing"
 
+	"platter/snapshot/image"
 	"platter/snapshot/image/nbd/wire"
 )
 
@@ -198,15 +199,45 @@ func TestRequests(t *testing.T) {
 			})
 		}
 	}
-	t.Run("read of everything", func(t *testing.T) {
-		c := connect(t, path, bothFlags)
-		c.begin("r", true)
-		c.ask(R{Command: wire.CmdBlockStatus, Len: 1000, Flags: wire.FlagReqOne})
-		want := bytesOf(wire.Chunk{Flags: 1, Type: wire.ChunkBlockStatus, Len: 12}.Append(nil), uint32(contextID), uint32(1000), uint32(3))
-		if got := c.read(len(want)); !bytes.Equal(got, want) {
-			t.Errorf("%q", got)
+}
+
+// TestLimits asks a huge disk for more than a request may have, and for as much as it may.
+func TestLimits(t *testing.T) {
+	disk := image.Sparse{Bytes: 1 << 42}
+	path := serve(t, shelf{"": {Disk: disk}, "other": {Disk: disk}}, Options{})
+	simple, structured := connect(t, path, bothFlags), connect(t, path, bothFlags)
+	simple.begin("", false)
+	structured.begin("", true)
+	most := wire.Request{Command: wire.CmdRead, Off: 1<<42 - 1<<32, Len: wire.MaxPayload}
+	more := most
+	more.Len++
+	for c, want := range map[*rawClient]wire.Errno{simple: wire.EINVAL, structured: wire.EOVERFLOW} {
+		c.ask(more)
+		if e := c.errno(0); e != want {
+			t.Errorf("a read of %d: error %d, want %d", more.Len, e, want)
 		}
-	})
+	}
+	simple.ask(most)
+	simple.read(wire.SimpleReplyLen + wire.MaxPayload)
+	most.Flags = wire.FlagDF
+	structured.ask(most)
+	structured.read(wire.ChunkLen + 8 + wire.MaxPayload)
+	for _, flags := range []uint16{0, wire.FlagReqOne} {
+		structured.ask(wire.Request{Command: wire.CmdBlockStatus, Off: 1 << 41, Len: math.MaxUint32, Flags: flags})
+		want := bytesOf(wire.Chunk{Flags: 1, Type: wire.ChunkBlockStatus, Len: 12}.Append(nil), uint32(contextID), uint32(math.MaxUint32), uint32(3))
+		if got := structured.read(len(want)); !bytes.Equal(got, want) {
+			t.Errorf("block status: %q", got)
+		}
+	}
+	// A context that was selected for one export is not one for another.
+	c := connect(t, path, bothFlags)
+	c.expect(wire.RepAck, wire.OptStructuredReply)
+	c.expect(wire.RepAck, wire.OptSetMetaContext, wire.MetaRequest{Name: "other", Queries: []string{wire.AllocationContext}}.Append(nil))
+	c.expect(wire.RepAck, wire.OptGo, wire.InfoRequest{}.Append(nil))
+	c.ask(wire.Request{Command: wire.CmdBlockStatus, Len: 1000})
+	if e := c.errno(0); e != wire.EINVAL {
+		t.Errorf("block status without a context: error %d", e)
+	}
 }
 
 // A fullDisk takes no more writes, and cannot be synced either.

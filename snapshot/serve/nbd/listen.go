@@ -34,7 +34,7 @@ func ListenTCP(ctx context.Context, address string, config *tls.Config) (net.Lis
 	return l, nil
 }
 
-// answers reports whether a process serves on a Unix socket. An error says that it cannot be told.
+// answers reports whether a process serves on a Unix socket. An error says that this is unknown.
 func answers(ctx context.Context, path string) (bool, error) {
 	var d net.Dialer
 	c, err := d.DialContext(ctx, "unix", path)

@@ -15,7 +15,10 @@ import (
 // ListenUnix listens on a Unix socket. Who can open it is decided by the folder that it is in. If a process serves on the
 // path already, the error wraps ErrSocketTaken.
 func ListenUnix(ctx context.Context, path string) (net.Listener, error) {
-	if _, err := os.Lstat(path); !errors.Is(err, fs.ErrNotExist) {
+	if info, err := os.Lstat(path); !errors.Is(err, fs.ErrNotExist) {
+		if err != nil || info.Mode().Type() != fs.ModeSocket {
+			return nil, fmt.Errorf("listen on %s: there is a file that is no socket: remove it, or choose another path", path)
+		}
 		served, err := answers(ctx, path)
 		if err == nil && served {
 			err = ErrSocketTaken

@@ -13,7 +13,7 @@ import (
 	"syscall"
 )
 
-// maxSocketPath is what every system allows: 103 bytes, of which the temporary folder may need some.
+// maxSocketPath is the longest path in bytes. Systems allow 103, and the temporary folder needs some of them.
 const maxSocketPath = 85
 
 // ListenUnix listens on a Unix socket that only the user can open, from the first moment on. If a process serves on the
@@ -36,10 +36,10 @@ func ListenUnix(ctx context.Context, path string) (net.Listener, error) {
 	if err != nil {
 		return nil, fmt.Errorf("listen on %s: %w", path, err)
 	}
-	err = os.Link(filepath.Join(dir, "s"), path)
+	err = place(filepath.Join(dir, "s"), path)
 	if errors.Is(err, fs.ErrExist) {
 		if err = clearAway(ctx, path, filepath.Join(dir, "o")); err == nil {
-			err = os.Link(filepath.Join(dir, "s"), path)
+			err = place(filepath.Join(dir, "s"), path)
 		}
 	}
 	if err != nil {
@@ -68,6 +68,18 @@ func listenIn(ctx context.Context, temporary, path string) (*socket, error) {
 	return s, nil
 }
 
+// place gives a socket a name that is free. The error wraps fs.ErrExist if it is not.
+func place(socket, path string) error {
+	err := os.Link(socket, path) // unlike a rename, it never replaces
+	if err == nil || errors.Is(err, fs.ErrExist) {
+		return err
+	}
+	if _, statErr := os.Lstat(path); !errors.Is(statErr, fs.ErrNotExist) {
+		return err
+	}
+	return os.Rename(socket, path) // a file system without hard links
+}
+
 // clearAway removes a socket that nothing serves. It first moves it to aside, and asks there once more: another process
 // may have put its own socket on the path since the first question, and gets it back.
 func clearAway(ctx context.Context, path, aside string) error {
@@ -90,7 +102,7 @@ func clearAway(ctx context.Context, path, aside string) error {
 			err = os.Rename(path, aside)
 		}
 		if err != nil && at == aside {
-			err = errors.Join(err, os.Link(aside, path))
+			err = errors.Join(err, place(aside, path))
 		}
 		if err != nil {
 			return err

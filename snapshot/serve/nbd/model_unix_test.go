@@ -16,11 +16,19 @@ import (
 	"platter/snapshot/image/nbd/wire"
 )
 
+// rounds is n, or fewer in a short test.
+func rounds(n int) int {
+	if testing.Short() {
+		return (n + 2) / 3
+	}
+	return n
+}
+
 // TestModel changes a disk over several connections, and reads it over others, against a slice in memory.
 func TestModel(t *testing.T) {
-	for seed := range uint64(4) {
+	for seed := range uint64(rounds(4)) {
 		rng := rand.New(rand.NewPCG(seed, 5))
-		size := rng.IntN(5<<20) + 1
+		size := rng.IntN(2<<20) + 1
 		model := patchy(rng, size)
 		disk := newRAM(bytes.Clone(model))
 		path := serve(t, shelf{"d": {Disk: disk, Writable: disk}}, Options{})
@@ -37,7 +45,7 @@ func TestModel(t *testing.T) {
 			off := rng.IntN(size)
 			n := rng.IntN(min(size-off, 1<<[]int{6, 13, 21}[rng.IntN(3)])) + 1
 			w := writers[rng.IntN(len(writers))]
-			r := wire.Request{Cookie: cookie, Off: uint64(off), Len: uint32(n)}
+			r := wire.Request{Cookie: cookie, Off: uint64(off), Len: uint32(n), Flags: uint16(rng.IntN(2)) * wire.FlagFUA}
 			part := model[off : off+n]
 			switch rng.IntN(6) {
 			case 0:
@@ -49,7 +57,7 @@ func TestModel(t *testing.T) {
 			case 1:
 				r.Command = []wire.Command{wire.CmdTrim, wire.CmdWriteZeroes}[rng.IntN(2)]
 				if r.Command == wire.CmdWriteZeroes && rng.IntN(2) == 0 {
-					r.Flags = wire.FlagNoHole
+					r.Flags |= wire.FlagNoHole
 				}
 				clear(part)
 				w.ask(r)
@@ -66,8 +74,12 @@ func TestModel(t *testing.T) {
 			if e := w.errno(cookie); e != 0 {
 				t.Fatalf("%+v: error %d", r, e)
 			}
-			if _, durable := disk.state(); r.Command == wire.CmdFlush && !bytes.Equal(durable, model) {
-				t.Fatal("a flush made something else durable")
+			now, durable := disk.state()
+			if !bytes.Equal(now, model) {
+				t.Fatalf("%+v: the disk is something else", r)
+			}
+			if (r.Command == wire.CmdFlush || r.Flags&wire.FlagFUA != 0) && !bytes.Equal(durable, model) {
+				t.Fatalf("%+v: something else is durable", r)
 			}
 		}
 		compare(t, reader, model, 0, size)
@@ -132,7 +144,7 @@ func TestManyReaders(t *testing.T) {
 	for i := range 16 {
 		g.Go(func() error {
 			rng := rand.New(rand.NewPCG(1, uint64(i)))
-			for range 30 {
+			for range rounds(30) {
 				off := rng.IntN(len(data))
 				p := make([]byte, rng.IntN(min(len(data)-off, 2<<20))+1)
 				ctx, cancel := context.WithCancel(t.Context())

@@ -36,7 +36,9 @@ func (c *conn) list(out *optionWriter, data []byte) {
 		out.fail(wire.RepErrInvalid, "this option has no data")
 		return
 	}
-	all, err := c.srv.exports.exports.List(c.srv.ctx)
+	var all []wire.Listed
+	var err error
+	c.untimed(func() { all, err = c.srv.exports.exports.List(c.srv.ctx) })
 	if err != nil {
 		out.fail(c.refusal(err), err.Error())
 		return

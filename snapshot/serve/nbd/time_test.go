@@ -109,6 +109,11 @@ func (s slowShelf) Open(ctx context.Context, name string) (*Export, error) {
 	return s.shelf.Open(ctx, name)
 }
 
+func (s slowShelf) List(ctx context.Context) ([]wire.Listed, error) {
+	time.Sleep(time.Minute)
+	return s.shelf.List(ctx)
+}
+
 // TestPatience lets a client wait for a slow export, and be idle for a day.
 func TestPatience(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
@@ -116,6 +121,7 @@ func TestPatience(t *testing.T) {
 		serveOn(t, l, slowShelf{shelf{"": {Disk: newRAM(make([]byte, 100))}}}, Options{})
 		c := greet(t, l.dial(t), clientFlags)
 		_ = c.SetDeadline(time.Time{})
+		c.expect(wire.RepAck, wire.OptList)
 		c.begin("", true)
 		time.Sleep(24 * time.Hour)
 		c.ask(wire.Request{Command: wire.CmdRead, Len: 100})

@@ -16,8 +16,9 @@ type reply struct {
 	sent  chan struct{} // closed when the reply is sent, or dropped; may be nil
 }
 
-// A writer sends replies, one goroutine at a time: whoever finds nobody sending sends its own reply, and all that others
-// add meanwhile. So replies that are ready together leave in one system call, and nobody waits for a goroutine to wake.
+// A writer sends replies, one goroutine at a time. A goroutine that finds the writer idle sends its own reply, and then
+// all that others have added meanwhile. So replies that are ready together leave in one system call, and no reply waits
+// for another goroutine to wake.
 type writer struct {
 	conn   *conn
 	cancel context.CancelCauseFunc // ends the connection's requests

@@ -186,7 +186,7 @@ func appendString(b []byte, s string) []byte {
 	return append(binary.BigEndian.AppendUint32(b, uint32(len(s))), s...)
 }
 
-// cutString returns the string at the start of b, which stands after its length, and what follows it.
+// cutString returns the string at the start of b, which follows its length, and the bytes after it.
 func cutString(b []byte) (s string, rest []byte, err error) {
 	if len(b) < 4 || uint64(binary.BigEndian.Uint32(b)) > uint64(len(b)-4) {
 		return "", nil, fmt.Errorf("%w: it is cut short", ErrMalformed)

@@ -109,7 +109,7 @@ func FuzzMessages(f *testing.F) {
 	})
 }
 
-// ofKind returns an error unless an info begins with its kind: whoever parses it has looked at that already.
+// ofKind returns an error unless an info begins with its kind, which its parser does not look at.
 func ofKind(b []byte, kind uint16) error {
 	if b[0] != byte(kind>>8) || b[1] != byte(kind) {
 		return errors.New("another kind")

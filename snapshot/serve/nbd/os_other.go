@@ -1,5 +1,0 @@
-//go:build !windows
-
-package nbd
-
-const onWindows = false

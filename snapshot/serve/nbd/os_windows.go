@@ -1,3 +1,0 @@
-package nbd
-
-const onWindows = true
