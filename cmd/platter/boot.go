@@ -12,7 +12,9 @@ import (
 
 	"github.com/urfave/cli/v2"
 
+	"platter/pack"
 	"platter/repo"
+	"platter/snapshot"
 	"platter/snapshot/image"
 	"platter/snapshot/serve/machine"
 	"platter/snapshot/serve/nbd"
@@ -56,7 +58,7 @@ func bootCommand(env *env) *cli.Command {
 			&cli.StringFlag{Name: "bus", Usage: "attach the disk to this `BUS`: sata, virtio or nvme", DefaultText: "one that the system on the disk knows", Destination: &opts.bus},
 			&cli.StringFlag{Name: "qemu", Usage: "`PROGRAM` to run", DefaultText: "qemu-system-x86_64", Destination: &opts.qemu},
 			&cli.StringSliceFlag{Name: "qemu-arg", Usage: "give QEMU one more `ARGUMENT`; may be repeated", Destination: &opts.args},
-		}, servingFlags(&opts.servingOptions)...), repoFlags(&opts.common)...),
+		}, servingFlags(&opts.servingOptions, "")...), repoFlags(&opts.common)...),
 		Action: action(env, &opts, runBoot),
 	}
 }
@@ -225,18 +227,43 @@ func bootWord(passed bool) string {
 }
 
 // bootVerdicts returns the newest boot check of each snapshot. What cannot be read is left out, with a warning.
-func bootVerdicts(ctx context.Context, env *env, c common, r *repo.Repo) map[string]repo.Verdict {
+func bootVerdicts(ctx context.Context, env *env, c common, r *repo.Repo) map[pack.FileID]repo.Verdict {
 	all, bad, err := r.Verdicts(ctx)
 	for _, err := range append(bad, err) {
 		if err != nil && ctx.Err() == nil {
 			env.warn(c, "the result of a boot check cannot be read: %v", err)
 		}
 	}
-	newest := map[string]repo.Verdict{}
+	newest := map[pack.FileID]repo.Verdict{}
 	for _, v := range all { // the oldest first
 		if v.Test == repo.BootTest {
-			newest[v.Snapshot.String()] = v
+			newest[v.Snapshot] = v
 		}
 	}
 	return newest
+}
+
+// bootJSON is a boot check as --json prints it with its version.
+type bootJSON struct {
+	Passed bool      `json:"passed"`
+	Reason string    `json:"reason"`
+	Time   time.Time `json:"time"`
+	Host   string    `json:"host"`
+}
+
+// withVerdict is asJSON with the newest boot check.
+func withVerdict(s *snapshot.Snapshot, verdicts map[pack.FileID]repo.Verdict) snapshotJSON {
+	j := asJSON(s)
+	if v, ok := verdicts[s.ID]; ok {
+		j.Boot = &bootJSON{v.Passed, v.Reason, v.Time, v.Host}
+	}
+	return j
+}
+
+// bootLine describes a boot check; "" for none.
+func bootLine(j snapshotJSON) string {
+	if j.Boot == nil {
+		return ""
+	}
+	return fmt.Sprintf("%s, checked %s by %s: %s", bootWord(j.Boot.Passed), localTime(j.Boot.Time), j.Boot.Host, j.Boot.Reason)
 }

@@ -40,8 +40,7 @@ func mountCommand(env *env) *cli.Command {
 			&cli.StringFlag{Name: "name", Usage: "show only disks called `NAME`", Destination: &opts.name},
 			&cli.BoolFlag{Name: "allow-other", Usage: "let other users read too", Destination: &opts.allowOther, DisableDefaultText: true},
 			&cli.StringFlag{Name: "run", Usage: "stay mounted only while `COMMAND` runs; it finds DIR in $dir", Destination: &opts.run},
-			&cli.BoolFlag{Name: "writable", Aliases: []string{"w"}, Usage: "let programs write", Category: servingWrites, Destination: &opts.writable, DisableDefaultText: true},
-		}, servingFlags(&opts.servingOptions)...), repoFlags(&opts.common)...),
+		}, servingFlags(&opts.servingOptions, "let programs write to the disks")...), repoFlags(&opts.common)...),
 		Action: action(env, &opts, runMount),
 	}
 }

@@ -51,8 +51,7 @@ func nbdCommand(env *env) *cli.Command {
 			&cli.StringFlag{Name: "tls-key", Usage: "PEM `FILE` with its key", TakesFile: true, Destination: &opts.tls.key},
 			&cli.StringFlag{Name: "tls-ca", Usage: "PEM `FILE` with the CA that signed the clients' certificates", TakesFile: true, Destination: &opts.tls.ca},
 			&cli.StringFlag{Name: "run", Usage: "serve only while `COMMAND` runs; it finds the URI in $uri", Destination: &opts.run},
-			&cli.BoolFlag{Name: "writable", Aliases: []string{"w"}, Usage: "let clients write", Category: servingWrites, Destination: &opts.writable, DisableDefaultText: true},
-		}, servingFlags(&opts.servingOptions)...), repoFlags(&opts.common)...),
+		}, servingFlags(&opts.servingOptions, "let clients write to the disks")...), repoFlags(&opts.common)...),
 		Action: action(env, &opts, runNBD),
 	}
 }

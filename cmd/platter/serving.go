@@ -32,15 +32,23 @@ type servingOptions struct {
 
 const servingWrites = "Writes:"
 
-func servingFlags(o *servingOptions) []cli.Flag {
+// servingFlags are the flags of servingOptions. writable is what --writable does; "" for a command that always lets its
+// programs write.
+func servingFlags(o *servingOptions, writable string) []cli.Flag {
 	o.memory = serve.DefaultMemory
-	return []cli.Flag{
-		&cli.BoolFlag{Name: "discard", Usage: "forget what was written at the end; the default", Category: servingWrites, Destination: &o.discard, DisableDefaultText: true},
-		&cli.StringFlag{Name: "overlay", Usage: "keep what is written in `FILE`, and go on from there next time; it holds the disk's bytes unencrypted", TakesFile: true, Category: servingWrites, Destination: &o.overlay},
-		&cli.StringFlag{Name: "save", Usage: "at the end, store the disk as it is then, as a new version of the disk `NAME`", Category: servingWrites, Destination: &o.save},
+	flags := []cli.Flag{
 		&cli.BoolFlag{Name: "zeros", Usage: "read zeros where a disk was unreadable, instead of an I/O error", Destination: &o.zeros, DisableDefaultText: true},
 		&cli.GenericFlag{Name: "memory", Usage: "`SIZE` of the cache of decoded data", Value: &o.memory},
+		&cli.GenericFlag{Name: "cache-size", Usage: "keep `SIZE` of what is read from a slow repository in the cache folder, still encrypted", Value: &o.cacheSize, DefaultText: "none"},
 	}
+	if writable != "" {
+		flags = append(flags, &cli.BoolFlag{Name: "writable", Aliases: []string{"w"}, Usage: writable, Category: servingWrites, Destination: &o.writable, DisableDefaultText: true})
+	}
+	return append(flags,
+		&cli.BoolFlag{Name: "discard", Usage: "discard what was written when the command ends; the default", Category: servingWrites, Destination: &o.discard, DisableDefaultText: true},
+		&cli.StringFlag{Name: "overlay", Usage: "keep what is written in `FILE`, and continue from it next time; it holds the disk's bytes unencrypted", TakesFile: true, Category: servingWrites, Destination: &o.overlay},
+		&cli.StringFlag{Name: "save", Usage: "when the command ends, store the disk as it is then as a new version of the disk `NAME`", Category: servingWrites, Destination: &o.save},
+	)
 }
 
 // writes reports whether something may be written.
@@ -55,6 +63,8 @@ func (o servingOptions) check(one bool) error {
 		return usagef("--discard forgets what was written, and --overlay and --save keep it: give only one of them")
 	case o.memory < 8<<20:
 		return usagef("--memory: give 8M or more")
+	case o.cacheSize > 0 && o.cacheSize < 64<<20:
+		return usagef("--cache-size: give 64M or more")
 	}
 	if o.save != "" {
 		if err := snapshot.CheckName(o.save); err != nil {
@@ -91,6 +101,15 @@ func openServing(ctx context.Context, env *env, c common, o servingOptions, spec
 	s = &serving{env: env, c: c, o: o}
 	if s.repo, s.all, err = openSnapshots(ctx, env, c); err != nil {
 		return nil, err
+	}
+	if o.cacheSize > 0 {
+		folder := cacheFolder(env, c)
+		if folder == "" {
+			return nil, usagef("--cache-size needs a cache folder: leave out --no-cache, or name one with --cache-dir")
+		}
+		if err := s.repo.UseBlockCache(folder, int64(o.cacheSize)); err != nil {
+			return nil, fmt.Errorf("--cache-size: %w", err)
+		}
 	}
 	if spec != "" {
 		if s.one, s.part, err = env.findPart(ctx, c, s.repo, s.all, spec); err != nil {

@@ -67,13 +67,14 @@ func runShow(ctx context.Context, env *env, opts showOptions, args []string) err
 	if err != nil {
 		return err
 	}
+	j := withVerdict(s, bootVerdicts(ctx, env, opts.common, r))
 	if opts.json {
 		return env.printJSON(struct {
 			snapshotJSON
 			lostJSON
-		}{asJSON(s), lost})
+		}{j, lost})
 	}
-	printSnapshot(env, s, lost)
+	printSnapshot(env, s, bootLine(j), lost)
 	return nil
 }
 
@@ -113,7 +114,7 @@ func showPart(ctx context.Context, env *env, opts showOptions, r *repo.Repo, all
 	return nil
 }
 
-func printSnapshot(env *env, s *snapshot.Snapshot, lost lostJSON) {
+func printSnapshot(env *env, s *snapshot.Snapshot, boot string, lost lostJSON) {
 	line := env.line
 	line("id", s.ID.String())
 	line("name", s.Name)
@@ -135,6 +136,7 @@ func printSnapshot(env *env, s *snapshot.Snapshot, lost lostJSON) {
 	}
 	line("map", rootText(s))
 	line("platter", s.Platter)
+	line("boot", boot)
 	lost.each(", which read as zeros", func(text string) { line("lost", text) })
 	if s.Modified {
 		line("warning", "the source was written to while it was read: this version is a mixture of old and new")

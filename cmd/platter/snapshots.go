@@ -66,11 +66,21 @@ func runSnapshots(ctx context.Context, env *env, opts snapshotsOptions, args []s
 	}
 	filter := snapshot.Filter{Name: opts.name, Host: opts.host, Tags: opts.tags.Value(), Type: opts.fs, Label: opts.label, UUID: opts.uuid}
 	list := []snapshotJSON{}
-	table := newTable("ID", "Time", "Name", "Host", ">Disk", ">Data", ">Stored", "Tags")
+	verdicts := bootVerdicts(ctx, env, opts.common, r)
+	columns := []string{"ID", "Time", "Name", "Host", ">Disk", ">Data", ">Stored", "Tags"}
+	if len(verdicts) > 0 {
+		columns = append(columns, "Boots")
+	}
+	table := newTable(columns...)
 	for _, s := range all {
 		if filter.Match(s) {
-			list = append(list, asJSON(s))
-			table.row(shortID(s.ID), localTime(s.Time), s.Name, s.Host, size(s.Size), size(s.Stats.Data), size(s.Stats.Stored), strings.Join(s.Tags, ","))
+			v, tested := verdicts[s.ID]
+			list = append(list, withVerdict(s, verdicts))
+			row := []string{shortID(s.ID), localTime(s.Time), s.Name, s.Host, size(s.Size), size(s.Stats.Data), size(s.Stats.Stored), strings.Join(s.Tags, ",")}
+			if tested {
+				row = append(row, map[bool]string{true: "yes", false: "no"}[v.Passed])
+			}
+			table.row(row...)
 		}
 	}
 	switch {
@@ -109,6 +119,7 @@ func loadSnapshots(ctx context.Context, env *env, r *repo.Repo, c common) ([]*sn
 type snapshotJSON struct {
 	ID string `json:"id,omitempty"`
 	*snapshot.Snapshot
+	Boot *bootJSON `json:"boot,omitempty"` // the newest boot check
 }
 
-func asJSON(s *snapshot.Snapshot) snapshotJSON { return snapshotJSON{s.ID.String(), s} }
+func asJSON(s *snapshot.Snapshot) snapshotJSON { return snapshotJSON{ID: s.ID.String(), Snapshot: s} }
