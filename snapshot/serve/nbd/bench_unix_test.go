@@ -73,6 +73,7 @@ func BenchmarkFio(b *testing.B) {
 	ours := uri(serve(b, shelf{"": {Disk: image.Mem{Data: data}}}, Options{}), "")
 	for _, depth := range []int{1, 16} {
 		b.Run(fmt.Sprintf("depth%d", depth), func(b *testing.B) {
+			own, peer, rounds := 0.0, 0.0, 0.0
 			for b.Loop() {
 				args := []string{
 					"--name=x", "--ioengine=nbd", "--rw=randread", "--bs=4k", "--runtime=1", "--time_based",
@@ -92,13 +93,14 @@ func BenchmarkFio(b *testing.B) {
 					b.Fatalf("fio: %s", out)
 					return 0
 				}
-				own := field(tool(b, "fio", append(args, "--uri="+ours)...))
+				own += field(tool(b, "fio", append(args, "--uri="+ours)...))
 				fio := "fio " + strings.Join(args, " ") + ` --uri="$uri"`
-				peer := field(tool(b, "nbdkit", "-U", "-", "file", file, "--run", fio))
-				b.ReportMetric(own, "ours/s")
-				b.ReportMetric(peer, "nbdkit/s")
-				b.ReportMetric(own/peer, "of-nbdkit")
+				peer += field(tool(b, "nbdkit", "-U", "-", "file", file, "--run", fio))
+				rounds++
 			}
+			b.ReportMetric(own/rounds, "ours/s")
+			b.ReportMetric(peer/rounds, "nbdkit/s")
+			b.ReportMetric(own/peer, "of-nbdkit")
 		})
 	}
 }
