@@ -30,7 +30,7 @@ race() {
 		return 0
 	fi
 	CGO_ENABLED=1 tests -race -short -skip '^TestKeySchedules$' ./index ./repo/... ./snapshot ./snapshot/backup/... ./snapshot/diskmap \
-		./snapshot/heal ./snapshot/restore ./snapshot/image
+		./snapshot/heal ./snapshot/restore ./snapshot/image ./snapshot/image/nbd/... ./snapshot/overlay ./snapshot/serve/...
 }
 
 # These binaries are thrown away, so they need no version from git.

@@ -185,6 +185,10 @@ type nbdExports struct{ s *serving }
 
 var _ nbd.Exports = (*nbdExports)(nil)
 
+// maxListed is how many versions a list has, the newest. Clients refuse lists without end, and the names of all others work
+// too.
+const maxListed = 1000
+
 // List lists SNAPSHOT and its partitions, or all versions and theirs.
 func (x *nbdExports) List(ctx context.Context) (list []wire.Listed, err error) {
 	if one := x.s.one; one != nil {
@@ -200,7 +204,7 @@ func (x *nbdExports) List(ctx context.Context) (list []wire.Listed, err error) {
 	if len(all) == 0 {
 		return nil, err
 	}
-	for _, v := range all {
+	for _, v := range all[max(0, len(all)-maxListed):] {
 		list = append(list, wire.Listed{Name: shortID(v.ID), Description: describeExport(v, "")})
 		for _, p := range parts(v) {
 			list = append(list, wire.Listed{Name: shortID(v.ID) + ":" + p.Name, Description: describePart(v, p)})
