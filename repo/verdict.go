@@ -99,11 +99,11 @@ func (r *Repo) readVerdict(ctx context.Context, id pack.FileID) (v Verdict, err 
 // deleteVerdicts deletes results of tests of snapshots that are not listed, and damaged results. It leaves those that are
 // younger than cutoff: the snapshot may be younger than the listing.
 func (p *pruner) deleteVerdicts(ctx context.Context, cutoff time.Time) error {
-	snapshots, err := p.repo.ListSnapshots(ctx)
-	if err != nil {
+	files, err := layout.List(ctx, p.repo.view().store, layout.Verdicts)
+	if err != nil || len(files) == 0 {
 		return err
 	}
-	files, err := layout.List(ctx, p.repo.view().store, layout.Verdicts)
+	snapshots, err := p.repo.ListSnapshots(ctx)
 	if err != nil {
 		return err
 	}

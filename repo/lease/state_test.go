@@ -149,7 +149,7 @@ func TestUnreadable(t *testing.T) {
 		}
 	}
 	err = h.Acquire(ctx, lease.BackingUp)
-	if err == nil || !strings.Contains(err.Error(), layout.Name(layout.Work, garbage)) || !strings.Contains(err.Error(), "'platter prune' clears it away") {
+	if err == nil || !strings.Contains(err.Error(), layout.Name(layout.Work, garbage)) || !strings.Contains(err.Error(), "'platter prune' removes it") {
 		t.Errorf("a backup: %v", err)
 	}
 	if err := h.Acquire(ctx, lease.Pruning); err != nil {
