@@ -143,18 +143,29 @@ func NewDecoder(keys Keys, workers int) (*Decoder, error) {
 // Decode opens a frame and returns its chunks, one after the other. It uses dst's memory if that is large enough,
 // overwrites sealed, and never allocates more than f.Raw bytes. The error wraps ErrDamaged or ErrNewer.
 func (d *Decoder) Decode(dst, sealed []byte, f Frame) ([]byte, error) {
+	encoding, payload, err := d.open(sealed, f)
+	if err != nil {
+		return nil, err
+	}
+	return d.unpack(dst, encoding, payload, f)
+}
+
+// open opens the seal of a frame. It returns how the frame's bytes are encoded, and what they are encoded to.
+func (d *Decoder) open(sealed []byte, f Frame) (encoding byte, payload []byte, err error) {
 	if f.Raw == 0 || f.Raw > MaxRaw || len(sealed) != int(f.Sealed) || len(sealed) <= overhead {
-		return nil, fmt.Errorf("%w: frame of %d bytes for %d", ErrDamaged, len(sealed), f.Raw)
+		return 0, nil, fmt.Errorf("%w: frame of %d bytes for %d", ErrDamaged, len(sealed), f.Raw)
 	}
 	plain, err := d.keys.frame(f.Kind).Open(sealed)
 	if err != nil {
-		return nil, fmt.Errorf("open frame: %w: %w", ErrDamaged, err)
+		return 0, nil, fmt.Errorf("open frame: %w: %w", ErrDamaged, err)
 	}
-	if cap(dst) < int(f.Raw) {
-		dst = make([]byte, f.Raw)
-	}
-	dst = dst[:0:f.Raw]
-	switch encoding, payload := plain[0], plain[1:]; encoding {
+	return plain[0], plain[1:], nil
+}
+
+// unpack returns all of a frame's bytes.
+func (d *Decoder) unpack(dst []byte, encoding byte, payload []byte, f Frame) (_ []byte, err error) {
+	dst = room(dst, int(f.Raw))
+	switch encoding {
 	case stored:
 		if len(payload) <= int(f.Raw) {
 			dst = append(dst, payload...)
@@ -173,4 +184,12 @@ func (d *Decoder) Decode(dst, sealed []byte, f Frame) ([]byte, error) {
 		return nil, fmt.Errorf("%w: frame holds %d bytes, want %d", ErrDamaged, len(dst), f.Raw)
 	}
 	return dst, nil
+}
+
+// room returns an empty slice with room for n bytes and no more, in dst's memory if that is large enough.
+func room(dst []byte, n int) []byte {
+	if cap(dst) < n {
+		dst = make([]byte, n)
+	}
+	return dst[:0:n]
 }

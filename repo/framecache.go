@@ -6,6 +6,7 @@ import (
 	"sync"
 
 	"platter/chunk"
+	"platter/pack"
 )
 
 // A FrameCache loads chunks as its Repo does, and keeps the data frames that it decoded last. It suits small reads that are
@@ -69,20 +70,26 @@ func (c *FrameCache) Load(ctx context.Context, kind chunk.Kind, ids []chunk.ID, 
 	return c.repo.load(ctx, kind, ids, c, fn)
 }
 
-// get returns the frame of a wanted chunk. It calls decode, which may use dst, unless the frame is cached or another call
-// is decoding it. The caller must release the frame.
-func (c *FrameCache) get(ctx context.Context, w *wanted, decode func(dst []byte) ([]byte, error)) (*frame, error) {
+// get returns the frame of a wanted chunk, or at least its first n bytes. It calls decode, which may use dst and must
+// return so many bytes, unless they are cached or another call is decoding them. The caller must release the frame.
+//
+// A frame that was decoded in part, and is wanted further, is decoded as a whole: it will probably be wanted more often.
+func (c *FrameCache) get(ctx context.Context, w *wanted, n int, decode func(dst []byte, n int) ([]byte, error)) (*frame, error) {
 	for {
 		c.mu.Lock()
 		f, ok := c.frames[w.key()]
+		if ok && f.place != nil && len(f.raw) < n {
+			n, ok = int(w.Frame.Raw), false
+			c.remove(f)
+		}
 		if !ok {
 			f = &frame{key: w.key(), done: make(chan struct{}), users: 1}
-			c.add(f, w)
+			c.add(f, w, n)
 			c.mu.Unlock()
 			if f.memory == nil {
 				f.memory = make([]byte, f.size)
 			}
-			f.raw, f.err = decode(f.memory)
+			f.raw, f.err = decode(f.memory, n)
 			f.abandoned = f.err != nil && ctx.Err() != nil
 			c.settle(f)
 			if f.err != nil {
@@ -101,11 +108,11 @@ func (c *FrameCache) get(ctx context.Context, w *wanted, decode func(dst []byte)
 			c.release(f)
 			return nil, context.Cause(ctx)
 		}
-		if f.err == nil {
+		if f.err == nil && len(f.raw) >= n {
 			return f, nil
 		}
 		c.release(f)
-		if !f.abandoned {
+		if f.err != nil && !f.abandoned {
 			return nil, f.err
 		}
 	}
@@ -115,8 +122,9 @@ func (c *FrameCache) get(ctx context.Context, w *wanted, decode func(dst []byte)
 const frameStep = 256 << 10
 
 // add makes room for the frame of a wanted chunk. It may reuse the memory of an evicted frame. c.mu is held.
-func (c *FrameCache) add(f *frame, w *wanted) {
-	f.size = (int64(w.Frame.Raw) + frameStep - 1) / frameStep * frameStep
+func (c *FrameCache) add(f *frame, w *wanted, n int) {
+	size := min(int64(pack.PrefixRoom(n)), int64(w.Frame.Raw))
+	f.size = (size + frameStep - 1) / frameStep * frameStep
 	f.cost = f.size + provedCost*int64(w.Frame.Chunks)
 	c.frames[f.key] = f
 	c.held += f.cost
@@ -134,10 +142,19 @@ func (c *FrameCache) settle(f *frame) {
 	if f.err != nil {
 		c.remove(f)
 	} else {
+		c.charge(f)
 		f.place = c.recent.PushFront(f)
 		c.trim(func(*frame) {})
 	}
 	close(f.done)
+}
+
+// charge counts a frame that turned out to need more memory than was expected. c.mu is held.
+func (c *FrameCache) charge(f *frame) {
+	if grown := int64(cap(f.raw)) - f.size; grown > 0 && c.frames[f.key] == f {
+		f.memory, f.size = f.raw[:cap(f.raw)], f.size+grown
+		f.cost, c.held = f.cost+grown, c.held+grown
+	}
 }
 
 // trim evicts frames until the rest fit the bound. Frames that are being decoded stay. c.mu is held.

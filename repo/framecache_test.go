@@ -137,6 +137,53 @@ func TestFrameCacheBound(t *testing.T) {
 	}
 }
 
+// TestFrameCacheInPart loads single chunks of long frames, of which only the beginning is decoded then, and others of the same
+// frames. All are right, a frame is read at most twice, and what is decoded in part takes less memory.
+func TestFrameCacheInPart(t *testing.T) {
+	s := new(packReads)
+	r, err := Init(t.Context(), &storetest.Faulty{Store: new(store.Mem), Got: storetest.In(layout.Packs, s.got)}, []byte("pw"), cheap, "test", DefaultSettings)
+	if err != nil {
+		t.Fatal(err)
+	}
+	chunks := noiseChunks(3, 60, 90_000) // of data and maps
+	for i := range chunks {
+		for at, b := range chunks[i] {
+			chunks[i][at] = "all work and no play makes"[b%26]
+		}
+	}
+	var data []saved
+	for _, c := range mustSave(t, r, chunks) {
+		if c.kind == chunk.Data {
+			data = append(data, c)
+		}
+	}
+	frames := map[frameKey]bool{}
+	for _, c := range data {
+		at, _ := r.Index().Lookup(c.id)
+		frames[frameKey{at.Pack, at.Offset}] = true
+	}
+	rnd := rand.New(rand.NewPCG(4, 4))
+	for range 30 {
+		s.reads.Store(0)
+		c := r.Frames(64 << 20)
+		if err := cachedLoad(t.Context(), c, data[0]); err != nil {
+			t.Fatal(err)
+		}
+		if held := c.counted(t, 0); held > 600<<10 {
+			t.Errorf("the first chunk of a frame takes %d bytes", held)
+		}
+		for _, i := range rnd.Perm(len(data)) {
+			if err := cachedLoad(t.Context(), c, data[i]); err != nil {
+				t.Fatal(err)
+			}
+		}
+		c.counted(t, 0)
+		if n := int(s.reads.Load()); n > 2*len(frames) || n < len(frames) {
+			t.Fatalf("%d reads of %d frames", n, len(frames))
+		}
+	}
+}
+
 // TestFrameCacheDecodesOnce checks that many calls which want one frame read it once, and none after them.
 func TestFrameCacheDecodesOnce(t *testing.T) {
 	r, s, chunks := cacheSample(t, 1)
@@ -241,7 +288,7 @@ func TestFrameCacheDamage(t *testing.T) {
 func TestFrameCacheProves(t *testing.T) {
 	r, s, chunks := cacheSample(t, 1)
 	c := r.Frames(1 << 20)
-	if err := cachedLoad(t.Context(), c, chunks[0]); err != nil {
+	if err := cachedLoad(t.Context(), c, chunks[0], chunks[2], chunks[3], chunks[4]); err != nil { // the whole frame
 		t.Fatal(err)
 	}
 	at, _ := r.Index().Lookup(chunks[1].id)

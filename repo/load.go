@@ -168,7 +168,7 @@ func (l *loader) load(ctx context.Context, run []wanted, fn func(raw []byte, run
 
 // loadFrame calls fn with the wanted chunks of one frame.
 func (l *loader) loadFrame(ctx context.Context, stored *sealedRun, run []wanted, fn func(raw []byte, run []wanted) error) error {
-	raw, f, err := l.frame(ctx, stored, &run[0])
+	raw, f, err := l.frame(ctx, stored, run)
 	if f != nil {
 		defer l.frames.release(f)
 	}
@@ -188,7 +188,8 @@ func (l *loader) loadFrame(ctx context.Context, stored *sealedRun, run []wanted,
 }
 
 // frame returns the decoded frame of a wanted chunk. f is the cached frame, which the caller must release, or nil.
-func (l *loader) frame(ctx context.Context, stored *sealedRun, w *wanted) (raw []byte, f *frame, err error) {
+func (l *loader) frame(ctx context.Context, stored *sealedRun, run []wanted) (raw []byte, f *frame, err error) {
+	w := &run[0]
 	switch {
 	case l.kind == chunk.Map:
 		raw, ok := l.repo.maps.Get(w.key())
@@ -199,7 +200,7 @@ func (l *loader) frame(ctx context.Context, stored *sealedRun, w *wanted) (raw [
 		}
 		return raw, nil, err
 	case l.frames != nil:
-		f, err = l.frames.get(ctx, w, func(dst []byte) ([]byte, error) { return stored.decode(ctx, dst, w) })
+		f, err = l.frames.get(ctx, w, neededOf(run), func(dst []byte, n int) ([]byte, error) { return stored.decodePrefix(ctx, dst, w, n) })
 		if err != nil {
 			return nil, nil, err
 		}
@@ -210,6 +211,22 @@ func (l *loader) frame(ctx context.Context, stored *sealedRun, w *wanted) (raw [
 	}
 	raw, err = stored.decode(ctx, l.raw, w)
 	return raw, nil, err
+}
+
+// fewChunks is how many wanted chunks of a frame are few, so that the rest of the frame is probably not wanted soon. Who
+// reads on wants more of them at once, and read-ahead does.
+const fewChunks = 3
+
+// neededOf returns how many bytes of their frame the wanted chunks need, from its beginning.
+func neededOf(run []wanted) int {
+	end := uint64(0)
+	for i := range run {
+		end = max(end, uint64(run[i].Start)+uint64(run[i].Len))
+	}
+	if raw := uint64(run[0].Frame.Raw); len(run) > fewChunks || end > raw {
+		end = raw
+	}
+	return int(end)
 }
 
 // A sealedRun is the part of a pack from the first wanted frame to the end of the last. It is read once, and only if one
@@ -223,6 +240,11 @@ type sealedRun struct {
 
 // decode decodes the frame of a wanted chunk, into dst if that is large enough. It overwrites the sealed frame.
 func (s *sealedRun) decode(ctx context.Context, dst []byte, w *wanted) ([]byte, error) {
+	return s.decodePrefix(ctx, dst, w, int(w.Frame.Raw))
+}
+
+// decodePrefix is decode for callers that need only the first n bytes of the frame; see pack.Decoder.DecodePrefix.
+func (s *sealedRun) decodePrefix(ctx context.Context, dst []byte, w *wanted, n int) ([]byte, error) {
 	if s.sealed == nil && s.err == nil {
 		s.sealed, s.err = s.loader.read(ctx, s.first, s.last)
 	}
@@ -230,7 +252,7 @@ func (s *sealedRun) decode(ctx context.Context, dst []byte, w *wanted) ([]byte, 
 		return nil, s.err
 	}
 	sealed := s.sealed[w.Offset-s.first.Offset:][:w.Frame.Sealed]
-	raw, err := s.loader.repo.decoder.Decode(dst, sealed, w.Frame)
+	raw, err := s.loader.repo.decoder.DecodePrefix(dst, sealed, w.Frame, n)
 	if err != nil {
 		return nil, fmt.Errorf("%s: frame at %d: %w", layout.PackName(w.Pack), w.Offset, err)
 	}
