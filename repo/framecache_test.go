@@ -191,7 +191,7 @@ func TestFrameCacheDecodesOnce(t *testing.T) {
 	s.read = func(context.Context, []byte) error { <-gate; return nil }
 	g, ctx := errgroup.WithContext(t.Context())
 	for i := range 8 {
-		g.Go(func() error { return cachedLoad(ctx, c, chunks[i]) })
+		g.Go(func() error { return cachedLoad(ctx, c, chunks[i:i+4]...) })
 	}
 	c.awaitUsers(8)
 	close(gate)
