@@ -267,7 +267,7 @@ func TestFromTheFuture(t *testing.T) {
 // TestInUseErrorSays checks that each error names the process and says what to do.
 func TestInUseErrorSays(t *testing.T) {
 	by := lease.Lease{Work: lease.Pruning, Host: "nas", PID: 7, Time: time.Date(2026, 12, 1, 12, 0, 0, 0, time.Local)}
-	const begins = "the repository is in use: a prune by nas (process 7) is under way since 2026-12-01 12:00:00; wait for it to end. If that machine is dead, "
+	const begins = "the repository is in use: a prune by nas (process 7) has been running since 2026-12-01 12:00:00; wait for it to end. If that machine is dead, "
 	for _, c := range []struct {
 		err  lease.InUseError
 		says string
