@@ -116,7 +116,7 @@ func (r *Repo) dropCache() {
 }
 
 // dropBlocks makes the Repo read packs from the store itself from now on. Work that deletes, mends or vouches for packs
-// must not be answered from blocks: a pack that is gone still has some.
+// must not be answered from blocks: a deleted pack still has some.
 func (r *Repo) dropBlocks() {
 	blocks, ok := store.As[*store.BlockCache](r.view().store)
 	if !ok {

@@ -39,23 +39,24 @@ func bootCommand(env *env) *cli.Command {
 		Usage:     "run a version in a virtual machine, or check that it boots, without restoring it",
 		ArgsUsage: "SNAPSHOT",
 		Category:  aboutDisks,
-		Description: "Runs QEMU, which must be installed, with the disk of SNAPSHOT. The machine starts by UEFI or BIOS as the disk is made for, and has no network. " +
-			"The stored version never changes: what the machine writes is forgotten when it ends, kept in a file (--overlay), or stored as a new version (--save).\n\n" +
-			"With --check there is no window. The check has passed when the machine shows a login prompt or its guest agent answers, or with --expect when that text appears. " +
-			"It has failed if the kernel panics, an emergency shell opens, nothing is found to boot, or --timeout passes. The exit code is then 3. " +
-			"The result is stored with the version: 'snapshots' and 'show' print it.\n\n" + aboutSnapshotArgument,
+		Description: "Runs QEMU, which must be installed, with the disk of SNAPSHOT. The machine starts by UEFI or BIOS, as the disk requires, and has no network. " +
+			"Ctrl-C presses its power button; a second Ctrl-C ends it at once, and saves nothing.\n\n" +
+			"The stored version never changes: what the machine writes is discarded when it ends, kept in a file (--overlay), or stored as a new version (--save).\n\n" +
+			"With --check there is no window. The check passes when the machine shows a login prompt on its serial console, or its guest agent answers. With --expect, it passes when that text appears. " +
+			"It fails if the kernel panics, an emergency shell opens, the firmware finds nothing to boot, or --timeout passes. The exit code is then 3. " +
+			"The result is stored with the version, and 'snapshots' and 'show' print it.\n\n" + aboutSnapshotArgument,
 		Flags: append(append([]cli.Flag{
 			&cli.BoolFlag{Name: "check", Usage: "check that the disk boots, and store the result", Destination: &opts.check, DisableDefaultText: true},
-			&cli.StringFlag{Name: "expect", Usage: "with --check: `TEXT` on the console that says that the system is up", DefaultText: "a login prompt, or an answer of the guest agent", Destination: &opts.expect},
-			&cli.DurationFlag{Name: "timeout", Usage: "with --check: `TIME` until the check has failed", Value: 5 * time.Minute, Destination: &opts.timeout},
-			&cli.StringFlag{Name: "screenshot", Usage: "with --check: keep what the machine shows at the end as a PNG `FILE`", TakesFile: true, Destination: &opts.screenshot},
-			&cli.StringFlag{Name: "console", Usage: "keep what the machine prints on its serial port in `FILE`", TakesFile: true, Destination: &opts.console},
-			&cli.BoolFlag{Name: "net", Usage: "let the machine use this machine's network", Destination: &opts.net, DisableDefaultText: true},
-			&cli.BoolFlag{Name: "uefi", Usage: "start by UEFI, whatever the disk is made for", Destination: &opts.uefi, DisableDefaultText: true},
-			&cli.BoolFlag{Name: "bios", Usage: "start by BIOS, whatever the disk is made for", Destination: &opts.bios, DisableDefaultText: true},
+			&cli.StringFlag{Name: "expect", Usage: "with --check: pass when `TEXT` appears on the serial console", DefaultText: "a login prompt or an answer of the guest agent", Destination: &opts.expect},
+			&cli.DurationFlag{Name: "timeout", Usage: "with --check: fail after `TIME`", Value: 5 * time.Minute, Destination: &opts.timeout},
+			&cli.StringFlag{Name: "screenshot", Usage: "with --check: write what the screen shows at the end to a PNG `FILE`", TakesFile: true, Destination: &opts.screenshot},
+			&cli.StringFlag{Name: "console", Usage: "write what the machine prints on its serial port to `FILE`", TakesFile: true, Destination: &opts.console},
+			&cli.BoolFlag{Name: "net", Usage: "give the machine network access through this machine", Destination: &opts.net, DisableDefaultText: true},
+			&cli.BoolFlag{Name: "uefi", Usage: "start by UEFI instead of what the disk requires", Destination: &opts.uefi, DisableDefaultText: true},
+			&cli.BoolFlag{Name: "bios", Usage: "start by BIOS instead of what the disk requires", Destination: &opts.bios, DisableDefaultText: true},
 			&cli.GenericFlag{Name: "ram", Usage: "`SIZE` of the machine's memory", Value: &opts.ram},
 			&cli.UintFlag{Name: "cpus", Usage: "`N` processors", Value: uint(min(runtime.NumCPU(), 4)), Destination: &opts.cpus},
-			&cli.StringFlag{Name: "bus", Usage: "attach the disk to this `BUS`: sata, virtio or nvme", DefaultText: "one that the system on the disk knows", Destination: &opts.bus},
+			&cli.StringFlag{Name: "bus", Usage: "attach the disk to this `BUS`: sata, virtio or nvme", DefaultText: "one for which the system on the disk has a driver", Destination: &opts.bus},
 			&cli.StringFlag{Name: "qemu", Usage: "`PROGRAM` to run", DefaultText: "qemu-system-x86_64", Destination: &opts.qemu},
 			&cli.StringSliceFlag{Name: "qemu-arg", Usage: "give QEMU one more `ARGUMENT`; may be repeated", Destination: &opts.args},
 		}, servingFlags(&opts.servingOptions, "")...), repoFlags(&opts.common)...),

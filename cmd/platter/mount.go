@@ -29,17 +29,17 @@ func mountCommand(env *env) *cli.Command {
 		Usage:     "show versions as files in a folder, without restoring them (Linux)",
 		ArgsUsage: "[SNAPSHOT] DIR",
 		Category:  aboutDisks,
-		Description: "DIR/NAME/TIME has the files of a version: disk.img, the disk; a file for each partition, such as p2-root.img; and disk.json, which describes it. " +
-			"DIR/NAME/latest is a link to the newest version. New versions appear by themselves. With SNAPSHOT, DIR has the files of that version.\n\n" +
-			"The files can be copied, compared, mounted through a loop device ('mount -o ro,loop'), and given to a virtual machine. " +
-			"A partition that was mounted when it was backed up has a journal to replay: use --writable, or mount it with noload (ext4) or norecovery (XFS, Btrfs: rescue=nologreplay).\n\n" +
-			"It ends with Ctrl-C, or when DIR is unmounted.\n\n" +
-			"With --writable, the disks can be written to. The stored version never changes: what is written goes to an overlay, which is forgotten at the end, " +
-			"kept in a file (--overlay), or stored as a new version (--save).\n\n" + aboutSnapshotArgument,
+		Description: "DIR is an empty folder. In it, DIR/NAME/TIME has the files of a version: disk.img is the disk, p2-root.img is partition 2 with the label root, and disk.json describes the version. " +
+			"DIR/NAME/latest is a link to the newest version. New versions appear by themselves. With SNAPSHOT, DIR has the files of that version only.\n\n" +
+			"Copy the files, compare them, mount a partition as root with 'mount -o ro,loop FILE FOLDER', or give them to a virtual machine. " +
+			"A partition that was in use when it was backed up has a journal to replay. Serve it with --writable, or mount it with '-o ro,loop,noload' (ext4), norecovery (XFS) or rescue=nologreplay (Btrfs).\n\n" +
+			"It serves until Ctrl-C, or until DIR is unmounted. On Windows and macOS, use nbd.\n\n" +
+			"With --writable, programs may write to the disks. The stored version never changes: what is written goes to an overlay, which is discarded at the end, " +
+			"kept in a file (--overlay), or stored as a new version (--save). Both imply --writable.\n\n" + aboutSnapshotArgument,
 		Flags: append(append([]cli.Flag{
 			&cli.StringFlag{Name: "name", Usage: "show only disks called `NAME`", Destination: &opts.name},
-			&cli.BoolFlag{Name: "allow-other", Usage: "let other users read too", Destination: &opts.allowOther, DisableDefaultText: true},
-			&cli.StringFlag{Name: "run", Usage: "stay mounted only while `COMMAND` runs; it finds DIR in $dir", Destination: &opts.run},
+			&cli.BoolFlag{Name: "allow-other", Usage: "let other users read the files too; unless you are root, /etc/fuse.conf must have user_allow_other", Destination: &opts.allowOther, DisableDefaultText: true},
+			&cli.StringFlag{Name: "run", Usage: "run `COMMAND`, which finds DIR in $dir, and end when it ends", Destination: &opts.run},
 		}, servingFlags(&opts.servingOptions, "let programs write to the disks")...), repoFlags(&opts.common)...),
 		Action: action(env, &opts, runMount),
 	}

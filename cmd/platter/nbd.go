@@ -37,20 +37,21 @@ func nbdCommand(env *env) *cli.Command {
 		Usage:     "serve versions as network block devices, without restoring them",
 		ArgsUsage: "[SNAPSHOT]",
 		Category:  aboutDisks,
-		Description: "Prints the URI to give to an NBD client, and serves until Ctrl-C: nbdcopy and qemu-img copy from it, nbdfuse makes a file of it without root, " +
-			"nbd-client makes a device of it, and QEMU uses it as a disk.\n\n" +
-			"The default export is SNAPSHOT; its partitions are the exports p1, p2 and so on. Without SNAPSHOT, every version is an export by its ID, " +
-			"and anything that names a version or a part of it is one too: laptop, laptop~1, laptop:p3.\n\n" +
-			"The server listens on a socket that only you can open. With --listen it listens on TCP: on 127.0.0.1, or elsewhere for clients that show a certificate.\n\n" +
-			"With --writable, clients may write. The stored version never changes: what is written goes to an overlay, which is forgotten at the end, " +
-			"kept in a file (--overlay), or stored as a new version (--save).\n\n" + aboutSnapshotArgument + " " + aboutPartArgument,
+		Description: "Prints a URI for NBD clients, and serves until Ctrl-C. With that URI, nbdcopy and qemu-img copy the disk, nbdfuse shows it as a file without root, " +
+			"and QEMU uses it as a disk. nbd-client makes a device of it.\n\n" +
+			"With SNAPSHOT, the default export is that version, and the exports p1, p2 and so on are its partitions. Without SNAPSHOT, each version is an export: " +
+			"laptop, laptop~1, laptop:p3, and whatever else names a version or a part of it. 'nbdinfo --list' lists them by ID.\n\n" +
+			"The server listens on a Unix socket that only you can open. With --listen it listens on TCP. On 127.0.0.1 and ::1, any user of this machine can read the disks. " +
+			"On every other address, it demands TLS and a certificate from each client.\n\n" +
+			"With --writable, clients may write. The stored version never changes: what is written goes to an overlay, which is discarded at the end, " +
+			"kept in a file (--overlay), or stored as a new version (--save). Both imply --writable.\n\n" + aboutSnapshotArgument + " " + aboutPartArgument,
 		Flags: append(append([]cli.Flag{
-			&cli.StringFlag{Name: "socket", Usage: "listen on a Unix socket at `PATH`", DefaultText: "a new one in the folder for such sockets", TakesFile: true, Destination: &opts.socket},
+			&cli.StringFlag{Name: "socket", Usage: "listen on a Unix socket at `PATH`", DefaultText: "a new one in $XDG_RUNTIME_DIR or the folder for temporary files", TakesFile: true, Destination: &opts.socket},
 			&cli.StringFlag{Name: "listen", Usage: "listen on TCP at `ADDRESS`, such as 127.0.0.1 or :10809", Destination: &opts.listen},
 			&cli.StringFlag{Name: "tls-cert", Usage: "PEM `FILE` with the server's certificate", TakesFile: true, Destination: &opts.tls.cert},
-			&cli.StringFlag{Name: "tls-key", Usage: "PEM `FILE` with its key", TakesFile: true, Destination: &opts.tls.key},
+			&cli.StringFlag{Name: "tls-key", Usage: "PEM `FILE` with the key of the server's certificate", TakesFile: true, Destination: &opts.tls.key},
 			&cli.StringFlag{Name: "tls-ca", Usage: "PEM `FILE` with the CA that signed the clients' certificates", TakesFile: true, Destination: &opts.tls.ca},
-			&cli.StringFlag{Name: "run", Usage: "serve only while `COMMAND` runs; it finds the URI in $uri", Destination: &opts.run},
+			&cli.StringFlag{Name: "run", Usage: "run `COMMAND`, which finds the URI in $uri, and end when it ends", Destination: &opts.run},
 		}, servingFlags(&opts.servingOptions, "let clients write to the disks")...), repoFlags(&opts.common)...),
 		Action: action(env, &opts, runNBD),
 	}

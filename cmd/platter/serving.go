@@ -37,17 +37,17 @@ const servingWrites = "Writes:"
 func servingFlags(o *servingOptions, writable string) []cli.Flag {
 	o.memory = serve.DefaultMemory
 	flags := []cli.Flag{
-		&cli.BoolFlag{Name: "zeros", Usage: "read zeros where a disk was unreadable, instead of an I/O error", Destination: &o.zeros, DisableDefaultText: true},
-		&cli.GenericFlag{Name: "memory", Usage: "`SIZE` of the cache of decoded data", Value: &o.memory},
-		&cli.GenericFlag{Name: "cache-size", Usage: "keep `SIZE` of what is read from a slow repository in the cache folder, still encrypted", Value: &o.cacheSize, DefaultText: "none"},
+		&cli.BoolFlag{Name: "zeros", Usage: "read zeros where the disk was unreadable when it was backed up, instead of an I/O error", Destination: &o.zeros, DisableDefaultText: true},
+		&cli.GenericFlag{Name: "memory", Usage: "use up to `SIZE` of memory for decoded data", Value: &o.memory},
+		&cli.GenericFlag{Name: "cache-size", Usage: "keep up to `SIZE` of what is read from the repository in the cache folder, still encrypted; for a slow NAS", Value: &o.cacheSize, DefaultText: "none"},
 	}
 	if writable != "" {
 		flags = append(flags, &cli.BoolFlag{Name: "writable", Aliases: []string{"w"}, Usage: writable, Category: servingWrites, Destination: &o.writable, DisableDefaultText: true})
 	}
 	return append(flags,
-		&cli.BoolFlag{Name: "discard", Usage: "discard what was written when the command ends; the default", Category: servingWrites, Destination: &o.discard, DisableDefaultText: true},
-		&cli.StringFlag{Name: "overlay", Usage: "keep what is written in `FILE`, and continue from it next time; it holds the disk's bytes unencrypted", TakesFile: true, Category: servingWrites, Destination: &o.overlay},
-		&cli.StringFlag{Name: "save", Usage: "when the command ends, store the disk as it is then as a new version of the disk `NAME`", Category: servingWrites, Destination: &o.save},
+		&cli.BoolFlag{Name: "discard", Usage: "when the command ends, discard what was written; the default", Category: servingWrites, Destination: &o.discard, DisableDefaultText: true},
+		&cli.StringFlag{Name: "overlay", Usage: "keep what is written in `FILE`, and go on from there the next time; FILE is not encrypted", TakesFile: true, Category: servingWrites, Destination: &o.overlay},
+		&cli.StringFlag{Name: "save", Usage: "when the command ends, store what the disk is then as a new version of the disk `NAME`", Category: servingWrites, Destination: &o.save},
 	)
 }
 
@@ -60,7 +60,7 @@ func (o servingOptions) check(one bool) error {
 	case !one && (o.overlay != "" || o.save != ""):
 		return usagef("--overlay and --save are for one version: name a SNAPSHOT")
 	case o.discard && (o.overlay != "" || o.save != ""):
-		return usagef("--discard forgets what was written, and --overlay and --save keep it: give only one of them")
+		return usagef("--discard drops what was written, and --overlay and --save keep it: give --discard, or the others")
 	case o.memory < 8<<20:
 		return usagef("--memory: give 8M or more")
 	case o.cacheSize > 0 && o.cacheSize < 64<<20:

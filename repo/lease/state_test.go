@@ -198,9 +198,9 @@ func TestEndExpired(t *testing.T) {
 	o.IsDead = func(l lease.Lease) bool { return l.Host == "dead" }
 	h := lease.New(o)
 	own := mustAcquire(t, h, lease.Pruning)
-	nobody := pack.FileID{3}
+	stray := pack.FileID{3}
 	stays := map[pack.FileID]bool{own: true, live: true, {2}: true}
-	for _, id := range []pack.FileID{own, live, expired, dead, {1}, {2}, nobody} {
+	for _, id := range []pack.FileID{own, live, expired, dead, {1}, {2}, stray} {
 		mustPut(t, mem, lease.Lease{Host: "an acknowledgement", Of: &id})
 		putFile(t, mem, layout.Pending, id)
 	}
@@ -224,14 +224,14 @@ func TestEndExpired(t *testing.T) {
 		t.Errorf("%q", ended)
 	}
 	left := mustRead(t, mem)
-	for _, id := range []pack.FileID{own, live, expired, dead, {1}, {2}, nobody} {
+	for _, id := range []pack.FileID{own, live, expired, dead, {1}, {2}, stray} {
 		_, waits := storetest.Files(t, mem)[layout.Name(layout.Pending, id)]
 		acknowledged := slices.ContainsFunc(slices.Collect(maps.Values(left.Acknowledgements)), func(l lease.Lease) bool { return *l.Of == id })
-		if want := stays[id]; waits != want || acknowledged != want || id != nobody && left.Misses(id) == want {
+		if want := stays[id]; waits != want || acknowledged != want || id != stray && left.Misses(id) == want {
 			t.Errorf("%.8s: pending %v, acknowledged %v, missing %v; stays %v", id, waits, acknowledged, left.Misses(id), want)
 		}
 		begun, committed := slices.Index(deleted, layout.Name(layout.Work, id)), slices.Index(deleted, layout.Name(layout.Pending, id))
-		if !stays[id] && id != nobody && (begun < 0 || committed < begun) {
+		if !stays[id] && id != stray && (begun < 0 || committed < begun) {
 			t.Errorf("%.8s: deleted in the order %q", id, deleted)
 		}
 	}

@@ -37,7 +37,7 @@ func (f *blockFiles) note(key blockKey, size int64, now time.Time) *keptBlock {
 	return b
 }
 
-// unnote records that a block is gone. mu must be held.
+// unnote forgets a block whose file was removed. mu must be held.
 func (f *blockFiles) unnote(key blockKey) {
 	delete(f.stuck, key)
 	if b := f.kept[key]; b != nil {
@@ -146,7 +146,7 @@ type foundBlock struct {
 	time time.Time
 }
 
-// walk finds all blocks, sweeps leftovers, and removes what exceeds the limit. It touches no file that is no block's.
+// walk finds all blocks, sweeps leftovers, and removes what exceeds the limit. It leaves every other file alone.
 func (f *blockFiles) walk(ctx context.Context) {
 	f.mu.Lock()
 	f.walked++
@@ -201,7 +201,7 @@ func (f *blockFiles) look(dir string, e os.DirEntry) (b foundBlock, ok bool) {
 	return foundBlock{key, info.Size(), at}, true
 }
 
-// merge takes over what a walk has found. What the walk should have found and did not is gone. mu must be held.
+// merge takes over what a walk has found. It forgets blocks that the walk should have found and did not. mu must be held.
 func (f *blockFiles) merge(found []foundBlock) {
 	for _, at := range found {
 		b := f.kept[at.key]

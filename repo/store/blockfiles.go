@@ -40,7 +40,7 @@ func (k blockKey) path(folder string) string {
 	return filepath.Join(folder, name[:2], name+"-"+strconv.FormatInt(k.block, 10))
 }
 
-// parseBlockKey is the reverse of path. It returns false for a file that is no block.
+// parseBlockKey is the reverse of path. It returns false for any other file.
 func parseBlockKey(dir, base string) (k blockKey, ok bool) {
 	name, number, _ := strings.Cut(base, "-")
 	file, err := hex.DecodeString(name)

@@ -16,7 +16,7 @@ import (
 	"platter/snapshot/image/anatomy"
 )
 
-// Changed stores a disk of which only some ranges may differ from its parent, as Disk does. It reads those ranges and, at
+// Changed stores a disk as Disk does, where only some ranges may differ from its parent. It reads those ranges and, at
 // most, the chunks around them; all else is taken from the parent's map. changed is in order, and its extents do not
 // overlap. The caller keeps the parent from being forgotten. The result is that of Disk, page for page.
 //
@@ -125,7 +125,7 @@ func byRegion(ranges iter.Seq2[image.Extent, error], size int64) iter.Seq2[regio
 	}
 }
 
-// A changedWorker cuts regions of which only some ranges changed. It is not safe for concurrent use.
+// A changedWorker cuts regions in which only some ranges changed. It is not safe for concurrent use.
 type changedWorker struct {
 	*regionWorker
 	disk image.Disk

@@ -35,7 +35,7 @@ func BenchmarkWrite(b *testing.B) {
 	}
 }
 
-// BenchmarkRead reads 4 KiB at random places of which a half was written.
+// BenchmarkRead reads 4 KiB at random places. Half of them were written before.
 func BenchmarkRead(b *testing.B) {
 	d := benchDisk(b)
 	rng := rand.New(rand.NewPCG(1, 1))

@@ -65,7 +65,7 @@ func failOnce(t *testing.T, failing int) (reached bool) {
 			if o.kind != 's' {
 				must(t, m.acceptRange(d, o))
 			}
-			// A lost header write is the only one after which it is not known what counts.
+			// Only after a failed write of a header is it uncertain what counts.
 			broken = d.file.failed != nil
 		case err != nil:
 			t.Errorf("call %d failed: later, %v says %v", failing, o, err)

@@ -122,7 +122,7 @@ func readHeader(f file, units int64) (h *header, both bool, err error) {
 	}
 }
 
-// writeHeader writes one copy after the other. After an error it is not known which header counts, so no later sync
+// writeHeader writes one copy after the other. After an error it is uncertain which header counts, so no later sync
 // succeeds.
 func writeHeader(f *strictFile, h *header) error {
 	p := h.encode()

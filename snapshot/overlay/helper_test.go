@@ -14,7 +14,7 @@ import (
 // sector is what a medium writes whole or not at all, in bytes.
 const sector = 512
 
-// badDisk is a disk in memory of which some blocks cannot be read.
+// badDisk is a disk in memory with some unreadable blocks.
 type badDisk struct {
 	image.Mem
 	bad map[int64]bool // by number of the sector

@@ -77,7 +77,7 @@ func (f *memFile) Sync() error {
 
 // Punch writes zeros within the file.
 func (f *memFile) Punch(off, n int64) {
-	_ = f.change("punch", func(err error) { // its error is nobody's
+	_ = f.change("punch", func(err error) { // Punch reports no error
 		if n = min(n, int64(len(f.data))-off); err == nil && n > 0 {
 			f.write(make([]byte, n), off)
 		}

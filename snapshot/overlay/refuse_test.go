@@ -63,7 +63,7 @@ func TestDamage(t *testing.T) {
 	if _, err := open(g, base, Binding{3}); !errors.Is(err, ErrDamaged) {
 		t.Errorf("two damaged headers: %v", err)
 	}
-	// Every length: an overlay that was cut short has lost something, unless only unused units are gone.
+	// Every length: an overlay that was cut short is refused, unless it was cut within unused units.
 	for length := 0; length < len(f.data); length += 500 {
 		g := f.lose(kept, nil)
 		g.data = g.data[:length]

@@ -54,7 +54,7 @@ func (c *Copies) Open(ctx context.Context, s *snapshot.Snapshot) (*Copy, error) 
 	return one, err
 }
 
-// Close closes all copies, and their writes are gone.
+// Close closes all copies and discards what was written to them.
 func (c *Copies) Close() (err error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()

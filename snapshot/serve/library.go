@@ -204,7 +204,7 @@ func (l *Library) hold(ctx context.Context, v *version, s *snapshot.Snapshot) {
 	}
 }
 
-// forget makes the next Open of a version open it anew.
+// forget makes the next Open of a version open it again, under a new lease.
 func (l *Library) forget(v *version) {
 	l.mu.Lock()
 	defer l.mu.Unlock()

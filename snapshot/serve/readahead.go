@@ -11,7 +11,7 @@ const (
 	step = 2 << 20
 	// inFlight is the most steps that are loaded at once, over all disks. On a slow store each waits for an answer.
 	inFlight = 16
-	// maxStreams is how many sequential readers of one disk are told apart.
+	// maxStreams is the most sequential readers of one disk that are followed at once.
 	maxStreams = 16
 	// slack is how far a read may be from where its stream is expected, in bytes. A kernel sends the reads of one stream
 	// in any order, and a client with several connections does too.
@@ -137,7 +137,7 @@ func (a *readAhead) load(s *stream) {
 			a.mu.Lock()
 			defer a.mu.Unlock()
 			s.running--
-			if err != nil && s.ahead > from { // the read itself will tell; later steps are tried again
+			if err != nil && s.ahead > from { // the read itself reports it; later steps are tried again
 				s.window = step
 			}
 		})

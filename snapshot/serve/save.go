@@ -27,7 +27,7 @@ func Saved(all []*snapshot.Snapshot, of *snapshot.Snapshot, name string, now tim
 		return s, nil
 	}
 	if s.Disk = newest.DiskID(); newest.Parent == nil || !descends(all, newest, of) {
-		return nil, fmt.Errorf("%q is another disk, of which there are versions already: choose another name, or %q for a new version of the same disk", name, of.Name)
+		return nil, fmt.Errorf("%q is the name of another disk: choose another name, or %q for a new version of the same disk", name, of.Name)
 	}
 	return s, nil
 }

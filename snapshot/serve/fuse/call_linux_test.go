@@ -85,7 +85,7 @@ func TestInterrupts(t *testing.T) {
 		signal(other, s)
 		died(other, s)
 	}
-	signal(late, syscall.SIGTERM) // long after the signal of which FUSE has sent word
+	signal(late, syscall.SIGTERM) // long after the signal that FUSE reported
 	died(late, syscall.SIGTERM)
 	close(disk.held)
 	err := first.Wait()

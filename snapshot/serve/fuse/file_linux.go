@@ -58,7 +58,7 @@ func (t *tree) file(f File, at time.Time) *file {
 	return &file{tree: t, file: f, at: at, writable: f.Writable && t.opts.Writable, turn: semaphore.NewWeighted(1)}
 }
 
-// Getattr tells what stat shows.
+// Getattr returns what stat shows.
 func (f *file) Getattr(ctx context.Context, _ fs.FileHandle, out *fuse.AttrOut) syscall.Errno {
 	f.attributes(ctx, &out.Attr)
 	out.SetTimeout(f.stays())

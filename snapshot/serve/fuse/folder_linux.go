@@ -117,7 +117,7 @@ func (f *folder) Readdir(request context.Context) (fs.DirStream, syscall.Errno) 
 	return fs.NewListDirStream(all), 0
 }
 
-// Getattr tells what stat shows.
+// Getattr returns what stat shows.
 func (f *folder) Getattr(request context.Context, _ fs.FileHandle, out *fuse.AttrOut) syscall.Errno {
 	ctx, done := f.tree.call(request)
 	defer done()
@@ -212,7 +212,7 @@ func (l *link) newest(ctx context.Context) (newest *entry, err error) {
 	return newest, err
 }
 
-// Getattr tells what stat shows.
+// Getattr returns what stat shows.
 func (l *link) Getattr(request context.Context, _ fs.FileHandle, out *fuse.AttrOut) syscall.Errno {
 	ctx, done := l.disk.tree.call(request)
 	defer done()

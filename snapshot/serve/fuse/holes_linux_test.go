@@ -305,7 +305,7 @@ func TestNewVersions(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer kept.Close()
-	// Another version takes over the name of one that is gone. Who has the old one open, keeps reading it.
+	// Another version gets the name of a deleted one. A program that has the old one open goes on reading it.
 	c.mu.Lock()
 	c.versions["disk"] = []Version{{ID: "d", Time: noon.Add(time.Hour)}}
 	c.files["d"] = []File{mem("disk.img", []byte("four!"))}
@@ -320,6 +320,6 @@ func TestNewVersions(t *testing.T) {
 		t.Errorf("at last: %s", got)
 	}
 	if data, err := io.ReadAll(kept); string(data) != "two" || err != nil {
-		t.Errorf("the version that is gone: %q, %v", data, err)
+		t.Errorf("the deleted version: %q, %v", data, err)
 	}
 }

@@ -181,7 +181,7 @@ func TestWritableFile(t *testing.T) {
 	}
 	wantErr("preallocation", unix.Fallocate(int(f.Fd()), 0, 0, 100), unix.EOPNOTSUPP)
 	wantErr("zeros over the end", unix.Fallocate(int(f.Fd()), unix.FALLOC_FL_ZERO_RANGE, 9000, 1001), unix.EFBIG)
-	wantErr("a hole behind the end", unix.Fallocate(int(f.Fd()), unix.FALLOC_FL_PUNCH_HOLE|unix.FALLOC_FL_KEEP_SIZE, 20000, 1), nil)
+	wantErr("a hole past the end", unix.Fallocate(int(f.Fd()), unix.FALLOC_FL_PUNCH_HOLE|unix.FALLOC_FL_KEEP_SIZE, 20000, 1), nil)
 	if !bytes.Equal(disk.bytes(), data) {
 		t.Fatal("something of that changed the disk")
 	}

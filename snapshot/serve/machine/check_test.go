@@ -126,7 +126,7 @@ func TestQMP(t *testing.T) {
 		t.Error("an answer without end is taken")
 	}
 	if err := answering(t, func(string) string { return "not JSON" }).run("x", nil, nil); err == nil {
-		t.Error("an answer that is no JSON is taken")
+		t.Error("an answer that is not JSON is accepted")
 	}
 }
 

@@ -56,7 +56,7 @@ func (b *buffers) get(ctx context.Context, own *semaphore.Weighted, n int) (*buf
 	return &buffer{make([]byte, headroom+size(class)), class}, nil
 }
 
-// put gives a buffer back.
+// put returns a buffer to its pool.
 func (b *buffers) put(own *semaphore.Weighted, buf *buffer) {
 	b.pools[buf.class].Put(buf)
 	b.room.Release(size(buf.class))

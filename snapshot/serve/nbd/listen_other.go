@@ -17,7 +17,7 @@ import (
 func ListenUnix(ctx context.Context, path string) (net.Listener, error) {
 	if info, err := os.Lstat(path); !errors.Is(err, fs.ErrNotExist) {
 		if err != nil || info.Mode().Type() != fs.ModeSocket {
-			return nil, fmt.Errorf("listen on %s: there is a file that is no socket: remove it, or choose another path", path)
+			return nil, fmt.Errorf("listen on %s: there is a file there, and not a socket: remove it, or choose another path", path)
 		}
 		served, err := answers(ctx, path)
 		if err == nil && served {

@@ -91,7 +91,7 @@ func clearAway(ctx context.Context, path, aside string) error {
 		return err
 	}
 	if info.Mode().Type() != fs.ModeSocket {
-		return errors.New("there is a file that is no socket: remove it, or choose another path")
+		return errors.New("there is a file there, and not a socket: remove it, or choose another path")
 	}
 	for i, at := range [...]string{path, aside} {
 		served, err := answers(ctx, at)

@@ -55,7 +55,7 @@ func TestListenUnix(t *testing.T) {
 	if b, err := os.ReadFile(dead); err != nil || string(b) != "data" {
 		t.Errorf("the file in its place: %q, %v", b, err)
 	}
-	if _, err := ListenUnix(t.Context(), dead); err == nil || !strings.Contains(err.Error(), "no socket") {
+	if _, err := ListenUnix(t.Context(), dead); err == nil || !strings.Contains(err.Error(), "not a socket") {
 		t.Errorf("a file: %v", err)
 	}
 	first.Close()

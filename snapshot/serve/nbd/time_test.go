@@ -219,7 +219,7 @@ func TestEnd(t *testing.T) {
 	})
 }
 
-// TestHungUp has a client vanish with a request in flight: the request is cancelled once its connection breaks, and is
+// TestHungUp has a client hang up with a request in flight: the request is cancelled once its connection breaks, and is
 // no failure of the disk.
 func TestHungUp(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
