@@ -63,7 +63,7 @@ func backupCommand(env *env) *cli.Command {
 			&cli.StringFlag{Name: "source-command", Usage: "read the disk from the output of `COMMAND`; if it fails, even after its last byte, nothing is stored", Destination: &opts.command},
 			&cli.StringFlag{Name: "parent", Usage: "`SNAPSHOT` to compare with (default: the newest of that name and host)", Destination: &opts.parent},
 			&cli.GenericFlag{Name: "compression", Usage: "`HOW` hard to compress new data: off, fastest, default, better, or auto (better where it costs no time, else default)", Value: &opts.compression, EnvVars: []string{"PLATTER_COMPRESSION"}},
-		}, imageFlags(&opts.image), nbdSourceFlags(&opts.nbd), failingFlags(&opts.failing), hookFlags(&opts.hooks), repoFlags(&opts.common)),
+		}, imageFlags(&opts.image), failingFlags(&opts.failing), nbdSourceFlags(&opts.nbd), hookFlags(&opts.hooks), repoFlags(&opts.common)),
 		Action: action(env, &opts, runBackup),
 	}
 }

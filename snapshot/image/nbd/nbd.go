@@ -40,10 +40,10 @@ const (
 	statusLen = 1 << 30 // bytes
 	// handshakeTimeout is how long a server may take until it offers the export.
 	handshakeTimeout = 30 * time.Second
-	// extraTimeout is the same for all connections but the first. A server may have reached its limit.
-	extraTimeout = 5 * time.Second
-	// changedTimeout is the same for the connection that asks for the size again.
-	changedTimeout = 2 * time.Second
+	// extraTimeout and extraFactor are the same for all connections but the first, as a time and as a multiple of what the
+	// first one took; the longer counts. A server that has reached its limit may not answer.
+	extraTimeout = time.Second
+	extraFactor  = 10
 )
 
 // ErrLost says that a connection to a server was lost, or that the server broke the protocol. It never comes with an
@@ -58,6 +58,7 @@ type Disk struct {
 	offer
 	ctx   context.Context // of Open, for ReadAt
 	to    *target
+	extra time.Duration // how long a further connection may take; 0 if the server allows no more
 	conns []*conn
 	turn  atomic.Uint32 // where the search for an idle connection begins
 }
@@ -84,6 +85,7 @@ func Open(ctx context.Context, uri string, o Options) (*Disk, error) {
 		return nil, fmt.Errorf("open %s: %w", uri, err)
 	}
 	d := &Disk{ctx: ctx, to: t}
+	start := time.Now()
 	first, err := t.dial(ctx, handshakeTimeout)
 	if err != nil {
 		return nil, fmt.Errorf("open %s: %w", uri, err)
@@ -92,12 +94,16 @@ func Open(ctx context.Context, uri string, o Options) (*Disk, error) {
 	if o.Connections <= 0 {
 		o.Connections = 4
 	}
-	for d.Flags&wire.CanMultiConn != 0 && len(d.conns) < o.Connections {
-		c, err := t.dial(ctx, extraTimeout)
+	if d.Flags&wire.CanMultiConn != 0 {
+		d.extra = min(max(extraTimeout, extraFactor*time.Since(start)), handshakeTimeout)
+	}
+	for d.extra > 0 && len(d.conns) < o.Connections {
+		c, err := t.dial(ctx, d.extra)
 		if ctx.Err() != nil {
 			return nil, errors.Join(context.Cause(ctx), d.Close())
 		}
 		if err != nil {
+			d.extra = 0
 			break // the server has its limits; one connection does
 		}
 		d.conns = append(d.conns, c)
@@ -125,10 +131,10 @@ func (d *Disk) KnowsHoles() bool { return d.allocation }
 
 // Changed asks for the size again, over another connection. It returns nil if the server allows no further connection.
 func (d *Disk) Changed() error {
-	if d.Flags&wire.CanMultiConn == 0 {
+	if d.extra == 0 {
 		return nil
 	}
-	c, err := d.to.dial(d.ctx, changedTimeout)
+	c, err := d.to.dial(d.ctx, d.extra)
 	if err != nil {
 		return nil // this says nothing about the export, which may have been offered only once
 	}
