@@ -126,6 +126,8 @@ func TestNBDHoles(t *testing.T) {
 	if len(connections) < 2 {
 		t.Errorf("the reads came over %d connections", len(connections))
 	}
+	s.start(nil, "backup", "nbd+unix:///vda?socket="+s.path("s"), "--name", "disk", "-v", "--connections", "2").
+		ends(0, "2 connections; its holes are not read")
 }
 
 // TestNBDFailing backs up an export that the server cannot read in places.
