@@ -17,6 +17,7 @@ tools=( # command:package
 	fsck.vfat:dosfstools
 	fusermount3:fuse3
 	genisoimage:genisoimage
+	jq:jq
 	losetup:mount
 	mkapfs:apfsprogs
 	mke2fs:e2fsprogs
@@ -36,9 +37,11 @@ tools=( # command:package
 	qemu-img:qemu-utils
 	qemu-io:qemu-utils
 	qemu-nbd:qemu-utils
+	qemu-system-x86_64:qemu-system-x86
 	sfdisk:fdisk
 	sgdisk:gdisk
 	shellcheck:shellcheck
+	socat:socat
 	sshfs:sshfs
 	strace:strace
 )

@@ -6,6 +6,8 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+
+	"platter/snapshot/image/nbd"
 )
 
 // DiskID is the same for all versions of one disk: that of the first version, made of the disk's name and source.
@@ -28,6 +30,9 @@ func DefaultName(host, base string) string { return CleanName(host + "/" + base)
 // hasDefaultName reports whether the name may have been made of the path.
 func (s *Snapshot) hasDefaultName() bool {
 	base := s.Source.Path[strings.LastIndexAny(s.Source.Path, `/\`)+1:]
+	if s.Source.Kind == nbd.Kind {
+		base = nbd.DiskName(s.Source.Path)
+	}
 	return s.Name == DefaultName(s.Host, base)
 }
 

@@ -8,6 +8,7 @@ import (
 
 	"platter/snapshot/image"
 	"platter/snapshot/image/anatomy"
+	"platter/snapshot/image/nbd"
 )
 
 // A sameness is what one kind of evidence says about two disks.
@@ -224,9 +225,9 @@ func (s Source) place() string {
 	return s.Path
 }
 
-// isAbsolute reports whether a path is absolute on any system: the version may come from another one.
+// isAbsolute reports whether a path is absolute on any system, since the version may come from another one, or a URI.
 func isAbsolute(p string) bool {
-	return path.IsAbs(p) || strings.HasPrefix(p, `\\`) || len(p) > 2 && p[1] == ':' && (p[2] == '\\' || p[2] == '/')
+	return path.IsAbs(p) || nbd.IsURI(p) || strings.HasPrefix(p, `\\`) || len(p) > 2 && p[1] == ':' && (p[2] == '\\' || p[2] == '/')
 }
 
 // Known returns the newest version of the claim's disk under another name or host, judged by its hardware or place; nil

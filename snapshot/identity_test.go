@@ -112,6 +112,9 @@ func TestCompareSources(t *testing.T) {
 		{"of before, by a link", Source{Kind: "raw", Path: "/l/d"}, Source{Kind: "raw", Path: "/l/d", Place: "/a/d"}, placeSame, unknown},
 		{"of before, relative", Source{Kind: "raw", Path: "d"}, file("/a/d"), placeUnknown, unknown},
 		{"of Windows", Source{Kind: "raw", Path: `C:\d`}, file("/a/d"), placeElsewhere, unknown},
+		{"the same export", Source{Kind: "nbd", Path: "nbd://h/d", Place: "nbd://h/d"}, Source{Kind: "nbd", Path: "nbd://h/d", Place: "nbd://h/d"}, placeSame, unknown},
+		{"another export", Source{Kind: "nbd", Path: "nbd://h/d", Place: "nbd://h/d"}, Source{Kind: "nbd", Path: "nbd://h/e", Place: "nbd://h/e"}, placeElsewhere, unknown},
+		{"a file, then an export", file("/a/d"), Source{Kind: "nbd", Path: "nbd://h/d", Place: "nbd://h/d"}, placeElsewhere, unknown},
 		{"a link that leads elsewhere", Source{Kind: "raw", Path: "/l", Place: "/a"}, Source{Kind: "raw", Path: "/l", Place: "/b"}, placeRelinked, unknown},
 		{"two links to one file", Source{Kind: "raw", Path: "/l", Place: "/a"}, Source{Kind: "raw", Path: "/k", Place: "/a"}, placeSame, unknown},
 		{"another format", file("/a/d"), with(file("/a/d"), func(s *Source) { s.Kind = "qcow2" }), placeSame, unknown},
@@ -268,6 +271,25 @@ func TestDisksAfterForgetting(t *testing.T) {
 		}
 		if got := len(disks(rest)); got > 1 {
 			t.Fatalf("%08b: %d disks", left, got)
+		}
+	}
+}
+
+func TestHasDefaultName(t *testing.T) {
+	for _, c := range []struct {
+		kind, path, name string
+		want             bool
+	}{
+		{"raw", "/a/d", "h/d", true},
+		{"raw", `C:\a\d`, "h/d", true},
+		{"raw", "/a/d", "vm", false},
+		{"nbd", "nbd+unix:///vda?socket=/run/s", "h/vda", true},
+		{"nbd", "nbd+unix:///vda?socket=/run/s", "h/s", false},
+		{"nbd", "nbd+unix:///?socket=/run/s", "h/s", true},
+	} {
+		s := &Snapshot{Host: "h", Name: c.name, Source: Source{Kind: c.kind, Path: c.path}}
+		if got := s.hasDefaultName(); got != c.want {
+			t.Errorf("%+v: %t", c, got)
 		}
 	}
 }

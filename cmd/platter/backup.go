@@ -15,6 +15,7 @@ import (
 	"platter/pack"
 	"platter/repo"
 	"platter/snapshot"
+	"platter/snapshot/image/nbd"
 )
 
 type backupOptions struct {
@@ -26,6 +27,7 @@ type backupOptions struct {
 	size                           diskSize
 	sameDisk                       bool
 	image                          imageOptions
+	nbd                            nbdSourceOptions
 	compression                    compression
 	failing                        failingOptions
 	hooks                          hookOptions
@@ -38,11 +40,12 @@ func backupCommand(env *env) *cli.Command {
 		Usage:     "store a disk as a new version",
 		ArgsUsage: "SOURCE | --source-command COMMAND",
 		Category:  aboutDisks,
-		Description: "SOURCE is a disk image (raw, qcow2, VMDK, VHD, VHDX, VDI), a block device, or - for standard input. " +
+		Description: "SOURCE is a disk image (raw, qcow2, VMDK, VHD, VHDX, VDI), a block device, an NBD export (nbd://HOST[:PORT]/NAME, " +
+			"nbd+unix:///NAME?socket=PATH, or with TLS nbds://), or - for standard input. " +
 			"An image is stored as the disk in it, so every format stores the same data. " +
 			"Holes are not read, and only data that the repository does not have yet is stored.\n\n" +
 			"The source should not change during the backup. If the disk is in use, back up a snapshot of it: --before can create it and --after remove it. " +
-			"An image that a running virtual machine has open is refused.\n\n" +
+			"An image that a running virtual machine has open is refused: docs/disks.md shows how to back up the machine by NBD.\n\n" +
 			"Sectors that cannot be read are retried, and then recorded as unreadable: they are restored as zeros, 'show' lists them, and the exit code is 3. " +
 			"The next backup reads the whole disk again. It is an error if the disk disappears, or if nothing can be read from it.\n\n" +
 			"A name belongs to one disk. platter compares the serial number, partition table and path of SOURCE with the newest version of that name and host. " +
@@ -60,7 +63,7 @@ func backupCommand(env *env) *cli.Command {
 			&cli.StringFlag{Name: "source-command", Usage: "read the disk from the output of `COMMAND`; if it fails, even after its last byte, nothing is stored", Destination: &opts.command},
 			&cli.StringFlag{Name: "parent", Usage: "`SNAPSHOT` to compare with (default: the newest of that name and host)", Destination: &opts.parent},
 			&cli.GenericFlag{Name: "compression", Usage: "`HOW` hard to compress new data: off, fastest, default, better, or auto (better where it costs no time, else default)", Value: &opts.compression, EnvVars: []string{"PLATTER_COMPRESSION"}},
-		}, imageFlags(&opts.image), failingFlags(&opts.failing), hookFlags(&opts.hooks), repoFlags(&opts.common)),
+		}, imageFlags(&opts.image), failingFlags(&opts.failing), nbdSourceFlags(&opts.nbd), hookFlags(&opts.hooks), repoFlags(&opts.common)),
 		Action: action(env, &opts, runBackup),
 	}
 }
@@ -71,6 +74,9 @@ func runBackup(ctx context.Context, env *env, opts backupOptions, args []string)
 		return err
 	}
 	if err := opts.image.validate(path); err != nil {
+		return err
+	}
+	if err := opts.nbd.validate(path); err != nil {
 		return err
 	}
 	s, err := describe(env, &opts, path)
@@ -122,8 +128,14 @@ func (o backupOptions) source(args []string) (string, error) {
 	if args[0] == "" {
 		return "", usagef("SOURCE is empty")
 	}
+	if nbd.IsURI(args[0]) {
+		if _, err := nbd.Place(args[0]); err != nil {
+			return "", usagef("SOURCE: %v", err)
+		}
+		return args[0], nil
+	}
 	if err := localFile("SOURCE", args[0]); err != nil {
-		return "", err
+		return "", hintAtNBD(err, args[0])
 	}
 	return args[0], nil
 }
@@ -219,8 +231,11 @@ func describe(env *env, opts *backupOptions, source string) (*snapshot.Snapshot,
 	}
 	if s.Name == "" {
 		base := filepath.Base(source)
-		if source == stdio {
+		switch {
+		case source == stdio:
 			base = "stdin"
+		case nbd.IsURI(source):
+			base = nbd.DiskName(source)
 		}
 		s.Name = snapshot.DefaultName(s.Host, base)
 	}

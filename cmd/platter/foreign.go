@@ -7,11 +7,12 @@ import (
 	"platter/snapshot"
 	"platter/snapshot/image"
 	"platter/snapshot/image/anatomy"
+	"platter/snapshot/image/nbd"
 )
 
-// warnOfContainer warns of a file that is clearly not a disk, before platter spends hours on it.
+// warnOfContainer warns of a file or an export that is clearly not a disk, before platter spends hours on it.
 func (src *source) warnOfContainer(env *env, opts backupOptions) {
-	if src.file == nil || src.kind != image.KindRaw || opts.image.format != "" {
+	if src.kind != image.KindRaw && src.kind != nbd.Kind || opts.image.format != "" {
 		return
 	}
 	if _, note := anatomy.Container(src.disk); note != "" {

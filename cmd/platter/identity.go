@@ -9,6 +9,7 @@ import (
 	"platter/repo"
 	"platter/snapshot"
 	"platter/snapshot/image/anatomy"
+	"platter/snapshot/image/nbd"
 )
 
 // succeed finds what precedes a version, and warns of clocks that disagree.
@@ -80,8 +81,14 @@ func (s *source) refuse(all []*snapshot.Snapshot, claim *snapshot.Claim, old *sn
 		"if it is the same disk after a move, a replacement or a reinstallation, use --same-disk", s.path, shortID(old.ID), old.Name, old.Host, why, name)
 }
 
-// stays reports whether something still is at a path, and whether it is this source.
+// stays reports whether something still is at a path, and whether it is this source. An NBD export is, unless its server's
+// socket is missing.
 func (s *source) stays(path string) (there, same bool) {
+	if nbd.IsURI(path) {
+		socket := nbd.Socket(path)
+		_, err := os.Stat(socket)
+		return socket == "" || !errors.Is(err, os.ErrNotExist), false
+	}
 	was, err := os.Stat(path)
 	if err != nil {
 		return !errors.Is(err, os.ErrNotExist), false

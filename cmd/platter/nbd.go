@@ -8,7 +8,6 @@ import (
 	"fmt"
 	"io/fs"
 	"net"
-	"net/url"
 	"os"
 	"path/filepath"
 	"strings"
@@ -16,6 +15,7 @@ import (
 	"github.com/urfave/cli/v2"
 
 	"platter/snapshot"
+	client "platter/snapshot/image/nbd"
 	"platter/snapshot/image/nbd/wire"
 	"platter/snapshot/serve/nbd"
 )
@@ -145,7 +145,7 @@ func (o nbdOptions) listener(ctx context.Context, config *tls.Config) (net.Liste
 		if config != nil {
 			scheme = "nbds+unix"
 		}
-		return l, scheme + ":///?socket=" + strings.ReplaceAll(url.QueryEscape(path), "%2F", "/"), nil
+		return l, scheme + ":///?socket=" + client.EscapeSocket(path), nil
 	}
 	l, err := nbd.ListenTCP(ctx, o.listen, config)
 	if errors.Is(err, nbd.ErrNeedsTLS) {

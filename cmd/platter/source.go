@@ -18,6 +18,7 @@ import (
 	"platter/snapshot/backup"
 	"platter/snapshot/image"
 	"platter/snapshot/image/anatomy"
+	"platter/snapshot/image/nbd"
 	"platter/snapshot/image/virtual"
 )
 
@@ -44,6 +45,10 @@ func (o imageOptions) validate(source string) error {
 	switch {
 	case o.format != "" && !slices.Contains(virtual.Formats(), o.format):
 		return usagef("--format %s: it must be one of %s", o.format, strings.Join(virtual.Formats(), ", "))
+	case nbd.IsURI(source) && (o.format != "" && o.format != virtual.Raw || o.internal != "" || o.followBacking):
+		return usagef("an NBD export is a raw disk: have the NBD server open the image, as qemu-nbd does")
+	case nbd.IsURI(source) && o.forceInUse:
+		return usagef("--force-in-use is for files and devices: which programs write to an NBD export is not known")
 	case source == stdio && (o.format != "" && o.format != virtual.Raw || o.internal != "" || o.followBacking):
 		return usagef("standard input is read once, from start to end, so it can only be a raw disk: give the image file itself")
 	}
@@ -83,6 +88,9 @@ func openSource(ctx context.Context, env *env, opts backupOptions, path string, 
 			}
 		}
 		return openStream(ctx, env, opts)
+	}
+	if nbd.IsURI(path) {
+		return openNBD(ctx, env, opts, path, s)
 	}
 	known, err := readRescueMap(opts.failing.rescueMap)
 	if err != nil {
@@ -181,10 +189,15 @@ func openImage(path string, o imageOptions) (*source, error) {
 	return &source{path: path, disk: disk, file: file, kind: format, notes: disk.Notes, Closer: disk}, nil
 }
 
-// absolute is a path that is valid in any folder.
+// absolute is a path or a URI that is valid in any folder.
 func absolute(path string) string {
 	if path == stdio {
 		return path
+	}
+	if nbd.IsURI(path) {
+		if place, err := nbd.Place(path); err == nil {
+			return place
+		}
 	}
 	if abs, err := filepath.Abs(path); err == nil {
 		return abs

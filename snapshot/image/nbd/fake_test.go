@@ -44,7 +44,7 @@ func TestCancel(t *testing.T) {
 func fake(t testing.TB, o offer) (*Disk, net.Conn) {
 	t.Helper()
 	client, server := net.Pipe()
-	d := &Disk{offer: o, conns: []*conn{newConn(client, newReader(client), o)}}
+	d := &Disk{ctx: t.Context(), offer: o, conns: []*conn{newConn(client, newReader(client), o)}}
 	t.Cleanup(func() {
 		server.Close()
 		d.Close()

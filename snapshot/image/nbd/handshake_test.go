@@ -3,7 +3,6 @@ package nbd
 import (
 	"crypto/tls"
 	"errors"
-	"fmt"
 	"io"
 	"net"
 	"slices"
@@ -141,54 +140,5 @@ func (s scripted) serve(c net.Conn) {
 				return
 			}
 		}
-	}
-}
-
-// TestURIs reads the examples of the URI's definition, and some that are refused.
-func TestURIs(t *testing.T) {
-	for uri, want := range map[string]string{
-		"nbd://example.com/disk":                  "tcp example.com:10809 disk",
-		"nbd://example.com/":                      "tcp example.com:10809 ",
-		"nbd://example.com":                       "tcp example.com:10809 ",
-		"nbd://example.com:10810//disk":           "tcp example.com:10810 /disk",
-		"nbd://example.com/hello%20world":         "tcp example.com:10809 hello world",
-		"nbd://[::1]:7/a/b":                       "tcp [::1]:7 a/b",
-		"nbd:///":                                 "tcp localhost:10809 ",
-		"NBD://h":                                 "tcp h:10809 ",
-		"nbd+unix:///disk?socket=sock":            "unix sock disk",
-		"nbd+unix:///?socket=/tmp/a%3db":          "unix /tmp/a=b ",
-		"nbds://h/x":                              "tcp h:10809 x TLS h",
-		"nbds://[::1]/x?tls-type=x509":            "tcp [::1]:10809 x TLS ::1",
-		"nbds+unix:///x?socket=s&tls-hostname=cn": "unix s x TLS cn",
-		"nbd+unix:///disk":                        "",
-		"nbd+unix://host/disk?socket=s":           "",
-		"nbd://h/x?socket=s":                      "",
-		"nbd://h/x?tls-verify-peer=0":             "",
-		"nbds://h/x?tls-verify-peer=0":            "",
-		"nbds://h/x?tls-type=psk":                 "",
-		"nbd://user@h/x":                          "",
-		"nbd://h/x#y":                             "",
-		"nbd://h/%ff":                             "",
-		"nbd://h/%00":                             "",
-		"nbd://h/" + strings.Repeat("x", 4097):    "",
-		"nbd://h/x?%zz":                           "",
-		"http://h/x":                              "",
-		"nbd:h":                                   "",
-		"nbd://h:port/":                           "",
-		"nbd://h/x?socket=%ff&" + strings.Repeat("a=b&", 100): "",
-	} {
-		got := ""
-		if t, err := parseURI(uri, Options{}); err == nil {
-			got = fmt.Sprintf("%s %s %s", t.network, t.address, t.name)
-			if t.tls != nil {
-				got += " TLS " + t.tls.ServerName
-			}
-		}
-		if got != want {
-			t.Errorf("%s: got %q, want %q", uri, got, want)
-		}
-	}
-	if _, err := parseURI("nbd://h/", Options{CA: "ca.pem"}); err == nil {
-		t.Error("certificates without TLS are accepted")
 	}
 }

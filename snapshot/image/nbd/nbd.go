@@ -25,6 +25,10 @@ type Options struct {
 	// For nbds:// only, PEM files.
 	CA        string // signed the server's certificate; "" means the system's CAs
 	Cert, Key string // what this client shows the server; "" for nothing
+
+	// Folders may have those files under libnbd's names. The first one with a CA counts, if neither the files above nor the URI
+	// name any.
+	Folders []string
 }
 
 const (
@@ -36,17 +40,25 @@ const (
 	statusLen = 1 << 30 // bytes
 	// handshakeTimeout is how long a server may take until it offers the export.
 	handshakeTimeout = 30 * time.Second
-	// extraTimeout is the same for all connections but the first. A server may have reached its limit.
-	extraTimeout = 5 * time.Second
+	// extraTimeout and extraFactor are the same for all connections but the first, as a time and as a multiple of what the
+	// first one took; the longer counts. A server that has reached its limit may not answer.
+	extraTimeout = time.Second
+	extraFactor  = 10
 )
 
 // ErrLost says that a connection to a server was lost, or that the server broke the protocol. It never comes with an
 // error that image.IsMediaError accepts: what was lost is not a place on the disk.
 var ErrLost = errors.New("the connection to the NBD server is of no use any more")
 
-// A Disk is an NBD export. It does not notice if the export changes its size.
+// Kind is the kind of a source that is an NBD export.
+const Kind = "nbd"
+
+// A Disk is an NBD export.
 type Disk struct {
 	offer
+	ctx   context.Context // of Open, for ReadAt
+	to    *target
+	extra time.Duration // how long a further connection may take; 0 if the server allows no more
 	conns []*conn
 	turn  atomic.Uint32 // where the search for an idle connection begins
 }
@@ -55,17 +67,25 @@ var (
 	_ image.Disk          = (*Disk)(nil)
 	_ image.ContextReader = (*Disk)(nil)
 	_ image.RangeReader   = (*Disk)(nil)
+	_ image.Sectored      = (*Disk)(nil)
 	_ io.Closer           = (*Disk)(nil)
+
+	_ image.ChangeDetector = (*Disk)(nil)
 )
 
 // Open connects to the export that a URI names: nbd://HOST[:PORT]/NAME, nbd+unix:///NAME?socket=PATH, or with TLS
-// nbds:// and nbds+unix://. The error wraps fs.ErrNotExist if the server has no such export. Close ends the connections.
+// // nbds:// and nbds+unix://. The error wraps fs.ErrNotExist if the server has no such export. Reads that have no context of
+// their own end with ctx. Close ends the connections.
 func Open(ctx context.Context, uri string, o Options) (*Disk, error) {
-	t, err := parseURI(uri, o)
+	t, err := parseURI(uri)
 	if err != nil {
 		return nil, err
 	}
-	d := new(Disk)
+	if err := t.trust(o); err != nil {
+		return nil, fmt.Errorf("open %s: %w", uri, err)
+	}
+	d := &Disk{ctx: ctx, to: t}
+	start := time.Now()
 	first, err := t.dial(ctx, handshakeTimeout)
 	if err != nil {
 		return nil, fmt.Errorf("open %s: %w", uri, err)
@@ -74,12 +94,16 @@ func Open(ctx context.Context, uri string, o Options) (*Disk, error) {
 	if o.Connections <= 0 {
 		o.Connections = 4
 	}
-	for d.Flags&wire.CanMultiConn != 0 && len(d.conns) < o.Connections {
-		c, err := t.dial(ctx, extraTimeout)
+	if d.Flags&wire.CanMultiConn != 0 {
+		d.extra = min(max(extraTimeout, extraFactor*time.Since(start)), handshakeTimeout)
+	}
+	for d.extra > 0 && len(d.conns) < o.Connections {
+		c, err := t.dial(ctx, d.extra)
 		if ctx.Err() != nil {
 			return nil, errors.Join(context.Cause(ctx), d.Close())
 		}
 		if err != nil {
+			d.extra = 0
 			break // the server has its limits; one connection does
 		}
 		d.conns = append(d.conns, c)
@@ -99,6 +123,28 @@ func (d *Disk) Description() string { return d.description }
 // ReadOnly reports whether the server refuses writes to the export. Other clients may still write to what it exports.
 func (d *Disk) ReadOnly() bool { return d.Flags&wire.ReadOnly != 0 }
 
+// Connections returns the number of connections.
+func (d *Disk) Connections() int { return len(d.conns) }
+
+// KnowsHoles reports whether the server says which parts of the export are zero.
+func (d *Disk) KnowsHoles() bool { return d.allocation }
+
+// Changed asks for the size again, over another connection. It returns nil if the server allows no further connection.
+func (d *Disk) Changed() error {
+	if d.extra == 0 {
+		return nil
+	}
+	c, err := d.to.dial(d.ctx, d.extra)
+	if err != nil {
+		return nil // this says nothing about the export, which may have been offered only once
+	}
+	defer c.close()
+	if c.Size != d.offer.Size {
+		return fmt.Errorf("%w: %d bytes when it was opened, %d bytes now", image.ErrResized, d.offer.Size, c.Size)
+	}
+	return nil
+}
+
 // Close says goodbye to the server. Reads that run fail.
 func (d *Disk) Close() error {
 	for _, c := range d.conns {
@@ -109,8 +155,14 @@ func (d *Disk) Close() error {
 
 // ReadAt reads at a byte offset; past the end it returns io.EOF.
 func (d *Disk) ReadAt(p []byte, off int64) (int, error) {
-	return d.ReadAtContext(context.Background(), p, off)
+	return d.ReadAtContext(d.ctx, p, off)
 }
+
+// SectorSize returns the smallest unit in bytes that the server reads.
+func (d *Disk) SectorSize() int64 { return max(512, int64(d.block.Min)) }
+
+// ReadSectors is ReadAt: there is no cache in between.
+func (d *Disk) ReadSectors(p []byte, off int64) (int, error) { return d.ReadAt(p, off) }
 
 // ReadAtContext is ReadAt under ctx. An error of the server's disk is a *ServerError.
 func (d *Disk) ReadAtContext(ctx context.Context, p []byte, off int64) (int, error) {
@@ -207,7 +259,7 @@ func (d *Disk) pick() *conn {
 
 // Extents yields the whole export.
 func (d *Disk) Extents() iter.Seq2[image.Extent, error] {
-	return d.ExtentsIn(context.Background(), 0, d.Size())
+	return d.ExtentsIn(d.ctx, 0, d.Size())
 }
 
 // ExtentsIn yields a range of the export. Without the context base:allocation, all of it may be data.
