@@ -27,6 +27,8 @@ func Changed(ctx context.Context, r Repository, disk image.Disk, changed iter.Se
 	}
 	return backup(ctx, r, parent, s, func(ctx context.Context, b *run) error {
 		b.size = disk.Size()
+		b.data.Store(parent.Stats.Data) // region takes off what it cuts anew
+		b.bad.Store(parent.Unreadable)
 		if err := b.changed(ctx, disk, changed); err != nil {
 			return err
 		}
@@ -173,7 +175,8 @@ func (w *changedWorker) region(ctx context.Context, job regionJob) error {
 	return w.savePage(ctx, job.region)
 }
 
-// place finds the parent's pieces in the region, and which of its bytes are still unreadable.
+// place finds the parent's pieces in the region, and which of its bytes are still unreadable. They no longer count as data
+// and as unreadable, until the region is cut.
 func (w *changedWorker) place(pieces []diskmap.Piece) {
 	w.parent, w.ahead.bad = w.parent[:0], w.ahead.bad[:0]
 	off := int64(0)
@@ -181,7 +184,11 @@ func (w *changedWorker) place(pieces []diskmap.Piece) {
 		p := diskmap.Place{Piece: q, Off: off}
 		off = p.End()
 		w.parent = append(w.parent, p)
-		if q.Kind == diskmap.Unreadable {
+		switch q.Kind {
+		case diskmap.Data:
+			w.run.data.Add(-int64(q.Len))
+		case diskmap.Unreadable:
+			w.run.bad.Add(-int64(q.Len))
 			w.ahead.bad = append(w.ahead.bad, w.unchangedIn(p.Off, p.End())...)
 		}
 	}

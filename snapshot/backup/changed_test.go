@@ -85,6 +85,9 @@ func TestChangedIsLikeDisk(t *testing.T) {
 			if got.Root != whole.Root {
 				t.Fatalf("seed %d: the map is not that of a whole backup", seed)
 			}
+			if got.Stats.Data != whole.Stats.Data {
+				t.Fatalf("seed %d: %d bytes of data, and a whole backup has %d", seed, got.Stats.Data, whole.Stats.Data)
+			}
 			disk, parent = next, got
 		}
 	}
@@ -159,6 +162,9 @@ func TestChangedReadsLittle(t *testing.T) {
 		t.Fatal(err)
 	}
 	mustBeWhole(t, s, got, disk)
+	if got.Stats.Data != parent.Stats.Data {
+		t.Errorf("%d bytes of data, not %d", got.Stats.Data, parent.Stats.Data)
+	}
 	if most := int64(4 << 20); d.read > most || got.Stats.New > 1<<20 {
 		t.Errorf("one changed block read %d bytes and stored %d", d.read, got.Stats.New)
 	}
@@ -204,6 +210,13 @@ func TestChangedUnreadable(t *testing.T) {
 		}
 		if got.Root != whole.Root || got.Unreadable != whole.Unreadable {
 			t.Fatalf("round %d: bad %+v, edit %+v: %d bytes unreadable, a whole backup has %d", round, bad, edit, got.Unreadable, whole.Unreadable)
+		}
+		same := &snapshot.Snapshot{}
+		if err := Changed(t.Context(), r, failing(next, left...), ranges(nil), got, same, nil); err != nil {
+			t.Fatal(err)
+		}
+		if same.Root != got.Root || same.Unreadable != got.Unreadable || same.Stats.Data != got.Stats.Data {
+			t.Fatalf("round %d: nothing changed, and of %d bytes of data and %d unreadable there are %d and %d", round, got.Stats.Data, got.Unreadable, same.Stats.Data, same.Unreadable)
 		}
 	}
 }
