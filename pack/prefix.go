@@ -54,7 +54,7 @@ func (d *Decoder) DecodePrefix(dst, sealed []byte, f Frame, n int) ([]byte, erro
 // PrefixRoom is how much memory DecodePrefix usually needs for n bytes.
 func PrefixRoom(n int) int { return (n + x86Operand + zstdBlockMax - 1) / zstdBlockMax * zstdBlockMax }
 
-// A shortened is a frame that lies in the memory of a longer one.
+// A shortened is a frame in the memory of a longer one.
 type shortened struct {
 	frame []byte
 	raw   int              // bytes that it decompresses to

@@ -137,7 +137,7 @@ func TestFrameCacheBound(t *testing.T) {
 	}
 }
 
-// TestFrameCacheInPart loads single chunks of long frames, of which only the beginning is decoded then, and others of the same
+// TestFrameCacheInPart loads single chunks of long frames, whose beginning alone is decoded then, and others of the same
 // frames. All are right, a frame is read at most twice, and what is decoded in part takes less memory.
 func TestFrameCacheInPart(t *testing.T) {
 	s := new(packReads)

@@ -36,7 +36,7 @@ answer() {
 	return 1
 }
 
-# try runs a command of QMP: its name, then arguments of jq, the last of which makes the command's arguments.
+# try runs a command of QMP: its name, then arguments of jq. The last one makes the arguments of the command.
 try() {
 	local command=$1
 	shift
