@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# boot.sh [PLATTER]: a disk that boots goes into a repository as a raw image, comes out in every format, and each boots to its
-# login prompt under qemu, without hardware help. Needs no root, and of Debian:
+# boot.sh [PLATTER]: a disk that boots goes into a repository as a raw image, boots from there without being restored, comes out
+# in every format, and each boots to its login prompt under qemu, without hardware help. Needs no root, and of Debian:
 # apt-get install busybox-static cpio dosfstools e2fsprogs fdisk mtools qemu-system-x86 syslinux syslinux-common
 set -euo pipefail
 cd "$(dirname "$0")/.."
@@ -111,6 +111,7 @@ disk "$out/disk.raw"
 export PLATTER_REPOSITORY=$out/repo PLATTER_PASSWORD=secret PLATTER_CACHE_DIR=$out/cache
 "$platter" init --quiet
 "$platter" backup "$out/disk.raw" --name bootable --quiet >/dev/null
+"$platter" boot bootable --check --timeout 3m
 "$platter" restore bootable "$out/back.raw" --quiet
 boots "$out/back.raw" raw
 for format in ${FORMATS-qcow2 vmdk vdi vhdx vhd}; do
