@@ -135,6 +135,7 @@ func (s *serving) runMachine(ctx context.Context, opts bootOptions, socket strin
 	if err != nil {
 		return err
 	}
+	s.served = true
 	if opts.check {
 		r, err := m.Check(ctx, machine.CheckOptions{Expect: opts.expect, Timeout: opts.timeout, Screenshot: opts.screenshot})
 		err = errors.Join(err, m.Close())

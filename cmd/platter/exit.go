@@ -10,6 +10,8 @@ import (
 
 	"platter/repo"
 	"platter/repo/crypt"
+	"platter/snapshot/serve/fuse"
+	"platter/snapshot/serve/nbd"
 )
 
 var (
@@ -32,7 +34,7 @@ func exitCode(err error) int {
 		return 3
 	case errors.Is(err, repo.ErrNoRepository):
 		return 10
-	case errors.Is(err, repo.ErrInUse):
+	case errors.Is(err, repo.ErrInUse), errors.Is(err, fuse.ErrMounted), errors.Is(err, nbd.ErrSocketTaken):
 		return 11
 	case errors.Is(err, crypt.ErrWrongPassword):
 		return 12

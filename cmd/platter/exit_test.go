@@ -9,6 +9,8 @@ import (
 
 	"platter/repo"
 	"platter/repo/crypt"
+	"platter/snapshot/serve/fuse"
+	"platter/snapshot/serve/nbd"
 )
 
 func TestExitCode(t *testing.T) {
@@ -23,6 +25,8 @@ func TestExitCode(t *testing.T) {
 		{fmt.Errorf("restore: %w", errIncomplete), 3},
 		{fmt.Errorf("open: %w", repo.ErrNoRepository), 10},
 		{fmt.Errorf("prune: %w", &repo.InUseError{}), 11},
+		{fmt.Errorf("mount: %w", fuse.ErrMounted), 11},
+		{fmt.Errorf("listen: %w", nbd.ErrSocketTaken), 11},
 		{errors.Join(crypt.ErrWrongPassword, errors.New("and more")), 12},
 		{fmt.Errorf("%w: %w", errInterrupted, usagef("x")), 130},
 

@@ -20,7 +20,7 @@ The password comes from the variable PLATTER_PASSWORD, a file or a command; othe
 for it on the terminal. Flags may come before or after a command and its arguments.
 
 Exit codes: 0 success, 1 failure, 2 wrong usage, 3 done but not completely, 10 no repository found,
-11 in use by another prune or repair, 12 wrong password, 130 interrupted.`
+11 in use by another command, 12 wrong password, 130 interrupted.`
 
 // appUsage follows the program's name in its synopsis.
 const appUsage = " COMMAND [FLAGS] [ARGUMENT...]"

@@ -74,9 +74,14 @@ const hookPatience = 5 * time.Second
 
 // runHook runs a command line. Its output goes to standard error: standard output is for results.
 func (e *env) runHook(ctx context.Context, line string, about []string) error {
+	return e.runShell(ctx, line, about, e.stderr)
+}
+
+// runShell runs a command line with more variables in its environment.
+func (e *env) runShell(ctx context.Context, line string, about []string, stdout io.Writer) error {
 	cmd := shell(ctx, line)
 	cmd.Env = append(cmd.Env, about...)
-	cmd.Stdout, cmd.Stderr = e.stderr, e.stderr
+	cmd.Stdout, cmd.Stderr = stdout, e.stderr
 	cmd.WaitDelay = hookPatience
 	cmd.Cancel = func() error { return endProcess(cmd.Process) }
 	if term.IsTerminal(int(e.stdin.Fd())) {

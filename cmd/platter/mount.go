@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"os"
 	"path/filepath"
 
 	"github.com/urfave/cli/v2"
@@ -53,7 +54,10 @@ func runMount(ctx context.Context, env *env, opts mountOptions, args []string) e
 		if spec == "" {
 			return usagef("SNAPSHOT is empty")
 		}
-	case 1:
+	case 0, 1:
+		if err := wantArgs(args, "DIR"); err != nil {
+			return err
+		}
 	default:
 		return wantArgs(args, "SNAPSHOT", "DIR")
 	}
@@ -67,8 +71,8 @@ func runMount(ctx context.Context, env *env, opts mountOptions, args []string) e
 	if opts.name != "" && spec != "" {
 		return usagef("--name selects disks, and SNAPSHOT one version: give only one of them")
 	}
-	if err := outsideOf(opts.repo, filepath.Join(dir, "disk.img")); err != nil {
-		return err
+	if outsideOf(opts.repo, filepath.Join(dir, "disk.img")) != nil {
+		return fmt.Errorf("mount %s: it is in the folder of the repository; choose another folder", dir)
 	}
 	var match func(*snapshot.Snapshot) bool
 	if opts.name != "" {
@@ -93,17 +97,33 @@ func (s *serving) mount(ctx context.Context, opts mountOptions, dir string) erro
 	s.env.patient.Store(true)
 	m, err := fuse.Mount(ctx, dir, &fuseCatalog{s}, o)
 	if err != nil {
-		return fmt.Errorf("mount: %w", err)
+		return err // it names the folder
 	}
+	s.served = true
 	if opts.run != "" {
-		return errors.Join(s.runBeside(ctx, opts.run, "dir="+dir, "PLATTER_DIR="+dir), m.Close())
+		err := s.runBeside(ctx, opts.run, "dir="+dir, "PLATTER_DIR="+dir)
+		over, cancel := context.WithCancel(ctx)
+		cancel()
+		return errors.Join(err, s.waitUnmounted(over, m, dir))
 	}
 	if opts.json {
-		err = s.env.printJSON(map[string]string{"dir": dir})
+		err = s.env.printJSON(s.begun(map[string]string{"dir": dir}))
 	} else {
 		s.env.info(s.c, "mounted on %s; Ctrl-C or 'umount %s' ends it", dir, dir)
 	}
-	return errors.Join(err, m.Wait(ctx))
+	return errors.Join(err, s.waitUnmounted(ctx, m, dir))
+}
+
+// waitUnmounted waits until the folder is unmounted, which it does when ctx ends, and until programs have closed its files: a
+// loop device may still hold writes.
+func (s *serving) waitUnmounted(ctx context.Context, m *fuse.Server, dir string) error {
+	err := m.Wait(ctx)
+	if !errors.Is(err, fuse.ErrBusy) {
+		return err
+	}
+	s.env.warn(s.c, "programs or loop devices have files of %s open (%v); platter ends when they have closed them. "+
+		"A second Ctrl-C, or SIGTERM (kill %d), ends it at once: they then get I/O errors, and what they have not written yet is lost", dir, err, os.Getpid())
+	return m.Wait(context.WithoutCancel(ctx))
 }
 
 // A fuseCatalog shows a serving's versions as files.
@@ -143,7 +163,7 @@ func (f *fuseCatalog) Files(ctx context.Context, version fuse.Version) ([]fuse.F
 		whole, name = f.s.part, f.s.part.Name+".img"
 	}
 	data := int64(-1)
-	if whole.Len == v.Size {
+	if whole.Len == v.Size && (v.Stats.Data > 0 || v.Root.IsZero()) { // unreadable ranges must not look like a hole
 		data = v.Stats.Data
 	}
 	files := []fuse.File{f.file(v, name, whole, data)}

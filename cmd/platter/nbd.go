@@ -80,29 +80,31 @@ func runNBD(ctx context.Context, env *env, opts nbdOptions, args []string) error
 	if err != nil {
 		return s.end(ctx, err)
 	}
-	if err := printURI(env, opts, uri); err != nil {
+	env.patient.Store(true) // replies under way, and what was written
+	if err := s.printURI(opts, uri); err != nil {
 		return s.end(ctx, errors.Join(err, l.Close()))
 	}
-	sctx, stop := context.WithCancel(ctx)
-	defer stop()
+	s.served = true
+	return s.end(ctx, s.nbd(ctx, opts, l, config, uri))
+}
+
+// nbd serves until ctx ends, or with --run until the command has ended: it may have writes to flush.
+func (s *serving) nbd(ctx context.Context, opts nbdOptions, l net.Listener, config *tls.Config, uri string) error {
+	o := nbd.Options{TLS: config, Failed: func(export string, err error) {
+		s.env.warn(s.c, "%s: %v", cmp.Or(export, "the default export"), err)
+	}}
+	if opts.run == "" {
+		s.env.info(s.c, "Ctrl-C ends it")
+		return nbd.Serve(ctx, l, &nbdExports{s}, o)
+	}
+	sctx, stop := context.WithCancel(context.WithoutCancel(ctx))
 	ran := make(chan error, 1)
-	if opts.run != "" {
-		go func() {
-			defer stop()
-			ran <- s.runBeside(ctx, opts.run, "uri="+uri, "PLATTER_NBD_URI="+uri)
-		}()
-	} else {
-		ran <- nil
-		env.info(opts.common, "Ctrl-C ends it")
-	}
-	env.patient.Store(true) // replies under way, and what was written
-	err = nbd.Serve(sctx, l, &nbdExports{s}, nbd.Options{TLS: config, Failed: func(export string, err error) {
-		env.warn(opts.common, "%s: %v", cmp.Or(export, spec), err)
-	}})
-	if opts.run == "" && err == nil {
-		stop()
-	}
-	return s.end(ctx, errors.Join(err, <-ran))
+	go func() {
+		defer stop()
+		ran <- s.runBeside(ctx, opts.run, "uri="+uri, "PLATTER_NBD_URI="+uri)
+	}()
+	err := nbd.Serve(sctx, l, &nbdExports{s}, o)
+	return errors.Join(err, <-ran)
 }
 
 // optionalArg returns the only argument; "" if there is none.
@@ -137,6 +139,9 @@ func (o nbdOptions) listener(ctx context.Context, config *tls.Config) (net.Liste
 		if err != nil {
 			return nil, "", err
 		}
+		if outsideOf(o.repo, path) != nil {
+			return nil, "", fmt.Errorf("listen on %s: it is in the folder of the repository; choose another place", path)
+		}
 		l, err := nbd.ListenUnix(ctx, path)
 		if err != nil {
 			return nil, "", err
@@ -170,15 +175,15 @@ func socketPath(wish string) (string, error) {
 	return filepath.Join(folder, fmt.Sprintf("platter-%d.sock", os.Getpid())), nil
 }
 
-func printURI(env *env, opts nbdOptions, uri string) error {
+func (s *serving) printURI(opts nbdOptions, uri string) error {
 	if opts.run != "" {
 		return nil // standard output is the command's
 	}
 	if opts.json {
-		return env.printJSON(map[string]string{"uri": uri})
+		return s.env.printJSON(s.begun(map[string]string{"uri": uri}))
 	}
-	fmt.Fprintln(env.stdout, uri)
-	return env.stdout.err
+	fmt.Fprintln(s.env.stdout, uri)
+	return s.env.stdout.err
 }
 
 // nbdExports are the exports of a serving.

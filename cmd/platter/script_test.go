@@ -233,14 +233,23 @@ func parseSize(ts *testscript.TestScript, s string) int64 {
 }
 
 // scriptCondition answers what scripts ask beside testscript's own conditions: [device:PATH] whether a block device is
-// there, [root] whether nothing is forbidden.
+// there, [root] whether nothing is forbidden, [fuse] whether folders can be mounted, which CI must be able to.
 func scriptCondition(cond string) (bool, error) {
 	if path, ok := strings.CutPrefix(cond, "device:"); ok {
 		info, err := os.Stat(path)
 		return err == nil && info.Mode().Type() == fs.ModeDevice, nil
 	}
-	if cond == "root" {
+	switch cond {
+	case "root":
 		return os.Getuid() == 0, nil
+	case "fuse":
+		if _, err := os.Stat("/dev/fuse"); err == nil && os.Getuid() == 0 {
+			return true, nil
+		}
+		if os.Getenv("CI") != "" {
+			return false, errors.New("CI has to run as root, with /dev/fuse")
+		}
+		return false, nil
 	}
 	return false, fmt.Errorf("unknown condition %q", cond)
 }

@@ -94,6 +94,8 @@ type serving struct {
 	copy *serve.Copy // with the overlay that is kept or saved; nil if nothing is
 	kept string      // the file of that overlay
 	save *snapshot.Snapshot
+
+	served bool // programs may have written: from then on, the end saves
 }
 
 // openServing opens a repository, and the version that spec names; "" for all. The caller closes it.
@@ -129,7 +131,7 @@ func openServing(ctx context.Context, env *env, c common, o servingOptions, spec
 	}, match)
 	if s.one != nil && (o.overlay != "" || o.save != "") {
 		if err := s.openOverlay(ctx); err != nil {
-			return nil, errors.Join(err, s.close())
+			return nil, s.end(ctx, err)
 		}
 	}
 	return s, nil
@@ -157,9 +159,14 @@ func (s *serving) openOverlay(ctx context.Context) (err error) {
 			return fmt.Errorf("make an overlay: %w", err)
 		}
 		s.kept = filepath.Join(folder, "overlay")
+		defer func() {
+			if err == nil {
+				s.env.info(s.c, "until the end, what is written is in %s", s.kept)
+			}
+		}()
 	}
-	if err := outsideOf(s.c.repo, s.kept); err != nil {
-		return err
+	if outsideOf(s.c.repo, s.kept) != nil {
+		return fmt.Errorf("make overlay %s: it is in the folder of the repository; choose another place", s.kept)
 	}
 	s.copy, err = s.library.OpenCopy(ctx, s.repo.ID(), s.one, s.kept)
 	if errors.Is(err, fs.ErrNotExist) {
@@ -185,12 +192,12 @@ func (s *serving) open(ctx context.Context, v *snapshot.Snapshot, part snapshot.
 	return w, w, err
 }
 
-// end saves what was written, if that is wanted, and closes everything. failed is why serving ended; nil if it was asked to.
-// ctx may have ended.
+// end saves what was written, if that is wanted, and closes everything. failed is why serving ended or did not begin; nil if
+// it was asked to end. ctx may have ended.
 func (s *serving) end(ctx context.Context, failed error) error {
 	ctx = context.WithoutCancel(ctx)
-	if s.save == nil {
-		return errors.Join(failed, s.close())
+	if s.save == nil || !s.served {
+		return errors.Join(failed, s.close(), s.removeTemporary())
 	}
 	s.env.patient.Store(true)
 	defer s.env.patient.Store(false)
@@ -198,18 +205,26 @@ func (s *serving) end(ctx context.Context, failed error) error {
 	if err != nil {
 		err = fmt.Errorf("%w\nwhat was written is still in %s: 'platter nbd %s --overlay %s --save %s --run true' saves it", err, s.kept, shortID(s.one.ID), s.kept, s.o.save)
 	}
-	err = errors.Join(failed, err, s.close())
-	if err == nil && s.o.overlay == "" {
-		err = os.RemoveAll(filepath.Dir(s.kept))
+	closed := s.close()
+	if err == nil && closed == nil {
+		closed = s.removeTemporary()
 	}
-	return err
+	return errors.Join(failed, err, closed)
+}
+
+// removeTemporary removes the overlay of --save. That of --overlay stays.
+func (s *serving) removeTemporary() error {
+	if s.kept == "" || s.o.overlay != "" {
+		return nil
+	}
+	return os.RemoveAll(filepath.Dir(s.kept))
 }
 
 func (s *serving) saveCopy(ctx context.Context) error {
 	v := s.save
 	v.Time, v.Platter = s.env.now().Round(0), buildVersion().Version
 	v.Note = "written to after " + shortID(s.one.ID) + " of " + s.one.Name
-	s.env.info(s.c, "saving what was written as a version of %s", v.Name)
+	s.env.info(s.c, "saving what was written as a version of %s; until then it is in %s", v.Name, s.kept)
 	var p repo.Progress
 	stop := s.env.progress(s.c, v.Name, &p)
 	err := s.copy.Save(ctx, s.repo, s.one, v, &p)
@@ -231,13 +246,22 @@ func (s *serving) close() error {
 	return err
 }
 
-// runBeside runs the command line of --run until it ends, with these variables in its environment. Its failure is an error.
+// runBeside runs the command line of --run until it ends, with these variables in its environment. Standard output is the
+// command's. Its failure is an error.
 func (s *serving) runBeside(ctx context.Context, line string, about ...string) error {
-	err := s.env.runHook(ctx, line, about)
+	err := s.env.runShell(ctx, line, about, s.env.stdout.w)
 	if err != nil && ctx.Err() == nil {
 		err = fmt.Errorf("--run: %w", err)
 	}
 	return err
+}
+
+// begun describes to --json what is served, and where what is written is kept.
+func (s *serving) begun(about map[string]string) map[string]string {
+	if s.kept != "" {
+		about["overlay"] = s.kept
+	}
+	return about
 }
 
 // parts are the partitions of a version that can be opened.
