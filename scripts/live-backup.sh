@@ -1,13 +1,14 @@
 #!/usr/bin/env bash
 # live-backup.sh QMP-SOCKET NODE NAME [FLAG...]: backs up a disk of a running QEMU machine as it is at one moment, while the
 # machine goes on. NODE is the disk's block node, NAME that of the versions, and FLAGs are for 'platter backup'.
-# Needs QEMU 7.1 or later, qemu-img, jq and socat. In the environment:
+# Needs QEMU 5.2 or later, qemu-img, jq and socat. In the environment:
 #   PLATTER        the program (default: platter)
 #   FREEZE, THAW   commands to run before and after that moment, such as virsh domfsfreeze and domfsthaw
 #   OVERLAY_DIR    a folder that QEMU can write to (default: TMPDIR or /tmp)
+#   OVERLAY_SIZE   bytes to reserve there (default: as many as the disk has)
 #
-# What the machine overwrites meanwhile is first copied to an overlay (copy-before-write), and an export shows the disk through
-# it (snapshot-access). If the overlay fails, as when its file system is full, the backup fails, and the machine goes on.
+# QEMU copies what the machine overwrites meanwhile to an overlay first (blockdev-backup with sync=none), and exports the disk
+# as the overlay shows it. A write that QEMU cannot copy fails in the machine. So the overlay's space is reserved before it begins.
 #
 # shellcheck disable=SC2016 # the variables in single quotes are jq's
 set -euo pipefail
@@ -18,7 +19,7 @@ fail() {
 }
 
 [ $# -ge 3 ] || fail "usage: live-backup.sh QMP-SOCKET NODE NAME [FLAG...]"
-for tool in jq qemu-img setsid socat "${PLATTER:-platter}"; do
+for tool in fallocate jq qemu-img setsid socat "${PLATTER:-platter}"; do
 	command -v "$tool" >/dev/null || fail "$tool not found"
 done
 monitor=$1 node=$2 name=$3
@@ -58,9 +59,7 @@ insist() {
 
 undo=() # functions, to be called last first
 remove_overlay() { insist blockdev-del '{"node-name": "platter-overlay"}'; }
-remove_filter() { insist blockdev-del '{"node-name": "platter-cbw"}'; }
-remove_access() { insist blockdev-del '{"node-name": "platter-access"}'; }
-restore_drive() { insist qom-set --arg device "$device" --arg node "$node" '{path: $device, property: "drive", value: $node}'; }
+end_job() { try block-job-cancel '{device: "platter-overlay", force: true}'; }
 stop_server() { try nbd-server-stop '{}'; }
 thaw() { [ -z "${THAW-}" ] || sh -c "$THAW"; }
 
@@ -89,28 +88,22 @@ qmp qmp_capabilities '{}'
 qmp query-named-block-nodes '{flat: true}'
 size=$(jq -r --arg node "$node" 'first(.return[] | select(."node-name" == $node)).image."virtual-size" // empty' <<<"$reply")
 [ -n "$size" ] || fail "the machine has no block node $node"
-qmp query-block '{}'
-device=$(jq -r --arg node "$node" 'first(.return[] | select(.inserted."node-name" == $node)).qdev // empty' <<<"$reply")
-[ -n "$device" ] || fail "no device of the machine uses the block node $node"
 qemu-img create -q -f qcow2 "$dir/overlay.qcow2" "$size"
+reserve=${OVERLAY_SIZE:-$((size + size / 1024 + 1048576))} # with tables
+fallocate --keep-size --length "$reserve" "$dir/overlay.qcow2" ||
+	fail "no room for $reserve bytes in $dir: name another folder with OVERLAY_DIR, or reserve less with OVERLAY_SIZE. If that is too little, writes fail in the machine"
 
-qmp blockdev-add --arg file "$dir/overlay.qcow2" '{driver: "qcow2", "node-name": "platter-overlay", file: {driver: "file", filename: $file}}'
-undo+=(remove_overlay)
-qmp blockdev-add --arg node "$node" '{driver: "copy-before-write", "node-name": "platter-cbw", file: $node, target: "platter-overlay",
-	"on-cbw-error": "break-snapshot"}'
-undo+=(remove_filter)
-
-undo+=(thaw)
+qmp blockdev-add --arg file "$dir/overlay.qcow2" --arg node "$node" '{driver: "qcow2", "node-name": "platter-overlay",
+	file: {driver: "file", filename: $file}, backing: $node}'
+undo+=(remove_overlay thaw)
 [ -z "${FREEZE-}" ] || sh -c "$FREEZE" || fail "FREEZE failed"
-qmp qom-set --arg device "$device" '{path: $device, property: "drive", value: "platter-cbw"}' # the moment that is kept
-undo=(remove_overlay remove_filter restore_drive)
+qmp blockdev-backup --arg node "$node" '{"job-id": "platter-overlay", device: $node, target: "platter-overlay", sync: "none"}' # the moment
+undo=(remove_overlay end_job)
 thaw || fail "THAW failed"
 
-qmp blockdev-add '{driver: "snapshot-access", "node-name": "platter-access", file: "platter-cbw"}'
-undo+=(remove_access)
 qmp nbd-server-start --arg path "$dir/nbd.sock" '{addr: {type: "unix", data: {path: $path}}}'
 undo+=(stop_server)
-qmp block-export-add --arg node "$node" '{type: "nbd", id: "platter", "node-name": "platter-access", name: $node}'
+qmp block-export-add --arg node "$node" '{type: "nbd", id: "platter", "node-name": "platter-overlay", name: $node}'
 
 trap 'exit 129' HUP
 trap 'exit 130' INT

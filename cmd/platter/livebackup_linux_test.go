@@ -10,6 +10,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strings"
+	"syscall"
 	"testing"
 
 	"platter/snapshot/image/oracle"
@@ -116,14 +117,14 @@ func (m *liveMachine) write(rng *rand.Rand, size int64) {
 	}[min(rng.IntN(6), 2)])
 }
 
-// backUp runs scripts/live-backup.sh. Between the moment that is kept and the backup it calls moment, and afterwards meanwhile
-// until the script ends.
-func (m *liveMachine) backUp(s *site, overlayDir string, moment, meanwhile func()) error {
+// backUp runs scripts/live-backup.sh. It calls before right before the moment that is kept, after between it and the backup, and
+// then meanwhile until the script ends.
+func (m *liveMachine) backUp(s *site, overlayDir string, before, after, meanwhile func()) error {
 	m.t.Helper()
 	for _, tool := range []string{"jq", "qemu-img", "setsid", "socat"} {
 		oracle.Path(m.t, tool)
 	}
-	l, err := net.Listen("unix", s.path("thaw"))
+	l, err := net.Listen("unix", s.path("hooks"))
 	if err != nil {
 		m.t.Fatal(err)
 	}
@@ -133,7 +134,7 @@ func (m *liveMachine) backUp(s *site, overlayDir string, moment, meanwhile func(
 	if p.Cmd.Path, err = filepath.Abs(p.Cmd.Path); err != nil {
 		m.t.Fatal(err)
 	}
-	p.Env = append(p.Env, "PLATTER="+s.program, "OVERLAY_DIR="+overlayDir, "THAW=socat - UNIX-CONNECT:"+s.path("thaw"))
+	p.Env = append(p.Env, "PLATTER="+s.program, "OVERLAY_DIR="+overlayDir, "FREEZE=socat - UNIX-CONNECT:"+s.path("hooks"), "THAW=socat - UNIX-CONNECT:"+s.path("hooks"))
 	if err := p.Start(); err != nil {
 		m.t.Fatal(err)
 	}
@@ -143,9 +144,11 @@ func (m *liveMachine) backUp(s *site, overlayDir string, moment, meanwhile func(
 		l.Close()
 		ended <- err
 	}()
-	if c, err := l.Accept(); err == nil {
-		moment()
-		c.Close()
+	for _, do := range []func(){before, after} {
+		if c, err := l.Accept(); err == nil {
+			do()
+			c.Close()
+		}
 	}
 	for {
 		select {
@@ -194,11 +197,16 @@ func TestLiveBackup(t *testing.T) {
 				t.Fatal(err)
 			}
 			rng, writes := rand.New(rand.NewPCG(1, 2)), 0
-			err := m.backUp(s, s.path("overlay"), func() {
+			many := func() {
 				for range 100 {
 					m.write(rng, size)
 				}
-			}, func() {
+			}
+			err := m.backUp(s, s.path("overlay"), func() {
+				many()
+				m.io("flush")
+				oracle.Run(t, "qemu-img", "convert", "-U", "-f", format, "-O", "raw", disk, want)
+			}, many, func() {
 				m.write(rng, size)
 				writes++
 			})
@@ -225,8 +233,9 @@ func TestLiveBackup(t *testing.T) {
 	}
 }
 
-// TestLiveBackupOverlayFull gives the overlay too little space: the backup fails, and the machine does not notice.
-func TestLiveBackupOverlayFull(t *testing.T) {
+// TestLiveBackupNoRoom gives the overlay too little space: the backup is refused, and the machine does not notice. Once it has
+// its space, nothing else can take that away.
+func TestLiveBackupNoRoom(t *testing.T) {
 	if testing.Short() {
 		t.Skip("starts QEMU")
 	}
@@ -240,14 +249,27 @@ func TestLiveBackupOverlayFull(t *testing.T) {
 	}
 	oracle.Run(t, "mount", "-t", "tmpfs", "-o", "size=1M", "tmpfs", overlay)
 	t.Cleanup(func() { _ = exec.Command("umount", overlay).Run() })
+	want := s.disk("want", 8<<20, 1, "random")
 	m := startMachine(s, "raw", s.disk("disk", 8<<20, 1, "random"))
-	err := m.backUp(s, overlay, func() { m.io("write -q -P 7 0 4M") }, func() { m.io("read -q 4M 512") })
-	if err == nil || !strings.Contains(err.Error(), "the NBD server returned an error") {
+	err := m.backUp(s, overlay, func() {}, func() {}, func() { m.io("read -q 4M 512") })
+	if err == nil || !strings.Contains(err.Error(), "no room for") {
 		t.Errorf("the backup: %v", err)
 	}
 	if list := s.snapshots(); len(list) != 0 {
 		t.Errorf("%d versions were stored", len(list))
 	}
-	m.io("read -q -P 7 0 4M")
 	m.wantClean(overlay)
+
+	oracle.Run(t, "mount", "-o", "remount,size=12M", overlay)
+	filler := filepath.Join(overlay, "filler")
+	err = m.backUp(s, overlay, func() {
+		if err := os.WriteFile(filler, make([]byte, 12<<20), 0o600); !errors.Is(err, syscall.ENOSPC) {
+			t.Errorf("the overlay's file system is not full: %v", err)
+		}
+	}, func() { m.io("write -q -P 7 0 8M") }, func() { m.io("read -q -P 7 0 8M") })
+	if err := errors.Join(err, os.Remove(filler)); err != nil {
+		t.Fatal(err)
+	}
+	m.wantClean(overlay)
+	s.restores("live", want)
 }
