@@ -35,15 +35,23 @@ func escapeUnprintable(text []byte) []byte {
 
 // printJSON prints v as the one document that --json promises.
 func (e *env) printJSON(v any) error {
+	text, err := jsonText(v)
+	if err == nil {
+		_, err = e.stdout.Write(text)
+	}
+	return err
+}
+
+// jsonText encodes v for people and programs.
+func jsonText(v any) ([]byte, error) {
 	var out bytes.Buffer
 	enc := json.NewEncoder(&out)
 	enc.SetIndent("", "  ")
 	enc.SetEscapeHTML(false)
 	if err := enc.Encode(v); err != nil {
-		return fmt.Errorf("print JSON: %w", err)
+		return nil, fmt.Errorf("encode JSON: %w", err)
 	}
-	_, err := e.stdout.Write(escapeUnprintable(out.Bytes()))
-	return err
+	return escapeUnprintable(out.Bytes()), nil
 }
 
 // complainJSON prints v as one line on standard error. Its fields are strings and numbers, which always encode.
