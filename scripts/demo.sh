@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# make demo: back up three versions of a disk, restore two of them, and compare every byte. Needs Go, git and
-# make, no root. Each command is printed before it runs; you can run it again in this folder.
+# make demo: back up three versions of a disk, restore two of them, and compare every byte. A version is mounted too, where
+# FUSE works. Needs Go, git and make, no root. Each command is printed before it runs; you can run it again in this folder.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
@@ -45,6 +45,18 @@ run './platter restore laptop~2 platter-demo/restored-monday.img --verify'
 run 'cmp platter-demo/monday.img platter-demo/restored-monday.img'
 run './platter restore laptop platter-demo/restored-wednesday.img'
 run 'cmp platter-demo/laptop.img platter-demo/restored-wednesday.img'
+
+title 'Open Monday without restoring it, and compare every byte'
+mounts() { # whether this user may open the device, and may mount
+	[ "$(uname)" = Linux ] && (: <>/dev/fuse) 2>/dev/null || return 1
+	if [ "$(id -u)" = 0 ]; then unshare --mount true 2>/dev/null; else command -v fusermount3 >/dev/null; fi
+}
+if mounts; then
+	run 'mkdir platter-demo/monday'
+	run "./platter mount laptop~2 platter-demo/monday --run 'ls -s \$dir && cmp \$dir/disk.img platter-demo/monday.img'"
+else
+	echo 'Skipped: that needs Linux, and the right to use FUSE.'
+fi
 
 title 'Read the whole repository and verify it'
 run './platter check --read-data'

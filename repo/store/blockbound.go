@@ -57,7 +57,7 @@ func (f *blockFiles) use(key blockKey, size int64) {
 	}
 	f.mu.Unlock()
 	if touch {
-		_ = os.Chtimes(key.path(f.folder), now, now) // without it, the block only goes sooner
+		_ = os.Chtimes(key.path(f.folder), now, now) // if this fails, the block is only evicted sooner
 	}
 }
 

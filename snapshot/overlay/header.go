@@ -38,8 +38,8 @@ const (
 	magic   = "platter overlay\x00"
 )
 
-// A Binding names what an overlay lies over. It is opaque to this package: a hash of the snapshot's ID, the partition
-// and the repository's ID, for example.
+// A Binding names the base of an overlay. It is opaque to this package: a hash of the snapshot's ID and the
+// repository's ID, for example.
 type Binding [32]byte
 
 type header struct {

@@ -29,7 +29,7 @@ var (
 	ErrDamaged = errors.New("the overlay is damaged")
 	// ErrNewer says that a newer program wrote an overlay's file.
 	ErrNewer = errors.New("the overlay was written by a newer platter: use that one")
-	// ErrOtherBase says that an overlay lies over another disk than the one given.
+	// ErrOtherBase says that an overlay was made over another disk than the one given.
 	ErrOtherBase = errors.New("the overlay belongs to another version or another disk")
 )
 

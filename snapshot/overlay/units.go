@@ -30,7 +30,7 @@ func (u *units) takeEnd(n int64) (at int64) {
 	return at
 }
 
-// give takes units back.
+// give makes units unused again.
 func (u *units) give(at, n int64) { u.free.set(run{at, n, at}) }
 
 // unitsOf returns the unused units of a file that ends before unit end, from its map and its header. The error wraps

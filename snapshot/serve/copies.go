@@ -87,7 +87,7 @@ func (l *Library) copy(ctx context.Context, s *snapshot.Snapshot, over func(base
 	return &Copy{d, base}, nil
 }
 
-// binding names the version that an overlay lies over. repo is the ID of its repository.
+// binding names the version that an overlay belongs to. repo is the ID of its repository.
 func binding(repo string, s *snapshot.Snapshot) overlay.Binding {
 	return blake3.Sum256(fmt.Appendf(nil, "platter overlay of a version\x00%s\x00%s\x00%d", repo, s.ID, s.Size))
 }

@@ -56,7 +56,7 @@ func (c *conn) receive() error {
 		case wire.ReplyChunkMagic:
 			err = c.chunk()
 		default:
-			err = fmt.Errorf("%w: a reply does not begin as one", wire.ErrMalformed)
+			err = fmt.Errorf("%w: a reply does not begin with a magic number", wire.ErrMalformed)
 		}
 		if err != nil {
 			return err

@@ -77,7 +77,7 @@ func fillTimes(out *fuse.Attr, at time.Time) {
 // failed reports an error and returns what the program that asked sees of it.
 func (t *tree) failed(ctx context.Context, n *fs.Inode, err error) syscall.Errno {
 	if ctx.Err() != nil {
-		return syscall.EINTR // the program is about to die: the error is not the disk's
+		return syscall.EINTR // the program is being killed; the disk did not fail
 	}
 	t.report(path.Join(".", n.Path(n.Root())), err)
 	for _, errno := range []syscall.Errno{syscall.ENOSPC, syscall.EDQUOT} {

@@ -32,7 +32,7 @@ var ready = []sign{
 	{regexp.MustCompile(`(?m)^.{0,80}\blogin: ?$`), "a login prompt"},
 }
 
-// failed are the signs that it will not come up.
+// failed are the signs that a system will not come up.
 var failed = []sign{
 	{regexp.MustCompile(`Kernel panic - not syncing`), "a kernel panic"},
 	{regexp.MustCompile(`You are in emergency mode|Give root password for maintenance|Entering emergency mode`), "an emergency shell"},

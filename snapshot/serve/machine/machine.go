@@ -42,7 +42,7 @@ const (
 // Options describe a machine.
 type Options struct {
 	QEMU     string // the program; "" for qemu-system-x86_64
-	Socket   string // the unix socket of the NBD server
+	Socket   string // the Unix socket of the NBD server
 	Export   string // the name of the export
 	ReadOnly bool
 	Firmware Firmware
@@ -84,7 +84,7 @@ func Start(ctx context.Context, o Options) (*Machine, error) {
 	}
 	hardware := map[string]string{"linux": "kvm:tcg", "darwin": "hvf:tcg", "windows": "whpx:tcg"}[runtime.GOOS]
 	if hardware != "" {
-		// The hardware's help may be there and not work, in a virtual machine for example. QEMU then ends at once.
+		// Hardware acceleration may be present and not work, in a virtual machine for example. QEMU then ends at once.
 		if m, err := start(ctx, program, hardware, o); err == nil || ctx.Err() != nil || errors.Is(err, ErrNoUEFI) {
 			return m, err
 		}

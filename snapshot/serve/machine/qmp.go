@@ -81,7 +81,7 @@ func (q *qmp) line() (line []byte, err error) {
 			return line, nil
 		}
 		if len(line) > maxAnswer {
-			return nil, errors.New("an answer without end")
+			return nil, errors.New("an answer that is too long")
 		}
 	}
 }

@@ -81,7 +81,7 @@ func place(socket, path string) error {
 }
 
 // clearAway removes a socket that nothing serves. It first moves it to aside, and asks there once more: another process
-// may have put its own socket on the path since the first question, and gets it back.
+// may have put its own socket on the path since the first question. Such a socket is put back.
 func clearAway(ctx context.Context, path, aside string) error {
 	info, err := os.Lstat(path)
 	if errors.Is(err, fs.ErrNotExist) {

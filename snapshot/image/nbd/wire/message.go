@@ -93,7 +93,7 @@ func (r Request) Append(b []byte) []byte {
 // ParseRequest reads a request of RequestLen bytes. An error wraps ErrMalformed.
 func ParseRequest(b []byte) (Request, error) {
 	if len(b) != RequestLen || binary.BigEndian.Uint32(b) != RequestMagic {
-		return Request{}, fmt.Errorf("request: %w: it does not begin as one", ErrMalformed)
+		return Request{}, fmt.Errorf("request: %w: it does not begin with the magic number", ErrMalformed)
 	}
 	return Request{
 		Flags: binary.BigEndian.Uint16(b[4:]), Command: Command(binary.BigEndian.Uint16(b[6:])),
@@ -149,7 +149,7 @@ func ParseChunk(b []byte) Chunk {
 
 func begins64(b []byte, length int, magic uint64) error {
 	if len(b) != length || binary.BigEndian.Uint64(b) != magic {
-		return fmt.Errorf("%w: it does not begin as one", ErrMalformed)
+		return fmt.Errorf("%w: it does not begin with the magic number", ErrMalformed)
 	}
 	return nil
 }

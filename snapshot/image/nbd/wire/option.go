@@ -96,7 +96,7 @@ func ParseListed(b []byte) (Listed, error) {
 	return Listed{name, string(rest)}, CheckName(name)
 }
 
-// A Geometry is what the server tells about an export: InfoExport.
+// A Geometry is what the server says about an export: InfoExport.
 //
 //	2 InfoExport | 8 size | 2 transmission flags
 type Geometry struct {

@@ -89,7 +89,7 @@ const (
 	RepErrTooBig                = RepError + 9
 )
 
-// What a client can ask for about an export, and what RepInfo tells.
+// What a client can ask for about an export, and what RepInfo says.
 const (
 	InfoExport uint16 = iota
 	InfoName
