@@ -134,6 +134,7 @@ type changedWorker struct {
 
 	region0 int64           // offset of the region on the disk
 	size    int64           // of the region
+	zeros   []image.Extent // in the region, in order: zero without being read
 	changes []image.Extent  // on the disk, in order
 	parent  []diskmap.Place // its pieces of the region; offsets are in the region
 	afterZ  bool            // the last piece was zeros
@@ -161,6 +162,9 @@ func (w *changedWorker) region(ctx context.Context, job regionJob) error {
 	w.region0, w.size = job.region*diskmap.RegionSize, diskmap.RegionLen(w.run.size, job.region)
 	w.changes, w.start, w.inside, w.afterZ = job.data, 0, 0, false
 	w.place(pieces)
+	if err := w.findZeros(ctx); err != nil {
+		return err
+	}
 	w.cutter.Reset()
 	w.pieces, w.at = w.pieces[:0], 0
 	for w.at < w.size {
@@ -269,6 +273,12 @@ func (w *changedWorker) hasChange(from, to int64) bool {
 
 // cutOne reads what the cutter needs to see, and adds the piece that it makes.
 func (w *changedWorker) cutOne(ctx context.Context) error {
+	if n := w.zerosAt(w.at); n >= chunk.MinZeroRun {
+		w.cutter.Skip()
+		w.addZeros(int(n))
+		w.afterZ, w.at = true, w.at+n
+		return nil
+	}
 	held, err := w.view(ctx)
 	if err != nil {
 		return err
@@ -282,6 +292,34 @@ func (w *changedWorker) cutOne(ctx context.Context) error {
 	w.afterZ = zero
 	w.at += int64(n)
 	return nil
+}
+
+// findZeros finds the runs of the region that are zero without being read.
+func (w *changedWorker) findZeros(ctx context.Context) error {
+	w.zeros = w.zeros[:0]
+	for e, err := range image.ExtentsIn(ctx, w.disk, w.region0, w.size) {
+		if err != nil {
+			return err
+		}
+		if e.Off -= w.region0; !e.Zero || e.Len == 0 {
+			continue
+		}
+		if last := len(w.zeros) - 1; last >= 0 && w.zeros[last].Off+w.zeros[last].Len == e.Off {
+			w.zeros[last].Len += e.Len
+		} else {
+			w.zeros = append(w.zeros, e)
+		}
+	}
+	return nil
+}
+
+// zerosAt returns how many bytes of the region from at on are zero blocks that need not be read.
+func (w *changedWorker) zerosAt(at int64) int64 {
+	i := sort.Search(len(w.zeros), func(i int) bool { return w.zeros[i].Off+w.zeros[i].Len > at })
+	if i == len(w.zeros) || w.zeros[i].Off > at {
+		return 0
+	}
+	return (w.zeros[i].Off + w.zeros[i].Len - at) &^ (chunk.Block - 1)
 }
 
 // view returns the bytes from w.at on: as many as the cutter needs, or all that are left of the region.

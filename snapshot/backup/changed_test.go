@@ -73,7 +73,7 @@ func TestChangedIsLikeDisk(t *testing.T) {
 			next = append(next, make([]byte, max(0, len(disk)-len(next)))...)[:len(disk)]
 			r = snapshottest.Reopen(t, s)
 			whole, got := &snapshot.Snapshot{}, &snapshot.Snapshot{}
-			mem := image.Mem{Data: next}
+			mem := image.Mem{Data: next, Holes: seed%2 == 0}
 			reads := &countingDisk{Disk: mem}
 			if err := Changed(t.Context(), r, reads, ranges(changesOf(rnd, disk, next)), parent, got, nil); err != nil {
 				t.Fatal(err)
@@ -167,6 +167,26 @@ func TestChangedReadsLittle(t *testing.T) {
 	}
 	if most := int64(4 << 20); d.read > most || got.Stats.New > 1<<20 {
 		t.Errorf("one changed block read %d bytes and stored %d", d.read, got.Stats.New)
+	}
+}
+
+// TestChangedReadsNoHoles holds that a change in the middle of zeros does not make it read the zeros, if they are a hole.
+func TestChangedReadsNoHoles(t *testing.T) {
+	disk := make([]byte, 64<<20)
+	r := snapshottest.Repo(t, new(store.Mem))
+	r.SetWorkers(1)
+	parent := keep(t, r, image.Mem{Data: disk})
+	disk[20<<20]++
+	d := &countingDisk{Disk: image.Mem{Data: disk, Holes: true}}
+	got := &snapshot.Snapshot{}
+	if err := Changed(t.Context(), r, d, ranges([]image.Extent{{Off: 20 << 20, Len: 4096}}), parent, got, nil); err != nil {
+		t.Fatal(err)
+	}
+	if d.read > 2<<20 {
+		t.Errorf("it read %d bytes", d.read)
+	}
+	if whole := keep(t, r, image.Mem{Data: disk}); got.Root != whole.Root {
+		t.Error("the map is not that of a whole backup")
 	}
 }
 
