@@ -8,6 +8,8 @@ import (
 	"os"
 	"path/filepath"
 	"runtime"
+	"slices"
+	"strings"
 	"time"
 
 	"github.com/urfave/cli/v2"
@@ -16,6 +18,7 @@ import (
 	"platter/repo"
 	"platter/snapshot"
 	"platter/snapshot/image"
+	"platter/snapshot/image/anatomy"
 	"platter/snapshot/serve/machine"
 	"platter/snapshot/serve/nbd"
 )
@@ -49,7 +52,7 @@ func bootCommand(env *env) *cli.Command {
 			&cli.BoolFlag{Name: "check", Usage: "check that the disk boots, and store the result", Destination: &opts.check, DisableDefaultText: true},
 			&cli.StringFlag{Name: "expect", Usage: "with --check: pass when `TEXT` appears on the serial console", DefaultText: "a login prompt or an answer of the guest agent", Destination: &opts.expect},
 			&cli.DurationFlag{Name: "timeout", Usage: "with --check: fail after `TIME`", Value: 5 * time.Minute, Destination: &opts.timeout},
-			&cli.StringFlag{Name: "screenshot", Usage: "with --check: write what the screen shows at the end to a PNG `FILE`", TakesFile: true, Destination: &opts.screenshot},
+			&cli.StringFlag{Name: "screenshot", Usage: "with --check: write what the screen shows at the end to a PNG `FILE`", DefaultText: "a file in the cache folder", TakesFile: true, Destination: &opts.screenshot},
 			&cli.StringFlag{Name: "console", Usage: "write what the machine prints on its serial port to `FILE`", TakesFile: true, Destination: &opts.console},
 			&cli.BoolFlag{Name: "net", Usage: "give the machine network access through this machine", Destination: &opts.net, DisableDefaultText: true},
 			&cli.BoolFlag{Name: "uefi", Usage: "start by UEFI instead of what the disk requires", Destination: &opts.uefi, DisableDefaultText: true},
@@ -123,6 +126,9 @@ func (s *serving) runMachine(ctx context.Context, opts bootOptions, socket strin
 	if err != nil {
 		return err
 	}
+	if opts.check {
+		opts.keepWhatIsSeen(s)
+	}
 	if opts.console != "" {
 		f, err := os.OpenFile(opts.console, os.O_CREATE|os.O_TRUNC|os.O_WRONLY, 0o600)
 		if err != nil {
@@ -142,7 +148,7 @@ func (s *serving) runMachine(ctx context.Context, opts bootOptions, socket strin
 		if err != nil {
 			return err
 		}
-		return s.verdict(ctx, r)
+		return s.verdict(ctx, opts, r)
 	}
 	s.env.info(s.c, "running %s of %s by %s; Ctrl-C presses the power button, a second Ctrl-C ends it at once", shortID(s.one.ID), s.one.Name, o.Firmware)
 	select {
@@ -158,6 +164,21 @@ func (s *serving) runMachine(ctx context.Context, opts bootOptions, socket strin
 	return errors.Join(m.Err(), m.Close())
 }
 
+// keepWhatIsSeen makes a check keep its console and screenshot beside the cache, if the user names no files. Those of the
+// next check of the version replace them.
+func (o *bootOptions) keepWhatIsSeen(s *serving) {
+	folder := cacheFolder(s.env, s.c)
+	if folder == "" {
+		return
+	}
+	folder = filepath.Join(folder, s.repo.ID(), "boot")
+	if os.MkdirAll(folder, 0o700) != nil {
+		return // the check works without them
+	}
+	o.console = cmp.Or(o.console, filepath.Join(folder, shortID(s.one.ID)+".txt"))
+	o.screenshot = cmp.Or(o.screenshot, filepath.Join(folder, shortID(s.one.ID)+".png"))
+}
+
 // powerDownWithin is how long a machine may take to shut down.
 const powerDownWithin = time.Minute
 
@@ -168,9 +189,11 @@ func (s *serving) machine(ctx context.Context, opts bootOptions, socket string) 
 		return machine.Options{}, err
 	}
 	defer disk.Close()
-	look := s.one.Anatomy
-	if s.part.Name != "" {
-		look = nil
+	var look *anatomy.Disk
+	if s.part.Name == "" {
+		if look, err = s.one.ReadAnatomy(ctx, s.repo); err != nil {
+			return machine.Options{}, err
+		}
 	}
 	o := machine.Options{
 		QEMU: opts.qemu, Socket: socket, Firmware: machine.FirmwareOf(disk, look), Bus: machine.BusOf(look, s.one.Source.Kind == image.KindDevice),
@@ -189,10 +212,10 @@ func (s *serving) machine(ctx context.Context, opts bootOptions, socket string) 
 }
 
 // errNotBooted says that a check found that a disk does not boot.
-var errNotBooted = fmt.Errorf("%w: it does not boot", errIncomplete)
+var errNotBooted = fmt.Errorf("%w: the disk does not boot", errIncomplete)
 
 // verdict stores and prints what a check found.
-func (s *serving) verdict(ctx context.Context, r machine.Result) error {
+func (s *serving) verdict(ctx context.Context, opts bootOptions, r machine.Result) error {
 	v := repo.Verdict{
 		Snapshot: s.one.ID, Test: repo.BootTest, Passed: r.Passed, Reason: r.Reason, Time: s.env.now(),
 		Seconds: float64(r.Took.Milliseconds()) / 1000, Platter: buildVersion().Version,
@@ -202,14 +225,26 @@ func (s *serving) verdict(ctx context.Context, r machine.Result) error {
 	}
 	var err error
 	if s.c.json {
-		err = s.env.printJSON(verdictJSON{s.one.ID.String(), s.one.Name, v.Test, v.Passed, v.Reason, v.Seconds})
+		err = s.env.printJSON(verdictJSON{s.one.ID.String(), s.one.Name, v.Test, v.Passed, v.Reason, v.Seconds, opts.console, opts.screenshot})
 	} else {
 		fmt.Fprintf(s.env.stdout, "%s of %s %s: %s, after %s\n", shortID(s.one.ID), s.one.Name, bootWord(r.Passed), r.Reason, duration(r.Took))
 	}
 	if err == nil && !r.Passed {
-		return fmt.Errorf("%w: %s", errNotBooted, r.Reason)
+		return fmt.Errorf("%w%s", errNotBooted, opts.whatIsSeen())
 	}
 	return err
+}
+
+// whatIsSeen says where the console and the screenshot are.
+func (o *bootOptions) whatIsSeen() string {
+	files := slices.DeleteFunc([]string{o.console, o.screenshot}, func(name string) bool {
+		_, err := os.Stat(name)
+		return name == "" || err != nil
+	})
+	if len(files) == 0 {
+		return ""
+	}
+	return "; what it showed is in " + strings.Join(files, " and ")
 }
 
 type verdictJSON struct {
@@ -219,6 +254,9 @@ type verdictJSON struct {
 	Passed  bool    `json:"passed"`
 	Reason  string  `json:"reason"`
 	Seconds float64 `json:"seconds"`
+	// Files of this machine with what the machine showed; absent if there are none.
+	Console    string `json:"console,omitempty"`
+	Screenshot string `json:"screenshot,omitempty"`
 }
 
 func bootWord(passed bool) string {

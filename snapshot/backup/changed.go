@@ -134,7 +134,7 @@ type changedWorker struct {
 
 	region0 int64           // offset of the region on the disk
 	size    int64           // of the region
-	zeros   []image.Extent // in the region, in order: zero without being read
+	zeros   []image.Extent  // in the region, in order: zero without being read
 	changes []image.Extent  // on the disk, in order
 	parent  []diskmap.Place // its pieces of the region; offsets are in the region
 	afterZ  bool            // the last piece was zeros

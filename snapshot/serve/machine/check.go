@@ -52,7 +52,7 @@ type sign struct {
 const lookEvery = 500 * time.Millisecond
 
 // Check watches a machine until it is known whether its disk boots. The console, the text screen and the guest agent
-// count. The error is not nil only if ctx ends; that a disk does not boot is a Result.
+// count. That a disk does not boot is a Result. An error says that this could not be found out: ctx ended, or QEMU failed.
 func (m *Machine) Check(ctx context.Context, o CheckOptions) (r Result, err error) {
 	start := time.Now()
 	defer func() { r.Took = time.Since(start) }()
@@ -88,7 +88,7 @@ func (m *Machine) Check(ctx context.Context, o CheckOptions) (r Result, err erro
 			return Result{Reason: fmt.Sprintf("no sign of a running system after %v%s", o.Timeout, lastLine(text))}, nil
 		case <-m.done:
 			if m.err != nil {
-				return Result{Reason: fmt.Sprintf("the machine failed: %v", m.err)}, nil
+				return Result{}, fmt.Errorf("the machine failed: %w", m.err)
 			}
 			return Result{Reason: "the machine was switched off or restarted by its system" + lastLine(text)}, nil
 		case <-ctx.Done():
