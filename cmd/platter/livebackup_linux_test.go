@@ -252,7 +252,7 @@ func TestLiveBackupNoRoom(t *testing.T) {
 	want := s.disk("want", 8<<20, 1, "random")
 	m := startMachine(s, "raw", s.disk("disk", 8<<20, 1, "random"))
 	err := m.backUp(s, overlay, func() {}, func() {}, func() { m.io("read -q 4M 512") })
-	if err == nil || !strings.Contains(err.Error(), "no room for") {
+	if err == nil || !strings.Contains(err.Error(), "cannot reserve") {
 		t.Errorf("the backup: %v", err)
 	}
 	if list := s.snapshots(); len(list) != 0 {

@@ -22,7 +22,7 @@ type conn struct {
 	net   net.Conn
 	in    *bufio.Reader // used by the reading goroutine only
 	slots chan struct{} // one for each request in flight
-	ended chan struct{} // closed when the reading goroutine is gone
+	ended chan struct{} // closed when the reading goroutine has ended
 
 	lost    atomic.Bool // err is not nil
 	writing sync.Mutex  // one request is written at a time
@@ -153,7 +153,7 @@ var errClosed = errors.New("it was closed")
 // close says goodbye and ends the connection.
 func (c *conn) close() {
 	c.writing.Lock()
-	// The server needs no goodbye if the connection is gone, and waits for none.
+	// The server needs no goodbye if the connection is lost, and waits for none.
 	_, _ = c.net.Write(wire.Request{Command: wire.CmdDisconnect}.Append(nil))
 	c.writing.Unlock()
 	c.fail(errClosed)

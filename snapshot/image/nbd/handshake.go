@@ -146,7 +146,7 @@ func (h *handshake) greet() (noZeroes bool, err error) {
 	flags := binary.BigEndian.Uint16(b[16:])
 	switch {
 	case binary.BigEndian.Uint64(b) != wire.ServerMagic:
-		return false, errors.New("this is no NBD server")
+		return false, errors.New("this is not an NBD server")
 	case binary.BigEndian.Uint64(b[8:]) == wire.OldstyleMagic, flags&wire.FixedNewstyle == 0:
 		return false, errors.New("the server speaks an NBD of before 2012, without fixed newstyle")
 	case binary.BigEndian.Uint64(b[8:]) != wire.OptionMagic:

@@ -157,7 +157,7 @@ func CheckName(name string) error {
 	case len(name) > MaxName:
 		return fmt.Errorf("export's name: %w: it has %d bytes, more than %d", ErrMalformed, len(name), MaxName)
 	case !utf8.ValidString(name) || strings.IndexByte(name, 0) >= 0:
-		return fmt.Errorf("export's name: %w: it is no UTF-8, or has a zero byte", ErrMalformed)
+		return fmt.Errorf("export's name: %w: it is not UTF-8, or has a zero byte", ErrMalformed)
 	}
 	return nil
 }
