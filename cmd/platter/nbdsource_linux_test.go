@@ -160,7 +160,7 @@ func TestNBDLost(t *testing.T) {
 	s := newSite(t)
 	disk := s.disk("disk", 32<<20, 1, "random")
 	serveNBD(t, s.path("s"), "nbdkit", "file", disk)
-	cutAfter(t, s.path("cut"), s.path("s"), 20<<20)
+	cutAfter(t, s.path("cut"), s.path("s"), 20<<20, nil)
 	p := s.start(nil, "backup", "nbd+unix:///?socket="+s.path("cut"), "--name", "disk")
 	p.ends(1, "the connection to the NBD server")
 	if list := s.snapshots(); len(list) != 0 {
@@ -170,8 +170,20 @@ func TestNBDLost(t *testing.T) {
 	s.restores("disk", disk)
 }
 
-// cutAfter passes bytes between a socket and a server's, until n bytes came from the server over all connections.
-func cutAfter(t *testing.T, socket, server string, n int64) {
+// TestNBDStalled interrupts a backup whose server does not answer any more.
+func TestNBDStalled(t *testing.T) {
+	s := newSite(t)
+	serveNBD(t, s.path("s"), "nbdkit", "file", s.disk("disk", 32<<20, 1, "random"))
+	stalled := make(chan struct{})
+	cutAfter(t, s.path("stall"), s.path("s"), 20<<20, sync.OnceFunc(func() { close(stalled) }))
+	p := s.start(nil, "backup", "nbd+unix:///?socket="+s.path("stall"), "--name", "disk")
+	<-stalled
+	p.interrupt()
+}
+
+// cutAfter passes bytes between a socket and a server's, until n bytes came from the server over all connections. Then it cuts
+// them, or if stall is not nil, calls it and passes nothing on.
+func cutAfter(t *testing.T, socket, server string, n int64, stall func()) {
 	t.Helper()
 	l, err := net.Listen("unix", socket)
 	if err != nil {
@@ -198,8 +210,15 @@ func cutAfter(t *testing.T, socket, server string, n int64) {
 		b := make([]byte, 64<<10)
 		for {
 			n, err := to.Read(b)
-			if err != nil || left.Add(-int64(n)) < 0 {
+			if err != nil {
 				return
+			}
+			if left.Add(-int64(n)) < 0 {
+				if stall == nil {
+					return
+				}
+				stall()
+				continue
 			}
 			if _, err := client.Write(b[:n]); err != nil {
 				return

@@ -94,7 +94,7 @@ func TestTextBeforeTLS(t *testing.T) {
 // TestGreetings meets what is no server of our kind.
 func TestGreetings(t *testing.T) {
 	for greeting, want := range map[string]string{
-		"": "does not greet", "HTTP/1.1 400 Bad Request\r\n": "no NBD server", "NBDMAGIC": "does not greet",
+		"": "does not greet", "HTTP/1.1 400 Bad Request\r\n": "not an NBD server", "NBDMAGIC": "does not greet",
 		string(bytesOf("NBDMAGIC", wire.OldstyleMagic, uint64(0))): "before 2012",
 		"NBDMAGICIHAVEOPT\x00\x00":                                 "before 2012",
 		"NBDMAGICIHAVEWHAT\x01":                                    "malformed",
