@@ -59,7 +59,10 @@ insist() {
 
 undo=() # functions, to be called last first
 remove_overlay() { insist blockdev-del '{"node-name": "platter-overlay"}'; }
-end_job() { try block-job-cancel '{device: "platter-overlay", force: true}'; }
+end_job() {
+	try block-job-cancel '{device: "platter-overlay", force: true}' ||
+		fail "QEMU ended the copying by itself. If a version was stored, it is a mixture: forget it"
+}
 stop_server() { try nbd-server-stop '{}'; }
 thaw() { [ -z "${THAW-}" ] || sh -c "$THAW"; }
 
@@ -67,7 +70,7 @@ cleanup() {
 	local status=$? i failed=
 	trap '' HUP INT TERM
 	for ((i = ${#undo[@]} - 1; i >= 0; i--)); do
-		"${undo[i]}" || failed=1
+		("${undo[i]}") || failed=1
 	done
 	if [ -n "$failed" ]; then
 		echo "live-backup: the machine may still use $dir: end that before you remove it" >&2
@@ -91,7 +94,7 @@ size=$(jq -r --arg node "$node" 'first(.return[] | select(."node-name" == $node)
 qemu-img create -q -f qcow2 "$dir/overlay.qcow2" "$size"
 reserve=${OVERLAY_SIZE:-$((size + size / 1024 + 1048576))} # with tables
 fallocate --keep-size --length "$reserve" "$dir/overlay.qcow2" ||
-	fail "no room for $reserve bytes in $dir: name another folder with OVERLAY_DIR, or reserve less with OVERLAY_SIZE. If that is too little, writes fail in the machine"
+	fail "cannot reserve $reserve bytes in $dir: name another folder with OVERLAY_DIR, or reserve less with OVERLAY_SIZE. If that is too little, writes fail in the machine"
 
 qmp blockdev-add --arg file "$dir/overlay.qcow2" --arg node "$node" '{driver: "qcow2", "node-name": "platter-overlay",
 	file: {driver: "file", filename: $file}, backing: $node}'

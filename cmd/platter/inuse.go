@@ -14,7 +14,7 @@ import (
 // howToReadInUse says what to do about an image that a virtual machine has open.
 const howToReadInUse = "a running machine keeps tables and data in memory, so a backup would miss them and mix old and new. " +
 	"Shut it down; or take a snapshot with --before and back up the file that no longer changes (virsh snapshot-create-as --disk-only, " +
-	"and virsh blockcommit --active --pivot with --after); or pipe in an NBD export of it (docs/disks.md). " +
+	"and virsh blockcommit --active --pivot with --after); or back it up by NBD while it runs (docs/disks.md). " +
 	"--force-in-use reads it as it is, and marks the version as a mixture"
 
 // inUseError is the error that refuses a source.

@@ -7,7 +7,6 @@ import (
 	"os/exec"
 	"regexp"
 	"strconv"
-	"strings"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -160,7 +159,7 @@ func TestNBDLost(t *testing.T) {
 	s := newSite(t)
 	disk := s.disk("disk", 32<<20, 1, "random")
 	serveNBD(t, s.path("s"), "nbdkit", "file", disk)
-	cutAfter(t, s.path("cut"), s.path("s"), 20<<20)
+	cutAfter(t, s.path("cut"), s.path("s"), 20<<20, nil)
 	p := s.start(nil, "backup", "nbd+unix:///?socket="+s.path("cut"), "--name", "disk")
 	p.ends(1, "the connection to the NBD server")
 	if list := s.snapshots(); len(list) != 0 {
@@ -170,8 +169,20 @@ func TestNBDLost(t *testing.T) {
 	s.restores("disk", disk)
 }
 
-// cutAfter passes bytes between a socket and a server's, until n bytes came from the server over all connections.
-func cutAfter(t *testing.T, socket, server string, n int64) {
+// TestNBDStalled interrupts a backup whose server does not answer any more.
+func TestNBDStalled(t *testing.T) {
+	s := newSite(t)
+	serveNBD(t, s.path("s"), "nbdkit", "file", s.disk("disk", 32<<20, 1, "random"))
+	stalled := make(chan struct{})
+	cutAfter(t, s.path("stall"), s.path("s"), 20<<20, sync.OnceFunc(func() { close(stalled) }))
+	p := s.start(nil, "backup", "nbd+unix:///?socket="+s.path("stall"), "--name", "disk")
+	<-stalled
+	p.interrupt()
+}
+
+// cutAfter passes bytes between a socket and a server's, until n bytes came from the server over all connections. Then it cuts
+// them, or if stall is not nil, calls it and passes nothing on.
+func cutAfter(t *testing.T, socket, server string, n int64, stall func()) {
 	t.Helper()
 	l, err := net.Listen("unix", socket)
 	if err != nil {
@@ -198,8 +209,15 @@ func cutAfter(t *testing.T, socket, server string, n int64) {
 		b := make([]byte, 64<<10)
 		for {
 			n, err := to.Read(b)
-			if err != nil || left.Add(-int64(n)) < 0 {
+			if err != nil {
 				return
+			}
+			if left.Add(-int64(n)) < 0 {
+				if stall == nil {
+					return
+				}
+				stall()
+				continue
 			}
 			if _, err := client.Write(b[:n]); err != nil {
 				return
@@ -228,71 +246,4 @@ func TestNBDResized(t *testing.T) {
 	if list := s.snapshots(); len(list) != 0 {
 		t.Errorf("%d versions were stored", len(list))
 	}
-}
-
-// TestNBDIdentity checks when an export is the disk of a version.
-func TestNBDIdentity(t *testing.T) {
-	s := newSite(t)
-	for _, folder := range []string{"a", "b"} {
-		if err := os.Mkdir(s.path(folder), 0o700); err != nil {
-			t.Fatal(err)
-		}
-	}
-	uri := func(at, export string) string { return "nbd+unix:///" + export + "?socket=" + s.path(at) }
-	table := func(path, id string) {
-		f, err := os.OpenFile(path, os.O_WRONLY, 0)
-		if err != nil {
-			t.Fatal(err)
-		}
-		defer f.Close()
-		entry := "\x00\x00\x00\x00\x83\x00\x00\x00\x40\x00\x00\x00\x40\x00\x00\x00"
-		if _, err := f.WriteAt([]byte(id+"\x00\x00"+entry+strings.Repeat("\x00", 48)+"\x55\xaa"), 440); err != nil {
-			t.Fatal(err)
-		}
-	}
-	one, two := s.disk("one", 300<<10, 1, "random"), s.disk("two", 300<<10, 2, "random")
-	end := serveNBD(t, s.path("a/web.nbd"), "nbdkit", "file", one)
-	serveNBD(t, s.path("b/web.nbd"), "nbdkit", "file", two)
-
-	// The same URI is the same disk, however it is written. A name comes from the export, or the socket.
-	backup := func(code int, words, uri string, args ...string) string {
-		t.Helper()
-		p := s.start(nil, append([]string{"backup", uri, "--host", "h"}, args...)...)
-		p.ends(code, words)
-		if words == "" && p.stderr.String() != "" {
-			t.Errorf("%v said %s", p.Args, p.stderr.String())
-		}
-		return p.stdout.String()
-	}
-	if out := backup(0, "", uri("a/web.nbd", "")); !strings.HasSuffix(out, " of h/web.nbd\n") {
-		t.Errorf("its name: %s", out)
-	}
-	backup(0, "", "nbd+unix:///?socket=a/../a/web.nbd")
-	if out := backup(0, "", uri("a/web.nbd", "vda")); !strings.HasSuffix(out, " of h/vda\n") {
-		t.Errorf("its name: %s", out)
-	}
-	if out := s.must("show", "h/web.nbd"); !strings.Contains(out, uri("a/web.nbd", "")+" (nbd)") {
-		t.Errorf("show says\n%s", out)
-	}
-
-	// Another server or another export under the name is another disk, unless the user says so or the content does.
-	backup(1, "is another disk than", uri("b/web.nbd", ""))
-	backup(0, "cannot tell whether", uri("b/web.nbd", ""), "--name", "h/web.nbd", "--dry-run")
-	backup(0, "cannot tell whether", uri("a/web.nbd", "vda"), "--name", "h/web.nbd", "--dry-run")
-	backup(0, "cannot tell whether", one, "--name", "h/web.nbd", "--dry-run")
-	table(one, "\x11\x11\x11\x11")
-	table(two, "\x22\x22\x22\x22")
-	backup(0, "", uri("a/web.nbd", ""))
-	backup(1, "it has the MBR partition table 22222222, that version has the MBR partition table 11111111", uri("b/web.nbd", ""), "--name", "h/web.nbd")
-	table(two, "\x11\x11\x11\x11")
-	backup(1, "which is still there", uri("b/web.nbd", ""))
-	backup(0, "", uri("b/web.nbd", ""), "--name", "h/web.nbd", "--dry-run")
-	backup(0, "", one, "--name", "h/web.nbd", "--dry-run")
-
-	// Moved: the socket is missing.
-	end()
-	if err := os.Remove(s.path("a/web.nbd")); err != nil {
-		t.Fatal(err)
-	}
-	backup(0, "", uri("b/web.nbd", ""))
 }

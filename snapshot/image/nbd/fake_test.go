@@ -40,6 +40,30 @@ func TestCancel(t *testing.T) {
 	}
 }
 
+// TestContextOfOpen ends the context of Open: reads and searches for extents that have no context of their own end with it.
+func TestContextOfOpen(t *testing.T) {
+	d, _ := fake(t, testOffer)
+	ctx, cancel := context.WithCancelCause(t.Context())
+	d.ctx = ctx
+	stopped := errors.New("stopped")
+	cancel(stopped)
+	if _, err := d.ReadAt(make([]byte, 4), 0); !errors.Is(err, stopped) {
+		t.Errorf("read: %v", err)
+	}
+	if _, err := d.ReadSectors(make([]byte, 512), 0); !errors.Is(err, stopped) {
+		t.Errorf("read sectors: %v", err)
+	}
+	n := 0
+	for _, err := range d.Extents() {
+		if n++; !errors.Is(err, stopped) {
+			t.Errorf("extents: %v", err)
+		}
+	}
+	if n != 1 {
+		t.Errorf("%d extents", n)
+	}
+}
+
 // fake returns a disk whose server is the test.
 func fake(t testing.TB, o offer) (*Disk, net.Conn) {
 	t.Helper()
