@@ -3,7 +3,6 @@ package main
 import (
 	"bytes"
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"os"
@@ -176,11 +175,10 @@ func (f *fuseCatalog) Files(ctx context.Context, version fuse.Version) ([]fuse.F
 			files = append(files, f.file(v, name+".img", p.Part, -1))
 		}
 	}
-	text, err := json.MarshalIndent(asJSON(v), "", "  ")
+	text, err := jsonText(asJSON(v))
 	if err != nil {
 		return nil, err
 	}
-	text = append(text, '\n')
 	return append(files, fuse.File{Name: "disk.json", Size: int64(len(text)), Data: int64(len(text)), Open: func(context.Context) (image.Disk, error) {
 		return image.Mem{Data: bytes.Clone(text)}, nil
 	}}), nil

@@ -27,7 +27,7 @@ func Changed(ctx context.Context, r Repository, disk image.Disk, changed iter.Se
 	}
 	return backup(ctx, r, parent, s, func(ctx context.Context, b *run) error {
 		b.size = disk.Size()
-		b.data.Store(parent.Stats.Data) // region takes off what it cuts anew
+		b.data.Store(parent.Stats.Data) // region takes off what it cuts again
 		b.bad.Store(parent.Unreadable)
 		if err := b.changed(ctx, disk, changed); err != nil {
 			return err
