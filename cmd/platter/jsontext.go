@@ -36,22 +36,21 @@ func escapeUnprintable(text []byte) []byte {
 // printJSON prints v as the one document that --json promises.
 func (e *env) printJSON(v any) error {
 	text, err := jsonText(v)
-	if err == nil {
-		_, err = e.stdout.Write(text)
+	if err != nil {
+		return fmt.Errorf("print JSON: %w", err)
 	}
+	_, err = e.stdout.Write(text)
 	return err
 }
 
-// jsonText encodes v for people and programs.
+// jsonText returns v as a document for people to read too.
 func jsonText(v any) ([]byte, error) {
 	var out bytes.Buffer
 	enc := json.NewEncoder(&out)
 	enc.SetIndent("", "  ")
 	enc.SetEscapeHTML(false)
-	if err := enc.Encode(v); err != nil {
-		return nil, fmt.Errorf("encode JSON: %w", err)
-	}
-	return escapeUnprintable(out.Bytes()), nil
+	err := enc.Encode(v)
+	return escapeUnprintable(out.Bytes()), err
 }
 
 // complainJSON prints v as one line on standard error. Its fields are strings and numbers, which always encode.
