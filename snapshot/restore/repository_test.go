@@ -119,7 +119,7 @@ func eachFailure(t *testing.T, name string, r Planner, broken error, restore fun
 	}
 	step := int64(1)
 	if testing.Short() {
-		step = 5
+		step = 17
 	}
 	for at := int64(0); ; at += step {
 		f := &failing{Planner: r, load: at, batch: -1, with: broken}
