@@ -245,22 +245,10 @@ func (t *memoryTarget) finish() ([]byte, func(), error) {
 	return t.data, func() {}, nil
 }
 
-// publish tries to write a run into a folder, for other processes to open. Unlike repo.ReplaceFile,
-// it does not sync: a power cut may leave any content, and the sums detect that.
+// publish tries to write a run into a folder, for other processes to open. They check its sums, so it need not be durable.
 func publish(folder string, run []byte) {
-	if folder == "" {
-		return
-	}
-	f, err := os.CreateTemp(folder, tempPrefix+"run-*"+tempSuffix)
-	if err != nil {
-		return
-	}
-	_, err = f.Write(run)
-	if err = errors.Join(err, f.Close()); err == nil {
-		err = os.Rename(f.Name(), filepath.Join(folder, runName))
-	}
-	if err != nil {
-		os.Remove(f.Name())
+	if folder != "" {
+		_ = ReplaceFile(filepath.Join(folder, runName), run, false)
 	}
 }
 

@@ -8,10 +8,10 @@ import (
 	"io"
 	"os"
 	"path/filepath"
-	"time"
 
 	"github.com/zeebo/blake3"
 
+	"platter/index"
 	"platter/repo/crypt"
 )
 
@@ -76,7 +76,7 @@ func (r *Repo) Remember(name, magic string, what []byte) error {
 	}
 	data := append(r.memoryHead(magic), what...)
 	sum := r.memoryOf(data)
-	return ReplaceFile(filepath.Join(own, name), append(data, sum[:]...))
+	return index.ReplaceFile(filepath.Join(own, name), append(data, sum[:]...), true)
 }
 
 func (r *Repo) memoryHead(magic string) []byte {
@@ -93,43 +93,4 @@ func (r *Repo) memoryOf(data []byte) (sum [memorySum]byte) {
 	h.Write(data)
 	h.Sum(sum[:0])
 	return sum
-}
-
-// staleTemp is the age from which on a temporary file of ReplaceFile must be a leftover of a crash.
-const staleTemp = 24 * time.Hour
-
-// ReplaceFile replaces a file of this machine atomically: after a power cut, the old file or the new one is whole. It first
-// removes temporary files that a crash of an earlier call left beside it.
-//
-// Other replacements promise something else. The index can make its run again, so it does not sync it. For a file of the
-// user, restore.ReplaceFile also syncs the folder, and keeps links, owner and access.
-func ReplaceFile(path string, data []byte) error {
-	folder, pattern := filepath.Dir(path), "index-"+filepath.Base(path)+"-*.tmp"
-	entries, err := os.ReadDir(folder)
-	if err != nil {
-		return err
-	}
-	for _, e := range entries {
-		if ok, _ := filepath.Match(pattern, e.Name()); !ok {
-			continue
-		}
-		if info, err := e.Info(); err == nil && time.Since(info.ModTime()) > staleTemp {
-			_ = os.Remove(filepath.Join(folder, e.Name()))
-		}
-	}
-	f, err := os.CreateTemp(folder, pattern)
-	if err != nil {
-		return err
-	}
-	_, err = f.Write(data)
-	if err == nil {
-		err = f.Sync() // or else a power cut could leave the new name without its bytes
-	}
-	if err = errors.Join(err, f.Close()); err == nil {
-		err = os.Rename(f.Name(), path)
-	}
-	if err != nil {
-		os.Remove(f.Name())
-	}
-	return err
 }

@@ -6,6 +6,7 @@ import (
 	"path/filepath"
 	"time"
 
+	"platter/index"
 	"platter/repo"
 	"platter/snapshot"
 )
@@ -49,7 +50,7 @@ func setLocation(folder, location string, p place) error {
 	if err := repo.MakeCache(folder, folder); err != nil {
 		return err
 	}
-	return repo.ReplaceFile(filepath.Join(folder, locationsName), append(data, '\n'))
+	return index.ReplaceFile(filepath.Join(folder, locationsName), append(data, '\n'), true)
 }
 
 func location(c common) string {

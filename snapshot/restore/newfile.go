@@ -20,7 +20,7 @@ import (
 // old file cannot read the new one.
 //
 // A user's file may be a link, be shared with others, or be in use. Files of platter's own on this machine need none of that,
-// and repo.ReplaceFile replaces them.
+// and index.ReplaceFile replaces them.
 func ReplaceFile(path string, u *Unfinished, fill func(f *os.File) error) error {
 	return intoNew(path, overwriting{true, true}, u, func(f *os.File) error {
 		err := fill(f)

@@ -1,4 +1,4 @@
-package repo
+package index
 
 import (
 	"os"
@@ -7,16 +7,16 @@ import (
 	"time"
 )
 
-// TestReplaceFile replaces a file and checks that old temporary files of the same name, left by a crash, are removed.
+// TestReplaceFile replaces a file and checks that old temporary files, left by a crash, are removed.
 // No other file is.
 func TestReplaceFile(t *testing.T) {
 	folder := t.TempDir()
 	path := filepath.Join(folder, "locations")
-	old := time.Now().Add(-2 * staleTemp)
+	old := time.Now().Add(-2 * staleAge)
 	left := map[string]bool{ // whether each file stays, by name
 		"index-locations-1.tmp":   false,
 		"index-locations-2.tmp":   true, // of a running call
-		"index-seen-1.tmp":        true,
+		"index-seen-1.tmp":        false,
 		"locations-1.tmp":         true,
 		"index-locations-1.other": true,
 	}
@@ -32,7 +32,7 @@ func TestReplaceFile(t *testing.T) {
 		}
 	}
 	for _, data := range []string{"one", "two"} {
-		if err := ReplaceFile(path, []byte(data)); err != nil {
+		if err := ReplaceFile(path, []byte(data), data == "one"); err != nil {
 			t.Fatal(err)
 		}
 		if got, err := os.ReadFile(path); err != nil || string(got) != data {
@@ -45,7 +45,7 @@ func TestReplaceFile(t *testing.T) {
 		}
 	}
 	entries, err := os.ReadDir(folder)
-	if err != nil || len(entries) != len(left) { // one less, and the file itself
-		t.Errorf("%d files, %v; want %d", len(entries), err, len(left))
+	if err != nil || len(entries) != len(left)-1 { // two less, and the file itself
+		t.Errorf("%d files, %v; want %d", len(entries), err, len(left)-1)
 	}
 }
