@@ -37,7 +37,10 @@ func (l *Lane) Name(data []byte) chunk.ID { return l.namer.ID(data) }
 
 // Save stores a chunk that Name named id, unless it is stored already.
 func (l *Lane) Save(ctx context.Context, id chunk.ID, data []byte) error {
-	return l.SaveFrom(ctx, id, func() ([]byte, error) { return data, nil })
+	if !l.w.repo.view().index.Claim(id) {
+		return nil
+	}
+	return l.store(ctx, id, data)
 }
 
 // SaveFrom is Save for a chunk whose bytes are read only if they must be stored.
@@ -49,6 +52,11 @@ func (l *Lane) SaveFrom(ctx context.Context, id chunk.ID, read func() ([]byte, e
 	if err != nil {
 		return err
 	}
+	return l.store(ctx, id, data)
+}
+
+// store adds a chunk to the open frame.
+func (l *Lane) store(ctx context.Context, id chunk.ID, data []byte) error {
 	l.w.stats.Chunks.Add(1)
 	l.w.stats.Raw.Add(int64(len(data)))
 	l.open.Add(id, data)

@@ -260,7 +260,11 @@ func TestCuttingAllocatesNothing(t *testing.T) {
 		for _, size := range []int64{2 << 20, large} {
 			withCut(t, r, size, guided, func(w *regionWorker, cut func()) {
 				cut() // the first time, chunks are new and slices grow
-				allocs = append(allocs, testing.AllocsPerRun(2, cut))
+				least := testing.AllocsPerRun(1, cut)
+				for range 2 { // a garbage collection empties pools, and then something is allocated once more
+					least = min(least, testing.AllocsPerRun(1, cut))
+				}
+				allocs = append(allocs, least)
 				if want := int(size / (200 << 10)); len(w.pieces) < want {
 					t.Errorf("%d pieces, want more than %d", len(w.pieces), want)
 				}
