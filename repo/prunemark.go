@@ -148,14 +148,14 @@ func (p *pruner) sweep(ctx context.Context, now time.Time) error {
 	return p.deleteVerdicts(ctx, now.Add(-time.Hour))
 }
 
-// readsForgotten reports whether a process reads a snapshot that is not among the existing ones. Such a snapshot was
-// forgotten by a process that did not see the reader's lease. No mark keeps its chunks, so nothing is deleted while it
-// is read.
+// readsForgotten reports whether a process reads a snapshot that no mark keeps. Such a snapshot was forgotten by a process
+// that did not see the reader's lease. So nothing is deleted while it is read.
 //
-// The leases are listed after the snapshots. A reader first puts its lease and then looks for the snapshot. Suppose the
-// snapshot was already missing before this listing. Then either the listing shows the lease, or the reader did not find
-// the snapshot and reads nothing.
-func (p *pruner) readsForgotten(ctx context.Context, snapshots []pack.FileID) (bool, error) {
+// The leases are listed after the snapshots were marked. A reader first puts its lease and then looks for the snapshot.
+// Suppose that the snapshot was missing when it was to be marked. Then either this listing shows the lease, or the reader
+// did not find the snapshot and reads nothing. A listing of snapshots would not do in place of the marks: a snapshot that
+// it shows may be forgotten before it is marked.
+func (p *pruner) readsForgotten(ctx context.Context) (bool, error) {
 	w, now, err := p.repo.leases.Now(ctx)
 	if err != nil {
 		return false, err
@@ -165,7 +165,7 @@ func (p *pruner) readsForgotten(ctx context.Context, snapshots []pack.FileID) (b
 		if p.repo.leases.Expired(l, now) {
 			continue
 		}
-		if slices.ContainsFunc(l.Value.Reads, func(id pack.FileID) bool { return !slices.Contains(snapshots, id) }) {
+		if slices.ContainsFunc(l.Value.Reads, func(id pack.FileID) bool { return !p.snapshots[id] || slices.Contains(p.marks.missingWhenRead, id) }) {
 			p.done.AtWork, found = append(p.done.AtWork, l.Value), true
 		}
 	}

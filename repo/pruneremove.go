@@ -80,11 +80,8 @@ func (p *pruner) again(ctx context.Context, condemned map[pack.FileID]bool, copi
 	if err == nil {
 		ids, err = p.accounted(ctx, ids)
 	}
-	if err == nil {
-		held, err = p.readsForgotten(ctx, ids)
-	}
-	if err != nil || held {
-		return nil, held, err
+	if err != nil {
+		return nil, false, err
 	}
 	if copied || slices.ContainsFunc(ids, func(id pack.FileID) bool { return !p.snapshots[id] }) {
 		if err := p.look(ctx); err != nil {
@@ -92,6 +89,9 @@ func (p *pruner) again(ctx context.Context, condemned map[pack.FileID]bool, copi
 		}
 	} else {
 		p.repo.view().index.Suspend(slices.Collect(maps.Keys(p.condemned)))
+	}
+	if held, err = p.readsForgotten(ctx); err != nil || held {
+		return nil, held, err
 	}
 	s, err := p.repo.scanPacks(ctx, p.marks)
 	if err != nil {

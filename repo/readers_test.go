@@ -256,3 +256,34 @@ func TestPruneOfOneMachine(t *testing.T) {
 		}
 	}
 }
+
+// TestReadingBeginsBeforeMarking checks a version that a prune lists, that a reader then begins to read, and that is
+// forgotten by a process that did not see the reader, all before the prune marks. The prune deletes nothing.
+func TestReadingBeginsBeforeMarking(t *testing.T) {
+	ctx := context.Background()
+	mem := new(store.Mem)
+	keepForgotten(t, mem, noiseChunks(2, 30, 50000)) // what the prune is to delete
+	first := keepChunks(t, reopen(t, mem), noiseChunks(1, 30, 50000))
+	r, other := reopen(t, mem), reopen(t, mem)
+	mark, calls := markModel(r), 0
+	done, err := r.Prune(ctx, PruneOptions{MaxRepack: 1 << 40, Sure: true}, func(ctx context.Context, ids []pack.FileID, m *Marks) error {
+		switch calls++; calls {
+		case 1: // so that the prune marks again
+			keepChunks(t, reopen(t, mem), noiseChunks(3, 3, 5000))
+		case 2:
+			if _, err := other.leases.Put(ctx, Lease{Work: Restoring, Reads: []pack.FileID{first}}); err != nil {
+				return err
+			}
+			if _, err := other.forget(ctx, []pack.FileID{first}); err != nil {
+				return err
+			}
+		}
+		return mark(ctx, ids, m)
+	}, nil)
+	if err != nil || calls < 2 {
+		t.Fatalf("%d markings, %v", calls, err)
+	}
+	if done.Deleted.Packs != 0 || len(done.AtWork) != 1 || done.AtWork[0].Work != Restoring {
+		t.Errorf("%+v", done)
+	}
+}

@@ -77,7 +77,7 @@ func TestReadersHold(t *testing.T) {
 	if want := sha256.Sum256(first); string(sum.Sum(nil)) != string(want[:]) {
 		t.Error("what was restored is not the disk")
 	}
-	if s.must("prune", "--grace", "0s"); len(s.must("snapshots", "-q")) == 0 {
+	if s.must("prune", "--grace", "0s", "--yes"); len(s.must("snapshots", "-q")) == 0 {
 		t.Error("all versions are missing")
 	}
 }
