@@ -25,9 +25,9 @@ func (r *Repo) UseCache(folder string) {
 	r.change(func(v *view) {
 		v.cache.Folder = own
 		if d, ok := v.store.(store.DryRun); ok { // DryRun outside, or else the cache would keep what is not put
-			v.store = store.DryRun{Store: store.NewCached(d.Store, own, layout.Index, layout.Snapshots)}
+			v.store = store.DryRun{Store: store.NewCached(d.Store, own, layout.Index, layout.Snapshots, layout.Verdicts)}
 		} else {
-			v.store = store.NewCached(v.store, own, layout.Index, layout.Snapshots)
+			v.store = store.NewCached(v.store, own, layout.Index, layout.Snapshots, layout.Verdicts)
 		}
 	})
 }

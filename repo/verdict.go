@@ -1,12 +1,17 @@
 package repo
 
 import (
+	"bytes"
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
 	"os"
 	"slices"
+	"sync"
 	"time"
+
+	"golang.org/x/sync/errgroup"
 
 	"platter/pack"
 	"platter/repo/crypt"
@@ -71,19 +76,30 @@ func (r *Repo) Verdicts(ctx context.Context) (all []Verdict, bad []error, err er
 	if err != nil {
 		return nil, nil, err
 	}
+	var mu sync.Mutex
+	g, gctx := errgroup.WithContext(ctx)
+	g.SetLimit(4 * r.workers) // most of the time is spent waiting for the store
 	for _, f := range files {
-		v, err := r.readVerdict(ctx, f.ID)
-		switch {
-		case err == nil:
-			all = append(all, v)
-		case layout.IsMissing(err): // a newer one replaced it
-		case !layout.IsPermanent(err):
-			return nil, nil, err
-		default:
-			bad = append(bad, err)
-		}
+		g.Go(func() error {
+			v, err := r.readVerdict(gctx, f.ID)
+			mu.Lock()
+			defer mu.Unlock()
+			switch {
+			case err == nil:
+				all = append(all, v)
+			case layout.IsMissing(err): // a newer one replaced it
+			case !layout.IsPermanent(err):
+				return err
+			default:
+				bad = append(bad, err)
+			}
+			return nil
+		})
 	}
-	slices.SortStableFunc(all, func(a, b Verdict) int { return a.Time.Compare(b.Time) })
+	if err := g.Wait(); err != nil {
+		return nil, nil, err
+	}
+	slices.SortFunc(all, func(a, b Verdict) int { return cmp.Or(a.Time.Compare(b.Time), bytes.Compare(a.ID[:], b.ID[:])) })
 	return all, bad, nil
 }
 

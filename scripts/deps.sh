@@ -19,6 +19,7 @@ tools=( # command:package
 	genisoimage:genisoimage
 	jq:jq
 	losetup:mount
+	mcopy:mtools
 	mkapfs:apfsprogs
 	mke2fs:e2fsprogs
 	mkfs.btrfs:btrfs-progs

@@ -126,7 +126,7 @@ func TestEndOfSession(t *testing.T) {
 	}
 }
 
-// TestFarewellOnce checks that what is to be done in the end is done once, by whoever comes first: the command, or main,
+// TestFarewellOnce checks that the work at the end is done once, by the command or by main,
 // which a signal has leave the command behind.
 func TestFarewellOnce(t *testing.T) {
 	var f farewell

@@ -19,7 +19,7 @@ import (
 // hostileTime is how long a command may take over a hostile repository.
 const hostileTime = 30 * time.Second
 
-// TestHostile has a repository made hostile in every way, by whoever owns the NAS and by whoever has the keys, and runs all
+// TestHostile makes a repository hostile in every way that the owner of the NAS and a holder of the keys can, and runs all
 // commands over it. None takes more memory than over another repository, or long; none panics or prints what could move a
 // cursor; those that cannot do what they were asked for say so; and prune deletes nothing that is needed.
 func TestHostile(t *testing.T) {

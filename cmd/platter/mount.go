@@ -10,6 +10,7 @@ import (
 
 	"github.com/urfave/cli/v2"
 
+	"platter/pack"
 	"platter/snapshot"
 	"platter/snapshot/image"
 	"platter/snapshot/serve/fuse"
@@ -73,6 +74,10 @@ func runMount(ctx context.Context, env *env, opts mountOptions, args []string) e
 	if outsideOf(opts.repo, filepath.Join(dir, "disk.img")) != nil {
 		return fmt.Errorf("mount %s: it is in the folder of the repository; choose another folder", dir)
 	}
+	o := fuse.Options{Writable: opts.writes(), AllowOther: opts.allowOther, Name: "platter"}
+	if err := fuse.Check(dir, o); err != nil { // before the password is asked for
+		return err
+	}
 	var match func(*snapshot.Snapshot) bool
 	if opts.name != "" {
 		match = func(s *snapshot.Snapshot) bool { return s.Name == opts.name }
@@ -81,15 +86,12 @@ func runMount(ctx context.Context, env *env, opts mountOptions, args []string) e
 	if err != nil {
 		return err
 	}
-	return s.end(ctx, s.mount(ctx, opts, dir))
+	return s.end(ctx, s.mount(ctx, opts, dir, o))
 }
 
 // mount mounts the versions on a folder, and returns when they are no longer mounted.
-func (s *serving) mount(ctx context.Context, opts mountOptions, dir string) error {
-	o := fuse.Options{
-		Writable: opts.writes(), AllowOther: opts.allowOther, Name: "platter",
-		Report: func(file string, err error) { s.env.warn(s.c, "%s: %v", file, err) },
-	}
+func (s *serving) mount(ctx context.Context, opts mountOptions, dir string, o fuse.Options) error {
+	o.Report = func(file string, err error) { s.env.warn(s.c, "%s: %v", file, err) }
 	if s.one != nil {
 		o.Version = &fuse.Version{ID: s.one.ID.String(), Time: s.one.Time}
 	}
@@ -198,11 +200,9 @@ func (f *fuseCatalog) find(ctx context.Context, id string) (*snapshot.Snapshot, 
 	if f.s.one != nil {
 		return f.s.one, nil
 	}
-	all, err := f.s.catalog.Snapshots(ctx)
-	for _, v := range all {
-		if v.ID.String() == id {
-			return v, nil
-		}
+	parsed, err := pack.ParseFileID(id)
+	if err != nil {
+		return nil, err
 	}
-	return nil, errors.Join(fmt.Errorf("there is no version %s any more", id), err)
+	return f.s.catalog.Find(ctx, parsed)
 }

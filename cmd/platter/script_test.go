@@ -171,7 +171,7 @@ func scriptFlip(ts *testscript.TestScript, args []string) {
 	})
 }
 
-// change opens a file that is there, whoever may write to it, and works out an offset.
+// change opens an existing file, even if it is read-only, and works out an offset.
 func change(ts *testscript.TestScript, name, offset string, do func(*os.File, int64) error) {
 	f, err := os.OpenFile(ts.MkAbs(name), os.O_RDWR, 0)
 	ts.Check(err)

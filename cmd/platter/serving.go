@@ -156,7 +156,7 @@ func (s *serving) openOverlay(ctx context.Context) (err error) {
 	if s.kept == "" {
 		folder, err := os.MkdirTemp(cacheFolder(s.env, s.c), "overlay-")
 		if err != nil {
-			return fmt.Errorf("make an overlay: %w", err)
+			return fmt.Errorf("make an overlay in the cache folder: %w; name a file for it with --overlay, or another folder with --cache-dir", err)
 		}
 		s.kept = filepath.Join(folder, "overlay")
 		defer func() {

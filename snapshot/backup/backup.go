@@ -26,6 +26,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"iter"
 	"sync/atomic"
 	"time"
 
@@ -195,36 +196,54 @@ type regionJob struct {
 func (b *run) feed(ctx context.Context, disk image.Disk, jobs chan<- regionJob) error {
 	old := newGuide(ctx, b.parent)
 	defer old.stop()
-	job := regionJob{region: -1}
-	send := func() error {
-		if job.region < 0 {
-			return nil
-		}
-		select {
-		case jobs <- job:
-			return nil
-		case <-ctx.Done():
-			return context.Cause(ctx)
-		}
-	}
-	for e, err := range disk.Extents() {
+	for job, err := range byRegion(disk.Extents()) {
 		if err != nil {
 			return err
 		}
-		for !e.Zero && e.Len > 0 {
-			region := e.Off / diskmap.RegionSize
-			n := min(e.Len, (region+1)*diskmap.RegionSize-e.Off)
-			if region != job.region {
-				if err := send(); err != nil {
-					return err
-				}
-				job = regionJob{region: region, before: old.page(region)}
-			}
-			job.data = append(job.data, image.Extent{Off: e.Off, Len: n})
-			e.Off, e.Len = e.Off+n, e.Len-n
+		job.before = old.page(job.region)
+		if err := job.send(ctx, jobs); err != nil {
+			return err
 		}
 	}
-	return send()
+	return nil
+}
+
+// send sends a job, unless ctx ends before a worker takes it.
+func (j regionJob) send(ctx context.Context, jobs chan<- regionJob) error {
+	select {
+	case jobs <- j:
+		return nil
+	case <-ctx.Done():
+		return context.Cause(ctx)
+	}
+}
+
+// byRegion splits extents at the bounds of regions, and yields those of each region together, without zeros.
+func byRegion(extents iter.Seq2[image.Extent, error]) iter.Seq2[regionJob, error] {
+	return func(yield func(regionJob, error) bool) {
+		job := regionJob{region: -1}
+		for e, err := range extents {
+			if err != nil {
+				yield(regionJob{}, err)
+				return
+			}
+			for !e.Zero && e.Len > 0 {
+				region := e.Off / diskmap.RegionSize
+				n := min(e.Len, (region+1)*diskmap.RegionSize-e.Off)
+				if region != job.region {
+					if job.region >= 0 && !yield(job, nil) {
+						return
+					}
+					job = regionJob{region: region}
+				}
+				job.data = append(job.data, image.Extent{Off: e.Off, Len: n})
+				e.Off, e.Len = e.Off+n, e.Len-n
+			}
+		}
+		if job.region >= 0 {
+			yield(job, nil)
+		}
+	}
 }
 
 // stream cuts a stream, one region after another; compression still uses all cores.

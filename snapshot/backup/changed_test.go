@@ -12,6 +12,7 @@ import (
 	"sync/atomic"
 	"testing"
 
+	"platter/chunk"
 	"platter/repo/layout"
 	"platter/repo/store"
 	"platter/snapshot"
@@ -46,6 +47,9 @@ func changesOf(rnd *rand.Rand, a, b []byte) (changed []image.Extent) {
 		} else {
 			changed = append(changed, image.Extent{Off: int64(at), Len: int64(end - at)})
 		}
+	}
+	for i, e := range changed { // as an overlay says of what was discarded
+		changed[i].Zero = chunk.IsZero(b[e.Off:][:e.Len])
 	}
 	return changed
 }

@@ -1,7 +1,10 @@
 package serve
 
 import (
+	"cmp"
 	"context"
+	"fmt"
+	"io/fs"
 	"slices"
 	"sync"
 	"time"
@@ -82,13 +85,13 @@ func (c *Catalog) Versions(ctx context.Context, disk string) ([]*snapshot.Snapsh
 	return slices.DeleteFunc(slices.Clone(all), func(s *snapshot.Snapshot) bool { return s.Name != disk }), err
 }
 
-// Find returns the version of an ID; nil if the catalog has none.
+// Find returns the version of an ID. The error wraps fs.ErrNotExist if there is none.
 func (c *Catalog) Find(ctx context.Context, id pack.FileID) (*snapshot.Snapshot, error) {
 	all, err := c.Snapshots(ctx)
 	if i := slices.IndexFunc(all, func(s *snapshot.Snapshot) bool { return s.ID == id }); i >= 0 {
 		return all[i], nil
 	}
-	return nil, err
+	return nil, cmp.Or(err, fmt.Errorf("version %.8s: %w", id, fs.ErrNotExist))
 }
 
 // A PartDisk is a part of an open version, as a disk of its own. Close closes the version.

@@ -12,6 +12,7 @@
 package serve
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"sync"
@@ -117,26 +118,23 @@ func (l *Library) catchUp() {
 // Open opens a version under a lease, so that it is not forgotten while it is open. ctx limits only the opening. The error
 // wraps repo.ErrForgotten if the version does not exist any more.
 func (l *Library) Open(ctx context.Context, s *snapshot.Snapshot) (*Disk, error) {
-	for {
-		v, err := l.version(s)
-		if err != nil {
-			return nil, err
-		}
-		select {
-		case <-v.ready:
-			if v.err == nil {
-				return &Disk{v: v}, nil
-			}
-			l.release(v)
-			if l.ctx.Err() != nil {
-				return nil, ErrClosed
-			}
-			return nil, v.err
-		case <-ctx.Done():
-			l.release(v)
-			return nil, context.Cause(ctx)
-		}
+	v, err := l.version(s)
+	if err != nil {
+		return nil, err
 	}
+	select {
+	case <-v.ready:
+		if err = v.err; err != nil && l.ctx.Err() != nil {
+			err = ErrClosed
+		}
+	case <-ctx.Done():
+		err = context.Cause(ctx)
+	}
+	if err != nil {
+		l.release(v)
+		return nil, err
+	}
+	return &Disk{v: v}, nil
 }
 
 // A version is a snapshot that is open, or about to be, or was until a moment ago.
@@ -196,10 +194,7 @@ func (l *Library) hold(ctx context.Context, v *version, s *snapshot.Snapshot) {
 	l.forget(v)
 	v.end()
 	if !opened {
-		v.err = errors.Join(err, ctx.Err())
-		if v.err == nil {
-			v.err = ErrClosed
-		}
+		v.err = cmp.Or(err, ctx.Err(), ErrClosed)
 		close(v.ready)
 	}
 }

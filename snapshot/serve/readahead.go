@@ -137,7 +137,7 @@ func (a *readAhead) load(s *stream) {
 			a.mu.Lock()
 			defer a.mu.Unlock()
 			s.running--
-			if err != nil && s.ahead > from { // the read itself reports it; later steps are tried again
+			if err != nil { // the read itself reports it
 				s.window = step
 			}
 		})

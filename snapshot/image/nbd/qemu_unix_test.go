@@ -7,13 +7,15 @@ import (
 	"os/exec"
 	"path/filepath"
 	"testing"
+
+	"platter/snapshot/image/oracle"
 )
 
 // TestQEMU reads a qcow2 image that QEMU serves, as it serves the disks of running machines.
 func TestQEMU(t *testing.T) {
 	data := sparse(rand.New(rand.NewPCG(2, 2)), 5<<20+512)
 	qcow := filepath.Join(t.TempDir(), "disk.qcow2")
-	out, err := exec.Command(lookPath(t, "qemu-img"), "convert", "-f", "raw", "-O", "qcow2", imageFile(t, data), qcow).CombinedOutput()
+	out, err := exec.Command(oracle.Path(t, "qemu-img"), "convert", "-f", "raw", "-O", "qcow2", imageFile(t, data), qcow).CombinedOutput()
 	if err != nil {
 		t.Fatalf("%v\n%s", err, out)
 	}

@@ -9,13 +9,15 @@ import (
 	"path/filepath"
 	"sync"
 	"testing"
+
+	"platter/snapshot/image/oracle"
 )
 
 // server starts an NBD server, which inherits its socket: that listens before the server starts. It ends with the test,
 // or when end is called.
 func server(t *testing.T, program string, args ...string) (socket string, end func()) {
 	t.Helper()
-	path := lookPath(t, program)
+	path := oracle.Path(t, program)
 	socket = filepath.Join(t.TempDir(), "s")
 	l, err := net.ListenUnix("unix", &net.UnixAddr{Name: socket, Net: "unix"})
 	if err != nil {
@@ -39,17 +41,4 @@ func server(t *testing.T, program string, args ...string) (socket string, end fu
 	})
 	t.Cleanup(end)
 	return socket, end
-}
-
-// lookPath finds a program. Without it the test is skipped, and with CI set it fails.
-func lookPath(t *testing.T, program string) string {
-	t.Helper()
-	path, err := exec.LookPath(program)
-	if err != nil {
-		if os.Getenv("CI") != "" {
-			t.Fatal(err)
-		}
-		t.Skip(err)
-	}
-	return path
 }

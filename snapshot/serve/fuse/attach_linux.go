@@ -148,7 +148,7 @@ func detach(dir string, lazy bool) error {
 	return runHelper(context.Background(), nil, args...)
 }
 
-// abort cuts a FUSE connection, whoever uses it: all that is open there fails from now on.
+// abort cuts a FUSE connection. Everything that is open there fails from now on.
 func abort(dev uint64) error {
 	name := strconv.FormatUint(uint64(unix.Minor(dev))|uint64(unix.Major(dev))<<20, 10) + "/abort"
 	err := os.WriteFile("/sys/fs/fuse/connections/"+name, []byte("1"), 0)

@@ -8,7 +8,6 @@ import (
 	"io/fs"
 	"math/rand/v2"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"runtime"
 	"slices"
@@ -21,36 +20,8 @@ import (
 	"golang.org/x/sys/unix"
 
 	"platter/snapshot/image"
+	"platter/snapshot/image/oracle"
 )
-
-// lacking skips a test that needs something this machine does not have. If CI is set, it fails the test instead.
-func lacking(t testing.TB, format string, args ...any) {
-	t.Helper()
-	if os.Getenv("CI") != "" {
-		t.Fatalf(format, args...)
-	}
-	t.Skipf(format, args...)
-}
-
-// tool runs a program and returns its output.
-func tool(t testing.TB, name string, args ...string) string {
-	t.Helper()
-	for _, dir := range []string{"/usr/sbin", "/sbin"} {
-		if _, err := exec.LookPath(name); err != nil && !filepath.IsAbs(name) {
-			if _, err := os.Stat(filepath.Join(dir, name)); err == nil {
-				name = filepath.Join(dir, name)
-			}
-		}
-	}
-	if _, err := exec.LookPath(name); err != nil {
-		lacking(t, "%s is not there", name)
-	}
-	out, err := exec.Command(name, args...).CombinedOutput()
-	if err != nil {
-		t.Fatalf("%s %q: %v: %s", name, args, err, out)
-	}
-	return strings.TrimSpace(string(out))
-}
 
 // A shelf is a catalog in memory.
 type shelf struct {
@@ -115,7 +86,7 @@ func mem(name string, data []byte) File { return of(name, image.Mem{Data: data, 
 func mount(t testing.TB, c Catalog, opts Options) (dir string, s *Server) {
 	t.Helper()
 	if f, err := os.OpenFile("/dev/fuse", os.O_RDWR, 0); err != nil {
-		lacking(t, "no FUSE: %v", err)
+		oracle.Lacking(t, "no FUSE: %v", err)
 	} else {
 		f.Close()
 	}
@@ -280,10 +251,10 @@ func TestInodeNumbers(t *testing.T) {
 		}
 		seen[ino] = name
 	}
-	for line := range strings.Lines(tool(t, "find", dir, "-printf", "%i /%P\n")) { // by stat
+	for line := range strings.Lines(oracle.Run(t, "find", dir, "-printf", "%i /%P\n")) { // by stat
 		wanted(line)
 	}
-	for line := range strings.Lines(tool(t, "ls", "-fi1", dir+"/d")) { // by the list
+	for line := range strings.Lines(oracle.Run(t, "ls", "-fi1", dir+"/d")) { // by the list
 		line = strings.NewReplacer(" ..", " /", " .", " /d", " ", " /d/").Replace(strings.TrimSpace(line))
 		wanted(line)
 	}

@@ -16,6 +16,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"platter/snapshot/image"
+	"platter/snapshot/image/oracle"
 )
 
 // holes returns the extents that SEEK_DATA and SEEK_HOLE find.
@@ -74,7 +75,7 @@ func TestHoles(t *testing.T) {
 	for _, name := range []string{"unknown.img", "known.img"} {
 		path, target := filepath.Join(dir, name), filepath.Join(t.TempDir(), "copy")
 		wantExtents(t, path, want)
-		tool(t, "cp", "--sparse=auto", path, target)
+		oracle.Run(t, "cp", "--sparse=auto", path, target)
 		copied, err := os.Open(target)
 		if err != nil {
 			t.Fatal(err)
@@ -92,7 +93,7 @@ func TestHoles(t *testing.T) {
 			t.Errorf("%s: the copy has %d bytes, %v", name, info.Size(), err)
 		}
 	}
-	tool(t, "tar", "-C", dir, "--sparse", "-cf", filepath.Join(t.TempDir(), "tar"), "known.img", "unknown.img", "zero.img")
+	oracle.Run(t, "tar", "-C", dir, "--sparse", "-cf", filepath.Join(t.TempDir(), "tar"), "known.img", "unknown.img", "zero.img")
 	wantExtents(t, filepath.Join(dir, "zero.img"), []image.Extent{{Len: 1 << 40, Zero: true}})
 	wantExtents(t, filepath.Join(dir, "full.img"), []image.Extent{{Len: 10000}})
 	f, err := os.Open(filepath.Join(dir, "full.img"))

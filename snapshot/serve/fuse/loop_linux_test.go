@@ -10,6 +10,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"platter/snapshot/image"
+	"platter/snapshot/image/oracle"
 )
 
 // ext4 returns a file system that holds a file "data" of these bytes.
@@ -23,7 +24,7 @@ func ext4(t testing.TB, data []byte) []byte {
 	if err := os.WriteFile(filepath.Join(files, "data"), data, 0o644); err != nil {
 		t.Fatal(err)
 	}
-	tool(t, "mke2fs", "-q", "-t", "ext4", "-E", "lazy_itable_init=0,lazy_journal_init=0", "-d", files, img, "16M")
+	oracle.Run(t, "mke2fs", "-q", "-t", "ext4", "-E", "lazy_itable_init=0,lazy_journal_init=0", "-d", files, img, "16M")
 	disk, err := os.ReadFile(img)
 	if err != nil {
 		t.Fatal(err)
@@ -35,17 +36,17 @@ func ext4(t testing.TB, data []byte) []byte {
 func loopMount(t testing.TB, path, options string) (dir string, end func()) {
 	t.Helper()
 	if os.Geteuid() != 0 {
-		lacking(t, "only root can set up loop devices")
+		oracle.Lacking(t, "only root can set up loop devices")
 	}
 	dir = t.TempDir()
 	if out, err := exec.Command("mount", "-o", "loop,"+options, path, dir).CombinedOutput(); err != nil {
 		if _, err := os.Stat("/dev/loop-control"); err != nil {
-			lacking(t, "no loop devices: %v", err)
+			oracle.Lacking(t, "no loop devices: %v", err)
 		}
 		t.Fatalf("%v: %s", err, out)
 	}
 	t.Cleanup(func() { _ = unix.Unmount(dir, unix.MNT_DETACH) })
-	return dir, func() { tool(t, "umount", dir) }
+	return dir, func() { oracle.Run(t, "umount", dir) }
 }
 
 func TestLoopReadOnly(t *testing.T) {
@@ -68,7 +69,7 @@ func TestLoopWritable(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	tool(t, "fstrim", dir)
+	oracle.Run(t, "fstrim", dir)
 	end()
 	if disk.syncs.Load() == 0 {
 		t.Error("the file system has synced nothing")
@@ -77,7 +78,7 @@ func TestLoopWritable(t *testing.T) {
 	if err := os.WriteFile(img, disk.bytes(), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	tool(t, "e2fsck", "-fn", img)
+	oracle.Run(t, "e2fsck", "-fn", img)
 	dir, end = loopMount(t, img, "ro")
 	defer end()
 	for name, want := range map[string][]byte{"data": more, "more": data} {
@@ -94,7 +95,7 @@ func TestFio(t *testing.T) {
 	}
 	for _, direct := range []string{"0", "1"} {
 		path, _ := mountDisk(t, &board{data: make([]byte, 16<<20)}, Options{Writable: true})
-		tool(t, "fio", "--name=verify", "--filename="+path, "--ioengine=psync", "--direct="+direct, "--rw=randrw", "--bs=4k-256k",
+		oracle.Run(t, "fio", "--name=verify", "--filename="+path, "--ioengine=psync", "--direct="+direct, "--rw=randrw", "--bs=4k-256k",
 			"--size=4m", "--offset_increment=4m", "--numjobs=4", "--thread", "--verify=crc32c", "--verify_fatal=1", "--overwrite=1",
 			"--allow_file_create=0", "--end_fsync=1")
 	}

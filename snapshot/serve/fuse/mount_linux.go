@@ -36,6 +36,12 @@ type Server struct {
 	detached bool // taken out of sight, maybe in use
 }
 
+// Check reports what keeps a folder from being mounted. Mount checks again.
+func Check(dir string, opts Options) error {
+	_, err := thisSystem().check(dir, opts)
+	return err
+}
+
 // Mount shows the disks of a catalog in an empty folder. ctx bounds the mounting alone. An error wraps one of the errors
 // of this package if the folder or the machine is not as it must be.
 func Mount(ctx context.Context, dir string, catalog Catalog, opts Options) (*Server, error) {

@@ -16,6 +16,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"platter/snapshot/image"
+	"platter/snapshot/image/oracle"
 )
 
 // open opens a file for as long as the test runs, or until it is closed.
@@ -44,7 +45,7 @@ func TestUnmountFromOutside(t *testing.T) {
 		path, s := mountDisk(t, image.Mem{Data: []byte("data")}, Options{})
 		waited := make(chan error, 1)
 		go func() { waited <- s.Wait(context.Background()) }()
-		tool(t, command[0], append(command[1:], filepath.Dir(path))...)
+		oracle.Run(t, command[0], append(command[1:], filepath.Dir(path))...)
 		if err := <-waited; err != nil {
 			t.Errorf("%q: %v", command, err)
 		}
@@ -188,7 +189,7 @@ func TestDeadMount(t *testing.T) {
 	if !errors.Is(err, ErrDeadMount) || !strings.Contains(err.Error(), "fusermount3 -u "+dir) {
 		t.Errorf("mounting on a dead mount: %v", err)
 	}
-	tool(t, "fusermount3", "-u", dir)
+	oracle.Run(t, "fusermount3", "-u", dir)
 	s, err := Mount(t.Context(), dir, newShelf(), Options{})
 	if err != nil {
 		t.Fatal(err)
@@ -205,11 +206,11 @@ func TestDeadMount(t *testing.T) {
 func TestUser(t *testing.T) {
 	mount(t, newShelf(), Options{}) // skips where it cannot be done
 	if os.Geteuid() != 0 {
-		lacking(t, "only root can become another user")
+		oracle.Lacking(t, "only root can become another user")
 	}
-	info, err := os.Stat(tool(t, "which", fusermount))
+	info, err := os.Stat(oracle.Run(t, "which", fusermount))
 	if err != nil || info.Mode()&fs.ModeSetuid == 0 {
-		lacking(t, "%s is not set-user-ID root: %v", fusermount, err)
+		oracle.Lacking(t, "%s is not set-user-ID root: %v", fusermount, err)
 	}
 	node, ok := ownNode(t, "/dev/fuse")
 	if !ok {
@@ -222,7 +223,7 @@ func TestUser(t *testing.T) {
 	}
 	t.Cleanup(func() { os.RemoveAll(base) })
 	program, dir := filepath.Join(base, "program"), filepath.Join(base, "dir")
-	tool(t, "cp", os.Args[0], program)
+	oracle.Run(t, "cp", os.Args[0], program)
 	if err := errors.Join(os.Mkdir(dir, 0o755), os.Chmod(base, 0o755), os.Chmod(program, 0o755), os.Chown(dir, id, id)); err != nil {
 		t.Fatal(err)
 	}
@@ -302,7 +303,7 @@ func TestAllowOther(t *testing.T) {
 		}
 	}
 	if os.Geteuid() != 0 {
-		lacking(t, "only root can become another user")
+		oracle.Lacking(t, "only root can become another user")
 	}
 	for _, parent := range []string{filepath.Dir(dir), dir} {
 		_ = os.Chmod(parent, 0o755) // t.TempDir keeps other users out

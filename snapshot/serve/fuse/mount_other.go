@@ -7,6 +7,9 @@ import "context"
 // A Server serves a mounted folder. There is none on this platform.
 type Server struct{}
 
+// Check returns ErrUnsupported.
+func Check(string, Options) error { return ErrUnsupported }
+
 // Mount returns ErrUnsupported.
 func Mount(context.Context, string, Catalog, Options) (*Server, error) { return nil, ErrUnsupported }
 

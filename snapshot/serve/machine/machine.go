@@ -121,7 +121,7 @@ func start(ctx context.Context, program, accel string, o Options) (m *Machine, e
 		listeners = append(listeners, l)
 	}
 	m.cmd = exec.CommandContext(ctx, program, args...)
-	m.cmd.Stderr = &m.stderr
+	m.cmd.Stderr, m.cmd.SysProcAttr = &m.stderr, ownGroup()
 	m.cmd.WaitDelay = 5 * time.Second
 	if err := m.cmd.Start(); err != nil {
 		return nil, fmt.Errorf("start %s: %w", program, err)

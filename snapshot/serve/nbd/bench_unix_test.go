@@ -16,6 +16,7 @@ import (
 
 	"platter/snapshot/image"
 	client "platter/snapshot/image/nbd"
+	"platter/snapshot/image/oracle"
 )
 
 // BenchmarkRead reads from memory over a Unix socket, at random, with our client: one connection, at depth 1 and 16.
@@ -93,9 +94,9 @@ func BenchmarkFio(b *testing.B) {
 					b.Fatalf("fio: %s", out)
 					return 0
 				}
-				own += field(tool(b, "fio", append(args, "--uri="+ours)...))
+				own += field(oracle.Run(b, "fio", append(args, "--uri="+ours)...))
 				fio := "fio " + strings.Join(args, " ") + ` --uri="$uri"`
-				peer += field(tool(b, "nbdkit", "-U", "-", "file", file, "--run", fio))
+				peer += field(oracle.Run(b, "nbdkit", "-U", "-", "file", file, "--run", fio))
 				rounds++
 			}
 			b.ReportMetric(own/rounds, "ours/s")

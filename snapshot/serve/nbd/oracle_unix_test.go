@@ -11,30 +11,9 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+
+	"platter/snapshot/image/oracle"
 )
-
-// lacking skips a test that this machine has no means for. With CI set, the test fails instead.
-func lacking(t testing.TB, format string, args ...any) {
-	t.Helper()
-	if os.Getenv("CI") != "" {
-		t.Fatalf(format, args...)
-	}
-	t.Skipf(format, args...)
-}
-
-// tool runs a program, and returns its output.
-func tool(t testing.TB, name string, args ...string) string {
-	t.Helper()
-	path, err := exec.LookPath(name)
-	if err != nil {
-		lacking(t, "no %s: %v", name, err)
-	}
-	out, err := exec.CommandContext(t.Context(), path, args...).CombinedOutput()
-	if err != nil {
-		t.Fatalf("%s %q: %v\n%s", name, args, err, out)
-	}
-	return string(out)
-}
 
 // patchy returns data with holes and runs of noise, of many lengths, aligned to blocks or not.
 func patchy(rng *rand.Rand, size int) []byte {
@@ -66,14 +45,14 @@ func TestClients(t *testing.T) {
 		dir := t.TempDir()
 		raw := filepath.Join(dir, "raw")
 
-		tool(t, "nbdcopy", uri(path, ""), raw)
+		oracle.Run(t, "nbdcopy", uri(path, ""), raw)
 		same(t, "nbdcopy", raw, data)
-		tool(t, "nbdcopy", "--no-extents", "--connections=1", "--request-size=33554432", uri(path, ""), raw)
+		oracle.Run(t, "nbdcopy", "--no-extents", "--connections=1", "--request-size=33554432", uri(path, ""), raw)
 		same(t, "nbdcopy in one piece", raw, data)
 		if size > 0 && size%512 == 0 { // QEMU rounds other sizes up
-			tool(t, "qemu-img", "convert", "-O", "raw", uri(path, ""), raw)
+			oracle.Run(t, "qemu-img", "convert", "-O", "raw", uri(path, ""), raw)
 			same(t, "qemu-img convert", raw, data)
-			tool(t, "qemu-img", "compare", "-f", "raw", "-F", "raw", uri(path, ""), raw)
+			oracle.Run(t, "qemu-img", "compare", "-f", "raw", "-F", "raw", uri(path, ""), raw)
 		}
 		if size > 0 {
 			zero, err := exec.Command("nbdinfo", "--map", "--totals", uri(path, "")).CombinedOutput()
@@ -81,7 +60,7 @@ func TestClients(t *testing.T) {
 				t.Errorf("nbdinfo: %v\n%s", err, zero)
 			}
 		}
-		info := tool(t, "nbdinfo", "--list", uri(path, ""))
+		info := oracle.Run(t, "nbdinfo", "--list", uri(path, ""))
 		if !strings.Contains(info, "a disk") || !strings.Contains(info, `export="w"`) {
 			t.Errorf("nbdinfo --list:\n%s", info)
 		}
@@ -90,7 +69,7 @@ func TestClients(t *testing.T) {
 		if err := os.WriteFile(raw, changed, 0o600); err != nil {
 			t.Fatal(err)
 		}
-		tool(t, "nbdcopy", "--flush", raw, uri(path, "w"))
+		oracle.Run(t, "nbdcopy", "--flush", raw, uri(path, "w"))
 		if now, durable := disk.state(); !bytes.Equal(now, changed) || !bytes.Equal(durable, changed) {
 			t.Errorf("%d bytes: nbdcopy wrote something else, or it is not durable", size)
 		}
@@ -124,7 +103,7 @@ func TestMaps(t *testing.T) {
 		return off + n
 	}
 	var info []struct{ Offset, Length, Type int64 }
-	decode(t, tool(t, "nbdinfo", "--map", "--json", uri(path, "")), &info)
+	decode(t, oracle.Run(t, "nbdinfo", "--map", "--json", uri(path, "")), &info)
 	at := int64(0)
 	for _, e := range info {
 		at = check("nbdinfo", e.Offset, e.Length, e.Type == 3, at)
@@ -136,7 +115,7 @@ func TestMaps(t *testing.T) {
 		Start, Length int64
 		Zero          bool
 	}
-	decode(t, tool(t, "qemu-img", "map", "--output=json", "-f", "raw", uri(path, "")), &mapped)
+	decode(t, oracle.Run(t, "qemu-img", "map", "--output=json", "-f", "raw", uri(path, "")), &mapped)
 	at = 0
 	for _, e := range mapped {
 		at = check("qemu-img", e.Start, e.Length, e.Zero, at)
@@ -157,7 +136,7 @@ func decode(t *testing.T, text string, into any) {
 func TestQEMUWrites(t *testing.T) {
 	disk := newRAM(bytes.Repeat([]byte{1}, 4<<20))
 	path := serve(t, shelf{"w": {Disk: disk, Writable: disk}}, Options{})
-	tool(t, "qemu-io", "-f", "raw", "-t", "writeback", "-c", "write -P 0xab 5 70000", "-c", "write -z -u 128k 64k",
+	oracle.Run(t, "qemu-io", "-f", "raw", "-t", "writeback", "-c", "write -P 0xab 5 70000", "-c", "write -z -u 128k 64k",
 		"-c", "write -z 256k 100k", "-c", "discard 512k 128k", "-c", "write -f -P 0xcd 1M 2M", "-c", "flush",
 		"-c", "read -P 0xab 5 70000", "-c", "read -P 0 128k 64k", uri(path, "w"))
 	want := bytes.Repeat([]byte{1}, 4<<20)
@@ -174,11 +153,11 @@ func TestQEMUWrites(t *testing.T) {
 	if err := os.WriteFile(raw, data, 0o600); err != nil {
 		t.Fatal(err)
 	}
-	tool(t, "qemu-img", "convert", "-n", "-f", "raw", "-O", "raw", raw, uri(path, "w"))
-	tool(t, "qemu-img", "compare", "-f", "raw", "-F", "raw", raw, uri(path, "w"))
+	oracle.Run(t, "qemu-img", "convert", "-n", "-f", "raw", "-O", "raw", raw, uri(path, "w"))
+	oracle.Run(t, "qemu-img", "compare", "-f", "raw", "-F", "raw", raw, uri(path, "w"))
 	if now, durable := disk.state(); !bytes.Equal(now, data) || !bytes.Equal(durable, data) {
 		t.Error("qemu-img wrote something else, or it is not durable")
 	}
-	tool(t, "fio", "--name=x", "--ioengine=nbd", "--rw=randrw", "--bsrange=512-64k", "--iodepth=16", "--size=4m",
+	oracle.Run(t, "fio", "--name=x", "--ioengine=nbd", "--rw=randrw", "--bsrange=512-64k", "--iodepth=16", "--size=4m",
 		"--verify=crc32c", "--verify_fatal=1", "--verify_state_save=0", "--uri="+uri(path, "w"))
 }

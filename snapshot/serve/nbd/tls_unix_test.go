@@ -20,6 +20,7 @@ import (
 
 	client "platter/snapshot/image/nbd"
 	"platter/snapshot/image/nbd/wire"
+	"platter/snapshot/image/oracle"
 )
 
 // An authority signs certificates. Its files are named as libnbd wants them.
@@ -134,7 +135,7 @@ func TestTLS(t *testing.T) {
 		}
 	}
 	raw := filepath.Join(t.TempDir(), "raw")
-	tool(t, "nbdcopy", "nbds://"+address+"/d?tls-certificates="+ours.dir, raw)
+	oracle.Run(t, "nbdcopy", "nbds://"+address+"/d?tls-certificates="+ours.dir, raw)
 	same(t, "nbdcopy over TLS", raw, data)
 }
 
